@@ -44,7 +44,7 @@ class BadRecordError(IronbridgeError):
         self.field = field
         self.rule = rule
         self.shape = shape
-        super().__init__(where, f"{field} {rule} (its shape: {shape})", fix=fix)
+        super().__init__(where, f"{field}: {rule} (its shape: {shape})", fix=fix)
 
 
 def shape_of(value: object, limit: int = 24) -> str:

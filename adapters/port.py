@@ -1,0 +1,144 @@
+"""What an adapter promises: a legacy system, read as canonical entities."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel
+
+from canonical.entity import Entity
+
+Position = tuple[int | str, ...]
+"""Where a record stands in its stream's order; JSON can hold it."""
+
+Row = tuple[Any, ...]
+"""The values of a record exactly as read, in a fixed order; joined rows nest as tuples. Its `repr` is its content."""
+
+
+class Record(NamedTuple):
+    """
+    One record as the legacy system holds it, not yet mapped.
+
+    `key` is the canonical key of the entity that it becomes. Two reads of an unchanged record give equal rows.
+    """
+
+    key: str
+    position: Position
+    row: Row
+
+
+class Page(NamedTuple):
+    """Some records in the stream's order; `cursor` is where the next page begins once this one is safe."""
+
+    records: Sequence[Record]
+    cursor: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """
+    A file that a legacy system left: read as a whole, and known again by the digest of its content.
+
+    `name` is what the file is an extract of: a corrected file has the name of the one that it corrects, and what it
+    no longer holds is gone. `read` gives every record of it; asking for the next extract means that this one is safe.
+
+    `read` raises `BadRecordError` when the file is not what it says; the file is quarantined and the next one goes on.
+    """
+
+    name: str
+    digest: str
+    read: Callable[[], Awaitable[Sequence[Record]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """All keys in order, in pages, from behind a position (None: from the start) to the end. Finds every difference."""
+
+    pages: Callable[[Position | None], AsyncIterator[Page]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """
+    What a change column says is new since a cursor (None: everything), again from a little before it, for late commits.
+
+    A change column never shows a delete and can be forgotten by a hand-written UPDATE: `sweep` runs behind it.
+    """
+
+    pages: Callable[[Position | None], AsyncIterator[Page]]
+    sweep: Sweep
+    sweep_every: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The extracts that lie ready in a folder now, oldest first. A file still being written is not ready."""
+
+    extracts: Callable[[], AsyncIterator[Extract]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """
+    One kind of record of a legacy system.
+
+    `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone.
+    `every` is how often it is looked at, and so how fresh the platform's view of it is. A record of a type in `lasting`
+    that is missing from a reading says nothing (a payments extract names only who was paid); one of any other type
+    that is missing was deleted.
+    """
+
+    name: str
+    entities: tuple[type[Entity], ...]
+    map: Callable[[Row], Entity]
+    reading: Sweep | Tail | Files
+    every: timedelta = timedelta(minutes=5)
+    lasting: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `ironbridge check` looked at: what, whether it is well, and what to do if not."""
+
+    what: str
+    well: bool
+    fix: str = ""
+
+
+class Adapter(Protocol):
+    """
+    A legacy system, read as canonical entities.
+
+    Asking for the next page means the last one is safe in Kafka. The pump reconnects, waits, retries and saves cursors;
+    an adapter never sleeps, never retries, never writes to its system. Its driver's errors leave it as
+    `UnavailableError` (try later), `MisconfiguredError` (a person must act) or `BadRecordError` (one row or file).
+    """
+
+    name: str
+
+    def streams(self) -> Sequence[Stream]: ...
+
+    async def open(self) -> None:
+        """Connect. Called before anything is read, and again after an `UnavailableError` and a `close`."""
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> Sequence[Finding]:
+        """Look at every table, column, folder and permission that the streams need, changing nothing."""
+        ...
+
+
+class AdapterSystem(Protocol):
+    """
+    What an entry point in `ironbridge.adapters` names: a kind of legacy system that a settings file can ask for.
+
+    `settings` is a frozen pydantic model of its section in ironbridge.toml; `sample` is a commented section for `init`.
+    """
+
+    settings: type[BaseModel]
+    sample: str
+
+    def build(self, name: str, settings: Any) -> Adapter: ...

@@ -1,0 +1,252 @@
+"""What a flow and a target promise: a flow says what a cloud system should hold, a target translates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import Enum, IntEnum
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from canonical import ENTITIES
+from canonical.entity import Entity
+
+E = TypeVar("E", bound=Entity)
+
+Body = dict[str, Any]
+"""What a target should hold, as JSON values; the same content always in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The newest known version of one entity; `data` is its canonical JSON."""
+
+    entity: str
+    key: str
+    owner: str
+    version: int
+    data: bytes
+
+
+class Facts:
+    """
+    What is known about one subject, and the day it is looked at (Europe/London).
+
+    Reading a fact that does not hold raises `BadRecordError`: the subject is parked until the fact changes.
+    """
+
+    def __init__(self, facts: Sequence[Fact], today: date) -> None:
+        self._facts = facts
+        self.today = today
+
+    @cached_property
+    def _entities(self) -> list[Entity]:
+        return [ENTITIES[fact.entity].from_bytes(fact.data) for fact in self._facts]
+
+    def all(self, kind: type[E]) -> list[E]:
+        """Every entity of a kind, in key order."""
+        return sorted((e for e in self._entities if isinstance(e, kind)), key=lambda e: e.key)
+
+    def one(self, kind: type[E]) -> E | None:
+        """The only entity of a kind, None where there is none."""
+        return next(iter(self.all(kind)), None)
+
+    def __iter__(self) -> Iterator[Entity]:
+        return iter(self._entities)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """
+    What a target should hold for one subject.
+
+    `number` is how the target knows it (a child's id, a vendor's number). `refers` names fields of the body whose value
+    is the target's own id of another subject: the runtime fills them in, and holds the document back until it can.
+    """
+
+    kind: str
+    number: str
+    body: Body
+    refers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Grouping(Enum):
+    OWNER = "owner"
+    """A subject is an owner with all that it owns: a child with its episodes and plans."""
+    KEY = "key"
+    """Every entity is a subject of its own: a supplier, an invoice."""
+
+
+class Urgency(IntEnum):
+    """Which subjects a target's budget serves first; smaller goes first."""
+
+    SAFEGUARDING = 0
+    USUAL = 5
+    TIDY_UP = 9
+
+
+class Flow(Protocol):
+    """
+    The desired state of one target, worked out from facts alone: no clock, no network, no memory.
+
+    `entities` are the facts that it looks at. It may be asked at any time, any number of times, in any order.
+    """
+
+    name: str
+    entities: tuple[type[Entity], ...]
+    grouping: Grouping
+
+    def desired(self, subject: str, facts: Facts) -> Document | None:
+        """
+        What the target should hold for the subject; None for nothing.
+
+        :raises RefusedError: the facts contradict what the target can ever hold; the subject is parked with the reason.
+        """
+
+    def urgency(self, entity: str) -> Urgency:
+        """How urgent a change of this entity type is."""
+        ...
+
+    def edition(self, today: date) -> str:
+        """
+        Names what `desired` depends on besides the facts, such as the day. When it changes, all subjects are looked at again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """
+    One subject to bring into agreement.
+
+    `document` None: the target shall hold nothing. `confirmed` is what it was last known to hold (None: nothing is known
+    to be there); `doubtful` is what was sent since without an answer, and may be there too. `ref` and `tag` are the target's own
+    id and concurrency tag, as last confirmed; `refs` are the ids of the subjects that the document refers to.
+    """
+
+    subject: str
+    document: Document | None
+    confirmed: Document | None = None
+    doubtful: Document | None = None
+    ref: str | None = None
+    tag: str | None = None
+    refs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The target holds the document. `ref` is its own id for it, `tag` its concurrency tag where it has one."""
+
+    ref: str
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The target will never take this document: park it. The reason names a field and a rule, never a value."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The target did not do it and may later: after so long, where it said; else the runtime backs off."""
+
+    reason: str
+    after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The answer was lost: it may or may not have been done. Read back before writing again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The document refers to a subject that the target does not hold yet."""
+
+    on: str
+
+
+Outcome = Confirmed | Refused | Unavailable | Unknown | Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Read back: what the target holds for a subject, cut down to the fields that the document speaks of."""
+
+    body: Body
+    ref: str
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Read back: the target holds nothing for the subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """The target cannot say what it holds, now or ever: the document is written again, whole."""
+
+    reason: str
+
+
+ReadBack = Held | Absent | Untold
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a target takes: subjects a write, writes at once, and requests in a window of so many seconds."""
+
+    batch: int = 100
+    concurrency: int = 4
+    requests: int = 6000
+    window: float = 300.0
+
+
+class Target(Protocol):
+    """
+    A cloud system, spoken to in its own words. A target only translates: documents to requests, answers to outcomes.
+
+    Retries, budgets, order and the ledger are the runtime's. It never sleeps and never repeats a request, and it raises
+    only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). Everything it sends goes
+    through the client it was built with, which keeps the budget and the trace.
+    """
+
+    name: str
+    limits: Limits
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        """Write at most `limits.batch` subjects; one outcome each, in the same order."""
+        ...
+
+    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
+        """What the target holds for these subjects, in the same order."""
+        ...
+
+    async def check(self) -> Sequence[tuple[str, bool, str]]:
+        """Look at address, credentials and permissions, changing nothing: what, whether it is well, what to do."""
+        ...
+
+
+class TargetSystem(Protocol):
+    """
+    What an entry point in `ironbridge.targets` names: a kind of cloud system that a settings file can ask for.
+
+    `settings` is a frozen pydantic model of its section in ironbridge.toml, secrets as SecretStr; `sample` is a
+    commented section for `init`. `limits` are known before anything connects: the client is built with them.
+    """
+
+    settings: type[BaseModel]
+    sample: str
+
+    def limits(self, settings: Any) -> Limits: ...
+
+    def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]: ...
