@@ -33,9 +33,7 @@ class Sensitivity(StrEnum):
     SPECIAL = "special"
     FINANCIAL = "financial"
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         described = handler(schema)
         described["x-sensitivity"] = self.value
         return described
@@ -46,9 +44,7 @@ IDENTIFYING = Sensitivity.IDENTIFYING
 SPECIAL = Sensitivity.SPECIAL
 FINANCIAL = Sensitivity.FINANCIAL
 
-Key = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*:[a-z][a-z0-9-]*:[!-~]+( [!-~]+)*$", max_length=240)
-]
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*:[a-z][a-z0-9-]*:[!-~]+( [!-~]+)*$", max_length=240)]
 """
 `source:entity:identifier`, e.g. `liquidlogic:person:1042`: the legacy system, the entity, and the system's own
 identifier for it. It names a record for people and machines alike and holds nothing that identifies a person by itself.

@@ -27,7 +27,8 @@ class Event:
     One version of one entity, as it was observed.
 
     `data` is the canonical JSON, None where the entity was deleted. `version` counts 1, 2, 3 … for each key without a
-    gap. `time` is when the change was observed, in UTC. `owner` decides the partition.
+    gap. `time` is when the change was observed, in UTC. `owner` decides the partition. `stream` is the part of the
+    source that it was read from.
     """
 
     entity: str
@@ -37,6 +38,7 @@ class Event:
     version: int
     time: datetime
     data: bytes | None
+    stream: str = ""
     traceparent: str | None = None
     schema_version: int = 1
 
@@ -61,6 +63,7 @@ class Event:
             ("ce_dataschema", f"urn:ironbridge:schema:{self.entity}:v{self.schema_version}".encode()),
             ("ce_sequence", b"%d" % self.version),
             ("ce_partitionkey", self.owner.encode()),
+            ("ce_stream", self.stream.encode()),
             _JSON,
         ]
         if self.traceparent:
@@ -89,6 +92,7 @@ class Event:
                 version=int(had["ce_sequence"]),
                 time=datetime.fromisoformat(had["ce_time"].decode()).astimezone(UTC),
                 data=value,
+                stream=had.get("ce_stream", b"").decode(),
                 traceparent=traceparent.decode() if traceparent else None,
                 schema_version=int(version.removeprefix("v")),
             )

@@ -108,7 +108,9 @@ UPRN = Annotated[str, BeforeValidator(_stripped), AfterValidator(_uprn)]
 Postcode = Annotated[str, BeforeValidator(_stripped), AfterValidator(_postcode)]
 """Upper case, one space before the last three characters."""
 SortCode = Annotated[
-    str, BeforeValidator(_stripped), AfterValidator(_pattern("sort code", r"[0-9]{6}", lambda v: re.sub(r"[\s-]", "", v)))
+    str,
+    BeforeValidator(_stripped),
+    AfterValidator(_pattern("sort code", r"[0-9]{6}", lambda v: re.sub(r"[\s-]", "", v))),
 ]
 Amount = Annotated[Decimal, Field(allow_inf_nan=False, max_digits=18), AfterValidator(_amount)]
 """Money to the penny, never a float's rounding; the currency stands beside it."""

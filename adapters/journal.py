@@ -1,0 +1,160 @@
+"""What the pump needs from the runtime: a journal that it publishes to (Kafka) and a memory of what it published."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from canonical import Event
+
+Partition = tuple[str, int]
+"""A topic and a partition of it."""
+
+Cursor = dict[str, Any]
+"""Where a stream stands, as JSON; it lies in Kafka beside the events that brought it there."""
+
+
+class Place(NamedTuple):
+    """Where an event lies in the journal."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Known:
+    """
+    What is known of one record: the last event of its key and the row that it came from.
+
+    `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
+    what a whole sweep leaves so is gone from the legacy system. `lost`: its event is no longer in the journal.
+    """
+
+    key: str
+    entity: str
+    owner: str
+    region: str | None
+    row_digest: bytes | None
+    fingerprint: bytes | None
+    version: int
+    deleted: bool = False
+    lost: bool = False
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A region of a stream: the digest of its rows when they were last compared, and the sweep that last saw it."""
+
+    digest: bytes | None
+    sweep: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A record that could not be mapped: its key, the field, the rule it broke, the value's shape. No value."""
+
+    key: str
+    field: str
+    rule: str
+    shape: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    Where a stream stands. `sweep` counts whole readings from 1; `after` is where the running one stands (None: none runs).
+
+    `held` counts deletions that wait for a person, see `Pump`. Times are UTC.
+    """
+
+    sweep: int = 0
+    after: tuple[int | str, ...] | None = None
+    tail: tuple[int | str, ...] | None = None
+    started: datetime | None = None
+    completed: datetime | None = None
+    read: int = 0
+    published: int = 0
+    held: int = 0
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step taught, saved in one transaction. None for `progress` leaves it as it is."""
+
+    known: list[Known] = field(default_factory=list)
+    regions: dict[str, Seen] = field(default_factory=dict)
+    gone_regions: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    progress: Progress | None = None
+    offsets: dict[Partition, int] = field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """
+    Kafka, as one adapter sees it. Opening it fences off every older copy of the same adapter.
+
+    `UnavailableError` from `publish` leaves open whether the events lie there: open the journal again and catch up.
+    """
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+        """
+        Publish all events and the stream's cursor, or nothing; a place for each event, in order.
+
+        :raises FencedError: a newer copy of this adapter has taken over.
+        """
+        ...
+
+    def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
+        """This adapter's committed events in these partitions, each from its offset to its end."""
+        ...
+
+    async def ends(self) -> dict[Partition, int]:
+        """The offset behind the last record of every partition that the adapter may publish to."""
+        ...
+
+    def partition_of(self, owner: str) -> int:
+        """The partition of an owner's events, in every topic."""
+        ...
+
+
+class Memory(Protocol):
+    """What one adapter remembers of what it published. All of it can be rebuilt from the journal and the legacy system."""
+
+    async def offsets(self) -> dict[Partition, int]: ...
+
+    async def progress(self, stream: str) -> Progress: ...
+
+    async def regions(self, stream: str) -> dict[str, Seen]: ...
+
+    async def members(self, stream: str, regions: Iterable[str]) -> list[Known]: ...
+
+    async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]: ...
+
+    async def quarantined(self, stream: str) -> set[str]: ...
+
+    async def live(self, stream: str) -> int:
+        """How many records are published and not deleted."""
+        ...
+
+    async def unseen(self, stream: str, sweep: int) -> list[Known]:
+        """Records, published or quarantined and not deleted, that no region of this sweep holds."""
+        ...
+
+    def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
+        """Every record whose last event lies in a partition, some of one stream at a time."""
+        ...
+
+    async def save(self, stream: str, step: Step) -> None: ...
