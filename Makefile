@@ -1,0 +1,64 @@
+# One command for each thing a person does with a checkout. `make` alone lists them.
+PYTHON = python3
+BIN = .venv/bin
+
+.PHONY: help run test check bench clean servers
+
+help:
+	@echo "make run    start the demonstration: everything on this machine, in one go"
+	@echo "make test   all that CI checks: lint, types, import rules, tests against real servers"
+	@echo "make check  the static checks of 'make test' only"
+	@echo "make bench  the benchmarks"
+	@echo "make clean  remove what these commands made (.venv and caches)"
+	@echo "PYTHON=... chooses the Python (3.11 or newer); now: $(PYTHON)"
+
+run: .venv/installed
+	@$(BIN)/ironbridge demo
+
+test: .venv/installed-test servers
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest
+
+check: .venv/installed-test
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: .venv/installed-bench
+	@$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist *.egg-info
+
+# The tests bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB, which is asked of the
+# system where we may. Elsewhere the tests that need it are skipped, and the run's end says so.
+servers:
+	@if ! { command -v mariadbd && command -v my_print_defaults; } >/dev/null \
+	    && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing MariaDB for the tests"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	      mariadb-server-core mariadb-client-core; } >/dev/null 2>&1 \
+	  || echo "MariaDB could not be installed: the tests that need it will say so"; \
+	fi
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ironbridge needs Python 3.11 or newer, and \
+	$(PYTHON) is %d.%d: choose another with make PYTHON=python3.11" % sys.version_info[:2] or 0)'
+	@$(PYTHON) -m venv .venv
+
+# Each stamp says that the checkout is installed with that extra; a changed pyproject.toml makes it stale.
+.venv/installed: .venv/bin/pip pyproject.toml
+	@echo "installing Ironbridge into .venv"
+	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/installed-test: .venv/bin/pip pyproject.toml
+	@echo "installing Ironbridge and its test tools into .venv"
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@ .venv/installed
+
+.venv/installed-bench: .venv/bin/pip pyproject.toml
+	@echo "installing Ironbridge and its benchmark tools into .venv"
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
+	@touch $@ .venv/installed

