@@ -12,7 +12,7 @@ import json
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -127,7 +127,7 @@ class _Accounted(httpx.AsyncBaseTransport):
         ) as span:
             propagate.inject(request.headers)
             try:
-                response = await self._route(request).handle_async_request(request)
+                response = await self._route(request).handle_async_request(_in_pieces(request))
             except Exception as error:
                 _failed(span, type(error.__cause__ or error).__qualname__)
                 raise
@@ -150,6 +150,30 @@ class _Accounted(httpx.AsyncBaseTransport):
 
 
 _PORTS = {"https": 443, "http": 80}
+_PIECE = 1 << 18
+
+
+class _Pieces(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), _PIECE):
+            yield self._content[start : start + _PIECE]
+
+
+def _in_pieces(request: httpx.Request) -> httpx.Request:
+    """A body of megabytes in one write would hold up everything else that this process does; aiohttp warns of it."""
+    try:
+        large = len(request.content) > _PIECE
+    except httpx.RequestNotRead:
+        return request  # a stream already
+    if not large:
+        return request
+    stream = _Pieces(request.content)
+    return httpx.Request(
+        request.method, request.url, headers=request.headers, stream=stream, extensions=request.extensions
+    )
 
 
 def _failed(span: trace.Span, kind: str) -> None:
@@ -186,7 +210,7 @@ async def exchange(
                 where,
                 f"the certificate of {request.url.host} is not trusted or not in that name",
                 fix="check the address; where the council's network inspects TLS, point SSL_CERT_FILE to its authority",
-            ) from None
+            ) from error
         if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL) or isinstance(cause, _WRONG_ADDRESS):
             raise MisconfiguredError(where, "the address is not a URL", fix="write it as https://…") from None
         if isinstance(cause, _NEVER_SENT) or _request_of(error, request) is not request:
