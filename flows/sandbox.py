@@ -6,7 +6,7 @@ its state in one SQLite file (or in memory), committed before it answers, so tha
 the caller was told about. Everything under `/_sandbox` is the checker's window and no part of the vendor's API:
 
     GET  /_sandbox/summary                     counts: documents, effects, repeats, requests (cheap)
-    GET  /_sandbox/documents?kind=&after=&limit=   what it holds, by kind and subject
+    GET  /_sandbox/documents?kind=&after=&limit=   what it holds, by kind and key
     GET  /_sandbox/log?after=&limit=           every effect in the order it happened
     POST /_sandbox/faults                      misbehave (one `Fault` or a list); DELETE forgives, GET lists
 """
@@ -29,52 +29,16 @@ from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qs
 
 import uvicorn
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from flows.sandbox_faults import FAULTS, Fault, spoilt, strike
+
 TRANSPORT = "sandbox.transport"  # where the connection is put into the ASGI scope, so that it can be cut
 Operation = Literal["create", "update", "purge"]
-
-
-class Fault(BaseModel):
-    """
-    One way to misbehave, for the next `times` requests to the API (None: until forgiven).
-
-    `before` the work means that the request leaves no trace; `after` means that the work was done and kept, and only
-    the answer is spoilt. `path` limits the fault to requests whose path contains it; without it the token endpoint is
-    spared. `refuse` answers 400 for the records whose key is in `keys`, however often, until forgiven.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["status", "cut", "garbage", "slow", "expired_token", "refuse"]
-    when: Literal["before", "after"] = "before"
-    times: int | None = Field(default=1, ge=1)
-    status: int = Field(default=503, ge=400, le=599)
-    retry_after: int | None = Field(default=None, description="seconds, sent as Retry-After")
-    seconds: float = Field(default=0.0, ge=0, description="how long a slow answer takes")
-    keys: frozenset[str] = frozenset()
-    path: str = ""
-
-
-FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
-
-
-def strike(queue: list[Fault], path: str) -> Fault | None:
-    """The first fault of the queue that hits a request to this path, used up by it."""
-    for place, fault in enumerate(queue):
-        hits = fault.path in path if fault.path else not path.endswith("/token")
-        if fault.kind == "refuse" or not hits:
-            continue
-        if fault.times == 1:
-            del queue[place]
-        elif fault.times is not None:
-            queue[place] = fault.model_copy(update={"times": fault.times - 1})
-        return fault
-    return None
 
 
 class Rate(NamedTuple):
@@ -150,7 +114,11 @@ class Tokens:
 
 
 class Effect(NamedTuple):
-    """One document written or removed. `document` is None where it was removed; `changed` is 0 for a repeat."""
+    """
+    One document written or removed: `document` is None where it was removed, `changed` 0 where nothing differs.
+
+    `key` is what it is held under, `subject` what the sender calls it.
+    """
 
     kind: str
     key: str
@@ -176,7 +144,7 @@ class Holdings:
             PRAGMA journal_mode = WAL;
             PRAGMA synchronous = NORMAL;  -- survives a kill of the process; a power cut may lose the last moment
             CREATE TABLE IF NOT EXISTS documents (
-                kind TEXT, key TEXT, subject TEXT, document TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+                kind TEXT, key TEXT, document TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, at REAL, request TEXT, kind TEXT,
                 subject TEXT, operation TEXT, changed INTEGER, digest TEXT);
             """
@@ -197,14 +165,14 @@ class Holdings:
     def keep(self, request: str, effects: Sequence[Effect]) -> None:
         """Write what one request did, in one transaction. Several effects on one document: the last one stays."""
         now, after = time.time(), {(e.kind, e.key): e for e in effects}
-        held = [(e.kind, e.key, e.subject, e.document) for e in after.values() if e.document is not None]
+        held = [(e.kind, e.key, e.document) for e in after.values() if e.document is not None]
         gone = [where for where, e in after.items() if e.document is None]
         entries = [
             (self.sequence + n, now, request, e.kind, e.subject, e.operation, e.changed, e.digest)
             for n, e in enumerate(effects, start=1)
         ]
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)", held)
+        self._db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", held)
         self._db.executemany("DELETE FROM documents WHERE kind = ? AND key = ?", gone)
         self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entries)
         self._db.execute("COMMIT")
@@ -217,12 +185,17 @@ class Holdings:
             elif effect.operation == "purge" and effect.changed:
                 self.counts[effect.kind] -= 1
 
+    def place(self, kind: str, key: str, document: str) -> None:
+        """Put a document there that nobody sent: it is held, and no effect."""
+        added = self._db.execute("INSERT OR IGNORE INTO documents VALUES (?, ?, ?)", (kind, key, document))
+        self.counts[kind] += added.rowcount
+
     def all(self, kind: str | None = None, after: str = "", limit: int = -1) -> dict[str, dict[str, Any]]:
-        """The documents by kind and subject, in the order of their keys, beyond the key `after`."""
-        query = "SELECT kind, subject, document FROM documents WHERE (? IS NULL OR kind = ?) AND key > ?"
+        """The documents by kind and key, in the order of their keys, beyond the key `after`."""
+        query = "SELECT kind, key, document FROM documents WHERE (? IS NULL OR kind = ?) AND key > ?"
         found: dict[str, dict[str, Any]] = {}
-        for name, subject, text in self._db.execute(f"{query} ORDER BY key LIMIT ?", (kind, kind, after, limit)):
-            found.setdefault(name, {})[subject] = json.loads(text)
+        for name, key, text in self._db.execute(f"{query} ORDER BY key LIMIT ?", (kind, kind, after, limit)):
+            found.setdefault(name, {})[key] = json.loads(text)
         return found
 
     def log(self, after: int = 0, limit: int = -1) -> list[dict[str, Any]]:
@@ -279,7 +252,7 @@ class Sandbox(ABC):
         }
 
     def documents(self, kind: str) -> dict[str, Any]:
-        """What is held of one kind, by subject (a child's la_child_id, a vendor's number, a document's number)."""
+        """What is held of one kind, by key: a child's la_child_id, Business Central's own id."""
         return self.held.all(kind).get(kind, {})
 
     def log(self, after: int = 0) -> list[dict[str, Any]]:
@@ -335,18 +308,6 @@ class Sandbox(ABC):
             case method, path if (method, path) != ("GET", "faults"):
                 return PlainTextResponse("no such window", 404)
         return Response(FAULTS.dump_json(self.faults), media_type="application/json")
-
-
-def spoilt(fault: Fault) -> Response | None:
-    """The answer a fault gives; None where it is a cut connection."""
-    match fault.kind:
-        case "cut":
-            return None
-        case "garbage":
-            return Response("<html><body>Gateway: please sign in</body></html>", media_type="text/html")
-        case _:
-            waits = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-            return PlainTextResponse("the sandbox was told to answer so", fault.status, waits)
 
 
 class CuttableProtocol(H11Protocol):
