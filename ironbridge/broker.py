@@ -39,6 +39,7 @@ DEVELOPMENT_WARNING = (
     "it may lose its last half second when it is killed, and it never evicts a dead member of a consumer group"
 )
 
+
 class Broker(ABC):
     """
     A Kafka broker that runs as a child process for the length of an `async with` block.
