@@ -85,8 +85,8 @@ def client(limits: Limits, budget: Budget, *, timeout: httpx.Timeout = TIMEOUT) 
     """
     The client that a target is built with.
 
-    It keeps at most `limits.concurrency` connections alive, spends the budget before each request, tells it of a 429's
-    or a 503's Retry-After, and opens one client span a request, whose context goes along as `traceparent`. Certificates
+    It keeps at most `limits.concurrency` connections alive, spends the budget before each request, tells it of the
+    Retry-After of a 429, 502 or 503, and opens one client span a request, whose context goes along as `traceparent`. Certificates
     are checked against the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and the environment's
     proxies are used (`HTTPS_PROXY`, `NO_PROXY`). Redirects are not followed: an API that redirects is a wrong address.
     """
@@ -109,7 +109,7 @@ class _Accounted(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await self._budget.spend(1)
         response = await self._traced(request)
-        if response.status_code in (429, 503) and (after := retry_after(response)):
+        if response.status_code in (429, 502, 503) and (after := retry_after(response)):
             await self._budget.hold(after)
         return response
 
@@ -258,13 +258,13 @@ def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable 
     """
     What a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
 
-    429 and 503 are `Unavailable`: the request was turned away. 500, 502, 504 and their like are `Unknown`: whoever
-    answered does not know how far the request went (RFC 9110, 15.6).
+    429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away. 500, 502, 504 and their like
+    are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6).
 
     :raises MisconfiguredError: 401 (after `ClientCredentials` has renewed the token), 403, 407, or a redirect.
     """
     code = response.status_code
-    if code in (408, 425, 429, 503):
+    if code in (408, 425, 429, 503) or (code == 502 and retry_after(response)):
         return Unavailable(f"{code}: turned away for now", retry_after(response))
     if code >= 500:
         return Unknown(f"{code}: the other side failed and does not say how far it came")
@@ -330,6 +330,21 @@ class ClientCredentials(httpx.Auth):
             if response.status_code != 401:
                 return
             await response.aread()  # gives its connection back, which the renewal may need
+
+    async def obtain(self, http: httpx.AsyncClient) -> Unavailable | Unknown | None:
+        """
+        Ask for a new token now, to see whether it can be had: None where it can. For a target's `check`.
+
+        :raises MisconfiguredError: as above.
+        """
+        answer = await exchange(http, self._asked(), where=self._client.where)
+        if not isinstance(answer, httpx.Response):
+            return answer
+        try:
+            self._keep(answer)
+        except _NoTokenError as error:
+            return Unavailable(error.what, error.after)
+        return None
 
     def _asked(self) -> httpx.Request:
         form = {

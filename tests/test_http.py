@@ -340,6 +340,7 @@ def test_a_retry_after_of_a_year_is_cut_to_a_day():
 def test_only_what_was_turned_away_is_unavailable_and_a_failed_gateway_is_unknown():
     assert trouble(replied(429, retry_after="3"), "x") == Unavailable("429: turned away for now", timedelta(seconds=3))
     assert trouble(replied(503), "x") == Unavailable("503: turned away for now", None)
+    assert isinstance(trouble(replied(502, retry_after="2"), "x"), Unavailable)
     for code in (500, 502, 504, 520):
         assert isinstance(trouble(replied(code), "x"), Unknown)
     for code in (200, 201, 204, 400, 404, 409, 412, 413):
@@ -462,6 +463,16 @@ async def test_a_token_endpoint_that_fails_means_that_nothing_was_sent():
     assert lost == Unavailable("not sent: ServerDisconnectedError")
     assert turned_away == again == Unavailable("no token: its endpoint answered 503", timedelta(seconds=4))
     assert api.requests == []
+
+
+async def test_a_token_can_be_obtained_to_see_whether_all_is_well():
+    server, tired = Issuer(), Asked(lambda *_: answer("429 Too Many Requests"))
+    async with talking(server) as url, talking(tired) as tires, connected() as http:
+        auth = credentials(url)
+        assert await auth.obtain(http) is None
+        await exchange(http, post(http, url), auth)
+        assert await credentials(tires).obtain(http) == Unavailable("no token: its endpoint answered 429", None)
+    assert server.issued == 1
 
 
 async def test_a_token_without_a_readable_lifetime_is_used_all_the_same():
