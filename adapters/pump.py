@@ -64,7 +64,7 @@ class Pump:
         memory: Memory,
         *,
         edition: str,
-        guard: Guard = Guard(),  # noqa: B008 (frozen)
+        guard: Guard = Guard(),
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self.adapter = adapter
@@ -257,13 +257,28 @@ class Pump:
     async def _catch_up(self) -> None:
         """Learn what was published beyond what is remembered; publish again what the journal no longer holds."""
         remembered, ends = await self._memory.offsets(), await self._journal.ends()
-        shorter = [p for p, offset in remembered.items() if ends.get(p, 0) < offset]
-        since = {p: remembered.get(p, 0) for p in ends if p not in shorter and remembered.get(p, 0) < ends[p]}
+        cut = {p for p, offset in remembered.items() if ends.get(p, 0) < offset}
+        # From the last event that is remembered: if another one lies there now, the log was cut off and has grown again.
+        since = {
+            p: max(remembered.get(p, 0) - 1, 0)
+            for p, end in ends.items()
+            if p not in cut and end > remembered.get(p, 0)
+        }
         async with _closing(self._journal.history(since)) as batches:
             async for batch in batches:
+                cut |= await self._rewritten(batch, remembered)
                 await self._learn(batch)
-        for partition in shorter:
+        for partition in cut:
             await self._heal(partition, ends.get(partition, 0))
+
+    async def _rewritten(self, batch: list[tuple[Event, Place]], remembered: dict[Partition, int]) -> set[Partition]:
+        rewritten = set()
+        for event, place in batch:
+            if remembered.get((place.topic, place.partition), 0) - 1 == place.offset:
+                known = await self._memory.lookup(event.stream, [event.key])
+                if not known or (known[0].version, known[0].offset) != (event.version, place.offset):
+                    rewritten.add((place.topic, place.partition))
+        return rewritten
 
     async def _learn(self, batch: list[tuple[Event, Place]]) -> None:
         by_stream: dict[str, list[tuple[Event, Place]]] = {}
@@ -341,7 +356,7 @@ async def _ahead(pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
             yield page
     finally:
         coming.cancel()
-        await asyncio.wait([coming])
+        await asyncio.gather(coming, return_exceptions=True)
         await _close(pages)
 
 

@@ -1,0 +1,146 @@
+"""What agreement needs from the runtime: an inbox of events, and a ledger of facts, subjects and what was confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from canonical import Event
+from flows.port import Fact, Grouping
+
+
+class State(StrEnum):
+    """Where a subject stands in a flow."""
+
+    DIRTY = "dirty"
+    """Something changed: it is to be looked at, from `due` on."""
+    SENDING = "sending"
+    """A worker has it in hand; after `due` it is taken for lost and looked at again."""
+    AGREED = "agreed"
+    """The target was last confirmed to hold what it should."""
+    WAITING = "waiting"
+    """It refers to a subject that the target does not hold yet."""
+    PARKED = "parked"
+    """The target, or the mapping, refuses it: until its facts change or a person retries."""
+
+
+class Reject(NamedTuple):
+    """A record on a topic that is no event of ours: where it lies, and what is wrong with it."""
+
+    place: str
+    what: str
+
+
+class Mark(NamedTuple):
+    """A subject that some events touched."""
+
+    subject: str
+    partition: int
+    urgency: int
+    changes: int
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer."""
+
+    subject: str
+    seq: int
+    changes: int
+    attempts: int
+    ref: str | None
+    tag: str | None
+    digest: bytes | None
+    document: bytes | None
+    doubtful: bytes | None
+    traceparent: str | None
+
+
+class Intent(NamedTuple):
+    """What is about to be sent for a subject: durable before it is sent, so that a crash knows what may be there."""
+
+    subject: str
+    doubtful: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """
+    What became of a subject in hand.
+
+    `document`, `ref`, `tag`, `digest` are saved where `confirmed`. `doubtful` is what may be at the target besides. `due`
+    (seconds since 1970) holds a DIRTY subject back. `outcome` is a word for the record's story.
+    """
+
+    task: Task
+    state: State
+    outcome: str
+    confirmed: bool = False
+    document: bytes | None = None
+    digest: bytes | None = None
+    ref: str | None = None
+    tag: str | None = None
+    doubtful: bytes | None = None
+    reason: str | None = None
+    waiting_on: str | None = None
+    due: float | None = None
+    trace: str | None = None
+
+
+class Inbox(Protocol):
+    """The flow's topics, read_committed, in a consumer group of its own."""
+
+    async def poll(self) -> tuple[list[tuple[Event, int]], list[Reject]]:
+        """What has arrived, with each event's partition; waits a little for the first, not for more."""
+        ...
+
+    async def commit(self) -> None:
+        """All that was polled is durable."""
+        ...
+
+
+class Ledger(Protocol):
+    """Facts, subjects and confirmations of one flow, each method one transaction. `worker` names who has a subject in hand."""
+
+    async def ingest(self, events: Sequence[Event], marks: Sequence[Mark], rejects: Sequence[Reject]) -> None:
+        """Newest version of each fact wins; marked subjects become dirty, unless they are in hand: then they will."""
+        ...
+
+    async def reopen(self, edition: str) -> int:
+        """Mark all subjects dirty where the flow's edition is another than when they were looked at; how many."""
+        ...
+
+    async def take(self, limit: int) -> list[Task]:
+        """Take dirty subjects in hand, urgent ones first, then those that have waited longest."""
+        ...
+
+    async def facts(self, subjects: Sequence[str], grouping: Grouping) -> dict[str, list[Fact]]:
+        """The facts that are not deleted, by subject."""
+        ...
+
+    async def refs(self, subjects: Sequence[str]) -> dict[str, str]:
+        """The target's ids of those subjects that it was confirmed to hold."""
+        ...
+
+    async def intend(self, intents: Sequence[Intent]) -> set[str]:
+        """Save what is about to be sent; gives back the subjects that are still in this worker's hand."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Save outcomes, and wake the subjects that waited for one of these."""
+        ...
+
+    async def reclaim(self) -> int:
+        """Make dirty what was lost in somebody's hand and what waits for a subject that is there by now; how many."""
+        ...
+
+    async def due(self) -> float | None:
+        """When the next dirty subject falls due, in seconds since 1970; None where none is dirty."""
+        ...
+
+    def every(self) -> AsyncIterator[list[Task]]:
+        """Every subject that was ever touched, some at a time, none taken in hand: for plans."""
+        ...

@@ -1,0 +1,414 @@
+"""
+Kafka, the record: topics, the adapters' journal, the flows' inbox.
+
+aiokafka is used directly, in batches: FastStream's work a message costs more than all of ours (see docs/decisions).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+from zlib import crc32
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    InvalidProducerEpoch,
+    KafkaError,
+    ProducerFenced,
+    RebalanceInProgressError,
+    SaslAuthenticationFailed,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownMemberIdError,
+)
+
+from adapters.journal import Cursor, Partition, Place
+from canonical import Entity, Event
+from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
+from canonical.event import topic_of
+from flows.ledger import Reject
+from ironbridge.settings import KafkaSettings
+
+_BATCH = 512 * 1024
+_TOPIC = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(8 * 1024 * 1024),
+    # A deleted record's tombstone must outlive the longest time that a subscriber is away.
+    "delete.retention.ms": str(30 * 24 * 3600 * 1000),
+    "min.cleanable.dirty.ratio": "0.5",
+}
+
+
+class Tracing(Protocol):
+    """Gives events their trace context, and spans to those that are sampled."""
+
+    def begin(self, events: Sequence[Event]) -> list[Event]: ...
+
+
+class _OAuthToken(AbstractTokenProvider):  # type: ignore[misc]
+    """OAUTHBEARER with a token that another process keeps fresh in a file (a mounted, rotated secret)."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def token(self) -> str:
+        try:
+            with open(self._path, encoding="utf-8") as file:  # noqa: ASYNC230 (a small local file, once an hour)
+                return file.read().strip()
+        except OSError as error:
+            raise MisconfiguredError(
+                "kafka", f"the token file cannot be read ({error.strerror})", fix="check `kafka.oauth_token_file`"
+            ) from None
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """What every aiokafka client is built with."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+        "request_timeout_ms": 30_000,
+    }
+    if settings.security_protocol.endswith("SSL"):
+        options["ssl_context"] = ssl.create_default_context(cafile=settings.ssl_cafile)
+    if settings.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        if settings.sasl_mechanism == "OAUTHBEARER":
+            options["sasl_oauth_token_provider"] = _OAuthToken(settings.oauth_token_file or "")
+        else:
+            options["sasl_plain_username"] = settings.username
+            options["sasl_plain_password"] = settings.password.get_secret_value() if settings.password else None
+    return options
+
+
+@contextmanager
+def translated(where: str) -> Any:
+    """Kafka's errors as our own."""
+    try:
+        yield
+    except (ProducerFenced, InvalidProducerEpoch) as error:
+        raise FencedError(where, "a newer copy of it has taken over", fix="stop one of the two") from error
+    except (SaslAuthenticationFailed, TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed) as error:
+        raise MisconfiguredError(
+            where, f"Kafka refused us ({type(error).__name__})", fix="check the kafka section's user and its ACLs"
+        ) from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise UnavailableError(
+            where,
+            f"Kafka does not answer ({type(error).__name__})",
+            fix="check `kafka.bootstrap_servers` and the broker",
+        ) from error
+
+
+def cursors_topic(settings: KafkaSettings) -> str:
+    return f"{settings.topic_prefix}.cursors"
+
+
+def partition_of(owner: str, partitions: int) -> int:
+    """The partition of an owner: CRC-32, which librdkafka calls `consistent`, so that other producers can agree."""
+    return crc32(owner.encode()) % partitions
+
+
+async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> list[str]:
+    """
+    Create the topics that are missing and check the others; the names of those created.
+
+    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
+    """
+    wanted = {topic_of(entity, settings.topic_prefix): settings.partitions for entity in entities}
+    wanted[cursors_topic(settings)] = 1
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    with translated("kafka"):
+        await admin.start()
+        try:
+            there = set(await admin.list_topics())
+            missing = [name for name in wanted if name not in there]
+            if missing:
+                new = [NewTopic(n, wanted[n], settings.replication, topic_configs=_TOPIC) for n in missing]
+                await _create(admin, new)
+            await _check(admin, {name: count for name, count in wanted.items() if name in there})
+            return missing
+        finally:
+            await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    try:
+        answer = await admin.create_topics(topics)
+    except TopicAlreadyExistsError:
+        return  # another worker was faster
+    for name, code, *_ in getattr(answer, "topic_errors", []):
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise MisconfiguredError(
+                "kafka", f"topic {name} could not be created (Kafka error {code})",
+                fix="create it by hand or grant CREATE; `kafka.replication` may not exceed the number of brokers",
+            )  # fmt: skip
+
+
+async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
+    if not wanted:
+        return
+    for topic in await admin.describe_topics(list(wanted)):
+        name, count = topic["topic"], len(topic["partitions"])
+        if count != wanted[name]:
+            raise MisconfiguredError(
+                "kafka", f"topic {name} has {count} partitions, wanted {wanted[name]}",
+                fix="set `kafka.partitions` to what is there, or recreate the topic: an owner's events must stay together",
+            )  # fmt: skip
+    for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]):
+        for _code, _message, _kind, name, entries in answer.resources:
+            policy = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), "compact")
+            if policy != "compact":
+                raise MisconfiguredError(
+                    "kafka", f"topic {name} has cleanup.policy={policy}: old records would be lost",
+                    fix=f"kafka-configs --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact",
+                )  # fmt: skip
+
+
+class KafkaJournal:
+    """One adapter's journal: a transactional producer, and a reader of what it published (`adapters.journal.Journal`)."""
+
+    def __init__(
+        self, settings: KafkaSettings, adapter: str, entities: Iterable[type[Entity]], tracing: Tracing | None = None
+    ) -> None:
+        self._settings = settings
+        self._adapter = adapter
+        self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
+        self._tracing = tracing
+        self._producer: AIOKafkaProducer | None = None
+
+    async def open(self) -> None:
+        with translated(self._adapter):
+            self._producer = AIOKafkaProducer(
+                **client_options(self._settings),
+                transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}",
+                transaction_timeout_ms=60_000,
+                acks="all",
+                enable_idempotence=True,
+                compression_type=self._settings.compression,
+                max_batch_size=_BATCH,
+                max_request_size=8 * 1024 * 1024,
+            )
+            await self._producer.start()
+
+    async def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with translated(self._adapter):
+                await producer.stop()
+
+    def partition_of(self, owner: str) -> int:
+        return partition_of(owner, self._settings.partitions)
+
+    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+        producer = self._producer
+        if producer is None:
+            raise UnavailableError(self._adapter, "the journal is closed")
+        if self._tracing is not None:
+            events = self._tracing.begin(events)
+        with translated(self._adapter):
+            async with producer.transaction():
+                places = await self._send(producer, events)
+                if cursor is not None:
+                    stream, where = cursor
+                    key, value = f"{self._adapter}/{stream}".encode(), json.dumps(where).encode()
+                    await producer.send(cursors_topic(self._settings), value, key=key)
+        return places
+
+    async def _send(self, producer: AIOKafkaProducer, events: Sequence[Event]) -> list[Place]:
+        places: list[Place | None] = [None] * len(events)
+        by_partition: dict[Partition, list[int]] = {}
+        for index, event in enumerate(events):
+            topic = topic_of(event.entity, self._settings.topic_prefix)
+            by_partition.setdefault((topic, self.partition_of(event.owner)), []).append(index)
+        waiting = []
+        for (topic, partition), indexes in by_partition.items():
+            for batch, members in _batches(producer, events, indexes):
+                waiting.append(
+                    (await producer.send_batch(batch, topic, partition=partition), members, topic, partition)
+                )
+        for future, members, topic, partition in waiting:
+            base = (await future).offset
+            for step, index in enumerate(members):
+                places[index] = Place(topic, partition, base + step)
+        return [place for place in places if place is not None]
+
+    async def ends(self) -> dict[Partition, int]:
+        with translated(self._adapter):
+            consumer = AIOKafkaConsumer(**client_options(self._settings))
+            await consumer.start()
+            try:
+                partitions = [TopicPartition(t, p) for t in self._topics for p in range(self._settings.partitions)]
+                ends = await consumer.end_offsets(partitions)
+            finally:
+                await consumer.stop()
+        return {(p.topic, p.partition): end for p, end in ends.items()}
+
+    async def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
+        if not since:
+            return
+        with translated(self._adapter):
+            consumer = AIOKafkaConsumer(
+                **client_options(self._settings), isolation_level="read_committed", auto_offset_reset="earliest"
+            )
+            await consumer.start()
+            try:
+                partitions = [TopicPartition(*partition) for partition in since]
+                consumer.assign(partitions)
+                ends = await consumer.end_offsets(partitions)
+                for partition in partitions:
+                    consumer.seek(partition, since[partition.topic, partition.partition])
+                while behind := [p for p in partitions if await consumer.position(p) < ends[p]]:
+                    found = await consumer.getmany(*behind, timeout_ms=200, max_records=2000)
+                    batch = [b for records in found.values() for r in records if (b := self._own(r))]
+                    if batch:
+                        yield batch
+            finally:
+                await consumer.stop()
+
+    def _own(self, record: Any) -> tuple[Event, Place] | None:
+        try:
+            event = Event.from_kafka(self._adapter, record.value, record.headers)
+        except BadRecordError:
+            return None  # somebody else's; the flows report it
+        return (event, Place(record.topic, record.partition, record.offset)) if event.source == self._adapter else None
+
+
+def _batches(
+    producer: AIOKafkaProducer, events: Sequence[Event], indexes: Sequence[int]
+) -> Iterable[tuple[Any, list[int]]]:
+    batch, members = producer.create_batch(), list[int]()
+    for index in indexes:
+        event = events[index]
+        at, key, headers = int(event.time.timestamp() * 1000), event.key.encode(), event.headers()
+        if batch.append(timestamp=at, key=key, value=event.data, headers=headers) is None:
+            yield batch, members
+            batch, members = producer.create_batch(), []
+            batch.append(timestamp=at, key=key, value=event.data, headers=headers)
+        members.append(index)
+    if members:
+        batch.close()
+        yield batch, members
+
+
+class Ingested(Protocol):
+    """Where a flow stands in each partition, kept in the state beside the facts: `(offset behind, last event's id)`."""
+
+    async def ingested(self) -> dict[Partition, tuple[int, str]]: ...
+
+    def note(self, reached: Mapping[Partition, tuple[int, str]]) -> None:
+        """Save this with the next ingest, in its transaction."""
+
+
+class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
+    """
+    A flow's inbox: its own consumer group, read_committed (`flows.ledger.Inbox`).
+
+    It goes on where the *state* stands: a state that was lost or restored from a copy reads again what it lacks. The offsets
+    committed to Kafka follow it, for others to see the lag.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, flow: str, entities: Iterable[type[Entity]], state: Ingested, worker: str
+    ) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
+        self._state = state
+        self._worker = worker
+        self._consumer: AIOKafkaConsumer | None = None
+        self._expected: dict[TopicPartition, str] = {}
+
+    async def __aenter__(self) -> KafkaInbox:
+        with translated(self._flow):
+            self._consumer = AIOKafkaConsumer(
+                **client_options(self._settings),
+                group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}",
+                group_instance_id=self._worker,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=3_000,
+                fetch_max_wait_ms=100,
+            )
+            self._consumer.subscribe(self._topics, listener=self)
+            await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._consumer is not None:
+            with translated(self._flow):
+                await self._consumer.stop()
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Nothing: whatever was polled is durable before its offsets are committed, or read again by the next owner."""
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
+        stands = await self._state.ingested()
+        self._expected = {}
+        for partition in assigned:
+            behind, last = stands.get((partition.topic, partition.partition), (0, ""))
+            self._consumer.seek(partition, max(behind - 1, 0))  # type: ignore[union-attr]
+            if behind:
+                self._expected[partition] = f"{behind - 1} {last}"
+
+    async def poll(self) -> tuple[list[tuple[Event, int]], list[Reject]]:
+        """Up to 2,000 records; waits 200 ms for the first."""
+        events: list[tuple[Event, int]] = []
+        rejects: list[Reject] = []
+        reached: dict[Partition, tuple[int, str]] = {}
+        with translated(self._flow):
+            found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
+        for partition, records in found.items():
+            last = ""
+            for record in self._after_last(partition, records):
+                place = f"{record.topic}[{record.partition}]@{record.offset}"
+                try:
+                    event = Event.from_kafka(place, record.value, record.headers)
+                    events.append((event, record.partition))
+                    last = event.id
+                except BadRecordError as error:
+                    rejects.append(Reject(place, str(error)))
+                    last = place
+            if last:
+                reached[partition.topic, partition.partition] = (records[-1].offset + 1, last)
+        self._state.note(reached)
+        return events, rejects
+
+    def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
+        """What comes behind the last record that the state has; all from the start where that one is another now."""
+        expected = self._expected.pop(partition, None)
+        if expected is None or not records:
+            return records
+        offset, last = expected.split(" ", 1)
+        first = records[0]
+        if first.offset != int(offset):
+            return records  # compacted away: what follows is new, or known again by its version
+        place = f"{first.topic}[{first.partition}]@{first.offset}"
+        if last in (dict(first.headers).get("ce_id", b"").decode(), place):
+            return records[1:]
+        self._consumer.seek(partition, 0)  # type: ignore[union-attr]
+        return []
+
+    async def commit(self) -> None:
+        try:
+            await self._consumer.commit()  # type: ignore[union-attr]
+        except (CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError):
+            return  # the partitions are somebody else's by now; the state knows what is durable
+        except KafkaError as error:
+            raise UnavailableError(self._flow, f"offsets could not be committed ({type(error).__name__})") from error
+
+
+def worker_name(configured: str | None) -> str:
+    return configured or os.environ.get("HOSTNAME") or os.uname().nodename

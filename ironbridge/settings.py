@@ -1,0 +1,152 @@
+"""
+Settings: `ironbridge.toml`, over which the environment goes (`IRONBRIDGE_KAFKA__BOOTSTRAP_SERVERS=…`); secrets belong there.
+
+All of it is checked before anything connects. A word that means nothing is an error that names the nearest one that does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from canonical.errors import MisconfiguredError
+
+FILE = "ironbridge.toml"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class KafkaSettings(Section):
+    """
+    Where Kafka is. `broker` starts one beside the program: `embedded` (a development broker, from PyPI), `apache` (real
+    Apache Kafka from its jars) or `none` (`bootstrap_servers` names one that runs).
+    """
+
+    broker: Literal["embedded", "apache", "none"] = "embedded"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    bootstrap_servers: str = ""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
+    username: str | None = None
+    password: SecretStr | None = None
+    oauth_token_file: str | None = None
+    ssl_cafile: str | None = None
+    topic_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")] = "canonical"
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 6
+    replication: Annotated[int, Field(ge=1, le=9)] = 1
+    compression: Literal["zstd", "lz4", "gzip", "snappy"] | None = "zstd"
+
+
+class StateSettings(Section):
+    """Where the state is: `sqlite+aiosqlite:///path` (embedded) or `postgresql+asyncpg://user@host/database`."""
+
+    url: SecretStr | None = None
+
+
+class TelemetrySettings(Section):
+    """
+    Traces by OTLP over HTTP where `endpoint` is set. `traces_a_second` bounds how many changes are traced from row to answer:
+    on a usual day all of them, in a first load a sample. `console` prints spans.
+    """
+
+    endpoint: str | None = None
+    console: bool = False
+    traces_a_second: Annotated[float, Field(ge=0)] = 50.0
+    service_name: str = "ironbridge"
+
+
+class Settings(BaseSettings):
+    """The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IRONBRIDGE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    data: Path = Path(".ironbridge")
+    """Where the embedded parts keep their files."""
+    worker: str | None = None
+    """This worker's name in Kafka's groups; the host's where it is not given."""
+    kafka: KafkaSettings = KafkaSettings()
+    state: StateSettings = StateSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    adapters: dict[str, dict[str, Any]] = {}
+    targets: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = TomlConfigSettingsSource(settings_cls, Path(os.environ.get("IRONBRIDGE_FILE", FILE)))
+        return init_settings, env_settings, file
+
+    @property
+    def state_url(self) -> str:
+        if self.state.url is not None:
+            return self.state.url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data / 'state.sqlite3'}"
+
+
+def load(file: Path | None = None, **given: Any) -> Settings:
+    """
+    Read the settings.
+
+    :raises MisconfiguredError: one sentence a mistake, each naming the setting and what to do.
+    """
+    if file is not None:
+        if not file.exists():
+            raise MisconfiguredError(str(file), "there is no such file", fix="write one with `ironbridge init`")
+        os.environ["IRONBRIDGE_FILE"] = str(file)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise explained(os.environ.get("IRONBRIDGE_FILE", FILE), error, Settings) from None
+    except ValueError as error:  # tomllib.TOMLDecodeError
+        raise MisconfiguredError(os.environ.get("IRONBRIDGE_FILE", FILE), f"is not TOML: {error}") from None
+
+
+def section(where: str, model: type[BaseModel], given: dict[str, Any]) -> BaseModel:
+    """One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`."""
+    try:
+        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share")})
+    except ValidationError as error:
+        raise explained(where, error, model) from None
+
+
+def explained(where: str, error: ValidationError, model: type[BaseModel]) -> MisconfiguredError:
+    sentences = []
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        path = [str(step) for step in each["loc"]]
+        sentence = f"{'.'.join(path)}: {each['msg'].removeprefix('Value error, ')}"
+        if each["type"] in ("extra_forbidden", "missing"):
+            sentence = f"`{'.'.join(path)}` is {'not a setting' if each['type'] == 'extra_forbidden' else 'missing'}"
+            near = difflib.get_close_matches(path[-1], _names(model, path[:-1]), n=1)
+            sentence += f", did you mean `{near[0]}`?" if near and each["type"] == "extra_forbidden" else ""
+        sentences.append(sentence)
+    prefix = where.upper().replace(".", "__") if "." in where and not where.endswith(".toml") else ""
+    variable = f"IRONBRIDGE_{prefix}__…" if prefix else "IRONBRIDGE_…"
+    return MisconfiguredError(
+        where, "; ".join(sentences), fix=f"mend it in the file, or set {variable} in the environment"
+    )
+
+
+def _names(model: type[BaseModel], path: list[str]) -> list[str]:
+    for step in path:
+        field = model.model_fields.get(step)
+        inner = [t for t in (getattr(field, "annotation", None), *get_args(getattr(field, "annotation", None))) if t]
+        found = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), None)
+        if found is None:
+            return []
+        model = found
+    return list(model.model_fields)

@@ -1,0 +1,137 @@
+"""Opening the state, bringing it up to date, and translating its driver's errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
+
+
+class Store:
+    """
+    The state database. `read` and `write` give a connection; a `write` is one transaction.
+
+    Both raise `UnavailableError` where the database is away or locked and `MisconfiguredError` where a person must act.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.embedded = engine.dialect.name == "sqlite"
+        # SQLite has one writer at a time; waiting here is fair and cheap, waiting in SQLite is neither.
+        self._writing = asyncio.Lock() if self.embedded else None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        async with self._writing or nullcontext():
+            with translated():
+                async with self.engine.begin() as connection:
+                    if self.embedded:
+                        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    yield connection
+
+    async def migrate(self) -> None:
+        """Bring the tables up to date."""
+        with translated():
+            async with self.engine.connect() as connection:
+                if not self.embedded:
+                    await connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
+                    await connection.commit()
+                try:
+                    await connection.run_sync(_upgrade)
+                    await connection.commit()
+                finally:
+                    if not self.embedded:
+                        await connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
+                        await connection.commit()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+class translated:  # noqa: N801 (reads as a word: `with translated():`)
+    """Driver errors as our own. What the database said may quote a row: only its class goes on."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, IronbridgeError) or not isinstance(error, SQLAlchemyError | OSError):
+            return
+        cause = getattr(error, "orig", None)
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
+        name = type(getattr(cause, "__cause__", None) or cause or error).__name__
+        # SQLSTATE: 28 login, 3D no such database, 42 no such table or right.
+        if code[:2] in ("28", "3D", "42"):
+            raise MisconfiguredError(
+                "state",
+                f"the database refused us ({name}, SQLSTATE {code})",
+                fix="check `state.url` and its user's rights",
+            ) from None
+        if isinstance(error, DBAPIError | OSError) or code:
+            raise UnavailableError(
+                "state",
+                f"the database does not answer ({name})",
+                fix="check that it runs and that `state.url` names it",
+            ) from None
+        raise MisconfiguredError("state", f"cannot be used ({name})", fix="check `state.url`") from error
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+async def open_store(url: str, *, migrate: bool = True) -> Store:
+    """
+    Open the state at a SQLAlchemy URL (`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`) and bring it up to date.
+
+    :raises MisconfiguredError: the URL is none of these, or the database refuses us.
+    """
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            if parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_async_engine(parsed, connect_args={"timeout": 30, "isolation_level": None})
+            event.listen(engine.sync_engine, "connect", _embedded)
+        case "postgresql":
+            # A view of Kafka need not be on disk before the answer: what a crash of the database forgets is caught up.
+            engine = create_async_engine(
+                parsed, pool_size=8, max_overflow=8, pool_pre_ping=True,
+                connect_args={"server_settings": {"application_name": "ironbridge", "jit": "off"}},
+            )  # fmt: skip
+        case other:
+            raise MisconfiguredError(
+                "state", f"cannot be kept in {other}", fix="use PostgreSQL or SQLite in `state.url`"
+            )
+    store = Store(engine)
+    if migrate:
+        await store.migrate()
+    return store
+
+
+def _embedded(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

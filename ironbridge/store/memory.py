@@ -1,0 +1,213 @@
+"""What an adapter remembers of what it published, in the state database (`adapters.journal.Memory`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.journal import Known, Partition, Progress, Seen, Step
+from ironbridge.store.bulk import among, put, values
+from ironbridge.store.database import Store
+from ironbridge.store.tables import offsets, problems, records, regions
+
+_KNOWN = 'key, entity, owner, region, row_digest, fingerprint, version, deleted, lost, topic, "partition", "offset"'
+_RECORD = (
+    "stream", "key", "entity", "owner", "region", "row_digest", "fingerprint", "version", "deleted", "lost", "topic",
+    "partition", "offset",
+)  # fmt: skip
+
+
+class StoredMemory:
+    """One adapter's memory. A stream's number is made at its first use and kept."""
+
+    def __init__(self, store: Store, adapter: str) -> None:
+        self._store = store
+        self._adapter = adapter
+        self._numbers: dict[str, int] = {}
+
+    async def offsets(self) -> dict[Partition, int]:
+        found = await self._rows(
+            'SELECT topic, "partition", next FROM offsets WHERE adapter = :adapter', adapter=self._adapter
+        )
+        return {(topic, partition): behind for topic, partition, behind in found}
+
+    async def progress(self, stream: str) -> Progress:
+        found = await self._rows(
+            "SELECT sweep, after, tail, started, completed, read, published, held, error FROM streams WHERE id = :stream",
+            stream=await self._number(stream),
+        )
+        sweep, after, tail, started, completed, read, published, held, error = found[0]
+        return Progress(
+            sweep, _position(after), _position(tail), _at(started), _at(completed), read, published, held, error
+        )
+
+    async def regions(self, stream: str) -> dict[str, Seen]:
+        found = await self._rows(
+            "SELECT name, digest, sweep FROM regions WHERE stream = :stream", stream=await self._number(stream)
+        )
+        return {name: Seen(digest, sweep) for name, digest, sweep in found}
+
+    async def members(self, stream: str, regions: Iterable[str]) -> list[Known]:
+        return await self._among(stream, "region", list(regions))
+
+    async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
+        return await self._among(stream, "key", keys)
+
+    async def quarantined(self, stream: str) -> set[str]:
+        found = await self._rows("SELECT key FROM problems WHERE stream = :stream", stream=await self._number(stream))
+        return {key for (key,) in found}
+
+    async def live(self, stream: str) -> int:
+        found = await self._rows(
+            "SELECT count(*) FROM records WHERE stream = :stream AND version > 0 AND NOT deleted",
+            stream=await self._number(stream),
+        )
+        return int(found[0][0])
+
+    async def unseen(self, stream: str, sweep: int) -> list[Known]:
+        found = await self._rows(
+            f"SELECT {_KNOWN} FROM records WHERE stream = :stream AND NOT deleted AND (region IS NULL OR region NOT IN "  # noqa: S608
+            "(SELECT name FROM regions WHERE stream = :stream AND sweep >= :sweep))",
+            stream=await self._number(stream),
+            sweep=sweep,
+        )
+        return [_known(row) for row in found]
+
+    async def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
+        streams = await self._rows("SELECT name, id FROM streams WHERE adapter = :adapter", adapter=self._adapter)
+        for name, number in streams:
+            after: str | None = ""
+            while after is not None:
+                found = await self._rows(
+                    f"SELECT {_KNOWN} FROM records WHERE stream = :stream AND topic = :topic "  # noqa: S608
+                    'AND "partition" = :partition AND key > :after ORDER BY key LIMIT 1000',
+                    stream=number,
+                    topic=partition[0],
+                    partition=partition[1],
+                    after=after,
+                )
+                if found:
+                    yield name, [_known(row) for row in found]
+                after = found[-1].key if found else None
+
+    async def save(self, stream: str, step: Step) -> None:
+        number = await self._number(stream) if stream else 0
+        async with self._store.write() as connection:
+            await put(connection, records, _RECORD, [(number, *_values(known)) for known in step.known])
+            rows = [(number, name, seen.digest, seen.sweep) for name, seen in step.regions.items()]
+            await put(connection, regions, ("stream", "name", "digest", "sweep"), rows)
+            await self._delete(connection, "regions", "name", number, step.gone_regions)
+            await self._delete(connection, "problems", "key", number, step.mended)
+            await self._problems(connection, number, step)
+            if step.progress is not None:
+                await self._progress(connection, number, step.progress)
+            behind = [(self._adapter, *partition, offset) for partition, offset in step.offsets.items()]
+            await put(connection, offsets, ("adapter", "topic", "partition", "next"), behind)
+
+    async def _problems(self, connection: AsyncConnection, number: int, step: Step) -> None:
+        now = time.time()
+        rows = [
+            (number, p.key, p.field, p.rule, p.shape, p.what, now) for p in {p.key: p for p in step.problems}.values()
+        ]
+        columns = ("stream", "key", "field", "rule", "shape", "what", "since")
+        # `since` is when it first went wrong: a row that is still wrong keeps it.
+        update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what")}
+        await put(connection, problems, columns, rows, update)
+
+    async def _progress(self, connection: AsyncConnection, number: int, progress: Progress) -> None:
+        await connection.execute(
+            text(
+                "UPDATE streams SET sweep = :sweep, after = :after, tail = :tail, started = :started, completed = :completed, "
+                "read = :read, published = :published, held = :held, error = :error WHERE id = :stream"
+            ),
+            {
+                "stream": number,
+                "sweep": progress.sweep,
+                "after": None if progress.after is None else json.dumps(progress.after),
+                "tail": None if progress.tail is None else json.dumps(progress.tail),
+                "started": progress.started and progress.started.timestamp(),
+                "completed": progress.completed and progress.completed.timestamp(),
+                "read": progress.read,
+                "published": progress.published,
+                "held": progress.held,
+                "error": progress.error,
+            },
+        )
+
+    async def _delete(
+        self, connection: AsyncConnection, table: str, column: str, number: int, names: Sequence[str]
+    ) -> None:
+        if names:
+            condition = among(connection, column, "names")
+            await connection.execute(
+                text(f"DELETE FROM {table} WHERE stream = :stream AND {condition}"),  # noqa: S608 (our own names)
+                {"stream": number, "names": values(connection, names)},
+            )
+
+    async def _among(self, stream: str, column: str, items: Sequence[str]) -> list[Known]:
+        if not items:
+            return []
+        number = await self._number(stream)
+        async with self._store.read() as connection:
+            condition = among(connection, column, "items")
+            found = await connection.execute(
+                text(f"SELECT {_KNOWN} FROM records WHERE stream = :stream AND {condition}"),  # noqa: S608 (our own names)
+                {"stream": number, "items": values(connection, items)},
+            )
+            return [_known(row) for row in found]
+
+    async def _rows(self, sql: str, **bound: Any) -> Sequence[Any]:
+        async with self._store.read() as connection:
+            return (await connection.execute(text(sql), bound)).fetchall()
+
+    async def _number(self, stream: str) -> int:
+        if stream not in self._numbers:
+            async with self._store.write() as connection:
+                bound = {"adapter": self._adapter, "name": stream}
+                await connection.execute(
+                    text("INSERT INTO streams (adapter, name) VALUES (:adapter, :name) ON CONFLICT DO NOTHING"), bound
+                )
+                found = await connection.execute(
+                    text("SELECT id FROM streams WHERE adapter = :adapter AND name = :name"), bound
+                )
+                self._numbers[stream] = found.scalar_one()
+        return self._numbers[stream]
+
+
+def _known(row: Any) -> Known:
+    key, entity, owner, region, row_digest, fingerprint, version, deleted, lost, topic, partition, offset = row
+    return Known(
+        key,
+        entity,
+        owner,
+        region,
+        row_digest,
+        fingerprint,
+        version,
+        bool(deleted),
+        bool(lost),
+        topic,
+        partition,
+        offset,
+    )
+
+
+def _values(known: Known) -> tuple[Any, ...]:
+    return (
+        known.key, known.entity, known.owner, known.region, known.row_digest, known.fingerprint, known.version,
+        known.deleted, known.lost, known.topic, known.partition, known.offset,
+    )  # fmt: skip
+
+
+def _position(stored: str | None) -> tuple[int | str, ...] | None:
+    return None if stored is None else tuple(json.loads(stored))
+
+
+def _at(stored: float | None) -> datetime | None:
+    return None if stored is None else datetime.fromtimestamp(stored, UTC)

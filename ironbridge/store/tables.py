@@ -1,0 +1,190 @@
+"""
+The state's tables. Times are seconds since 1970 UTC (double), so that both databases hold the same.
+
+`migrations/` builds them; a test holds that what it builds is what stands here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy import false as no
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=null)
+
+
+def _number(name: str, *, key: bool = False, null: bool = False, default: str | None = "0") -> Column[int]:
+    server = None if key or null else default
+    return Column(name, BigInteger, primary_key=key, nullable=null, autoincrement=False, server_default=server)
+
+
+# What an adapter remembers of what it published: a view of Kafka, see adapters/journal.py.
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("adapter"),
+    _text("name"),
+    _number("sweep"),
+    _text("after", null=True),
+    _text("tail", null=True),
+    Column("started", Double),
+    Column("completed", Double),
+    _number("read"),
+    _number("published"),
+    _number("held"),
+    _text("error", null=True),
+    Column("paused", Boolean, nullable=False, server_default=no()),
+    Index("uq_streams_adapter_name", "adapter", "name", unique=True),
+)
+records = Table(
+    "records",
+    metadata,
+    Column("stream", Integer, ForeignKey("streams.id"), primary_key=True, autoincrement=False),
+    _text("key", key=True),
+    _text("entity"),
+    _text("owner"),
+    _text("region", null=True),
+    Column("row_digest", LargeBinary),
+    Column("fingerprint", LargeBinary),
+    _number("version"),
+    Column("deleted", Boolean, nullable=False),
+    Column("lost", Boolean, nullable=False),
+    _text("topic", null=True),
+    _number("partition", null=True),
+    _number("offset", null=True),
+    Index("ix_records_stream_region", "stream", "region"),
+)
+regions = Table(
+    "regions",
+    metadata,
+    Column("stream", Integer, ForeignKey("streams.id"), primary_key=True, autoincrement=False),
+    _text("name", key=True),
+    Column("digest", LargeBinary),
+    _number("sweep"),
+)
+problems = Table(
+    "problems",
+    metadata,
+    Column("stream", Integer, ForeignKey("streams.id"), primary_key=True, autoincrement=False),
+    _text("key", key=True),
+    _text("field"),
+    _text("rule"),
+    _text("shape"),
+    _text("what"),
+    Column("since", Double, nullable=False),
+)
+offsets = Table(
+    "offsets",
+    metadata,
+    _text("adapter", key=True),
+    _text("topic", key=True),
+    _number("partition", key=True),
+    _number("next"),
+)
+
+# What the flows know and what they did: facts are shared, the ledger is per flow, see flows/ledger.py.
+facts = Table(
+    "facts",
+    metadata,
+    _text("key", key=True),
+    _text("entity"),
+    _text("owner"),
+    _text("source"),
+    _number("version"),
+    Column("data", LargeBinary),
+    Column("at", Double, nullable=False),
+    _text("traceparent", null=True),
+    Index("ix_facts_owner", "owner"),
+)
+flows = Table(
+    "flows",
+    metadata,
+    _text("name", key=True),
+    _text("edition", null=True),
+    Column("paused", Boolean, nullable=False, server_default=no()),
+)
+subjects = Table(
+    "subjects",
+    metadata,
+    _text("flow", key=True),
+    _text("subject", key=True),
+    _number("partition"),
+    _text("state"),
+    _number("urgency"),
+    _number("seq"),
+    _number("changes"),
+    Column("since", Double, nullable=False),
+    Column("due", Double),
+    _text("claim", null=True),
+    _number("attempts"),
+    _text("reason", null=True),
+    _text("waiting_on", null=True),
+    _text("ref", null=True),
+    _text("tag", null=True),
+    Column("digest", LargeBinary),
+    Column("document", LargeBinary),
+    Column("doubtful", LargeBinary),
+    Column("confirmed", Double),
+    _text("traceparent", null=True),
+    Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
+    Index("ix_subjects_flow_waiting_on", "flow", "waiting_on"),
+)
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("flow"),
+    _text("subject"),
+    Column("at", Double, nullable=False),
+    _text("outcome"),
+    _text("detail", null=True),
+    _text("trace", null=True),
+    Index("ix_attempts_flow_subject", "flow", "subject"),
+)
+ingested = Table(
+    "ingested",
+    metadata,
+    _text("flow", key=True),
+    _text("topic", key=True),
+    _number("partition", key=True),
+    _number("next"),
+    _text("last"),
+)
+rejects = Table(
+    "rejects",
+    metadata,
+    _text("flow", key=True),
+    _text("place", key=True),
+    _text("what"),
+    Column("since", Double, nullable=False),
+)
+budgets = Table(
+    "budgets",
+    metadata,
+    _text("target", key=True),
+    Column("window", Double, nullable=False),
+    _number("used"),
+    Column("held", Double),
+)
