@@ -86,9 +86,10 @@ def client(limits: Limits, budget: Budget, *, timeout: httpx.Timeout = TIMEOUT) 
     The client that a target is built with.
 
     It keeps at most `limits.concurrency` connections alive, spends the budget before each request, tells it of the
-    Retry-After of a 429, 502 or 503, and opens one client span a request, whose context goes along as `traceparent`. Certificates
-    are checked against the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and the environment's
-    proxies are used (`HTTPS_PROXY`, `NO_PROXY`). Redirects are not followed: an API that redirects is a wrong address.
+    Retry-After of a 429, 502 or 503, and opens one client span a request, whose context goes along as `traceparent`.
+    Certificates are checked against the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and the
+    environment's proxies are used (`HTTPS_PROXY`, `NO_PROXY`). Redirects are not followed: an API that redirects is a
+    wrong address.
     """
     pool = httpx.Limits(max_connections=limits.concurrency, keepalive_expiry=_KEEP_ALIVE)
     return httpx.AsyncClient(

@@ -1,0 +1,94 @@
+"""Children's records to the Department for Education's children's social care data API."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Final
+
+import httpx
+from pydantic import BaseModel
+
+from canonical import (
+    Assessment,
+    CareEpisode,
+    CareLeaver,
+    CarePlan,
+    HealthScreening,
+    Involvement,
+    LookedAfterEpisode,
+    Permanence,
+    Person,
+    Placement,
+    Section47Enquiry,
+)
+from canonical.entity import Entity
+from flows.dfe_csc.child import record
+from flows.dfe_csc.cohort import in_cohort, window
+from flows.dfe_csc.contract import checked
+from flows.dfe_csc.settings import SAMPLE, DfeCscSettings
+from flows.dfe_csc.target import DfeCsc
+from flows.port import Document, Facts, Flow, Grouping, Limits, Target, Urgency
+
+_MAPPING: Final = 1  # raise it with every change of what a record looks like: then all children are looked at again
+
+_URGENCY: Final = {
+    Section47Enquiry.type_name: Urgency.SAFEGUARDING,
+    CarePlan.type_name: Urgency.SAFEGUARDING,  # child protection plans; the type does not tell them from the others
+    LookedAfterEpisode.type_name: Urgency.SAFEGUARDING,
+    Placement.type_name: Urgency.SAFEGUARDING,
+    Involvement.type_name: Urgency.TIDY_UP,
+    HealthScreening.type_name: Urgency.TIDY_UP,
+}
+
+
+class ChildRecords:
+    """What the DfE should hold: one document for each child of the cohort, nothing for anybody else."""
+
+    entities: tuple[type[Entity], ...] = (
+        Person,
+        CareEpisode,
+        Assessment,
+        CarePlan,
+        Section47Enquiry,
+        LookedAfterEpisode,
+        Placement,
+        Involvement,
+        HealthScreening,
+        Permanence,
+        CareLeaver,
+    )
+    grouping = Grouping.OWNER
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def desired(self, subject: str, facts: Facts) -> Document | None:
+        """:raises RefusedError: a value that the API would refuse; names field and rule."""
+        person = facts.one(Person)
+        if person is None or not in_cohort(facts):
+            return None
+        body = checked(record(person, facts), self.name)
+        return Document("child", body["la_child_id"], body)
+
+    def urgency(self, entity: str) -> Urgency:
+        return _URGENCY.get(entity, Urgency.USUAL)
+
+    def edition(self, today: date) -> str:
+        span = window(today)
+        return f"{_MAPPING}:{span.start}:{span.end}"
+
+
+class DfeCscSystem:
+    """The entry point `dfe_csc`."""
+
+    settings: type[BaseModel] = DfeCscSettings
+    sample = SAMPLE
+
+    def limits(self, settings: Any) -> Limits:
+        return DfeCscSettings.model_validate(settings).limits
+
+    def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]:
+        return ChildRecords(name), DfeCsc(name, DfeCscSettings.model_validate(settings), http)
+
+
+system = DfeCscSystem()

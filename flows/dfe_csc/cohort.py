@@ -1,0 +1,92 @@
+"""
+Which children the DfE is sent: the cohort of the Early Adopters specification.
+
+Its window runs from 1 April of the financial year in which the day 24 months ago lies, to tomorrow. Both days belong
+to it. A date that is not recorded lies in no window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from canonical import (
+    Assessment,
+    CareEpisode,
+    CareLeaver,
+    CarePlan,
+    LookedAfterEpisode,
+    Person,
+    Placement,
+)
+from flows.port import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    start: date
+    end: date
+
+    def holds(self, day: date | None) -> bool:
+        return day is not None and self.start <= day <= self.end
+
+    def overlaps(self, start: date | None, end: date | None) -> bool:
+        """Whether a time has days in common with the window; one without an end goes on."""
+        return start is not None and start <= self.end and (end is None or end >= self.start)
+
+
+def window(today: date) -> Window:
+    """The window as seen on a day (Europe/London)."""
+    year = today.year - 2 if today.month >= 4 else today.year - 3
+    return Window(date(year, 4, 1), today + timedelta(days=1))
+
+
+def in_cohort(facts: Facts) -> bool:
+    """Whether the subject is a child whom the DfE is sent today. Whoever has died is not left out."""
+    person = facts.one(Person)
+    span = window(facts.today)
+    if person is None or not _eligible(person, span):
+        return False
+    return _known_to_social_care(facts, span) or _waiting(facts) or _care_leaver(person, facts, span)
+
+
+def birthday(born: date, age: int) -> date:
+    """When somebody reaches an age; who was born on 29 February, on the 28th where there is no 29th."""
+    try:
+        return born.replace(year=born.year + age)
+    except ValueError:
+        return date(born.year + age, 2, 28)
+
+
+def _eligible(person: Person, span: Window) -> bool:
+    """25 or younger at some point in the window, or unborn and expected in it."""
+    if person.birth_date is None:
+        return span.holds(person.expected_birth_date)
+    return person.birth_date < span.end and birthday(person.birth_date, 26) > span.start
+
+
+def _known_to_social_care(facts: Facts, span: Window) -> bool:
+    episodes = {e.key for e in facts.all(CareEpisode) if span.overlaps(e.referral_date, e.close_date)}
+    return (
+        bool(episodes)
+        or any(span.overlaps(plan.start_date, plan.end_date) for plan in facts.all(CarePlan))
+        or any(looked_after.episode in episodes for looked_after in facts.all(LookedAfterEpisode))
+        or any(span.overlaps(placement.start_date, placement.end_date) for placement in facts.all(Placement))
+    )
+
+
+def _waiting(facts: Facts) -> bool:
+    """An open episode for which no assessment was started yet."""
+    started = {a.episode for a in facts.all(Assessment) if a.start_date is not None}
+    return any(e.close_date is None and e.key not in started for e in facts.all(CareEpisode))
+
+
+def _care_leaver(person: Person, facts: Facts, span: Window) -> bool:
+    """16 to 25 in the window, last contact in it, and an open episode."""
+    contacts = [leaver.contact_date for leaver in facts.all(CareLeaver) if leaver.contact_date is not None]
+    return (
+        person.birth_date is not None
+        and birthday(person.birth_date, 16) < span.end
+        and span.holds(max(contacts, default=None))
+        and any(episode.close_date is None for episode in facts.all(CareEpisode))
+    )

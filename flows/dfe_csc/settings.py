@@ -1,0 +1,82 @@
+"""What the DfE's API needs to know of a council, and the council of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr
+
+from flows.port import Limits
+
+
+def _private(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".internal", ".local", ".localhost"))
+
+
+def _encrypted(url: HttpUrl) -> HttpUrl:
+    # Children's records go over this. In the clear they go no further than to a sandbox on the council's own network.
+    if url.scheme != "https" and not _private(url.host or ""):
+        raise ValueError("is not https")
+    return url
+
+
+Address = Annotated[HttpUrl, AfterValidator(_encrypted)]
+
+
+def _numbered(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+class DfeCscSettings(BaseModel):
+    """
+    One council's access to the children's social care data API.
+
+    `la_code` is the council's three-digit DfE code; the endpoint, the client, its scope and the supplier key come from
+    the DfE when a council is let in. The DfE publishes no rate limit: the default is careful, and a 429 is honoured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    la_code: Annotated[int, BeforeValidator(_numbered), Field(ge=100, le=999)]
+    api_endpoint: Address
+    """Without `/children_social_care_data/…`, e.g. https://find-and-use-an-api.education.gov.uk/api"""
+    token_url: Address
+    client_id: Annotated[str, Field(min_length=1)]
+    client_secret: SecretStr
+    scope: str = ""
+    supplier_key: SecretStr
+
+    batch: Annotated[int, Field(ge=1, le=100)] = 100
+    """Children a request; the API takes 100."""
+    concurrency: Annotated[int, Field(ge=1, le=20)] = 4
+    requests: Annotated[int, Field(ge=1)] = 600
+    """Requests in `window` seconds."""
+    window: Annotated[float, Field(gt=0)] = 60.0
+
+    @property
+    def children(self) -> str:
+        """The one address that records are sent to."""
+        return f"{str(self.api_endpoint).rstrip('/')}/children_social_care_data/{self.la_code}/children"
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.batch, self.concurrency, self.requests, self.window)
+
+
+SAMPLE = """\
+[targets.dfe_csc]
+la_code = 999                            # the council's three-digit DfE code
+api_endpoint = "https://find-and-use-an-api.education.gov.uk/api"
+token_url = "https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token"
+client_id = "<client id>"
+scope = "<scope>/.default"
+# client_secret: set IRONBRIDGE_TARGETS__DFE_CSC__CLIENT_SECRET instead of writing it here
+# supplier_key: set IRONBRIDGE_TARGETS__DFE_CSC__SUPPLIER_KEY instead of writing it here
+# batch = 100                            # children a request (at most 100)
+# requests = 600                         # requests in `window` seconds; the DfE publishes no limit
+# window = 60
+"""

@@ -1,0 +1,154 @@
+"""The DfE's children's social care data API: one POST for up to a hundred children, taken whole or refused whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from canonical.errors import MisconfiguredError
+from flows.dfe_csc.partial import to_send
+from flows.dfe_csc.refusal import named, reason
+from flows.dfe_csc.settings import DfeCscSettings
+from flows.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, json_of, trouble
+from flows.port import (
+    Body,
+    Confirmed,
+    Outcome,
+    ReadBack,
+    Refused,
+    Unavailable,
+    Unknown,
+    Untold,
+    Write,
+)
+
+_PATH: Final = "/children_social_care_data/{la_code}/children"
+_MOST_REQUESTS: Final = 32
+"""For one write. Two a halving are enough to find one culprit in a hundred twice over; what is left comes next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejected:
+    """The API took none of the records: 400 for the fault of some, 413 for being too much."""
+
+    status: int
+    text: str
+
+
+class DfeCsc:
+    """
+    Children's records to the DfE. There is no way to read them back, so what is in doubt is sent again, whole.
+
+    The requests of one write differ: none is repeated. After a 400 the records that it names are refused and the others
+    go again without them; where it names nobody, and after a 413, the batch goes again in halves.
+    """
+
+    def __init__(self, name: str, settings: DfeCscSettings, http: httpx.AsyncClient) -> None:
+        self.name = name
+        self.limits = settings.limits
+        self._settings = settings
+        self._http = http
+        who = OAuthClient(name, str(settings.token_url), settings.client_id, settings.client_secret, settings.scope)
+        self._auth = ClientCredentials(who)
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        """
+        One outcome a child, in order; `Confirmed.ref` is the receipt's UUID.
+
+        :raises MisconfiguredError: the client, the supplier key, the council's code or the address is wrong.
+        """
+        records = [to_send(write) for write in batch]
+        outcomes: dict[int, Outcome] = {}
+        left: Outcome = Unavailable("not sent: too many records of the batch were refused at once")
+        groups = [list(range(len(batch)))] if batch else []
+        for _ in range(_MOST_REQUESTS):
+            if not groups:
+                break
+            group = groups.pop(0)
+            said = await self._post([records[n] for n in group])
+            if isinstance(said, Unavailable | Unknown):
+                outcomes |= dict.fromkeys(group, said)
+                left = said if isinstance(said, Unavailable) else Unavailable("not sent: the answer before was lost")
+                break
+            known, again = _sorted_out(group, said)
+            outcomes |= known
+            groups = [g for g in again if g] + groups
+        return [outcomes.get(n, left) for n in range(len(batch))]
+
+    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
+        return [Untold("the API only takes records, it shows none")] * len(batch)
+
+    async def check(self) -> Sequence[tuple[str, bool, str]]:
+        """Ask for a token, and send no records at all: 204. Nothing changes."""
+        rows = []
+        for what, ask in (("a token can be had", self._token), ("the address takes our records", self._nothing)):
+            try:
+                fault = await ask()
+            except MisconfiguredError as error:
+                fault = f"{error.what}. {error.fix}"
+            rows.append((what, not fault, fault))
+        return rows
+
+    async def _token(self) -> str:
+        fault = await self._auth.obtain(self._http)
+        return f"{fault.reason}. Check token_url, and try again later" if fault else ""
+
+    async def _nothing(self) -> str:
+        said = await self._post([])
+        if isinstance(said, Unavailable | Unknown):
+            return f"{said.reason}. Check api_endpoint, and try again later"
+        return "" if said == [] else "it refuses an empty list of records. Check api_endpoint and la_code"
+
+    async def _post(self, records: list[Body]) -> list[str] | _Rejected | Unavailable | Unknown:
+        """The receipts' UUIDs, one a record, or why there are none."""
+        request = self._http.build_request(
+            "POST",
+            self._settings.children,
+            json=records,
+            headers={"SupplierKey": self._settings.supplier_key.get_secret_value()},
+            extensions={TEMPLATE: _PATH},
+        )
+        answer = await exchange(self._http, request, self._auth, where=self.name)
+        if not isinstance(answer, httpx.Response):
+            return answer
+        if fault := trouble(answer, self.name, _fix(self.name)):
+            return fault
+        if answer.status_code == 204 and not records:
+            return []
+        if answer.status_code in (400, 413):
+            return _Rejected(answer.status_code, answer.text)
+        if answer.is_success:
+            return _receipts(answer, len(records))
+        raise MisconfiguredError(self.name, f"the address answers {answer.status_code}", fix=_fix(self.name))
+
+
+def _fix(name: str) -> str:
+    variable = f"IRONBRIDGE_TARGETS__{name.upper()}__SUPPLIER_KEY"
+    return f"check api_endpoint, la_code, scope and {variable}, then run `ironbridge check {name}`"
+
+
+def _receipts(answer: httpx.Response, records: int) -> list[str] | Unknown:
+    said = json_of(answer)
+    if isinstance(said, Unknown):
+        return said
+    if not isinstance(said, list) or len(said) != records or not all(isinstance(receipt, str) for receipt in said):
+        return Unknown(f"{answer.status_code}, but not one receipt a record")
+    return [receipt.rpartition("_")[2] for receipt in said]  # date and time are joined differently here and there
+
+
+def _sorted_out(group: list[int], said: list[str] | _Rejected) -> tuple[dict[int, Outcome], list[list[int]]]:
+    """What is now known of a group of records, and the groups in which the others are to go again."""
+    if not isinstance(said, _Rejected):
+        return {n: Confirmed(receipt) for n, receipt in zip(group, said, strict=True)}, []
+    if said.status == 400 and (places := named(said.text, len(group))):
+        alone = len(places) == 1
+        refused: dict[int, Outcome] = {group[place]: Refused(reason(said.text, place, alone)) for place in places}
+        return refused, [[n for n in group if n not in refused]]
+    if len(group) == 1:
+        why = "the record is larger than the API takes (413)" if said.status == 413 else reason(said.text, 0, True)
+        return {group[0]: Refused(why)}, []
+    half = (len(group) + 1) // 2
+    return {}, [group[:half], group[half:]]
