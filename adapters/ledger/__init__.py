@@ -1,0 +1,188 @@
+"""Payables extracts: CSV and Excel files that a finance system leaves in a folder. README.md is its manual."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from adapters.ledger import mapping, reading
+from adapters.ledger.folder import Folder, Found
+from adapters.ledger.layout import Layout, built_in
+from adapters.port import Adapter, Extract, Files, Finding, Record, Stream
+from canonical import CreditNote, Invoice, LedgerDimension, Supplier
+from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
+
+log = logging.getLogger(__name__)
+
+READER = "1"  # grows when files are read differently: then every file is read again
+
+
+class LedgerSettings(BaseModel):
+    """
+    Where the extracts are left and what they look like. The adapter's own name is the source in every key.
+
+    `layouts` names built-in layouts and those declared in `own_layouts`; only these are tried. `settle` is how long a file must
+    have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker file says so instead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folders: tuple[Path, ...] = Field(min_length=1)
+    glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls")
+    layouts: tuple[str, ...] = ()
+    own_layouts: dict[str, Layout] = {}
+    currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
+    encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
+    settle: timedelta = timedelta(seconds=30)
+    done: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
+    max_megabytes: int = Field(default=50, ge=1, le=1000)
+    every: timedelta = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def _some_layout(self) -> LedgerSettings:
+        if not self.layouts and not self.own_layouts:
+            raise ValueError("name at least one layout, or declare one in own_layouts")
+        return self
+
+    @property
+    def largest(self) -> int:
+        """In bytes."""
+        return self.max_megabytes * 1_000_000
+
+
+SAMPLE = """\
+[adapters.payables]
+system = "ledger"
+folders = ["./drop"]              # where the finance system leaves its extracts; they are only ever read
+layouts = ["erp-invoices"]        # the shapes to expect; see adapters/ledger/README.md for declaring your own
+# glob = ["*.csv", "*.xlsx"]      # which files; "**/*.csv" looks into folders too
+# currency = "GBP"
+# settle = 30                     # seconds that a file must have been left alone
+# done = ".done"                  # or: read x.csv once x.csv.done lies beside it
+# encoding = "cp1252"             # only where a file's own evidence does not decide
+# max_megabytes = 50
+# every = 60                      # seconds between two looks
+"""
+
+
+@dataclass(slots=True)
+class LedgerAdapter:
+    """The extracts of one finance system: one stream, `payables`."""
+
+    name: str
+    settings: LedgerSettings
+    layouts: dict[str, Layout]
+    _folder: Folder = field(init=False)
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        rules = repr((READER, sorted(self.layouts.items()), s.currency, s.encoding))
+        salt = blake2b(rules.encode(), digest_size=16).digest()
+        self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
+
+    def streams(self) -> Sequence[Stream]:
+        return [
+            Stream(
+                name="payables",
+                entities=(Invoice, CreditNote, Supplier, LedgerDimension),
+                map=mapping.entity,
+                reading=Files(self._extracts),
+                every=self.settings.every,
+                lasting=frozenset({Supplier.type_name, LedgerDimension.type_name}),
+            )
+        ]
+
+    async def open(self) -> None:
+        """The first look: a file can be ready at the second one."""
+        await asyncio.to_thread(self._folder.ready)
+
+    async def close(self) -> None:
+        return None
+
+    async def check(self) -> Sequence[Finding]:
+        """Each folder can be listed, there is a file or none yet, and each file's layout is recognised."""
+        try:
+            waiting, found = await asyncio.to_thread(lambda: (self._folder.waiting(), self._folder.ready()))
+        except IronbridgeError as error:
+            return [Finding(f"folders: {error.what}", False, error.fix)]
+        where = ", ".join(map(str, self.settings.folders))
+        here = f"{len(found)} extracts" if found else "no extract yet"
+        findings = [Finding(f"{where}: {here}" + (f", {waiting} files still settling" if waiting else ""), True)]
+        for each in found:
+            findings.append(await asyncio.to_thread(self._looked_at, each))
+        return findings
+
+    async def _extracts(self) -> AsyncIterator[Extract]:
+        for found in await asyncio.to_thread(self._folder.ready):
+            digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
+            yield Extract(found.name, digest, partial(self._records, found))
+
+    async def _records(self, found: Found) -> Sequence[Record]:
+        return (await asyncio.to_thread(self._read, found)).records
+
+    def _read(self, found: Found) -> reading.Reading:
+        s = self.settings
+        where = f"{self.name} file {found.path.name}"
+        if found.size > s.largest:
+            raise BadRecordError(
+                where, field="file", rule=f"is larger than {s.max_megabytes} MB", shape=f"{found.size} bytes",
+                fix="split it, or raise max_megabytes in the settings",
+            )  # fmt: skip
+        rules = reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.largest)
+        read = reading.read(found.name, self._folder.content(found), rules)
+        _say(where, read.reckoning)
+        return read
+
+    def _looked_at(self, found: Found) -> Finding:
+        try:
+            read = self._read(found).reckoning
+        except IronbridgeError as error:
+            return Finding(f"{found.path.name}: {error}", False, error.fix)
+        what = f"{found.path.name}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
+        if not read.quarantined:
+            return Finding(what, True)
+        why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
+        return Finding(f"{what}, {read.quarantined} to quarantine ({why})", True)
+
+
+def _say(where: str, read: reading.Reckoning) -> None:
+    log.info(
+        "%s: %d rows by layout %s (%s): %d published, %d of them copies; %d quarantined; %d blank, %d headings, "
+        "%d preamble, %d totals, %d notes",
+        where, read.rows, read.layout, read.how, read.published + read.duplicates, read.duplicates, read.quarantined,
+        read.blank, read.headings, read.preamble, read.totals, read.notes,
+    )  # fmt: skip
+
+
+class LedgerSystem:
+    """The entry point `ledger`: payables extracts from a watched folder."""
+
+    settings: type[BaseModel] = LedgerSettings
+    sample = SAMPLE
+
+    def build(self, name: str, settings: Any) -> Adapter:
+        """
+        The adapter of a section of the settings.
+
+        :raises MisconfiguredError: a layout is named that does not exist, or the name cannot begin a key.
+        """
+        assert isinstance(settings, LedgerSettings)  # noqa: S101 (the runtime validated it by `settings`)
+        known = {**built_in(), **settings.own_layouts}
+        asked = settings.layouts + tuple(n for n in settings.own_layouts if n not in settings.layouts)
+        if missing := [n for n in asked if n not in known]:
+            raise MisconfiguredError(
+                name, f"no layout is called {', '.join(missing)}", fix=f"use some of: {', '.join(sorted(known))}"
+            )
+        return LedgerAdapter(name, settings, {n: known[n] for n in asked})
+
+
+system = LedgerSystem()

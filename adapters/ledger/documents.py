@@ -1,0 +1,267 @@
+"""
+From lines to records: which lines make one document, what its key is, who is paid, which dimensions were used.
+
+Nothing here depends on the order of the rows, so that a corrected file publishes only what differs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import quote
+
+from adapters.ledger.cells import plain
+from adapters.ledger.layout import DATES, Layout
+from adapters.ledger.rows import Fault, Line
+from adapters.port import Row
+from canonical.errors import BadRecordError
+
+_SAFE = " !#$&'()*+,-./;=?@[]^_{|}~"  # all of printable ASCII that a key may hold but `%` and the `:` between its parts
+_LONG = 48
+
+
+def token(text: str) -> str:
+    """A text as a part of a key: ASCII, no colon; what is too long is cut and told apart by a digest."""
+    safe = quote(" ".join(text.split()), safe=_SAFE)
+    return safe if len(safe) <= _LONG else f"{safe[:30].rstrip(' %')}~{digest(text)}"
+
+
+def digest(*content: object) -> str:
+    return blake2b(repr(content).encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a file's records are keyed by and counted in: the source, the extract's name, its layout, the currency."""
+
+    source: str
+    extract: str
+    layout: Layout
+    currency: str
+
+    def key(self, entity: str, *parts: str) -> str:
+        return f"{self.source}:{entity}:" + ":".join(parts)
+
+
+@dataclass(slots=True)
+class Document:
+    """Some lines that are one document, or one that is spoilt: then `faults` says by what."""
+
+    identity: tuple[str, ...]
+    number: str
+    lines: list[Line]
+    faults: list[Fault]
+
+    @property
+    def net(self) -> Decimal:
+        return sum((line.net for line in self.lines if line.net is not None), Decimal(0))
+
+    @property
+    def entity(self) -> str:
+        return "credit-note" if self.net < 0 else "invoice"
+
+
+# -- grouping ------------------------------------------------------------------------------------------------------
+
+
+def documents(ledger: Ledger, lines: Sequence[Line]) -> list[Document]:
+    """
+    The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part of an
+    invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
+    """
+    groups: dict[tuple[str, ...], list[Line]] = defaultdict(list)
+    strays = []
+    for line in lines:
+        if _placeable(ledger.layout, line):
+            groups[_identity(ledger, line)].append(line)
+        else:
+            strays.append(line)
+    made = [_document(ledger, identity, group) for identity, group in sorted(groups.items(), key=lambda g: g[0])]
+    singles = [d for document in made for d in _apart(ledger, document)]
+    by_number: dict[str, list[Document]] = defaultdict(list)
+    for document in singles:
+        by_number[document.number].append(document)
+    for stray in strays:
+        for document in by_number.get(stray.words.get("number", ""), []):
+            if _might_hold(ledger.layout, document.lines[0], stray):
+                document.faults += stray.faults
+    return singles + [Document(("row", str(line.row)), "", [line], line.faults) for line in strays]
+
+
+def _placeable(layout: Layout, line: Line) -> bool:
+    if not line.words.get("number"):
+        return layout.unnumbered == "single" and not line.faults
+    return all(part in line.dates for part in layout.document if part in DATES) and "supplier_name" in line.words
+
+
+def _identity(ledger: Ledger, line: Line) -> tuple[str, ...]:
+    number = line.words.get("number")
+    if not number:
+        return ("", digest(line.content))
+    scope = (token(ledger.extract),) if ledger.layout.scope == "extract" else ()
+    return (*scope, *(_part(line, part) for part in ledger.layout.document))
+
+
+def _part(line: Line, part: str) -> str:
+    if part == "supplier":
+        return supplier_id(line)
+    return token(line.words["number"]) if part == "number" else line.dates[part].isoformat()
+
+
+def _document(ledger: Ledger, identity: tuple[str, ...], lines: list[Line]) -> Document:
+    document = Document(identity, lines[0].words.get("number", ""), lines, [f for line in lines for f in line.faults])
+    for what, heading, said in (
+        ("supplier", "supplier_name", {supplier_id(line) for line in lines}),
+        *((part, part, {line.dates.get(part) for line in lines}) for part in DATES),
+        ("corrected document", "corrects", {line.words.get("corrects") for line in lines}),
+    ):
+        if len(said) > 1 and not document.faults:
+            rule = f"is not the same in all rows of one document, so that its {what} is in doubt"
+            title = ledger.layout.heading(heading)
+            document.faults += [Fault(line.row, title, rule, f"{len(said)} values") for line in lines]
+    return document
+
+
+def _apart(ledger: Ledger, document: Document) -> list[Document]:
+    """Rows without a number are a document each; exact copies are told apart by counting them."""
+    if document.identity[0]:
+        return [document]
+    mark = document.identity[1]
+    names = [mark if n == 1 else f"{mark}-{n}" for n in range(1, len(document.lines) + 1)]
+    return [
+        Document((token(ledger.extract), name), f"unnumbered-{name}", [line], document.faults)
+        for name, line in zip(names, document.lines, strict=True)
+    ]
+
+
+def _might_hold(layout: Layout, line: Line, stray: Line) -> bool:
+    """Whether a row of the same number may belong to the line's document, as far as it can be read."""
+    if "supplier" in layout.document and "supplier_name" in stray.words and supplier_id(stray) != supplier_id(line):
+        return False
+    return all(stray.dates.get(part, line.dates[part]) == line.dates[part] for part in layout.document if part in DATES)
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+def supplier_id(line: Line) -> str:
+    """
+    The ledger's number of the supplier; without one, a digest of its name in plain letters: a key must name nobody. A withheld
+    payee has no number, whatever the file says beside it.
+    """
+    if line.redacted:
+        return f"redacted-{digest(plain(line.words['supplier_name']))}"
+    number = line.words.get("supplier_number")
+    return token(number) if number else f"name-{digest(plain(line.words['supplier_name']))}"
+
+
+def document_row(ledger: Ledger, document: Document) -> Row:
+    """The row of an invoice or a credit note; `mapping.entity` turns it into one. A credit note's amounts are positive."""
+    first = document.lines[0]
+    sign = -1 if document.entity == "credit-note" else 1
+    return (
+        document.entity,
+        ledger.key(document.entity, *document.identity),
+        document.number,
+        ledger.key("supplier", supplier_id(first)),
+        ledger.currency,
+        *(first.dates.get(part) for part in DATES),
+        first.words.get("corrects"),
+        tuple(_numbered(document.lines, sign)),
+    )
+
+
+def _numbered(lines: list[Line], sign: int) -> Iterable[Row]:
+    """The file's own line numbers where they tell all lines apart; else the rank of the content, equal lines side by side."""
+    own = [line.words.get("line", "") for line in lines]
+    kept = len(set(own)) == len(own) and all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in own)
+    ranked = sorted(lines, key=lambda line: (_as_number(line.words.get("line", "")), repr(line.content)))
+    for rank, line in enumerate(ranked, start=1):
+        yield (
+            int(line.words["line"]) if kept else rank,
+            line.words.get("description"),
+            line.account[0] if line.account else None,
+            _signed(line.net, sign),
+            _signed(line.tax, sign),
+            tuple((name, code) for name, code, _ in line.dimensions),
+        )
+
+
+def _as_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _signed(amount: Decimal | None, sign: int) -> Decimal | None:
+    return None if amount is None else amount * sign + Decimal(0)
+
+
+def supplier_rows(ledger: Ledger, lines: Iterable[Line]) -> list[Row]:
+    """One row a supplier: of several spellings the commonest one, so that no single row decides."""
+    by_id: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        by_id[supplier_id(line)].append(line)
+    return [_supplier_row(ledger, name, group) for name, group in sorted(by_id.items())]
+
+
+def _supplier_row(ledger: Ledger, name: str, lines: list[Line]) -> Row:
+    def said(part: str) -> Any:
+        return _commonest(line.words.get(part) for line in lines)
+
+    withheld = lines[0].redacted
+    facts = ("vat_number", "company_number", "charity_number")
+    return (
+        "supplier",
+        ledger.key("supplier", name),
+        name if withheld else said("supplier_number") or name,
+        said("supplier_name"),
+        *(None if withheld else said(fact) for fact in facts),
+        withheld,
+    )
+
+
+def dimension_rows(ledger: Ledger, lines: Iterable[Line]) -> list[Row]:
+    """One row a value of a dimension; accounts are the dimension ACCOUNT."""
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for line in lines:
+        if line.account:
+            names["ACCOUNT", line.account[0]].append(line.account[1])
+        for dimension, code, name in line.dimensions:
+            names[dimension, code].append(name)
+    return [
+        ("ledger-dimension", ledger.key("ledger-dimension", token(d), token(code)), d, code, _commonest(called))
+        for (d, code), called in sorted(names.items())
+    ]
+
+
+def _commonest(values: Iterable[Hashable]) -> Any:
+    counts = Counter(value for value in values if value is not None)
+    return min(counts, key=lambda value: (-counts[value], str(value)), default=None)
+
+
+def bad_row(ledger: Ledger, document: Document) -> Row:
+    """The row of a document that must not be published: what is wrong with which rows of the file."""
+    key = _bad_key(ledger, document)
+    first = document.faults[0]
+    alike = sorted({f.row for f in document.faults if (f.heading, f.rule) == (first.heading, first.rule)})
+    return ("bad", key, _rows(alike), first.heading, first.rule, first.shape)
+
+
+def _bad_key(ledger: Ledger, document: Document) -> str:
+    if document.identity[0] == "row":
+        return ledger.key("row", f"{token(ledger.extract)}-{document.identity[1]}")
+    return ledger.key(document.entity, *document.identity)
+
+
+def _rows(rows: Sequence[int]) -> str:
+    shown = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+    return f"row {shown}" if len(rows) == 1 else f"rows {shown}"
+
+
+def refused(document: Document, error: BadRecordError) -> Document:
+    """The document with what the canonical schema said of it as its fault."""
+    faults = [Fault(line.row, error.field, error.rule, error.shape) for line in document.lines]
+    return Document(document.identity, document.number, document.lines, faults)

@@ -1,0 +1,174 @@
+"""
+The watched folders: which files are ready, what each is an extract of, and its digest.
+
+A file that is still being written waits. A corrected file has the name of the one that it corrects. Files are read only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import groupby
+from pathlib import Path
+from time import monotonic, time
+
+from canonical.errors import MisconfiguredError, UnavailableError
+
+_CORRECTED = re.compile(
+    r"(?i)(?:[ _.-]+(?:v(?P<v>[0-9]{1,3})|(?:corrected|correction|revised|amended|copy)(?:[ _-]*\(?(?P<c>[0-9]{1,3})\)?)?)"
+    r"|[ _]*\((?P<n>[0-9]{1,2})\))$"
+)
+
+
+def extract_name(stem: str) -> tuple[str, int]:
+    """
+    What a file is an extract of, and which correction of it: the stem without `-v2`, `_corrected`, ` (1)` or ` - copy`.
+
+    >>> extract_name("2024-08_corrected (2)"), extract_name("2024-08")
+    (('2024-08', 3), ('2024-08', 0))
+    """
+    rank = 0
+    while (found := _CORRECTED.search(stem)) and found.start() > 0:
+        rank += int(found["v"] or found["c"] or found["n"] or 1)
+        stem = stem[: found.start()]
+    return stem, rank
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file as it was last seen. `size` is in bytes, `changed` in nanoseconds since 1970."""
+
+    name: str
+    path: Path
+    rank: int
+    size: int
+    changed: int
+
+    @property
+    def look(self) -> tuple[int, int]:
+        return self.size, self.changed
+
+
+@dataclass(slots=True)
+class Folder:
+    """
+    The files of some folders. `settle` is in seconds; `done` is the suffix of the empty file that says a file is complete.
+
+    A file is ready once it has not changed for `settle` seconds, by its own time and under our eyes; with `done`, once
+    the marker `FILE<done>` lies beside it.
+    """
+
+    source: str
+    folders: Sequence[Path]
+    globs: Sequence[str]
+    settle: float
+    done: str
+    salt: bytes
+    _looks: dict[Path, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    _digests: dict[Path, tuple[tuple[int, int], str]] = field(default_factory=dict)
+
+    def ready(self) -> list[Found]:
+        """
+        The files to read now, oldest first; of several files of one name only the newest, which replaces the others.
+
+        :raises UnavailableError: a folder is not there, as when a share is not mounted.
+        :raises MisconfiguredError: we may not read a folder.
+        """
+        here = self._look()
+        self._looks = {path: look for path, look in self._looks.items() if path in {f.path for f in here}}
+        self._digests = {path: had for path, had in self._digests.items() if path in self._looks}
+        by_name = sorted((f for f in here if self._settled(f)), key=lambda f: (f.name, f.changed, f.rank, f.path))
+        newest = [list(files)[-1] for _, files in groupby(by_name, key=lambda f: f.name)]
+        return sorted(newest, key=lambda f: (f.changed, f.name))
+
+    def waiting(self) -> int:
+        """How many of the files were there at the last look and not yet settled."""
+        return sum(1 for found in self._look() if not self._settled(found))
+
+    def digest(self, found: Found, largest: int) -> str:
+        """
+        The digest of the file's content and of the rules that it is read by, remembered while size and time stay the same.
+
+        New rules make a new digest: a file that no layout fitted is read again once there is one. A file over `largest`
+        bytes will be refused unread, so its size and time stand for its content.
+        """
+        if (had := self._digests.get(found.path)) is None or had[0] != found.look:
+            content = blake2b(key=self.salt, digest_size=16)
+            if found.size > largest:
+                content.update(repr(found.look).encode())
+            else:
+                content.update(self.content(found))
+            had = self._digests[found.path] = (found.look, content.hexdigest())
+        return had[1]
+
+    def content(self, found: Found) -> bytes:
+        """
+        The file's bytes.
+
+        :raises UnavailableError: it cannot be read now.
+        """
+        try:
+            return found.path.read_bytes()
+        except OSError as error:
+            raise _unavailable(self.source, found.path.name, error) from error
+
+    def _look(self) -> list[Found]:
+        found = []
+        for folder in self.folders:
+            for path in self._listed(folder):
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:
+                    continue  # moved away since we listed it
+                except OSError as error:
+                    raise _unavailable(self.source, path.name, error) from error
+                name, rank = self._name(folder, path)
+                found.append(Found(name, path, rank, stat.st_size, stat.st_mtime_ns))
+        for each in found:
+            had = self._looks.get(each.path)
+            if had is None or had[0] != each.look:
+                self._looks[each.path] = (each.look, monotonic())
+        return found
+
+    def _listed(self, folder: Path) -> Iterator[Path]:
+        try:
+            os.listdir(folder)  # glob says nothing of a folder that is not there
+            paths = {path for glob in self.globs for path in folder.glob(glob)}
+        except FileNotFoundError as error:
+            raise UnavailableError(
+                self.source, f"the folder {folder} is not there", fix="mount it, or correct `folders` in the settings"
+            ) from error
+        except (PermissionError, NotADirectoryError) as error:
+            raise MisconfiguredError(
+                self.source, f"the folder {folder} cannot be listed ({type(error).__name__})",
+                fix="give the account that runs Ironbridge the right to read it",
+            ) from error  # fmt: skip
+        except OSError as error:
+            raise _unavailable(self.source, str(folder), error) from error
+        # Excel's lock files begin with ~$; a dot hides what an SFTP server is still receiving.
+        return (p for p in sorted(paths) if not p.name.startswith(("~$", ".")) and p.is_file() and not self._marks(p))
+
+    def _marks(self, path: Path) -> bool:
+        return bool(self.done) and path.name.endswith(self.done)
+
+    def _name(self, folder: Path, path: Path) -> tuple[str, int]:
+        stem, rank = extract_name(path.stem)
+        inside = path.relative_to(folder).parent / stem
+        return (inside if len(self.folders) == 1 else Path(folder.name) / inside).as_posix(), rank
+
+    def _settled(self, found: Found) -> bool:
+        if self.done:
+            return found.path.with_name(found.path.name + self.done).exists()
+        watched = monotonic() - self._looks[found.path][1]
+        age = time() - found.changed / 1e9
+        # A time ahead of ours is a file server's clock: then only our own watch counts.
+        return self.settle == 0 or (watched >= self.settle and (age >= self.settle or age < 0))
+
+
+def _unavailable(source: str, what: str, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        source, f"{what} cannot be read now ({type(error).__name__})", fix="see whether the share is well"
+    )

@@ -1,0 +1,177 @@
+"""Which layout a table has: by its headings, wherever they stand, or by what its columns look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.ledger.cells import Cell, UnreadableError, money, plain, text_of
+from adapters.ledger.layout import Column, Layout
+from adapters.ledger.tables import Table, numbered
+from canonical.errors import BadRecordError
+
+ENOUGH = 0.9  # of the rows of a file without headings must look as the layout says
+Row = tuple[int, Sequence[Cell]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """
+    A table read with a layout: where each part stands, counted from 0, and which rows are data.
+
+    `heading` is the row of headings, 0 where there is none. `preamble`, `blank` and `headings` are counts of other rows.
+    """
+
+    name: str
+    layout: Layout
+    table: Table
+    at: Mapping[str, int]
+    width: int | None
+    heading: int
+    data: Sequence[Row]
+    preamble: int
+    blank: int
+    headings: int
+
+
+def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> Fit:
+    """
+    The one table and layout that fit.
+
+    :raises BadRecordError: none or more than one; says what was looked for.
+    """
+    tried = list(tables)
+    found = [f for table in tried for f in _headed(where, table, layouts)]
+    if not found:
+        found = [f for table in tried for f in _headless(table, layouts)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise BadRecordError(
+            where, field="headings", rule="fit no layout. Looked for " + _looked_for(tried, layouts), shape=_size(tried),
+            fix="declare a layout for this file, see adapters/ledger/README.md",
+        )  # fmt: skip
+    raise BadRecordError(
+        where, field="headings", rule="fit more than one reading: " + ", ".join(_told_apart(f) for f in found),
+        shape=_size(tried), fix="name fewer layouts in the settings, or one sheet a workbook",
+    )  # fmt: skip
+
+
+def _told_apart(found: Fit) -> str:
+    return f"layout {found.name} ({found.table.how}, headings in row {found.heading})"
+
+
+def _size(tables: Sequence[Table]) -> str:
+    return ", ".join(f"{len(t.rows)} rows as {t.how}" for t in tables) or "nothing"
+
+
+# -- with headings -------------------------------------------------------------------------------------------------
+
+
+def _headed(where: str, table: Table, layouts: Mapping[str, Layout]) -> list[Fit]:
+    wanted = {name: _wanted(layout) for name, layout in layouts.items()}
+    for number, cells in numbered(table):
+        names = {plain(text_of(cell)) for cell in cells if isinstance(cell, str)}
+        fitting = [name for name, needs in wanted.items() if all(names & need for need in needs)]
+        if fitting:
+            return [_placed(where, name, layouts[name], table, number, cells) for name in fitting]
+    return []
+
+
+def _wanted(layout: Layout) -> list[set[str]]:
+    return [{plain(h) for h in column.heading} for _, column in layout.parts() if not column.optional]
+
+
+def _placed(where: str, name: str, layout: Layout, table: Table, number: int, cells: Sequence[Cell]) -> Fit:
+    titles = [plain(text_of(cell)) for cell in cells]
+    at: dict[str, int] = {}
+    for part, column in layout.parts():
+        places = [i for i, title in enumerate(titles) if title and title in {plain(h) for h in column.heading}]
+        if len(places) > 1:
+            raise BadRecordError(
+                where, field=column.heading[0], rule="heads more than one column", shape=f"{len(places)} columns",
+                fix="have the extract name its columns differently",
+            )  # fmt: skip
+        if places:
+            at[part] = places[0]
+    rows = [row for row in numbered(table) if row[0] != number]
+    return _sorted(Fit(name, layout, table, at, len(cells), number, rows, 0, 0, 1), titles)
+
+
+def _sorted(found: Fit, titles: list[str]) -> Fit:
+    """Set the blank rows, the repeated headings and the preamble apart; what is left is data."""
+    data: list[Row] = []
+    preamble = blank = headings = 0
+    for number, cells in found.data:
+        if not any(text_of(cell) for cell in cells):
+            blank += 1
+        elif titles and all(_title(cells, at) == titles[at] for at in found.at.values()):
+            headings += 1
+        elif number < found.heading and not data and not _like_data(found, cells):
+            preamble += 1  # a report's name, its period, who printed it
+        else:
+            data.append((number, cells))
+    return Fit(
+        found.name, found.layout, found.table, found.at, found.width, found.heading, data,
+        preamble, blank, found.headings + headings,
+    )  # fmt: skip
+
+
+def _title(cells: Sequence[Cell], at: int) -> str:
+    return plain(text_of(cells[at])) if at < len(cells) else ""
+
+
+def _like_data(found: Fit, cells: Sequence[Cell]) -> bool:
+    """Whether a row above the headings is a payment all the same: files are sorted by hand, headings and all."""
+    amount = next((found.at[m] for m in ("net", "gross") if m in found.at), None)
+    payee = found.at["supplier_name"]
+    if amount is None or max(amount, payee) >= len(cells) or not text_of(cells[payee]):
+        return False
+    try:
+        return money(cells[amount], decimal=found.layout.decimal) is not None
+    except UnreadableError:
+        return False
+
+
+# -- without headings ----------------------------------------------------------------------------------------------
+
+
+def _headless(table: Table, layouts: Mapping[str, Layout]) -> list[Fit]:
+    filled = [cells for cells in table.rows if any(text_of(cell) for cell in cells)]
+    found = []
+    for name, layout in layouts.items():
+        if not (layout.headless and filled):
+            continue
+        columns = [(part, c) for part, c in layout.parts() if c.position is not None]
+        if sum(_looks_like(cells, columns) for cells in filled) >= ENOUGH * len(filled):
+            at = {part: c.position - 1 for part, c in columns if c.position is not None}
+            found.append(_sorted(Fit(name, layout, table, at, None, 0, list(numbered(table)), 0, 0, 0), []))
+    return found
+
+
+def _looks_like(cells: Sequence[Cell], columns: Sequence[tuple[str, Column]]) -> bool:
+    def fits(column: Column) -> bool:
+        at = (column.position or 1) - 1
+        text = text_of(cells[at]) if at < len(cells) else ""
+        if not text:
+            return column.optional or column.pattern is None
+        return column.pattern is None or bool(re.fullmatch(column.pattern, text))
+
+    return all(fits(column) for _, column in columns)
+
+
+# -- what to say ---------------------------------------------------------------------------------------------------
+
+
+def _looked_for(tables: Sequence[Table], layouts: Mapping[str, Layout]) -> str:
+    """For each layout the headings that its best row lacks: the nearest miss says what changed."""
+    seen = [{plain(text_of(c)) for c in cells if isinstance(c, str)} for t in tables for _, cells in numbered(t)]
+
+    def missing(layout: Layout) -> list[str]:
+        needs = [(c.heading[0], {plain(h) for h in c.heading}) for _, c in layout.parts() if not c.optional]
+        lacking = ([title for title, need in needs if not names & need] for names in seen)
+        return min(lacking, key=len, default=[title for title, _ in needs])
+
+    nearest = sorted(((missing(layout), name) for name, layout in layouts.items()), key=lambda m: (len(m[0]), m[1]))
+    return "; ".join(f"{name} (lacks {', '.join(lacks)})" for lacks, name in nearest)

@@ -1,0 +1,242 @@
+"""
+From a recognised row to a line of a document. A row either says everything that the layout needs, or its faults are listed.
+
+Blank rows, headings and preambles are set apart before; here, totals and notes are: a total is checked against the rows
+above it, so that a file that lost rows on its way is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from adapters.ledger.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
+from adapters.ledger.layout import DATES, MONEY, Analysis
+from adapters.ledger.recognise import Fit, Row
+from canonical.errors import BadRecordError, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the shape."""
+
+    row: int
+    heading: str
+    rule: str
+    shape: str
+
+
+@dataclass(slots=True)
+class Line:
+    """One row, read. A row with faults has what could be read; `net` is None only then."""
+
+    row: int
+    words: dict[str, str] = field(default_factory=dict)
+    dates: dict[str, date] = field(default_factory=dict)
+    net: Decimal | None = None
+    tax: Decimal | None = None
+    account: tuple[str, str] | None = None
+    dimensions: tuple[tuple[str, str, str], ...] = ()
+    redacted: bool = False
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that the layout reads of the row: two rows with equal content are copies of each other."""
+        words = tuple(sorted(self.words.items()))
+        return words, tuple(sorted(self.dates.items())), self.net, self.tax, self.account, self.dimensions
+
+
+@dataclass(slots=True)
+class Lines:
+    """The rows of a file: the lines, and how many rows were totals and notes."""
+
+    lines: list[Line]
+    totals: int = 0
+    notes: int = 0
+
+
+def lines(where: str, found: Fit, currency: str) -> Lines:
+    """
+    Every data row of a file as a line.
+
+    :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
+    """
+    _not_american(where, found)
+    reader = _Reader(found, currency)
+    read = Lines([])
+    since = 0  # the first line that the next total may be about
+    for row in found.data:
+        kind, total = reader.kind(row)
+        if kind == "note":
+            read.notes += 1
+        elif kind == "total" and (total is None or _agrees(where, found, row[0], total, read.lines, since)):
+            read.totals += 1
+            since = len(read.lines)
+        elif kind == "sum" and total is not None and read.lines and _is_sum(total, read.lines, since):
+            read.totals += 1
+            since = len(read.lines)
+        else:
+            read.lines.append(reader.line(row))
+    return read
+
+
+def _not_american(where: str, found: Fit) -> None:
+    """One date that can only be month-first and none that can only be day-first: 04/05 in this file may be either."""
+    columns = [found.at[d] for d in DATES if d in found.at]
+    cells = [cells[at] for _, cells in found.data for at in columns if at < len(cells)]
+    if not any(style.startswith("dd") and style[-1] == "y" for style in found.layout.dates):
+        return
+    if any(month_first(c) for c in cells) and not any(day_first(c) for c in cells):
+        raise BadRecordError(
+            where, field="dates", rule="have the month in front in places and never surely the day", shape="99/99/9999",
+            fix="have the extract write dates as 2024-04-25 or 25/04/2024",
+        )  # fmt: skip
+
+
+def _sums(lines: Sequence[Line], since: int) -> set[Decimal] | None:
+    if any(line.net is None for line in lines):
+        return None
+    every = [line.net for line in lines if line.net is not None]
+    return {sum(every, Decimal(0)), sum(every[since:], Decimal(0))}
+
+
+def _is_sum(total: Decimal, lines: Sequence[Line], since: int) -> bool:
+    return total in (_sums(lines, since) or ())
+
+
+def _agrees(where: str, found: Fit, row: int, total: Decimal, lines: Sequence[Line], since: int) -> bool:
+    sums = _sums(lines, since)
+    if sums is not None and total not in sums:
+        raise BadRecordError(
+            f"{where} row {row}", field=found.layout.heading("net" if "net" in found.at else "gross"),
+            rule="is a total that the rows above it do not add up to", shape=shape_of(total),
+            fix="export the file again: rows were lost or changed on the way",
+        )  # fmt: skip
+    return True
+
+
+class _Reader:
+    """Reads the rows of one file."""
+
+    def __init__(self, found: Fit, currency: str) -> None:
+        self.found = found
+        self.layout = found.layout
+        self.columns = dict(found.layout.parts())
+        self.currency = currency
+        self.totals = re.compile(found.layout.totals)
+        self.withheld = re.compile(found.layout.redacted)
+
+    def kind(self, row: Row) -> tuple[str, Decimal | None]:
+        """`line`, `note` (says nothing of money or payee), `total` (says so), or `sum` (nothing but an amount)."""
+        cells = row[1]
+        payee, number = self.text(cells, "supplier_name"), self.text(cells, "number")
+        unreadable: list[Fault] = []
+        amount = self._amounts(cells, unreadable).get("net")
+        if unreadable:
+            return "line", None
+        label = next((t for t in map(text_of, cells) if t and self.totals.fullmatch(t)), None)
+        if label and not number and payee in ("", label):
+            return "total", amount
+        if payee or number:
+            return "line", None
+        if amount is None:
+            return ("note" if not self._says_money(cells) else "line"), None
+        return ("sum" if sum(1 for c in cells if text_of(c)) == 1 else "line"), amount
+
+    def _says_money(self, cells: Sequence[Cell]) -> bool:
+        """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
+        return any(isinstance(c, int | float) or re.search(r"[0-9][.,][0-9]{2}\b", text_of(c)) for c in cells)
+
+    def text(self, cells: Sequence[Cell], part: str) -> str:
+        at = self.found.at.get(part)
+        text = text_of(cells[at]) if at is not None and at < len(cells) else ""
+        pattern = self.columns[part].pattern if part in self.columns else None
+        return "" if pattern and not re.fullmatch(pattern, text) else text
+
+    def _cell(self, cells: Sequence[Cell], part: str) -> Cell:
+        at = self.found.at.get(part)
+        return cells[at] if at is not None and at < len(cells) else None
+
+    def _money(self, cells: Sequence[Cell], part: str) -> Decimal | None:
+        amount = money(self._cell(cells, part), decimal=self.layout.decimal, currency=self.currency)
+        return -amount if amount and self.layout.sign == "reversed" else amount
+
+    def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int = 0) -> dict[str, Decimal]:
+        amounts = {}
+        for part in MONEY:
+            try:
+                if (amount := self._money(cells, part)) is not None:
+                    amounts[part] = amount
+            except UnreadableError as error:
+                faults.append(self._fault(row, part, str(error), self._cell(cells, part)))
+        if "net" not in amounts and {"gross", "tax"} <= amounts.keys():
+            amounts["net"] = amounts["gross"] - amounts["tax"]
+        return amounts
+
+    def line(self, row: Row) -> Line:
+        number, cells = row
+        line = Line(number)
+        for part in self.layout.columns:
+            if part not in (*MONEY, *DATES) and (text := self.text(cells, part)):
+                line.words[part] = text
+        line.redacted = bool(self.withheld.fullmatch(line.words.get("supplier_name", "")))
+        self._read_money(line, cells)
+        self._read_dates(line, cells)
+        self._analyse(line, cells)
+        self._needs(line, cells)
+        return line
+
+    def _read_money(self, line: Line, cells: Sequence[Cell]) -> None:
+        amounts = self._amounts(cells, line.faults, line.row)
+        line.net, line.tax = amounts.get("net"), amounts.get("tax")
+        part = "net" if "net" in self.found.at else "gross"
+        if line.net is None and not line.faults:
+            line.faults.append(self._fault(line.row, part, "is missing", None))
+        if len(amounts) == len(MONEY) and amounts["net"] + amounts["tax"] != amounts["gross"]:
+            rule = "plus the tax is not the gross amount"
+            line.faults.append(self._fault(line.row, part, rule, self._cell(cells, part)))
+
+    def _read_dates(self, line: Line, cells: Sequence[Cell]) -> None:
+        for part in DATES:
+            cell = self._cell(cells, part)
+            try:
+                if found := day(cell, self.layout.dates):
+                    line.dates[part] = found
+            except UnreadableError as error:
+                line.faults.append(self._fault(line.row, part, str(error), cell))
+
+    def _analyse(self, line: Line, cells: Sequence[Cell]) -> None:
+        found = []
+        for name, analysis in self.layout.analyses():
+            code, title = self._code(cells, name, analysis)
+            if code and name == "account":
+                line.account = (code, title)
+            elif code:
+                found.append((name, code, title))
+        line.dimensions = tuple(found)
+
+    def _code(self, cells: Sequence[Cell], name: str, analysis: Analysis) -> tuple[str, str]:
+        code = self.text(cells, name)
+        title = self.text(cells, f"{name} name") if analysis.name else code
+        if analysis.split and (cut := re.fullmatch(analysis.split, code)):
+            code, title = cut["code"].strip(), cut["name"].strip()
+        return code, title or code
+
+    def _needs(self, line: Line, cells: Sequence[Cell]) -> None:
+        needed = {"supplier_name", *(p for p in self.layout.document if p != "supplier")}
+        if self.layout.unnumbered == "single" or "number" not in self.layout.columns:
+            needed.discard("number")
+        had = line.words.keys() | line.dates.keys() | {fault.heading for fault in line.faults}
+        for part in sorted(needed):
+            if part not in had and self.layout.heading(part) not in had:
+                line.faults.append(self._fault(line.row, part, "is missing", None))
+        beyond = cells[self.found.width :] if self.found.width is not None else ()
+        if any(text_of(cell) for cell in beyond):
+            line.faults.append(self._fault(line.row, "row", "has more cells than there are headings", None))
+
+    def _fault(self, row: int, part: str, rule: str, cell: Cell) -> Fault:
+        return Fault(row, self.layout.heading(part), rule, shape_of(cell))
