@@ -7,10 +7,12 @@ or a delete moves no other boundary, so an unchanged region costs one comparison
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
@@ -26,6 +28,8 @@ MEAN_REGION = 512  # a power of two: the mask below picks one key in so many
 LONGEST_REGION = 8 * MEAN_REGION
 LAST_REGION = "~"  # sorts behind every key and is none
 TWICE = "#again"  # marks the quarantine of a second row with a key that was already seen
+BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a mapping that met a value it was not written for raises: that row is quarantined, and no other."""
 
 
 class Region(NamedTuple):
@@ -147,6 +151,8 @@ class Comparison:
             return self._quarantine(record, digest, region, known, bad_record(self._where(record.key), error))
         except BadRecordError as error:
             return self._quarantine(record, digest, region, known, error)
+        except BUGS as error:
+            return self._quarantine(record, digest, region, known, _bug(self._where(record.key), error))
         if entity.key != record.key:
             raise MisconfiguredError(
                 self._where(record.key), "the mapping gave another key", fix="mend the adapter's mapping"
@@ -200,3 +206,15 @@ class Comparison:
 
     def _where(self, key: str) -> str:
         return f"{self._adapter}.{self._stream.name} {key}"
+
+
+def _bug(where: str, error: Exception) -> BadRecordError:
+    """A mapping's own mistake, named by its place in the code; its text may quote the row."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    return BadRecordError(
+        where,
+        field=f"the mapping ({Path(line.filename).name}:{line.lineno})",
+        rule=f"failed with {type(error).__name__}",
+        shape="a row",
+        fix="mend the adapter's mapping; the row is read again with the next edition of its code",
+    )

@@ -23,7 +23,7 @@ from adapters.difference import Comparison, Region, Regions, region
 from adapters.journal import Cursor, Journal, Known, Memory, Partition, Place, Problem, Progress, Seen, Step
 from adapters.port import Adapter, Extract, Files, Page, Stream, Sweep, Tail
 from canonical import Event
-from canonical.errors import BadRecordError
+from canonical.errors import BadRecordError, UnavailableError
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -54,7 +54,8 @@ class Pump:
     Publishes what changed in one legacy system.
 
     `edition` names the mapping's code: when it changes every row is mapped again, and what comes out different is published.
-    `open` before anything else; any `UnavailableError` leaves the pump closed in doubt: close and `open` it again.
+    `ready` before every reading: it opens what is not open and, after a failure in the middle of a transaction, finds out what
+    became of it.
     """
 
     def __init__(
@@ -74,16 +75,27 @@ class Pump:
         self._guard = guard
         self._clock = clock
         self._publishing = asyncio.Lock()  # one transaction at a time is all that a producer can have
+        self._in_doubt = True
+        self._connected = False
 
-    async def open(self) -> None:
+    async def ready(self) -> None:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
-        await self._journal.open()
-        await self._catch_up()
-        await self.adapter.open()
+        async with self._publishing:
+            if self._in_doubt:
+                await self._journal.close()
+                await self._journal.open()
+                await self._catch_up()
+                self._in_doubt = False
+            if not self._connected:
+                await self.adapter.open()
+                self._connected = True
 
     async def close(self) -> None:
-        await self.adapter.close()
-        await self._journal.close()
+        self._in_doubt, self._connected = True, False
+        try:
+            await self.adapter.close()
+        finally:
+            await self._journal.close()
 
     async def read(self, stream: Stream) -> Progress:
         """Read a stream once, to its end, and publish what changed; where a stopped reading stood, it goes on."""
@@ -164,7 +176,12 @@ class Pump:
         found = comparison.found
         stale = [name for name, s in (await self._memory.regions(stream.name)).items() if s.sweep < progress.sweep]
         progress = replace(
-            progress, after=None, held=held, completed=self._clock(), published=progress.published + len(found.events)
+            progress,
+            after=None,
+            held=held,
+            completed=self._clock(),
+            error=None,
+            published=progress.published + len(found.events),
         )
         step = Step(list(found.known.values()), {}, [] if held else stale, [], found.mended, progress)
         await self._publish(stream, found.events, found.about, {"sweep": progress.sweep, "after": None}, step)
@@ -246,11 +263,16 @@ class Pump:
         self, stream: Stream, events: list[Event], about: list[Known], cursor: Cursor, step: Step
     ) -> None:
         async with self._publishing:
+            if self._in_doubt:
+                raise UnavailableError(self.adapter.name, "stopped reading: what was published last is in doubt")
+            # Until both are done the memory may be behind Kafka; only catching up tells.
+            self._in_doubt = True
             if events:
                 places = await self._journal.publish(events, (stream.name, cursor))
                 _note(about, places)
                 step.offsets = _behind(places)
             await self._memory.save(stream.name, step)
+            self._in_doubt = False
 
     # -- catching up and healing ---------------------------------------------------------------------------------
 

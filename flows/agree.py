@@ -230,6 +230,11 @@ class Agreement:
                 drafts.append((task, self.flow.desired(task.subject, Facts(facts.get(task.subject, []), today))))
             except (RefusedError, BadRecordError) as error:
                 settled.append(_parked(task, str(error)))
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # A flow's own mistake: its text may quote a fact, so only its kind is kept.
+                settled.append(
+                    _parked(task, f"{self.flow.name}: the mapping failed ({type(error).__name__}): mend the flow")
+                )
         refs = await self._ledger.refs(sorted({s for _, d in drafts if d for s in d.refers.values()}))
         wanted: list[_Wanted] = []
         for task, document in drafts:

@@ -24,6 +24,8 @@ class State(StrEnum):
     """It refers to a subject that the target does not hold yet."""
     PARKED = "parked"
     """The target, or the mapping, refuses it: until its facts change or a person retries."""
+    DROPPED = "dropped"
+    """A person gave it up, and said why: until its facts change."""
 
 
 class Reject(NamedTuple):

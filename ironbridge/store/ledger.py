@@ -185,6 +185,10 @@ class StoredLedger:
             ]
             await put(connection, attempts, ("flow", "subject", "at", "outcome", "detail", "trace"), story, {})
             if held:
+                bound = {"flow": self._flow}
+                await connection.execute(
+                    text("UPDATE flows SET error = NULL WHERE name = :flow AND error IS NOT NULL"), bound
+                )
                 await self._wake(connection, [s.task.subject for s in held])
 
     async def _settle(
@@ -253,6 +257,13 @@ class StoredLedger:
             )
             due: float | None = found.scalar_one()
             return due
+
+    async def trouble(self, error: str | None) -> None:
+        """Note why the flow does not get on, None when it does again."""
+        async with self._store.write() as connection:
+            await connection.execute(
+                text("UPDATE flows SET error = :error WHERE name = :flow"), {"error": error, "flow": self._flow}
+            )
 
     async def every(self) -> AsyncIterator[list[Task]]:
         after: str | None = ""

@@ -110,6 +110,18 @@ class StoredMemory:
             behind = [(self._adapter, *partition, offset) for partition, offset in step.offsets.items()]
             await put(connection, offsets, ("adapter", "topic", "partition", "next"), behind)
 
+    async def trouble(self, stream: str, error: str) -> None:
+        """Note why a stream does not get on; its next step takes the note away."""
+        number = await self._number(stream)
+        async with self._store.write() as connection:
+            bound = {"error": error, "stream": number}
+            await connection.execute(text("UPDATE streams SET error = :error WHERE id = :stream"), bound)
+
+    async def paused(self, stream: str) -> bool:
+        """Whether a person has paused a stream."""
+        found = await self._rows("SELECT paused FROM streams WHERE id = :stream", stream=await self._number(stream))
+        return bool(found[0][0])
+
     async def _problems(self, connection: AsyncConnection, number: int, step: Step) -> None:
         now = time.time()
         rows = [

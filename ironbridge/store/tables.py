@@ -123,6 +123,7 @@ flows = Table(
     metadata,
     _text("name", key=True),
     _text("edition", null=True),
+    _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
 )
 subjects = Table(

@@ -52,6 +52,7 @@ def upgrade() -> None:
         "flows",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("edition", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.Column("paused", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_flows")),
     )

@@ -1,0 +1,267 @@
+"""
+Everything that one process runs: the broker beside it, the state, a pump for each adapter, a worker for each flow.
+
+Each part is kept going by itself: what is unavailable is tried again, longer each time; what a person must mend is said and
+tried again now and then; a part that a newer copy has fenced off stops. None of it stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import text
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from adapters.port import Stream
+from adapters.pump import Pump
+from canonical import Entity
+from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
+from flows.agree import Agreement
+from flows.http import client
+from flows.port import Flow, Target
+from ironbridge import systems, telemetry
+from ironbridge.broker import ApacheKafka, Broker, EmbeddedBroker
+from ironbridge.budget import SharedBudget
+from ironbridge.kafka import KafkaInbox, KafkaJournal, ensure_topics, worker_name
+from ironbridge.settings import KafkaSettings, Settings
+from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Delivery:
+    """A flow with its target, and the worker that keeps them in agreement."""
+
+    flow: Flow
+    target: Target
+    agreement: Agreement
+    ledger: StoredLedger
+
+
+@dataclass
+class Platform:
+    """What the parts stand on: settings with Kafka's address filled in, the state, and the parts asked for."""
+
+    settings: Settings
+    store: Store
+    broker: Broker | None = None
+    pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return self.settings.kafka
+
+
+def chosen(settings: Settings, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    The adapters and targets of the settings, or those of them that are named.
+
+    :raises MisconfiguredError: a name that the settings do not have.
+    """
+    adapters, targets = systems.adapters(settings), systems.targets(settings)
+    if wanted := set(names):
+        if unknown := wanted - adapters.keys() - targets.keys():
+            raise MisconfiguredError(
+                "run", f"there is no {', '.join(sorted(unknown))} in the settings",
+                fix=f"there are: {', '.join([*adapters, *targets]) or 'none'}",
+            )  # fmt: skip
+        adapters = {name: plan for name, plan in adapters.items() if name in wanted}
+        targets = {name: plan for name, plan in targets.items() if name in wanted}
+    return adapters, targets
+
+
+@asynccontextmanager
+async def platform(
+    settings: Settings, names: Iterable[str] = (), *, say: Say = log.info, broker: bool = True
+) -> AsyncIterator[Platform]:
+    """Start the broker if the settings ask for one, open the state, check the topics, build the parts."""
+    adapters, targets = chosen(settings, names)
+    async with AsyncExitStack() as stack:
+        started = beside(settings, say) if broker else None
+        if started is not None:
+            await stack.enter_async_context(started)
+            kafka = settings.kafka.model_copy(update={"bootstrap_servers": started.bootstrap})
+            settings = settings.model_copy(update={"kafka": kafka})
+        store = await open_store(settings.state_url)
+        stack.push_async_callback(store.close)
+        built = Platform(settings, store, started)
+        for name, plan in adapters.items():
+            built.pumps[name] = _pump(built, plan)
+        for name, plan in targets.items():
+            built.deliveries[name] = await _delivery(built, plan, stack)
+        if built.pumps or built.deliveries:
+            await ensure_topics(settings.kafka, _entities(built))
+        yield built
+
+
+def beside(settings: Settings, say: Say) -> Broker | None:
+    """The broker that the settings want beside the program."""
+    kafka = settings.kafka
+    match kafka.broker:
+        case "embedded":
+            say(EmbeddedBroker.warning)
+            return EmbeddedBroker(settings.data / "broker", kafka.port, progress=say)
+        case "apache":
+            return ApacheKafka(settings.data / "kafka", kafka.port, progress=say)
+        case "none":
+            if not kafka.bootstrap_servers:
+                raise MisconfiguredError(
+                    "kafka",
+                    "no broker is named",
+                    fix="set kafka.bootstrap_servers, or kafka.broker to embedded or apache",
+                )
+            return None
+
+
+def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream]]:
+    streams = list(plan.adapter.streams())
+    entities = {entity for stream in streams for entity in stream.entities}
+    tracing = telemetry.ChangeTracing(plan.name, telemetry.TraceBudget(built.settings.telemetry.traces_a_second))
+    journal = KafkaJournal(built.kafka, plan.name, sorted(entities, key=lambda e: e.type_name), tracing)
+    memory = StoredMemory(built.store, plan.name)
+    return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard), streams
+
+
+async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitStack) -> Delivery:
+    http = await stack.enter_async_context(client(plan.limits, SharedBudget(built.store, plan.name, plan.limits)))
+    flow, target = plan.system.build(plan.name, plan.settings, http)
+    ledger = StoredLedger(built.store, plan.name)
+    return Delivery(flow, target, Agreement(flow, target, ledger), ledger)
+
+
+def _entities(built: Platform) -> list[type[Entity]]:
+    entities = {e for _, streams in built.pumps.values() for s in streams for e in s.entities}
+    entities |= {e for d in built.deliveries.values() for e in d.flow.entities}
+    return sorted(entities, key=lambda e: e.type_name)
+
+
+async def run(built: Platform, stop: asyncio.Event) -> None:
+    """Run every part until told to stop. Batches in hand are finished; nothing needs to be."""
+    async with asyncio.TaskGroup() as group:
+        for name, (pump, streams) in built.pumps.items():
+            group.create_task(keep_adapter(built, name, pump, streams, stop))
+        for name, delivery in built.deliveries.items():
+            group.create_task(keep_flow(built, name, delivery, stop))
+
+
+async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:
+    """Read every stream of an adapter when it is due."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for stream in streams:
+                group.create_task(_keep_stream(built, name, pump, stream, stop))
+    except* FencedError as fenced:
+        log.error("%s stopped: %s", name, fenced.exceptions[0])  # noqa: TRY400 (the sentence says it all)
+    finally:
+        await pump.close()
+
+
+async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, stop: asyncio.Event) -> None:
+    memory = StoredMemory(built.store, name)
+
+    async def once() -> None:
+        await pump.ready()
+        await pump.read(stream)
+
+    async def trouble(error: IronbridgeError) -> None:
+        await memory.trouble(stream.name, str(error))
+
+    while not stop.is_set():
+        began = time.monotonic()
+        if not await memory.paused(stream.name):
+            await _insist(f"{name}.{stream.name}", once, stop, trouble)
+        await _sleep(stop, max(stream.every.total_seconds() - (time.monotonic() - began), 0.05))
+
+
+async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asyncio.Event) -> None:
+    """Ingest and deliver side by side: a slow target never holds up the consumer."""
+
+    async def ingest() -> None:
+        worker = f"{worker_name(built.settings.worker)}.{name}"
+        async with KafkaInbox(built.kafka, name, delivery.flow.entities, delivery.ledger, worker) as inbox:
+            while not stop.is_set():
+                await delivery.agreement.ingest(inbox)
+
+    async def deliver() -> None:
+        await delivery.agreement.deliver(stop)
+        await delivery.ledger.trouble(None)
+
+    async def trouble(error: IronbridgeError) -> None:
+        await delivery.ledger.trouble(str(error))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_insist(f"{name} (ingest)", ingest, stop, trouble))
+        group.create_task(_insist(f"{name} (deliver)", deliver, stop, trouble))
+
+
+async def _insist(
+    what: str,
+    work: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    trouble: Callable[[IronbridgeError], Awaitable[None]],
+) -> None:
+    """Do it, again and again where it is unavailable or misconfigured, until it is done or we are told to stop."""
+
+    async def say(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        log.warning("%s; next attempt in %.1f s", error, wait)
+        if isinstance(error, IronbridgeError):
+            try:
+                await trouble(error)
+            except IronbridgeError as also:
+                log.warning("%s: its trouble could not be noted: %s", what, also)
+
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type((UnavailableError, MisconfiguredError)),
+        wait=wait_exponential_jitter(initial=0.5, max=30, jitter=0.5),
+        sleep=lambda seconds: _sleep(stop, seconds),
+        stop=lambda _state: stop.is_set(),
+        before_sleep=say,
+        retry_error_callback=lambda _state: None,
+    ):
+        with attempt:
+            await work()
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def idle(built: Platform) -> bool:
+    """Whether every stream has been read to its end and no subject is dirty or in hand, now."""
+    async with built.store.read() as connection:
+        unread = await connection.execute(
+            text("SELECT count(*) FROM streams WHERE completed IS NULL OR after IS NOT NULL")
+        )
+        busy = await connection.execute(text("SELECT count(*) FROM subjects WHERE state IN ('dirty', 'sending')"))
+        return unread.scalar_one() == 0 and busy.scalar_one() == 0 and await _ingested(built)
+
+
+async def _ingested(built: Platform) -> bool:
+    """Whether the flows have all that was published, as the state knows it."""
+    wanted = {f"{built.kafka.topic_prefix}.{e.type_name}" for d in built.deliveries.values() for e in d.flow.entities}
+    async with built.store.read() as connection:
+        rows = await connection.execute(
+            text('SELECT topic, "partition", max(next) FROM offsets GROUP BY topic, "partition"')
+        )
+        published = {(topic, partition): behind for topic, partition, behind in rows if topic in wanted}
+    for delivery in built.deliveries.values():
+        stands = await delivery.ledger.ingested()
+        topics = {f"{built.kafka.topic_prefix}.{e.type_name}" for e in delivery.flow.entities}
+        if any(stands.get(p, (0, ""))[0] < behind for p, behind in published.items() if p[0] in topics):
+            return False
+    return True

@@ -1,0 +1,260 @@
+"""What the state tells: how the streams and flows stand, what is parked and why, what a flow would write, a record's story."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+from sqlalchemy import text
+
+from canonical import ENTITIES
+from canonical.entity import Sensitivity, classified
+from canonical.errors import shape_of
+from flows.agree import Agreement, unpack
+from flows.ledger import State
+from flows.port import Document
+from ironbridge.store import Store, StoredLedger
+
+Row = dict[str, Any]
+HIDDEN = "•••"
+
+
+async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
+    async with store.read() as connection:
+        return [dict(row) for row in (await connection.execute(text(sql), bound)).mappings()]
+
+
+async def streams(store: Store) -> list[Row]:
+    """Each stream: records live and quarantined, when it was last read to its end, and what is the matter."""
+    rows = await _rows(
+        store,
+        "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.completed, s.after, "
+        "(SELECT count(*) FROM records r WHERE r.stream = s.id AND r.version > 0 AND NOT r.deleted) AS records, "
+        "(SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined "
+        "FROM streams s ORDER BY s.adapter, s.name",
+    )
+    now = time.time()
+    for row in rows:
+        completed = row.pop("completed")
+        row["seconds_since_read"] = None if completed is None else round(now - completed, 1)
+        row["reading"] = row.pop("after") is not None
+        row["paused"] = bool(row["paused"])
+    return rows
+
+
+async def flows(store: Store) -> list[Row]:
+    """Each flow: its subjects by state, events not yet ingested, and what is the matter."""
+    rows = await _rows(store, "SELECT name AS flow, paused, error FROM flows ORDER BY name")
+    counts = await _rows(store, "SELECT flow, state, count(*) AS n FROM subjects GROUP BY flow, state")
+    held = await _rows(store, "SELECT flow, count(*) AS n FROM subjects WHERE digest IS NOT NULL GROUP BY flow")
+    rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
+    for row in rows:
+        row["paused"] = bool(row["paused"])
+        row["held"] = sum(h["n"] for h in held if h["flow"] == row["flow"])
+        row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
+        for state in State:
+            row[state.value] = sum(c["n"] for c in counts if c["flow"] == row["flow"] and c["state"] == state)
+    return rows
+
+
+async def parked(store: Store, key: str | None = None) -> list[Row]:
+    """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
+    subjects = await _rows(
+        store,
+        "SELECT flow AS part, subject AS key, state, reason, since FROM subjects "
+        "WHERE state IN ('parked', 'waiting', 'dropped') AND (CAST(:key AS text) IS NULL OR subject = :key) ORDER BY flow, subject",
+        key=key,
+    )
+    rows = await _rows(
+        store,
+        "SELECT s.adapter || '.' || s.name AS part, p.key AS key, 'quarantined' AS state, p.what AS reason, p.since AS since "
+        "FROM problems p JOIN streams s ON s.id = p.stream WHERE (CAST(:key AS text) IS NULL OR p.key = :key) "
+        "ORDER BY 1, 2",
+        key=key,
+    )
+    foreign = await _rows(
+        store,
+        "SELECT flow AS part, place AS key, 'rejected' AS state, what AS reason, since FROM rejects "
+        "WHERE (CAST(:key AS text) IS NULL OR place = :key) ORDER BY 1, 2",
+        key=key,
+    )
+    return subjects + rows + foreign
+
+
+async def retry(store: Store, keys: Sequence[str]) -> int:
+    """Look at parked subjects and quarantined rows again; how many there were. A row is read again with its next sweep."""
+    count = 0
+    async with store.write() as connection:
+        for key in keys:
+            bound = {"key": key, "now": time.time()}
+            woken = await connection.execute(
+                text(
+                    "UPDATE subjects SET state = 'dirty', due = NULL, since = :now "
+                    "WHERE subject = :key AND state IN ('parked', 'waiting', 'dropped')"
+                ),
+                bound,
+            )
+            where = "stream IN (SELECT stream FROM problems WHERE key = :key)"
+            await connection.execute(
+                text(
+                    "UPDATE regions SET digest = NULL WHERE EXISTS (SELECT 1 FROM records r JOIN problems p "
+                    "ON p.stream = r.stream AND p.key = r.key WHERE r.key = :key AND r.stream = regions.stream "
+                    "AND r.region = regions.name)"
+                ),
+                bound,
+            )
+            freed = await connection.execute(
+                text(f"UPDATE records SET row_digest = NULL WHERE key = :key AND {where}"),  # noqa: S608 (our own words)
+                bound,
+            )
+            count += woken.rowcount + freed.rowcount
+    return count
+
+
+async def drop(store: Store, keys: Sequence[str], why: str) -> int:
+    """Give up parked subjects and quarantined rows, with the reason on record; how many. A new fact brings them back."""
+    count = 0
+    async with store.write() as connection:
+        for key in keys:
+            bound = {"key": key, "why": why, "now": time.time()}
+            await connection.execute(
+                text(
+                    "INSERT INTO attempts (flow, subject, at, outcome, detail) SELECT flow, subject, :now, 'dropped', :why "
+                    "FROM subjects WHERE subject = :key AND state IN ('parked', 'waiting')"
+                ),
+                bound,
+            )
+            given_up = await connection.execute(
+                text("UPDATE subjects SET state = 'dropped' WHERE subject = :key AND state IN ('parked', 'waiting')"),
+                bound,
+            )
+            out = [given_up.rowcount]
+            for table, column in (("problems", "key"), ("rejects", "place")):
+                gone = await connection.execute(text(f"DELETE FROM {table} WHERE {column} = :key"), bound)  # noqa: S608
+                out.append(gone.rowcount)
+            count += sum(out)
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a flow would do for one subject: `create`, `update`, `remove`, `wait` or `refuse`, and which fields change."""
+
+    subject: str
+    action: str
+    fields: list[tuple[str, Any, Any]]
+    reason: str = ""
+
+
+async def plan(agreement: Agreement, ledger: StoredLedger) -> AsyncIterator[Change]:
+    """Every subject that the target does not agree with, as far as is known, and what would be written. Writes nothing."""
+    async for tasks in ledger.every():
+        settled, wanted = await agreement.consider(tasks)
+        for each in settled:
+            if each.state in (State.PARKED, State.WAITING):
+                action = "refuse" if each.state is State.PARKED else "wait"
+                yield Change(each.task.subject, action, [], each.reason or "")
+        for want in wanted:
+            before, after = want.write.confirmed, want.write.document
+            action = "remove" if after is None else "update" if before else "create"
+            yield Change(want.task.subject, action, differences(before, after))
+
+
+def differences(before: Document | None, after: Document | None) -> list[tuple[str, Any, Any]]:
+    """The fields that differ: path, value before, value after; None where there is none."""
+    had, has = dict(_leaves(before.body if before else {})), dict(_leaves(after.body if after else {}))
+    paths = list(dict.fromkeys([*had, *has]))
+    return [(path, had.get(path), has.get(path)) for path in paths if had.get(path) != has.get(path)]
+
+
+def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [leaf for k, v in value.items() for leaf in _leaves(v, f"{path}.{k}" if path else str(k))]
+    if isinstance(value, list):
+        return [leaf for i, v in enumerate(value) for leaf in _leaves(v, f"{path}[{_identity(v, i)}]")]
+    return [(path, value)]
+
+
+def _identity(item: Any, index: int) -> str:
+    """What an item of a list is called: its own id where it has one, so that an insertion does not shift the others."""
+    if isinstance(item, dict):
+        return next((str(v) for k, v in item.items() if k.endswith("_id")), str(index))
+    return str(index)
+
+
+async def find(store: Store, words: str) -> list[str]:
+    """The keys that somebody may mean: a key, the end of one, or a target's own id of it."""
+    rows = await _rows(
+        store,
+        "SELECT key FROM records WHERE key = :words OR key LIKE '%:' || :words "
+        "UNION SELECT key FROM facts WHERE key = :words OR key LIKE '%:' || :words "
+        "UNION SELECT key FROM problems WHERE key = :words "
+        "UNION SELECT subject FROM subjects WHERE ref = :words OR subject = :words ORDER BY 1 LIMIT 50",
+        words=words,
+    )
+    return [row["key"] for row in rows]
+
+
+async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
+    """All that is known of one record: as published, as a fact, and what each flow made of it. Personal fields are masked."""
+    published = await _rows(
+        store,
+        'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r.partition, r."offset" '
+        "FROM records r JOIN streams s ON s.id = r.stream WHERE r.key = :key",
+        key=key,
+    )
+    facts = await _rows(
+        store, "SELECT entity, owner, version, at, data, traceparent FROM facts WHERE key = :key", key=key
+    )
+    for fact in facts:
+        data = fact.pop("data")
+        fact["fields"] = None if data is None else masked(fact["entity"], from_json(data), reveal=reveal)
+    owner = facts[0]["owner"] if facts else key
+    subjects = await _rows(
+        store,
+        "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL AS held, document "
+        "FROM subjects WHERE subject IN (:key, :owner) ORDER BY flow, subject",
+        key=key,
+        owner=owner,
+    )
+    for subject in subjects:
+        packed = subject.pop("document")
+        document = unpack(packed) if packed else None
+        subject["document"] = None if document is None else {"kind": document.kind, "number": document.number}
+        subject["tries"] = await _rows(
+            store,
+            "SELECT at, outcome, detail, trace FROM attempts WHERE flow = :flow AND subject = :subject ORDER BY id DESC LIMIT 20",
+            flow=subject["flow"],
+            subject=subject["subject"],
+        )
+    quarantined = await parked(store, key)
+    return {"key": key, "published": published, "facts": facts, "subjects": subjects, "stuck": quarantined}
+
+
+def masked(entity: str, fields: dict[str, Any], *, reveal: bool = False) -> dict[str, Any]:
+    """An entity's fields with all that is not plain hidden; a hidden field still shows that it is there."""
+    if reveal or entity not in ENTITIES:
+        return fields if reveal else {name: HIDDEN for name in fields}
+    plain = {path for path, kind in classified(ENTITIES[entity]) if kind is Sensitivity.PLAIN}
+    shown: dict[str, Any] = _mask(fields, plain, "")
+    return shown
+
+
+def _mask(value: Any, plain: set[str], path: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _mask(v, plain, f"{path}.{k}" if path else k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_mask(v, plain, path + "[]") for v in value] if value and isinstance(value[0], dict) else (
+            value if path in plain else [HIDDEN] * len(value)
+        )  # fmt: skip
+    return value if path in plain else HIDDEN
+
+
+def shown(value: Any, *, reveal: bool) -> str:
+    """A document's value for a person's eyes: its shape unless they may see it."""
+    if value is None:
+        return "—"
+    return str(value) if reveal or isinstance(value, bool) else shape_of(value)

@@ -1,0 +1,103 @@
+"""The systems that the settings ask for, found through entry points and checked before anything connects."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+import canonical
+from adapters.port import Adapter, AdapterSystem
+from adapters.pump import Guard
+from canonical.errors import MisconfiguredError
+from flows.port import Limits, TargetSystem
+from ironbridge.settings import Settings, section
+
+ADAPTERS = "ironbridge.adapters"
+TARGETS = "ironbridge.targets"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPlan:
+    """An adapter that the settings ask for. `edition` names its mapping's code, see `Pump`."""
+
+    name: str
+    adapter: Adapter
+    edition: str
+    guard: Guard
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """A target that the settings ask for; it is built once there is a client for it."""
+
+    name: str
+    system: TargetSystem
+    settings: Any
+    limits: Limits
+
+
+def found(group: str) -> Mapping[str, Any]:
+    """Every system that an installed package offers, by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def adapters(settings: Settings) -> dict[str, AdapterPlan]:
+    """
+    The adapters of `[adapters.*]`.
+
+    :raises MisconfiguredError: a section asks for an unknown system, or its settings do not hold.
+    """
+    plans = {}
+    for name, given in settings.adapters.items():
+        system: AdapterSystem = _system(ADAPTERS, "adapters", name, given)
+        checked = section(f"adapters.{name}", system.settings, given)
+        guard = Guard(share=float(given.get("guard_share", Guard().share)))
+        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
+    return plans
+
+
+def targets(settings: Settings) -> dict[str, TargetPlan]:
+    """
+    The targets of `[targets.*]`.
+
+    :raises MisconfiguredError: a section asks for an unknown system, or its settings do not hold.
+    """
+    plans = {}
+    for name, given in settings.targets.items():
+        system: TargetSystem = _system(TARGETS, "targets", name, given)
+        checked = section(f"targets.{name}", system.settings, given)
+        plans[name] = TargetPlan(name, system, checked, system.limits(checked))
+    return plans
+
+
+def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> Any:
+    offered, wanted = found(group), str(given.get("system", name))
+    if wanted not in offered:
+        near = difflib.get_close_matches(wanted, offered, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise MisconfiguredError(
+            f"{heading}.{name}", f"there is no system `{wanted}`",
+            fix=f"{hint}installed are: {', '.join(sorted(offered))}; name one with `system = \"…\"`",
+        )  # fmt: skip
+    return offered[wanted].load()
+
+
+def edition(system: object) -> str:
+    """
+    What a mapping's outcome depends on besides the row: its package's code, and the canonical language's.
+
+    A deployment that changes either maps every row again, once, and publishes what comes out different.
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    module = inspect.getmodule(type(system)) or inspect.getmodule(system)
+    for file in (getattr(module, "__file__", None), canonical.__file__):
+        for source in sorted(Path(file).parent.rglob("*.py")) if file else ():
+            digest.update(source.read_bytes())
+    digest.update(version("pydantic").encode())
+    return digest.hexdigest()
