@@ -274,7 +274,6 @@ class Sandbox(ABC):
         await response(scope, receive, send)
 
     async def _struck(self, request: Request) -> Response | None:
-        await asyncio.sleep(self.settings.latency)
         fault = strike(self.faults, request.url.path)
         if fault is None:
             return await self.answer(request)

@@ -71,7 +71,7 @@ class BusinessCentralSandbox(Sandbox):
         self._waiting += 1
         try:
             async with self._places:
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.settings.latency)
                 return await self._worked(request, path)
         finally:
             self._waiting -= 1

@@ -6,6 +6,7 @@ guidance, keeps one document a child, and answers as the pilot does: a batch is 
 """
 
 import argparse
+import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -276,6 +277,7 @@ class DfeCscSandbox(Sandbox):
         super().__init__(settings or DfeCscSandboxSettings())
 
     async def answer(self, request: Request) -> Response:
+        await asyncio.sleep(self.settings.latency)
         if request.method != "POST":
             return PlainTextResponse("Method not allowed", 405)
         match request.url.path.strip("/").split("/"):
