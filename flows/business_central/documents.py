@@ -1,0 +1,204 @@
+"""
+What Business Central should hold: a supplier as a vendor, an invoice and a credit note as unposted purchase documents.
+
+A body has the names of the API (Microsoft's OpenAPI file) where it has one for the thing. Two names are ours: a line's
+`account` (the number; the API wants its id, which the target looks up) and its `dimensions` (code to value code; the
+API has an entity of their own for them).
+Amounts are text to the penny, because JSON numbers would pass through floats; the target writes them as exact numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date
+from decimal import Decimal
+
+from canonical import CreditNote, DocumentLine, Invoice, Supplier
+from canonical.entity import Entity
+from canonical.errors import RefusedError
+from canonical.people import Address, ContactPoint
+from canonical.values import Amount
+from flows.business_central.settings import BusinessCentralSettings
+from flows.port import Body, Document, Facts, Grouping, Urgency
+
+VENDOR, INVOICE, CREDIT_MEMO = "vendor", "purchaseInvoice", "purchaseCreditMemo"
+
+# Field lengths of Business Central's tables 23 (Vendor), 38 (Purchase Header) and 39 (Purchase Line).
+_NUMBER, _DOCUMENT_NUMBER, _NAME, _STREET, _CITY, _PHONE, _EMAIL, _DESCRIPTION = 20, 35, 100, 100, 30, 30, 80, 100
+_STEP = 10_000  # Business Central numbers lines so, to leave room between them
+_LARGEST_STEPPED = 200_000  # a line's sequence is an int32
+_MAPPING = {
+    "dimensions", "accounts", "default_account", "tax_codes", "prefixes", "redacted", "redacted_name"
+}  # fmt: skip
+
+
+class BusinessCentralFlow:
+    """Suppliers, invoices and credit notes, each a subject of its own. An invoice refers to its supplier."""
+
+    entities: tuple[type[Entity], ...] = (Supplier, Invoice, CreditNote)
+    grouping = Grouping.KEY
+
+    def __init__(self, name: str, settings: BusinessCentralSettings) -> None:
+        self.name = name
+        self._settings = settings
+        # Another mapping is another document for the same facts: all subjects are looked at again.
+        mapping = settings.model_dump_json(include=_MAPPING)
+        self._edition = hashlib.blake2b(mapping.encode(), digest_size=8).hexdigest()
+
+    def desired(self, subject: str, facts: Facts) -> Document | None:
+        for entity in facts:
+            if isinstance(entity, Supplier):
+                return self._vendor(entity)
+            if isinstance(entity, Invoice | CreditNote):
+                return self._purchase(entity)
+        return None
+
+    def urgency(self, entity: str) -> Urgency:
+        return Urgency.USUAL
+
+    def edition(self, today: date) -> str:
+        return self._edition
+
+    def _vendor(self, supplier: Supplier) -> Document:
+        if supplier.redacted and self._settings.redacted == "refuse":
+            raise RefusedError(
+                self.name, "redacted: the extract withholds who was paid", fix='set redacted = "neutral" to send it'
+            )
+        source = supplier.key.partition(":")[0]
+        number = self._settings.prefixes.get(source, "") + supplier.number
+        number = code(number, _NUMBER, whole=number)
+        body: Body = {"number": number, "displayName": self._settings.redacted_name}
+        if not supplier.redacted:
+            body["displayName"] = supplier.name[:_NAME].strip()
+            body |= {name: value for name, value in _particulars(supplier) if value}
+        return Document(VENDOR, number, body)
+
+    def _purchase(self, document: Invoice | CreditNote) -> Document:
+        kind = INVOICE if isinstance(document, Invoice) else CREDIT_MEMO
+        number = document_number(document)
+        dates = {DATE_OF[kind]: document.document_date or document.payment_date, "dueDate": document.due_date}
+        body: Body = {
+            NUMBER_OF[kind]: number,
+            **{name: day.isoformat() for name, day in dates.items() if day},
+            "currencyCode": document.currency,
+        }
+        body[LINES_OF[kind]] = list(self._lines(document))
+        return Document(kind, number, body, refers={"vendorId": document.supplier})
+
+    def _lines(self, document: Invoice | CreditNote) -> Iterator[Body]:
+        ordered = sorted(document.lines, key=lambda line: line.number)
+        numbers = {line.number for line in ordered}
+        if len(numbers) < len(ordered):
+            raise RefusedError(self.name, "lines[].number: two lines have the same number")
+        step = _STEP if max(numbers) <= _LARGEST_STEPPED else 1
+        for line in ordered:
+            yield self._line(line, line.number * step)
+
+    def _line(self, line: DocumentLine, sequence: int) -> Body:
+        body: Body = {
+            "sequence": sequence,
+            "lineType": "Account",
+            "account": self._account(line),
+            # Never left out: Business Central would put the account's name there and the two would seem to differ.
+            "description": (line.description or f"Line {line.number}")[:_DESCRIPTION].strip(),
+            # A unit cost below zero is refused at posting; a quantity below zero is how a line takes money off.
+            "quantity": -1 if line.net < 0 else 1,
+            "unitCost": money(abs(line.net)),
+        }
+        if tax := self._tax_code(line):
+            body["taxCode"] = tax
+        held = {d.dimension: d.value for d in line.dimensions}
+        spoken = {
+            self._settings.dimensions[name]: held[name].upper() for name in held if name in self._settings.dimensions
+        }
+        if spoken:
+            body["dimensions"] = dict(sorted(spoken.items()))
+        return body
+
+    def _account(self, line: DocumentLine) -> str:
+        if line.account is None:
+            if self._settings.default_account is None:
+                raise RefusedError(
+                    self.name, f"lines[{line.number}].account: the line names none", fix="set default_account"
+                )
+            return self._settings.default_account
+        named = self._settings.accounts
+        return named.get(line.account) or named.get("*") or line.account.upper()
+
+    def _tax_code(self, line: DocumentLine) -> str | None:
+        if line.tax is None or not self._settings.tax_codes:
+            return None
+        for rate, tax_code in self._settings.tax_codes.items():
+            if abs(line.net * Decimal(rate) / 100 - line.tax) <= Decimal("0.01"):  # the supplier may round either way
+                return tax_code
+        raise RefusedError(
+            self.name,
+            f"lines[{line.number}].tax: is at none of the rates in tax_codes",
+            fix="add the rate to tax_codes",
+        )
+
+
+KIND_OF = {Supplier.type_name: VENDOR, Invoice.type_name: INVOICE, CreditNote.type_name: CREDIT_MEMO}
+"""The second part of a subject's key says what it is, also where there is no document any more."""
+NUMBER_OF = {VENDOR: "number", INVOICE: "vendorInvoiceNumber", CREDIT_MEMO: "vendorCreditMemoNumber"}
+"""The field that a document is found again by; for a purchase document, together with its vendor."""
+DATE_OF = {INVOICE: "invoiceDate", CREDIT_MEMO: "creditMemoDate"}
+LINES_OF = {INVOICE: "purchaseInvoiceLines", CREDIT_MEMO: "purchaseCreditMemoLines"}
+
+
+def code(shown: str, limit: int, *, whole: str) -> str:
+    """
+    A `Code` field's value for `shown`: in capitals and at most `limit` characters.
+
+    Business Central keeps codes in capitals without blanks at the ends, so `a1` and `A1` would become one vendor. What
+    cannot stand as it is (too long, small letters, a quote) gets 60 bits of a BLAKE2b digest of `whole` at its end: two
+    different wholes never become one code, and the same whole is always the same code.
+    """
+    plain = re.sub(r"[^!-&(-~ ]", "", shown.upper())[:limit].strip()  # no apostrophe: it would end an OData literal
+    if plain == shown == whole:
+        return plain
+    digest = hashlib.blake2b(whole.encode(), digest_size=8).digest()
+    return f"{plain[: limit - 13].strip()}-{base64.b32encode(digest).decode()[:12]}"
+
+
+def document_number(document: Invoice | CreditNote) -> str:
+    """
+    The vendor's number of a document, unique for the vendor: at most 35 characters.
+
+    An extract's numbers may repeat; a canonical key does not. The number stands alone where it is the whole identifier
+    in the key, else with a digest of the key behind it.
+    """
+    identifier = document.key.split(":", 2)[2]
+    whole = document.number if identifier == document.number else document.key
+    return code(document.number, _DOCUMENT_NUMBER, whole=whole)
+
+
+def money(amount: Amount) -> str:
+    """An amount as it stands in a body: `12.30`."""
+    return format(amount.quantize(Decimal("0.01")), "f")
+
+
+def _particulars(supplier: Supplier) -> Iterator[tuple[str, Body | str | None]]:
+    yield "address", _address(supplier.addresses)
+    # Too long or of a form that Business Central refuses: left out rather than cut into another number.
+    yield "phoneNumber", _contact(supplier.contacts, "phone", rf"[^A-Za-z]{{1,{_PHONE}}}")
+    yield "email", _contact(supplier.contacts, "email", rf"(?=.{{3,{_EMAIL}}}$)[^@\s]+@[^@\s]+")
+    yield "taxRegistrationNumber", f"GB{supplier.vat_number}" if supplier.vat_number else None
+
+
+def _address(addresses: Iterable[Address]) -> Body:
+    current = [a for a in addresses if a.end_date is None]
+    if not current:
+        return {}
+    chosen = max(current, key=lambda a: a.start_date or date.min)
+    street, town = ", ".join(chosen.lines), chosen.town
+    fields = {"street": street[:_STREET].strip(), "city": (town or "")[:_CITY].strip(), "postalCode": chosen.postcode}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _contact(contacts: Iterable[ContactPoint], system: str, form: str) -> str | None:
+    values = (c.value for c in contacts if c.system == system)
+    return next((value for value in values if re.fullmatch(form, value)), None)

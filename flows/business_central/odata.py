@@ -1,0 +1,195 @@
+"""
+OData as Business Central speaks it: exact numbers in JSON, many operations in one `$batch`, an answer for each.
+
+`$batch`: https://learn.microsoft.com/dynamics365/business-central/dev-itpro/webservices/use-odata-batch; at most 100
+operations. With `Prefer: odata.continue-on-error` one that fails does not keep the rest from being done.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from canonical.errors import MisconfiguredError
+from flows.business_central.settings import BusinessCentralSettings
+from flows.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
+from flows.port import Unavailable, Unknown
+
+Json = dict[str, Any]
+
+
+def encoded(value: Any) -> str:
+    """JSON in which a Decimal is a number with exactly its digits; `json` itself would make it a float."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{json.dumps(str(k))}:{encoded(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(encoded, value)) + "]"
+    return json.dumps(value)
+
+
+def decoded(text: str | bytes) -> Any:
+    """Read JSON; a number with a point becomes a Decimal with exactly its digits."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def literal(value: str) -> str:
+    """A string in an OData filter: quoted, with its own quotes doubled."""
+    doubled = value.replace("'", "''")
+    return f"'{doubled}'"
+
+
+_PLAIN = "(),$='*"
+
+
+def query(path: str, **options: str) -> str:
+    """A path with system query options: `query("vendors", filter="…")` gives `vendors?$filter=…`."""
+    asked = "&".join(f"${name}={quote(value, safe=_PLAIN)}" for name, value in options.items() if value)
+    return f"{path}?{asked}" if asked else path
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One request, its path relative to the company. `etag` is sent as If-Match."""
+
+    method: str
+    path: str
+    body: Json | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Business Central said to one operation. `code` is its OData error code, which never holds a value."""
+
+    status: int
+    body: Json
+    wait: timedelta | None = None
+
+    @property
+    def well(self) -> bool:
+        return self.status < 300
+
+    @property
+    def code(self) -> str:
+        # The message beside the code quotes the record; the code is one of a published list.
+        # https://learn.microsoft.com/dynamics365/business-central/dev-itpro/webservices/dynamics-error-codes
+        error = self.body.get("error")
+        said = error.get("code") if isinstance(error, dict) else None
+        return said if isinstance(said, str) and re.fullmatch(r"[A-Za-z]\w{0,80}", said) else "no error code"
+
+
+Reply = Answer | Unavailable | Unknown
+
+
+class Service:
+    """One company's API. Every method makes one request, or as many as it takes to send all operations."""
+
+    def __init__(self, name: str, settings: BusinessCentralSettings, http: httpx.AsyncClient) -> None:
+        self.name = name
+        self._http = http
+        self._auth = ClientCredentials(
+            OAuthClient(name, str(settings.token_url), settings.client_id, settings.client_secret, settings.scope)
+        )
+        self._root = str(settings.base_url).rstrip("/")
+        self._company = f"companies({settings.company})"
+        self._batch = settings.batch
+
+    async def get(self, url: str) -> Reply:
+        """GET a path relative to the company, or a whole URL (a next page)."""
+        whole = url if url.startswith(("https://", "http://")) else f"{self._root}/{self._company}/{url}".rstrip("/")
+        named = {TEMPLATE: "/companies({id})/" + url.partition("?")[0].partition("(")[0]} if whole is not url else {}
+        headers = {"Accept": "application/json"}
+        return await self._asked(self._http.build_request("GET", whole, headers=headers, extensions=named))
+
+    async def send(self, operations: Sequence[Operation]) -> list[Reply]:
+        """
+        Do the operations in order, in as few requests as possible; one reply each, in the same order.
+
+        After a request without an answer the rest is not sent: what comes later may stand on what is now in doubt.
+        """
+        replies: list[Reply] = []
+        for start in range(0, len(operations), self._batch):
+            part = operations[start : start + self._batch]
+            failed = next((r for r in replies if not isinstance(r, Answer)), None)
+            replies += (
+                [Unavailable("not sent: an earlier part was not answered")] * len(part)
+                if failed
+                else (await self._sent(part))
+            )
+        return replies
+
+    async def _sent(self, part: Sequence[Operation]) -> list[Reply]:
+        requests = [self._packed(str(n), operation) for n, operation in enumerate(part)]
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Prefer": "odata.continue-on-error",
+        }
+        content = encoded({"requests": requests}).encode()
+        whole = await self._asked(
+            self._http.build_request(
+                "POST", f"{self._root}/$batch", content=content, headers=headers, extensions={TEMPLATE: "/$batch"}
+            )
+        )
+        if isinstance(whole, Unknown) and all(operation.method == "GET" for operation in part):
+            whole = Unavailable(whole.reason)  # nothing was to be done: nothing is in doubt
+        if not isinstance(whole, Answer):
+            return [whole] * len(part)
+        if not whole.well:
+            raise MisconfiguredError(self.name, f"$batch was refused ({whole.status} {whole.code})", fix=_ADDRESS)
+        answers = {str(r.get("id")): r for r in whole.body.get("responses", ())}
+        return [_unpacked(answers.get(str(n)), operation) for n, operation in enumerate(part)]
+
+    def _packed(self, number: str, operation: Operation) -> Json:
+        headers = {"Accept": "application/json"}
+        if operation.etag is not None:
+            headers["If-Match"] = operation.etag
+        request: Json = {"id": number, "method": operation.method, "url": f"{self._company}/{operation.path}"}
+        if operation.body is not None:
+            headers["Content-Type"] = "application/json"
+            request["body"] = operation.body
+        return request | {"headers": headers}
+
+    async def _asked(self, request: httpx.Request) -> Reply:
+        response = await exchange(self._http, request, self._auth, where=self.name)
+        if not isinstance(response, httpx.Response):
+            return response
+        if troubled := trouble(response, self.name, fix=_CREDENTIALS):
+            return troubled
+        try:
+            body = decoded(response.content or b"{}")
+        except ValueError:
+            return Unknown(f"{response.status_code}, but the answer is not JSON: something on the way gave it")
+        return Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response))
+
+
+_CREDENTIALS = (
+    "check the client id and secret, that the application is registered in the company with permission sets to write "
+    "vendors and purchases, then run `ironbridge check`"
+)
+_ADDRESS = (
+    "check base_url (the API's root, with the environment in it) and the company's id, then run `ironbridge check`"
+)
+
+
+def _unpacked(response: Json | None, operation: Operation) -> Reply:
+    if response is None:
+        return Unknown(f"{operation.method}: the batch was answered without this operation")
+    headers = {str(k).lower(): str(v) for k, v in (response.get("headers") or {}).items()}
+    wait = headers.get("retry-after", "")
+    body = response.get("body")
+    return Answer(
+        int(response["status"]),
+        body if isinstance(body, dict) else {},
+        timedelta(seconds=int(wait)) if wait.isdigit() else None,
+    )

@@ -1,0 +1,323 @@
+"""
+Business Central, brought into agreement: look, send the difference, judge each answer.
+
+There is no upsert. What is not known for certain is looked up first, by its id or by its number, and only then created
+or changed; so an answer that was lost, or a crash between a document and its dimensions, is found and completed, never
+doubled. All of it goes in `$batch` requests: for a hundred subjects one to look and one to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from canonical.errors import MisconfiguredError
+from flows.business_central.company import Company
+from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
+from flows.business_central.odata import Answer, Operation, Reply, Service
+from flows.business_central.settings import BusinessCentralSettings
+from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat, lines_of
+from flows.port import (
+    Absent,
+    Confirmed,
+    Document,
+    Held,
+    Limits,
+    Outcome,
+    ReadBack,
+    Refused,
+    Unavailable,
+    Unknown,
+    Untold,
+    Waiting,
+    Write,
+)
+
+WINDOW = 300.0
+_ROUNDS = 3  # a document and its lines, then the lines' dimensions, then one more where somebody came between
+_CHANGED = "somebody changed it since we read it"
+
+
+class BusinessCentralTarget:
+    """One company. A write is a `$batch` to look up and one to write; two more where new lines have dimensions."""
+
+    def __init__(self, name: str, settings: BusinessCentralSettings, http: httpx.AsyncClient) -> None:
+        self.name = name
+        self.limits = limits_of(settings)
+        self._settings = settings
+        self._service = Service(name, settings, http)
+        self._company = Company(self._service, settings.dimensions.values())
+        self._wire = Wire(settings.edition, self._company)
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        jobs = [_Job(write) for write in batch]
+        await self._codes(jobs)
+        for _ in range(_ROUNDS):
+            if waiting := [job for job in jobs if job.outcome is None]:
+                await self._look([job for job in waiting if not job.quick(self._wire)])
+                await self._send([job for job in waiting if job.outcome is None])
+        return [job.outcome or Unknown(_CHANGED) for job in jobs]
+
+    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
+        jobs = [_Job(write) for write in batch]
+        if any(job.kind in LINES_OF for job in jobs) and (trouble := await self._company.know([])):
+            return [Untold(trouble.reason)] * len(jobs)  # without the accounts' numbers no line can be told
+        await self._look(jobs)
+        return [self._told(job) for job in jobs]
+
+    async def check(self) -> Sequence[tuple[str, bool, str]]:
+        try:
+            findings = [await self._may_read(*asked) for asked in _ASKED]
+            if all(well for _, well, _ in findings):
+                findings += await self._check_codes()
+        except MisconfiguredError as error:
+            return [(error.what, False, error.fix)]
+        return findings
+
+    # -- the company's codes ---------------------------------------------------------------------------------------
+
+    async def _codes(self, jobs: Sequence[_Job]) -> None:
+        """Refuse the documents that name an account or a dimension value which the company does not have."""
+        with_lines = [job for job in jobs if lines_of(job.write.document)]
+        if not with_lines:
+            return
+        trouble = await self._company.know([lines_of(job.write.document) for job in with_lines])
+        for job in with_lines:
+            missing = None if trouble else self._company.missing(lines_of(job.write.document))
+            if missing:
+                job.outcome = Refused(f"{missing}: the company has no such code")
+            else:
+                job.outcome = trouble
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def _look(self, jobs: Sequence[_Job]) -> None:
+        """Find out what is held: by id where there is one, else, or where that is gone, by number."""
+        await self._found([job for job in jobs if job.ref], by_ref=True)
+        rest = [job for job in jobs if not job.ref and job.trouble is None]
+        await self._found([job for job in rest if job.numbers], by_ref=False)
+
+    async def _found(self, jobs: Sequence[_Job], *, by_ref: bool) -> None:
+        wire = self._wire
+        asked = [
+            wire.by_ref(job.kind, job.ref or "") if by_ref else wire.by_number(job.kind, job.numbers, job.vendor)
+            for job in jobs
+        ]
+        replies = await self._service.send(asked)
+        for job, operation, reply in zip(jobs, asked, replies, strict=True):
+            job.held = job.trouble = None
+            if isinstance(reply, Answer) and reply.well:
+                rows = [reply.body] if by_ref else reply.body.get("value", [])
+                records = [wire.record(job.kind, row) for row in rows]
+                job.hold(records)
+            elif isinstance(reply, Answer) and by_ref and reply.status == 404 and reply.code != _NO_COMPANY:
+                job.ref = None  # somebody deleted it there: perhaps to make it anew
+            else:
+                job.trouble = _outcome(self.name, operation, reply)
+
+    def _told(self, job: _Job) -> ReadBack:
+        if job.trouble is not None:
+            return Untold(getattr(job.trouble, "reason", "it cannot be read"))
+        if job.held is None:
+            return Absent()
+        document = job.write.document
+        body = self._wire.body(job.held, document, job.earlier, job.vendor) if document else {}
+        return Held(body, job.held.ref, job.held.tag)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    async def _send(self, jobs: Sequence[_Job]) -> None:
+        plans: list[tuple[_Job, Plan]] = []
+        for job in jobs:
+            if job.trouble is not None:
+                job.outcome = job.trouble
+                continue
+            plan = job.plan(self._wire)
+            if not plan.operations:
+                job.outcome = job.confirmed()
+            elif job.crossed:
+                job.outcome = Unknown(_CHANGED)
+            else:
+                plans.append((job, plan))
+        replies = iter(await self._service.send([operation for _, plan in plans for operation in plan.operations]))
+        for job, plan in plans:
+            self._judge(job, plan, [(operation, next(replies)) for operation in plan.operations])
+        await self._vendors_gone([job for job, _ in plans if isinstance(job.outcome, Refused) and job.vendor])
+
+    def _judge(self, job: _Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
+        bad = [(operation, reply) for operation, reply in answers if not _well(operation, reply)]
+        if not bad:
+            job.learn(plan, [reply for _, reply in answers])
+        elif all(isinstance(reply, Answer) and _crossed(reply) for _, reply in bad):
+            job.crossed = True
+        else:
+            outcome = _failed(self.name, bad)
+            if isinstance(outcome, Unavailable) and len(bad) < len(answers):
+                outcome = Unknown(f"only a part of it was done: {outcome.reason}")
+            job.outcome = outcome
+
+    async def _vendors_gone(self, jobs: Sequence[_Job]) -> None:
+        """A document may have been refused because its vendor is there no more: then it waits for the vendor."""
+        asked = [Operation("GET", f"{SET_OF[VENDOR]}({job.vendor})?$select=id") for job in jobs]
+        for job, reply in zip(jobs, await self._service.send(asked), strict=True):
+            supplier = job.write.document.refers.get("vendorId") if job.write.document else None
+            if supplier and isinstance(reply, Answer) and reply.status == 404:
+                job.outcome = Waiting(on=supplier)
+
+    # -- checking --------------------------------------------------------------------------------------------------
+
+    async def _may_read(self, what: str, path: str, fix: str) -> tuple[str, bool, str]:
+        reply = await self._service.get(path)
+        if isinstance(reply, Answer):
+            return (what, True, "") if reply.well else (f"{what}: {reply.status} {reply.code}", False, fix)
+        return f"{what}: {reply.reason}", False, "try again; if it stays so, look at Microsoft's service health"
+
+    async def _check_codes(self) -> list[tuple[str, bool, str]]:
+        if trouble := await self._company.know([]):
+            return [(trouble.reason, False, "let the application read accounts and dimensions")]
+        findings = [
+            (f"dimension {code}", code in self._company.dimensions, f"make dimension {code} in the company")
+            for code in sorted(set(self._settings.dimensions.values()))
+        ]
+        named = {*self._settings.accounts.values(), self._settings.default_account} - {None}
+        for account in sorted(str(number) for number in named):
+            well = self._company.missing([{"sequence": 0, "account": account}]) is None
+            findings.append((f"account {account}", well, f"make G/L account {account}, or map to one that there is"))
+        return [(what, well, "" if well else fix) for what, well, fix in findings]
+
+
+def limits_of(settings: BusinessCentralSettings) -> Limits:
+    return Limits(settings.batch, settings.concurrency, settings.requests, WINDOW)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One write on its way: what is held, as far as is known, and what became of it."""
+
+    write: Write
+    ref: str | None = None
+    held: Record | None = None
+    trouble: Outcome | None = None
+    crossed: bool = False
+    """Somebody came between: what is held is looked at once more, and nothing is sent again."""
+    outcome: Outcome | None = None
+
+    def __post_init__(self) -> None:
+        self.ref = self.write.ref
+
+    @property
+    def earlier(self) -> tuple[Document, ...]:
+        confirmed = self.write.confirmed
+        return (*((confirmed,) if confirmed else ()), *self.write.doubtful)
+
+    @property
+    def kind(self) -> str:
+        return KIND_OF[self.write.subject.split(":")[1]]
+
+    @property
+    def numbers(self) -> set[str]:
+        """The document's number, and any under which an answer was lost."""
+        return {document.number for document in (self.write.document, *self.earlier) if document}
+
+    @property
+    def vendor(self) -> str | None:
+        return self.write.refs.get("vendorId")
+
+    def quick(self, wire: Wire) -> bool:
+        """Whether what was confirmed can stand for what is held: the tag guards it, and no question is needed."""
+        write = self.write
+        if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
+            return False
+        if write.document is None:
+            self.held = Record(write.ref, write.tag, {})
+            return True
+        if self.kind != VENDOR:
+            return False  # the lines' own tags are not in the ledger
+        held = Record(write.ref, write.tag, flat(write.confirmed.body))
+        changes = wire.changes(held, write.document, self.earlier, None).operations
+        # An address is replaced whole, with parts that are not ours: it has to be read first.
+        if not changes or any("address" in (operation.body or {}) for operation in changes):
+            return False
+        self.held = held
+        return True
+
+    def hold(self, records: Sequence[Record]) -> None:
+        if len({record.vendor for record in records}) > 1 and not self.vendor:
+            self.trouble = Refused("several vendors' documents have this number, and whose it is is not known")
+        self.held = min(records, key=lambda record: record.fields.get("number", ""), default=None)
+        if self.held:
+            self.ref = self.held.ref
+
+    def plan(self, wire: Wire) -> Plan:
+        document, held = self.write.document, self.held
+        if document is None:
+            return wire.removal(self.kind, held.ref, held.tag) if held else Plan([])
+        if held is None:
+            return wire.creation(document, self.vendor)
+        return wire.changes(held, document, self.earlier, self.vendor)
+
+    def confirmed(self) -> Outcome:
+        return Confirmed(self.ref or "", self.held.tag if self.held else None)
+
+    def learn(self, plan: Plan, answers: Sequence[Reply]) -> None:
+        """All was done: confirmed, or, where dimensions have to follow, looked at again."""
+        first = next(answer.body for answer in answers if isinstance(answer, Answer))
+        self.ref = str(first["id"]) if self.held is None and "id" in first else self.ref
+        if self.write.document is None:
+            self.outcome = Confirmed(self.ref or "")
+        elif self.ref is None:
+            self.outcome = Unknown("created, but the answer does not say under which id")
+        elif plan.final:
+            # A change of a line gives its document another tag, which no answer tells.
+            self.outcome = Confirmed(self.ref, first.get("@odata.etag") if len(answers) == 1 else None)
+        self.held = None
+
+
+_NO_COMPANY = "Internal_CompanyNotFound"
+_TAKEN = "Internal_EntityWithSameKeyExists"
+_FIX_COMPANY = "check base_url and the company's id: GET {base_url}/companies shows the companies that there are"
+_FIX_RIGHTS = "give the application a permission set in the company that reads and writes it"
+_ASKED = (
+    ("the company", "", _FIX_COMPANY),
+    ("vendors", "vendors?$top=1&$select=id", _FIX_RIGHTS),
+    ("purchase invoices", "purchaseInvoices?$top=1&$select=id", _FIX_RIGHTS),
+    ("purchase credit memos", "purchaseCreditMemos?$top=1&$select=id", f"{_FIX_RIGHTS}; API v1.0 has none: use v2.0"),
+)
+
+
+def _well(operation: Operation, reply: Reply) -> bool:
+    if not isinstance(reply, Answer):
+        return False
+    return reply.well or (operation.method == "DELETE" and reply.status == 404 and reply.code != _NO_COMPANY)
+
+
+def _crossed(answer: Answer) -> bool:
+    """Somebody changed, made or deleted it since we looked."""
+    return (answer.status in (404, 409, 412) and answer.code != _NO_COMPANY) or answer.code == _TAKEN
+
+
+def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
+    """What answers that are not well come to; a lost one outweighs all others."""
+    outcomes = [_outcome(where, operation, reply) for operation, reply in bad]
+    return next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), outcomes[0])
+
+
+def _outcome(where: str, operation: Operation, reply: Reply) -> Outcome:
+    if not isinstance(reply, Answer):
+        return reply
+    thing = operation.path.partition("(")[0].partition("?")[0]
+    said = f"{operation.method} {thing}: {reply.status} {reply.code}"
+    if reply.code == _NO_COMPANY:
+        raise MisconfiguredError(where, "there is no such company", fix=_FIX_COMPANY)
+    match reply.status:
+        case 401 | 403:
+            return Unavailable(f"{said}: {_FIX_RIGHTS}")  # others of the batch are well: not a reason to stop them
+        case 408 | 425 | 429 | 503:
+            return Unavailable(said, reply.wait)
+        case 409 | 412:
+            return Unknown(_CHANGED)
+        case status if status >= 500:
+            return Unknown(said)  # it does not say how far it came
+    return Refused(said)
