@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,15 +24,14 @@ from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
 
 log = logging.getLogger(__name__)
 
-READER = "1"  # grows when files are read differently: then every file is read again
-
 
 class LedgerSettings(BaseModel):
     """
     Where the extracts are left and what they look like. The adapter's own name is the source in every key.
 
-    `layouts` names built-in layouts and those declared in `own_layouts`; only these are tried. `settle` is how long a file must
-    have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker file says so instead.
+    `layouts` names built-in layouts; those and the ones declared in `own_layouts` are tried, no others. `settle` is how
+    long a file must have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker
+    file says so instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,21 +59,6 @@ class LedgerSettings(BaseModel):
         return self.max_megabytes * 1_000_000
 
 
-SAMPLE = """\
-[adapters.payables]
-system = "ledger"
-folders = ["./drop"]              # where the finance system leaves its extracts; they are only ever read
-layouts = ["erp-invoices"]        # the shapes to expect; see adapters/ledger/README.md for declaring your own
-# glob = ["*.csv", "*.xlsx"]      # which files; "**/*.csv" looks into folders too
-# currency = "GBP"
-# settle = 30                     # seconds that a file must have been left alone
-# done = ".done"                  # or: read x.csv once x.csv.done lies beside it
-# encoding = "cp1252"             # only where a file's own evidence does not decide
-# max_megabytes = 50
-# every = 60                      # seconds between two looks
-"""
-
-
 @dataclass(slots=True)
 class LedgerAdapter:
     """The extracts of one finance system: one stream, `payables`."""
@@ -85,7 +70,8 @@ class LedgerAdapter:
 
     def __post_init__(self) -> None:
         s = self.settings
-        rules = repr((READER, sorted(self.layouts.items()), s.currency, s.encoding))
+        # The pump reads all again when our code changes; that the rules changed is for us to say.
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
 
@@ -117,9 +103,7 @@ class LedgerAdapter:
         where = ", ".join(map(str, self.settings.folders))
         here = f"{len(found)} extracts" if found else "no extract yet"
         findings = [Finding(f"{where}: {here}" + (f", {waiting} files still settling" if waiting else ""), True)]
-        for each in found:
-            findings.append(await asyncio.to_thread(self._looked_at, each))
-        return findings
+        return findings + [await asyncio.to_thread(self._looked_at, each) for each in found]
 
     async def _extracts(self) -> AsyncIterator[Extract]:
         for found in await asyncio.to_thread(self._folder.ready):
@@ -167,7 +151,10 @@ class LedgerSystem:
     """The entry point `ledger`: payables extracts from a watched folder."""
 
     settings: type[BaseModel] = LedgerSettings
-    sample = SAMPLE
+
+    @property
+    def sample(self) -> str:
+        return files(__package__).joinpath("settings.sample.toml").read_text("utf-8")
 
     def build(self, name: str, settings: Any) -> Adapter:
         """

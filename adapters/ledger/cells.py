@@ -148,8 +148,8 @@ def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
     """
     A calendar day; None where the cell is blank. `styles` are those of `DATE_STYLES` that the layout allows.
 
-    Excel keeps a midnight of British Summer Time as 01:00 when it was exported from UTC: the day is the same. 23:00 sharp
-    may be the midnight of the next day shifted back, so it is refused rather than put on either day.
+    Excel keeps a midnight of British Summer Time as 01:00 when it was exported from UTC: the day is the same. 23:00
+    sharp may be the midnight of the next day shifted back, so it is refused rather than put on either day.
 
     :raises UnreadableError: no allowed style, no such day, or a day that no ledger can mean.
     """

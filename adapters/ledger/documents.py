@@ -7,7 +7,7 @@ Nothing here depends on the order of the rows, so that a corrected file publishe
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
@@ -70,8 +70,8 @@ class Document:
 
 def documents(ledger: Ledger, lines: Sequence[Line]) -> list[Document]:
     """
-    The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part of an
-    invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
+    The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part
+    of an invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
     """
     groups: dict[tuple[str, ...], list[Line]] = defaultdict(list)
     strays = []
@@ -114,15 +114,16 @@ def _part(line: Line, part: str) -> str:
 
 def _document(ledger: Ledger, identity: tuple[str, ...], lines: list[Line]) -> Document:
     document = Document(identity, lines[0].words.get("number", ""), lines, [f for line in lines for f in line.faults])
-    for what, heading, said in (
+    said: list[tuple[str, str, Collection[object]]] = [
         ("supplier", "supplier_name", {supplier_id(line) for line in lines}),
-        *((part, part, {line.dates.get(part) for line in lines}) for part in DATES),
+        *((str(part), str(part), {line.dates.get(part) for line in lines}) for part in DATES),
         ("corrected document", "corrects", {line.words.get("corrects") for line in lines}),
-    ):
-        if len(said) > 1 and not document.faults:
+    ]
+    for what, heading, values in said:
+        if len(values) > 1 and not document.faults:
             rule = f"is not the same in all rows of one document, so that its {what} is in doubt"
             title = ledger.layout.heading(heading)
-            document.faults += [Fault(line.row, title, rule, f"{len(said)} values") for line in lines]
+            document.faults += [Fault(line.row, title, rule, f"{len(values)} values") for line in lines]
     return document
 
 
@@ -133,7 +134,7 @@ def _apart(ledger: Ledger, document: Document) -> list[Document]:
     mark = document.identity[1]
     names = [mark if n == 1 else f"{mark}-{n}" for n in range(1, len(document.lines) + 1)]
     return [
-        Document((token(ledger.extract), name), f"unnumbered-{name}", [line], document.faults)
+        Document((token(ledger.extract), name), f"u-{name}", [line], document.faults)
         for name, line in zip(names, document.lines, strict=True)
     ]
 
@@ -150,17 +151,17 @@ def _might_hold(layout: Layout, line: Line, stray: Line) -> bool:
 
 def supplier_id(line: Line) -> str:
     """
-    The ledger's number of the supplier; without one, a digest of its name in plain letters: a key must name nobody. A withheld
-    payee has no number, whatever the file says beside it.
+    The ledger's number of the supplier; without one, a digest of its name in plain letters: a key must name nobody. A
+    withheld payee has no number, whatever the file says beside it.
     """
     if line.redacted:
-        return f"redacted-{digest(plain(line.words['supplier_name']))}"
+        return f"r-{digest(plain(line.words['supplier_name']))}"
     number = line.words.get("supplier_number")
-    return token(number) if number else f"name-{digest(plain(line.words['supplier_name']))}"
+    return token(number) if number else f"n-{digest(plain(line.words['supplier_name']))}"
 
 
 def document_row(ledger: Ledger, document: Document) -> Row:
-    """The row of an invoice or a credit note; `mapping.entity` turns it into one. A credit note's amounts are positive."""
+    """The row of an invoice or a credit note, which `mapping.entity` maps. A credit note's amounts are positive."""
     first = document.lines[0]
     sign = -1 if document.entity == "credit-note" else 1
     return (
@@ -176,7 +177,7 @@ def document_row(ledger: Ledger, document: Document) -> Row:
 
 
 def _numbered(lines: list[Line], sign: int) -> Iterable[Row]:
-    """The file's own line numbers where they tell all lines apart; else the rank of the content, equal lines side by side."""
+    """The file's own line numbers where they tell all lines apart, else ranks by content, copies side by side."""
     own = [line.words.get("line", "") for line in lines]
     kept = len(set(own)) == len(own) and all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in own)
     ranked = sorted(lines, key=lambda line: (_as_number(line.words.get("line", "")), repr(line.content)))

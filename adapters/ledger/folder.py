@@ -1,7 +1,7 @@
 """
 The watched folders: which files are ready, what each is an extract of, and its digest.
 
-A file that is still being written waits. A corrected file has the name of the one that it corrects. Files are read only.
+A file that is still being written waits. A corrected file has the name of the one that it corrects. Nothing is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from time import monotonic, time
 from canonical.errors import MisconfiguredError, UnavailableError
 
 _CORRECTED = re.compile(
-    r"(?i)(?:[ _.-]+(?:v(?P<v>[0-9]{1,3})|(?:corrected|correction|revised|amended|copy)(?:[ _-]*\(?(?P<c>[0-9]{1,3})\)?)?)"
+    r"(?i)(?:[ _.-]+v(?P<v>[0-9]{1,3})"
+    r"|[ _.-]+(?:corrected|correction|revised|amended|copy)(?:[ _-]*\(?(?P<c>[0-9]{1,3})\)?)?"
     r"|[ _]*\((?P<n>[0-9]{1,2})\))$"
 )
 
@@ -28,7 +29,7 @@ def extract_name(stem: str) -> tuple[str, int]:
     What a file is an extract of, and which correction of it: the stem without `-v2`, `_corrected`, ` (1)` or ` - copy`.
 
     >>> extract_name("2024-08_corrected (2)"), extract_name("2024-08")
-    (('2024-08', 3), ('2024-08', 0))
+    (('2024-08', 2), ('2024-08', 0))
     """
     rank = 0
     while (found := _CORRECTED.search(stem)) and found.start() > 0:
@@ -55,7 +56,7 @@ class Found:
 @dataclass(slots=True)
 class Folder:
     """
-    The files of some folders. `settle` is in seconds; `done` is the suffix of the empty file that says a file is complete.
+    The files of some folders. `settle` is in seconds; `done` is the suffix of the file that says that one is complete.
 
     A file is ready once it has not changed for `settle` seconds, by its own time and under our eyes; with `done`, once
     the marker `FILE<done>` lies beside it.
@@ -90,7 +91,7 @@ class Folder:
 
     def digest(self, found: Found, largest: int) -> str:
         """
-        The digest of the file's content and of the rules that it is read by, remembered while size and time stay the same.
+        The digest of the file's content and of the rules for reading it, remembered while size and time stay the same.
 
         New rules make a new digest: a file that no layout fitted is read again once there is one. A file over `largest`
         bytes will be refused unread, so its size and time stand for its content.

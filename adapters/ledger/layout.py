@@ -132,7 +132,7 @@ class Layout(_Declared):
         return self
 
     def parts(self) -> Iterator[tuple[str, Column]]:
-        """Every column with the name that it goes by inside: a meaning, `account`, `account name`, `DEPT`, `DEPT name`."""
+        """Every column with its name inside: a meaning, `account`, `account name`, `COSTCENTRE`, `COSTCENTRE name`."""
         yield from self.columns.items()
         for name, analysis in self.analyses():
             yield name, analysis.code

@@ -13,7 +13,7 @@ def entity(row: Row) -> Entity:
     """
     The entity that a row says.
 
-    :raises BadRecordError: the row is a document, or a row of a file, that could not be read; names the rows and the rule.
+    :raises BadRecordError: the row is a document, or a row of a file, that could not be read; names the rows and rule.
     :raises pydantic.ValidationError: the entity's own checks, such as a VAT number's check digits.
     """
     return _BY_TAG[row[0]](row)

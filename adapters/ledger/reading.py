@@ -87,8 +87,8 @@ def read(name: str, data: bytes, rules: Rules) -> Reading:
     """
     Read a file's bytes; `name` is what it is an extract of.
 
-    :raises BadRecordError: the file cannot be read as one thing: no layout or several, an encoding in doubt, a total that
-        does not agree. Single rows that cannot be read are records whose mapping raises.
+    :raises BadRecordError: the file cannot be read as one thing: no layout or several, an encoding in doubt, a total
+        that does not agree. Single rows that cannot be read are records whose mapping raises.
     """
     where = f"{rules.source} extract {name}"
     if not data.strip(b"\r\n\t \xef\xbb\xbf"):

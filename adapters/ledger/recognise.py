@@ -20,7 +20,7 @@ class Fit:
     """
     A table read with a layout: where each part stands, counted from 0, and which rows are data.
 
-    `heading` is the row of headings, 0 where there is none. `preamble`, `blank` and `headings` are counts of other rows.
+    `heading` is the row of headings, 0 where there is none. `preamble`, `blank` and `headings` count other rows.
     """
 
     name: str
@@ -49,8 +49,8 @@ def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> F
         return found[0]
     if not found:
         raise BadRecordError(
-            where, field="headings", rule="fit no layout. Looked for " + _looked_for(tried, layouts), shape=_size(tried),
-            fix="declare a layout for this file, see adapters/ledger/README.md",
+            where, field="headings", rule="fit no layout. Looked for " + _looked_for(tried, layouts),
+            shape=_size(tried), fix="declare a layout for this file, see adapters/ledger/README.md",
         )  # fmt: skip
     raise BadRecordError(
         where, field="headings", rule="fit more than one reading: " + ", ".join(_told_apart(f) for f in found),

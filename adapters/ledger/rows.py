@@ -1,5 +1,5 @@
 """
-From a recognised row to a line of a document. A row either says everything that the layout needs, or its faults are listed.
+From a recognised row to a line of a document: a row says everything that the layout needs, or its faults are listed.
 
 Blank rows, headings and preambles are set apart before; here, totals and notes are: a total is checked against the rows
 above it, so that a file that lost rows on its way is refused.
@@ -73,10 +73,9 @@ def lines(where: str, found: Fit, currency: str) -> Lines:
         kind, total = reader.kind(row)
         if kind == "note":
             read.notes += 1
-        elif kind == "total" and (total is None or _agrees(where, found, row[0], total, read.lines, since)):
-            read.totals += 1
-            since = len(read.lines)
-        elif kind == "sum" and total is not None and read.lines and _is_sum(total, read.lines, since):
+        elif (kind == "total" and _agrees(where, found, row[0], total, read.lines[since:], read.lines)) or (
+            kind == "sum" and total in _sums(read.lines[since:], read.lines)
+        ):
             read.totals += 1
             since = len(read.lines)
         else:
@@ -97,20 +96,18 @@ def _not_american(where: str, found: Fit) -> None:
         )  # fmt: skip
 
 
-def _sums(lines: Sequence[Line], since: int) -> set[Decimal] | None:
-    if any(line.net is None for line in lines):
-        return None
-    every = [line.net for line in lines if line.net is not None]
-    return {sum(every, Decimal(0)), sum(every[since:], Decimal(0))}
+def _sums(block: Sequence[Line], above: Sequence[Line]) -> set[Decimal]:
+    """What a total may be: the sum since the last total, or of everything. None where an amount could not be read."""
+    if not above or any(line.net is None for line in above):
+        return set()
+    return {sum((line.net for line in some if line.net is not None), Decimal(0)) for some in (block, above)}
 
 
-def _is_sum(total: Decimal, lines: Sequence[Line], since: int) -> bool:
-    return total in (_sums(lines, since) or ())
-
-
-def _agrees(where: str, found: Fit, row: int, total: Decimal, lines: Sequence[Line], since: int) -> bool:
-    sums = _sums(lines, since)
-    if sums is not None and total not in sums:
+def _agrees(
+    where: str, found: Fit, row: int, total: Decimal | None, block: Sequence[Line], above: Sequence[Line]
+) -> bool:
+    sums = _sums(block, above)
+    if total is not None and sums and total not in sums:
         raise BadRecordError(
             f"{where} row {row}", field=found.layout.heading("net" if "net" in found.at else "gross"),
             rule="is a total that the rows above it do not add up to", shape=shape_of(total),
@@ -138,14 +135,20 @@ class _Reader:
         amount = self._amounts(cells, unreadable).get("net")
         if unreadable:
             return "line", None
-        label = next((t for t in map(text_of, cells) if t and self.totals.fullmatch(t)), None)
-        if label and not number and payee in ("", label):
+        if self._is_total(cells):
             return "total", amount
         if payee or number:
             return "line", None
         if amount is None:
             return ("note" if not self._says_money(cells) else "line"), None
         return ("sum" if sum(1 for c in cells if text_of(c)) == 1 else "line"), amount
+
+    def _is_total(self, cells: Sequence[Cell]) -> bool:
+        """A label and amounts, no date and no other word: a supplier may well be called Total."""
+        words = [text for cell in cells if (text := text_of(cell))]
+        others = [word for word in words if not self.totals.fullmatch(word)]
+        dated = any(text_of(self._cell(cells, part)) for part in DATES)
+        return len(others) < len(words) and not dated and not any(c.isalpha() for c in "".join(others))
 
     def _says_money(self, cells: Sequence[Cell]) -> bool:
         """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
@@ -166,7 +169,7 @@ class _Reader:
         return -amount if amount and self.layout.sign == "reversed" else amount
 
     def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int = 0) -> dict[str, Decimal]:
-        amounts = {}
+        amounts: dict[str, Decimal] = {}
         for part in MONEY:
             try:
                 if (amount := self._money(cells, part)) is not None:

@@ -1,8 +1,8 @@
 """
 From bytes to rows of cells: which encoding, which delimiter, which sheet, decided by evidence or refused.
 
-Nothing here knows what a column means. A file that can be read in several ways gives every way that is not excluded; the
-reader above keeps the one that fits a layout, and refuses the file when two readings would give different records.
+Nothing here knows what a column means. A file that can be read in several ways gives every way that is not excluded;
+the caller keeps the one that fits a layout, and refuses the file when two readings would give different records.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _ALSO = "£€§°·–—‘’“”„…•´`¨©®™¼½¾²³×\u00a0"  
 
 def texts(where: str, data: bytes, encoding: str | None = None) -> list[tuple[str, str]]:
     """
-    The file's text by each encoding that the evidence does not exclude: a byte order mark, valid UTF-8, the place of the pound sign
-    (0xA3 in Windows-1252, 0x9C in DOS 437 and 850), and whether the letters make sense.
+    The file's text by each encoding that the evidence does not exclude: a byte order mark, valid UTF-8, the place of
+    the pound sign (0xA3 in Windows-1252, 0x9C in DOS 437 and 850), and whether the letters make sense.
 
     :raises BadRecordError: no encoding is left.
     """
@@ -73,7 +73,7 @@ def texts(where: str, data: bytes, encoding: str | None = None) -> list[tuple[st
         raise _refused(
             where, "encoding", "has pound signs of both Windows and DOS: two files were pasted together", "bytes"
         )
-    names = {("cp1252",): ("cp1252",), ("cp850",): ("cp850", "cp437")}.get(tuple(pounds), ("cp1252", "cp850", "cp437"))
+    names = {"cp1252": ["cp1252"], "cp850": ["cp850", "cp437"]}.get("".join(pounds), ["cp1252", "cp850", "cp437"])
     left = [(name, text) for name in names if (text := _decoded(data, name)) is not None and _sensible(text)]
     if not left:
         raise _refused(where, "encoding", "is none of UTF-8, UTF-16, Windows-1252, DOS 850 and DOS 437", "bytes")
@@ -89,7 +89,7 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def _sensible(text: str) -> bool:
-    """Whether every character beyond ASCII is one that a British office writes: Latin letters in words, typographer's signs."""
+    """Whether every character beyond ASCII is one that a British office writes: Latin letters, typographer's signs."""
     return all(
         found[0] in _ALSO or (unicodedata.name(found[0], "").startswith("LATIN") and found[0] not in "ƒªº")
         for found in re.finditer(r"[^\x00-\x7f]", text)
@@ -134,7 +134,7 @@ def _sheets(where: str, data: bytes, largest: int) -> list[Table]:
         return [Table(book.get_sheet_by_name(s).to_python(skip_empty_area=False), "workbook") for s in shown]
     except (CalamineError, zipfile.BadZipFile) as error:
         raise _refused(
-            where, "file", f"is a workbook that cannot be opened: damaged or locked with a password ({type(error).__name__})",
+            where, "file", f"cannot be opened as a workbook ({type(error).__name__}): damaged, or locked",
             "bytes",
         ) from error  # fmt: skip
 
