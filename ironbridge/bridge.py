@@ -82,9 +82,13 @@ def chosen(settings: Settings, names: Iterable[str]) -> tuple[dict[str, Any], di
 
 @asynccontextmanager
 async def platform(
-    settings: Settings, names: Iterable[str] = (), *, say: Say = log.info, broker: bool = True
+    settings: Settings, names: Iterable[str] = (), *, say: Say = log.info, broker: bool = True, topics: bool = True
 ) -> AsyncIterator[Platform]:
-    """Start the broker if the settings ask for one, open the state, check the topics, build the parts."""
+    """
+    Start the broker if the settings ask for one, open the state, check the topics, build the parts.
+
+    Without `broker` and `topics` Kafka is left alone: enough to look at the state.
+    """
     adapters, targets = chosen(settings, names)
     async with AsyncExitStack() as stack:
         started = beside(settings, say) if broker else None
@@ -99,7 +103,7 @@ async def platform(
             built.pumps[name] = _pump(built, plan)
         for name, plan in targets.items():
             built.deliveries[name] = await _delivery(built, plan, stack)
-        if built.pumps or built.deliveries:
+        if topics and (built.pumps or built.deliveries):
             await ensure_topics(settings.kafka, _entities(built))
         yield built
 

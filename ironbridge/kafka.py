@@ -141,6 +141,21 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
             await admin.close()
 
 
+async def answers(settings: KafkaSettings) -> None:
+    """
+    Ask Kafka for its topics, changing nothing.
+
+    :raises UnavailableError: nobody answers. :raises MisconfiguredError: Kafka refuses us.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    with translated("kafka"):
+        await admin.start()
+        try:
+            await admin.list_topics()
+        finally:
+            await admin.close()
+
+
 async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
     try:
         answer = await admin.create_topics(topics)

@@ -1,0 +1,159 @@
+"""How the command line shows things: tables for people, nothing that only colour tells."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adapters.port import Finding
+from canonical.errors import IronbridgeError
+from ironbridge.insight import Change, Row, shown
+
+
+def error(console: Console, what: IronbridgeError) -> None:
+    line = Text.assemble(("error ", "bold red"), (what.where, "bold"), f": {what.what}")
+    console.print(line)
+    if what.fix:
+        console.print(Text.assemble(("to do ", "bold"), what.fix))
+
+
+def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def findings(console: Console, found: Sequence[Finding]) -> None:
+    made = table("", "", "what", "to do")
+    for each in found:
+        made.add_row("[green]well[/green]" if each.well else "[red]not well[/red]", Text(each.what), Text(each.fix))
+    console.print(made)
+    bad = sum(not each.well for each in found)
+    console.print("All is well." if not bad else f"{bad} of {len(found)} need a person.")
+
+
+def streams(console: Console, rows: Sequence[Row]) -> None:
+    made = table("Legacy systems", "stream", "records", "quarantined", "last read", "remarks", right=("records", "quarantined"))
+    for row in rows:
+        remarks = [row["error"] or "", f"{row['held']} deletions held back" if row["held"] else "", "paused" if row["paused"] else ""]
+        age = row["seconds_since_read"]
+        read = "first reading under way" if age is None else f"{_span(age)} ago"
+        name = f"{row['adapter']}.{row['stream']}"
+        made.add_row(name, f"{row['records']:,}", f"{row['quarantined']:,}", read, Text("; ".join(filter(None, remarks))))
+    console.print(made)
+
+
+def flows(console: Console, rows: Sequence[Row]) -> None:
+    numbers = ("holds", "agreed", "to do", "waiting", "parked", "dropped")
+    made = table("Cloud systems", "flow", *numbers, "remarks", right=numbers)
+    for row in rows:
+        remarks = [row["error"] or "", f"{row['rejected']} records are no events" if row["rejected"] else "", "paused" if row["paused"] else ""]
+        counts = (row["held"], row["agreed"], row["dirty"] + row["sending"], row["waiting"], row["parked"], row["dropped"])
+        made.add_row(row["flow"], *(f"{n:,}" for n in counts), Text("; ".join(filter(None, remarks))))
+    console.print(made)
+
+
+def parked(console: Console, rows: Sequence[Row]) -> None:
+    """Grouped by reason, the record's own key taken out of it, so that a hundred alike are one line."""
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        reason = str(row["reason"]).replace(row["key"], "…")
+        groups[row["part"], row["state"], reason if row["state"] != "waiting" else "waits for another record"].append(row)
+    made = table("Waiting for a person", "part", "state", "records", "reason", "for example", right=("records",))
+    for (part, state, reason), members in sorted(groups.items(), key=lambda g: -len(g[1])):
+        made.add_row(part, state, f"{len(members):,}", Text(reason), members[0]["key"])
+    console.print(made if rows else "Nothing is parked, waiting or quarantined.")
+
+
+def reasons(console: Console, rows: Sequence[Row]) -> None:
+    for row in rows:
+        console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}")
+        console.print(Text(f"  {row['reason']}"))
+    if not rows:
+        console.print("It is not parked, waiting or quarantined.")
+
+
+def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: bool, most: int) -> None:
+    if as_json:
+        rows = [
+            {
+                "subject": c.subject, "action": c.action, "reason": c.reason,
+                "fields": [{"path": p, "before": shown(b, reveal=reveal), "after": shown(a, reveal=reveal)} for p, b, a in c.fields],
+            }
+            for c in changes
+        ]  # fmt: skip
+        console.print_json(json.dumps(rows))
+        return
+    counts: dict[str, int] = defaultdict(int)
+    for change in changes:
+        counts[change.action] += 1
+    for change in changes[:most]:
+        console.print(Text.assemble((f"{change.action:7}", "bold"), change.subject, f"  {change.reason}"))
+        for path, before, after in change.fields[:30]:
+            console.print(Text(f"        {path}: {shown(before, reveal=reveal)} → {shown(after, reveal=reveal)}"))
+    if len(changes) > most:
+        console.print(f"… and {len(changes) - most} more (--most shows more)")
+    summary = ", ".join(f"{n:,} to {action}" for action, n in counts.items())
+    console.print(f"[bold]{summary or 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
+
+
+def story(console: Console, told: Row) -> None:
+    console.rule(f"[bold]{told['key']}", align="left")
+    for row in told["published"]:
+        what = "deleted" if row["deleted"] else f"a {row['entity']}, version {row['version']}"
+        where = f"{row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else "never published"
+        console.print(f"[bold]legacy[/bold]  {row['adapter']}.{row['stream']}: {what}; {where}; belongs to {row['owner'] or '—'}")
+    for fact in told["facts"]:
+        seen = f"version {fact['version']}, observed {_moment(fact['at'])}, trace {(fact['traceparent'] or '-' * 40)[3:35]}"
+        console.print(f"[bold]event[/bold]   {seen}")
+        for name, value in (fact["fields"] or {}).items():
+            console.print(Text(f"          {name}: {value}"))
+    for subject in told["subjects"]:
+        held = f"holds {subject['document']['kind']} {subject['document']['number']}" if subject["document"] else "holds nothing"
+        console.print(
+            Text.assemble(
+                ("flow    ", "bold"), f"{subject['flow']}: {subject['state']}; the target {held}"
+                f"{' as ' + subject['ref'] if subject['ref'] else ''}{'; ' + subject['reason'] if subject['reason'] else ''}",
+            )
+        )  # fmt: skip
+        for attempt in subject["tries"]:
+            detail = f": {attempt['detail']}" if attempt["detail"] else ""
+            trace = f"  trace {attempt['trace']}" if attempt["trace"] else ""
+            console.print(Text(f"          {_moment(attempt['at'])} {attempt['outcome']}{detail}{trace}"))
+    for row in told["stuck"]:
+        if row["state"] in ("quarantined", "rejected"):
+            console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%d %b %Y %H:%M:%S")
+
+
+def _span(seconds: float) -> str:
+    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def spans(rows: Sequence[Any]) -> Table:
+    """A waterfall of one trace: name, when it began, how long it took."""
+    made = table("One change, traced from the row to the answer", "span", "began", "took", "", right=("began", "took"))
+    start = min(span.start_time or 0 for span in rows)
+    end = max(span.end_time or 0 for span in rows)
+    width = 40
+    for span in sorted(rows, key=lambda s: s.start_time or 0):
+        begun, took = (span.start_time or 0) - start, (span.end_time or 0) - (span.start_time or 0)
+        left = int(width * begun / max(end - start, 1))
+        bar = " " * left + "█" * max(int(width * took / max(end - start, 1)), 1)
+        made.add_row(span.name, f"{begun / 1e6:,.0f} ms", f"{took / 1e6:,.1f} ms", bar)
+    return made

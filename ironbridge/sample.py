@@ -1,0 +1,52 @@
+"""The settings file that `ironbridge init` writes: every setting that matters, explained, and a section a system."""
+
+from __future__ import annotations
+
+from ironbridge.systems import ADAPTERS, TARGETS, found
+
+_HEAD = """\
+# Ironbridge's settings. Every value can also come from the environment, which goes over this file:
+#   [kafka] bootstrap_servers   is   IRONBRIDGE_KAFKA__BOOTSTRAP_SERVERS
+# Secrets belong there, not here. `ironbridge check` looks at all of it and says what to mend.
+
+# data = ".ironbridge"            # where the embedded parts keep their files
+# worker = "bridge-1"             # this worker's name in Kafka's groups; the host's name by default
+
+[kafka]
+# embedded: a small development broker beside the program, never for production.
+# apache: real Apache Kafka from its jars, beside the program (Java 17 or newer).
+# none: a Kafka that runs elsewhere, named by bootstrap_servers.
+broker = "embedded"
+# bootstrap_servers = "kafka-1:9093,kafka-2:9093"
+# security_protocol = "SASL_SSL"
+# sasl_mechanism = "SCRAM-SHA-512"    # PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER
+# username = "ironbridge"             # the password: IRONBRIDGE_KAFKA__PASSWORD
+# ssl_cafile = "/etc/ironbridge/ca.pem"
+# partitions = 6                      # the same for every topic, and for good: an owner's events stay together
+# replication = 3
+# topic_prefix = "canonical"
+
+[state]
+# PostgreSQL in production; without a URL the state is an SQLite file below `data`.
+# With a password in it, it belongs in the environment: IRONBRIDGE_STATE__URL
+# url = "postgresql+asyncpg://ironbridge@db/ironbridge"
+
+[telemetry]
+# endpoint = "http://localhost:4318"  # an OpenTelemetry collector, OTLP over HTTP
+# traces_a_second = 50                # so many changes a second are traced from the row to the answer
+# console = false                     # print spans
+"""
+
+
+def sample() -> str:
+    """The head, then a commented section for each installed system."""
+    parts = [_HEAD, "\n# ---- legacy systems: take the comment marks off those that you have " + "-" * 40 + "\n"]
+    parts += [_commented(point.load().sample) for _, point in sorted(found(ADAPTERS).items())]
+    parts.append("# ---- cloud systems " + "-" * 90 + "\n")
+    parts += [_commented(point.load().sample) for _, point in sorted(found(TARGETS).items())]
+    return "\n".join(parts)
+
+
+def _commented(section: str) -> str:
+    lines = section.strip().splitlines()
+    return "\n".join(line if line.startswith("#") or not line.strip() else f"# {line}" for line in lines) + "\n"
