@@ -171,6 +171,26 @@ async def test_random_bodies_are_judged_as_the_contract_judges_them(contract: Js
     assert 40 < refused < 110  # or the test says nothing
 
 
+async def test_only_a_real_date_written_as_the_contract_writes_it_is_a_date(contract: Json) -> None:
+    judge = Draft7Validator(contract["items"], format_checker=FormatChecker(["date"]))
+    wrong = [
+        "2024-02-30",
+        "2024-1-1",
+        "1577836800",
+        "2024-01-01T00:00:00",
+        "20240101",
+        "01/02/2024",
+        "",
+        1577836800,
+        None,
+    ]
+    async with cloud() as (_, client):
+        for value in ["2024-02-29", *wrong]:
+            record = child(child_details={"date_of_birth": value})
+            assert judge.is_valid(record) is (value == "2024-02-29")
+            assert (await sent(client, record)).status_code == (400 if value in wrong else 200), value
+
+
 @pytest.mark.parametrize(
     ("block", "field"),
     [

@@ -8,6 +8,7 @@ guidance, keeps one document a child, and answers as the pilot does: a batch is 
 import argparse
 import asyncio
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -229,24 +230,26 @@ def merged(held: Json, sent: Json, fields: tuple[str, ...], left_out: LeftOut) -
     Lists with ids are merged by id and kept in id order; blocks and lists without ids are replaced as sent; a block
     with `purge: true` goes. Whether the whole goes is for the caller to see.
     """
-    own = sum(name not in BLOCKS for name in sent)
+    own, after, gone = 0, {}, set()
+    for name, value in sent.items():
+        if name not in BLOCKS:
+            own += 1
+        elif name in KEYED:
+            value = _by_id(held.get(name, ()), value, KEYED[name], left_out)
+        elif isinstance(value, dict) and value.pop("purge", False):
+            value = None
+        if value is None or value in ([], {}):
+            gone.add(name)
+        else:
+            after[name] = value
     cleared = left_out is LeftOut.CLEARED and (own > 1 or own == len(sent))
-    after: Json = {}
-    for name in fields:
-        if name in sent:
-            value = sent[name]
-            if name in KEYED:
-                value = _by_id(held.get(name, []), value, KEYED[name], left_out)
-            elif isinstance(value, dict) and value.pop("purge", False):
-                continue
-            if value not in ([], {}):
-                after[name] = value
-        elif name in held and (name in BLOCKS or not cleared):
-            after[name] = held[name]
-    return after
+    kept = [n for n in held if n not in after and n not in gone and (n in BLOCKS or not cleared)]
+    if not kept:
+        return after
+    return {name: after[name] if name in after else held[name] for name in fields if name in after or name in kept}
 
 
-def _by_id(held: list[Json], sent: list[Json], key: str, left_out: LeftOut) -> list[Json]:
+def _by_id(held: Iterable[Json], sent: list[Json], key: str, left_out: LeftOut) -> list[Json]:
     after = {item[key]: item for item in held}
     for item in sent:
         if item.pop("purge", False):
@@ -255,7 +258,7 @@ def _by_id(held: list[Json], sent: list[Json], key: str, left_out: LeftOut) -> l
             after[item[key]] = merged(after.get(item[key], {}), item, EPISODE_FIELDS, left_out)
         else:
             after[item[key]] = item if left_out is LeftOut.CLEARED else after.get(item[key], {}) | item
-    return [after[name] for name in sorted(after)]
+    return [after[name] for name in sorted(after)] if len(after) > 1 else list(after.values())
 
 
 @dataclass(frozen=True, kw_only=True)
