@@ -38,8 +38,10 @@ SERVICES = ("Libraries", "Waste Collection", "Leisure", "Planning")
 LAYOUTS = ("erp-invoices", "payments-list")
 """The layouts of the files that are written here."""
 
-_FIRST = tuple(["Hollin", "Marlpit", "Severnside", "Wrekin", "Benthall", "Coalport", "Lilleshall", "Broseley", "Ketley", "Madeley"])
-_SECOND = tuple(["Care", "Fostering", "Plant", "Joinery", "Energy", "Print", "Legal", "Grounds", "Homes", "Transport"])
+_FIRST = (
+    "Hollin", "Marlpit", "Severnside", "Wrekin", "Benthall", "Coalport", "Lilleshall", "Broseley", "Ketley", "Madeley",
+)  # fmt: skip
+_SECOND = ("Care", "Fostering", "Plant", "Joinery", "Energy", "Print", "Legal", "Grounds", "Homes", "Transport")
 _LAST = ("Ltd", "LLP", "& Sons", "CIC", "Group plc")
 _PENNY = Decimal("0.01")
 _ERP_HEAD = (
