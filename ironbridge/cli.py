@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge import bridge, contracts, insight, render, telemetry
+from ironbridge import bridge, insight, render, telemetry
 from ironbridge.broker import ApacheKafka, EmbeddedBroker
 from ironbridge.checks import findings
 from ironbridge.sample import sample
@@ -44,7 +44,9 @@ app.add_typer(contracts_app, name="contracts")
 out = Console()
 err = Console(stderr=True)
 
-FileOption = Annotated[Path | None, typer.Option("--file", "-f", help=f"The settings file. [default: {FILE}]", show_default=False)]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", "-f", help=f"The settings file. [default: {FILE}]", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal fields in clear. Mind who looks on.")]
 
@@ -190,7 +192,9 @@ def explain(
     async def work(store: Store) -> int:
         keys = await insight.find(store, key)
         if not keys:
-            err.print(f"Nothing is known of [bold]{key}[/bold]: no adapter has read it. Is its stream read? `ironbridge status`")
+            err.print(
+                f"Nothing is known of [bold]{key}[/bold]: no adapter has read it. Is its stream read? `ironbridge status`"
+            )
             return 1
         stories = [await insight.story(store, each, reveal=reveal) for each in keys[:5]]
         if as_json:
@@ -263,14 +267,18 @@ def parked_drop(
 
 @app.command()
 def broker(
-    apache: Annotated[bool, typer.Option("--apache", help="Real Apache Kafka from its jars (needs Java 17 or newer).")] = False,
+    apache: Annotated[
+        bool, typer.Option("--apache", help="Real Apache Kafka from its jars (needs Java 17 or newer).")
+    ] = False,
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 9092,
     data: Annotated[Path, typer.Option(help="Where it keeps its data.")] = Path(".ironbridge/broker"),
 ) -> None:
     """Run a Kafka broker in the foreground: the embedded one (development only), or Apache Kafka."""
 
     async def work() -> None:
-        started = (ApacheKafka if apache else EmbeddedBroker)(data, port, progress=lambda step: err.print(f"[dim]{step}[/dim]"))
+        started = (ApacheKafka if apache else EmbeddedBroker)(
+            data, port, progress=lambda step: err.print(f"[dim]{step}[/dim]")
+        )
         if started.is_development:
             err.print(f"[yellow]{started.warning}[/yellow]")
         stop = asyncio.Event()
@@ -309,6 +317,8 @@ def demo(
 @contracts_app.command("export")
 def contracts_export(folder: Annotated[Path, typer.Argument(help="Where to write them.")]) -> None:
     """Write the JSON Schema of every event and one AsyncAPI 3 document."""
+    from ironbridge import contracts  # loads FastStream, which no other command needs
+
     contracts.export(folder)
     out.print(f"Wrote the contracts to [bold]{folder}[/bold].")
 
