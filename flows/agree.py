@@ -297,6 +297,9 @@ class Agreement:
         try:
             with tracer.start_as_current_span(f"write {self.target.name}", links=links) as span:
                 span.set_attribute("ironbridge.subjects", len(wanted))
+                for each in spans:
+                    if each is not None:
+                        each.add_link(span.get_span_context())
                 outcomes = await self.target.write([w.write for w in wanted])
         finally:
             for each in spans:

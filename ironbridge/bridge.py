@@ -247,12 +247,17 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
 
 async def idle(built: Platform) -> bool:
     """Whether every stream has been read to its end and no subject is dirty or in hand, now."""
+    for name, (_, streams) in built.pumps.items():
+        memory = StoredMemory(built.store, name)
+        for stream in streams:
+            progress = await memory.progress(stream.name)
+            if progress.completed is None or progress.after is not None:
+                return False
+    if not await _ingested(built):
+        return False
     async with built.store.read() as connection:
-        unread = await connection.execute(
-            text("SELECT count(*) FROM streams WHERE completed IS NULL OR after IS NOT NULL")
-        )
         busy = await connection.execute(text("SELECT count(*) FROM subjects WHERE state IN ('dirty', 'sending')"))
-        return unread.scalar_one() == 0 and busy.scalar_one() == 0 and await _ingested(built)
+        return int(busy.scalar_one()) == 0
 
 
 async def _ingested(built: Platform) -> bool:

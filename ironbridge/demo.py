@@ -316,7 +316,7 @@ async def _there(
     """By kind: how many documents the cloud holds, and how many of those wanted it holds exactly."""
     if name == "dfe_csc":
         held = world.dfe.documents(str(LA_CODE))
-        same = sum(held.get(d.number) == d.body for d in wanted.values())
+        same = sum(unordered(held.get(d.number)) == unordered(d.body) for d in wanted.values())
         return {"child": (len(held), same)}
     counts = world.central.summary()["documents"]
     same_by_kind: dict[str, int] = {}
@@ -329,6 +329,13 @@ async def _there(
             same = isinstance(answer, Held) and answer.body == write.document.body
             same_by_kind[write.document.kind] = same_by_kind.get(write.document.kind, 0) + same
     return {kind: (counts.get(_SETS[kind], 0), same) for kind, same in same_by_kind.items()}
+
+
+def unordered(value: Any) -> Any:
+    """A document without the order of its lists: the DfE keeps blocks by their ids, in the order in which they came."""
+    if isinstance(value, dict):
+        return {name: unordered(each) for name, each in value.items()}
+    return sorted((unordered(each) for each in value), key=repr) if isinstance(value, list) else value
 
 
 _SETS = {"vendor": "vendors", "purchaseInvoice": "purchaseInvoices", "purchaseCreditMemo": "purchaseCreditMemos"}
@@ -371,12 +378,16 @@ def _by_system(streams: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _one_trace(out: Console, spans: Sequence[ReadableSpan]) -> None:
-    """The longest whole story of one change that was traced."""
+    """The fullest story of one change that was traced; a write of many subjects at once is joined by its links."""
     traces: dict[int, list[ReadableSpan]] = {}
     for span in spans:
         if span.context is not None:
             traces.setdefault(span.context.trace_id, []).append(span)
-    whole = [rows for rows in traces.values() if any(s.name.startswith("agree") for s in rows)]
+    whole = []
+    for rows in traces.values():
+        if any(s.name.startswith("agree") for s in rows) and any(s.name.startswith("read") for s in rows):
+            joined = {link.context.trace_id for s in rows for link in s.links if s.name.startswith("agree")}
+            whole.append(rows + [s for other in joined for s in traces.get(other, [])])
     if whole:
         out.print(render.spans(max(whole, key=len)))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -42,13 +43,21 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 
 
 def streams(console: Console, rows: Sequence[Row]) -> None:
-    made = table("Legacy systems", "stream", "records", "quarantined", "last read", "remarks", right=("records", "quarantined"))
+    made = table(
+        "Legacy systems", "stream", "records", "quarantined", "last read", "remarks", right=("records", "quarantined")
+    )
     for row in rows:
-        remarks = [row["error"] or "", f"{row['held']} deletions held back" if row["held"] else "", "paused" if row["paused"] else ""]
+        remarks = [
+            row["error"] or "",
+            f"{row['held']} deletions held back" if row["held"] else "",
+            "paused" if row["paused"] else "",
+        ]
         age = row["seconds_since_read"]
         read = "first reading under way" if age is None else f"{_span(age)} ago"
         name = f"{row['adapter']}.{row['stream']}"
-        made.add_row(name, f"{row['records']:,}", f"{row['quarantined']:,}", read, Text("; ".join(filter(None, remarks))))
+        made.add_row(
+            name, f"{row['records']:,}", f"{row['quarantined']:,}", read, Text("; ".join(filter(None, remarks)))
+        )
     console.print(made)
 
 
@@ -56,8 +65,19 @@ def flows(console: Console, rows: Sequence[Row]) -> None:
     numbers = ("holds", "agreed", "to do", "waiting", "parked", "dropped")
     made = table("Cloud systems", "flow", *numbers, "remarks", right=numbers)
     for row in rows:
-        remarks = [row["error"] or "", f"{row['rejected']} records are no events" if row["rejected"] else "", "paused" if row["paused"] else ""]
-        counts = (row["held"], row["agreed"], row["dirty"] + row["sending"], row["waiting"], row["parked"], row["dropped"])
+        remarks = [
+            row["error"] or "",
+            f"{row['rejected']} records are no events" if row["rejected"] else "",
+            "paused" if row["paused"] else "",
+        ]
+        counts = (
+            row["held"],
+            row["agreed"],
+            row["dirty"] + row["sending"],
+            row["waiting"],
+            row["parked"],
+            row["dropped"],
+        )
         made.add_row(row["flow"], *(f"{n:,}" for n in counts), Text("; ".join(filter(None, remarks))))
     console.print(made)
 
@@ -67,11 +87,18 @@ def parked(console: Console, rows: Sequence[Row]) -> None:
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         reason = str(row["reason"]).replace(row["key"], "…")
-        groups[row["part"], row["state"], reason if row["state"] != "waiting" else "waits for another record"].append(row)
-    made = table("Waiting for a person", "part", "state", "records", "reason", "for example", right=("records",))
+        groups[row["part"], row["state"], reason if row["state"] != "waiting" else "waits for another record"].append(
+            row
+        )
+    if not rows:
+        console.print("Nothing is parked, waiting or quarantined.")
+        return
+    console.print("[bold]Waiting for a person[/bold]")
     for (part, state, reason), members in sorted(groups.items(), key=lambda g: -len(g[1])):
-        made.add_row(part, state, f"{len(members):,}", Text(reason), members[0]["key"])
-    console.print(made if rows else "Nothing is parked, waiting or quarantined.")
+        console.print(
+            Text.assemble((f"  {len(members):,} {state}", "bold"), f" in {part}, for example {members[0]['key']}")
+        )
+        console.print(Padding(Text(reason.removeprefix(f"{part} …: ")), (0, 0, 0, 6)))
 
 
 def reasons(console: Console, rows: Sequence[Row]) -> None:
@@ -111,14 +138,20 @@ def story(console: Console, told: Row) -> None:
     for row in told["published"]:
         what = "deleted" if row["deleted"] else f"a {row['entity']}, version {row['version']}"
         where = f"{row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else "never published"
-        console.print(f"[bold]legacy[/bold]  {row['adapter']}.{row['stream']}: {what}; {where}; belongs to {row['owner'] or '—'}")
+        console.print(
+            f"[bold]legacy[/bold]  {row['adapter']}.{row['stream']}: {what}; {where}; belongs to {row['owner'] or '—'}"
+        )
     for fact in told["facts"]:
         seen = f"version {fact['version']}, observed {_moment(fact['at'])}, trace {(fact['traceparent'] or '-' * 40)[3:35]}"
         console.print(f"[bold]event[/bold]   {seen}")
         for name, value in (fact["fields"] or {}).items():
             console.print(Text(f"          {name}: {value}"))
     for subject in told["subjects"]:
-        held = f"holds {subject['document']['kind']} {subject['document']['number']}" if subject["document"] else "holds nothing"
+        held = (
+            f"holds {subject['document']['kind']} {subject['document']['number']}"
+            if subject["document"]
+            else "holds nothing"
+        )
         console.print(
             Text.assemble(
                 ("flow    ", "bold"), f"{subject['flow']}: {subject['state']}; the target {held}"
