@@ -23,6 +23,8 @@ class UnreadableError(ValueError):
 
 def text_of(cell: Cell) -> str:
     """The cell's text, every run of blanks and line breaks made one space. A whole number has no `.0` behind it."""
+    if isinstance(cell, str) and cell.isascii():
+        return " ".join(cell.split())  # nearly all cells
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():

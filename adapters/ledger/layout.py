@@ -123,7 +123,7 @@ class Layout(_Declared):
         if "net" not in self.columns and not {"gross", "tax"} <= self.columns.keys():
             raise ValueError("columns has neither net nor both of gross and tax")
         for part in self.document:
-            if part not in ("supplier", *self.columns):
+            if part not in ("supplier", "number", *self.columns):
                 raise ValueError(f"document names {part}, which columns does not have")
         if "number" not in self.columns and self.unnumbered == "refuse":
             raise ValueError('columns has no number: say unnumbered = "single", so that each row is a document')

@@ -34,6 +34,12 @@ class Fit:
     blank: int
     headings: int
 
+    def called(self, part: str) -> str:
+        """The heading that the file has over a part, for a person to find it."""
+        if self.heading and part in self.at:
+            return text_of(self.table.rows[self.heading - 1][self.at[part]])
+        return self.layout.heading(part)
+
 
 def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> Fit:
     """
@@ -104,7 +110,7 @@ def _sorted(found: Fit, titles: list[str]) -> Fit:
     data: list[Row] = []
     preamble = blank = headings = 0
     for number, cells in found.data:
-        if not any(text_of(cell) for cell in cells):
+        if not any(cell and text_of(cell) for cell in cells):
             blank += 1
         elif titles and all(_title(cells, at) == titles[at] for at in found.at.values()):
             headings += 1

@@ -109,11 +109,16 @@ def _agrees(
     sums = _sums(block, above)
     if total is not None and sums and total not in sums:
         raise BadRecordError(
-            f"{where} row {row}", field=found.layout.heading("net" if "net" in found.at else "gross"),
+            f"{where} row {row}", field=found.called("net" if "net" in found.at else "gross"),
             rule="is a total that the rows above it do not add up to", shape=shape_of(total),
             fix="export the file again: rows were lost or changed on the way",
         )  # fmt: skip
     return True
+
+
+def _is_remark(filled: Sequence[str]) -> bool:
+    """Some words and nothing else in the row, in whichever column: "Printed by Finance"."""
+    return len(filled) == 1 and " " in filled[0]
 
 
 class _Reader:
@@ -137,18 +142,18 @@ class _Reader:
             return "line", None
         if self._is_total(cells):
             return "total", amount
-        if payee or number:
-            return "line", None
-        if amount is None:
-            return ("note" if not self._says_money(cells) else "line"), None
-        return ("sum" if sum(1 for c in cells if text_of(c)) == 1 else "line"), amount
+        filled = [text for cell in cells if (text := text_of(cell))]
+        if amount is None and not self._says_money(cells) and (not (payee or number) or _is_remark(filled)):
+            return "note", None
+        return ("sum" if len(filled) == 1 and amount is not None else "line"), amount
 
     def _is_total(self, cells: Sequence[Cell]) -> bool:
         """A label and amounts, no date and no other word: a supplier may well be called Total."""
+        if any(text_of(self._cell(cells, part)) for part in DATES):
+            return False
         words = [text for cell in cells if (text := text_of(cell))]
         others = [word for word in words if not self.totals.fullmatch(word)]
-        dated = any(text_of(self._cell(cells, part)) for part in DATES)
-        return len(others) < len(words) and not dated and not any(c.isalpha() for c in "".join(others))
+        return len(others) < len(words) and not any(c.isalpha() for c in "".join(others))
 
     def _says_money(self, cells: Sequence[Cell]) -> bool:
         """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
@@ -235,11 +240,11 @@ class _Reader:
             needed.discard("number")
         had = line.words.keys() | line.dates.keys() | {fault.heading for fault in line.faults}
         for part in sorted(needed):
-            if part not in had and self.layout.heading(part) not in had:
+            if part not in had and self.found.called(part) not in had:
                 line.faults.append(self._fault(line.row, part, "is missing", None))
         beyond = cells[self.found.width :] if self.found.width is not None else ()
         if any(text_of(cell) for cell in beyond):
             line.faults.append(self._fault(line.row, "row", "has more cells than there are headings", None))
 
     def _fault(self, row: int, part: str, rule: str, cell: Cell) -> Fault:
-        return Fault(row, self.layout.heading(part), rule, shape_of(cell))
+        return Fault(row, self.found.called(part), rule, shape_of(cell))

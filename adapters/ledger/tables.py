@@ -49,7 +49,8 @@ _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 # Where a pound sign stands in a ledger: before a figure, or alone in a heading's brackets.
 _POUND = rb"(?:(?<=[\s,;\t|\"'(-])|^)%s(?=\s?[-(]?\s?[0-9.]|\s*[)\"]|\s*$)"
 _POUNDS = {"cp1252": re.compile(_POUND % rb"\xa3", re.M), "cp850": re.compile(_POUND % rb"\x9c", re.M)}
-_ALSO = "£€§°·–—‘’“”„…•´`¨©®™¼½¾²³×\u00a0"  # what British office programs write besides accented letters
+_ALSO = "£€§°–—’´`¨©®™¼½¾²³\u00a0"  # what British office programs write besides accented letters
+_BETWEEN_WORDS = "‘“”…•·×"
 
 
 def texts(where: str, data: bytes, encoding: str | None = None) -> list[tuple[str, str]]:
@@ -89,11 +90,18 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 
 def _sensible(text: str) -> bool:
-    """Whether every character beyond ASCII is one that a British office writes: Latin letters, typographer's signs."""
-    return all(
-        found[0] in _ALSO or (unicodedata.name(found[0], "").startswith("LATIN") and found[0] not in "ƒªº")
-        for found in re.finditer(r"[^\x00-\x7f]", text)
-    )
+    """Whether every character beyond ASCII is one that a British office writes, and stands where one stands."""
+    return all(_at_home(text, found.start()) for found in re.finditer(r"[^\x00-\x7f]", text))
+
+
+def _at_home(text: str, at: int) -> bool:
+    sign, before, behind = text[at], text[at - 1 : at], text[at + 1 : at + 2]
+    if sign in _BETWEEN_WORDS:
+        return not (before.isalpha() and behind.isalpha())
+    if sign in _ALSO:
+        return True
+    # A capital in the middle of a word, as in "CafÚ", is a small letter of the other encoding.
+    return unicodedata.name(sign, "").startswith("LATIN") and not (sign.isupper() and before.islower())
 
 
 # -- delimited text ------------------------------------------------------------------------------------------------
@@ -131,7 +139,10 @@ def _sheets(where: str, data: bytes, largest: int) -> list[Table]:
             _no_bomb(where, data, largest * UNPACKED)
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
         shown = [s.name for s in book.sheets_metadata if s.visible == SheetVisibleEnum.Visible]
-        return [Table(book.get_sheet_by_name(s).to_python(skip_empty_area=False), "workbook") for s in shown]
+        return [
+            Table(book.get_sheet_by_name(s).to_python(skip_empty_area=False), f"workbook, sheet {at}")
+            for at, s in enumerate(shown, start=1)
+        ]
     except (CalamineError, zipfile.BadZipFile) as error:
         raise _refused(
             where, "file", f"cannot be opened as a workbook ({type(error).__name__}): damaged, or locked",
