@@ -41,7 +41,7 @@ class CareEpisode(_OfAChild):
 
 
 class Assessment(_OfAChild):
-    """A child and family assessment and the factors found by it (SSD `ssd_cin_assessments`, `ssd_assessment_factors`)."""
+    """A child and family assessment and the factors it found (SSD `ssd_cin_assessments`, `ssd_assessment_factors`)."""
 
     type_name: ClassVar[str] = "assessment"
 
@@ -70,7 +70,11 @@ class CarePlan(_OfAChild):
 
 
 class Section47Enquiry(_OfAChild):
-    """An enquiry under section 47 of the Children Act 1989 and its initial conference (SSD `ssd_s47_enquiry`, `ssd_initial_cp_conference`)."""
+    """
+    An enquiry under section 47 of the Children Act 1989 and its initial conference.
+
+    SSD `ssd_s47_enquiry`, `ssd_initial_cp_conference`.
+    """
 
     type_name: ClassVar[str] = "section-47-enquiry"
 

@@ -14,6 +14,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -52,9 +53,26 @@ identifier for it. It names a record for people and machines alike and holds not
 
 
 class Part(BaseModel):
-    """A piece of an entity, such as a name or an invoice line: no key of its own."""
+    """
+    A piece of an entity, such as a name or an invoice line: no key of its own.
+
+    Printed, it shows what is plain and hides the rest, whether it is there or not: `names=<identifying>`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="null")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, info in type(self).model_fields.items():
+            kind = _classification(info)
+            yield name, getattr(self, name) if kind is Sensitivity.PLAIN else _Hidden(kind)
+
+
+class _Hidden:
+    def __init__(self, kind: Sensitivity | None) -> None:
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self._kind or 'unclassified'}>"
 
 
 class Entity(Part):
@@ -88,33 +106,42 @@ class Entity(Part):
     @classmethod
     def from_bytes(cls, data: bytes) -> Any:
         """
-        Read the canonical JSON again.
+        Read the canonical JSON again. Fields that a newer publisher has added are left out.
 
         :raises BadRecordError: the bytes are not this entity; says the field and the rule, never the value.
         """
         try:
-            return cls.__pydantic_validator__.validate_json(data)
+            return cls.__pydantic_validator__.validate_json(data, extra="ignore")
         except ValidationError as error:
             raise bad_record(cls.type_name, error) from None
 
 
 def bad_record(where: str, error: ValidationError) -> BadRecordError:
-    """What pydantic said of a value, without the value. Raise it `from None`: pydantic's own text may quote the input."""
+    """What pydantic said of a value, without the value. Raise it `from None`: pydantic's own text may quote it."""
     first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(step) for step in first["loc"]) or "the record"
-    rule = first["msg"].removeprefix("Value error, ")
-    return BadRecordError(where, field=field, rule=rule, shape=shape_of(first["input"]))
+    steps, value = [str(step) for step in first["loc"]], first["input"]
+    match first["type"]:
+        case "extra_forbidden":
+            steps[-1] = shape_of(steps[-1])  # not a name of ours: it may be anything
+        case "missing":
+            value = None  # pydantic shows the whole that it is missing from
+    field = ".".join(steps) or "the record"
+    return BadRecordError(where, field=field, rule=first["msg"].removeprefix("Value error, "), shape=shape_of(value))
 
 
 def classified(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Sensitivity | None]]:
-    """Every leaf field of a model with its class, nested models walked: `("names[].given", Sensitivity.IDENTIFYING)`."""
+    """Every leaf field of a model with its class, parts walked: `("names[].given", Sensitivity.IDENTIFYING)`."""
     for name, info in model.model_fields.items():
         here = f"{path}.{name}" if path else name
         nested, many = _nested(info.annotation)
         if nested is not None:
             yield from classified(nested, here + ("[]" if many else ""))
         else:
-            yield here, next((m for m in info.metadata if isinstance(m, Sensitivity)), None)
+            yield here, _classification(info)
+
+
+def _classification(info: FieldInfo) -> Sensitivity | None:
+    return next((each for each in info.metadata if isinstance(each, Sensitivity)), None)
 
 
 def _nested(annotation: Any) -> tuple[type[BaseModel] | None, bool]:

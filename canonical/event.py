@@ -3,13 +3,14 @@ The envelope: CloudEvents 1.0 in the Kafka protocol binding's binary mode.
 
 The record's value is the entity's whole state, its key the entity's key, the attributes are `ce_*` headers. A delete is
 a record without a value that still carries its headers. Attributes: https://github.com/cloudevents/spec (v1.0.2; the
-extensions `sequence`, `partitioning` and `distributed-tracing`).
+extensions `sequence` and `partitioning`); `traceparent` stands beside them, where OpenTelemetry looks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from canonical.entity import Entity
@@ -19,6 +20,7 @@ Headers = list[tuple[str, bytes]]
 
 _SPEC = ("ce_specversion", b"1.0")
 _JSON = ("content-type", b"application/json")
+_SOURCE = "urn:ironbridge:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Event:
     owner: str
     version: int
     time: datetime
-    data: bytes | None
+    data: bytes | None = field(repr=False)
     stream: str = ""
     traceparent: str | None = None
     schema_version: int = 1
@@ -56,16 +58,17 @@ class Event:
         headers = [
             _SPEC,
             ("ce_id", self.id.encode()),
-            ("ce_source", f"urn:ironbridge:{self.source}".encode()),
+            ("ce_source", (_SOURCE + self.source).encode()),
             ("ce_type", self.type.encode()),
             ("ce_subject", self.key.encode()),
             ("ce_time", self.time.isoformat().replace("+00:00", "Z").encode()),
             ("ce_dataschema", f"urn:ironbridge:schema:{self.entity}:v{self.schema_version}".encode()),
-            ("ce_sequence", b"%d" % self.version),
+            ("ce_sequence", b"%010d" % self.version),  # the extension wants them to sort as text
             ("ce_partitionkey", self.owner.encode()),
-            ("ce_stream", self.stream.encode()),
             _JSON,
         ]
+        if self.stream:
+            headers.append(("ce_stream", self.stream.encode()))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
         return headers
@@ -79,39 +82,66 @@ class Event:
         """
         had = dict(headers)
         try:
-            prefix, entity, version = had["ce_type"].decode().split(".")
-            scheme, name, source = had["ce_source"].decode().split(":")
-            if prefix != "ironbridge" or (scheme, name) != ("urn", "ironbridge") or had["ce_specversion"] != b"1.0":
-                raise ValueError
-            traceparent = had.get("traceparent")
-            return cls(
+            _, entity, version = had["ce_type"].decode().split(".")
+            event = cls(
                 entity=entity,
-                source=source,
+                source=had["ce_source"].decode().removeprefix(_SOURCE),
                 key=had["ce_subject"].decode(),
                 owner=had["ce_partitionkey"].decode(),
                 version=int(had["ce_sequence"]),
-                time=datetime.fromisoformat(had["ce_time"].decode()).astimezone(UTC),
+                time=_time(had["ce_time"].decode()),
                 data=value,
                 stream=had.get("ce_stream", b"").decode(),
-                traceparent=traceparent.decode() if traceparent else None,
-                schema_version=int(version.removeprefix("v")),
+                traceparent=_trace(had.get("traceparent")),
+                schema_version=int(version[1:]),
             )
-        except KeyError as error:
-            raise BadRecordError(
-                where,
-                field=f"header {error.args[0]}",
-                rule="is missing",
-                shape="nothing",
-                fix="publish to this topic through an Ironbridge adapter only",
-            ) from None
-        except (ValueError, UnicodeDecodeError):
-            raise BadRecordError(
-                where,
-                field="ce_ headers",
-                rule="are not those of an Ironbridge event",
-                shape=shape_of(had["ce_type"]),
-                fix="publish to this topic through an Ironbridge adapter only",
-            ) from None
+            # What an attribute says and what we made of it must be the same.
+            said = (had["ce_specversion"], had["ce_type"].decode(), had["ce_source"].decode(), had["ce_id"].decode())
+            if said != (b"1.0", event.type, _SOURCE + event.source, event.id):
+                raise ValueError
+            if event.version < 1 or not (event.source and event.key and event.owner):
+                raise ValueError
+            return event
+        except (KeyError, ValueError, AttributeError, TypeError):
+            raise _garbled(where, had) from None
+
+
+def _time(written: str) -> datetime:
+    time = datetime.fromisoformat(written)
+    if time.tzinfo is None:
+        raise ValueError
+    return time.astimezone(UTC)
+
+
+def _trace(header: bytes | None) -> str | None:
+    """W3C's traceparent. One that is none is no reason to refuse the event."""
+    return header.decode() if header and _TRACEPARENT.fullmatch(header) else None
+
+
+_TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_ATTRIBUTES = {
+    "ce_specversion": re.compile(rb"1\.0"),
+    "ce_type": re.compile(rb"ironbridge\.[a-z][a-z0-9-]*\.v[0-9]{1,9}"),
+    "ce_source": re.compile(rb"urn:ironbridge:[^:]+"),
+    "ce_subject": re.compile(rb".+"),
+    "ce_sequence": re.compile(rb"[0-9]+"),
+    "ce_id": re.compile(rb".+@[1-9][0-9]*"),
+    "ce_time": re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})"),
+    "ce_partitionkey": re.compile(rb".+"),
+}
+
+
+def _garbled(where: str, had: Mapping[str, bytes | None]) -> BadRecordError:
+    """Which attribute it was: only asked once one is known to be wrong, for events are read by the million."""
+    fix = "publish to this topic through an Ironbridge adapter only"
+    for name, rule in _ATTRIBUTES.items():
+        if name not in had:
+            return BadRecordError(where, field=f"header {name}", rule="is missing", shape="nothing", fix=fix)
+        if not rule.fullmatch(had[name] or b""):
+            broken, shape = "is not that of an Ironbridge event", shape_of((had[name] or b"").decode(errors="replace"))
+            return BadRecordError(where, field=f"header {name}", rule=broken, shape=shape, fix=fix)
+    broken, shape = "do not fit together", f"{len(had)} headers"
+    return BadRecordError(where, field="ce_ headers", rule=broken, shape=shape, fix=fix)
 
 
 def topic_of(entity: str | type[Entity], prefix: str = "canonical") -> str:

@@ -84,7 +84,7 @@ class Invoice(_PurchaseDocument):
 
 
 class CreditNote(_PurchaseDocument):
-    """What a supplier gives back; its amounts are positive (UBL `CreditNote`, Business Central `purchaseCreditMemo`)."""
+    """What a supplier gives back, in positive amounts (UBL `CreditNote`, Business Central `purchaseCreditMemo`)."""
 
     type_name: ClassVar[str] = "credit-note"
     standard: ClassVar[str] = "UBL 2.1 CreditNote; Business Central purchaseCreditMemo"
@@ -94,7 +94,7 @@ class CreditNote(_PurchaseDocument):
 
 
 class LedgerDimension(Entity):
-    """A value that lines are analysed by: a cost centre, a directorate, an account (Business Central `dimensionValue`)."""
+    """What lines are analysed by: a cost centre, a directorate, an account (Business Central `dimensionValue`)."""
 
     type_name: ClassVar[str] = "ledger-dimension"
     standard: ClassVar[str] = "Business Central dimensionValue"

@@ -3,7 +3,7 @@ Value types that check themselves: a value that holds is well-formed, one that d
 
 The rules: NHS number (NHS Data Dictionary, modulus 11), UPN (DfE, Unique Pupil Numbers guidance), NINO (HMRC NIM39110),
 UPRN (GeoPlace), VAT number (HMRC), postcode (Royal Mail PAF; `ZZ99…` are the ONS pseudo-codes), sort code (Pay.UK).
-Check digits come from python-stdnum. No message repeats the value.
+Check digits come from python-stdnum. No message repeats the value. The exported schema gives each its pattern.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from stdnum.exceptions import InvalidChecksum, InvalidComponent, InvalidFormat, InvalidLength, ValidationError
 from stdnum.gb import nhs, upn, vat
 
@@ -24,12 +24,14 @@ _WHY = {
     InvalidChecksum: "has a wrong check digit",
     InvalidComponent: "has a part that was never issued",
 }
+_BLANKS = re.compile(r"\s+")
+_DASHES = re.compile(r"[\s-]+")
 
 
 def _checked(name: str, validate: Callable[[str], str]) -> Callable[[str], str]:
     def check(value: str) -> str:
         try:
-            return str(validate(value))
+            return validate(value)
         except ValidationError as error:
             why = next((text for kind, text in _WHY.items() if isinstance(error, kind)), "is not valid")
             raise ValueError(f"{name} {why}") from None
@@ -41,34 +43,80 @@ def _stripped(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value  # legacy columns are blank-padded
 
 
-def _pattern(name: str, rule: str, tidy: Callable[[str], str] = str) -> Callable[[str], str]:
-    compiled = re.compile(rule)
+def _written(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
 
-    def check(value: str) -> str:
-        tidied = tidy(value)
-        if not compiled.fullmatch(tidied):
-            raise ValueError(f"{name} is not of the form {rule}")
-        return tidied
 
-    return check
+def _ascii_digits(value: str) -> bool:
+    return value.isascii() and value.isdigit()
+
+
+def _nhs_number(value: str) -> str:
+    digits = _DASHES.sub("", value)
+    if not _ascii_digits(digits):
+        raise InvalidFormat
+    if len(digits) != 10:
+        raise InvalidLength
+    if nhs.checksum(digits) != 0:
+        raise InvalidChecksum
+    if digits == digits[0] * 10:  # ten equal digits have a right check digit, and stand for "not known"
+        raise InvalidComponent
+    return digits
+
+
+def _upn(value: str) -> str:
+    # Not stdnum's validate: its authorities are those of 2011, and Wales issues UPNs as well.
+    written = _BLANKS.sub("", value).upper()
+    if len(written) != 13:
+        raise InvalidLength
+    if not _UPN.fullmatch(written):
+        raise InvalidFormat
+    if upn.calc_check_digit(written[1:]) != written[0]:
+        raise InvalidChecksum
+    return written
+
+
+_UPN = re.compile("[A-HJ-NP-RT-Z][0-9]{11}[A-HJ-NP-RT-Z0-9]")
+
+
+def _vat_number(value: str) -> str:
+    return str(vat.validate(value))
+
+
+def _nino(value: str) -> str:
+    joined = _BLANKS.sub("", value).upper()
+    if not _NINO.fullmatch(joined):
+        raise ValueError("NINO is not of two letters that HMRC uses, six digits and A, B, C or D")
+    return joined
+
+
+_NINO = re.compile("(?!BG|GB|NK|KN|TN|NT|ZZ)[ABCEGHJ-PRSTW-Z][ABCEGHJ-NPRSTW-Z][0-9]{6}[A-D]")
+
+
+def _sort_code(value: str) -> str:
+    digits = _DASHES.sub("", value)
+    if not _ascii_digits(digits) or len(digits) != 6:
+        raise ValueError("sort code is not of six digits")
+    return digits
 
 
 def _postcode(value: str) -> str:
-    joined = re.sub(r"\s+", "", value).upper()
+    joined = _BLANKS.sub("", value).upper()
     if not _POSTCODE.fullmatch(joined):
         raise ValueError("postcode is not of a form that Royal Mail uses")
     return f"{joined[:-3]} {joined[-3:]}"
 
 
-# Area and district, then sector and unit; the unit never has C I K M O V. GIR 0AA is Girobank's own.
+# Area and district, then sector and unit; the unit never has C I K M O V. GIR 0AA is Girobank's own; the ONS
+# pseudo-codes (ZZ99 3CZ: England, no fixed abode or not known) keep to none of that.
 _POSTCODE = re.compile(
-    r"(GIR0AA|[A-PR-UWYZ]([0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPS-UW]|[A-HK-Y][0-9][A-Z])[0-9][ABD-HJLNP-UW-Z]{2})"
+    r"(GIR0AA|ZZ99[0-9][A-Z]{2}|[A-PR-UWYZ]([0-9]{1,2}|[A-HK-Y][0-9]{1,2}|[0-9][A-HJKPS-UW]|[A-HK-Y][0-9][A-Z])[0-9][ABD-HJLNP-UW-Z]{2})"
 )
 
 
 def _uprn(value: str) -> str:
     digits = value.lstrip("0")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+    if not _ascii_digits(digits) or len(digits) > 12:
         raise ValueError("UPRN is not of up to 12 digits")
     return digits
 
@@ -77,7 +125,21 @@ def _amount(value: Decimal) -> Decimal:
     pennies = value.quantize(Decimal("0.01"), ROUND_DOWN)
     if pennies != value:
         raise ValueError("amount has parts of a penny")
+    if abs(pennies) >= _TOO_MUCH:
+        raise ValueError("amount has more than 16 digits before the point")
     return pennies + Decimal(0)  # no minus zero
+
+
+_TOO_MUCH = Decimal(10) ** 16
+
+
+def _dated(value: Any) -> Any:
+    # pydantic would take a number for seconds since 1970, and 20240331 or a cell of a spreadsheet is none.
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str) and (written := value.strip())[4:5] == "-":
+        return written
+    raise ValueError("date is not of the form YYYY-MM-DD")
 
 
 def _aware(value: datetime) -> datetime:
@@ -86,38 +148,53 @@ def _aware(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-NHSNumber = Annotated[str, BeforeValidator(_stripped), AfterValidator(_checked("NHS number", nhs.validate))]
-"""Ten digits, modulus 11, blanks and dashes taken out."""
-UPN = Annotated[str, BeforeValidator(_stripped), AfterValidator(_checked("UPN", upn.validate))]
-"""A check letter and twelve characters, upper case."""
-VATNumber = Annotated[str, BeforeValidator(_stripped), AfterValidator(_checked("VAT number", vat.validate))]
+NHSNumber = Annotated[
+    str, BeforeValidator(_stripped), AfterValidator(_checked("NHS number", _nhs_number)), _written("^[0-9]{10}$")
+]
+"""Ten digits, modulus 11, blanks and dashes taken out. 999… was never issued and is taken: test patients have it."""
+UPN = Annotated[
+    str,
+    BeforeValidator(_stripped),
+    AfterValidator(_checked("UPN", _upn)),
+    _written("^[A-HJ-NP-RT-Z][0-9]{11}[A-HJ-NP-RT-Z0-9]$"),
+]
+"""A check letter and twelve characters, upper case; a temporary one ends with a letter."""
+VATNumber = Annotated[
+    str,
+    BeforeValidator(_stripped),
+    AfterValidator(_checked("VAT number", _vat_number)),
+    _written("^([0-9]{9}|[0-9]{12}|(GD|HA)([0-9]{3}|8888[0-9]{5}))$"),
+]
 """Nine or twelve digits (or GD/HA and three), without the country's GB."""
 NINO = Annotated[
     str,
     BeforeValidator(_stripped),
-    AfterValidator(
-        _pattern(
-            "NINO",
-            r"(?!BG|GB|NK|KN|TN|NT|ZZ)[ABCEGHJ-PRSTW-Z][ABCEGHJ-NPRSTW-Z][0-9]{6}[A-D]",
-            lambda v: re.sub(r"\s+", "", v).upper(),
-        )
-    ),
+    AfterValidator(_nino),
+    _written("^[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]$"),
 ]
-UPRN = Annotated[str, BeforeValidator(_stripped), AfterValidator(_uprn)]
+"""Two letters, six digits, A to D; no blanks, upper case."""
+UPRN = Annotated[str, BeforeValidator(_stripped), AfterValidator(_uprn), _written("^[1-9][0-9]{0,11}$")]
 """Up to twelve digits, kept as text; leading zeros are no part of it."""
-Postcode = Annotated[str, BeforeValidator(_stripped), AfterValidator(_postcode)]
-"""Upper case, one space before the last three characters."""
-SortCode = Annotated[
-    str,
-    BeforeValidator(_stripped),
-    AfterValidator(_pattern("sort code", r"[0-9]{6}", lambda v: re.sub(r"[\s-]", "", v))),
+Postcode = Annotated[
+    str, BeforeValidator(_stripped), AfterValidator(_postcode), _written("^[A-Z]{1,3}[0-9]{0,2}[A-Z]? [0-9][A-Z]{2}$")
 ]
-Amount = Annotated[Decimal, Field(allow_inf_nan=False, max_digits=18), AfterValidator(_amount)]
+"""Upper case, one space before the last three characters."""
+SortCode = Annotated[str, BeforeValidator(_stripped), AfterValidator(_sort_code), _written("^[0-9]{6}$")]
+"""Six digits, without the dashes."""
+Amount = Annotated[
+    Decimal,
+    Field(allow_inf_nan=False, max_digits=18),
+    AfterValidator(_amount),
+    _written(r"^-?(0|[1-9][0-9]{0,15})\.[0-9]{2}$"),
+]
 """Money to the penny, never a float's rounding; the currency stands beside it."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217."""
 Instant = Annotated[datetime, AfterValidator(_aware)]
+"""A moment with its zone, kept in UTC."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+"""What people wrote, blanks round it taken off."""
 Code = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 """A code of a published or local list, blanks round it taken off."""
-Day = date
+Day = Annotated[date, BeforeValidator(_dated)]
+"""A calendar day; a time at midnight is its day, a number is none."""
