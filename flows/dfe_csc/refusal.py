@@ -2,8 +2,8 @@
 What a 400 says: which records it names, and why, without a word of what was in them.
 
 The API refuses a whole batch and names the failing records by their index in brackets, counted from 0: `[3]`, or
-several together: `[0, 3]`. An index that follows a name or another bracket is a place inside a record, not a record. The
-text may quote values, so nothing of it is repeated: it is searched for the contract's own names and for known rules.
+several together: `[0, 3]`. An index that follows a name or another bracket is a place inside a record, and no record.
+The text may quote values, so nothing of it is repeated: it is searched for the contract's own names and known rules.
 """
 
 from __future__ import annotations

@@ -68,7 +68,13 @@ class DfeCsc:
             if not groups:
                 break
             group = groups.pop(0)
-            said = await self._post([records[n] for n in group])
+            try:
+                said = await self._post([records[n] for n in group])
+            except MisconfiguredError as error:
+                if not outcomes:
+                    raise
+                left = Unavailable(f"not sent: {error.what}")  # what is known already must not be lost with it
+                break
             if isinstance(said, Unavailable | Unknown):
                 outcomes |= dict.fromkeys(group, said)
                 left = said if isinstance(said, Unavailable) else Unavailable("not sent: the answer before was lost")
