@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flows.business_central.odata import Answer, Json, Reply, Service, query
-from flows.port import Body, Unavailable, Unknown
+from flows.business_central.odata import NO_COMPANY, Answer, Json, Service, no_company, query
+from flows.port import Body, Unavailable
 
 
 class Company:
@@ -74,21 +74,14 @@ class Company:
         url: str | None = path
         while url:
             reply = await self._service.get(url)
-            if (trouble := _trouble(reply)) is not None:
-                return trouble
-            assert isinstance(reply, Answer)  # noqa: S101 (for the type checker: all else is trouble)
+            if not isinstance(reply, Answer):
+                return (
+                    reply if isinstance(reply, Unavailable) else Unavailable(reply.reason)
+                )  # reading leaves nothing in doubt
+            if reply.code == NO_COMPANY:
+                raise no_company(self._service.name)
+            if not reply.well:
+                return Unavailable(f"accounts and dimensions cannot be read: {reply.status} {reply.code}", reply.wait)
             rows += reply.body.get("value", ())
             url = reply.body.get("@odata.nextLink")
         return rows
-
-
-def _trouble(reply: Reply) -> Unavailable | None:
-    match reply:
-        case Answer() if reply.well:
-            return None
-        case Answer(status=status):
-            return Unavailable(f"accounts and dimensions cannot be read: {status} {reply.code}", reply.wait)
-        case Unavailable():
-            return reply
-        case Unknown(reason):
-            return Unavailable(reason)  # reading leaves nothing in doubt

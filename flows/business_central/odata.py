@@ -26,6 +26,14 @@ from flows.port import Unavailable, Unknown
 Json = dict[str, Any]
 
 
+NO_COMPANY = "Internal_CompanyNotFound"
+FIX_COMPANY = "check base_url and the company's id: GET {base_url}/companies shows the companies that there are"
+
+
+def no_company(where: str) -> MisconfiguredError:
+    return MisconfiguredError(where, "there is no such company", fix=FIX_COMPANY)
+
+
 def encoded(value: Any) -> str:
     """JSON in which a Decimal is a number with exactly its digits; `json` itself would make it a float."""
     if isinstance(value, Decimal):

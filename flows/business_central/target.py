@@ -16,7 +16,7 @@ import httpx
 from canonical.errors import MisconfiguredError
 from flows.business_central.company import Company
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
-from flows.business_central.odata import Answer, Operation, Reply, Service
+from flows.business_central.odata import FIX_COMPANY, NO_COMPANY, Answer, Operation, Reply, Service, no_company
 from flows.business_central.settings import BusinessCentralSettings
 from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat, lines_of
 from flows.port import (
@@ -112,7 +112,7 @@ class BusinessCentralTarget:
                 rows = [reply.body] if by_ref else reply.body.get("value", [])
                 records = [wire.record(job.kind, row) for row in rows]
                 job.hold(records)
-            elif isinstance(reply, Answer) and by_ref and reply.status == 404 and reply.code != _NO_COMPANY:
+            elif isinstance(reply, Answer) and by_ref and reply.status == 404 and reply.code != NO_COMPANY:
                 job.ref = None  # somebody deleted it there: perhaps to make it anew
             else:
                 job.trouble = _outcome(self.name, operation, reply)
@@ -141,6 +141,8 @@ class BusinessCentralTarget:
                 job.outcome = Unknown(_CHANGED)
             else:
                 plans.append((job, plan))
+        # A vendor goes only after its documents: Business Central keeps one that has any.
+        plans.sort(key=lambda planned: planned[0].kind == VENDOR and planned[0].write.document is None)
         replies = iter(await self._service.send([operation for _, plan in plans for operation in plan.operations]))
         for job, plan in plans:
             self._judge(job, plan, [(operation, next(replies)) for operation in plan.operations])
@@ -149,7 +151,7 @@ class BusinessCentralTarget:
     def _judge(self, job: _Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         bad = [(operation, reply) for operation, reply in answers if not _well(operation, reply)]
         if not bad:
-            job.learn(plan, [reply for _, reply in answers])
+            job.learn(plan, answers)
         elif all(isinstance(reply, Answer) and _crossed(reply) for _, reply in bad):
             job.crossed = True
         else:
@@ -261,26 +263,26 @@ class _Job:
     def confirmed(self) -> Outcome:
         return Confirmed(self.ref or "", self.held.tag if self.held else None)
 
-    def learn(self, plan: Plan, answers: Sequence[Reply]) -> None:
+    def learn(self, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         """All was done: confirmed, or, where dimensions have to follow, looked at again."""
-        first = next(answer.body for answer in answers if isinstance(answer, Answer))
-        self.ref = str(first["id"]) if self.held is None and "id" in first else self.ref
+        operation, reply = answers[0]
+        shown = reply.body if isinstance(reply, Answer) else {}
+        self.ref = shown.get("id") if self.held is None else self.ref
+        # A change of a line gives its document another tag, which no answer tells.
+        alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
         if self.write.document is None:
             self.outcome = Confirmed(self.ref or "")
         elif self.ref is None:
             self.outcome = Unknown("created, but the answer does not say under which id")
         elif plan.final:
-            # A change of a line gives its document another tag, which no answer tells.
-            self.outcome = Confirmed(self.ref, first.get("@odata.etag") if len(answers) == 1 else None)
+            self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None)
         self.held = None
 
 
-_NO_COMPANY = "Internal_CompanyNotFound"
 _TAKEN = "Internal_EntityWithSameKeyExists"
-_FIX_COMPANY = "check base_url and the company's id: GET {base_url}/companies shows the companies that there are"
 _FIX_RIGHTS = "give the application a permission set in the company that reads and writes it"
 _ASKED = (
-    ("the company", "", _FIX_COMPANY),
+    ("the company", "", FIX_COMPANY),
     ("vendors", "vendors?$top=1&$select=id", _FIX_RIGHTS),
     ("purchase invoices", "purchaseInvoices?$top=1&$select=id", _FIX_RIGHTS),
     ("purchase credit memos", "purchaseCreditMemos?$top=1&$select=id", f"{_FIX_RIGHTS}; API v1.0 has none: use v2.0"),
@@ -290,12 +292,12 @@ _ASKED = (
 def _well(operation: Operation, reply: Reply) -> bool:
     if not isinstance(reply, Answer):
         return False
-    return reply.well or (operation.method == "DELETE" and reply.status == 404 and reply.code != _NO_COMPANY)
+    return reply.well or (operation.method == "DELETE" and reply.status == 404 and reply.code != NO_COMPANY)
 
 
 def _crossed(answer: Answer) -> bool:
     """Somebody changed, made or deleted it since we looked."""
-    return (answer.status in (404, 409, 412) and answer.code != _NO_COMPANY) or answer.code == _TAKEN
+    return (answer.status in (404, 409, 412) and answer.code != NO_COMPANY) or answer.code == _TAKEN
 
 
 def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
@@ -309,8 +311,8 @@ def _outcome(where: str, operation: Operation, reply: Reply) -> Outcome:
         return reply
     thing = operation.path.partition("(")[0].partition("?")[0]
     said = f"{operation.method} {thing}: {reply.status} {reply.code}"
-    if reply.code == _NO_COMPANY:
-        raise MisconfiguredError(where, "there is no such company", fix=_FIX_COMPANY)
+    if reply.code == NO_COMPANY:
+        raise no_company(where)
     match reply.status:
         case 401 | 403:
             return Unavailable(f"{said}: {_FIX_RIGHTS}")  # others of the batch are well: not a reason to stop them
