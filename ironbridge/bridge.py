@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
@@ -26,13 +26,15 @@ from flows.agree import Agreement
 from flows.http import client
 from flows.port import Flow, Target
 from ironbridge import systems, telemetry
-from ironbridge.broker import ApacheKafka, Broker, EmbeddedBroker
 from ironbridge.budget import SharedBudget
 from ironbridge.kafka import KafkaInbox, KafkaJournal, ensure_topics, worker_name
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
 
 log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from ironbridge.broker import Broker
 
 Say = Callable[[str], None]
 
@@ -110,6 +112,8 @@ async def platform(
 
 def beside(settings: Settings, say: Say) -> Broker | None:
     """The broker that the settings want beside the program."""
+    from ironbridge.broker import ApacheKafka, EmbeddedBroker  # production runs without
+
     kafka = settings.kafka
     match kafka.broker:
         case "embedded":

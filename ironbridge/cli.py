@@ -19,7 +19,6 @@ from rich.console import Console
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge import bridge, insight, render, telemetry
-from ironbridge.broker import ApacheKafka, EmbeddedBroker
 from ironbridge.checks import findings
 from ironbridge.sample import sample
 from ironbridge.settings import FILE, Settings, load
@@ -274,6 +273,7 @@ def broker(
     data: Annotated[Path, typer.Option(help="Where it keeps its data.")] = Path(".ironbridge/broker"),
 ) -> None:
     """Run a Kafka broker in the foreground: the embedded one (development only), or Apache Kafka."""
+    from ironbridge.broker import ApacheKafka, EmbeddedBroker
 
     async def work() -> None:
         started = (ApacheKafka if apache else EmbeddedBroker)(

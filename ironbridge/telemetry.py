@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
@@ -98,6 +97,8 @@ def start(settings: TelemetrySettings, *extra: SpanProcessor) -> Callable[[], No
     """Send spans where the settings say; gives back what flushes and stops it. Without a destination it costs nothing."""
     processors = list(extra)
     if settings.endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # a third of a second
+
         endpoint = settings.endpoint.rstrip("/") + "/v1/traces"
         processors.append(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint), max_queue_size=16_384))
     if settings.console:

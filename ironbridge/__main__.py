@@ -1,0 +1,3 @@
+from ironbridge.cli import main
+
+main()
