@@ -19,6 +19,8 @@ class Sex(StrEnum):
 
 
 class Name(Part):
+    """What somebody is called, SSD `pers_forename` and `pers_surname`; the first one is the one in use."""
+
     given: Annotated[Text | None, IDENTIFYING] = None
     family: Annotated[Text | None, IDENTIFYING] = None
     title: Annotated[Code | None, IDENTIFYING] = None
