@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ FILES = [
     Published("hyndburn/2017-03.csv", "hyndburn-ledger", 6, 257, 256, 7, "cp437"),
     Published("hyndburn/2017-05.csv", "hyndburn-ledger", 6, 179, 178, 1, "cp1252"),
     Published("hyndburn/2020-06.csv", "hyndburn-ledger", 6, 554, 248, 4, "cp1252"),
-    # One copy more than byte for byte: two of its rows differ in how many blanks stand in the description.
+    # One copy more than byte for byte, as in 2023-05: rows that differ only in how many blanks a description has.
     Published("hyndburn/2021-01.csv", "hyndburn-ledger", 6, 1241, 232, 3, "cp1252"),
     Published("hyndburn/2021-10.csv", "hyndburn-ledger", 6, 690, 224, 2, "cp1252"),
     Published("hyndburn/2022-09.csv", "hyndburn-ledger", 6, 16, 14),
@@ -81,6 +82,7 @@ def plain_amount(row: list[str], at: int) -> Decimal | None:
     return Decimal(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
 
 
+@cache
 def reading(shared: Path, file: Published) -> Reading:
     path = shared / SPEND / file.path
     return read(path.stem, path.read_bytes(), Rules("council", built_in()))
@@ -88,7 +90,8 @@ def reading(shared: Path, file: Published) -> Reading:
 
 @pytest.fixture(params=FILES, ids=lambda file: file.path)
 def file(request: pytest.FixtureRequest) -> Published:
-    return request.param
+    chosen: Published = request.param
+    return chosen
 
 
 @pytest.mark.shared
@@ -132,10 +135,11 @@ def test_what_is_published_is_the_file_s_own_money_line_by_line(shared: Path, fi
 
 
 @pytest.mark.shared
-def test_each_published_file_fits_one_layout_only(shared: Path, file: Published) -> None:
+def test_each_published_file_fits_one_layout_only_and_reads_the_same_each_time(shared: Path, file: Published) -> None:
     path = shared / SPEND / file.path
     only = Rules("council", {file.layout: built_in()[file.layout]})
-    assert read(path.stem, path.read_bytes(), only).records == reading(shared, file).records
+    # Read anew: the same bytes give the same records, to the last one.
+    assert repr(read(path.stem, path.read_bytes(), only).records) == repr(reading(shared, file).records)
 
 
 @pytest.mark.shared
@@ -151,11 +155,6 @@ def test_a_withheld_payee_is_a_redacted_supplier_and_a_firm_called_redactive_is_
     file = next(f for f in FILES if f.path == path)
     suppliers = [e for r in reading(shared, file).records if isinstance(e := entity(r.row), Supplier)]
     assert sum(s.redacted for s in suppliers) == redacted
-
-
-@pytest.mark.shared
-def test_the_same_file_read_twice_gives_the_same_records_to_the_byte(shared: Path, file: Published) -> None:
-    assert repr(reading(shared, file).records) == repr(reading(shared, file).records)
 
 
 @pytest.mark.shared

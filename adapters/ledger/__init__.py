@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -163,6 +164,10 @@ class LedgerSystem:
         :raises MisconfiguredError: a layout is named that does not exist, or the name cannot begin a key.
         """
         assert isinstance(settings, LedgerSettings)  # noqa: S101 (the runtime validated it by `settings`)
+        if not re.fullmatch("[a-z][a-z0-9_.-]{0,39}", name):
+            raise MisconfiguredError(
+                name, "this name cannot begin a key", fix="use up to 40 small letters, digits, `-`, `_` and `.`"
+            )
         known = {**built_in(), **settings.own_layouts}
         asked = settings.layouts + tuple(n for n in settings.own_layouts if n not in settings.layouts)
         if missing := [n for n in asked if n not in known]:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.ledger.cells import Cell, UnreadableError, money, plain, text_of
+from adapters.ledger.cells import Cell, plain, text_of
 from adapters.ledger.layout import Column, Layout
 from adapters.ledger.tables import Table, numbered
 from canonical.errors import BadRecordError
 
 ENOUGH = 0.9  # of the rows of a file without headings must look as the layout says
+MOST = 0.75  # of its columns filled, and a row above the headings is none of the preamble
 Row = tuple[int, Sequence[Cell]]
 
 
@@ -129,15 +130,14 @@ def _title(cells: Sequence[Cell], at: int) -> str:
 
 
 def _like_data(found: Fit, cells: Sequence[Cell]) -> bool:
-    """Whether a row above the headings is a payment all the same: files are sorted by hand, headings and all."""
-    amount = next((found.at[m] for m in ("net", "gross") if m in found.at), None)
-    payee = found.at["supplier_name"]
-    if amount is None or max(amount, payee) >= len(cells) or not text_of(cells[payee]):
-        return False
-    try:
-        return money(cells[amount], decimal=found.layout.decimal) is not None
-    except UnreadableError:
-        return False
+    """
+    Whether a row above the headings is a payment all the same: files are sorted by hand, headings and all.
+
+    In doubt it is one: what it lacks then quarantines it, where a preamble would only be counted.
+    """
+    filled = {part for part, at in found.at.items() if at < len(cells) and text_of(cells[at])}
+    paid = "supplier_name" in filled and bool(filled & {"net", "gross"})
+    return paid or len(filled) >= MOST * len(found.at)
 
 
 # -- without headings ----------------------------------------------------------------------------------------------
