@@ -351,7 +351,26 @@ async def test_a_posted_invoice_is_left_alone_and_a_change_of_it_refused(town: C
     assert await town.one(write) == Confirmed(first.ref, town.held(INVOICES)[0]["@odata.etag"])
     changed = town.next(write, first, invoice(line(1, "2.00")))
     outcome = await town.one(changed)
-    assert outcome == Refused("PATCH purchaseInvoices: 400 Application_DialogException")
+    assert outcome == Refused("PATCH purchaseInvoiceLines: 400 Application_DialogException")
+
+
+async def test_a_change_that_is_refused_in_part_is_read_back_before_it_is_refused_for_good(town: Council) -> None:
+    write, first = await invoiced(town, line(1, "1.00"))
+    wanted = invoice(line(1, "2.00", tax="0.40"), line(2, "5.00"))
+    flow = BusinessCentralFlow("bc", town.settings.model_copy(update={"tax_codes": {"20": "GONE"}}))
+    fact = Fact("invoice", wanted.key, wanted.owner, 2, wanted.to_bytes())
+    changed = replace(
+        town.next(write, first, wanted), document=flow.desired(wanted.key, Facts([fact], date(2026, 1, 5)))
+    )
+    outcome = await town.one(changed)
+    reason = "PATCH purchaseInvoiceLines: 400 Internal_InvalidTableRelation"
+    assert outcome == Unknown(f"only a part of it was done: {reason}")
+    assert changed.document
+    (read,) = await town.target.read_back([replace(changed, doubtful=(changed.document,))])
+    assert isinstance(read, Held)
+    there = Document("purchaseInvoice", "INV-7", read.body)
+    again = Write(changed.subject, changed.document, there, (), read.ref, read.tag, changed.refs)
+    assert await town.one(again) == Refused(reason)
 
 
 # -- lost answers, crashes, others -----------------------------------------------------------------------------------

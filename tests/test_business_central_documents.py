@@ -166,6 +166,8 @@ def test_a_number_that_an_extract_repeats_still_names_one_document() -> None:
     assert april.startswith("P-CARD-")
     assert may.startswith("P-CARD-")
     assert document_number(invoice(line)) == "INV-7"
+    assert document_number(invoice(line, key="ledger:invoice:1001:INV-7")) == "INV-7"
+    assert document_number(invoice(line, key="ledger:invoice:2002:INV-7")) != "INV-7"
 
 
 @given(st.sets(st.text(min_size=1, max_size=60), min_size=2, max_size=12), st.sampled_from([20, 35]))

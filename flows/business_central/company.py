@@ -75,9 +75,8 @@ class Company:
         while url:
             reply = await self._service.get(url)
             if not isinstance(reply, Answer):
-                return (
-                    reply if isinstance(reply, Unavailable) else Unavailable(reply.reason)
-                )  # reading leaves nothing in doubt
+                # Reading leaves nothing in doubt.
+                return reply if isinstance(reply, Unavailable) else Unavailable(reply.reason)
             if reply.code == NO_COMPANY:
                 raise no_company(self._service.name)
             if not reply.well:

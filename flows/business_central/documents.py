@@ -169,11 +169,12 @@ def document_number(document: Invoice | CreditNote) -> str:
     The vendor's number of a document, unique for the vendor: at most 35 characters.
 
     An extract's numbers may repeat; a canonical key does not. The number stands alone where it is the whole identifier
-    in the key, else with a digest of the key behind it.
+    in the key, or all of it beside the supplier's own identifier, else with a digest of the key behind it.
     """
     identifier = document.key.split(":", 2)[2]
-    whole = document.number if identifier == document.number else document.key
-    return code(document.number, _DOCUMENT_NUMBER, whole=whole)
+    supplier = document.supplier.split(":", 2)[2]
+    plain = identifier in (document.number, f"{supplier}:{document.number}")
+    return code(document.number, _DOCUMENT_NUMBER, whole=document.number if plain else document.key)
 
 
 def money(amount: Amount) -> str:

@@ -8,6 +8,7 @@ doubled. All of it goes in `$batch` requests: for a hundred subjects one to look
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -156,7 +157,9 @@ class BusinessCentralTarget:
             job.crossed = True
         else:
             outcome = _failed(self.name, bad)
-            if isinstance(outcome, Unavailable) and len(bad) < len(answers):
+            if isinstance(outcome, Unavailable | Refused) and len(bad) < len(answers):
+                # Neither the old document nor the new one is there: only reading back tells. What was refused is then
+                # all that is left to do, and is refused for good.
                 outcome = Unknown(f"only a part of it was done: {outcome.reason}")
             job.outcome = outcome
 
@@ -309,7 +312,7 @@ def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
 def _outcome(where: str, operation: Operation, reply: Reply) -> Outcome:
     if not isinstance(reply, Answer):
         return reply
-    thing = operation.path.partition("(")[0].partition("?")[0]
+    thing = re.sub(r"\([^)]*\)", "", operation.path.partition("?")[0]).rpartition("/")[2]
     said = f"{operation.method} {thing}: {reply.status} {reply.code}"
     if reply.code == NO_COMPANY:
         raise no_company(where)
