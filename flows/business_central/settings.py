@@ -58,7 +58,7 @@ class BusinessCentralSettings(BaseModel):
 SAMPLE = """\
 [targets.business_central]
 # The API's root, with the environment in it, and the company's id: GET {base_url}/companies shows it.
-base_url = "https://api.businesscentral.dynamics.com/v2.0/production/api/v2.0"
+base_url = "https://api.businesscentral.dynamics.com/v2.0/<tenant>/production/api/v2.0"
 edition = "v2.0"                         # the shapes that this address takes; "openapi": those of the OpenAPI file
 company = "00000000-0000-0000-0000-000000000000"
 token_url = "https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token"
