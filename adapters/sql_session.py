@@ -110,7 +110,7 @@ class Session:
             async with asyncio.timeout(patience.total_seconds()), self.engine.connect() as connection:
                 yield connection
         except (SQLAlchemyError, OSError, ImportError) as error:
-            raise self._translated(error, about) from error
+            raise translated(error, self.where, about, self.settings.parsed_url.username or "") from error
 
     def _engine(self) -> AsyncEngine:
         url, kind = self.settings.parsed_url, self.settings.kind
@@ -129,7 +129,7 @@ class Session:
                 execution_options=options if kind == "postgresql" else {},
             )
         except (SQLAlchemyError, ImportError) as error:
-            raise self._translated(error, "") from error
+            raise translated(error, self.where) from error
         event.listen(engine.sync_engine, "connect", self._prepare)
         return engine
 
@@ -150,16 +150,18 @@ class Session:
             cursor.execute(statement)
         cursor.close()
 
-    def _translated(self, error: BaseException, about: str) -> IronbridgeError:
-        begin = f"{about}: " if about else ""
-        for code in _codes(error):
-            for known, kind, what, fix in _FAULTS:
-                if re.fullmatch(known, code):
-                    user = self.settings.parsed_url.username or "our user"
-                    return kind(self.where, begin + what, fix=fix.format(user=user, table=about or "the tables"))
-        # Not the driver's sentence: it may quote the source's data.
-        what = f"{begin}failed with {type(error).__name__}"
-        return UnavailableError(self.where, what, fix="look into the source's own log if it goes on")
+
+def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
+    """What a driver's error means for us; `about` names the tables and `user` the login, for the advice."""
+    begin = f"{about}: " if about else ""
+    for code in _codes(error):
+        for known, kind, what, fix in _FAULTS:
+            if re.fullmatch(known, code):
+                return kind(where, begin + what, fix=fix.format(user=user or "our login", table=about or "the tables"))
+    # Not the driver's sentence: it may quote the source's data.
+    return UnavailableError(
+        where, f"{begin}failed with {type(error).__name__}", fix="look into the source's own log if it goes on"
+    )
 
 
 _FAULTS: list[tuple[str, type[IronbridgeError], str, str]] = [
@@ -233,13 +235,12 @@ def _codes(error: BaseException | None) -> Iterator[str]:
         error = getattr(error, "orig", None) or error.__cause__ or error.__context__
     for each in reversed(chain):
         first, *rest = (*each.args, "")
-        if sqlstate := getattr(each, "sqlstate", None):
-            yield str(sqlstate)
-        elif isinstance(first, int):
+        if isinstance(first, int):
             yield str(first)
         elif re.fullmatch(r"[0-9A-Z]{5}", str(first)):
             yield from re.findall(r"\((\d{3,5})\)", str(rest[0]))  # ODBC: the server's own number says more
             yield str(first)
+        yield str(getattr(each, "sqlstate", ""))
         yield from re.findall(
             r"no such table|no such column|database is locked|not a database|unable to open", str(first)
         )
