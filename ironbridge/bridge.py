@@ -232,7 +232,7 @@ async def _insist(
 
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type((UnavailableError, MisconfiguredError)),
-        wait=wait_exponential_jitter(initial=0.5, max=30, jitter=0.5),
+        wait=wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5),
         sleep=lambda seconds: _sleep(stop, seconds),
         stop=lambda _state: stop.is_set(),
         before_sleep=say,

@@ -45,16 +45,13 @@ PATIENCE = 600.0  # seconds without agreement after which the demonstration give
 
 @dataclass
 class World:
-    """Where everything lies, and the two clouds."""
+    """Where everything lies, and the two clouds. `warehouse` is the SQLAlchemy URL of the Liquidlogic-shaped database."""
 
     data: Path
     dfe: DfeCscSandbox
     central: BusinessCentralSandbox
+    warehouse: str
     spans: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
-
-    @property
-    def warehouse(self) -> str:
-        return f"sqlite+aiosqlite:///{self.data / 'liquidlogic.sqlite3'}"
 
     @property
     def drop(self) -> Path:
@@ -77,9 +74,10 @@ async def play(out: Console, data: Path, *, children: int, invoices: int, seed: 
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     async with clouds(data) as world:
-        await _make(out, world, children, invoices, seed)
+        out.print(f"A small council: {children:,} children and {invoices:,} invoices, seed {seed}.")
+        await make(world, children, invoices, seed)
         flush = telemetry.start(TelemetrySettings(), SimpleSpanProcessor(world.spans))
-        settings = _settings(world)
+        settings = settings_of(world)
         _write_settings(world, settings)
         async with bridge.platform(
             settings, say=lambda said: out.print(f"[dim]{said}[/dim]", highlight=False)
@@ -107,7 +105,7 @@ async def _acts(
     world.spans.clear()
     since = time.time()
     if world.stage.read_text() == "made":
-        for sentence in await _change(world, seed):
+        for sentence in await change(world, seed):
             out.print(f"  • {sentence}")
         world.stage.write_text("changed")
     arrived = await _arrivals(out, built, running, since)
@@ -121,35 +119,39 @@ async def _acts(
 
 
 @asynccontextmanager
-async def clouds(data: Path) -> AsyncIterator[World]:
+async def clouds(data: Path, warehouse: str | None = None) -> AsyncIterator[World]:
     """The sandboxes of both cloud systems, which keep what they hold in the demonstration's folder."""
     dfe = DfeCscSandbox(DfeCscSandboxSettings(data=data / "cloud-dfe.sqlite3"))
     central = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=data / "cloud-business-central.sqlite3"))
     chart: dict[str, Any] = ledger_world.chart()
     central.company.seed(chart["accounts"], chart["dimensions"])
     async with dfe, central:
-        yield World(data, dfe, central)
+        yield World(data, dfe, central, warehouse or f"sqlite+aiosqlite:///{data / 'liquidlogic.sqlite3'}")
 
 
-async def _make(out: Console, world: World, children: int, invoices: int, seed: int) -> None:
+async def make(world: World, children: int, invoices: int, seed: int) -> None:
+    """Fill both legacy systems, unless they are filled already."""
     if world.stage.exists():
         return
-    out.print(f"Making a small council: {children:,} children and {invoices:,} invoices, seed {seed} …")
     await liquidlogic_world.create(world.warehouse, children, seed)
     if world.drop.exists():
         shutil.rmtree(world.drop)  # a start that was killed half-way
-    ledger_world.write(world.drop, seed, invoices=invoices)
+    await asyncio.to_thread(ledger_world.write, world.drop, seed, invoices=invoices)
     world.stage.write_text("made")
 
 
-def _settings(world: World) -> Settings:
+def settings_of(world: World, **other: Any) -> Settings:
+    """Settings that join the legacy systems to the clouds; `other` goes over the embedded defaults."""
     dfe, central = world.dfe, world.central
+    embedded: dict[str, Any] = {
+        "kafka": KafkaSettings(broker="embedded"),
+        "state": StateSettings(url=None),
+        "telemetry": TelemetrySettings(traces_a_second=20),
+    }
     return Settings(
         data=world.data,
         worker="demo",
-        kafka=KafkaSettings(broker="embedded"),
-        state=StateSettings(url=None),
-        telemetry=TelemetrySettings(traces_a_second=20),
+        **(embedded | other),
         adapters={
             "liquidlogic": {"url": world.warehouse, "every": 1},
             "ledger": {"folders": [str(world.drop)], "layouts": list(ledger_world.LAYOUTS), "settle": 1, "every": 1},
@@ -193,7 +195,8 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-async def _change(world: World, seed: int) -> list[str]:
+async def change(world: World, seed: int) -> list[str]:
+    """Somebody works in both legacy systems; what they did, in sentences."""
     engine = create_async_engine(world.warehouse)
     try:
         async with engine.begin() as connection:
@@ -233,7 +236,7 @@ async def _arrivals(out: Console, built: Platform, running: asyncio.Task[None], 
     """Wait until every stream was read from its start after `since`, and all of it has arrived; seconds since then."""
     started, confirmed = time.monotonic(), since
     with Live(console=out, refresh_per_second=4, transient=True) as live:
-        while not (await _read_since(built, since) and await bridge.idle(built)):
+        while not (await read_since(built, since) and await bridge.idle(built)):
             live.update(Group(*await _progress(built, time.monotonic() - started)))
             await _or_failure(running, 0.2, started)
     async with built.store.read() as connection:
@@ -248,7 +251,7 @@ async def _arrivals(out: Console, built: Platform, running: asyncio.Task[None], 
     return max(float(confirmed) - since, 0.0)
 
 
-async def _read_since(built: Platform, since: float) -> bool:
+async def read_since(built: Platform, since: float) -> bool:
     # Two looks: a file that has just been left must lie still for a moment before it is read.
     async with built.store.read() as connection:
         late = await connection.execute(

@@ -76,11 +76,12 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
         cause = getattr(error, "orig", None)
         code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
         name = type(getattr(cause, "__cause__", None) or cause or error).__name__
-        # SQLSTATE: 28 login, 3D no such database, 42 no such table or right.
+        # SQLSTATE: 28 login, 3D no such database, 42 no such table or right. These texts name things, never values.
         if code[:2] in ("28", "3D", "42"):
+            said = str(getattr(cause, "__cause__", None) or cause).strip().splitlines()[0]
             raise MisconfiguredError(
                 "state",
-                f"the database refused us ({name}, SQLSTATE {code})",
+                f"the database refused us: {said} (SQLSTATE {code})",
                 fix="check `state.url` and its user's rights",
             ) from None
         if isinstance(error, DBAPIError | OSError) or code:
