@@ -165,7 +165,10 @@ class Database:
         missing = [(column, found) for column, found in faults if found is not None]
         if len(missing) in (0, len(columns)):
             return [Finding(fault.what, False, fault.fix)]
-        return [Finding(f"{table}.{column.key}: {found.what}", False, found.fix) for column, found in missing]
+        return [
+            Finding(found.what.replace(str(table), f"{table}.{column.key}", 1), False, found.fix)
+            for column, found in missing
+        ]
 
     async def _fault(self, table: TableClause, columns: Sequence[ColumnElement[Any]]) -> IronbridgeError | None:
         try:

@@ -287,7 +287,7 @@ async def test_a_check_names_each_missing_column_and_table_and_what_to_do(zoo: Z
     ]
     bad = [finding for finding in await (await zoo.open()).check(asked, [PETS]) if not finding.well]
     assert [finding.what for finding in bad] == [
-        "child.shoe_size: child: there is no such column",
+        "child.shoe_size: there is no such column",
         "ghost: there is no such table",
         "pet: has no rows",
     ]

@@ -40,7 +40,7 @@ from stdnum.gb import upn
 
 from adapters.liquidlogic.hdm import COLUMNS
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.liquidlogic.world_children import Story, address, midnight, spoil
+from adapters.liquidlogic.world_children import UNLISTED, Story, address, midnight, spoil
 from canonical.errors import MisconfiguredError
 
 _MARKER = "IRONBRIDGE_WORLD"
@@ -266,7 +266,11 @@ async def _mend(world: _World) -> str | None:
             right = upn.calc_check_digit(tidy[:13][1:]) + tidy[1:13]
             await world.connection.execute(update(people).where(people.c[0] == person).values(UPN=right))
             return f"The UPN of person {person} was corrected."
-    return None
+    unlisted = await world.pick(people, people.c.ETHNICITY_MAIN_CODE == UNLISTED)
+    if unlisted is None:
+        return None
+    await world.connection.execute(update(people).where(people.c[0] == unlisted).values(ETHNICITY_MAIN_CODE="WBR"))
+    return f"The ethnicity of person {unlisted} was corrected."
 
 
 async def _changed(url: str, seed: int) -> list[str]:

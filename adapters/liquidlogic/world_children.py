@@ -46,6 +46,7 @@ ETHNICITIES = {
     "AIN": "AIND", "APK": "APKN", "ABA": "ABAN", "BCA": "BCRB", "BAF": "BAFR", "CHN": "CHNE", "OOT": "OOTH",
     "REF": "REFU", "NOB": "NOBT",
 }  # fmt: skip
+UNLISTED = "ZZZ"
 DISABILITIES = {
     "1": "MOB", "2": "HAND", "3": "PC", "4": "INC", "5": "COMM", "6": "LD", "7": "HEAR", "8": "VIS", "9": "BEH",
     "10": "CON", "11": "AUT", "12": "DDA", "0": "NONE",
@@ -126,7 +127,7 @@ class Story:
 
     def child(self) -> None:
         rng = self.rng
-        age = rng.triangular(-0.5, 22, 11)
+        age = -rng.random() / 2 if rng.random() < 0.03 else rng.triangular(0.05, 22, 11)  # before birth, or in years
         born = self.today - timedelta(days=round(age * 365.25))
         person = self._person(born)
         for _ in range(rng.choice((1, 1, 1, 2))):
@@ -364,7 +365,7 @@ def spoil(rows: Rows, rng: Random) -> int:
     for row in long:
         row["UPN"] = row["UPN"].strip() + "00"
     for row in unknown:
-        row["ETHNICITY_MAIN_CODE"] = "ZZZ"
+        row["ETHNICITY_MAIN_CODE"] = UNLISTED
     bad = [*wrong, *long, *unknown]
     for row in rows["FACT_CLA_CARE_LEAVERS"][:1]:
         row["DIM_LOOKUP_MAIN_ACTIVITY_DESC"] = "At college"
