@@ -1,0 +1,198 @@
+"""The command line as people meet it: what it prints, what it exits with, what it says to do."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from ironbridge import demo
+from ironbridge.cli import app
+from ironbridge.settings import load
+from ironbridge.systems import ADAPTERS, TARGETS, found
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The settings file of a small demonstration that has been played to its end."""
+    data = tmp_path_factory.mktemp("world") / "demo"
+    out = Console(file=io.StringIO(), width=120)
+    assert asyncio.run(demo.play(out, data, children=80, invoices=80, seed=3, traces=False)) == 0
+    return data / "ironbridge.toml"
+
+
+def ironbridge(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ironbridge", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60,
+        env=os.environ | {"COLUMNS": "160", "PYTHONPATH": str(ROOT)} | environment, check=False,
+    )  # fmt: skip
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_every_command_explains_itself() -> None:
+    status, text = invoke("--help")
+    assert status == 0
+    commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts"]
+    for command in commands:
+        assert command in text
+        status, help_text = invoke(command, "--help")
+        assert status == 0
+        assert len(help_text) > 200, command
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    rows = re.findall(r"^\| `([a-z]+)[^|]*\|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    assert set(rows) == commands | {group.name for group in app.registered_groups}
+
+
+def test_init_writes_a_file_that_loads_and_names_every_installed_system(tmp_path: Path) -> None:
+    file = tmp_path / "ironbridge.toml"
+    assert invoke("init", "--file", str(file))[0] == 0
+    text = file.read_text(encoding="utf-8")
+    for name in [*found(ADAPTERS), *found(TARGETS)]:
+        assert f".{name}]" in text
+    done = ironbridge("check", "--file", str(file), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "settings name no system" in done.stdout
+    again = ironbridge("init", "--file", str(file))
+    assert again.returncode == 2
+    assert "is there already. To do" not in again.stdout
+    assert "to do give --force" in again.stderr
+
+
+def test_without_a_settings_file_a_command_says_how_to_write_one(tmp_path: Path) -> None:
+    done = ironbridge("status", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error ironbridge.toml: is not here",
+        "to do write one with `ironbridge init`, or name one with --file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "[kafka]\nbootstrap_server = 'x'",
+            "`kafka.bootstrap_server` is not a setting, did you mean `bootstrap_servers`?",
+        ),
+        ("[kafka]\npartitions = 0", "kafka.partitions: Input should be greater than or equal to 1"),
+        ("[adapters.liquidlogik]", "there is no system `liquidlogik`"),
+        ("[adapters.liquidlogic]", "`url` is missing"),
+        ("[kafka\n", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_sentence_that_names_it(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(text, encoding="utf-8")
+    done = ironbridge("check", "--file", str(file))
+    assert done.returncode == 2, done.stdout
+    assert sentence in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_secret_comes_from_the_environment_and_is_never_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRONBRIDGE_KAFKA__PASSWORD", "s3cr3t-word")
+    monkeypatch.setenv("IRONBRIDGE_STATE__URL", "postgresql+asyncpg://u:s3cr3t-word@127.0.0.1:1/x")
+    file = tmp_path / "ironbridge.toml"
+    file.write_text("", encoding="utf-8")
+    settings = load(file)
+    assert settings.kafka.password is not None
+    assert settings.kafka.password.get_secret_value() == "s3cr3t-word"
+    assert "s3cr3t" not in repr(settings)
+    done = ironbridge("check", "--file", str(file))
+    assert done.returncode == 1
+    assert "state: the database does not answer" in done.stdout
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_status_shows_every_stream_and_flow(played: Path) -> None:
+    status, text = invoke("status", "--file", str(played))
+    assert status == 0
+    assert "liquidlogic.person" in text
+    assert "business_central" in text
+    status, text = invoke("status", "--file", str(played), "--json")
+    told = json.loads(text)
+    assert {row["adapter"] for row in told["streams"]} == {"ledger", "liquidlogic"}
+    assert all(row["error"] is None for row in told["streams"] + told["flows"])
+    assert all(row["dirty"] == row["sending"] == 0 for row in told["flows"])
+
+
+def test_plan_says_that_the_target_agrees_and_writes_nothing(played: Path) -> None:
+    status, text = invoke("plan", "dfe_csc", "--file", str(played))
+    assert (status, text.strip()) == (0, "Nothing to write: the target agrees. Nothing was written.")
+
+
+def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_for(played: Path) -> None:
+    _, text = invoke("status", "--file", str(played), "--json")
+    status, text = invoke("explain", "liquidlogic:person:1001", "--file", str(played), "--json")
+    assert status == 0
+    (story,) = json.loads(text)
+    names = story["facts"][0]["fields"]["names"]
+    assert set(names[0].values()) == {"•••"}
+    assert story["subjects"][0]["tries"][0]["outcome"] in ("confirmed", "unchanged")
+    _, text = invoke("explain", "liquidlogic:person:1001", "--file", str(played), "--json", "--reveal")
+    assert "•••" not in text
+    status, text = invoke("explain", "nobody", "--file", str(played))
+    assert status == 1
+
+
+def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
+    file = ("--file", str(played))
+    status, text = invoke("parked", "list", *file, "--json")
+    rows = json.loads(text)
+    assert status == 0
+    assert {row["state"] for row in rows} == {"quarantined"}
+    key = rows[0]["key"]
+    status, text = invoke("parked", "show", key, *file)
+    assert status == 0
+    assert "quarantined since" in text
+    assert invoke("parked", "retry", key, *file) == (0, "1 will be looked at again.\n")
+    assert invoke("parked", "drop", key, "--why", "gone for good", *file)[0] == 0
+    status, text = invoke("parked", "list", *file, "--json")
+    assert key not in {row["key"] for row in json.loads(text)}
+    assert invoke("parked", "show", key, *file)[0] == 1
+
+
+def test_run_stops_gracefully_when_it_is_told_to(tmp_path: Path, played: Path) -> None:
+    text = played.read_text(encoding="utf-8").split("[targets.dfe_csc]")[0]  # its clouds are gone
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(text, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ironbridge", "run", "--file", str(file)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )  # fmt: skip
+    time.sleep(8)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, out
+    assert "Traceback" not in out
+
+
+def test_running_a_name_that_is_not_there_says_which_there_are(played: Path) -> None:
+    done = ironbridge("run", "liquidlogik", "--file", str(played))
+    assert done.returncode == 2
+    assert "there is no liquidlogik in the settings" in done.stderr
+    assert "there are: liquidlogic, ledger, dfe_csc, business_central" in done.stderr.replace("\n", " ")

@@ -1,0 +1,67 @@
+"""The same settings against real servers: Apache Kafka, PostgreSQL for the state, Liquidlogic on PostgreSQL and on MariaDB."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from tests.servers import Kafka, MariaDB, Postgres
+from ironbridge import bridge, demo, insight
+from ironbridge.bridge import Platform
+from ironbridge.settings import KafkaSettings, StateSettings
+
+
+async def until_idle(built: Platform, running: asyncio.Task[None], since: float = 0.0, patience: float = 120) -> None:
+    began = time.monotonic()
+    while not (await bridge.idle(built) and (not since or await demo.read_since(built, since))):
+        assert time.monotonic() - began < patience, await insight.flows(built.store)
+        await asyncio.wait([running], timeout=0.25)
+        if running.done():
+            running.result()
+
+
+async def differing(world: demo.World, built: Platform) -> dict[str, int]:
+    rows = await demo.compare(world, built)
+    assert {row.kind for row in rows} == {"child", "vendor", "purchaseInvoice", "purchaseCreditMemo"}
+    assert all(row.holds > 0 for row in rows)
+    return {row.kind: row.differs for row in rows if row.differs}
+
+
+async def carried_across(data: Path, warehouse: str, kafka: Kafka, state: str) -> None:
+    """Load, compare, do a day's work, compare."""
+    async with demo.clouds(data, warehouse) as world:
+        await demo.make(world, children=150, invoices=150, seed=7)
+        where = KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap, topic_prefix=kafka.prefix())
+        settings = demo.settings_of(world, kafka=where, state=StateSettings(url=SecretStr(state)))
+        async with bridge.platform(settings) as built:
+            stop = asyncio.Event()
+            running = asyncio.create_task(bridge.run(built, stop))
+            try:
+                await until_idle(built, running)
+                assert await differing(world, built) == {}
+                since = time.time()
+                assert len(await demo.change(world, seed=7)) > 5
+                await until_idle(built, running, since)
+                assert await differing(world, built) == {}
+                stuck = await insight.parked(built.store)
+                assert {row["state"] for row in stuck} == {"quarantined"}, stuck
+            finally:
+                stop.set()
+                await running
+
+
+async def test_both_clouds_agree_with_a_warehouse_on_postgresql(
+    tmp_path: Path, apache_kafka: Kafka, postgres: Postgres
+) -> None:
+    async with postgres.database() as state, postgres.database() as warehouse:
+        await carried_across(tmp_path, warehouse, apache_kafka, state)
+
+
+async def test_both_clouds_agree_with_a_warehouse_on_mariadb(
+    tmp_path: Path, apache_kafka: Kafka, postgres: Postgres, mariadb: MariaDB
+) -> None:
+    async with postgres.database() as state, mariadb.database() as warehouse:
+        await carried_across(tmp_path, warehouse, apache_kafka, state)
