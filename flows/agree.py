@@ -1,10 +1,10 @@
 """
 Agreement: facts → desired → write → ledger.
 
-Ingest makes what arrives durable and marks subjects dirty. Delivery takes dirty subjects, works out what the target should
-hold, compares that with what it was last confirmed to hold, and writes the difference. What is about to be sent is saved before
-it is sent; an answer that was lost is read back before anything is written again. So a kill at any instant loses nothing, and
-repeats nothing where the target can say what it holds.
+Ingest makes what arrives durable and marks subjects dirty. Delivery takes dirty subjects, works out what the target
+should hold, compares that with what it was last confirmed to hold, and writes the difference. What is about to be sent
+is saved before it is sent; an answer that was lost is read back before anything is written again. So a kill at any
+instant loses nothing, and repeats nothing where the target can say what it holds.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from canonical import Event
 from canonical.errors import BadRecordError, RefusedError
-from flows.ledger import Inbox, Intent, Ledger, Mark, Settlement, State, Task
+from flows.ledger import Inbox, Intent, Ledger, Mark, Settlement, State, Task, pack, unpack, unpack_all
 from flows.port import (
     Absent,
     Confirmed,
@@ -36,46 +37,33 @@ from flows.port import (
     Grouping,
     Held,
     Outcome,
-    Refused,
+    ReadBack,
     Target,
     Unavailable,
     Unknown,
     Untold,
-    Waiting,
     Write,
 )
+from flows.settle import Wanted, again, parked, put_back, sending, settlement, waiting
 from flows.tracing import context_of, trace_id
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
 LONDON = ZoneInfo("Europe/London")
+T = TypeVar("T")
 _LONGEST_WAIT = 60.0  # seconds between attempts at a target that says nothing of when to come again
+_LONGEST_ALONE = 900.0  # the same for one subject whose every attempt fails, while others succeed
+_PATIENCE = 3  # attempts together with others; then in ever smaller portions, until the culprit stands alone
+_GRACE = 20.0  # seconds for what is in hand when we are told to stop
+# A mistake in a flow or a target is not the other subjects' fault. Its text may quote a fact, so only its kind is kept.
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+__all__ = ["Agreement", "Tally", "pack", "today_in_london", "unpack"]
 
 
 def today_in_london() -> date:
     return datetime.now(LONDON).date()
-
-
-def pack(document: Document) -> bytes:
-    """A document as the ledger keeps it; the same content always gives the same bytes."""
-    return to_json([document.kind, document.number, document.body, dict(document.refers)])
-
-
-def unpack(packed: bytes) -> Document:
-    kind, number, body, refers = from_json(packed)
-    return Document(kind, number, body, refers)
-
-
-def _unpack_all(packed: bytes | None) -> tuple[Document, ...]:
-    return () if packed is None else tuple(Document(*parts) for parts in from_json(packed))
-
-
-def _doubt(task: Task, sent: bytes | None) -> bytes:
-    """All that may be at the target besides what was confirmed there, as the ledger keeps it; `[]`: nothing may be."""
-    before = [] if task.doubtful is None else from_json(task.doubtful)
-    now = [] if sent is None else [from_json(sent)]
-    return to_json([*(each for each in before if each not in now), *now])
 
 
 @dataclass(slots=True)
@@ -94,27 +82,24 @@ class Tally:
     writes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A subject in hand whose target is not in agreement, as far as is known."""
-
-    task: Task
-    write: Write
-    packed: bytes | None
-    digest: bytes | None
-
-
 class Agreement:
     """One worker of one flow. Several share the work: each takes subjects that no other has in hand."""
 
     def __init__(
-        self, flow: Flow, target: Target, ledger: Ledger, *, today: Callable[[], date] = today_in_london
+        self,
+        flow: Flow,
+        target: Target,
+        ledger: Ledger,
+        *,
+        today: Callable[[], date] = today_in_london,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.flow = flow
         self.target = target
         self.tally = Tally()
         self._ledger = ledger
         self._today = today
+        self._clock = clock
         self._arrived = asyncio.Event()
         self._opened: str | None = None
         self._held_until = 0.0
@@ -124,22 +109,21 @@ class Agreement:
 
     async def ingest(self, inbox: Inbox) -> int:
         """Poll once: facts and dirty subjects in one transaction, then the offsets. How many events there were."""
-        arrived, rejects = await inbox.poll()
-        if arrived or rejects:
+        arrived = await inbox.poll()
+        if arrived.reached:
             with tracer.start_as_current_span(f"ingest {self.flow.name}", kind=SpanKind.CONSUMER) as span:
-                span.set_attribute("messaging.batch.message_count", len(arrived))
-                events = [event for event, _ in arrived]
-                for event in events:
+                span.set_attribute("messaging.batch.message_count", len(arrived.events))
+                for event, _ in arrived.events:
                     if context := context_of(event.traceparent):
                         tracer.start_span(
                             f"ingest {event.entity}", context, links=[Link(span.get_span_context())]
                         ).end()
-                await self._ledger.ingest(events, self._marks(arrived), rejects)
-            self.tally.ingested += len(events)
-            self.tally.rejected += len(rejects)
+                await self._ledger.ingest(arrived, self._marks(arrived.events))
+            self.tally.ingested += len(arrived.events)
+            self.tally.rejected += len(arrived.rejects)
             self._arrived.set()
-        await inbox.commit()
-        return len(arrived)
+            await inbox.commit()
+        return len(arrived.events)
 
     def _marks(self, arrived: Iterable[tuple[Event, int]]) -> list[Mark]:
         marks: dict[str, Mark] = {}
@@ -157,18 +141,21 @@ class Agreement:
     # -- delivery ------------------------------------------------------------------------------------------------
 
     async def deliver(self, stop: asyncio.Event) -> None:
-        """Keep the target in agreement until told to stop; batches in hand are finished first."""
-        await self._ledger.reclaim()
-        workers = [asyncio.create_task(self._work(stop)) for _ in range(self.target.limits.concurrency)]
-        workers.append(asyncio.create_task(self._tend(stop)))
+        """Keep the target in agreement until told to stop; batches in hand are finished first, for a while."""
+        await self._ledger.begin()
+        jobs = [self._work(stop) for _ in range(self.target.limits.concurrency)]
+        workers = [asyncio.ensure_future(job) for job in (*jobs, self._tend(stop))]
+        all_done = asyncio.gather(*workers)
+        grace = asyncio.ensure_future(_after(stop, _GRACE))
+        ends: tuple[asyncio.Future[Any], ...] = (all_done, grace)
         try:
-            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for worker in done:
-                worker.result()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if all_done.done():
+                all_done.result()
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            for each in (*workers, grace):
+                each.cancel()
+            await asyncio.gather(*workers, grace, all_done, return_exceptions=True)
 
     async def _tend(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -179,7 +166,8 @@ class Agreement:
 
     async def _work(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            wait = self._held_until - time.time()
+            self._arrived.clear()  # before we look, so that what arrives while we look is not overheard
+            wait = self._held_until - self._clock()
             if wait > 0:
                 await _sleep(stop, min(wait, 1.0))
             elif not await self.step():
@@ -187,9 +175,8 @@ class Agreement:
 
     async def _pause(self, stop: asyncio.Event) -> None:
         due = await self._ledger.due()
-        wait = 1.0 if due is None else min(max(due - time.time(), 0.01), 1.0)
-        self._arrived.clear()
-        waits = [asyncio.create_task(self._arrived.wait()), asyncio.create_task(stop.wait())]
+        wait = 1.0 if due is None else min(max(due - self._clock(), 0.01), 1.0)
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._arrived, stop)]
         await asyncio.wait(waits, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
@@ -219,24 +206,23 @@ class Agreement:
             await self._write(wanted)
         return len(tasks)
 
-    async def consider(self, tasks: Sequence[Task]) -> tuple[list[Settlement], list[_Wanted]]:
+    async def consider(self, tasks: Sequence[Task]) -> tuple[list[Settlement], list[Wanted]]:
         """Work out what each subject should be: those that are settled without a write, and those that need one."""
         facts = await self._ledger.facts([task.subject for task in tasks], self.flow.grouping)
-        today = self._today()
+        today, names = self._today(), {entity.type_name for entity in self.flow.entities}
         settled: list[Settlement] = []
         drafts: list[tuple[Task, Document | None]] = []
         for task in tasks:
+            known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
             try:
-                drafts.append((task, self.flow.desired(task.subject, Facts(facts.get(task.subject, []), today))))
+                drafts.append((task, self.flow.desired(task.subject, Facts(known, today))))
             except (RefusedError, BadRecordError) as error:
-                settled.append(_parked(task, str(error)))
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                # A flow's own mistake: its text may quote a fact, so only its kind is kept.
-                settled.append(
-                    _parked(task, f"{self.flow.name}: the mapping failed ({type(error).__name__}): mend the flow")
-                )
+                settled.append(parked(task, str(error)))
+            except _MISTAKES as error:
+                why = f"{self.flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
+                settled.append(parked(task, why))
         refs = await self._ledger.refs(sorted({s for _, d in drafts if d for s in d.refers.values()}))
-        wanted: list[_Wanted] = []
+        wanted: list[Wanted] = []
         for task, document in drafts:
             draft = self._draft(task, document, refs)
             if isinstance(draft, Settlement):
@@ -246,15 +232,13 @@ class Agreement:
         self._count(settled)
         return settled, wanted
 
-    def _draft(self, task: Task, document: Document | None, refs: dict[str, str]) -> Settlement | _Wanted:
+    def _draft(self, task: Task, document: Document | None, refs: dict[str, str]) -> Settlement | Wanted:
         packed = digest = None
         mine: dict[str, str] = {}
         if document is not None:
             missing = [subject for subject in document.refers.values() if subject not in refs]
             if missing:
-                return Settlement(
-                    task, State.WAITING, "waiting", reason=f"waits for {missing[0]}", waiting_on=missing[0], doubtful=task.doubtful
-                )  # fmt: skip
+                return waiting(task, missing[0])
             mine = {name: refs[subject] for name, subject in document.refers.items()}
             packed = pack(document)
             digest = blake2b(packed + to_json(mine), digest_size=16).digest()
@@ -262,106 +246,109 @@ class Agreement:
         if task.doubtful is None and digest == task.digest:
             return Settlement(task, State.AGREED, "unchanged", doubtful=None)
         confirmed = unpack(task.document) if task.document else None
-        write = Write(task.subject, document, confirmed, _unpack_all(task.doubtful), task.ref, task.tag, mine)
-        return _Wanted(task, write, packed, digest)
+        write = Write(task.subject, document, confirmed, unpack_all(task.doubtful), task.ref, task.tag, mine)
+        return Wanted(task, write, packed, digest)
 
-    async def _read_back(self, wanted: Sequence[_Wanted]) -> tuple[list[Settlement], list[_Wanted]]:
+    async def _read_back(self, wanted: Sequence[Wanted]) -> tuple[list[Settlement], list[Wanted]]:
         """What an earlier attempt left in doubt: settled where the target shows that it was done."""
-        answers = await self.target.read_back([w.write for w in wanted])
+        answers: Sequence[ReadBack]
+        try:
+            answers = _as_many(await self.target.read_back([w.write for w in wanted]), wanted)
+        except _MISTAKES as error:
+            answers = [Untold(self._mistake(error))] * len(wanted)
         settled: list[Settlement] = []
-        still: list[_Wanted] = []
+        still: list[Wanted] = []
         for each, answer in zip(wanted, answers, strict=True):
             write = each.write
             match answer:
                 case Held(body, ref, tag) if write.document is not None and body == write.document.body:
-                    settled.append(self._outcome(each, Confirmed(ref, tag)))
+                    settled.append(self._settled(each, Confirmed(ref, tag)))
                 case Held(body, ref, tag):
-                    there = Document(write.document.kind, write.document.number, body) if write.document else None
-                    still.append(_again(each, there, ref, tag))
+                    still.append(again(each, body, ref, tag))
                 case Absent() if write.document is None:
-                    settled.append(self._outcome(each, Confirmed(write.ref or "")))
+                    settled.append(self._settled(each, Confirmed(write.ref or "")))
                 case Absent():
-                    still.append(_again(each, None, None, None))
+                    still.append(again(each, None, None, None))
                 case Untold():
                     still.append(each)
         return settled, still
 
-    async def _write(self, wanted: Sequence[_Wanted]) -> None:
-        intents = [Intent(w.task.subject, _doubt(w.task, w.packed)) for w in wanted]
-        mine = await self._ledger.intend(intents)
+    async def _write(self, wanted: Sequence[Wanted]) -> None:
+        """Write all, the often tried ones by themselves, until the target asks for patience: the rest is put back."""
+        left: Sequence[Wanted] = sorted(wanted, key=lambda w: max(w.task.attempts, _PATIENCE))
+        while left:
+            portion, left = _portion(left)
+            if not await self._send(portion):
+                break
+        await self._ledger.settle([put_back(w.task, self._held_until) for w in left])
+
+    async def _send(self, wanted: Sequence[Wanted]) -> bool:
+        """Save what is about to be sent, send it, save what became of it; whether the target answered for all."""
+        wanted = [sending(w) for w in wanted]
+        mine = await self._ledger.intend([Intent(w.task, w.doubtful) for w in wanted])
         wanted = [w for w in wanted if w.task.subject in mine]
         if not wanted:
-            return
+            return True
         spans = [self._span(w) for w in wanted]
         links = [Link(span.get_span_context()) for span in spans if span is not None]
         try:
             with tracer.start_as_current_span(f"write {self.target.name}", links=links) as span:
                 span.set_attribute("ironbridge.subjects", len(wanted))
-                for each in spans:
-                    if each is not None:
-                        each.add_link(span.get_span_context())
-                outcomes = await self.target.write([w.write for w in wanted])
+                outcomes = await self._outcomes(wanted)
         finally:
             for each in spans:
                 if each is not None:
                     each.end()
         self.tally.writes += 1
-        self._hold(outcomes)
-        settled = [
-            self._outcome(w, outcome, trace_id(span)) for w, outcome, span in zip(wanted, outcomes, spans, strict=True)
-        ]
-        await self._ledger.settle(settled)
+        well = self._hold(outcomes)
+        due = self._due(wanted)
+        await self._ledger.settle(
+            [self._settled(w, o, due, trace_id(span)) for w, o, span in zip(wanted, outcomes, spans, strict=True)]
+        )
+        return well
 
-    def _span(self, wanted: _Wanted) -> trace.Span | None:
+    async def _outcomes(self, wanted: Sequence[Wanted]) -> Sequence[Outcome]:
+        try:
+            return _as_many(await self.target.write([w.write for w in wanted]), wanted)
+        except _MISTAKES as error:
+            return [Unknown(self._mistake(error))] * len(wanted)
+
+    def _mistake(self, error: Exception) -> str:
+        log.error("%s: the target's own code failed (%s)", self.target.name, type(error).__name__)
+        return f"{self.target.name}: the target's own code failed ({type(error).__name__}): mend the target"
+
+    def _span(self, wanted: Wanted) -> trace.Span | None:
         context = context_of(wanted.task.traceparent)
         return tracer.start_span(f"agree {self.flow.name}", context, kind=SpanKind.CLIENT) if context else None
 
-    def _hold(self, outcomes: Sequence[Outcome]) -> None:
+    def _hold(self, outcomes: Sequence[Outcome]) -> bool:
         """A target that is not available is left alone as long as it says, else longer each time."""
         away = [outcome for outcome in outcomes if isinstance(outcome, Unavailable | Unknown)]
         if not away:
             self._failures = 0
-            return
+            return True
         asked = [o.after.total_seconds() for o in away if isinstance(o, Unavailable) and o.after is not None]
         backoff = min(0.25 * 2**self._failures, _LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
-        self._failures = min(self._failures + 1, 16)
-        self._held_until = max(self._held_until, time.time() + max([backoff, *asked]))
+        if self._held_until <= self._clock():  # else another batch has just met the same trouble
+            self._failures = min(self._failures + 1, 16)
+        self._held_until = max(self._held_until, self._clock() + max([backoff, *asked]))
+        return False
 
-    def _outcome(self, wanted: _Wanted, outcome: Outcome, trace: str | None = None) -> Settlement:
-        task = wanted.task
-        match outcome:
-            case Confirmed(ref, tag):
-                self.tally.confirmed += 1
-                self.tally.saved += max(task.changes - 1, 0)
-                gone = wanted.write.document is None
-                return Settlement(
-                    task, State.AGREED, "removed" if gone else "confirmed", confirmed=True, document=wanted.packed,
-                    digest=wanted.digest, ref=None if gone else ref, tag=None if gone else tag, trace=trace,
-                )  # fmt: skip
-            case Refused(reason):
-                self.tally.refused += 1
-                return _parked(task, reason, trace)
-            case Unavailable(reason):
-                self.tally.unavailable += 1
-                return Settlement(
-                    task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=self._held_until, trace=trace
-                )  # fmt: skip
-            case Unknown(reason):
-                self.tally.unknown += 1
-                return Settlement(
-                    task,
-                    State.DIRTY,
-                    "unknown",
-                    reason=reason,
-                    doubtful=_doubt(task, wanted.packed),
-                    due=self._held_until,
-                    trace=trace,
-                )
-            case Waiting(on):
-                self.tally.waiting += 1
-                return Settlement(
-                    task, State.WAITING, "waiting", reason=f"waits for {on}", waiting_on=on, doubtful=task.doubtful, trace=trace
-                )  # fmt: skip
+    def _due(self, wanted: Sequence[Wanted]) -> float:
+        """When to try again: with everybody else, or later and later where it is one subject that always fails."""
+        attempts = wanted[0].task.attempts
+        if len(wanted) > 1 or attempts <= _PATIENCE or self._failures > _PATIENCE:
+            return self._held_until
+        return max(self._held_until, self._clock() + min(0.25 * 2.0 ** min(attempts, 16), _LONGEST_ALONE))
+
+    def _settled(
+        self, wanted: Wanted, outcome: Outcome, due: float | None = None, trace: str | None = None
+    ) -> Settlement:
+        word = type(outcome).__name__.lower()
+        setattr(self.tally, word, getattr(self.tally, word) + 1)
+        if isinstance(outcome, Confirmed):
+            self.tally.saved += max(wanted.task.changes - 1, 0)
+        return settlement(wanted, outcome, due, trace)
 
     def _count(self, settled: Iterable[Settlement]) -> None:
         counts: dict[str, int] = defaultdict(int)
@@ -373,14 +360,22 @@ class Agreement:
         self.tally.waiting += counts["waiting"]
 
 
-def _parked(task: Task, reason: str, trace: str | None = None) -> Settlement:
-    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful, trace=trace)
+def _portion(left: Sequence[Wanted]) -> tuple[Sequence[Wanted], Sequence[Wanted]]:
+    """What to send together, and the rest: all that was tried seldom, else the fewer the oftener it was tried."""
+    seldom = sum(w.task.attempts <= _PATIENCE for w in left)
+    size = seldom or max(len(left) >> (left[0].task.attempts - _PATIENCE), 1)
+    return left[:size], left[size:]
 
 
-def _again(wanted: _Wanted, there: Document | None, ref: str | None, tag: str | None) -> _Wanted:
-    """The same subject, now that it is known what the target holds."""
-    write = Write(wanted.write.subject, wanted.write.document, there, (), ref, tag, wanted.write.refs)
-    return _Wanted(wanted.task, write, wanted.packed, wanted.digest)
+def _as_many(answers: Sequence[T], wanted: Sequence[object]) -> Sequence[T]:
+    if len(answers) != len(wanted):
+        raise ValueError("not one answer for each subject")
+    return answers
+
+
+async def _after(stop: asyncio.Event, seconds: float) -> None:
+    await stop.wait()
+    await asyncio.sleep(seconds)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

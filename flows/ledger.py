@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from pydantic_core import from_json, to_json
+
 from canonical import Event
-from flows.port import Fact, Grouping
+from flows.port import Document, Fact, Grouping
 
 
 class State(StrEnum):
@@ -35,6 +37,19 @@ class Reject(NamedTuple):
     what: str
 
 
+Reached = Mapping[tuple[str, int], tuple[int, str]]
+"""Where an inbox has come to: by topic and partition, the offset behind, and what tells the last record from another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What a poll brought: events with their partitions, records that are no events, where the inbox stands then."""
+
+    events: Sequence[tuple[Event, int]] = ()
+    rejects: Sequence[Reject] = ()
+    reached: Reached = field(default_factory=dict)
+
+
 class Mark(NamedTuple):
     """A subject that some events touched."""
 
@@ -47,7 +62,10 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer."""
+    """
+    A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer. `claim`
+    names this one time in hand: it is lost when another worker, or this one once more, takes the subject.
+    """
 
     subject: str
     seq: int
@@ -59,12 +77,13 @@ class Task:
     document: bytes | None
     doubtful: bytes | None
     traceparent: str | None
+    claim: str | None
 
 
 class Intent(NamedTuple):
     """What is about to be sent for a subject: durable before it is sent, so that a crash knows what may be there."""
 
-    subject: str
+    task: Task
     doubtful: bytes
 
 
@@ -73,8 +92,9 @@ class Settlement:
     """
     What became of a subject in hand.
 
-    `document`, `ref`, `tag`, `digest` are saved where `confirmed`. `doubtful` is what may be at the target besides. `due`
-    (seconds since 1970) holds a DIRTY subject back. `outcome` is a word for the record's story.
+    `document`, `ref`, `tag`, `digest` are saved where `confirmed`. `doubtful` is what may be at the target besides.
+    `due` (seconds since 1970) holds a DIRTY subject back. `outcome` is a word for the record's story. `sent` is what
+    was sent and may have been done. `denied` is the id under which the target does not know `waiting_on`.
     """
 
     task: Task
@@ -90,13 +110,41 @@ class Settlement:
     waiting_on: str | None = None
     due: float | None = None
     trace: str | None = None
+    sent: bytes | None = None
+    denied: str | None = None
+
+
+def pack(document: Document) -> bytes:
+    """A document as the ledger keeps it; the same content always gives the same bytes."""
+    return to_json([document.kind, document.number, document.body, dict(document.refers)])
+
+
+def unpack(packed: bytes) -> Document:
+    kind, number, body, refers = from_json(packed)
+    return Document(kind, number, body, refers)
+
+
+def unpack_all(packed: bytes | None) -> tuple[Document, ...]:
+    """Every document in doubt."""
+    return () if packed is None else tuple(Document(*parts) for parts in from_json(packed))
+
+
+def doubts(*packed: bytes | None) -> bytes:
+    """All that may be at the target besides what was confirmed there, as the ledger keeps it; `[]`: nothing may be."""
+    lists = [each for each in packed if each is not None]
+    if len(lists) == 1:
+        return lists[0]
+    known: list[object] = []
+    for each in map(from_json, lists):
+        known = [*(had for had in known if had not in each), *each]
+    return to_json(known)
 
 
 class Inbox(Protocol):
     """The flow's topics, read_committed, in a consumer group of its own."""
 
-    async def poll(self) -> tuple[list[tuple[Event, int]], list[Reject]]:
-        """What has arrived, with each event's partition; waits a little for the first, not for more."""
+    async def poll(self) -> Arrivals:
+        """What has arrived; waits a little for the first, not for more."""
         ...
 
     async def commit(self) -> None:
@@ -105,9 +153,13 @@ class Inbox(Protocol):
 
 
 class Ledger(Protocol):
-    """Facts, subjects and confirmations of one flow, each method one transaction. `worker` names who has a subject in hand."""
+    """Facts, subjects and confirmations of one flow, as one worker of it sees them; each method is one transaction."""
 
-    async def ingest(self, events: Sequence[Event], marks: Sequence[Mark], rejects: Sequence[Reject]) -> None:
+    async def begin(self) -> None:
+        """This worker starts, or starts again: what it had in its hand is dirty, as nobody works on it any more."""
+        ...
+
+    async def ingest(self, arrivals: Arrivals, marks: Sequence[Mark]) -> None:
         """Newest version of each fact wins; marked subjects become dirty, unless they are in hand: then they will."""
         ...
 
@@ -132,7 +184,12 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Save outcomes, and wake the subjects that waited for one of these."""
+        """
+        Save outcomes, and wake the subjects that waited for one of these.
+
+        A subject that this worker has lost keeps what its new holder finds; but what was sent for it may have come last
+        at the target, so it is in doubt once more and looked at again after a while.
+        """
         ...
 
     async def reclaim(self) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -21,6 +22,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
+    IllegalStateError,
     InvalidProducerEpoch,
     KafkaError,
     ProducerFenced,
@@ -34,12 +36,13 @@ from aiokafka.errors import (
 
 from adapters.journal import Cursor, Partition, Place
 from canonical import Entity, Event
-from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
+from canonical.errors import BadRecordError, FencedError, IronbridgeError, MisconfiguredError, UnavailableError
 from canonical.event import topic_of
-from flows.ledger import Reject
+from flows.ledger import Arrivals, Reject
 from ironbridge.settings import KafkaSettings
 
 _BATCH = 512 * 1024
+_PATIENCE = 120.0  # seconds; a transaction whose adapter was killed is ended after 60
 _TOPIC = {
     "cleanup.policy": "compact",
     "max.message.bytes": str(8 * 1024 * 1024),
@@ -177,7 +180,8 @@ async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
         if count != wanted[name]:
             raise MisconfiguredError(
                 "kafka", f"topic {name} has {count} partitions, wanted {wanted[name]}",
-                fix="set `kafka.partitions` to what is there, or recreate the topic: an owner's events must stay together",
+                fix="set `kafka.partitions` to what is there, or recreate the topic: "
+                "an owner's events must stay together",
             )  # fmt: skip
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]):
         for _code, _message, _kind, name, entries in answer.resources:
@@ -185,12 +189,13 @@ async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
             if policy != "compact":
                 raise MisconfiguredError(
                     "kafka", f"topic {name} has cleanup.policy={policy}: old records would be lost",
-                    fix=f"kafka-configs --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact",
+                    fix=f"kafka-configs --alter --entity-type topics --entity-name {name} "
+                    "--add-config cleanup.policy=compact",
                 )  # fmt: skip
 
 
 class KafkaJournal:
-    """One adapter's journal: a transactional producer, and a reader of what it published (`adapters.journal.Journal`)."""
+    """One adapter's journal: a transactional producer and a reader of what it published (`adapters.journal.Journal`)."""
 
     def __init__(
         self, settings: KafkaSettings, adapter: str, entities: Iterable[type[Entity]], tracing: Tracing | None = None
@@ -203,7 +208,7 @@ class KafkaJournal:
 
     async def open(self) -> None:
         with translated(self._adapter):
-            self._producer = AIOKafkaProducer(
+            producer = AIOKafkaProducer(
                 **client_options(self._settings),
                 transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}",
                 transaction_timeout_ms=60_000,
@@ -213,7 +218,12 @@ class KafkaJournal:
                 max_batch_size=_BATCH,
                 max_request_size=8 * 1024 * 1024,
             )
-            await self._producer.start()
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+        self._producer = producer
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -258,35 +268,45 @@ class KafkaJournal:
         return [place for place in places if place is not None]
 
     async def ends(self) -> dict[Partition, int]:
-        with translated(self._adapter):
-            consumer = AIOKafkaConsumer(**client_options(self._settings))
-            await consumer.start()
-            try:
-                partitions = [TopicPartition(t, p) for t in self._topics for p in range(self._settings.partitions)]
-                ends = await consumer.end_offsets(partitions)
-            finally:
-                await consumer.stop()
+        partitions = [TopicPartition(t, p) for t in self._topics for p in range(self._settings.partitions)]
+        # Not read_committed: that ends before the oldest open transaction, which may be another adapter's, and older
+        # than what we have published behind it.
+        async with self._consumer("read_uncommitted") as consumer:
+            ends = await consumer.end_offsets(partitions)
         return {(p.topic, p.partition): end for p, end in ends.items()}
 
     async def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
         if not since:
             return
+        ends = await self.ends()
+        async with self._consumer("read_committed") as consumer:
+            partitions = [TopicPartition(*partition) for partition in since]
+            consumer.assign(partitions)
+            for partition in partitions:
+                consumer.seek(partition, since[partition])
+            deadline = time.monotonic() + _PATIENCE
+            while behind := [p for p in partitions if await consumer.position(p) < ends[p]]:
+                found = await consumer.getmany(*behind, timeout_ms=200, max_records=2000)
+                if found:
+                    deadline = time.monotonic() + _PATIENCE
+                elif time.monotonic() > deadline:
+                    raise UnavailableError(
+                        self._adapter, f"what was published to {behind[0].topic} is not yet all committed",
+                        fix="look for a transaction that hangs (kafka-transactions.sh find-hanging)",
+                    )  # fmt: skip
+                batch = [b for records in found.values() for r in records if (b := self._own(r))]
+                if batch:
+                    yield batch
+
+    @asynccontextmanager
+    async def _consumer(self, isolation: str) -> AsyncIterator[AIOKafkaConsumer]:
         with translated(self._adapter):
             consumer = AIOKafkaConsumer(
-                **client_options(self._settings), isolation_level="read_committed", auto_offset_reset="earliest"
+                **client_options(self._settings), isolation_level=isolation, auto_offset_reset="earliest"
             )
-            await consumer.start()
             try:
-                partitions = [TopicPartition(*partition) for partition in since]
-                consumer.assign(partitions)
-                ends = await consumer.end_offsets(partitions)
-                for partition in partitions:
-                    consumer.seek(partition, since[partition.topic, partition.partition])
-                while behind := [p for p in partitions if await consumer.position(p) < ends[p]]:
-                    found = await consumer.getmany(*behind, timeout_ms=200, max_records=2000)
-                    batch = [b for records in found.values() for r in records if (b := self._own(r))]
-                    if batch:
-                        yield batch
+                await consumer.start()
+                yield consumer
             finally:
                 await consumer.stop()
 
@@ -320,9 +340,6 @@ class Ingested(Protocol):
 
     async def ingested(self) -> dict[Partition, tuple[int, str]]: ...
 
-    def note(self, reached: Mapping[Partition, tuple[int, str]]) -> None:
-        """Save this with the next ingest, in its transaction."""
-
 
 class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     """
@@ -341,7 +358,9 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._state = state
         self._worker = worker
         self._consumer: AIOKafkaConsumer | None = None
-        self._expected: dict[TopicPartition, str] = {}
+        self._expected: dict[TopicPartition, tuple[int, str]] = {}
+        self._placed: set[TopicPartition] = set()
+        self._lost: IronbridgeError | None = None
 
     async def __aenter__(self) -> KafkaInbox:
         with translated(self._flow):
@@ -366,52 +385,52 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._consumer.stop()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """Nothing: whatever was polled is durable before its offsets are committed, or read again by the next owner."""
+        """What was polled is durable before its offsets are committed, or read again by the next owner."""
+        self._placed.clear()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
-        stands = await self._state.ingested()
+        try:
+            stands = await self._state.ingested()
+        except IronbridgeError as error:
+            self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
+            return
         self._expected = {}
         for partition in assigned:
             behind, last = stands.get((partition.topic, partition.partition), (0, ""))
             self._consumer.seek(partition, max(behind - 1, 0))  # type: ignore[union-attr]
             if behind:
-                self._expected[partition] = f"{behind - 1} {last}"
+                self._expected[partition] = (behind - 1, last)
+        self._placed = set(assigned)
 
-    async def poll(self) -> tuple[list[tuple[Event, int]], list[Reject]]:
+    async def poll(self) -> Arrivals:
         """Up to 2,000 records; waits 200 ms for the first."""
         events: list[tuple[Event, int]] = []
         rejects: list[Reject] = []
         reached: dict[Partition, tuple[int, str]] = {}
         with translated(self._flow):
             found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
+        if self._lost is not None:
+            raise self._lost
         for partition, records in found.items():
-            last = ""
-            for record in self._after_last(partition, records):
-                place = f"{record.topic}[{record.partition}]@{record.offset}"
-                try:
-                    event = Event.from_kafka(place, record.value, record.headers)
+            # What was fetched before we knew where the state stands comes again from there.
+            fresh = self._after_last(partition, records) if partition in self._placed else []
+            for record in fresh:
+                event = _event_of(record, self._settings.topic_prefix)
+                if isinstance(event, Reject):
+                    rejects.append(event)
+                else:
                     events.append((event, record.partition))
-                    last = event.id
-                except BadRecordError as error:
-                    rejects.append(Reject(place, str(error)))
-                    last = place
-            if last:
-                reached[partition.topic, partition.partition] = (records[-1].offset + 1, last)
-        self._state.note(reached)
-        return events, rejects
+            if fresh:
+                reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
+        return Arrivals(events, rejects, reached)
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
         """What comes behind the last record that the state has; all from the start where that one is another now."""
-        expected = self._expected.pop(partition, None)
-        if expected is None or not records:
-            return records
-        offset, last = expected.split(" ", 1)
-        first = records[0]
-        if first.offset != int(offset):
+        offset, last = self._expected.pop(partition, (-1, ""))
+        if records[0].offset != offset:
             return records  # compacted away: what follows is new, or known again by its version
-        place = f"{first.topic}[{first.partition}]@{first.offset}"
-        if last in (dict(first.headers).get("ce_id", b"").decode(), place):
+        if _mark(records[0]) == last:
             return records[1:]
         self._consumer.seek(partition, 0)  # type: ignore[union-attr]
         return []
@@ -419,10 +438,41 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     async def commit(self) -> None:
         try:
             await self._consumer.commit()  # type: ignore[union-attr]
-        except (CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError):
+        except (
+            CommitFailedError,
+            IllegalGenerationError,
+            IllegalStateError,
+            UnknownMemberIdError,
+            RebalanceInProgressError,
+        ):
             return  # the partitions are somebody else's by now; the state knows what is durable
         except KafkaError as error:
             raise UnavailableError(self._flow, f"offsets could not be committed ({type(error).__name__})") from error
+
+
+def _event_of(record: Any, prefix: str) -> Event | Reject:
+    """A record as an event that the state can keep, or why it is none."""
+    place = f"{record.topic}[{record.partition}]@{record.offset}"
+    try:
+        event = Event.from_kafka(place, record.value, [(name, value or b"") for name, value in record.headers])
+        names = event.key + event.owner + event.source + (event.traceparent or "")
+        if topic_of(event.entity, prefix) == record.topic and 0 < event.version < 1 << 63 and names.isprintable():
+            return event
+    except BadRecordError as error:
+        return Reject(place, str(error))
+    except OverflowError:
+        pass  # a time that there never was
+    return Reject(place, f"{place}: its headers are not those of an event of this topic")
+
+
+def _mark(record: Any) -> str:
+    """What tells a record from another at its place: its event's id and time, or that it has none."""
+    headers = dict(record.headers)
+    return f"{_word(headers.get('ce_id'))} {_word(headers.get('ce_time'))} {record.timestamp}"
+
+
+def _word(value: bytes | None) -> str:
+    return (value or b"").decode("ascii", "replace")
 
 
 def worker_name(configured: str | None) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.journal import Partition
 from canonical import Event
-from flows.ledger import Intent, Mark, Reject, Settlement, State, Task
+from flows.ledger import Arrivals, Intent, Mark, Settlement, State, Task, doubts
 from flows.port import Fact, Grouping
 from ironbridge.store.bulk import among, postgres, put, values
 from ironbridge.store.database import Store
@@ -22,9 +23,15 @@ from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 HOLD = 20.0
 """Seconds that a subject stays in a worker's hand without a sign of life; then another worker may take it."""
 
-_TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, traceparent"
+_TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, traceparent, claim"
 _FACT = ("key", "entity", "owner", "source", "version", "data", "at", "traceparent")
 _MARK = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "traceparent")
+_NEWER = "facts.version < excluded.version"
+_THERE = (
+    "state = 'waiting' AND waiting_on IN (SELECT other.subject FROM (SELECT DISTINCT waiting_on FROM subjects "
+    "WHERE flow = :flow AND state = 'waiting') AS awaited JOIN subjects AS other ON other.flow = :flow "
+    "AND other.subject = awaited.waiting_on WHERE other.ref IS NOT NULL AND other.doubtful IS NULL)"
+)
 _IN_HAND = "subjects.state IN ('dirty', 'sending')"
 # What an event does to a subject that is there: dirty it, wake it if it was parked or waiting, leave it in hand if it is.
 _TOUCH = {
@@ -46,8 +53,8 @@ class StoredLedger:
         self._store = store
         self._flow = flow
         self._clock = clock
-        self._reached: dict[Partition, tuple[int, str]] = {}
-        self._claim = uuid4().hex  # this process's hand: no other has it, not even the same worker started again
+        self._hand = uuid4().hex  # this process's hand: no other has it, not even the same worker started again
+        self._takes = 0
 
     async def ingested(self) -> dict[Partition, tuple[int, str]]:
         """Where the flow stands in each partition: the offset behind, and the id of the last event."""
@@ -57,13 +64,14 @@ class StoredLedger:
             )
             return {(topic, partition): (behind, last) for topic, partition, behind, last in rows.fetchall()}
 
-    def note(self, reached: Mapping[Partition, tuple[int, str]]) -> None:
-        """Save this with the next ingest, in its transaction."""
-        self._reached.update(reached)
+    async def begin(self) -> None:
+        hand, self._hand = self._hand, uuid4().hex
+        async with self._store.write() as connection:
+            await self._dirty(connection, "state = 'sending' AND claim LIKE :hand", hand=f"{hand}.%")
 
-    async def ingest(self, events: Sequence[Event], marks: Sequence[Mark], rejects_: Sequence[Reject]) -> None:
+    async def ingest(self, arrivals: Arrivals, marks: Sequence[Mark]) -> None:
         newest: dict[str, Event] = {}
-        for event in events:
+        for event, _ in arrivals.events:
             if (had := newest.get(event.key)) is None or had.version < event.version:
                 newest[event.key] = event
         now = self._clock()
@@ -75,19 +83,14 @@ class StoredLedger:
             (self._flow, m.subject, m.partition, State.DIRTY, m.urgency, 1, m.changes, now, 0, m.traceparent)
             for m in marks
         ]
+        foreign = [(self._flow, r.place, r.what, now) for r in arrivals.rejects]
+        stands = [(self._flow, *partition, *where) for partition, where in arrivals.reached.items()]
         async with self._store.write() as connection:
-            # Sorted, so that two workers never wait for each other's rows.
-            await put(
-                connection, facts, _FACT, sorted(rows, key=itemgetter(0)), where="facts.version < excluded.version"
-            )
+            # Sorted, here and everywhere, so that two workers never wait for each other's rows.
+            await put(connection, facts, _FACT, sorted(rows, key=itemgetter(0)), where=_NEWER)
             await put(connection, subjects, _MARK, sorted(touched, key=itemgetter(1)), _TOUCH)
-            await put(
-                connection, rejects, ("flow", "place", "what", "since"),
-                [(self._flow, r.place, r.what, now) for r in rejects_], {},
-            )  # fmt: skip
-            stands = [(self._flow, *partition, *where) for partition, where in self._reached.items()]
+            await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
             await put(connection, ingested, ("flow", "topic", "partition", "next", "last"), sorted(stands))
-        self._reached.clear()
 
     async def reopen(self, edition: str) -> int:
         async with self._store.write() as connection:
@@ -102,24 +105,32 @@ class StoredLedger:
                 ),
                 {"flow": self._flow, "edition": edition},
             )
-            if had is None:
-                return 0
-            return await self._dirty(connection, "state IN ('agreed', 'parked')")
+            # What is in hand is being looked at as the old edition sees it: it will be dirty when it is settled.
+            await connection.execute(
+                text("UPDATE subjects SET seq = seq + 1 WHERE flow = :flow AND state = 'sending'"), {"flow": self._flow}
+            )
+            return await self._dirty(connection, "state IN ('agreed', 'parked', 'waiting')")
 
     async def take(self, limit: int) -> list[Task]:
         now = self._clock()
-        skip = "FOR UPDATE SKIP LOCKED" if not self._store.embedded else ""
+        self._takes += 1
+        # MATERIALIZED: else PostgreSQL may run the inner query more than once, and take more than the limit.
+        once, skip = ("", "") if self._store.embedded else ("MATERIALIZED", "FOR UPDATE SKIP LOCKED")
         async with self._store.write() as connection:
             found = await connection.execute(
                 text(
-                    "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1 "  # noqa: S608
-                    "WHERE flow = :flow AND subject IN (SELECT subject FROM subjects WHERE flow = :flow AND state = 'dirty' "
+                    f"WITH next AS {once} (SELECT subject FROM subjects WHERE flow = :flow AND state = 'dirty' "  # noqa: S608
                     "AND (due IS NULL OR due <= :now) AND NOT EXISTS (SELECT 1 FROM flows WHERE name = :flow AND paused) "
-                    f"ORDER BY urgency, since LIMIT :limit {skip}) RETURNING {_TASK}"
+                    f"ORDER BY urgency, since LIMIT :limit {skip}) "
+                    "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1 "
+                    f"WHERE flow = :flow AND subject IN (SELECT subject FROM next) RETURNING {_TASK}, urgency, since"
                 ),
-                {"flow": self._flow, "claim": self._claim, "until": now + HOLD, "now": now, "limit": limit},
-            )
-            return [Task(*row) for row in found.fetchall()]
+                {
+                    "flow": self._flow, "claim": f"{self._hand}.{self._takes}", "until": now + HOLD, "now": now,
+                    "limit": limit,
+                },
+            )  # fmt: skip
+            return [Task(*row[:-2]) for row in sorted(found.fetchall(), key=lambda row: tuple(row[-2:]))]
 
     async def facts(self, subjects: Sequence[str], grouping: Grouping) -> dict[str, list[Fact]]:
         column = "owner" if grouping is Grouping.OWNER else "key"
@@ -149,54 +160,74 @@ class StoredLedger:
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         async with self._store.write() as connection:
-            condition = among(connection, "subject", "subjects")
-            rows = await connection.execute(
-                text(
-                    "SELECT subject FROM subjects WHERE flow = :flow AND state = 'sending' AND claim = :claim "  # noqa: S608
-                    f"AND {condition}{'' if self._store.embedded else ' FOR UPDATE'}"
-                ),
-                {
-                    "flow": self._flow,
-                    "claim": self._claim,
-                    "subjects": values(connection, [i.subject for i in intents]),
-                },
-            )
-            mine = {subject for (subject,) in rows.fetchall()}
+            stands = await self._locked(connection, [i.task.subject for i in intents])
+            mine = [i for i in intents if _in_hand(i.task, stands)]
             due = self._clock() + HOLD
-            await _change(
-                connection, {"doubtful": "bytea", "due": "float8"}, self._flow,
-                [(i.subject, i.doubtful, due) for i in intents if i.subject in mine],
-            )  # fmt: skip
-            return mine
+            rows = [(i.task.subject, i.doubtful, due) for i in mine]
+            await _change(connection, {"doubtful": "bytea", "due": "float8"}, self._flow, rows)
+            return {i.task.subject for i in mine}
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
             return
         now = self._clock()
-        held = [s for s in settlements if s.confirmed]
-        other = [s for s in settlements if not s.confirmed]
+        others = {s.waiting_on for s in settlements if s.waiting_on is not None}
         async with self._store.write() as connection:
+            stands = await self._locked(connection, {*others, *(s.task.subject for s in settlements)})
+            kept = [_judged(s, stands) for s in settlements if _in_hand(s.task, stands)]
+            held = [s for s in kept if s.confirmed]
             await self._settle(connection, held, now, confirmed=True)
-            await self._settle(connection, other, now, confirmed=False)
-            story = [
-                (self._flow, s.task.subject, now, s.outcome, s.reason, s.trace)
-                for s in settlements
-                if s.outcome != "unchanged"
-            ]
+            await self._settle(connection, [s for s in kept if not s.confirmed], now, confirmed=False)
+            await self._doubt(connection, settlements, stands, now)
+            told = [s for s in settlements if s.outcome != "unchanged"]
+            story = [(self._flow, s.task.subject, now, _word(s, stands), s.reason, s.trace) for s in told]
             await put(connection, attempts, ("flow", "subject", "at", "outcome", "detail", "trace"), story, {})
             if held:
-                bound = {"flow": self._flow}
                 await connection.execute(
-                    text("UPDATE flows SET error = NULL WHERE name = :flow AND error IS NOT NULL"), bound
+                    text("UPDATE flows SET error = NULL WHERE name = :flow AND error IS NOT NULL"), {"flow": self._flow}
                 )
                 await self._wake(connection, [s.task.subject for s in held])
+
+    async def _locked(self, connection: AsyncConnection, wanted: Collection[str]) -> dict[str, _Stand]:
+        """How these subjects stand, theirs rows locked in the order in which everybody locks."""
+        among_these = among(connection, "subject", "subjects")
+        order = "" if self._store.embedded else ' ORDER BY subject COLLATE "C" FOR UPDATE'
+        rows = await connection.execute(
+            text(
+                "SELECT subject, state, claim, ref, doubtful FROM subjects "  # noqa: S608 (our own names)
+                f"WHERE flow = :flow AND {among_these}{order}"
+            ),
+            {"flow": self._flow, "subjects": values(connection, list(wanted))},
+        )
+        return {subject: _Stand(*stand) for subject, *stand in rows.fetchall()}
+
+    async def _doubt(
+        self, connection: AsyncConnection, settled: Sequence[Settlement], stands: Mapping[str, _Stand], now: float
+    ) -> None:
+        """Put in doubt what was sent by a hand that had lost it, and those that the target says it does not know."""
+        rows: dict[str, tuple[bytes, float | None]] = {}
+        for s in settled:
+            stand, other = stands.get(s.task.subject), stands.get(s.waiting_on or "")
+            if s.sent is not None and stand is not None and not _in_hand(s.task, stands):
+                # Not at once: whoever has it in hand now is perhaps just sending, too.
+                rows[s.task.subject] = (doubts(stand.doubtful, s.sent), now + HOLD)
+            if s.denied is not None and other is not None and other.ref == s.denied and other.state != State.SENDING:
+                rows[s.waiting_on or ""] = (doubts(other.doubtful, b"[]"), None)
+        for subject, (doubtful, due) in sorted(rows.items()):
+            await connection.execute(
+                text(
+                    "UPDATE subjects SET state = 'dirty', claim = NULL, seq = seq + 1, doubtful = :doubtful, due = :due, "
+                    "since = :now WHERE flow = :flow AND subject = :subject"
+                ),
+                {"flow": self._flow, "subject": subject, "doubtful": doubtful, "due": due, "now": now},
+            )
 
     async def _settle(
         self, connection: AsyncConnection, settled: Sequence[Settlement], now: float, *, confirmed: bool
     ) -> None:
         columns = {
             "seen": "bigint", "state": "text", "changes": "bigint", "due": "float8", "reason": "text",
-            "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint",
+            "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint", "since": "float8",
         }  # fmt: skip
         if confirmed:
             columns |= {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "text", "confirmed": "float8"}
@@ -205,45 +236,50 @@ class StoredLedger:
             over = s.state in (State.AGREED, State.PARKED)
             row = (
                 s.task.subject, s.task.seq, s.state, s.task.changes if over else 0, s.due, s.reason, s.waiting_on,
-                s.doubtful, 0 if over else s.task.attempts,
+                s.doubtful, 0 if over else s.task.attempts, now,
             )  # fmt: skip
             rows.append((*row, s.document, s.digest, s.ref, s.tag, now) if confirmed else row)
-        await _change(connection, columns, self._flow, rows, claim=self._claim)
+        await _change(connection, columns, self._flow, rows)
 
     async def _wake(self, connection: AsyncConnection, there: Sequence[str]) -> None:
         condition = among(connection, "waiting_on", "there")
-        await connection.execute(
-            text(
-                "UPDATE subjects SET state = 'dirty', since = :now, due = NULL, waiting_on = NULL, reason = NULL "  # noqa: S608
-                f"WHERE flow = :flow AND state = 'waiting' AND {condition}"
-            ),
-            {"flow": self._flow, "now": self._clock(), "there": values(connection, there)},
+        await self._dirty(
+            connection, f"state = 'waiting' AND {condition}", skip_locked=True, there=values(connection, there)
         )
 
     async def reclaim(self) -> int:
         now = self._clock()
+        mine = f"{self._hand}.%"
         async with self._store.write() as connection:
             # What is in this worker's own hand stays there, and says that it is alive.
             await connection.execute(
-                text("UPDATE subjects SET due = :until WHERE flow = :flow AND state = 'sending' AND claim = :claim"),
-                {"flow": self._flow, "until": now + HOLD, "claim": self._claim},
+                text("UPDATE subjects SET due = :until WHERE flow = :flow AND state = 'sending' AND claim LIKE :hand"),
+                {"flow": self._flow, "until": now + HOLD, "hand": mine},
             )
-            lost = "state = 'sending' AND claim <> :claim"
             # An embedded state has one process: whatever another one had in hand, that one is dead.
-            if not self._store.embedded:
-                lost += " AND due < :now"
-            woken = await self._dirty(connection, f"({lost})", claim=self._claim, now=now)
-            return woken + await self._dirty(
-                connection,
-                "state = 'waiting' AND EXISTS (SELECT 1 FROM subjects AS other WHERE other.flow = subjects.flow "
-                "AND other.subject = subjects.waiting_on AND other.ref IS NOT NULL)",
-            )
+            lost = "state = 'sending' AND claim NOT LIKE :hand"
+            lost += "" if self._store.embedded else " AND due < :now"
+            woken = await self._dirty(connection, lost, skip_locked=True, hand=mine, now=now)
+            return woken + await self._dirty(connection, _THERE, skip_locked=True)
 
-    async def _dirty(self, connection: AsyncConnection, condition: str, **bound: Any) -> int:
+    async def _dirty(
+        self, connection: AsyncConnection, condition: str, *, skip_locked: bool = False, **bound: Any
+    ) -> int:
+        """
+        Make dirty what meets a condition. `skip_locked`: a row that is just being changed need not be; whoever changes a
+        waiting or a lost subject makes it dirty, too.
+        """
+        once, lock = "", ""
+        if not self._store.embedded:
+            once = "MATERIALIZED"
+            lock = f' ORDER BY subject COLLATE "C" FOR UPDATE{" SKIP LOCKED" if skip_locked else ""}'
         result = await connection.execute(
             text(
-                "UPDATE subjects SET state = 'dirty', due = NULL, claim = NULL, waiting_on = NULL, since = :since "  # noqa: S608
-                f"WHERE flow = :flow AND {condition}"
+                "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
+                # One that wakes and waits again and again is asking a target that does not know what it confirmed.
+                f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} END "
+                f"WHERE flow = :flow AND subject IN (WITH found AS {once} (SELECT subject FROM subjects "
+                f"WHERE flow = :flow AND {condition}{lock}) SELECT subject FROM found)"
             ),
             {"flow": self._flow, "since": self._clock(), **bound},
         )
@@ -252,7 +288,10 @@ class StoredLedger:
     async def due(self) -> float | None:
         async with self._store.read() as connection:
             found = await connection.execute(
-                text("SELECT min(COALESCE(due, 0)) FROM subjects WHERE flow = :flow AND state = 'dirty'"),
+                text(
+                    "SELECT min(COALESCE(due, 0)) FROM subjects WHERE flow = :flow AND state = 'dirty' "
+                    "AND NOT EXISTS (SELECT 1 FROM flows WHERE name = :flow AND paused)"
+                ),
                 {"flow": self._flow},
             )
             due: float | None = found.scalar_one()
@@ -282,10 +321,38 @@ class StoredLedger:
             after = tasks[-1].subject if tasks else None
 
 
+class _Stand(NamedTuple):
+    """How a subject stands in the database, now that its row is locked."""
+
+    state: str
+    claim: str | None
+    ref: str | None
+    doubtful: bytes | None
+
+
+def _in_hand(task: Task, stands: Mapping[str, _Stand]) -> bool:
+    stand = stands.get(task.subject)
+    return stand is not None and stand.state == State.SENDING and stand.claim == task.claim
+
+
+def _judged(settlement: Settlement, stands: Mapping[str, _Stand]) -> Settlement:
+    """One that waits for what has come meanwhile goes on at once."""
+    other = stands.get(settlement.waiting_on or "")
+    if settlement.state is State.WAITING and other is not None and other.ref not in (None, settlement.denied):
+        return replace(settlement, state=State.DIRTY, waiting_on=None)
+    return settlement
+
+
+def _word(settlement: Settlement, stands: Mapping[str, _Stand]) -> str:
+    return settlement.outcome if _in_hand(settlement.task, stands) else f"{settlement.outcome}, too late"
+
+
 # A subject that was touched while it was in hand is dirty again, whatever became of what was in hand.
 _AFTER = {
     "state": "CASE WHEN subjects.seq <> new.seen AND new.state <> 'sending' THEN 'dirty' ELSE new.state END",
     "changes": "subjects.changes - new.changes",
+    # What was confirmed waits no more: what came since has waited from now on.
+    "since": "CASE WHEN new.state = 'agreed' THEN new.since ELSE subjects.since END",
 }
 
 
@@ -294,26 +361,23 @@ async def _change(
     columns: dict[str, str],
     flow: str,
     rows: Sequence[tuple[Any, ...]],
-    *,
-    claim: str | None = None,
 ) -> None:
-    """Set columns of many subjects at once; `rows` begin with the subject, `claim` changes only what is in that hand."""
+    """Set columns of many subjects at once; `rows` begin with the subject. Their rows are locked already."""
     if not rows:
         return
     names = [name for name in columns if name != "seen"]
-    mine = "" if claim is None else " AND subjects.claim = :claim AND subjects.state = 'sending'"
-    bound: dict[str, Any] = {"flow": flow, "claim": claim} if claim is not None else {"flow": flow}
+    bound: dict[str, Any] = {"flow": flow}
     if postgres(connection):
         sets = ", ".join(f'"{name}" = {_AFTER.get(name, f"new.{name}")}' for name in names)
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in {"subject": "text", **columns}.items())
         statement = (
             f"UPDATE subjects SET {sets} FROM unnest({arrays}) AS new (subject, {', '.join(columns)}) "  # noqa: S608
-            f"WHERE subjects.flow = :flow AND subjects.subject = new.subject{mine}"
+            f"WHERE subjects.flow = :flow AND subjects.subject = new.subject"
         )
         bound |= dict(zip(("subject", *columns), map(list, zip(*rows, strict=True)), strict=True))
         await connection.execute(text(statement), bound)
     else:
         sets = ", ".join(f'"{name}" = {_AFTER.get(name, f":{name}").replace("new.", ":")}' for name in names)
-        statement = f"UPDATE subjects SET {sets} WHERE flow = :flow AND subject = :subject{mine}"  # noqa: S608
+        statement = f"UPDATE subjects SET {sets} WHERE flow = :flow AND subject = :subject"  # noqa: S608
         many = [bound | dict(zip(("subject", *columns), row, strict=True)) for row in rows]
         await connection.execute(text(statement), many)

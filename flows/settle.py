@@ -1,0 +1,89 @@
+"""What an outcome means for the ledger: pure, so that every case can be read in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from flows.ledger import Settlement, State, Task, doubts
+from flows.port import Body, Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Waiting, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    A subject in hand whose target is not in agreement, as far as is known. `packed` is the document as the ledger keeps
+    it, `sent` the same once it is on its way.
+    """
+
+    task: Task
+    write: Write
+    packed: bytes | None
+    digest: bytes | None
+    sent: bytes | None = None
+
+    @property
+    def doubtful(self) -> bytes:
+        """All that may be at the target besides what was confirmed there, once this is sent."""
+        return doubts(self.task.doubtful, self.sent)
+
+
+def sending(wanted: Wanted) -> Wanted:
+    return replace(wanted, sent=b"[]" if wanted.packed is None else b"[" + wanted.packed + b"]")
+
+
+def again(wanted: Wanted, body: Body | None, ref: str | None, tag: str | None) -> Wanted:
+    """The same subject, now that it was read back what the target holds."""
+    write = wanted.write
+    like = next((d for d in (write.document, write.confirmed, *write.doubtful) if d is not None), None)
+    there = Document(like.kind, like.number, body) if like is not None and body is not None else None
+    return replace(wanted, write=replace(write, confirmed=there, doubtful=(), ref=ref, tag=tag))
+
+
+def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None, trace: str | None = None) -> Settlement:
+    """What becomes of a subject; `due` (seconds since 1970) is when to try again where that is needed."""
+    task = wanted.task
+    match outcome:
+        case Confirmed(ref, tag):
+            gone = wanted.write.document is None
+            return Settlement(
+                task, State.AGREED, "removed" if gone else "confirmed", confirmed=True, document=wanted.packed,
+                digest=wanted.digest, ref=None if gone else ref, tag=None if gone else tag, trace=trace,
+                sent=wanted.sent,
+            )  # fmt: skip
+        case Refused(reason):
+            return parked(task, reason, trace)
+        case Unavailable(reason):
+            return Settlement(
+                task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=due, trace=trace
+            )
+        case Unknown(reason):
+            return Settlement(
+                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, due=due, trace=trace,
+                sent=wanted.sent,
+            )  # fmt: skip
+        case Waiting(on):
+            return waiting(task, on, trace, denied=_id_given(wanted.write, on))
+
+
+def parked(task: Task, reason: str, trace: str | None = None) -> Settlement:
+    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful, trace=trace)
+
+
+def waiting(task: Task, on: str, trace: str | None = None, denied: str | None = None) -> Settlement:
+    return Settlement(
+        task, State.WAITING, "waiting", reason=f"waits for {on}", waiting_on=on, doubtful=task.doubtful, trace=trace,
+        denied=denied,
+    )  # fmt: skip
+
+
+def put_back(task: Task, due: float) -> Settlement:
+    """It was not even tried, and that is no attempt."""
+    untried = replace(task, attempts=task.attempts - 1)
+    reason = "not sent: the target asked for patience"
+    return Settlement(untried, State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, due=due)
+
+
+def _id_given(write: Write, on: str) -> str | None:
+    """The id under which the target does not know the other subject, where we gave it one."""
+    refers = write.document.refers if write.document else {}
+    return next((write.refs[name] for name, subject in refers.items() if subject == on and name in write.refs), None)

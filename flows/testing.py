@@ -1,0 +1,278 @@
+# ruff: noqa: S101 - its scenarios are tests
+"""
+Stand-ins that are shipped, and the scenarios that every target passes.
+
+`ScriptedTarget` and `ArrayInbox` keep everything in memory and do as they are told. `TargetSuite` is a pytest class: a
+target's own tests subclass it and give it a `side` fixture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from typing import Protocol
+
+from canonical import Event
+from flows.ledger import Arrivals, Reject
+from flows.port import (
+    Absent,
+    Body,
+    Confirmed,
+    Document,
+    Held,
+    Limits,
+    Outcome,
+    ReadBack,
+    Refused,
+    Target,
+    Unavailable,
+    Unknown,
+    Untold,
+    Waiting,
+    Write,
+)
+
+EVERY = "*"
+"""In a script: whatever subject comes next."""
+
+
+class Work(Enum):
+    """Whether what a scripted answer is about was done all the same."""
+
+    DONE = "done"
+    NOT_DONE = "not done"
+
+
+@dataclass(slots=True)
+class ScriptedTarget:
+    """
+    A target in memory. Its documents carry an id and a tag; a reference to what it does not hold is `Waiting`.
+
+    `effects` are all changes that it made, in order. `readable` False: it cannot tell what it holds. `slow` is how many
+    seconds a write takes. An exception in the script is raised: a crash.
+    """
+
+    name: str = "scripted"
+    limits: Limits = field(default_factory=lambda: Limits(batch=100, concurrency=1))
+    readable: bool = True
+    slow: float = 0.0
+    documents: dict[str, Document] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    effects: list[tuple[str, Document | None]] = field(default_factory=list)
+    batches: list[list[Write]] = field(default_factory=list)
+    looks: list[list[Write]] = field(default_factory=list)
+    _script: dict[str, deque[tuple[Outcome | Exception, Work]]] = field(default_factory=lambda: defaultdict(deque))
+    _made: int = 0
+
+    def answer(self, subject: str, *answers: Outcome | Exception, work: Work = Work.NOT_DONE) -> None:
+        """What to answer the next writes of a subject (or `EVERY`), and whether to do the work first."""
+        self._script[subject].extend((answer, work) for answer in answers)
+
+    def forgive(self) -> None:
+        """Forget the rest of the script."""
+        self._script.clear()
+
+    def lose(self, subject: str) -> None:
+        """Somebody deletes it there, behind our back."""
+        self.documents.pop(subject, None)
+        self.ids.pop(subject, None)
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        self.batches.append(list(batch))
+        if self.slow:
+            await asyncio.sleep(self.slow)
+        return [self._one(write) for write in batch]
+
+    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
+        self.looks.append(list(batch))
+        return [self._shown(write.subject) for write in batch]
+
+    async def check(self) -> Sequence[tuple[str, bool, str]]:
+        return [("it is in memory", True, "")]
+
+    def _one(self, write: Write) -> Outcome:
+        queue = self._script.get(write.subject) or self._script.get(EVERY)
+        answer, work = queue.popleft() if queue else (None, Work.DONE)
+        refers = write.document.refers if write.document else {}
+        missing = [subject for name, subject in refers.items() if self.ids.get(subject) != write.refs.get(name)]
+        if missing and answer is None:
+            return Waiting(missing[0])
+        if work is Work.DONE:
+            self._do(write)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or Confirmed(self.ids.get(write.subject, write.ref or ""), f"tag{len(self.effects)}")
+
+    def _do(self, write: Write) -> None:
+        self.effects.append((write.subject, write.document))
+        if write.document is None:
+            self.lose(write.subject)
+            return
+        self.documents[write.subject] = write.document
+        if write.subject not in self.ids:
+            self._made += 1
+            self.ids[write.subject] = f"id{self._made}"
+
+    def _shown(self, subject: str) -> ReadBack:
+        if not self.readable:
+            return Untold("it only takes documents, it shows none")
+        document = self.documents.get(subject)
+        return Absent() if document is None else Held(document.body, self.ids[subject])
+
+
+@dataclass(slots=True)
+class ArrayInbox:
+    """An inbox over a list of events, all of one partition: `deliver_again` is what a new owner of it would read."""
+
+    events: list[Event | Reject] = field(default_factory=list)
+    committed: int = 0
+    most: int = 2000
+    _at: int = 0
+
+    def add(self, *events: Event | Reject) -> None:
+        self.events.extend(events)
+
+    def deliver_again(self, since: int | None = None) -> None:
+        self._at = self.committed if since is None else since
+
+    async def poll(self) -> Arrivals:
+        found = self.events[self._at : self._at + self.most]
+        self._at += len(found)
+        events = [(event, 0) for event in found if isinstance(event, Event)]
+        rejects = [event for event in found if isinstance(event, Reject)]
+        return Arrivals(events, rejects, {("array", 0): (self._at, str(self._at))} if found else {})
+
+    async def commit(self) -> None:
+        self.committed = self._at
+
+
+class Trouble(Enum):
+    """How a sandbox can be told to misbehave, once, with the next write."""
+
+    THROTTLED = "turned away with 429 and Retry-After: 7, and not done"
+    LOST = "done, and the connection cut before the answer"
+    NOT_JSON = "done, and answered 200 with a web page"
+
+
+class Side(Protocol):
+    """A target under test and the sandbox behind it."""
+
+    target: Target
+
+    def document(self, number: int, version: int) -> tuple[str, Document]:
+        """A subject and its document that the sandbox takes; other versions of it differ in what they hold."""
+        ...
+
+    def refusable(self, number: int) -> tuple[str, Document]:
+        """The same, but the sandbox refuses it for what it holds."""
+        ...
+
+    def held(self, number: int) -> Body | None:
+        """What the sandbox holds for the subject of `document(number, …)`; None for nothing."""
+        ...
+
+    def effects(self) -> int:
+        """How many times the sandbox changed what it holds."""
+        ...
+
+    def trouble(self, trouble: Trouble) -> None: ...
+
+
+class TargetSuite:
+    """
+    The scenarios that every target passes. A subclass gives the fixture `side`, whose sandbox holds nothing yet.
+
+    They ask no more than the port promises. `same` compares what the sandbox holds; a sandbox that shows it in other
+    words than the document compares in its own way.
+    """
+
+    def same(self, held: Body | None, document: Document) -> bool:
+        return held == document.body
+
+    async def test_what_is_wanted_is_created_updated_and_deleted(self, side: Side) -> None:
+        subject, first = side.document(1, 1)
+        _, second = side.document(1, 2)
+        created = await _confirmed(side, Write(subject, first))
+        assert self.same(side.held(1), first)
+        updated = await _confirmed(side, Write(subject, second, first, (), created.ref, created.tag))
+        assert self.same(side.held(1), second)
+        await _confirmed(side, Write(subject, None, second, (), updated.ref, updated.tag))
+        assert side.held(1) is None
+
+    async def test_every_subject_has_its_outcome_in_order(self, side: Side) -> None:
+        batch = [Write(*side.document(n, 1)) for n in (3, 1, 2)]
+        outcomes = await side.target.write(batch)
+        assert len(outcomes) == 3
+        assert all(isinstance(outcome, Confirmed) for outcome in outcomes)
+        known = [
+            Write(w.subject, w.document, w.document, (), o.ref, o.tag)
+            for w, o in zip(batch, outcomes, strict=True)
+            if isinstance(o, Confirmed)
+        ]
+        for write, shown in zip(known, await side.target.read_back(known), strict=True):
+            assert write.document is not None
+            assert isinstance(shown, Untold) or (isinstance(shown, Held) and shown.body == write.document.body)
+
+    async def test_an_empty_batch_has_no_outcomes(self, side: Side) -> None:
+        assert list(await side.target.write([])) == []
+
+    async def test_one_refused_among_many_leaves_the_others_confirmed(self, side: Side) -> None:
+        batch = [Write(*side.document(n, 1)) for n in (1, 2, 4, 5)]
+        bad = Write(*side.refusable(3))
+        outcomes = list(await side.target.write([*batch[:2], bad, *batch[2:]]))
+        assert isinstance(outcomes.pop(2), Refused)
+        assert all(isinstance(outcome, Confirmed) for outcome in outcomes), outcomes
+        assert [side.held(n) is not None for n in (1, 2, 3, 4, 5)] == [True, True, False, True, True]
+
+    async def test_a_throttled_write_is_unavailable_for_as_long_as_the_target_says(self, side: Side) -> None:
+        subject, document = side.document(1, 1)
+        side.trouble(Trouble.THROTTLED)
+        (outcome,) = await side.target.write([Write(subject, document)])
+        assert isinstance(outcome, Unavailable)
+        assert outcome.after == timedelta(seconds=7)
+        assert side.held(1) is None
+
+    async def test_a_lost_answer_is_unknown_and_read_back_instead_of_written_twice(self, side: Side) -> None:
+        await self._in_doubt(side, Trouble.LOST)
+
+    async def test_an_answer_that_is_not_json_is_unknown(self, side: Side) -> None:
+        await self._in_doubt(side, Trouble.NOT_JSON)
+
+    async def _in_doubt(self, side: Side, trouble: Trouble) -> None:
+        subject, document = side.document(1, 1)
+        side.trouble(trouble)
+        (outcome,) = await side.target.write([Write(subject, document)])
+        assert isinstance(outcome, Unknown)
+        done = side.effects()
+        doubted = Write(subject, document, None, (document,))
+        (shown,) = await side.target.read_back([doubted])
+        if isinstance(shown, Held):
+            assert shown.body == document.body
+        else:
+            assert isinstance(shown, Untold), "it was done: it cannot be absent"
+            await _confirmed(side, doubted)
+        assert self.same(side.held(1), document)
+        assert side.effects() == done or isinstance(shown, Untold)
+
+    async def test_what_was_never_there_is_read_back_as_absent_or_cannot_be_told(self, side: Side) -> None:
+        subject, document = side.document(1, 1)
+        (shown,) = await side.target.read_back([Write(subject, document, None, (document,))])
+        assert isinstance(shown, Absent | Untold)
+
+    async def test_a_removal_of_what_is_not_there_is_confirmed(self, side: Side) -> None:
+        subject, document = side.document(1, 1)
+        created = await _confirmed(side, Write(subject, document))
+        gone = Write(subject, None, document, (), created.ref, created.tag)
+        await _confirmed(side, gone)
+        await _confirmed(side, gone)
+        assert side.held(1) is None
+
+
+async def _confirmed(side: Side, write: Write) -> Confirmed:
+    (outcome,) = await side.target.write([write])
+    assert isinstance(outcome, Confirmed), outcome
+    return outcome

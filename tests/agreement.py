@@ -1,0 +1,171 @@
+"""A small council for the tests of agreement: a flow over suppliers and invoices, a clock, a state, and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from canonical import DocumentLine, Event, Invoice, Supplier
+from canonical.entity import Entity
+from canonical.errors import RefusedError
+from flows.agree import Agreement
+from flows.port import Document, Facts, Grouping, Urgency
+from flows.testing import ArrayInbox, ScriptedTarget
+from ironbridge.store import Store, StoredLedger
+
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+BAD = "Refused Ltd"
+BROKEN = "Broken Ltd"
+
+
+def supplier_key(number: int) -> str:
+    return f"ledger:supplier:{number}"
+
+
+def invoice_key(number: int) -> str:
+    return f"ledger:invoice:{number}"
+
+
+def event(entity: Entity, version: int, *, deleted: bool = False, traceparent: str | None = None) -> Event:
+    data = None if deleted else entity.to_bytes()
+    at = START + timedelta(seconds=version)
+    return Event(
+        entity.type_name, "ledger", entity.key, entity.owner, version, at, data, traceparent=traceparent
+    )
+
+
+def supplier(number: int, version: int = 1, name: str | None = None, **more: Any) -> Event:
+    who = Supplier(key=supplier_key(number), number=str(number), name=name or f"Supplier {number} as of {version}")
+    return event(who, version, **more)
+
+
+def invoice(number: int, of: int, version: int = 1, **more: Any) -> Event:
+    line = DocumentLine(number=1, net=Decimal(f"{version}.00"))
+    what = Invoice(key=invoice_key(number), number=str(number), supplier=supplier_key(of), lines=(line,))
+    return event(what, version, **more)
+
+
+class PurchaseFlow:
+    """Suppliers, and invoices that refer to them. `edition_name` and `suffix` stand for a new release of it."""
+
+    name = "purchasing"
+    entities: tuple[type[Entity], ...] = (Supplier, Invoice)
+    grouping = Grouping.KEY
+
+    def __init__(self) -> None:
+        self.edition_name = "1"
+        self.suffix = ""
+        self.asked: list[str] = []
+
+    def desired(self, subject: str, facts: Facts) -> Document | None:
+        self.asked.append(subject)
+        if who := facts.one(Supplier):
+            if who.name == BAD:
+                raise RefusedError(self.name, "name: is not one that the target can ever hold")
+            if who.name == BROKEN:
+                raise KeyError(who.name)
+            return Document("supplier", who.number, {"number": who.number, "name": who.name + self.suffix})
+        if what := facts.one(Invoice):
+            body = {"number": what.number, "net": str(what.net)}
+            return Document("invoice", what.number, body, {"vendorId": what.supplier})
+        return None
+
+    def urgency(self, entity: str) -> Urgency:
+        return Urgency.USUAL if entity == Invoice.type_name else Urgency.TIDY_UP
+
+    def edition(self, today: date) -> str:
+        return self.edition_name
+
+
+@dataclass
+class Clock:
+    now: float = START.timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class World:
+    """One flow, its target and its state; `agreement` is its first worker."""
+
+    store: Store
+    clock: Clock = field(default_factory=Clock)
+    flow: PurchaseFlow = field(default_factory=PurchaseFlow)
+    target: ScriptedTarget = field(default_factory=ScriptedTarget)
+    inbox: ArrayInbox = field(default_factory=ArrayInbox)
+
+    def __post_init__(self) -> None:
+        self.ledger = self.new_ledger()
+        self.agreement = self.worker(self.ledger)
+
+    def new_ledger(self) -> StoredLedger:
+        return StoredLedger(self.store, self.flow.name, clock=self.clock)
+
+    def worker(self, ledger: Any = None, target: Any = None) -> Agreement:
+        return Agreement(
+            self.flow, target or self.target, ledger or self.new_ledger(), clock=self.clock,
+            today=lambda: START.date(),
+        )  # fmt: skip
+
+    async def arrive(self, *events: Any) -> None:
+        self.inbox.add(*events)
+        while await self.agreement.ingest(self.inbox):
+            pass
+
+    async def agree(self, agreement: Agreement | None = None, *, rounds: int = 200) -> None:
+        """Work until nothing is left to do; the clock goes on where something waits for its time."""
+        worker = agreement or self.agreement
+        for _ in range(rounds):
+            if await worker.step():
+                continue
+            await worker._ledger.reclaim()
+            due = await worker._ledger.due()
+            if due is None:
+                return
+            self.clock.now = max(self.clock.now, due)
+        raise AssertionError("it never comes to rest")
+
+    async def row(self, subject: str) -> dict[str, Any]:
+        (row,) = await self.rows("SELECT * FROM subjects WHERE subject = :subject", subject=subject)
+        return row
+
+    async def states(self) -> dict[str, str]:
+        rows = await self.rows("SELECT subject, state FROM subjects ORDER BY subject")
+        return {row["subject"]: row["state"] for row in rows}
+
+    async def story(self, subject: str) -> list[str]:
+        rows = await self.rows("SELECT outcome FROM attempts WHERE subject = :subject ORDER BY id", subject=subject)
+        return [row["outcome"] for row in rows]
+
+    async def rows(self, sql: str, **bound: Any) -> list[dict[str, Any]]:
+        async with self.store.read() as connection:
+            return [dict(row) for row in (await connection.execute(text(sql), bound)).mappings()]
+
+    async def run(self, sql: str, **bound: Any) -> None:
+        async with self.store.write() as connection:
+            await connection.execute(text(sql), bound)
+
+    def written(self) -> list[str]:
+        """What was sent, subject by subject, in order."""
+        return [write.subject for batch in self.target.batches for write in batch]
+
+    def agreement_of(self, target: ScriptedTarget) -> Agreement:
+        """The first worker, with another target before it."""
+        return self.worker(self.ledger, target)
+
+    def name_of(self, number: int) -> str | None:
+        document = self.target.documents.get(supplier_key(number))
+        return None if document is None else document.body["name"]
+
+
+def numbers(subjects: Sequence[str]) -> list[int]:
+    return [int(subject.rpartition(":")[2]) for subject in subjects]

@@ -1,0 +1,20 @@
+"""Agreement on SQLite, the embedded state; its crashes and its luck; and the stand-in target itself."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ironbridge.store import Store, open_store
+from tests.agreement_scenarios import AgreementScenarios
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3")
+    yield opened
+    await opened.close()
+
+
+class TestOnSQLite(AgreementScenarios):
+    pass
