@@ -124,8 +124,9 @@ class Write:
     One subject to bring into agreement.
 
     `document` None: the target shall hold nothing. `confirmed` is what it was last known to hold (None: nothing is known
-    to be there); `doubtful` is all that was sent since without an answer: any of it may be there instead. `ref` and `tag` are the target's own
-    id and concurrency tag, as last confirmed; `refs` are the ids of the subjects that the document refers to.
+    to be there); `doubtful` is all that was sent since without an answer: any of it may be there instead. `ref` and
+    `tag` are the target's own id and concurrency tag, as last confirmed; `refs` are the ids of the subjects that the
+    document refers to.
     """
 
     subject: str

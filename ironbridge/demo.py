@@ -225,9 +225,9 @@ async def _progress(built: Platform, took: float) -> list[Text]:
     records, bad = sum(s["records"] for s in streams), sum(s["quarantined"] for s in streams)
     lines = [Text(f"{took:5.1f} s  {records:,} records published from {len(streams)} streams, {bad} quarantined")]
     for flow in flows:
-        todo = flow["dirty"] + flow["sending"]
+        todo, apart = flow["dirty"] + flow["sending"], f"{flow['waiting']:,} waiting, {flow['parked']:,} parked"
         lines.append(
-            Text(f"         {flow['flow']}: {flow['agreed']:,} agreed, {todo:,} to do, {flow['waiting']:,} waiting, {flow['parked']:,} parked")
+            Text(f"         {flow['flow']}: {flow['agreed']:,} agreed, {todo:,} to do, {apart}")
         )  # fmt: skip
     return lines
 

@@ -65,7 +65,8 @@ async def parked(store: Store, key: str | None = None) -> list[Row]:
     subjects = await _rows(
         store,
         "SELECT flow AS part, subject AS key, state, reason, since FROM subjects "
-        "WHERE state IN ('parked', 'waiting', 'dropped') AND (CAST(:key AS text) IS NULL OR subject = :key) ORDER BY flow, subject",
+        "WHERE state IN ('parked', 'waiting', 'dropped') AND (CAST(:key AS text) IS NULL OR subject = :key) "
+        "ORDER BY flow, subject",
         key=key,
     )
     rows = await _rows(
@@ -237,7 +238,7 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
 def masked(entity: str, fields: dict[str, Any], *, reveal: bool = False) -> dict[str, Any]:
     """An entity's fields with all that is not plain hidden; a hidden field still shows that it is there."""
     if reveal or entity not in ENTITIES:
-        return fields if reveal else {name: HIDDEN for name in fields}
+        return fields if reveal else dict.fromkeys(fields, HIDDEN)
     plain = {path for path, kind in classified(ENTITIES[entity]) if kind is Sensitivity.PLAIN}
     shown: dict[str, Any] = _mask(fields, plain, "")
     return shown

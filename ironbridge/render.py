@@ -114,7 +114,9 @@ def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: 
         rows = [
             {
                 "subject": c.subject, "action": c.action, "reason": c.reason,
-                "fields": [{"path": p, "before": shown(b, reveal=reveal), "after": shown(a, reveal=reveal)} for p, b, a in c.fields],
+                "fields": [
+                    {"path": p, "before": shown(b, reveal=reveal), "after": shown(a, reveal=reveal)} for p, b, a in c.fields
+                ],
             }
             for c in changes
         ]  # fmt: skip

@@ -37,7 +37,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ironbridge(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ironbridge", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60,
-        env=os.environ | {"COLUMNS": "160", "PYTHONPATH": str(ROOT)} | environment, check=False,
+        env=os.environ | {"COLUMNS": "400", "PYTHONPATH": str(ROOT)} | environment, check=False,
     )  # fmt: skip
 
 

@@ -95,9 +95,9 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
 
 def _upgrade(connection: Connection) -> None:
     newest = max(file.stem.split("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
-    if inspect(connection).has_table("alembic_version"):
-        if connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none() == newest:
-            return
+    stands = text("SELECT version_num FROM alembic_version")
+    if inspect(connection).has_table("alembic_version") and connection.execute(stands).scalar_one_or_none() == newest:
+        return
     from alembic import command  # half a second, and seldom needed
     from alembic.config import Config
 
