@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -34,9 +35,7 @@ def invoice_key(number: int) -> str:
 def event(entity: Entity, version: int, *, deleted: bool = False, traceparent: str | None = None) -> Event:
     data = None if deleted else entity.to_bytes()
     at = START + timedelta(seconds=version)
-    return Event(
-        entity.type_name, "ledger", entity.key, entity.owner, version, at, data, traceparent=traceparent
-    )
+    return Event(entity.type_name, "ledger", entity.key, entity.owner, version, at, data, traceparent=traceparent)
 
 
 def supplier(number: int, version: int = 1, name: str | None = None, **more: Any) -> Event:
@@ -169,3 +168,41 @@ class World:
 
 def numbers(subjects: Sequence[str]) -> list[int]:
     return [int(subject.rpartition(":")[2]) for subject in subjects]
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing that it would have done happens any more."""
+
+
+class Mortal:
+    """A ledger or a target in a process that dies at a given step: before a call, or after it, its answer unheard."""
+
+    def __init__(self, inner: Any, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        async def called(*args: Any, **more: Any) -> Any:
+            self._fate.step(f"before {name}")
+            answer = await found(*args, **more)
+            self._fate.step(f"after {name}")
+            return answer
+
+        return called
+
+
+@dataclass
+class Fate:
+    """Dies at step `at`; None: never. `steps` tells the steps that were lived through."""
+
+    at: int | None = None
+    steps: list[str] = field(default_factory=list)
+
+    def step(self, what: str) -> None:
+        if self.at is not None and len(self.steps) >= self.at:
+            raise KilledError(what)
+        self.steps.append(what)

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -22,8 +22,8 @@ S1, S2, S3 = supplier_key(1), supplier_key(2), supplier_key(3)
 
 class AgreementScenarios:
     @pytest.fixture
-    async def world(self, store: Store) -> AsyncIterator[World]:
-        yield World(store)
+    async def world(self, store: Store) -> World:
+        return World(store)
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
@@ -152,7 +152,9 @@ class AgreementScenarios:
             world.clock.forward(1)
         assert numbers([task.subject for task in await world.ledger.take(100)]) == [3, 1, 2]
 
-    async def test_an_urgent_change_makes_a_waiting_subject_urgent_and_another_does_not_calm_it(self, world: World) -> None:
+    async def test_an_urgent_change_makes_a_waiting_subject_urgent_and_another_does_not_calm_it(
+        self, world: World
+    ) -> None:
         await world.arrive(supplier(1))
         marks = world.agreement._marks(((supplier(1, 2), 0),))
         await world.ledger.ingest(Arrivals(), [marks[0]._replace(urgency=0)])
@@ -274,7 +276,9 @@ class AgreementScenarios:
 
     # -- not available -----------------------------------------------------------------------------------------------
 
-    async def test_an_unavailable_target_is_left_alone_as_long_as_it_says_and_the_order_is_kept(self, world: World) -> None:
+    async def test_an_unavailable_target_is_left_alone_as_long_as_it_says_and_the_order_is_kept(
+        self, world: World
+    ) -> None:
         world.target.limits = Limits(batch=2, concurrency=1)
         for number in (1, 2, 3):
             await world.arrive(supplier(number))
@@ -297,7 +301,7 @@ class AgreementScenarios:
             due = (await world.row(S1))["due"]
             waits.append(due - world.clock.now)
             world.clock.now = due
-        assert all(early <= late * 2 for early, late in zip(waits, waits[1:], strict=False))
+        assert all(early <= late * 2 for early, late in pairwise(waits))
         assert waits[0] <= 0.25
         assert 30 <= waits[-1] <= 60
         await world.agree()
@@ -381,7 +385,9 @@ class AgreementScenarios:
         assert (write.doubtful, write.ref) == ((), "id1")
         assert world.name_of(1) == "Supplier 1 as of 2"
 
-    async def test_what_the_target_cannot_tell_is_written_whole_with_every_doubtful_document(self, world: World) -> None:
+    async def test_what_the_target_cannot_tell_is_written_whole_with_every_doubtful_document(
+        self, world: World
+    ) -> None:
         world.target.readable = False
         await world.arrive(supplier(1))
         await world.agree()
@@ -413,7 +419,9 @@ class AgreementScenarios:
         assert last.confirmed is not None
         assert last.confirmed.number == "2"
 
-    async def test_a_subject_in_doubt_is_looked_at_even_where_it_should_be_what_was_confirmed(self, world: World) -> None:
+    async def test_a_subject_in_doubt_is_looked_at_even_where_it_should_be_what_was_confirmed(
+        self, world: World
+    ) -> None:
         await world.arrive(supplier(1, name="First Ltd"))
         await world.agree()
         world.target.answer(S1, Unknown("cut"), work=Work.DONE)
@@ -570,7 +578,9 @@ class AgreementScenarios:
         await asyncio.wait_for(delivering, 5)
         assert took < 0.5
 
-    async def test_delivery_that_meets_a_wrong_setting_says_so_and_leaves_nothing_in_hand_for_ever(self, world: World) -> None:
+    async def test_delivery_that_meets_a_wrong_setting_says_so_and_leaves_nothing_in_hand_for_ever(
+        self, world: World
+    ) -> None:
         world.target.answer(EVERY, MisconfiguredError("scripted", "refused our token"))
         await world.arrive(supplier(1))
         with pytest.raises(MisconfiguredError, match="refused our token"):

@@ -94,20 +94,22 @@ class StoredLedger:
 
     async def reopen(self, edition: str) -> int:
         async with self._store.write() as connection:
-            known = await connection.execute(text("SELECT edition FROM flows WHERE name = :flow"), {"flow": self._flow})
-            had = known.scalar_one_or_none()
-            if had == edition:
-                return 0
-            await connection.execute(
+            # One statement, so that of several workers that start together only one opens it.
+            changed = await connection.execute(
                 text(
-                    "INSERT INTO flows (name, edition) VALUES (:flow, :edition) "
-                    "ON CONFLICT (name) DO UPDATE SET edition = excluded.edition"
+                    "INSERT INTO flows (name, edition) VALUES (:flow, :edition) ON CONFLICT (name) "
+                    "DO UPDATE SET edition = excluded.edition WHERE COALESCE(flows.edition, '') <> excluded.edition "
+                    "RETURNING name"
                 ),
                 {"flow": self._flow, "edition": edition},
             )
+            if changed.first() is None:
+                return 0
             # What is in hand is being looked at as the old edition sees it: it will be dirty when it is settled.
+            sending = self._found("state = 'sending'")
             await connection.execute(
-                text("UPDATE subjects SET seq = seq + 1 WHERE flow = :flow AND state = 'sending'"), {"flow": self._flow}
+                text(f"UPDATE subjects SET seq = seq + 1 WHERE flow = :flow AND {sending}"),  # noqa: S608
+                {"flow": self._flow},
             )
             return await self._dirty(connection, "state IN ('agreed', 'parked', 'waiting')")
 
@@ -156,7 +158,7 @@ class StoredLedger:
                 text(f"SELECT subject, ref FROM subjects WHERE flow = :flow AND ref IS NOT NULL AND {condition}"),  # noqa: S608
                 {"flow": self._flow, "subjects": values(connection, subjects)},
             )
-            return {subject: ref for subject, ref in rows.fetchall()}
+            return {subject: ref for subject, ref in rows.fetchall()}  # noqa: C416 (rows are no pairs to mypy)
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         async with self._store.write() as connection:
@@ -252,8 +254,9 @@ class StoredLedger:
         mine = f"{self._hand}.%"
         async with self._store.write() as connection:
             # What is in this worker's own hand stays there, and says that it is alive.
+            alive = self._found("state = 'sending' AND claim LIKE :hand", skip_locked=True)
             await connection.execute(
-                text("UPDATE subjects SET due = :until WHERE flow = :flow AND state = 'sending' AND claim LIKE :hand"),
+                text(f"UPDATE subjects SET due = :until WHERE flow = :flow AND {alive}"),  # noqa: S608
                 {"flow": self._flow, "until": now + HOLD, "hand": mine},
             )
             # An embedded state has one process: whatever another one had in hand, that one is dead.
@@ -265,25 +268,32 @@ class StoredLedger:
     async def _dirty(
         self, connection: AsyncConnection, condition: str, *, skip_locked: bool = False, **bound: Any
     ) -> int:
-        """
-        Make dirty what meets a condition. `skip_locked`: a row that is just being changed need not be; whoever changes a
-        waiting or a lost subject makes it dirty, too.
-        """
-        once, lock = "", ""
-        if not self._store.embedded:
-            once = "MATERIALIZED"
-            lock = f' ORDER BY subject COLLATE "C" FOR UPDATE{" SKIP LOCKED" if skip_locked else ""}'
+        """Make dirty what meets a condition; how many there were."""
+        found = self._found(condition, skip_locked=skip_locked)
         result = await connection.execute(
             text(
                 "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
                 # One that wakes and waits again and again is asking a target that does not know what it confirmed.
                 f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} END "
-                f"WHERE flow = :flow AND subject IN (WITH found AS {once} (SELECT subject FROM subjects "
-                f"WHERE flow = :flow AND {condition}{lock}) SELECT subject FROM found)"
+                f"WHERE flow = :flow AND {found}"
             ),
             {"flow": self._flow, "since": self._clock(), **bound},
         )
         return int(result.rowcount)
+
+    def _found(self, condition: str, *, skip_locked: bool = False) -> str:
+        """
+        Subjects that meet a condition, their rows locked in the order in which everybody locks. `skip_locked`: a row that
+        is just being changed need not be; whoever changes a waiting or a lost subject makes it dirty, too.
+        """
+        once, lock = "", ""
+        if not self._store.embedded:
+            once = "MATERIALIZED"
+            lock = f' ORDER BY subject COLLATE "C" FOR UPDATE{" SKIP LOCKED" if skip_locked else ""}'
+        return (
+            f"subject IN (WITH found AS {once} (SELECT subject FROM subjects "  # noqa: S608 (our own words)
+            f"WHERE flow = :flow AND {condition}{lock}) SELECT subject FROM found)"
+        )
 
     async def due(self) -> float | None:
         async with self._store.read() as connection:
