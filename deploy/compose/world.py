@@ -1,8 +1,8 @@
 """
 The invented council of docker-compose.yml: `world.py make` once, `world.py change SEED` for a day's work in it.
 
-WORLD_URL is the legacy database, WORLD_DROP the drop folder, WORLD_CHART the file that tells the Business Central sandbox
-its accounts and dimensions. What is there already is left as it is.
+WORLD_URL is the legacy database, WORLD_DROP the drop folder, WORLD_CHART the file that tells the Business Central
+sandbox its accounts and dimensions. What is there already is left as it is.
 """
 
 from __future__ import annotations
