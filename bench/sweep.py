@@ -1,0 +1,52 @@
+"""The first sweep of a table and a second one with nothing changed, exactly as a running adapter does them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from adapters.pump import Pump
+from bench.job import peak
+from bench.people import PeopleAdapter
+from canonical import Person
+from ironbridge.kafka import KafkaJournal, ensure_topics
+from ironbridge.settings import KafkaSettings
+from ironbridge.store import StoredMemory, open_store
+from ironbridge.systems import edition
+from ironbridge.telemetry import ChangeTracing, TraceBudget
+
+
+def sweep(**arguments: Any) -> dict[str, Any]:
+    return asyncio.run(_sweep(**arguments))
+
+
+async def _sweep(source: str, state: str, bootstrap: str, prefix: str, page_size: int | None = None) -> dict[str, Any]:
+    settings = KafkaSettings(broker="none", bootstrap_servers=bootstrap, topic_prefix=prefix)
+    await ensure_topics(settings, [Person])
+    store = await open_store(state)
+    adapter = PeopleAdapter(source, page_size)
+    tracing = ChangeTracing(adapter.name, TraceBudget(50.0))
+    journal = KafkaJournal(settings, adapter.name, [Person], tracing)
+    pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition(adapter))
+    (stream,) = adapter.streams()
+    began, cpu = time.perf_counter(), time.process_time()
+    await pump.ready()
+    first = await pump.read(stream)
+    swept, cpu_swept, memory = time.perf_counter(), time.process_time(), peak()
+    second = await pump.read(stream)
+    again, cpu_again = time.perf_counter(), time.process_time()
+    result = {
+        "seconds": swept - began,
+        "again": again - swept,
+        "cpu": cpu_swept - cpu,
+        "cpu_again": cpu_again - cpu_swept,
+        "memory": memory,
+        "memory_again": peak(),
+        "published": first.published,
+        "published_again": second.published,
+        "read_again": second.read,
+    }
+    await pump.close()
+    await store.close()
+    return result
