@@ -87,6 +87,26 @@ def contract(entity: type[Entity]) -> Schema:
 
 def asyncapi() -> Schema:
     """All topics, the headers and the entities on them, as an AsyncAPI 3.0 document."""
+    document = _generated()
+    del document["servers"]  # which brokers there are is a matter of each council's settings
+    for channel in document["channels"].values():
+        del channel["servers"]
+    messages, schemas = document["components"]["messages"], document["components"]["schemas"]
+    for entity in ENTITIES.values():
+        message = messages[f"{entity.type_name}:Message"]
+        del message["correlationId"]  # FastStream's own, which nothing of ours carries
+        message |= {"name": entity.event_type(), "headers": {"$ref": "#/components/schemas/Headers"}, "bindings": _KEY}
+        schemas |= _component(entity)
+    schemas["Headers"] = _HEADERS
+    # FastStream keeps publishers in a set, whose order is another one every time.
+    for part in (document["channels"], document["operations"], messages, schemas):
+        ordered = dict(sorted(part.items()))
+        part.clear()
+        part |= ordered
+    return document
+
+
+def _generated() -> Schema:
     # FastStream takes long to load, and only this needs it.
     from faststream.kafka import KafkaBroker
     from faststream.specification import AsyncAPI
@@ -97,21 +117,6 @@ def asyncapi() -> Schema:
     version = str(max(entity.version for entity in ENTITIES.values()))
     generated = AsyncAPI(broker, title="Ironbridge", version=version, description=_ABOUT, identifier="urn:ironbridge")
     document: Schema = json.loads(generated.to_specification().to_json())
-    del document["servers"]  # which brokers there are is a matter of each council's settings
-    components = document["components"]
-    for channel in document["channels"].values():
-        del channel["servers"]
-    for entity in ENTITIES.values():
-        message = components["messages"][f"{entity.type_name}:Message"]
-        del message["correlationId"]
-        message |= {"name": entity.event_type(), "headers": {"$ref": "#/components/schemas/Headers"}, "bindings": _KEY}
-        components["schemas"] |= _component(entity)
-    components["schemas"]["Headers"] = _HEADERS
-    # FastStream keeps publishers in a set, whose order is another one every time.
-    for part in (document["channels"], document["operations"], components["messages"], components["schemas"]):
-        ordered = dict(sorted(part.items()))
-        part.clear()
-        part |= ordered
     return document
 
 

@@ -6,8 +6,9 @@ import json
 import signal
 import sqlite3
 import sys
+import time
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,6 +99,22 @@ async def stopped(process: asyncio.subprocess.Process) -> str:
     return said.decode()
 
 
+@asynccontextmanager
+async def following(settings: KafkaSettings, act: Callable[[Event], Awaitable[None]]) -> AsyncIterator[None]:
+    """The example's subscriber in this process, with work of our own."""
+    broker = KafkaBroker(settings.bootstrap_servers, allow_auto_create_topics=False, logger=None)
+    subscribe.follow(broker, [f"{settings.topic_prefix}.person"], settings.topic_prefix, "one", act)
+    async with broker:
+        await broker.start()
+        yield
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.05)
+
+
 async def test_the_subscriber_prints_a_masked_line_for_every_event(embedded_broker: Kafka) -> None:
     settings = settings_of(embedded_broker)
     child = "legacy:person:1"
@@ -171,20 +188,41 @@ async def test_an_event_whose_work_failed_comes_again_and_no_other_is_lost(embed
             raise failure
         done.append(event.key)
 
-    broker = KafkaBroker(settings.bootstrap_servers, allow_auto_create_topics=False, logger=None)
-    subscribe.follow(broker, [f"{settings.topic_prefix}.person"], settings.topic_prefix, "one", act)
-    async with journal_of(settings) as journal:
+    async with journal_of(settings) as journal, following(settings, act):
+        began = time.monotonic()
         await journal.publish([person_event(number) for number in range(10)], None)
-        async with broker:
-            await broker.start()
-            async with asyncio.timeout(PATIENCE):
-                while len(set(done)) < 10:
-                    await asyncio.sleep(0.05)
-                await journal.publish([person_event(10)], None)
-                while "legacy:person:10" not in done:
-                    await asyncio.sleep(0.05)
+        await until(lambda: len(set(done)) == 10)
+        assert time.monotonic() - began > 2  # two failures, each with its pause
+        await journal.publish([person_event(10)], None)
+        await until(lambda: "legacy:person:10" in done)
     assert set(done) == {f"legacy:person:{number}" for number in range(11)}
     assert next(failures, None) is None
+
+
+async def test_what_an_adapter_took_back_is_never_seen(embedded_broker: Kafka) -> None:
+    settings = settings_of(embedded_broker)
+    done: list[str] = []
+
+    async def act(event: Event) -> None:
+        done.append(event.key)
+
+    async with journal_of(settings) as journal, following(settings, act):
+        taken_back = person_event(1)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.bootstrap_servers, transactional_id=f"{settings.topic_prefix}.another"
+        )
+        await producer.start()
+        try:
+            await producer.begin_transaction()
+            await producer.send_and_wait(
+                f"{settings.topic_prefix}.person", taken_back.data, key=b"1", headers=taken_back.headers()
+            )
+            await producer.abort_transaction()
+        finally:
+            await producer.stop()
+        await journal.publish([person_event(number) for number in range(2, 12)], None)
+        await until(lambda: len(done) == 10)
+    assert "legacy:person:1" not in done
 
 
 # -- an adapter of one's own ---------------------------------------------------------------------------------------
