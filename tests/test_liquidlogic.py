@@ -24,6 +24,7 @@ from adapters.liquidlogic.settings import STREAMS
 from adapters.liquidlogic.world import create, schema
 from adapters.port import Adapter, AdapterSystem, Stream, Sweep, Tail
 from adapters.sql import columns_read
+from adapters.testing import AdapterSuite
 from canonical.childrens import CareEpisode
 from canonical.entity import Entity, bad_record
 from canonical.errors import BadRecordError
@@ -138,6 +139,38 @@ async def test_every_case_holds_on_a_server_too(kind: str, request: pytest.Fixtu
     async with made(kind, request, tmp_path) as warehouse:
         for case in CASES:
             await holds(warehouse, tomllib.loads(case.read_text("utf-8")))
+
+
+class TestTheSuite(AdapterSuite):
+    """What the pump needs of every adapter, read from a real database."""
+
+    @pytest.fixture(params=["sqlite", *SERVERS])
+    async def adapter(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Adapter]:
+        async with made(request.param, request, tmp_path) as self.warehouse:
+            people = [{"DIM_PERSON_ID": n, "FORENAME": f"Child {n}", "IS_CLIENT": "Y"} for n in range(1, 40)]
+            homes = [{"DIM_PERSON_ADDRESS_ID": n, "DIM_PERSON_ID": n, "POSTCODE": "SY1 1AA"} for n in range(1, 40)]
+            lookups = {
+                name: [{"MAIN_CODE": "1", "NAT_ID": "MOB"}] for name in ("DIM_LOOKUP_DFE_ETHNIC", "DIM_LOOKUP_DISAB")
+            }
+            await self.warehouse.fill({"DIM_PERSON": people, "DIM_PERSON_ADDRESS": homes, **lookups})
+            adapter = system.build("liquidlogic", self.warehouse.settings(page_size=7))
+            yield adapter
+            await adapter.close()
+
+    async def change_one(self, adapter: Adapter) -> str:
+        await self.warehouse.run("UPDATE {hdm}DIM_PERSON_ADDRESS SET POSTCODE = 'SY2 2BB' WHERE DIM_PERSON_ID = 9")
+        return "liquidlogic:person:9"
+
+    async def delete_one(self, adapter: Adapter) -> str:
+        await self.warehouse.run("DELETE FROM {hdm}DIM_PERSON WHERE DIM_PERSON_ID = 20")
+        return "liquidlogic:person:20"
+
+    async def break_one(self, adapter: Adapter) -> str:
+        await self.warehouse.run("UPDATE {hdm}DIM_PERSON SET ETHNICITY_MAIN_CODE = 'WBR' WHERE DIM_PERSON_ID = 30")
+        return "liquidlogic:person:30"
+
+    async def mend_it(self, adapter: Adapter) -> None:
+        await self.warehouse.run("INSERT INTO {hdm}DIM_LOOKUP_DFE_ETHNIC (MAIN_CODE, NAT_ID) VALUES ('WBR', 'WBRI')")
 
 
 def test_every_stream_has_a_case() -> None:

@@ -1,5 +1,6 @@
 """Reading SQL databases: pages, parts, tails, rights and errors, on SQLite, PostgreSQL and MariaDB."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -143,10 +144,13 @@ async def server_zoo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
         yield zoo
 
 
-async def write(database: Database) -> None:
+async def run(database: Database, statement: str) -> None:
     async with database.session.connection() as connection:
-        await connection.execute(text("INSERT INTO pet VALUES (9, 9, 'Intruder')"))
+        await connection.execute(text(statement))
         await connection.commit()
+
+
+NAPS = {"postgres": "SELECT pg_sleep(20)", "mariadb": "SELECT count(*) FROM child a, child b WHERE SLEEP(20) = 0"}
 
 
 async def pages(pages: AsyncIterator[Page]) -> list[Page]:
@@ -216,7 +220,7 @@ async def test_only_select_is_ever_sent(zoo: Zoo) -> None:
 async def test_the_session_itself_could_not_write(zoo: Zoo) -> None:
     database = await zoo.open()
     with pytest.raises(UnavailableError):
-        await write(database)
+        await run(database, "INSERT INTO pet VALUES (9, 9, 'Intruder')")
     async with database.session.connection() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM pet"))).scalar_one() == 4
 
@@ -378,10 +382,8 @@ async def test_a_wrong_login_or_database_is_for_a_person_to_mend(server_zoo: Zoo
 
 async def test_a_statement_that_takes_too_long_is_ended_by_the_server(server_zoo: Zoo, reader_url: str) -> None:
     database = await server_zoo.open(reader_url, statement_timeout=timedelta(milliseconds=100))
-    nap = {"postgres": "SELECT pg_sleep(20)", "mariadb": "SELECT count(*) FROM child a, child b WHERE SLEEP(20) = 0"}
     with pytest.raises(UnavailableError, match=r"took too long to answer. To do: raise `statement_timeout`"):
-        async with database.session.connection() as connection:
-            await connection.execute(text(nap[server_zoo.kind]))
+        await run(database, NAPS[server_zoo.kind])
 
 
 async def test_a_server_that_hangs_up_is_unavailable_and_can_be_opened_again(server_zoo: Zoo) -> None:
@@ -393,6 +395,16 @@ async def test_a_server_that_hangs_up_is_unavailable_and_can_be_opened_again(ser
         await anext(reading)
     await database.open()
     assert len(await records(database.sweep(READING).pages((3,)))) == 4
+
+
+async def test_a_reading_that_is_cancelled_half_way_leaves_the_database_usable(server_zoo: Zoo) -> None:
+    database = await server_zoo.open(statement_timeout=timedelta(seconds=1))
+    for _ in range(6):  # more often than the pool has connections
+        nap = asyncio.ensure_future(run(database, NAPS[server_zoo.kind]))
+        await asyncio.sleep(0.05)
+        nap.cancel()
+        await asyncio.gather(nap, return_exceptions=True)
+    assert len(await records(database.sweep(READING).pages(None))) == 7
 
 
 class OdbcError(Exception):
