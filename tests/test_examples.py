@@ -160,8 +160,8 @@ async def test_the_subscriber_leaves_out_what_is_no_event_and_goes_on(embedded_b
     ]  # fmt: skip
 
 
-async def test_a_subscriber_that_is_killed_misses_nothing(embedded_broker: Kafka) -> None:
-    settings = settings_of(embedded_broker)
+async def test_a_subscriber_that_is_killed_misses_nothing(apache_kafka: Kafka) -> None:
+    settings = settings_of(apache_kafka)
     keys = {f"legacy:person:{number}" for number in range(3000)}
     async with journal_of(settings) as journal:
         for start in range(0, 3000, 1000):
