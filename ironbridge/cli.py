@@ -323,5 +323,17 @@ def contracts_export(folder: Annotated[Path, typer.Argument(help="Where to write
     out.print(f"Wrote the contracts to [bold]{folder}[/bold].")
 
 
+@contracts_app.command("check")
+def contracts_check() -> None:
+    """Hold the models against the released contracts: what would break a subscriber comes with what to do."""
+    from ironbridge import contracts
+
+    broken = contracts.check()
+    for sentence in broken:
+        out.print(sentence)
+    out.print("No released contract is broken." if not broken else f"{len(broken)} break a released contract.")
+    raise typer.Exit(1 if broken else 0)
+
+
 if __name__ == "__main__":
     main()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import canonical
@@ -96,8 +97,15 @@ def edition(system: object) -> str:
     """
     digest = hashlib.blake2b(digest_size=12)
     module = inspect.getmodule(type(system)) or inspect.getmodule(system)
-    for file in (getattr(module, "__file__", None), canonical.__file__):
-        for source in sorted(Path(file).parent.rglob("*.py")) if file else ():
-            digest.update(source.read_bytes())
+    for file in [*_sources(module), *_sources(canonical)]:
+        digest.update(file.read_bytes())
     digest.update(version("pydantic").encode())
     return digest.hexdigest()
+
+
+def _sources(module: ModuleType | None) -> list[Path]:
+    """The files of a module's package; of a module in no package that file alone, for it stands among everybody else's."""
+    file = getattr(module, "__file__", None)
+    if module is None or file is None:
+        return []
+    return sorted(Path(file).parent.rglob("*.py")) if module.__package__ else [Path(file)]
