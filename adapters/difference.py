@@ -1,14 +1,14 @@
 """
 What changed: rows against what is known of them. Nothing here does I/O.
 
-A stream's rows are compared in *regions*: runs of rows that end where a key's checksum says so, about 512 long. An insert
-or a delete moves no other boundary, so an unchanged region costs one comparison, wherever the pages were cut.
+A stream's rows are compared in *regions*: runs of rows that end where a key's checksum says so, about 512 long. An
+insert or a delete moves no other boundary, so an unchanged region costs one comparison, wherever the pages were cut.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -18,17 +18,16 @@ from zlib import crc32
 
 from pydantic import ValidationError
 
-from adapters.journal import Known, Problem
+from adapters.journal import AGAIN, Known, Problem
 from adapters.port import Record, Stream
-from canonical import Event
+from canonical import Entity, Event
 from canonical.entity import bad_record
-from canonical.errors import BadRecordError, MisconfiguredError
+from canonical.errors import BadRecordError
 
-MEAN_REGION = 512  # a power of two: the mask below picks one key in so many
-LONGEST_REGION = 8 * MEAN_REGION
+MEAN_REGION = 512
 LAST_REGION = "~"  # sorts behind every key and is none
-TWICE = "#again"  # marks the quarantine of a second row with a key that was already seen
-BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+LONGEST_KEY = 240  # as canonical.entity.Key has it
+BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 """What a mapping that met a value it was not written for raises: that row is quarantined, and no other."""
 
 
@@ -42,38 +41,59 @@ class Region(NamedTuple):
 
 
 class Regions:
-    """Cuts pages of records into regions; what is left of a page waits for the next one."""
+    """
+    Cuts pages of records into regions; what is left of a page waits for the next one.
 
-    def __init__(self, salt: bytes) -> None:
+    `mean` is how long they are on average, a power of two; none is longer than 8 times that.
+    """
+
+    def __init__(self, salt: bytes, mean: int = MEAN_REGION) -> None:
         self._salt = salt
+        self._mask = mean - 1
+        self._longest = 8 * mean
         self._open: list[Record] = []
+        self._full = False
 
     def add(self, records: Iterable[Record]) -> list[Region]:
         """The regions that these records complete."""
         complete = []
         for record in records:
+            # Rows with one key stay together, or there would be two regions of one name.
+            if self._full and record.key != self._open[-1].key:
+                complete.append(self._cut())
             self._open.append(record)
-            if not crc32(record.key.encode()) & (MEAN_REGION - 1) or len(self._open) >= LONGEST_REGION:
-                complete.append(self._cut(record.key))
+            ends = not crc32(record.key.encode("utf-8", "replace")) & self._mask
+            self._full = ends or len(self._open) >= self._longest
         return complete
 
     def end(self) -> list[Region]:
         """The region behind the last boundary: the stream's open end."""
-        return [self._cut(LAST_REGION)] if self._open else []
+        return [self._cut()] if self._open else []
 
-    def _cut(self, name: str) -> Region:
+    def _cut(self) -> Region:
         records, self._open = self._open, []
+        name, self._full = (_tame(records[-1]).key if self._full else LAST_REGION), False
         return region(name, records, self._salt)
 
 
-def region(name: str, records: list[Record], salt: bytes) -> Region:
+def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
     """
     Digest some records. The salt names the mapping's edition: rows of an older one count as changed.
 
     `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
     """
-    digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in records]
-    return Region(name, records, digests, blake2b(b"".join(digests), digest_size=12).digest())
+    tame = [_tame(record) for record in records]
+    digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
+    return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
+
+
+def _tame(record: Record) -> Record:
+    """A key that no canonical key can be is replaced by its digest: its row is quarantined under that."""
+    key = record.key
+    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable():
+        return record
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return record._replace(key=f"unreadable-key:{digest}")
 
 
 @dataclass(slots=True)
@@ -81,7 +101,9 @@ class Difference:
     """
     What to publish and to remember.
 
-    `events` lie beside the known records that they are about, in `about`: each record's place is noted there once it is known.
+    `events` lie beside the known records that they are about, in `about`: each record's place is noted there once it is
+    known. `left` are regions that records were known in before they turned up in another one, `doubled` those that hold
+    the second row of a key: both have to be compared again.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -89,120 +111,158 @@ class Difference:
     known: dict[str, Known] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+    doubled: set[str] = field(default_factory=set)
 
 
 class Comparison:
-    """Compares one stream's rows with what is known; `known` holds every record that they might be about."""
+    """
+    Compares one stream's rows with what is known.
+
+    `known` holds every record that they might be about, `quarantined` which of their keys have a problem.
+    """
 
     def __init__(
         self, adapter: str, stream: Stream, known: Iterable[Known], quarantined: set[str], now: datetime
     ) -> None:
         self._adapter = adapter
         self._stream = stream
-        self._known = {k.key: k for k in known}
+        self._known: dict[str, Known] = {}
+        self._members: dict[str | None, list[Known]] = {}
+        for each in known:
+            self._known[each.key] = each
+            self._members.setdefault(each.region, []).append(each)
         self._quarantined = quarantined
-        self._twice = {key for key in quarantined if key.endswith(TWICE)}
         self._now = now
         self.found = Difference()
 
-    def rows(self, region: Region) -> None:
-        """Compare a region's rows; what is known in the region and has no row any more loses its region."""
-        seen: set[str] = set()
+    def rows(self, region: Region, passed: Container[str | None] = ()) -> None:
+        """
+        Compare a region's rows; what is known in the region and has no row any more loses its region.
+
+        `passed` are the regions that the same sweep has left behind: a row whose key one of them holds is a second one.
+        """
+        name, seen = region.name, set[str]()
         for record, digest in zip(region.records, region.digests, strict=True):
-            if record.key in seen:
-                self._second(record.key)
+            known = self._known.get(record.key)
+            home = None if known is None else known.region
+            if record.key in seen or (home != name and home in passed):
+                self.second(record.key)
+                self.found.doubled.add(name)
                 continue
             seen.add(record.key)
-            self._row(record, digest, region.name)
-        self.found.mended += [key for key in self._twice if key.removesuffix(TWICE) in seen]
-        for known in self._known.values():
-            if known.region == region.name and known.key not in seen:
-                known.region = None
-                known.row_digest = None
-                self.found.known[known.key] = known
+            if home is not None and home != name:
+                self.found.left.add(home)
+            self._row(record, digest, name, known)
+        for known in self._members.get(name, ()):
+            if known.region == name and known.key not in seen:
+                self._without_region(known)
 
-    def row(self, single: Region, home: str | None) -> None:
-        """Compare one record by itself, leaving it in the region that it is known in."""
-        self._row(single.records[0], single.digests[0], home)
+    def row(self, single: Region) -> None:
+        """Compare one record by itself; it stays in the region that it is known in."""
+        record = single.records[0]
+        if record.key + AGAIN in self._quarantined:
+            return  # which of its rows is the right one is for the sweep to say: it goes by their order
+        known = self._known.get(record.key)
+        self._row(record, single.digests[0], None if known is None else known.region, known)
+
+    def second(self, key: str) -> None:
+        """Quarantine a further row of a key; the first one stands."""
+        error = BadRecordError(
+            self._where(key), field="key", rule="occurs more than once", shape="a second row",
+            fix="find out which row is the right one in the legacy system",
+        )  # fmt: skip
+        self._problem(key + AGAIN, error)
 
     def gone(self, records: Iterable[Known]) -> None:
         """Publish the deletion of records that the legacy system no longer holds."""
         for known in records:
             if known.version and not known.deleted:
-                self._event(known, known.owner, None, fresh=not known.lost)
+                self._event(known, known.owner, None)
             known.deleted, known.lost = True, False
             known.region = known.row_digest = known.fingerprint = None
             self.found.known[known.key] = known
             self.found.mended.append(known.key)
 
-    def _row(self, record: Record, digest: bytes, region: str | None) -> None:
-        known = self._known.get(record.key)
+    def _without_region(self, known: Known) -> None:
+        known.region = known.row_digest = None
+        self.found.known[known.key] = known
+        if known.deleted:  # it had come back as a row that could not be mapped
+            self.found.mended.append(known.key)
+
+    def _row(self, record: Record, digest: bytes, region: str | None, known: Known | None) -> None:
         if known is None or known.row_digest != digest or known.lost:
-            self._map(record, digest, region, known)
+            try:
+                entity, data = self._mapped(record)
+            except BadRecordError as error:
+                self._quarantine(record, digest, region, known, error)
+            else:
+                known = self._compare(entity, data, known)
+                known.row_digest, known.region = digest, region
         elif known.region != region:
             known.region = region
             self.found.known[known.key] = known
 
-    def _map(self, record: Record, digest: bytes, region: str | None, known: Known | None) -> None:
+    def _mapped(self, record: Record) -> tuple[Entity, bytes]:
         try:
             entity = self._stream.map(record.row)
             data = entity.to_bytes()
         except ValidationError as error:
-            return self._quarantine(record, digest, region, known, bad_record(self._where(record.key), error))
-        except BadRecordError as error:
-            return self._quarantine(record, digest, region, known, error)
+            raise bad_record(self._where(record.key), error) from None
         except BUGS as error:
-            return self._quarantine(record, digest, region, known, _bug(self._where(record.key), error))
+            raise _bug(self._where(record.key), error) from None
         if entity.key != record.key:
-            raise MisconfiguredError(
-                self._where(record.key), "the mapping gave another key", fix="mend the adapter's mapping"
-            )
-        fingerprint = blake2b(data, digest_size=16).digest()
+            raise self._wrong(record.key, "key", "is another one than the record was read under")
+        if type(entity) not in self._stream.entities:
+            raise self._wrong(record.key, "type", "is none that the stream declares")
+        return entity, data
+
+    def _compare(self, entity: Entity, data: bytes, known: Known | None) -> Known:
+        key, owner, fingerprint = entity.key, entity.owner, blake2b(data, digest_size=16).digest()
         if known is None:
-            known = self._known[record.key] = Known(record.key, entity.type_name, entity.owner, None, None, None, 0)
+            known = self._known[key] = Known(key, entity.type_name, owner, None, None, None, 0)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
-            if known.version and not known.deleted and not known.lost and known.owner != entity.owner:
+            if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
                 self._event(known, known.owner, None)
-            known.entity, known.owner = entity.type_name, entity.owner
-            self._event(known, entity.owner, data, fresh=not (same and known.lost))
-        known.fingerprint, known.row_digest, known.region = fingerprint, digest, region
-        known.deleted = known.lost = False
-        self.found.known[known.key] = known
-        if record.key in self._quarantined:
-            self.found.mended.append(record.key)
-        return None
+            known.entity, known.owner = entity.type_name, owner
+            # An event that the journal lost is published again as what it was: same version, same id.
+            self._event(known, owner, data, fresh=not (same and known.lost))
+        known.fingerprint, known.deleted, known.lost = fingerprint, False, False
+        self.found.known[key] = known
+        if key in self._quarantined:
+            self.found.mended.append(key)
+        return known
 
     def _quarantine(
         self, record: Record, digest: bytes, region: str | None, known: Known | None, error: BadRecordError
     ) -> None:
         if known is None:
-            known = self._known[record.key] = Known(
-                record.key, self._stream.entities[0].type_name, "", None, None, None, 0
-            )
+            entity = self._stream.entities[0].type_name
+            known = self._known[record.key] = Known(record.key, entity, "", None, None, None, 0)
         known.row_digest, known.region = digest, region
         self.found.known[known.key] = known
         self._problem(record.key, error)
-
-    def _second(self, key: str) -> None:
-        self._twice.discard(key + TWICE)
-        fix = "find out which row is the right one in the legacy system"
-        error = BadRecordError(
-            self._where(key), field="key", rule="occurs more than once", shape="a second row", fix=fix
-        )
-        self._problem(key + TWICE, error)
 
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem(key, error.field, error.rule, error.shape, str(error)))
 
     def _event(self, known: Known, owner: str, data: bytes | None, *, fresh: bool = True) -> None:
-        # An event that the journal lost is published again as what it was: same version, same id.
         known.version += fresh
         self.found.events.append(
             Event(known.entity, self._adapter, known.key, owner, known.version, self._now, data, self._stream.name)
         )
         self.found.about.append(known)
+
+    def _wrong(self, key: str, field: str, rule: str) -> BadRecordError:
+        return BadRecordError(
+            self._where(key),
+            field=f"the entity's {field}",
+            rule=rule,
+            shape="an entity",
+            fix="mend the adapter's mapping",
+        )
 
     def _where(self, key: str) -> str:
         return f"{self._adapter}.{self._stream.name} {key}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +14,9 @@ Partition = tuple[str, int]
 
 Cursor = dict[str, Any]
 """Where a stream stands, as JSON; it lies in Kafka beside the events that brought it there."""
+
+AGAIN = "#again"
+"""Marks the problem of a second row with a key that was already seen."""
 
 
 class Place(NamedTuple):
@@ -30,7 +33,8 @@ class Known:
     What is known of one record: the last event of its key and the row that it came from.
 
     `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
-    what a whole sweep leaves so is gone from the legacy system. `lost`: its event is no longer in the journal.
+    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and
+    is published again when the record is read.
     """
 
     key: str
@@ -69,9 +73,10 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Progress:
     """
-    Where a stream stands. `sweep` counts whole readings from 1; `after` is where the running one stands (None: none runs).
+    Where a stream stands.
 
-    `held` counts deletions that wait for a person, see `Pump`. Times are UTC.
+    `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). `held` counts
+    deletions that wait for a person, see `Pump`. Times are UTC.
     """
 
     sweep: int = 0
@@ -131,7 +136,20 @@ class Journal(Protocol):
 
 
 class Memory(Protocol):
-    """What one adapter remembers of what it published. All of it can be rebuilt from the journal and the legacy system."""
+    """What one adapter remembers of what it published: all of it can be rebuilt from the journal and the system."""
+
+    async def claimed(self) -> int:
+        """How many copies of the adapter have claimed this memory so far."""
+        ...
+
+    async def claim(self, had: int) -> bool:
+        """
+        Make the memory this copy's own, unless another one has claimed it since `claimed` gave `had`.
+
+        From then on `save` of every older copy raises FencedError: what such a copy was about to save when it was held
+        up must not overwrite what this one learns.
+        """
+        ...
 
     async def offsets(self) -> dict[Partition, int]: ...
 
@@ -143,18 +161,38 @@ class Memory(Protocol):
 
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]: ...
 
-    async def quarantined(self, stream: str) -> set[str]: ...
+    async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
+        """Which of these keys have a problem."""
+        ...
+
+    async def doubled(self, stream: str) -> set[str]:
+        """The problems of second rows (`AGAIN`)."""
+        ...
 
     async def live(self, stream: str) -> int:
         """How many records are published and not deleted."""
         ...
 
-    async def unseen(self, stream: str, sweep: int) -> list[Known]:
-        """Records, published or quarantined and not deleted, that no region of this sweep holds."""
+    async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
+        """How many records `unseen` would give in all."""
+        ...
+
+    async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
+        """Records, not deleted, that no region of this sweep holds, but for lasting types; some at a time."""
+        ...
+
+    async def at(self, place: Place) -> Known | None:
+        """The record whose last event lies at a place."""
         ...
 
     def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
         """Every record whose last event lies in a partition, some of one stream at a time."""
         ...
 
-    async def save(self, stream: str, step: Step) -> None: ...
+    async def save(self, stream: str, step: Step) -> None:
+        """
+        Save what a step taught, whole or not at all.
+
+        :raises FencedError: a newer copy of this adapter has claimed the memory.
+        """
+        ...

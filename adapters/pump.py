@@ -1,28 +1,30 @@
 """
 The pump: read → compare → publish → save.
 
-Kafka is the record and the memory is a view of it. A page's events and its cursor go into one Kafka transaction; only then
-does the memory follow. A kill between the two is mended at the next start, which first reads what it published beyond what it
-remembers. So a read_committed subscriber sees each change of a key once and in order, whenever the pump was killed.
+Kafka is the record and the memory is a view of it. A page's events and its cursor go into one Kafka transaction; only
+then does the memory follow. A kill between the two is mended at the next start, which first reads what it published
+beyond what it remembers. So a read_committed subscriber sees each change of a key once and in order, whenever the pump
+was killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TypeVar
 
 from opentelemetry import trace
 
-from adapters.difference import Comparison, Region, Regions, region
-from adapters.journal import Cursor, Journal, Known, Memory, Partition, Place, Problem, Progress, Seen, Step
-from adapters.port import Adapter, Extract, Files, Page, Stream, Sweep, Tail
-from canonical import Event
+from adapters.catchup import CatchUp, closing, note, offsets_behind
+from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, region
+from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
+from adapters.port import Adapter, Extract, Files, Page, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,8 @@ class Guard:
     """
     How much may vanish at once: a warehouse that is being rebuilt looks like one whose records were all deleted.
 
-    A sweep that misses more than `share` of a stream's records, and more than `few`, publishes no deletion at all and says so.
+    A sweep that misses more than `share` of a stream's records, and more than `few`, publishes no deletion at all and
+    says so.
     """
 
     share: float = 0.2
@@ -43,6 +46,16 @@ class Guard:
 
     def holds(self, gone: int, live: int) -> bool:
         return gone > self.few and gone > self.share * live
+
+
+@dataclass(slots=True)
+class _Sweeping:
+    """A running sweep: the known regions, those passed, the second rows met, and whether it has seen the start."""
+
+    seen: dict[str, Seen]
+    passed: set[str]
+    again: set[str] = field(default_factory=set)
+    whole: bool = True
 
 
 def _now() -> datetime:
@@ -53,9 +66,9 @@ class Pump:
     """
     Publishes what changed in one legacy system.
 
-    `edition` names the mapping's code: when it changes every row is mapped again, and what comes out different is published.
-    `ready` before every reading: it opens what is not open and, after a failure in the middle of a transaction, finds out what
-    became of it.
+    `edition` names the mapping's code: when it changes every row is mapped again, and what comes out different is
+    published. `ready` before every reading: it opens what is not open and, after a failure in the middle of a
+    transaction, finds out what became of it.
     """
 
     def __init__(
@@ -67,6 +80,7 @@ class Pump:
         edition: str,
         guard: Guard = Guard(),
         clock: Callable[[], datetime] = _now,
+        mean_region: int = MEAN_REGION,
     ) -> None:
         self.adapter = adapter
         self._journal = journal
@@ -74,21 +88,29 @@ class Pump:
         self._salt = blake2b(edition.encode(), digest_size=16).digest()
         self._guard = guard
         self._clock = clock
+        self._mean_region = mean_region
         self._publishing = asyncio.Lock()  # one transaction at a time is all that a producer can have
         self._in_doubt = True
+        self._caught_up = 0  # how often: a reading that began before the last time compares with what is no longer so
+        self._began: dict[str, int] = {}
         self._connected = False
+        self._connections = 0
 
     async def ready(self) -> None:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
         async with self._publishing:
             if self._in_doubt:
-                await self._journal.close()
-                await self._journal.open()
-                await self._catch_up()
+                await self._claim()
+                await CatchUp(self.adapter.name, self._journal, self._memory, self._clock).run()
+                self._caught_up += 1
                 self._in_doubt = False
             if not self._connected:
+                if self._connections:
+                    with suppress(UnavailableError):
+                        await self.adapter.close()
                 await self.adapter.open()
                 self._connected = True
+                self._connections += 1
 
     async def close(self) -> None:
         self._in_doubt, self._connected = True, False
@@ -98,7 +120,13 @@ class Pump:
             await self._journal.close()
 
     async def read(self, stream: Stream) -> Progress:
-        """Read a stream once, to its end, and publish what changed; where a stopped reading stood, it goes on."""
+        """
+        Read a stream once, to its end, and publish what changed; where a stopped reading stood, it goes on.
+
+        :raises UnavailableError: something does not answer: `ready`, and then read again.
+        :raises FencedError: a newer copy of this adapter has taken over.
+        """
+        self._began[stream.name] = self._caught_up
         match stream.reading:
             case Sweep():
                 await self._sweep(stream, stream.reading)
@@ -108,83 +136,102 @@ class Pump:
                 await self._files(stream, stream.reading)
         return await self._memory.progress(stream.name)
 
+    async def _claim(self) -> None:
+        """Become the only copy, for Kafka and for the memory: of two that start at once the same one must win both."""
+        while True:
+            had = await self._memory.claimed()
+            await self._journal.close()
+            await self._journal.open()
+            if await self._memory.claim(had):
+                return
+
     # -- sweeping ------------------------------------------------------------------------------------------------
 
     async def _sweep(self, stream: Stream, sweep: Sweep) -> None:
         progress = await self._memory.progress(stream.name)
-        if progress.after is None:
+        begins = progress.after is None
+        if begins:
             progress = replace(progress, sweep=progress.sweep + 1, started=self._clock(), read=0, published=0)
         seen = await self._memory.regions(stream.name)
-        regions = Regions(self._salt)
-        async with _closing(_ahead(sweep.pages(progress.after))) as pages:
+        passed = {name for name, s in seen.items() if s.sweep == progress.sweep}
+        run = _Sweeping(seen, passed, whole=begins)
+        regions = Regions(self._salt, self._mean_region)
+        async with closing(_ahead(self._from_system(sweep.pages(progress.after)))) as pages:
             async for page in pages:
-                progress = await self._compare(stream, regions.add(page.records), seen, progress)
-        progress = await self._compare(stream, regions.end(), seen, progress)
-        await self._finish(stream, progress)
+                if complete := regions.add(page.records):
+                    after = complete[-1].records[-1].position
+                    progress = await self._compare(stream, complete, run, replace(progress, after=after))
+        if last := regions.end():
+            # The open end is read again by whoever goes on from here: rows may have been added to it.
+            progress = await self._compare(stream, last, run, progress)
+        await self._finish(stream, run, progress)
 
-    async def _compare(
-        self, stream: Stream, regions: list[Region], seen: dict[str, Seen], progress: Progress
-    ) -> Progress:
-        if not regions:
-            return progress
-        changed = [r for r in regions if (had := seen.get(r.name)) is None or had.digest != r.digest]
-        now = {r.name: Seen(r.digest, progress.sweep) for r in regions}
+    async def _compare(self, stream: Stream, regions: list[Region], run: _Sweeping, progress: Progress) -> Progress:
+        changed = {r.name for r in regions if (had := run.seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self.adapter.name}.{stream.name}") as span:
-            comparison = await self._comparison(stream, changed)
-            for each in changed:
-                comparison.rows(each)
+            comparison = await self._comparison(stream, [r for r in regions if r.name in changed])
+            for each in regions:
+                if each.name in changed:
+                    comparison.rows(each, run.passed)
+                run.passed.add(each.name)
             found = comparison.found
+            marks = _marks(regions, found, run, progress.sweep)
             progress = replace(
                 progress,
-                after=regions[-1].records[-1].position,
                 read=progress.read + sum(len(r.records) for r in regions),
                 published=progress.published + len(found.events),
                 error=None,
             )
             span.set_attributes({"ironbridge.read": progress.read, "ironbridge.changed": len(found.events)})
             cursor: Cursor = {"sweep": progress.sweep, "after": progress.after}
-            step = Step(list(found.known.values()), now, [], found.problems, found.mended, progress)
-            await self._publish(stream, found.events, found.about, cursor, step)
-        seen.update(now)
+            await self._publish(stream, found, cursor, Step(regions=marks, progress=progress))
+        run.seen.update(marks)
+        run.again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         return progress
 
     async def _comparison(self, stream: Stream, changed: list[Region]) -> Comparison:
         known: list[Known] = []
+        quarantined: set[str] = set()
         if changed:
+            keys = [r.key for each in changed for r in each.records]
             known = await self._memory.members(stream.name, [r.name for r in changed])
             have = {k.key for k in known}
-            known += await self._memory.lookup(
-                stream.name, [r.key for each in changed for r in each.records if r.key not in have]
-            )
-        quarantined = await self._memory.quarantined(stream.name) if changed else set()
+            if strange := [key for key in keys if key not in have]:
+                known += await self._memory.lookup(stream.name, strange)
+            quarantined = await self._quarantined(stream, keys)
         return Comparison(self.adapter.name, stream, known, quarantined, self._clock())
 
-    async def _finish(self, stream: Stream, progress: Progress) -> None:
+    async def _quarantined(self, stream: Stream, keys: list[str]) -> set[str]:
+        return await self._memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
+
+    async def _finish(self, stream: Stream, run: _Sweeping, progress: Progress) -> None:
         """A whole sweep is done: what no region of it held is gone."""
-        gone = [k for k in await self._memory.unseen(stream.name, progress.sweep) if k.entity not in stream.lasting]
+        missing = await self._memory.missing(stream.name, progress.sweep, stream.lasting)
         live = await self._memory.live(stream.name)
-        held = len(gone) if self._guard.holds(len(gone), live) else 0
+        held = missing if self._guard.holds(missing, live) else 0
         if held:
             log.error(
                 "%s.%s: %d of %d records are missing from this sweep; no deletion was published. To do: if they really "
                 "are gone, raise guard_share for this adapter in ironbridge.toml; if the system is being rebuilt, wait",
                 self.adapter.name, stream.name, held, live,
             )  # fmt: skip
-            gone = []
+        while not held and (gone := await self._memory.unseen(stream.name, progress.sweep, stream.lasting)):
+            progress = await self._gone(stream, gone, progress)
+        step = Step(progress=replace(progress, after=None, held=held, completed=self._clock(), error=None))
+        if not held:
+            step.gone_regions = [name for name, s in run.seen.items() if s.sweep < progress.sweep]
+        if run.whole:
+            step.mended = sorted(await self._memory.doubled(stream.name) - run.again)
+        await self._publish(stream, Difference(), {"sweep": progress.sweep, "after": None}, step)
+
+    async def _gone(self, stream: Stream, gone: list[Known], progress: Progress) -> Progress:
         comparison = Comparison(self.adapter.name, stream, gone, set(), self._clock())
         comparison.gone(gone)
         found = comparison.found
-        stale = [name for name, s in (await self._memory.regions(stream.name)).items() if s.sweep < progress.sweep]
-        progress = replace(
-            progress,
-            after=None,
-            held=held,
-            completed=self._clock(),
-            error=None,
-            published=progress.published + len(found.events),
-        )
-        step = Step(list(found.known.values()), {}, [] if held else stale, [], found.mended, progress)
-        await self._publish(stream, found.events, found.about, {"sweep": progress.sweep, "after": None}, step)
+        progress = replace(progress, published=progress.published + len(found.events))
+        cursor: Cursor = {"sweep": progress.sweep, "after": progress.after}
+        await self._publish(stream, found, cursor, Step(progress=progress))
+        return progress
 
     # -- tailing -------------------------------------------------------------------------------------------------
 
@@ -196,25 +243,34 @@ class Pump:
             # leaves no gap between the two.
             await self._sweep(stream, tail.sweep)
             progress = await self._memory.progress(stream.name)
-        async with _closing(tail.pages(progress.tail)) as pages:
+        last: dict[tuple[str, Position], bytes] = {}
+        async with closing(self._from_system(tail.pages(progress.tail))) as pages:
             async for page in pages:
-                progress = await self._tailed(stream, page, progress)
+                singles = [region("", [record], self._salt) for record in page.records]
+                progress = await self._tailed(stream, singles, last, replace(progress, tail=page.cursor))
+                last = {(s.records[0].key, s.records[0].position): s.digest for s in singles}
 
-    async def _tailed(self, stream: Stream, page: Page, progress: Progress) -> Progress:
-        known = {k.key: k for k in await self._memory.lookup(stream.name, [r.key for r in page.records])}
-        quarantined = await self._memory.quarantined(stream.name)
-        comparison = Comparison(self.adapter.name, stream, known.values(), quarantined, self._clock())
-        for record in page.records:
-            # It stays in the region where the sweep saw it, and that region is compared again at the next sweep.
-            had = known.get(record.key)
-            comparison.row(region("", [record], self._salt), had.region if had else None)
+    async def _tailed(
+        self, stream: Stream, singles: list[Region], last: dict[tuple[str, Position], bytes], progress: Progress
+    ) -> Progress:
+        """Compare a page's rows one by one; `last` are those of the page before."""
+        times = Counter(s.records[0].key for s in singles)
+        known = await self._memory.lookup(stream.name, list(times))
+        quarantined = await self._quarantined(stream, list(times))
+        comparison = Comparison(self.adapter.name, stream, known, quarantined, self._clock())
+        for single in singles:
+            record = single.records[0]
+            if times[record.key] > 1 or last.get((record.key, record.position), single.digest) != single.digest:
+                comparison.second(record.key)
+            else:
+                comparison.row(single)
         found = comparison.found
-        seen = await self._memory.regions(stream.name) if found.known else {}
+        # A row stays in the region where the sweep saw it, and that region is compared again at the next sweep.
         touched = {k.region for k in found.known.values()}
+        seen = await self._memory.regions(stream.name) if touched else {}
         marks = {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
-        progress = replace(progress, tail=page.cursor, published=progress.published + len(found.events), error=None)
-        step = Step(list(found.known.values()), marks, [], found.problems, found.mended, progress)
-        await self._publish(stream, found.events, found.about, {"tail": page.cursor}, step)
+        progress = replace(progress, published=progress.published + len(found.events), error=None)
+        await self._publish(stream, found, {"tail": progress.tail}, Step(regions=marks, progress=progress))
         return progress
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -223,146 +279,84 @@ class Pump:
         progress = await self._memory.progress(stream.name)
         progress = replace(progress, sweep=progress.sweep + 1, started=self._clock())
         seen = await self._memory.regions(stream.name)
-        async with _closing(files.extracts()) as extracts:
+        async with closing(self._from_system(files.extracts())) as extracts:
             async for extract in extracts:
                 digest = blake2b(extract.digest.encode(), digest_size=12, key=self._salt).digest()
                 if (had := seen.get(extract.name)) is None or had.digest != digest:
                     progress = await self._extract(stream, extract, digest, progress)
         progress = replace(progress, completed=self._clock(), error=None)
-        await self._memory.save(stream.name, Step(progress=progress))
+        await self._publish(stream, Difference(), {}, Step(progress=progress))
 
     async def _extract(self, stream: Stream, extract: Extract, digest: bytes, progress: Progress) -> Progress:
         """A file replaces what the last file of its name held; what it no longer holds is gone at once."""
-        mark = {extract.name: Seen(digest, progress.sweep)}
+        step = Step(regions={extract.name: Seen(digest, progress.sweep)}, progress=progress)
+        cursor: Cursor = {"extract": extract.name, "digest": extract.digest}
         bad = f"{self.adapter.name}:file:{blake2b(extract.name.encode(), digest_size=8).hexdigest()}"
         try:
-            records = list(await extract.read())
+            with self._watched():
+                records = await extract.read()
         except BadRecordError as error:
-            problem = Problem(bad, error.field, error.rule, error.shape, str(error))
-            await self._memory.save(stream.name, Step(regions=mark, problems=[problem], progress=progress))
+            step.problems = [Problem(bad, error.field, error.rule, error.shape, str(error))]
+            await self._publish(stream, Difference(), cursor, step)
             return progress
         whole = region(extract.name, records, self._salt)
         comparison = await self._comparison(stream, [whole])
         comparison.rows(whole)
-        comparison.gone(
-            [k for k in comparison.found.known.values() if k.region is None and k.entity not in stream.lasting]
-        )
         found = comparison.found
-        progress = replace(
+        lost = [k for k in found.known.values() if k.region is None]
+        comparison.gone([k for k in lost if not k.version or k.entity not in stream.lasting])
+        again = {p.key for p in found.problems}
+        quarantined = await self._quarantined(stream, [r.key for r in whole.records])
+        step.mended = [bad, *(key for key in quarantined if key.endswith(AGAIN) and key not in again)]
+        step.progress = replace(
             progress, read=progress.read + len(records), published=progress.published + len(found.events)
         )
-        step = Step(list(found.known.values()), mark, [], found.problems, [*found.mended, bad], progress)
-        await self._publish(
-            stream, found.events, found.about, {"extract": extract.name, "digest": extract.digest}, step
-        )
-        return progress
+        await self._publish(stream, found, cursor, step)
+        return step.progress
 
-    # -- publishing ----------------------------------------------------------------------------------------------
+    # -- both ends -----------------------------------------------------------------------------------------------
 
-    async def _publish(
-        self, stream: Stream, events: list[Event], about: list[Known], cursor: Cursor, step: Step
-    ) -> None:
+    async def _from_system(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        async with closing(items):
+            with self._watched():
+                async for item in items:
+                    yield item
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Where the legacy system stops answering, `ready` connects again."""
+        connection = self._connections
+        try:
+            yield
+        except UnavailableError:
+            # Another stream may have connected again already: then it is that connection that counts.
+            self._connected = self._connected and connection != self._connections
+            raise
+
+    async def _publish(self, stream: Stream, found: Difference, cursor: Cursor, step: Step) -> None:
         async with self._publishing:
-            if self._in_doubt:
-                raise UnavailableError(self.adapter.name, "stopped reading: what was published last is in doubt")
+            if self._in_doubt or self._began[stream.name] != self._caught_up:
+                raise UnavailableError(self.adapter.name, "stopped reading: what was published last was in doubt")
             # Until both are done the memory may be behind Kafka; only catching up tells.
             self._in_doubt = True
-            if events:
-                places = await self._journal.publish(events, (stream.name, cursor))
-                _note(about, places)
-                step.offsets = _behind(places)
+            if found.events:
+                places = await self._journal.publish(found.events, (stream.name, cursor))
+                note(found.about, places)
+                step.offsets = offsets_behind(places)
+            step.known = list(found.known.values())
+            step.problems += found.problems
+            step.mended += found.mended
             await self._memory.save(stream.name, step)
             self._in_doubt = False
 
-    # -- catching up and healing ---------------------------------------------------------------------------------
 
-    async def _catch_up(self) -> None:
-        """Learn what was published beyond what is remembered; publish again what the journal no longer holds."""
-        remembered, ends = await self._memory.offsets(), await self._journal.ends()
-        cut = {p for p, offset in remembered.items() if ends.get(p, 0) < offset}
-        # From the last event that is remembered: if another one lies there now, the log was cut off and has grown again.
-        since = {
-            p: max(remembered.get(p, 0) - 1, 0)
-            for p, end in ends.items()
-            if p not in cut and end > remembered.get(p, 0)
-        }
-        async with _closing(self._journal.history(since)) as batches:
-            async for batch in batches:
-                cut |= await self._rewritten(batch, remembered)
-                await self._learn(batch)
-        for partition in cut:
-            await self._heal(partition, ends.get(partition, 0))
-
-    async def _rewritten(self, batch: list[tuple[Event, Place]], remembered: dict[Partition, int]) -> set[Partition]:
-        rewritten = set()
-        for event, place in batch:
-            if remembered.get((place.topic, place.partition), 0) - 1 == place.offset:
-                known = await self._memory.lookup(event.stream, [event.key])
-                if not known or (known[0].version, known[0].offset) != (event.version, place.offset):
-                    rewritten.add((place.topic, place.partition))
-        return rewritten
-
-    async def _learn(self, batch: list[tuple[Event, Place]]) -> None:
-        by_stream: dict[str, list[tuple[Event, Place]]] = {}
-        for event, place in batch:
-            by_stream.setdefault(event.stream, []).append((event, place))
-        for stream, events in by_stream.items():
-            known = {k.key: k for k in await self._memory.lookup(stream, [e.key for e, _ in events])}
-            learned = {e.key: k for e, place in events if (k := _learned(known, e, place)) is not None}
-            touched = {k.region for k in learned.values()}
-            seen = await self._memory.regions(stream)
-            questioned = {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
-            progress = await self._memory.progress(stream)
-            if any(k.region is None for k in learned.values()):
-                progress = replace(progress, after=None)  # only a whole sweep can place them
-            step = Step(list(learned.values()), questioned, progress=progress, offsets=_behind([p for _, p in events]))
-            await self._memory.save(stream, step)
-
-    async def _heal(self, partition: Partition, end: int) -> None:
-        held: dict[str, int] = {}
-        async with _closing(self._journal.history({partition: 0})) as batches:
-            async for batch in batches:
-                held.update({event.key: event.version for event, _ in batch})
-        lost = 0
-        async for stream, records in self._memory.in_partition(partition):
-            missing = [k for k in records if k.version > held.get(k.key, 0)]
-            lost += len(missing)
-            for known in missing:
-                # A lost deletion: the journal's last word is that the record lives.
-                known.lost, known.deleted = True, False
-                known.region = known.row_digest = None
-            progress = replace(await self._memory.progress(stream), after=None)
-            await self._memory.save(stream, Step(missing, progress=progress))
-        await self._memory.save("", Step(offsets={partition: end}))
-        log.error(
-            "%s: the journal's %s[%d] ends before what was published to it: %d events are lost there and will be "
-            "published again. To do: find out why the broker lost its tail", self.adapter.name, *partition, lost,
-        )  # fmt: skip
-
-
-def _note(about: list[Known], places: list[Place]) -> None:
-    for known, place in zip(about, places, strict=True):
-        known.topic, known.partition, known.offset = place
-
-
-def _behind(places: list[Place]) -> dict[Partition, int]:
-    behind: dict[Partition, int] = {}
-    for topic, partition, offset in places:
-        behind[topic, partition] = max(behind.get((topic, partition), 0), offset + 1)
-    return behind
-
-
-def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | None:
-    had = known.get(event.key)
-    if had is None:
-        had = known[event.key] = Known(event.key, event.entity, event.owner, None, None, None, 0)
-    if event.version < had.version:
-        return None
-    had.owner, had.version, had.deleted, had.lost = event.owner, event.version, event.data is None, False
-    had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
-    had.row_digest = None
-    had.topic, had.partition, had.offset = place
-    return had
+def _marks(regions: list[Region], found: Difference, run: _Sweeping, sweep: int) -> dict[str, Seen]:
+    """What to remember of regions; one without a digest is compared again, whatever it holds."""
+    marks = {r.name: Seen(None if r.name in found.doubled else r.digest, sweep) for r in regions}
+    for name in found.left - marks.keys():
+        if name in run.seen:
+            marks[name] = Seen(None, run.seen[name].sweep)
+    return marks
 
 
 async def _ahead(pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
@@ -371,26 +365,12 @@ async def _ahead(pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
     async def following() -> Page | None:
         return await anext(pages, None)
 
-    coming = asyncio.ensure_future(following())
-    try:
-        while (page := await coming) is not None:
-            coming = asyncio.ensure_future(following())
-            yield page
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        await _close(pages)
-
-
-@asynccontextmanager
-async def _closing(iterator: T) -> AsyncIterator[T]:
-    try:
-        yield iterator
-    finally:
-        await _close(iterator)
-
-
-async def _close(iterator: object) -> None:
-    close = getattr(iterator, "aclose", None)
-    if close is not None:
-        await close()
+    async with closing(pages):
+        coming = asyncio.ensure_future(following())
+        try:
+            while (page := await coming) is not None:
+                coming = asyncio.ensure_future(following())
+                yield page
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)

@@ -103,6 +103,7 @@ offsets = Table(
     _number("partition", key=True),
     _number("next"),
 )
+copies = Table("copies", metadata, _text("adapter", key=True), _number("claims"))
 
 # What the flows know and what they did: facts are shared, the ledger is per flow, see flows/ledger.py.
 facts = Table(

@@ -34,6 +34,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("target", name=op.f("pk_budgets")),
     )
     op.create_table(
+        "copies",
+        sa.Column("adapter", sa.Text(), nullable=False),
+        sa.Column("claims", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("adapter", name=op.f("pk_copies")),
+    )
+    op.create_table(
         "facts",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
@@ -201,6 +207,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_facts_owner")
 
     op.drop_table("facts")
+    op.drop_table("copies")
     op.drop_table("budgets")
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.drop_index("ix_attempts_flow_subject")
