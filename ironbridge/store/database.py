@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_IDLE = 5.0  # seconds after which a connection is asked whether it still lives
 _LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
 
 
@@ -28,13 +31,15 @@ class Store:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.embedded = engine.dialect.name == "sqlite"
+        # A statement by itself needs no transaction round it, which would be two more round trips.
+        self._reading = engine if self.embedded else engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time; waiting here is fair and cheap, waiting in SQLite is neither.
         self._writing = asyncio.Lock() if self.embedded else None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         with translated():
-            async with self.engine.connect() as connection:
+            async with self._reading.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -123,9 +128,10 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
         case "postgresql":
             # A view of Kafka need not be on disk before the answer: what a crash of the database forgets is caught up.
             engine = create_async_engine(
-                parsed, pool_size=8, max_overflow=8, pool_pre_ping=True,
+                parsed, pool_size=8, max_overflow=8,
                 connect_args={"server_settings": {"application_name": "ironbridge", "jit": "off"}},
             )  # fmt: skip
+            _lively(engine)
         case other:
             raise MisconfiguredError(
                 "state", f"cannot be kept in {other}", fix="use PostgreSQL or SQLite in `state.url`"
@@ -134,6 +140,29 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
     if migrate:
         await store.migrate()
     return store
+
+
+def _lively(engine: AsyncEngine) -> None:
+    """
+    Give out no connection that has died. SQLAlchemy's own `pool_pre_ping` asks the database each time, in three round
+    trips; one that was of use a moment ago and was not closed since needs no asking.
+    """
+    dialect = engine.dialect
+
+    def returned(_connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _fairy: Any) -> None:
+        try:
+            if connection.driver_connection.is_closed():
+                raise InvalidatePoolError
+            if time.monotonic() - record.info.get("used", math.inf) > _IDLE:
+                dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine.sync_engine, "checkin", returned)
+    event.listen(engine.sync_engine, "checkout", taken)
 
 
 def _embedded(connection: Any, _record: Any) -> None:
