@@ -52,19 +52,18 @@ class Store:
                     yield connection
 
     async def migrate(self) -> None:
-        """Bring the tables up to date."""
+        """Bring the tables up to date, whole or not at all; of several workers that start at once the first one does it."""
         with translated():
             async with self.engine.connect() as connection:
-                if not self.embedded:
-                    await connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
-                    await connection.commit()
-                try:
-                    await connection.run_sync(_upgrade)
-                    await connection.commit()
-                finally:
-                    if not self.embedded:
-                        await connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
-                        await connection.commit()
+                if await connection.run_sync(_is_current):
+                    return
+                await connection.rollback()
+                if self.embedded:
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                else:
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+                await connection.run_sync(_upgrade)
+                await connection.commit()
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -98,11 +97,17 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
         raise MisconfiguredError("state", f"cannot be used ({name})", fix="check `state.url`") from error
 
 
-def _upgrade(connection: Connection) -> None:
+def _is_current(connection: Connection) -> bool:
     newest = max(file.stem.split("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
     stands = text("SELECT version_num FROM alembic_version")
-    if inspect(connection).has_table("alembic_version") and connection.execute(stands).scalar_one_or_none() == newest:
-        return
+    return (
+        inspect(connection).has_table("alembic_version") and connection.execute(stands).scalar_one_or_none() == newest
+    )
+
+
+def _upgrade(connection: Connection) -> None:
+    if _is_current(connection):
+        return  # another worker was faster
     from alembic import command  # half a second, and seldom needed
     from alembic.config import Config
 

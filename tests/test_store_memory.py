@@ -1,0 +1,151 @@
+"""An adapter's memory: the stand-in, SQLite and PostgreSQL keep the same promises."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adapters.journal import Known, Memory, Place, Problem, Progress, Seen, Step
+from adapters.stand_ins import MemoryMemory, State
+from canonical.errors import FencedError
+from ironbridge.store import StoredMemory, open_store
+
+Open = Callable[[str], Memory]
+
+
+@pytest.fixture(params=["stand-in", "sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+async def open_memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens another copy's memory of an adapter, on one state."""
+    async with AsyncExitStack() as stack:
+        if request.param == "stand-in":
+            states: dict[str, State] = {}
+            yield lambda adapter: MemoryMemory(states.setdefault(adapter, State()))
+            return
+        url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
+        if request.param == "postgresql":
+            url = await stack.enter_async_context(request.getfixturevalue("postgres").database())
+        store = await open_store(url)
+        stack.push_async_callback(store.close)
+        yield lambda adapter: StoredMemory(store, adapter)
+
+
+def known(number: int, **values: object) -> Known:
+    basis = Known(f"legacy:person:{number}", "person", f"legacy:person:{number}", "r1", b"row", b"print", 1)
+    basis.topic, basis.partition, basis.offset = "canonical.person", number % 3, number
+    return replace(basis, **values)  # type: ignore[arg-type]
+
+
+def numbers(found: list[Known]) -> list[int]:
+    return sorted(int(each.key.rsplit(":", 1)[1]) for each in found)
+
+
+async def test_a_step_is_read_back_as_it_was_saved(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    at = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    progress = Progress(3, ("a'b", 7), (5, "é"), at, at, 10, 4, 2, None)
+    records = [known(1), known(2, region=None, row_digest=None, fingerprint=None, deleted=True, lost=True, topic=None,
+                               partition=None, offset=None, version=1 << 40)]  # fmt: skip
+    problem = Problem("legacy:person:1", "upn", "is too short", "text a", "the whole sentence")
+    step = Step(records, {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}, [], [problem], [], progress, {("t", 1): 9})
+    await memory.save("people", step)
+    keys = [record.key for record in records]
+    assert sorted(await memory.lookup("people", [*keys, "nobody"]), key=lambda k: k.key) == records
+    assert await memory.members("people", ["r1"]) == [records[0]]
+    assert await memory.regions("people") == {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}
+    assert await memory.progress("people") == progress
+    assert await memory.quarantined("people", [*keys, "nobody"]) == {"legacy:person:1"}
+    assert await memory.offsets() == {("t", 1): 9}
+    assert await memory.lookup("people", []) == []
+
+
+async def test_a_later_step_replaces_what_it_names_and_leaves_the_rest(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    problems = [Problem(f"legacy:person:{n}", "f", "r", "s", "w") for n in (1, 2)]
+    await memory.save("s", Step([known(1), known(2)], {"r1": Seen(b"1", 1), "r2": Seen(b"2", 1)}, [], problems,
+                                offsets={("t", 0): 5, ("t", 1): 6}, progress=Progress(read=7)))  # fmt: skip
+    step = Step([known(2, version=9)], {"r1": Seen(b"3", 2)}, ["r2"], [], ["legacy:person:1"], None, {("t", 1): 2})
+    await memory.save("s", step)
+    assert await memory.lookup("s", ["legacy:person:1", "legacy:person:2"]) == [known(1), known(2, version=9)]
+    assert await memory.regions("s") == {"r1": Seen(b"3", 2)}
+    assert await memory.quarantined("s", ["legacy:person:1", "legacy:person:2"]) == {"legacy:person:2"}
+    assert await memory.progress("s") == Progress(read=7)
+    assert await memory.offsets() == {("t", 0): 5, ("t", 1): 2}
+
+
+async def test_streams_and_adapters_are_apart(open_memory: Open) -> None:
+    memory, other = open_memory("legacy"), open_memory("other")
+    await memory.save("a", Step([known(1)], {"r1": Seen(b"1", 1)}, offsets={("t", 0): 5}))
+    for empty, stream in ((memory, "b"), (other, "a")):
+        assert await empty.lookup(stream, ["legacy:person:1"]) == []
+        assert await empty.regions(stream) == {}
+        assert await empty.progress(stream) == Progress()
+    assert await other.offsets() == {}
+    assert await other.at(Place("canonical.person", 1, 1)) is None
+    assert [chunk async for chunk in other.in_partition(("canonical.person", 1)) if chunk[1]] == []
+
+
+async def test_unseen_is_what_no_region_of_the_sweep_holds(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    records = [
+        known(1, region="new"), known(2, region="old"), known(3, region=None), known(4, region=None, deleted=True),
+        known(5, region="old", deleted=True), known(6, region="old", entity="supplier"),
+        known(7, region="old", entity="supplier", version=0), known(8, region="never heard of"),
+    ]  # fmt: skip
+    await memory.save("s", Step(records, {"new": Seen(b"", 4), "old": Seen(b"", 3)}))
+    assert numbers(await memory.unseen("s", 4, frozenset({"supplier"}))) == [2, 3, 5, 7, 8]
+    assert await memory.missing("s", 4, frozenset({"supplier"})) == 5
+    assert await memory.missing("s", 4, frozenset()) == 6
+    assert await memory.live("s") == 5
+
+
+async def test_second_rows_are_told_from_other_problems(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    await memory.save("s", Step(problems=[Problem(key, "f", "r", "s", "w") for key in ("a", "a#again", "b#again2")]))
+    assert await memory.doubled("s") == {"a#again"}
+
+
+async def test_records_are_found_by_their_place(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    await memory.save("s", Step([known(n) for n in range(10)]))
+    await memory.save("z", Step([replace(known(3), key="legacy:other:3")]))
+    assert await memory.at(Place("canonical.person", 1, 4)) == known(4)
+    assert await memory.at(Place("canonical.person", 2, 4)) is None
+    found = {name: numbers(some) async for name, some in memory.in_partition(("canonical.person", 0)) if some}
+    assert found == {"s": [0, 3, 6, 9], "z": [3]}
+
+
+async def test_only_the_copy_that_claimed_last_may_save(open_memory: Open) -> None:
+    first, second = open_memory("legacy"), open_memory("legacy")
+    assert await first.claimed() == 0
+    assert await first.claim(0)
+    await first.save("s", Step([known(1)]))
+    assert not await second.claim(0)
+    assert await second.claim(await second.claimed())
+    with pytest.raises(FencedError, match="a newer copy of it has taken over"):
+        await first.save("s", Step([known(1, version=2)], offsets={("t", 0): 3}))
+    assert await second.lookup("s", ["legacy:person:1"]) == [known(1)]
+    assert await second.offsets() == {}
+    await second.save("s", Step([known(1, version=3)]))
+    assert await first.claim(await first.claimed())
+    await first.save("s", Step([known(1, version=4)]))
+
+
+async def test_of_two_that_claim_at_once_one_succeeds(open_memory: Open) -> None:
+    for had in range(5):
+        claims = await asyncio.gather(*(open_memory("legacy").claim(had) for _ in range(4)))
+        assert sorted(claims) == [False, False, False, True]
+
+
+async def test_four_thousand_records_are_saved_and_found_again(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    records = [known(n, region=f"r{n % 9}") for n in range(4000)]
+    for _ in range(2):
+        await memory.save("s", Step(records))
+    assert len(await memory.lookup("s", [record.key for record in records])) == 4000
+    assert len(await memory.members("s", ["r1", "r2"])) == 890
+    found = [k async for _, some in memory.in_partition(("canonical.person", 0)) for k in some]
+    assert numbers(found) == list(range(0, 4000, 3))
