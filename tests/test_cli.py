@@ -180,9 +180,8 @@ def test_run_stops_gracefully_when_it_is_told_to(tmp_path: Path, played: Path) -
     text = played.read_text(encoding="utf-8").split("[targets.dfe_csc]")[0]  # its clouds are gone
     file = tmp_path / "ironbridge.toml"
     file.write_text(text, encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ironbridge", "run", "--file", str(file)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )  # fmt: skip
+    command = [sys.executable, "-m", "ironbridge", "run", "--file", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     time.sleep(8)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from tests.servers import Kafka, MariaDB, Postgres
 from ironbridge import bridge, demo, insight
 from ironbridge.bridge import Platform
 from ironbridge.settings import KafkaSettings, StateSettings
+from tests.servers import Kafka, MariaDB, Postgres
 
 
 async def until_idle(built: Platform, running: asyncio.Task[None], since: float = 0.0, patience: float = 120) -> None:
