@@ -8,11 +8,12 @@ insert or a delete moves no other boundary, so an unchanged region costs one com
 from __future__ import annotations
 
 import traceback
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
@@ -27,6 +28,7 @@ from canonical.errors import BadRecordError
 MEAN_REGION = 512
 LAST_REGION = "~"  # sorts behind every key and is none
 LONGEST_KEY = 240  # as canonical.entity.Key has it
+LARGEST_EVENT = 4_000_000  # bytes of JSON; half of what the topics take
 BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 """What a mapping that met a value it was not written for raises: that row is quarantined, and no other."""
 
@@ -38,6 +40,15 @@ class Region(NamedTuple):
     records: list[Record]
     digests: list[bytes]
     digest: bytes
+
+
+class Made(NamedTuple):
+    """What a row was mapped to."""
+
+    key: str
+    owner: str
+    kind: type[Entity]
+    data: bytes
 
 
 class Regions:
@@ -85,6 +96,12 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
     tame = [_tame(record) for record in records]
     digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
     return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
+
+
+def mapped(stream: Stream, record: Record) -> Made:
+    """Map a row; whatever its mapping raises is raised."""
+    entity = stream.map(record.row)
+    return Made(entity.key, entity.owner, type(entity), entity.to_bytes())
 
 
 def _tame(record: Record) -> Record:
@@ -136,11 +153,14 @@ class Comparison:
         self._now = now
         self.found = Difference()
 
-    def rows(self, region: Region, passed: Container[str | None] = ()) -> None:
+    def rows(
+        self, region: Region, passed: Container[str | None] = (), made: Mapping[bytes, Made] = MappingProxyType({})
+    ) -> None:
         """
         Compare a region's rows; what is known in the region and has no row any more loses its region.
 
         `passed` are the regions that the same sweep has left behind: a row whose key one of them holds is a second one.
+        `made` is what some rows were mapped to already, by their digests.
         """
         name, seen = region.name, set[str]()
         for record, digest in zip(region.records, region.digests, strict=True):
@@ -153,7 +173,7 @@ class Comparison:
             seen.add(record.key)
             if home is not None and home != name:
                 self.found.left.add(home)
-            self._row(record, digest, name, known)
+            self._row(record, digest, name, known, made.get(digest))
         for known in self._members.get(name, ()):
             if known.region == name and known.key not in seen:
                 self._without_region(known)
@@ -190,43 +210,50 @@ class Comparison:
         if known.deleted:  # it had come back as a row that could not be mapped
             self.found.mended.append(known.key)
 
-    def _row(self, record: Record, digest: bytes, region: str | None, known: Known | None) -> None:
+    def _row(
+        self, record: Record, digest: bytes, region: str | None, known: Known | None, made: Made | None = None
+    ) -> None:
         if known is None or known.row_digest != digest or known.lost:
             try:
-                entity, data = self._mapped(record)
+                made = self._checked(record, made or self._mapped(record))
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
-                known = self._compare(entity, data, known)
+                known = self._compare(made, known)
                 known.row_digest, known.region = digest, region
         elif known.region != region:
             known.region = region
             self.found.known[known.key] = known
 
-    def _mapped(self, record: Record) -> tuple[Entity, bytes]:
+    def _mapped(self, record: Record) -> Made:
         try:
-            entity = self._stream.map(record.row)
-            data = entity.to_bytes()
+            return mapped(self._stream, record)
         except ValidationError as error:
             raise bad_record(self._where(record.key), error) from None
         except BUGS as error:
             raise _bug(self._where(record.key), error) from None
-        if entity.key != record.key:
-            raise self._wrong(record.key, "key", "is another one than the record was read under")
-        if type(entity) not in self._stream.entities:
-            raise self._wrong(record.key, "type", "is none that the stream declares")
-        return entity, data
 
-    def _compare(self, entity: Entity, data: bytes, known: Known | None) -> Known:
-        key, owner, fingerprint = entity.key, entity.owner, blake2b(data, digest_size=16).digest()
+    def _checked(self, record: Record, made: Made) -> Made:
+        if made.key != record.key:
+            raise self._wrong(record.key, "key", "is another one than the record was read under")
+        if made.kind not in self._stream.entities:
+            raise self._wrong(record.key, "type", "is none that the stream declares")
+        if len(made.data) > LARGEST_EVENT:
+            rule, shape = f"is larger than {LARGEST_EVENT} bytes", f"{len(made.data)} bytes"
+            raise BadRecordError(self._where(record.key), field="the entity", rule=rule, shape=shape)
+        return made
+
+    def _compare(self, made: Made, known: Known | None) -> Known:
+        key, owner, kind, data = made
+        fingerprint = blake2b(data, digest_size=16).digest()
         if known is None:
-            known = self._known[key] = Known(key, entity.type_name, owner, None, None, None, 0)
+            known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
                 self._event(known, known.owner, None)
-            known.entity, known.owner = entity.type_name, owner
+            known.entity, known.owner = kind.type_name, owner
             # An event that the journal lost is published again as what it was: same version, same id.
             self._event(known, owner, data, fresh=not (same and known.lost))
         known.fingerprint, known.deleted, known.lost = fingerprint, False, False

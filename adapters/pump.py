@@ -21,10 +21,11 @@ from typing import TypeVar
 
 from opentelemetry import trace
 
+from adapters.ahead import Portion, ahead, portions
 from adapters.catchup import CatchUp, closing, note, offsets_behind
 from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, region
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
-from adapters.port import Adapter, Extract, Files, Page, Position, Stream, Sweep, Tail
+from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -156,23 +157,21 @@ class Pump:
         passed = {name for name, s in seen.items() if s.sweep == progress.sweep}
         run = _Sweeping(seen, passed, whole=begins)
         regions = Regions(self._salt, self._mean_region)
-        async with closing(_ahead(self._from_system(sweep.pages(progress.after)))) as pages:
-            async for page in pages:
-                if complete := regions.add(page.records):
-                    after = complete[-1].records[-1].position
-                    progress = await self._compare(stream, complete, run, replace(progress, after=after))
-        if last := regions.end():
-            # The open end is read again by whoever goes on from here: rows may have been added to it.
-            progress = await self._compare(stream, last, run, progress)
+        pages = self._from_system(sweep.pages(progress.after))
+        async with closing(ahead(portions(stream, pages, regions, seen))) as ready:
+            async for portion in ready:
+                progress = replace(progress, after=portion.after or progress.after)
+                progress = await self._compare(stream, portion, run, progress)
         await self._finish(stream, run, progress)
 
-    async def _compare(self, stream: Stream, regions: list[Region], run: _Sweeping, progress: Progress) -> Progress:
+    async def _compare(self, stream: Stream, portion: Portion, run: _Sweeping, progress: Progress) -> Progress:
+        regions = portion.regions
         changed = {r.name for r in regions if (had := run.seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self.adapter.name}.{stream.name}") as span:
             comparison = await self._comparison(stream, [r for r in regions if r.name in changed])
             for each in regions:
                 if each.name in changed:
-                    comparison.rows(each, run.passed)
+                    comparison.rows(each, run.passed, portion.made)
                 run.passed.add(each.name)
             found = comparison.found
             marks = _marks(regions, found, run, progress.sweep)
@@ -357,20 +356,3 @@ def _marks(regions: list[Region], found: Difference, run: _Sweeping, sweep: int)
         if name in run.seen:
             marks[name] = Seen(None, run.seen[name].sweep)
     return marks
-
-
-async def _ahead(pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
-    """The same pages, the next one being read while one is worked on: reading a sweep changes nothing."""
-
-    async def following() -> Page | None:
-        return await anext(pages, None)
-
-    async with closing(pages):
-        coming = asyncio.ensure_future(following())
-        try:
-            while (page := await coming) is not None:
-                coming = asyncio.ensure_future(following())
-                yield page
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
