@@ -103,12 +103,12 @@ async def _acts(
     await _table(out, world, built)
     out.rule("[bold]2. Somebody works in the legacy systems", align="left")
     world.spans.clear()
-    since = time.time()
+    before, since = await readings(built), time.time()
     if world.stage.read_text() == "made":
         for sentence in await change(world, seed):
             out.print(f"  • {sentence}")
         world.stage.write_text("changed")
-    arrived = await _arrivals(out, built, running, since)
+    arrived = await _arrivals(out, built, running, before, since)
     out.print(f"Arrived in the cloud {arrived:.1f} s after the last of it was done. Nobody typed anything.")
     if traces:
         _one_trace(out, world.spans.get_finished_spans())
@@ -213,7 +213,7 @@ async def _watch(out: Console, built: Platform, running: asyncio.Task[None]) -> 
     """Live progress until every stream has been read and nothing is left to do."""
     started = time.monotonic()
     with Live(console=out, refresh_per_second=4, transient=True) as live:
-        while not await bridge.idle(built):
+        while not await settled(built, {}):
             live.update(Group(*await _progress(built, time.monotonic() - started)))
             await _or_failure(running, 0.25, started)
     for line in await _progress(built, time.monotonic() - started):
@@ -232,11 +232,13 @@ async def _progress(built: Platform, took: float) -> list[Text]:
     return lines
 
 
-async def _arrivals(out: Console, built: Platform, running: asyncio.Task[None], since: float) -> float:
-    """Wait until every stream was read from its start after `since`, and all of it has arrived; seconds since then."""
+async def _arrivals(
+    out: Console, built: Platform, running: asyncio.Task[None], before: dict[str, int], since: float
+) -> float:
+    """Wait until all of it has been read and has arrived; seconds from `since` to the last confirmation."""
     started, confirmed = time.monotonic(), since
     with Live(console=out, refresh_per_second=4, transient=True) as live:
-        while not (await read_since(built, since) and await bridge.idle(built)):
+        while not await settled(built, before):
             live.update(Group(*await _progress(built, time.monotonic() - started)))
             await _or_failure(running, 0.2, started)
     async with built.store.read() as connection:
@@ -251,14 +253,22 @@ async def _arrivals(out: Console, built: Platform, running: asyncio.Task[None], 
     return max(float(confirmed) - since, 0.0)
 
 
-async def read_since(built: Platform, since: float) -> bool:
-    # Two looks: a file that has just been left must lie still for a moment before it is read.
-    async with built.store.read() as connection:
-        late = await connection.execute(
-            text("SELECT count(*) FROM streams WHERE started IS NULL OR started < :since OR completed < started"),
-            {"since": since + 3.0},
-        )
-        return int(late.scalar_one()) == 0
+async def readings(built: Platform) -> dict[str, int]:
+    """How often each stream has been read, begun readings counted."""
+    return {f"{row['adapter']}.{row['stream']}": row["sweep"] for row in await insight.streams(built.store)}
+
+
+async def settled(built: Platform, before: dict[str, int]) -> bool:
+    """
+    Whether everything has been read since `before` and has arrived.
+
+    A reading that had begun may have passed the place already, and a file must lie still under the adapter's eyes: the third
+    reading from now is sure to have seen all.
+    """
+    names = [f"{name}.{stream.name}" for name, (_, streams) in built.pumps.items() for stream in streams]
+    now = await readings(built)
+    read = all(now.get(name, 0) > before.get(name, 0) + 3 for name in names)
+    return read and await bridge.idle(built)
 
 
 async def _or_failure(running: asyncio.Task[None], seconds: float, started: float) -> None:

@@ -14,9 +14,11 @@ from ironbridge.settings import KafkaSettings, StateSettings
 from tests.servers import Kafka, MariaDB, Postgres
 
 
-async def until_idle(built: Platform, running: asyncio.Task[None], since: float = 0.0, patience: float = 120) -> None:
+async def until_settled(
+    built: Platform, running: asyncio.Task[None], before: dict[str, int], patience: float = 120
+) -> None:
     began = time.monotonic()
-    while not (await bridge.idle(built) and (not since or await demo.read_since(built, since))):
+    while not await demo.settled(built, before):
         assert time.monotonic() - began < patience, await insight.flows(built.store)
         await asyncio.wait([running], timeout=0.25)
         if running.done():
@@ -40,11 +42,11 @@ async def carried_across(data: Path, warehouse: str, kafka: Kafka, state: str) -
             stop = asyncio.Event()
             running = asyncio.create_task(bridge.run(built, stop))
             try:
-                await until_idle(built, running)
+                await until_settled(built, running, {})
                 assert await differing(world, built) == {}
-                since = time.time()
+                before = await demo.readings(built)
                 assert len(await demo.change(world, seed=7)) > 5
-                await until_idle(built, running, since)
+                await until_settled(built, running, before)
                 assert await differing(world, built) == {}
                 stuck = await insight.parked(built.store)
                 assert {row["state"] for row in stuck} == {"quarantined"}, stuck

@@ -138,7 +138,7 @@ async def test_no_personal_data_reaches_a_log_a_span_an_error_or_a_page(
             running = asyncio.create_task(bridge.run(built, stop))
             try:
                 began = time.monotonic()
-                while not await bridge.idle(built):
+                while not await demo.settled(built, {}):
                     assert time.monotonic() - began < 120, await insight.flows(built.store)
                     await asyncio.wait([running], timeout=0.25)
                     if running.done():
