@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -11,68 +12,100 @@ from sqlalchemy import text
 from flows.port import Limits
 from ironbridge.store import Store
 
-_SLICES = 20  # a window is spent in slices, so that no burst at its edge makes it twice as wide
+_BURST = 0.1
+"""The share of a window's requests that may go at once; the rest is spread over the window."""
+_FRESH = 1.0
+"""Seconds that an allowance may be kept, at most: so long after a hold another worker may still send."""
+_LONGEST_SLEEP = 5.0
 
 
 class SharedBudget:
     """
-    At most `limits.requests` in `limits.window` seconds, and silence as long as the target asks for it (`flows.http.Budget`).
+    At most `limits.requests` within any `limits.window` seconds, and silence as long as the target asks for it
+    (`flows.http.Budget`). `clock` gives seconds since 1970.
 
-    Allowance is taken from the database some requests at a time; what a worker took and did not use is lost with its slice.
+    The generic cell rate algorithm (ITU-T I.371): one moment in the database tells when all that was spent is made up
+    for. Allowance is taken some requests at a time where a worker is busy; what it has not used soon is lost.
+
+    :raises UnavailableError: the state database is away.
     """
 
-    def __init__(self, store: Store, target: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        target: str,
+        limits: Limits,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        burst = max(int(limits.requests * _BURST), 1)
+        self._fresh = min(_FRESH, limits.window / 100)
+        # Within any window go the burst and what is made up for meanwhile: together no more than the limit. What was
+        # taken may go a little later; and a moment of our days is known to a quarter of a microsecond only.
+        self._cost = (limits.window + self._fresh) * (1 + 1e-6) / (limits.requests - burst + 1)
+        self._burst = burst
         self._store = store
         self._target = target
-        self._slice = limits.window / _SLICES
-        self._most = max(limits.requests // _SLICES, 1)
-        self._portion = max(min(self._most // 10, 2 * limits.concurrency), 1)
+        self._clock = clock
+        self._sleep = sleep
+        self._portion = 1
         self._mine = 0
         self._until = 0.0
         self._turn = asyncio.Lock()
 
     async def spend(self, requests: int) -> None:
+        """Wait until so many requests may go, and count them as gone."""
         async with self._turn:
-            while self._mine < requests or time.time() >= self._until:
-                wait = await self._take(max(requests, self._portion))
-                if wait > 0:
-                    await asyncio.sleep(wait)
-            self._mine -= requests
+            for _ in range(requests):
+                while self._mine < 1 or self._clock() >= self._until:
+                    wait = await self._take()
+                    if wait > 0:
+                        await self._sleep(min(wait, _LONGEST_SLEEP))
+                self._mine -= 1
 
     async def hold(self, after: timedelta) -> None:
-        until = time.time() + after.total_seconds()
+        """The target asked for silence: nobody spends for so long."""
         self._mine = 0
-        async with self._store.write() as connection:
-            await connection.execute(
-                text("UPDATE budgets SET held = :until WHERE target = :target AND COALESCE(held, 0) < :until"),
-                {"until": until, "target": self._target},
-            )
-
-    async def _take(self, portion: int) -> float:
-        """Take a portion; how long to wait (seconds) where there is none."""
-        now = time.time()
-        window = now - now % self._slice
+        bound = {"target": self._target, "until": self._clock() + after.total_seconds(), "full": 0.0}
         async with self._store.write() as connection:
             await connection.execute(
                 text(
-                    'INSERT INTO budgets (target, "window", used) VALUES (:target, :window, 0) ON CONFLICT (target) DO UPDATE '
-                    'SET used = CASE WHEN budgets."window" = excluded."window" THEN budgets.used ELSE 0 END, '
-                    '"window" = excluded."window"'
+                    "INSERT INTO budgets (target, full_at, held) VALUES (:target, :full, :until) ON CONFLICT (target) "
+                    "DO UPDATE SET held = excluded.held WHERE budgets.held < excluded.held"
                 ),
-                {"target": self._target, "window": window},
+                bound,
             )
-            row = await connection.execute(
-                text("SELECT used, COALESCE(held, 0) FROM budgets WHERE target = :target"), {"target": self._target}
-            )
-            used, held = row.one()
-            if held > now:
-                return min(float(held) - now, 5.0)
-            granted = min(portion, self._most - used)
-            if granted <= 0:
-                return window + self._slice - now
+
+    async def _take(self) -> float:
+        """Take an allowance; how long to wait (seconds) where there is none."""
+        now = self._clock()
+        # A worker that uses up what it takes takes more at a time; the first request after a pause takes one.
+        busy = self._mine < 1 and now < self._until
+        self._portion = min(self._portion * 2, max(self._burst // 10, 1)) if busy else 1
+        most = now + self._burst * self._cost
+        bound = {"target": self._target, "now": now, "price": self._portion * self._cost, "most": most}
+        async with self._store.write() as connection:
             await connection.execute(
-                text("UPDATE budgets SET used = used + :granted WHERE target = :target"),
-                {"granted": granted, "target": self._target},
+                text("INSERT INTO budgets (target, full_at) VALUES (:target, :now) ON CONFLICT (target) DO NOTHING"),
+                {"target": self._target, "now": now},
             )
-        self._mine, self._until = granted, window + self._slice
-        return 0.0
+            paid = await connection.execute(
+                text(
+                    f"UPDATE budgets SET full_at = {_FROM} + CAST(:price AS float8) WHERE target = :target "  # noqa: S608
+                    f"AND held <= CAST(:now AS float8) AND {_FROM} + CAST(:price AS float8) <= CAST(:most AS float8)"
+                ),
+                bound,
+            )
+            if paid.rowcount == 1:
+                self._mine, self._until = self._portion, now + self._fresh
+                return 0.0
+            row = await connection.execute(
+                text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
+            )
+            full_at, held = row.one()
+        self._mine, self._portion = 0, 1
+        return max(float(held) - now, float(full_at) + self._cost - most, 0.001)
+
+
+_FROM = "(CASE WHEN full_at > CAST(:now AS float8) THEN full_at ELSE CAST(:now AS float8) END)"

@@ -6,6 +6,7 @@ import pytest
 
 from ironbridge.store import Store, open_store
 from tests.agreement_scenarios import AgreementScenarios
+from tests.budgets import BudgetScenarios
 
 
 @pytest.fixture
@@ -16,4 +17,8 @@ async def store(postgres_url: str) -> AsyncIterator[Store]:
 
 
 class TestOnPostgreSQL(AgreementScenarios):
+    pass
+
+
+class TestBudgetOnPostgreSQL(BudgetScenarios):
     pass

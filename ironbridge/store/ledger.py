@@ -55,6 +55,7 @@ class StoredLedger:
         self._clock = clock
         self._hand = uuid4().hex  # this process's hand: no other has it, not even the same worker started again
         self._takes = 0
+        self._troubled = True  # for all that this process knows
 
     async def ingested(self) -> dict[Partition, tuple[int, str]]:
         """Where the flow stands in each partition: the offset behind, and the id of the last event."""
@@ -119,6 +120,9 @@ class StoredLedger:
         # MATERIALIZED: else PostgreSQL may run the inner query more than once, and take more than the limit.
         once, skip = ("", "") if self._store.embedded else ("MATERIALIZED", "FOR UPDATE SKIP LOCKED")
         async with self._store.write() as connection:
+            if not self._store.embedded:
+                # Of a table that grew just now PostgreSQL thinks that it is small, and would sort a whole backlog.
+                await connection.execute(text("SET LOCAL enable_bitmapscan = off"))
             found = await connection.execute(
                 text(
                     f"WITH next AS {once} (SELECT subject FROM subjects WHERE flow = :flow AND state = 'dirty' "  # noqa: S608
@@ -185,9 +189,7 @@ class StoredLedger:
             story = [(self._flow, s.task.subject, now, _word(s, stands), s.reason, s.trace) for s in told]
             await put(connection, attempts, ("flow", "subject", "at", "outcome", "detail", "trace"), story, {})
             if held:
-                await connection.execute(
-                    text("UPDATE flows SET error = NULL WHERE name = :flow AND error IS NOT NULL"), {"flow": self._flow}
-                )
+                await self._well(connection)
                 await self._wake(connection, [s.task.subject for s in held])
 
     async def _locked(self, connection: AsyncConnection, wanted: Collection[str]) -> dict[str, _Stand]:
@@ -307,8 +309,15 @@ class StoredLedger:
             due: float | None = found.scalar_one()
             return due
 
+    async def _well(self, connection: AsyncConnection) -> None:
+        if self._troubled:
+            bound = {"flow": self._flow}
+            await connection.execute(text("UPDATE flows SET error = NULL WHERE name = :flow"), bound)
+            self._troubled = False
+
     async def trouble(self, error: str | None) -> None:
         """Note why the flow does not get on, None when it does again."""
+        self._troubled = True
         async with self._store.write() as connection:
             await connection.execute(
                 text("UPDATE flows SET error = :error WHERE name = :flow"), {"error": error, "flow": self._flow}

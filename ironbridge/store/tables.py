@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 from sqlalchemy import false as no
 
@@ -127,6 +128,7 @@ flows = Table(
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
 )
+_WAITS = text("waiting_on IS NOT NULL")
 subjects = Table(
     "subjects",
     metadata,
@@ -151,7 +153,10 @@ subjects = Table(
     Column("confirmed", Double),
     _text("traceparent", null=True),
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
-    Index("ix_subjects_flow_waiting_on", "flow", "waiting_on"),
+    # Few wait: the others shall not pay for the index with every change.
+    Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),
+    # A subject is written four times between its event and its confirmation: room for that on its page.
+    postgresql_with={"fillfactor": 70},
 )
 attempts = Table(
     "attempts",
@@ -186,7 +191,7 @@ budgets = Table(
     "budgets",
     metadata,
     _text("target", key=True),
-    Column("window", Double, nullable=False),
-    _number("used"),
-    Column("held", Double),
+    # What was spent is made up for by then, and the target wants silence until then.
+    Column("full_at", Double, nullable=False),
+    Column("held", Double, nullable=False, server_default="0"),
 )

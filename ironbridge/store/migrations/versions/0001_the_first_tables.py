@@ -28,9 +28,8 @@ def upgrade() -> None:
     op.create_table(
         "budgets",
         sa.Column("target", sa.Text(), nullable=False),
-        sa.Column("window", sa.Double(), nullable=False),
-        sa.Column("used", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("held", sa.Double(), nullable=True),
+        sa.Column("full_at", sa.Double(), nullable=False),
+        sa.Column("held", sa.Double(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("target", name=op.f("pk_budgets")),
     )
     op.create_table(
@@ -130,12 +129,19 @@ def upgrade() -> None:
         sa.Column("confirmed", sa.Double(), nullable=True),
         sa.Column("traceparent", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("flow", "subject", name=op.f("pk_subjects")),
+        postgresql_with={"fillfactor": 70},
     )
     with op.batch_alter_table("subjects", schema=None) as batch_op:
         batch_op.create_index(
             "ix_subjects_flow_state_urgency_since", ["flow", "state", "urgency", "since"], unique=False
         )
-        batch_op.create_index("ix_subjects_flow_waiting_on", ["flow", "waiting_on"], unique=False)
+        batch_op.create_index(
+            "ix_subjects_flow_waiting_on",
+            ["flow", "waiting_on"],
+            unique=False,
+            postgresql_where=sa.text("waiting_on IS NOT NULL"),
+            sqlite_where=sa.text("waiting_on IS NOT NULL"),
+        )
 
     op.create_table(
         "problems",
