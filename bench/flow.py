@@ -38,6 +38,7 @@ from flows.port import (
     Urgency,
     Write,
 )
+from ironbridge.bridge import collect_seldom
 from ironbridge.budget import SharedBudget
 from ironbridge.kafka import KafkaInbox, KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings
@@ -132,6 +133,7 @@ async def _flow(
         ledger = StoredLedger(store, FLOW)
         agreement = Agreement(parts.flow, parts.target, ledger, today=lambda: TODAY)
         events = subjects * max(changes, 2)
+        collect_seldom()
         began, cpu = time.perf_counter(), time.process_time()
         ingested = await _work_off(agreement, settings, ledger, store, subjects, events)
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

@@ -45,7 +45,19 @@ def run(name: str, seconds: float = 900, profile: Path | None = None, **argument
     command = [sys.executable, "-m", "bench.job", name, json.dumps(arguments)]
     if profile is not None:
         spy = Path(sys.executable).with_name("py-spy")
-        command = [str(spy), "record", "-r", "250", "--nonblocking", "-f", "speedscope", "-o", str(profile), "--", *command]
+        command = [
+            str(spy),
+            "record",
+            "-r",
+            "250",
+            "--nonblocking",
+            "-f",
+            "speedscope",
+            "-o",
+            str(profile),
+            "--",
+            *command,
+        ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=environment())
     found = [line for line in done.stdout.splitlines() if line.startswith('{"job"')]
     if done.returncode != 0 or not found:

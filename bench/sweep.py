@@ -10,6 +10,7 @@ from adapters.pump import Pump
 from bench.job import peak
 from bench.people import PeopleAdapter
 from canonical import Person
+from ironbridge.bridge import collect_seldom
 from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import StoredMemory, open_store
@@ -21,7 +22,9 @@ def sweep(**arguments: Any) -> dict[str, Any]:
     return asyncio.run(_sweep(**arguments))
 
 
-async def _sweep(source: str, state: str, bootstrap: str, prefix: str, page_size: int | None = None) -> dict[str, Any]:
+async def _sweep(
+    source: str, state: str, bootstrap: str, prefix: str, page_size: int | None = None, seldom: bool = True
+) -> dict[str, Any]:
     settings = KafkaSettings(broker="none", bootstrap_servers=bootstrap, topic_prefix=prefix)
     await ensure_topics(settings, [Person])
     store = await open_store(state)
@@ -30,6 +33,7 @@ async def _sweep(source: str, state: str, bootstrap: str, prefix: str, page_size
     journal = KafkaJournal(settings, adapter.name, [Person], tracing)
     pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition(adapter))
     (stream,) = adapter.streams()
+    collect_seldom()
     began, cpu = time.perf_counter(), time.process_time()
     await pump.ready()
     first = await pump.read(stream)

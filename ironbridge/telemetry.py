@@ -12,7 +12,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -60,11 +59,11 @@ class ChangeTracing:
     def begin(self, events: Sequence[Event]) -> list[Event]:
         traced = self._budget.take(len(events))
         page = Link(trace.get_current_span().get_span_context())
-        begun = [replace(event, traceparent=self._traced(event, page)) for event in events[:traced]]
+        begun = [event.traced(self._traced(event, page)) for event in events[:traced]]
         noise = os.urandom(24 * (len(events) - traced)).hex()
         for index, event in enumerate(events[traced:]):
             piece = noise[48 * index : 48 * index + 48]
-            begun.append(replace(event, traceparent=f"00-{piece[:32]}-{piece[32:]}-00"))
+            begun.append(event.traced(f"00-{piece[:32]}-{piece[32:]}-00"))
         return begun
 
     def _traced(self, event: Event, page: Link) -> str:
