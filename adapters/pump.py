@@ -26,7 +26,7 @@ from adapters.catchup import CatchUp, closing, note, offsets_behind
 from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, region
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
-from canonical.errors import BadRecordError, UnavailableError
+from canonical.errors import BadRecordError, FencedError, UnavailableError
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -92,6 +92,7 @@ class Pump:
         self._mean_region = mean_region
         self._publishing = asyncio.Lock()  # one transaction at a time is all that a producer can have
         self._in_doubt = True
+        self._fenced: FencedError | None = None
         self._caught_up = 0  # how often: a reading that began before the last time compares with what is no longer so
         self._began: dict[str, int] = {}
         self._connected = False
@@ -100,6 +101,8 @@ class Pump:
     async def ready(self) -> None:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
         async with self._publishing:
+            if self._fenced is not None:
+                raise self._fenced  # to open the journal again would fence off the newer copy
             if self._in_doubt:
                 await self._claim()
                 await CatchUp(self.adapter.name, self._journal, self._memory, self._clock).run()
@@ -338,14 +341,18 @@ class Pump:
                 raise UnavailableError(self.adapter.name, "stopped reading: what was published last was in doubt")
             # Until both are done the memory may be behind Kafka; only catching up tells.
             self._in_doubt = True
-            if found.events:
-                places = await self._journal.publish(found.events, (stream.name, cursor))
-                note(found.about, places)
-                step.offsets = offsets_behind(places)
-            step.known = list(found.known.values())
-            step.problems += found.problems
-            step.mended += found.mended
-            await self._memory.save(stream.name, step)
+            try:
+                if found.events:
+                    places = await self._journal.publish(found.events, (stream.name, cursor))
+                    note(found.about, places)
+                    step.offsets = offsets_behind(places)
+                step.known = list(found.known.values())
+                step.problems += found.problems
+                step.mended += found.mended
+                await self._memory.save(stream.name, step)
+            except FencedError as error:
+                self._fenced = error
+                raise
             self._in_doubt = False
 
 

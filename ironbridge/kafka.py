@@ -6,6 +6,7 @@ aiokafka is used directly, in batches: FastStream's work a message costs more th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import ssl
@@ -24,6 +25,7 @@ from aiokafka.errors import (
     IllegalGenerationError,
     IllegalStateError,
     InvalidProducerEpoch,
+    InvalidTimestampError,
     KafkaError,
     ProducerFenced,
     RebalanceInProgressError,
@@ -103,6 +105,12 @@ def translated(where: str) -> Any:
     except (SaslAuthenticationFailed, TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed) as error:
         raise MisconfiguredError(
             where, f"Kafka refused us ({type(error).__name__})", fix="check the kafka section's user and its ACLs"
+        ) from error
+    except InvalidTimestampError as error:
+        raise MisconfiguredError(
+            where,
+            "Kafka refuses our time: it is more than an hour ahead",
+            fix="set this machine's clock, or the broker's",
         ) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise UnavailableError(
@@ -205,6 +213,7 @@ class KafkaJournal:
         self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
         self._tracing = tracing
         self._producer: AIOKafkaProducer | None = None
+        self._fenced: FencedError | None = None
 
     async def open(self) -> None:
         with translated(self._adapter):
@@ -223,7 +232,7 @@ class KafkaJournal:
             except BaseException:
                 await producer.stop()
                 raise
-        self._producer = producer
+        self._producer, self._fenced = producer, None
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -238,15 +247,21 @@ class KafkaJournal:
         producer = self._producer
         if producer is None:
             raise UnavailableError(self._adapter, "the journal is closed")
+        if self._fenced is not None:
+            raise self._fenced
         if self._tracing is not None:
             events = self._tracing.begin(events)
-        with translated(self._adapter):
-            async with producer.transaction():
-                places = await self._send(producer, events)
-                if cursor is not None:
-                    stream, where = cursor
-                    key, value = f"{self._adapter}/{stream}".encode(), json.dumps(where).encode()
-                    await producer.send(cursors_topic(self._settings), value, key=key)
+        try:
+            with translated(self._adapter):
+                async with producer.transaction():
+                    places = await self._send(producer, events)
+                    if cursor is not None:
+                        stream, where = cursor
+                        key, value = f"{self._adapter}/{stream}".encode(), json.dumps(where).encode()
+                        await producer.send(cursors_topic(self._settings), value, key=key)
+        except FencedError as error:
+            self._fenced = error
+            raise
         return places
 
     async def _send(self, producer: AIOKafkaProducer, events: Sequence[Event]) -> list[Place]:
@@ -258,9 +273,9 @@ class KafkaJournal:
         waiting = []
         for (topic, partition), indexes in by_partition.items():
             for batch, members in _batches(producer, events, indexes):
-                waiting.append(
-                    (await producer.send_batch(batch, topic, partition=partition), members, topic, partition)
-                )
+                future = await producer.send_batch(batch, topic, partition=partition)
+                future.add_done_callback(_look)
+                waiting.append((future, members, topic, partition))
         for future, members, topic, partition in waiting:
             base = (await future).offset
             for step, index in enumerate(members):
@@ -276,11 +291,11 @@ class KafkaJournal:
         return {(p.topic, p.partition): end for p, end in ends.items()}
 
     async def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
-        if not since:
+        ends = await self.ends() if since else {}
+        partitions = [TopicPartition(*partition) for partition, start in since.items() if start < ends[partition]]
+        if not partitions:
             return
-        ends = await self.ends()
         async with self._consumer("read_committed") as consumer:
-            partitions = [TopicPartition(*partition) for partition in since]
             consumer.assign(partitions)
             for partition in partitions:
                 consumer.seek(partition, since[partition])
@@ -308,6 +323,7 @@ class KafkaJournal:
                 await consumer.start()
                 yield consumer
             finally:
+                await asyncio.sleep(0)  # a consumer that is stopped before its tasks have begun raises CancelledError
                 await consumer.stop()
 
     def _own(self, record: Any) -> tuple[Event, Place] | None:
@@ -316,6 +332,12 @@ class KafkaJournal:
         except BadRecordError:
             return None  # somebody else's; the flows report it
         return (event, Place(record.topic, record.partition, record.offset)) if event.source == self._adapter else None
+
+
+def _look(future: asyncio.Future[Any]) -> None:
+    """Where one batch has failed nobody waits for the others, and asyncio would complain of errors that nobody saw."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _batches(

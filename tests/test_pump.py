@@ -728,6 +728,8 @@ async def test_a_second_copy_fences_off_the_first() -> None:
     adapter.lines[4] = Line(1, "N2")
     with pytest.raises(FencedError, match=r"^legacy: a newer copy of it has taken over\. To do: stop one of the two$"):
         await bench.read(first)
+    with pytest.raises(FencedError):
+        await first.ready()  # which must not fence off the second
     assert said(await bench.read(second)) == [("4", 2, True)]
     assert_agreement(bench)
 
