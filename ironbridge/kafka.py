@@ -414,15 +414,18 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
         try:
             stands = await self._state.ingested()
+            with translated(self._flow):
+                ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
         except IronbridgeError as error:
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
         self._expected = {}
         for partition in assigned:
             behind, last = stands.get((partition.topic, partition.partition), (0, ""))
-            self._consumer.seek(partition, max(behind - 1, 0))  # type: ignore[union-attr]
-            if behind:
+            if 0 < behind <= ends[partition]:
                 self._expected[partition] = (behind - 1, last)
+            offset, _ = self._expected.get(partition, (0, ""))
+            self._consumer.seek(partition, offset)  # type: ignore[union-attr]
         self._placed = set(assigned)
 
     async def poll(self) -> Arrivals:

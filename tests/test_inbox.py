@@ -1,0 +1,311 @@
+"""A flow's inbox on real Apache Kafka: where it goes on, what it turns away, and what a rebalance may not lose."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from canonical import Event
+from canonical.errors import UnavailableError
+from canonical.event import topic_of
+from flows.agree import Agreement
+from flows.ledger import Arrivals
+from flows.testing import ScriptedTarget
+from ironbridge.kafka import KafkaInbox, ensure_topics, partition_of
+from ironbridge.settings import KafkaSettings
+from ironbridge.store import Store, StoredLedger, open_store
+from tests.agreement import PurchaseFlow, World, invoice, supplier
+from tests.servers import Kafka
+
+PATIENCE = 40.0  # seconds
+
+
+@dataclass
+class Post:
+    """Topics of their own on the shared broker, and a state beside them."""
+
+    settings: KafkaSettings
+    store: Store
+
+    def topic(self, entity: str = "supplier") -> str:
+        return topic_of(entity, self.settings.topic_prefix)
+
+    async def publish(self, *events: Event) -> None:
+        await self.send(*((topic_of(e.entity, self.settings.topic_prefix), self._place(e), e.key.encode(), e.data,
+                           e.headers()) for e in events))  # fmt: skip
+
+    def _place(self, event: Event) -> int:
+        return partition_of(event.owner, self.settings.partitions)
+
+    async def send(self, *records: tuple[str, int, bytes | None, bytes | None, Sequence[tuple[str, Any]]]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.bootstrap_servers)
+        await producer.start()
+        try:
+            for topic, partition, key, value, headers in records:
+                await producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
+        finally:
+            await producer.stop()
+
+    @asynccontextmanager
+    async def worker(self, name: str = "one") -> AsyncIterator["Worker"]:
+        ledger = StoredLedger(self.store, "purchasing")
+        agreement = Agreement(PurchaseFlow(), ScriptedTarget(), ledger)
+        async with KafkaInbox(self.settings, "purchasing", PurchaseFlow.entities, ledger, name) as inbox:
+            yield Worker(inbox, ledger, agreement)
+
+    async def facts(self) -> dict[str, int]:
+        rows = await World(self.store).rows("SELECT key, version FROM facts")
+        return {row["key"].rpartition(":")[2]: row["version"] for row in rows}
+
+    async def committed(self) -> dict[str, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers)
+        await admin.start()
+        try:
+            group = f"ironbridge.{self.settings.topic_prefix}.purchasing"
+            found = await admin.list_consumer_group_offsets(group)
+        finally:
+            await admin.close()
+        return {f"{p.topic}/{p.partition}": meta.offset for p, meta in found.items()}
+
+    async def forget(self, sql: str = "DELETE FROM ingested") -> None:
+        await World(self.store).run(sql)
+
+    async def rewrite(self, *events: Event) -> None:
+        """The broker has lost its log, and something else is published."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_topics([self.topic(), self.topic("invoice")])
+            async with asyncio.timeout(PATIENCE):
+                while {self.topic(), self.topic("invoice")} & set(await admin.list_topics()):
+                    await asyncio.sleep(0.1)
+        finally:
+            await admin.close()
+        await ensure_topics(self.settings, PurchaseFlow.entities)
+        await self.publish(*events)
+
+
+@dataclass
+class Worker:
+    inbox: KafkaInbox
+    ledger: StoredLedger
+    agreement: Agreement
+
+    async def until(self, done: Callable[[], Any], *, quiet: int = 0) -> int:
+        """Ingest until `done` holds, and then some polls more; how many events there were."""
+        seen = 0
+        async with asyncio.timeout(PATIENCE):
+            while not await done():
+                seen += await self.agreement.ingest(self.inbox)
+            for _ in range(quiet):
+                seen += await self.agreement.ingest(self.inbox)
+        return seen
+
+
+@pytest.fixture
+async def post(apache_kafka: Kafka, tmp_path: Path) -> AsyncIterator[Post]:
+    settings = KafkaSettings(
+        broker="none",
+        bootstrap_servers=apache_kafka.bootstrap,
+        topic_prefix=apache_kafka.prefix().rstrip("."),
+        partitions=3,
+    )
+    await ensure_topics(settings, PurchaseFlow.entities)
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3")
+    yield Post(settings, store)
+    await store.close()
+
+
+def suppliers(count: int, version: int = 1) -> list[Event]:
+    return [supplier(n, version) for n in range(1, count + 1)]
+
+
+async def has(post: Post, count: int, version: int = 1) -> bool:
+    facts = await post.facts()
+    return len(facts) == count and set(facts.values()) == {version}
+
+
+async def test_what_was_published_becomes_facts_and_then_the_offsets_follow(post: Post) -> None:
+    await post.publish(*suppliers(20), *(invoice(n, of=n) for n in range(101, 111)))
+    async with post.worker() as worker:
+        assert await worker.until(lambda: has(post, 30), quiet=3) == 30
+        stands = await worker.ledger.ingested()
+    assert sum(behind for behind, _ in stands.values()) == 30
+    assert sum(offset for offset in (await post.committed()).values() if offset > 0) == 30
+
+
+async def test_the_same_worker_goes_on_behind_what_it_has(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+    await post.publish(*suppliers(10, 2))
+    async with post.worker() as worker:
+        assert await worker.until(lambda: has(post, 10, 2), quiet=3) == 10
+
+
+async def test_a_state_that_was_lost_reads_all_again_whatever_the_group_has_committed(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+    for table in ("ingested", "facts", "subjects"):
+        await post.forget(f"DELETE FROM {table}")
+    async with post.worker() as worker:
+        assert await worker.until(lambda: has(post, 10), quiet=3) == 10
+
+
+async def test_a_state_restored_from_an_older_copy_reads_what_it_lacks(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+        copy = {table: await World(post.store).rows(f"SELECT * FROM {table}") for table in ("facts", "ingested")}
+        await post.publish(*suppliers(10, 2))
+        await worker.until(lambda: has(post, 10, 2))
+    for table, rows in copy.items():
+        await post.forget(f"DELETE FROM {table}")
+        names = ", ".join(f'"{name}"' for name in rows[0])
+        for row in rows:
+            marks = ", ".join(f":{name}" for name in row)
+            await World(post.store).run(f"INSERT INTO {table} ({names}) VALUES ({marks})", **row)
+    assert await has(post, 10, 1)
+    async with post.worker() as worker:
+        assert await worker.until(lambda: has(post, 10, 2), quiet=3) == 10
+
+
+@pytest.mark.parametrize("count", [2, 10, 25], ids=["shorter", "as long", "longer"])
+async def test_a_log_that_was_cut_off_and_written_anew_is_read_from_its_start(post: Post, count: int) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+    # The same ids at the same places: only their time tells that they are others.
+    anew = [replace(event, time=event.time + timedelta(days=1)) for event in suppliers(count)]
+    await post.rewrite(*anew)
+    await post.forget("DELETE FROM facts")
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, count))
+
+
+async def test_a_kill_between_the_poll_and_the_facts_is_read_again(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        while not (await worker.inbox.poll()).events:
+            pass
+    assert await post.facts() == {}
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+
+
+async def test_a_kill_between_the_facts_and_the_offsets_repeats_nothing(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        while not await has(post, 10):
+            arrived = await worker.inbox.poll()
+            await worker.ledger.ingest(arrived, worker.agreement._marks(arrived.events))
+    assert all(offset <= 0 for offset in (await post.committed()).values())
+    await post.publish(supplier(11))
+    async with post.worker() as worker:
+        assert await worker.until(lambda: has(post, 11), quiet=3) == 1
+
+
+async def test_an_ingest_that_failed_leaves_no_offsets_behind_for_the_next(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        while not (await worker.inbox.poll()).events:
+            pass
+        await worker.ledger.ingest(Arrivals([(supplier(11), 0)], [], {}), [])
+        assert await worker.ledger.ingested() == {}
+
+
+async def test_records_that_are_no_events_of_ours_are_turned_away_one_by_one(post: Post) -> None:
+    well = supplier(1)
+    headers = dict(well.headers())
+    topic, place = post.topic(), partition_of(well.owner, 3)
+
+    def with_headers(**changed: Any) -> tuple[str, int, bytes, bytes | None, list[tuple[str, Any]]]:
+        return topic, place, b"k", well.data, list({**headers, **changed}.items())
+
+    bad = [
+        (topic, place, b"k", b"hello", []),
+        (topic, place, b"k", well.data, [("ce_type", None)]),
+        with_headers(ce_type=None),
+        with_headers(ce_sequence=b"9" * 30),
+        with_headers(ce_sequence=b"0"),
+        with_headers(ce_subject=b"ledger:supplier:1\x00"),
+        with_headers(ce_time=b"0001-01-01T00:00:00+14:00"),
+        with_headers(ce_type=b"ironbridge.invoice.v1"),
+        with_headers(ce_type=b"ironbridge.nothing.v1"),
+        with_headers(ce_id=b"\xff\xfe", ce_subject=b"\xff\xfe"),
+    ]
+    await post.send(*bad)
+    await post.publish(well)
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 1), quiet=2)
+    rows = await World(post.store).rows("SELECT place, what FROM rejects ORDER BY place")
+    assert len(rows) == len(bad)
+    assert all(row["place"].startswith(f"{topic}[{place}]@") for row in rows)
+    async with post.worker() as worker:
+        assert await worker.until(lambda: has(post, 1), quiet=5) == 0
+
+
+async def test_a_state_that_is_away_when_partitions_come_is_told_and_nothing_is_skipped(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+    await post.publish(*suppliers(10, 2))
+
+    class Away:
+        async def ingested(self) -> dict[tuple[str, int], tuple[int, str]]:
+            raise UnavailableError("state", "the database does not answer")
+
+    async def polled(inbox: KafkaInbox) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                assert not (await inbox.poll()).events
+
+    async with KafkaInbox(post.settings, "purchasing", PurchaseFlow.entities, Away(), "one") as inbox:
+        with pytest.raises(UnavailableError, match="does not answer"):
+            await polled(inbox)
+
+
+async def test_a_rebalance_between_two_workers_loses_nothing(post: Post) -> None:
+    count, stop = 300, asyncio.Event()
+
+    async def ingesting(worker: Worker) -> int:
+        seen = 0
+        while not stop.is_set():
+            seen += await worker.agreement.ingest(worker.inbox)
+        return seen
+
+    async def publishing() -> None:
+        for start in range(1, count + 1, 10):
+            await post.publish(*(supplier(n) for n in range(start, start + 10)))
+            await asyncio.sleep(0.1)
+
+    publisher = asyncio.create_task(publishing())
+    async with post.worker("one") as one:
+        first = asyncio.create_task(ingesting(one))
+        await asyncio.sleep(1)
+        async with post.worker("two") as two:
+            second = asyncio.create_task(ingesting(two))
+            await publisher
+            async with asyncio.timeout(PATIENCE):
+                while not await has(post, count):
+                    await asyncio.sleep(0.2)
+            assert two.inbox._placed, "the second worker has a part of the work"
+            assert not one.inbox._placed & two.inbox._placed
+            stop.set()
+            await asyncio.gather(first, second)
+        stop.clear()
+        await post.publish(*(supplier(n, 2) for n in range(1, count + 1)))
+        first = asyncio.create_task(ingesting(one))
+        async with asyncio.timeout(PATIENCE):
+            while not await has(post, count, 2):
+                await asyncio.sleep(0.2)
+        stop.set()
+        await first
