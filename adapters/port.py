@@ -86,7 +86,8 @@ class Stream:
     One kind of record of a legacy system.
 
     `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone.
-    `every` is how often it is looked at, and so how fresh the platform's view of it is. A record of a type in `lasting`
+    `every` is how often it is looked at, and so how fresh the platform's view of it is; `pause` is what the pump waits
+    between two pages, to spare the system. A record of a type in `lasting`
     that is missing from a reading says nothing (a payments extract names only who was paid); one of any other type
     that is missing was deleted.
     """
@@ -97,6 +98,7 @@ class Stream:
     reading: Sweep | Tail | Files
     every: timedelta = timedelta(minutes=5)
     lasting: frozenset[str] = field(default_factory=frozenset)
+    pause: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)

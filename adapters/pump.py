@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -160,7 +160,7 @@ class Pump:
         passed = {name for name, s in seen.items() if s.sweep == progress.sweep}
         run = _Sweeping(seen, passed, whole=begins)
         regions = Regions(self._salt, self._mean_region)
-        pages = self._from_system(sweep.pages(progress.after))
+        pages = self._from_system(sweep.pages(progress.after), stream.pause)
         async with closing(ahead(portions(stream, pages, regions, seen))) as ready:
             async for portion in ready:
                 progress = replace(progress, after=portion.after or progress.after)
@@ -246,7 +246,7 @@ class Pump:
             await self._sweep(stream, tail.sweep)
             progress = await self._memory.progress(stream.name)
         last: dict[tuple[str, Position], bytes] = {}
-        async with closing(self._from_system(tail.pages(progress.tail))) as pages:
+        async with closing(self._from_system(tail.pages(progress.tail), stream.pause)) as pages:
             async for page in pages:
                 singles = [region("", [record], self._salt) for record in page.records]
                 progress = await self._tailed(stream, singles, last, replace(progress, tail=page.cursor))
@@ -281,7 +281,7 @@ class Pump:
         progress = await self._memory.progress(stream.name)
         progress = replace(progress, sweep=progress.sweep + 1, started=self._clock())
         seen = await self._memory.regions(stream.name)
-        async with closing(self._from_system(files.extracts())) as extracts:
+        async with closing(self._from_system(files.extracts(), stream.pause)) as extracts:
             async for extract in extracts:
                 digest = blake2b(extract.digest.encode(), digest_size=12, key=self._salt).digest()
                 if (had := seen.get(extract.name)) is None or had.digest != digest:
@@ -318,11 +318,12 @@ class Pump:
 
     # -- both ends -----------------------------------------------------------------------------------------------
 
-    async def _from_system(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def _from_system(self, items: AsyncIterator[T], pause: timedelta) -> AsyncIterator[T]:
         async with closing(items):
             with self._watched():
                 async for item in items:
                     yield item
+                    await asyncio.sleep(pause.total_seconds())
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -44,7 +44,7 @@ from flows.port import (
     Untold,
     Write,
 )
-from flows.settle import Wanted, again, parked, put_back, sending, settlement, waiting
+from flows.settle import Wanted, again, in_doubt, parked, put_back, sending, settlement, waiting
 from flows.tracing import context_of, trace_id
 
 log = logging.getLogger(__name__)
@@ -270,7 +270,7 @@ class Agreement:
                 case Absent():
                     still.append(again(each, None, None, None))
                 case Untold():
-                    still.append(each)
+                    still.append(in_doubt(each))
         return settled, still
 
     async def _write(self, wanted: Sequence[Wanted]) -> None:
@@ -294,6 +294,9 @@ class Agreement:
         try:
             with tracer.start_as_current_span(f"write {self.target.name}", links=links) as span:
                 span.set_attribute("ironbridge.subjects", len(wanted))
+                for each in spans:
+                    if each is not None:
+                        each.add_link(span.get_span_context())
                 outcomes = await self._outcomes(wanted)
         finally:
             for each in spans:

@@ -39,6 +39,18 @@ def again(wanted: Wanted, body: Body | None, ref: str | None, tag: str | None) -
     return replace(wanted, write=replace(write, confirmed=there, doubtful=(), ref=ref, tag=tag))
 
 
+def in_doubt(wanted: Wanted) -> Wanted:
+    """
+    The same subject, of which the target cannot tell what it holds: what was confirmed may be gone by what was sent since.
+
+    So it is no ground to write a difference on, even where all that was sent was a removal.
+    """
+    write = wanted.write
+    if write.confirmed is None:
+        return wanted
+    return replace(wanted, write=replace(write, confirmed=None, doubtful=(*write.doubtful, write.confirmed)))
+
+
 def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None, trace: str | None = None) -> Settlement:
     """What becomes of a subject; `due` (seconds since 1970) is when to try again where that is needed."""
     task = wanted.task

@@ -399,10 +399,27 @@ class AgreementScenarios:
         await world.arrive(supplier(1, 4))
         await world.agree()
         write = world.target.batches[-1][0]
-        assert write.confirmed is not None
-        assert write.confirmed.body["name"] == "Supplier 1 as of 1"
-        assert [d.body["name"] for d in write.doubtful] == ["Supplier 1 as of 2", "Supplier 1 as of 3"]
+        assert write.confirmed is None
+        versions = [d.body["name"].rpartition(" ")[2] for d in write.doubtful]
+        assert versions == ["2", "3", "1"]
         assert (await world.row(S1))["doubtful"] is None
+
+    async def test_after_a_lost_removal_nothing_is_taken_for_confirmed_that_the_target_cannot_tell(
+        self, world: World
+    ) -> None:
+        world.target.readable = False
+        await world.arrive(supplier(1))
+        await world.agree()
+        world.target.answer(S1, Unknown("cut"), work=Work.DONE)
+        await world.arrive(supplier(1, 2, deleted=True))
+        await world.agreement.step()
+        world.clock.forward(60)
+        await world.arrive(supplier(1, 3))
+        await world.agree()
+        write = world.target.batches[-1][0]
+        assert write.confirmed is None
+        assert [d.body["name"] for d in write.doubtful] == ["Supplier 1 as of 1"]
+        assert world.name_of(1) == "Supplier 1 as of 3"
 
     async def test_a_removal_whose_answer_was_lost_is_read_back(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 
 from adapters.liquidlogic import child_in_need as cin
@@ -63,12 +62,11 @@ class LiquidlogicAdapter:
     """
     A Liquidlogic children's system, read from its warehouse.
 
-    `name` is the source in every key. `pause` is what the pump waits between two pages.
+    `name` is the source in every key.
     """
 
     def __init__(self, name: str, settings: LiquidlogicSettings) -> None:
         self.name = name
-        self.pause: timedelta = settings.pause
         self.database = Database(name, settings)
         self._settings = settings
         self._hdm = Hdm(settings.in_schema, {KINDS[stream].table: column for stream, column in settings.tail.items()})
@@ -84,11 +82,11 @@ class LiquidlogicAdapter:
         kind, settings, change = KINDS[name], self._settings, self._settings.tail.get(name)
         if change is None:
             how = self.database.sweep(reading)
-            return Stream(name, (kind.entity,), partial(kind.map, self.name), how, settings.every)
+            return Stream(name, (kind.entity,), partial(kind.map, self.name), how, settings.every, pause=settings.pause)
         tail = self.database.tail(
             reading, self._hdm[kind.table].c[change], overlap=settings.tail_overlap, every=settings.sweep_every
         )
-        return Stream(name, (kind.entity,), partial(kind.map, self.name), tail, settings.every)
+        return Stream(name, (kind.entity,), partial(kind.map, self.name), tail, settings.every, pause=settings.pause)
 
     async def open(self) -> None:
         await self.database.open()
