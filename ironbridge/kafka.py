@@ -50,7 +50,6 @@ _TOPIC = {
     "max.message.bytes": str(8 * 1024 * 1024),
     # A deleted record's tombstone must outlive the longest time that a subscriber is away.
     "delete.retention.ms": str(30 * 24 * 3600 * 1000),
-    "min.cleanable.dirty.ratio": "0.5",
 }
 
 
@@ -146,7 +145,8 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
             if missing:
                 new = [NewTopic(n, wanted[n], settings.replication, topic_configs=_TOPIC) for n in missing]
                 await _create(admin, new)
-            await _check(admin, {name: count for name, count in wanted.items() if name in there})
+            # The others' too, which may have been made by another worker since we looked.
+            await _check(admin, wanted)
             return missing
         finally:
             await admin.close()
@@ -180,10 +180,18 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
             )  # fmt: skip
 
 
+async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: float = 15.0) -> list[dict[str, Any]]:
+    """The topics, once every broker that we ask has heard of them: a new one takes a moment to get about."""
+    for _ in range(int(patience / 0.1)):
+        found: list[dict[str, Any]] = await admin.describe_topics(names)
+        if len(found) == len(names) and all(topic["error_code"] == 0 and topic["partitions"] for topic in found):
+            return found
+        await asyncio.sleep(0.1)
+    raise UnavailableError("kafka", "topics that were made do not appear", fix="look at the brokers' logs")
+
+
 async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
-    if not wanted:
-        return
-    for topic in await admin.describe_topics(list(wanted)):
+    for topic in await _described(admin, list(wanted)):
         name, count = topic["topic"], len(topic["partitions"])
         if count != wanted[name]:
             raise MisconfiguredError(
@@ -223,7 +231,7 @@ class KafkaJournal:
                 transaction_timeout_ms=60_000,
                 acks="all",
                 enable_idempotence=True,
-                compression_type=self._settings.compression,
+                compression_type=None if self._settings.compression == "none" else self._settings.compression,
                 max_batch_size=_BATCH,
                 max_request_size=8 * 1024 * 1024,
             )
@@ -287,6 +295,9 @@ class KafkaJournal:
         # Not read_committed: that ends before the oldest open transaction, which may be another adapter's, and older
         # than what we have published behind it.
         async with self._consumer("read_uncommitted") as consumer:
+            # What is assigned is asked for all at once; else each topic that the client has not heard of takes 100 ms.
+            consumer.assign(partitions)
+            consumer.pause(*partitions)
             ends = await consumer.end_offsets(partitions)
         return {(p.topic, p.partition): end for p, end in ends.items()}
 

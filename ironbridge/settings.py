@@ -41,7 +41,7 @@ class KafkaSettings(Section):
     topic_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")] = "canonical"
     partitions: Annotated[int, Field(ge=1, le=1000)] = 6
     replication: Annotated[int, Field(ge=1, le=9)] = 1
-    compression: Literal["zstd", "lz4", "gzip", "snappy"] | None = "zstd"
+    compression: Literal["zstd", "lz4", "gzip", "snappy", "none"] = "zstd"
 
 
 class StateSettings(Section):
