@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import job
@@ -38,9 +39,17 @@ def _must(found: object, wanted: object, what: str) -> None:
         raise WrongResultError(f"{what}: found {found}, wanted {wanted}")
 
 
-async def _job(plan: Plan, name: str, **arguments: Any) -> dict[str, Any]:
+async def _job(stage: Stage, plan: Plan, name: str, **arguments: Any) -> dict[str, Any]:
     profile = plan.profiles and plan.profiles / f"{name}-{arguments.get('kind', 'run')}.json"
-    return await asyncio.to_thread(job.run, name, profile=profile, **arguments)
+    before = stage.cpu()
+    done = await asyncio.to_thread(job.run, name, profile=profile, **arguments)
+    return done | {f"cpu of {server}": spent - before[server] for server, spent in stage.cpu().items()}
+
+
+def _servers(done: list[dict[str, Any]]) -> str:
+    """What the servers worked for it, start and all."""
+    spent = {server: median(each[f"cpu of {server}"] for each in done) for server in ("PostgreSQL", "Kafka")}
+    return ", ".join(f"{server} {seconds:.1f} s CPU" for server, seconds in spent.items())
 
 
 # -- sweeping ----------------------------------------------------------------------------------------------------
@@ -66,7 +75,7 @@ async def sweep(stage: Stage, plan: Plan) -> list[Line]:
 async def _ours(stage: Stage, plan: Plan, source: str) -> dict[str, Any]:
     prefix = stage.prefix()
     async with stage.postgres.database() as state:
-        done = await _job(plan, "sweep", source=source, state=state, bootstrap=stage.bootstrap, prefix=prefix)
+        done = await _job(stage, plan, "sweep", source=source, state=state, bootstrap=stage.bootstrap, prefix=prefix)
     found = await stage.count(f"{prefix}.person")
     _must((found.records, found.keys), (plan.rows, plan.rows), "events and keys after two sweeps")
     _must((done["published"], done["published_again"]), (plan.rows, 0), "published by the first and the second sweep")
@@ -78,7 +87,7 @@ async def _rival(stage: Stage, plan: Plan, name: str, source: str) -> dict[str, 
     prefix = stage.prefix()
     topic = f"{prefix}.{name}"
     await stage.topic(topic)
-    done = await _job(plan, name, source=source, bootstrap=stage.bootstrap, topic=topic, rows=plan.rows)
+    done = await _job(stage, plan, name, source=source, bootstrap=stage.bootstrap, topic=topic, rows=plan.rows)
     found = await stage.count(topic)
     _must(found.records, plan.rows, f"records of {name}")
     await stage.forget(prefix)
@@ -92,14 +101,14 @@ def _swept(plan: Plan, ours: list[dict[str, Any]], theirs: dict[str, list[dict[s
     others = [
         Line(
             _SAID[name][0], "rows/s", rate(done, _SAID[name][1]), "", None, [d["memory"] for d in done],
-            [d["cpu"] for d in done], _SAID[name][2],
+            [d["cpu"] for d in done], f"{_SAID[name][2]}; {_servers(done)}",
         )
         for name, done in theirs.items()
     ]  # fmt: skip
     memory = [each["memory_again"] for each in ours]
     first = Line(
         "Ironbridge, first sweep", "rows/s", rate(ours), "ahead of both, 256 MB", None, memory,
-        [d["cpu"] for d in ours], "mapped, validated, transactional, state in PostgreSQL",
+        [d["cpu"] for d in ours], f"mapped, validated, transactional; {_servers(ours)}",
     )  # fmt: skip
     if others:
         first.reached = all(first.median > other.median for other in others) and max(memory) <= MOST_MEMORY
@@ -123,7 +132,13 @@ async def flow(stage: Stage, plan: Plan) -> list[Line]:
     """A flow worker with its backlog in Kafka; a child is a subject of two events, its person and its care episode."""
     done = await _flow_runs(stage, plan, "dfe_csc", 1)
     rates = [plan.subjects / each["seconds"] for each in done]
-    line = Line("DfE flow", "subjects/s", rates, "5,000 subjects/s, 256 MB", note="2 events a subject, batches of 100")
+    line = Line(
+        "DfE flow",
+        "subjects/s",
+        rates,
+        "5,000 subjects/s, 256 MB",
+        note=f"2 events a subject, batches of 100; {_servers(done)}",
+    )
     line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
     line.reached = line.median >= 5000 and max(line.memory) <= MOST_MEMORY
     return [line]
@@ -133,7 +148,9 @@ async def runtime(stage: Stage, plan: Plan) -> list[Line]:
     """The same backlog through a flow that does next to nothing: what agreement costs by itself."""
     done = await _flow_runs(stage, plan, "nothing", 1)
     rates = [plan.subjects / each["seconds"] for each in done]
-    line = Line("a flow that does nothing", "subjects/s", rates, note="ingest, ledger and settlement alone")
+    line = Line(
+        "a flow that does nothing", "subjects/s", rates, note=f"ingest, ledger and settlement alone; {_servers(done)}"
+    )
     line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
     return [line]
 
@@ -160,7 +177,7 @@ async def _flow_runs(stage: Stage, plan: Plan, kind: str, changes: int) -> list[
         }  # fmt: skip
         filled = await asyncio.to_thread(job.run, "fill_topics", **given)
         async with stage.postgres.database() as state:
-            result = await _job(plan, "flow", state=state, kind=kind, **given)
+            result = await _job(stage, plan, "flow", state=state, kind=kind, **given)
         _must((result["events"], result["held"]), (filled["events"], plan.subjects), "events ingested, records held")
         await stage.forget(prefix)
         done.append(result)

