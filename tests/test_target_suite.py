@@ -1,0 +1,129 @@
+"""Every shipped target passes the scenarios that every target passes, each against its own sandbox."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from canonical import Supplier
+from flows.business_central import BusinessCentralSettings
+from flows.business_central import system as business_central
+from flows.business_central.sandbox import BusinessCentralSandbox
+from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
+from flows.dfe_csc.settings import DfeCscSettings
+from flows.dfe_csc.target import DfeCsc
+from flows.http import LocalBudget, client
+from flows.port import Body, Document, Fact, Facts, Flow, Limits, Target
+from flows.sandbox import Sandbox
+from flows.sandbox_faults import Fault
+from flows.testing import TargetSuite, Trouble
+from tests.agreement import START
+
+FAULTS = {
+    Trouble.THROTTLED: Fault(kind="status", status=429, retry_after=7),
+    Trouble.LOST: Fault(kind="cut", when="after"),
+    Trouble.NOT_JSON: Fault(kind="garbage", when="after"),
+}
+
+
+@dataclass
+class SandboxSide:
+    target: Target
+    sandbox: Sandbox
+    path: str
+    """What a request that writes has in its path."""
+    looks: int = 0
+    """How many such requests only look, before one writes."""
+
+    def effects(self) -> int:
+        return len(self.sandbox.log())
+
+    def trouble(self, trouble: Trouble) -> None:
+        spared = Fault(kind="slow", seconds=0, path=self.path)
+        self.sandbox.faults.extend([spared] * (self.looks if trouble is not Trouble.THROTTLED else 0))
+        self.sandbox.faults.append(FAULTS[trouble].model_copy(update={"path": self.path}))
+
+
+class DfeSide(SandboxSide):
+    def document(self, number: int, version: int) -> tuple[str, Document]:
+        name = f"C{number}"
+        details = {"sex": "U", "disabilities": ["NONE"], "uasc_flag": version % 2 == 0}
+        body = {"la_child_id": name, "mis_child_id": name, "child_details": details}
+        return f"x:person:{name}", Document("child", name, body)
+
+    def refusable(self, number: int) -> tuple[str, Document]:
+        subject, document = self.document(number, 1)
+        return subject, Document("child", document.number, document.body | {"child_details": {"sex": "no such code"}})
+
+    def held(self, number: int) -> Body | None:
+        found: Body | None = self.sandbox.documents("941").get(f"C{number}")
+        return found
+
+
+class TestDfeCsc(TargetSuite):
+    @pytest.fixture
+    async def side(self) -> AsyncIterator[DfeSide]:
+        async with (
+            DfeCscSandbox(DfeCscSandboxSettings(la_codes=frozenset({"941"}))) as sandbox,
+            client(Limits(), LocalBudget(10_000, 1.0), timeout=httpx.Timeout(2.0)) as http,
+        ):
+            settings = DfeCscSettings.model_validate(
+                {
+                    "la_code": "941",
+                    "api_endpoint": sandbox.url,
+                    "token_url": f"{sandbox.url}/token",
+                    "client_id": "ironbridge",
+                    "client_secret": "sandbox-secret",
+                    "supplier_key": "sandbox-supplier",
+                }
+            )
+            yield DfeSide(DfeCsc("dfe_csc", settings, http), sandbox, "/children")
+
+
+class BusinessCentralSide(SandboxSide):
+    flow: Flow
+
+    def document(self, number: int, version: int) -> tuple[str, Document]:
+        return self._document(Supplier(key=f"ledger:supplier:{number}", number=str(number), name=f"Joiners {version}"))
+
+    def refusable(self, number: int) -> tuple[str, Document]:
+        subject, document = self.document(number, 1)
+        return subject, Document(document.kind, document.number, document.body | {"number": "9" * 40})
+
+    def held(self, number: int) -> Body | None:
+        vendors: list[dict[str, Any]] = list(self.sandbox.documents("vendors").values())
+        return next((vendor for vendor in vendors if vendor["number"] == str(number)), None)
+
+    def _document(self, entity: Supplier) -> tuple[str, Document]:
+        fact = Fact(entity.type_name, entity.key, entity.owner, 1, entity.to_bytes())
+        document = self.flow.desired(entity.key, Facts([fact], START.date()))
+        assert document is not None
+        return entity.key, document
+
+
+class TestBusinessCentral(TargetSuite):
+    def same(self, held: Body | None, document: Document) -> bool:
+        return held is not None and held["displayName"] == document.body["displayName"]
+
+    @pytest.fixture
+    async def side(self) -> AsyncIterator[BusinessCentralSide]:
+        async with (
+            BusinessCentralSandbox(None) as sandbox,
+            client(Limits(), LocalBudget(10_000, 1.0), timeout=httpx.Timeout(2.0)) as http,
+        ):
+            settings = BusinessCentralSettings.model_validate(
+                {
+                    "base_url": f"{sandbox.url}/v2.0/tenant/production/api/v2.0",
+                    "company": sandbox.settings.company,
+                    "token_url": f"{sandbox.url}/tenant/oauth2/v2.0/token",
+                    "client_id": sandbox.settings.client_id,
+                    "client_secret": sandbox.settings.client_secret,
+                    "default_account": "8000",
+                }
+            )
+            flow, target = business_central.build("business_central", settings, http)
+            side = BusinessCentralSide(target, sandbox, "$batch", looks=1)
+            side.flow = flow
+            yield side
