@@ -98,6 +98,7 @@ class CatchUp:
                 continue
             step = Step(list(learned.values()), offsets=behind)
             step.regions = await self._questioned(stream, step.known)
+            step.mended = [k.key for k in step.known if k.deleted]
             self._moments.setdefault(stream, set()).update(e.time for e, _ in events if e.key in learned)
             progress = await self._memory.progress(stream)
             if progress.after is not None and any(k.region is None and not k.deleted for k in step.known):
