@@ -155,7 +155,7 @@ async def _work_off(
         while agreement.tally.ingested < events:
             await agreement.ingest(inbox)
         ingested = time.perf_counter()
-        while await _agreed(store) < subjects:
+        while agreement.tally.confirmed < subjects or await _agreed(store) < subjects:
             if delivering.done():
                 delivering.result()
             await asyncio.sleep(0.02)
