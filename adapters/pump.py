@@ -92,7 +92,7 @@ class Pump:
         self._mean_region = mean_region
         self._publishing = asyncio.Lock()  # one transaction at a time is all that a producer can have
         self._in_doubt = True
-        self._fenced: FencedError | None = None
+        self._claim: int | None = None
         self._caught_up = 0  # how often: a reading that began before the last time compares with what is no longer so
         self._began: dict[str, int] = {}
         self._connected = False
@@ -101,10 +101,8 @@ class Pump:
     async def ready(self) -> None:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
         async with self._publishing:
-            if self._fenced is not None:
-                raise self._fenced  # to open the journal again would fence off the newer copy
             if self._in_doubt:
-                await self._claim()
+                await self._take_over()
                 await CatchUp(self.adapter.name, self._journal, self._memory, self._clock).run()
                 self._caught_up += 1
                 self._in_doubt = False
@@ -140,14 +138,24 @@ class Pump:
                 await self._files(stream, stream.reading)
         return await self._memory.progress(stream.name)
 
-    async def _claim(self) -> None:
-        """Become the only copy, for Kafka and for the memory: of two that start at once the same one must win both."""
+    async def _take_over(self) -> None:
+        """
+        Become the only copy, for Kafka and for the memory: of two that start at once the same one must win both.
+
+        It is the memory that says who is the newest: Kafka fences off a copy whose transaction took too long, too.
+        """
         while True:
             had = await self._memory.claimed()
+            if self._claim is not None and had != self._claim:
+                raise self._fenced_off()
             await self._journal.close()
             await self._journal.open()
             if await self._memory.claim(had):
+                self._claim = had + 1
                 return
+
+    def _fenced_off(self) -> FencedError:
+        return FencedError(self.adapter.name, "a newer copy of it has taken over", fix="stop one of the two")
 
     # -- sweeping ------------------------------------------------------------------------------------------------
 
@@ -352,8 +360,9 @@ class Pump:
                 step.mended += found.mended
                 await self._memory.save(stream.name, step)
             except FencedError as error:
-                self._fenced = error
-                raise
+                if await self._memory.claimed() != self._claim:
+                    raise self._fenced_off() from error
+                raise UnavailableError(self.adapter.name, "Kafka ended its transaction, which took too long") from error
             self._in_doubt = False
 
 

@@ -12,7 +12,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -27,6 +27,7 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidTimestampError,
     KafkaError,
+    ProducerClosed,
     ProducerFenced,
     RebalanceInProgressError,
     SaslAuthenticationFailed,
@@ -45,6 +46,7 @@ from ironbridge.settings import KafkaSettings
 
 _BATCH = 512 * 1024
 _PATIENCE = 120.0  # seconds; a transaction whose adapter was killed is ended after 60
+_LAST_WORDS = 5.0  # seconds for a client to stop in good order
 _TOPIC = {
     "cleanup.policy": "compact",
     "max.message.bytes": str(8 * 1024 * 1024),
@@ -211,42 +213,61 @@ async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
 
 
 class KafkaJournal:
-    """One adapter's journal: a transactional producer and a reader of what it published (`adapters.journal.Journal`)."""
+    """
+    One adapter's journal: a transactional producer and a reader of what it published (`adapters.journal.Journal`).
+
+    `patience` (seconds) is how long a transaction and the end of one may take; the broker's own is a little longer.
+    """
 
     def __init__(
-        self, settings: KafkaSettings, adapter: str, entities: Iterable[type[Entity]], tracing: Tracing | None = None
+        self,
+        settings: KafkaSettings,
+        adapter: str,
+        entities: Iterable[type[Entity]],
+        tracing: Tracing | None = None,
+        patience: float = 50.0,
     ) -> None:
         self._settings = settings
         self._adapter = adapter
         self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
         self._tracing = tracing
+        self._patience = patience
         self._producer: AIOKafkaProducer | None = None
         self._fenced: FencedError | None = None
+        self._unfinished = False
 
     async def open(self) -> None:
         with translated(self._adapter):
             producer = AIOKafkaProducer(
                 **client_options(self._settings),
                 transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}",
-                transaction_timeout_ms=60_000,
+                transaction_timeout_ms=int(self._patience * 1000) + 10_000,
                 acks="all",
                 enable_idempotence=True,
-                compression_type=None if self._settings.compression == "none" else self._settings.compression,
+                compression_type=self._settings.compression,
                 max_batch_size=_BATCH,
                 max_request_size=8 * 1024 * 1024,
             )
             try:
-                await producer.start()
+                async with asyncio.timeout(self._patience):
+                    await producer.start()
             except BaseException:
                 await producer.stop()
                 raise
-        self._producer, self._fenced = producer, None
+        self._producer, self._fenced, self._unfinished = producer, None, False
 
     async def close(self) -> None:
+        """End an unfinished transaction, so that nobody has to wait for it to time out, and let go of Kafka."""
         producer, self._producer = self._producer, None
-        if producer is not None:
-            with translated(self._adapter):
-                await producer.stop()
+        if producer is None:
+            return
+        with translated(self._adapter):
+            # One that was just being committed or has failed cannot be aborted; opening the journal again settles that.
+            with suppress(KafkaError, TimeoutError, AssertionError):
+                if self._unfinished and self._fenced is None:
+                    async with asyncio.timeout(_LAST_WORDS):
+                        await producer.abort_transaction()
+            await _stop(producer)
 
     def partition_of(self, owner: str) -> int:
         return partition_of(owner, self._settings.partitions)
@@ -261,15 +282,21 @@ class KafkaJournal:
             events = self._tracing.begin(events)
         try:
             with translated(self._adapter):
-                async with producer.transaction():
+                # aiokafka waits for ever for a broker that is away.
+                async with asyncio.timeout(self._patience):
+                    await producer.begin_transaction()
+                    self._unfinished = True
                     places = await self._send(producer, events)
                     if cursor is not None:
                         stream, where = cursor
                         key, value = f"{self._adapter}/{stream}".encode(), json.dumps(where).encode()
-                        await producer.send(cursors_topic(self._settings), value, key=key)
+                        future = await producer.send(cursors_topic(self._settings), value, key=key)
+                        future.add_done_callback(_look)
+                    await producer.commit_transaction()
         except FencedError as error:
             self._fenced = error
             raise
+        self._unfinished = False
         return places
 
     async def _send(self, producer: AIOKafkaProducer, events: Sequence[Event]) -> list[Place]:
@@ -343,6 +370,22 @@ class KafkaJournal:
         except BadRecordError:
             return None  # somebody else's; the flows report it
         return (event, Place(record.topic, record.partition, record.offset)) if event.source == self._adapter else None
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """aiokafka stops only once its broker has answered; we do not wait for one that is away."""
+    stopping = asyncio.ensure_future(producer.stop())
+    await asyncio.wait({stopping}, timeout=_LAST_WORDS)
+    if not stopping.done():
+        sender = producer._sender.sender_task
+        producer._message_accumulator.fail_all(ProducerClosed())
+        while not sender.done():
+            sender.cancel()  # the first time it waits for its requests, the second time it cancels them
+            await asyncio.sleep(0.01)
+        await asyncio.wait({stopping})
+        await producer.client.close()
+    if not stopping.cancelled():
+        stopping.result()
 
 
 def _look(future: asyncio.Future[Any]) -> None:

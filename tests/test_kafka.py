@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -15,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from canonical import CareEpisode, Event, Person
 from canonical.errors import FencedError, MisconfiguredError, UnavailableError
-from ironbridge.broker import free_port
+from ironbridge.broker import ApacheKafka, free_port
 from ironbridge.kafka import KafkaJournal, cursors_topic, ensure_topics
 from ironbridge.settings import KafkaSettings
 
@@ -271,3 +272,28 @@ async def test_a_journal_without_a_broker_says_so_and_leaves_nothing_open() -> N
     with pytest.raises(UnavailableError, match="the journal is closed"):
         await journal.publish([event(1)], None)
     await journal.close()
+
+
+async def test_a_broker_that_goes_away_is_given_up_in_time_and_lets_go(tmp_path: Path) -> None:
+    """aiokafka by itself would wait for ever, both to publish and to stop."""
+    async with ApacheKafka(tmp_path) as broker:
+        kafka = KafkaSettings(broker="none", bootstrap_servers=broker.bootstrap)
+        await ensure_topics(kafka, ENTITIES)
+        journal = KafkaJournal(kafka, "legacy", ENTITIES, patience=3)
+        await journal.open()
+        await journal.publish([event(1)], None)
+        publishing = asyncio.create_task(journal.publish([event(n) for n in range(20_000)], None))
+        await asyncio.sleep(0.05)
+        broker.kill()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(UnavailableError) as error:
+            await publishing
+        assert str(error.value) == (
+            "legacy: Kafka does not answer (TimeoutError). To do: check `kafka.bootstrap_servers` and the broker"
+        )
+        await journal.close()
+        assert asyncio.get_running_loop().time() - began < 20
+        await broker.start()
+        await journal.open()
+        assert await history(journal) == [("legacy:person:1", 1)]
+        await journal.close()

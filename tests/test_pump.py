@@ -758,6 +758,16 @@ class HeldUp(MemoryMemory):
         await super().save(stream, step)
 
 
+async def test_a_transaction_that_took_too_long_for_kafka_is_not_a_newer_copy() -> None:
+    adapter = table(60)
+    bench = Bench(adapter)
+    pump = bench.pump(Faults(0, FencedError("legacy", "a newer copy of it has taken over"), only="publish"))
+    with pytest.raises(UnavailableError, match=r"^legacy: Kafka ended its transaction, which took too long$"):
+        await bench.read(pump)
+    await bench.read(pump)
+    assert_agreement(bench)
+
+
 async def test_an_older_copy_that_wakes_up_late_overwrites_nothing_in_the_state() -> None:
     adapter = table(60)
     bench = Bench(adapter)
