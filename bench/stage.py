@@ -35,17 +35,23 @@ class Stage:
     def cpu(self) -> dict[str, float]:
         """Processor seconds that each server has used so far; Linux only."""
         used = dict.fromkeys(("PostgreSQL", "Kafka"), 0.0)
+        parents: dict[int, int] = {}
+        spent: dict[int, tuple[str, float]] = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 command = (folder / "cmdline").read_text().split("\0")
-                # After the name in brackets: utime, stime, and the same of children that have ended.
-                spent = (folder / "stat").read_text().rpartition(")")[2].split()[11:15]
+                # Behind the name in brackets: the parent, and utime, stime and the same of children that have ended.
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # it has just ended
-            if "kafka.Kafka" in command:
-                used["Kafka"] += sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
-            elif command[0].startswith("postgres:") or command[0].endswith("/postgres"):
-                used["PostgreSQL"] += sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
+            parents[int(folder.name)] = int(fields[1])
+            name = "Kafka" if "kafka.Kafka" in command else "PostgreSQL" if "postgres" in command[0] else ""
+            if name:
+                spent[int(folder.name)] = name, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        for pid, (name, seconds) in spent.items():
+            # Our own servers and their children; the machine may have others.
+            if os.getpid() in (parents[pid], parents.get(parents[pid])):
+                used[name] += seconds
         return used
 
     def prefix(self) -> str:
