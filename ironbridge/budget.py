@@ -58,10 +58,9 @@ class SharedBudget:
         """Wait until so many requests may go, and count them as gone."""
         async with self._turn:
             for _ in range(requests):
-                while self._mine < 1 or self._clock() >= self._until:
-                    wait = await self._take()
-                    if wait > 0:
-                        await self._sleep(min(wait, _LONGEST_SLEEP))
+                # What has just been taken is spent however long the database took: else a slow one would starve us.
+                while (self._mine < 1 or self._clock() >= self._until) and (wait := await self._take()) > 0:
+                    await self._sleep(min(wait, _LONGEST_SLEEP))
                 self._mine -= 1
 
     async def hold(self, after: timedelta) -> None:
@@ -104,8 +103,8 @@ class SharedBudget:
                 text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
             )
             full_at, held = row.one()
-        self._mine, self._portion = 0, 1
-        return max(float(held) - now, float(full_at) + self._cost - most, 0.001)
+        self._mine, self._until = 0, 0.0  # scarce: one at a time from now on
+        return max(float(held) - now, float(full_at) + self._cost - most, 0.0) + 1e-6
 
 
 _FROM = "(CASE WHEN full_at > CAST(:now AS float8) THEN full_at ELSE CAST(:now AS float8) END)"

@@ -17,6 +17,7 @@ class Days:
 
     now: float = 1_700_000_000.0
     sent: list[float] = field(default_factory=list)
+    slept: int = 0
 
     def __call__(self) -> float:
         return self.now
@@ -24,6 +25,7 @@ class Days:
     async def sleep(self, seconds: float) -> None:
         assert seconds > 0
         self.now += seconds
+        self.slept += 1
         await asyncio.sleep(0)
 
     def budget(self, store: Store, limits: Limits) -> SharedBudget:
@@ -43,7 +45,7 @@ class BudgetScenarios:
     def days(self) -> Days:
         return Days()
 
-    @pytest.mark.parametrize("requests", [1, 2, 7, 60, 400])
+    @pytest.mark.parametrize("requests", [1, 2, 7, 60])
     async def test_no_window_holds_more_than_the_limit(self, store: Store, days: Days, requests: int) -> None:
         limits = Limits(requests=requests, window=30.0)
         await days.use(days.budget(store, limits), requests * 2 + 3)
@@ -54,6 +56,7 @@ class BudgetScenarios:
         began = days.now
         await days.use(days.budget(store, limits), 900)
         assert (days.now - began) / 30.0 < 3.4
+        assert days.slept < 1000, "it waits once for each request, not again and again"
 
     async def test_two_workers_share_one_budget(self, store: Store, days: Days) -> None:
         limits = Limits(requests=100, window=30.0)
