@@ -44,7 +44,7 @@ from flows.port import (
     Untold,
     Write,
 )
-from flows.settle import Wanted, again, in_doubt, parked, put_back, sending, settlement, waiting
+from flows.settle import Wanted, again, in_doubt, parked, put_back, sending, settlement, untried, waiting
 from flows.tracing import context_of, trace_id
 
 log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class Agreement:
         if document is not None:
             missing = [subject for subject in document.refers.values() if subject not in refs]
             if missing:
-                return waiting(task, missing[0])
+                return waiting(untried(task), missing[0])
             mine = {name: refs[subject] for name, subject in document.refers.items()}
             packed = pack(document)
             digest = blake2b(packed + to_json(mine), digest_size=16).digest()

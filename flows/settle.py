@@ -88,11 +88,14 @@ def waiting(task: Task, on: str, trace: str | None = None, denied: str | None = 
     )  # fmt: skip
 
 
+def untried(task: Task) -> Task:
+    """It was taken in hand, but not sent: that is no attempt."""
+    return replace(task, attempts=task.attempts - 1)
+
+
 def put_back(task: Task, due: float) -> Settlement:
-    """It was not even tried, and that is no attempt."""
-    untried = replace(task, attempts=task.attempts - 1)
     reason = "not sent: the target asked for patience"
-    return Settlement(untried, State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, due=due)
+    return Settlement(untried(task), State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, due=due)
 
 
 def _id_given(write: Write, on: str) -> str | None:

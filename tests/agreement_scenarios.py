@@ -227,6 +227,16 @@ class AgreementScenarios:
         assert world.target.batches[-1][0].refs == {"vendorId": "id1"}
         assert (await world.row(invoice_key(7)))["waiting_on"] is None
 
+    async def test_an_invoice_that_changes_often_while_it_waits_is_not_held_back_for_that(self, world: World) -> None:
+        for version in range(1, 12):
+            await world.arrive(invoice(7, of=1, version=version))
+            await world.agree()
+        await world.arrive(supplier(1))
+        began = world.clock.now
+        await world.agree()
+        assert invoice_key(7) in world.target.documents
+        assert world.clock.now == began
+
     async def test_a_supplier_confirmed_while_its_invoice_is_judged_is_not_missed(self, world: World) -> None:
         await world.arrive(invoice(7, of=1), supplier(1))
         tasks = {task.subject: task for task in await world.ledger.take(10)}

@@ -101,6 +101,19 @@ class BudgetScenarios:
         assert days.most_within(limits.window) <= 100
         assert sum(at == days.sent[0] for at in days.sent) <= 10
 
+    async def test_a_database_that_is_slower_than_an_allowance_lasts_starves_nobody(
+        self, store: Store, days: Days
+    ) -> None:
+        limits = Limits(requests=50, window=1.0)
+
+        def late() -> float:
+            days.now += 0.02  # each look at the clock, so that what is taken is always old already
+            return days.now
+
+        budget = SharedBudget(store, "somewhere", limits, clock=late, sleep=days.sleep)
+        await asyncio.wait_for(days.use(budget, 60), 30)
+        assert len(days.sent) == 60
+
     async def test_a_worker_whose_clock_is_behind_spends_no_more_for_it(self, store: Store, days: Days) -> None:
         limits = Limits(requests=40, window=30.0)
         behind = SharedBudget(store, "somewhere", limits, clock=lambda: days.now - 3, sleep=days.sleep)
