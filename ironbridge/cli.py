@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge import bridge, insight, render, telemetry
+from ironbridge import bridge, insight, render, systems, telemetry
 from ironbridge.checks import findings
 from ironbridge.sample import sample
 from ironbridge.settings import FILE, Settings, load
@@ -206,6 +206,32 @@ def explain(
         return 0
 
     _do(_with_state(file, work))
+
+
+def _known(settings: Settings, name: str) -> None:
+    """:raises MisconfiguredError: the name is no flow and no stream of the settings."""
+    streams = [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
+    if name not in [*settings.targets, *streams]:
+        raise MisconfiguredError(
+            "pause", f"{name} is no flow and no stream", fix=f"there are: {', '.join([*settings.targets, *streams])}"
+        )
+
+
+PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
+
+
+@app.command()
+def pause(name: PartArgument, file: FileOption = None) -> None:
+    """Hold a flow's writing or a stream's reading back, from its next step on. A paused flow still takes events in."""
+    _known(_settings(file), name)
+    _do(_with_state(file, lambda store: insight.pause(store, name, paused=True)))
+
+
+@app.command()
+def resume(name: PartArgument, file: FileOption = None) -> None:
+    """Let a paused flow or stream go on; what waited goes at once."""
+    _known(_settings(file), name)
+    _do(_with_state(file, lambda store: insight.pause(store, name, paused=False)))
 
 
 @parked_app.command("list")

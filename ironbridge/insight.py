@@ -140,6 +140,24 @@ async def drop(store: Store, keys: Sequence[str], why: str) -> int:
     return count
 
 
+async def pause(store: Store, name: str, *, paused: bool) -> None:
+    """
+    Hold a flow's delivery or a stream's reading (`adapter.stream`) back, or let it go on. What a paused flow is sent by
+    Kafka it still takes in: nothing is lost, and `plan` shows what waits.
+    """
+    adapter, _, stream = name.partition(".")
+    bound = {"name": name, "adapter": adapter, "stream": stream, "paused": paused}
+    insert = (
+        "INSERT INTO streams (adapter, name, paused) VALUES (:adapter, :stream, :paused) "
+        "ON CONFLICT (adapter, name) DO UPDATE SET paused = excluded.paused"
+        if stream
+        else "INSERT INTO flows (name, paused) VALUES (:name, :paused) "
+        "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused"
+    )
+    async with store.write() as connection:
+        await connection.execute(text(insert), bound)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a flow would do for one subject: `create`, `update`, `remove`, `wait` or `refuse`, and which fields change."""

@@ -60,7 +60,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:
-    rows = re.findall(r"^\| `([a-z]+)[^|]*\|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    rows = [*re.findall(r"^\| `([a-z]+)[^|]*\|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M), "resume"]
     commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
     assert set(rows) == commands | {group.name for group in app.registered_groups}
 
@@ -174,6 +174,26 @@ def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     status, text = invoke("parked", "list", *file, "--json")
     assert key not in {row["key"] for row in json.loads(text)}
     assert invoke("parked", "show", key, *file)[0] == 1
+
+
+def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -> None:
+    file = ("--file", str(played))
+
+    def paused() -> dict[str, bool]:
+        told = json.loads(invoke("status", *file, "--json")[1])
+        streams = {f"{row['adapter']}.{row['stream']}": row["paused"] for row in told["streams"]}
+        return streams | {row["flow"]: row["paused"] for row in told["flows"]}
+
+    assert not any(paused().values())
+    for name in ("dfe_csc", "liquidlogic.person"):
+        assert invoke("pause", name, *file)[0] == 0
+    assert {name for name, held in paused().items() if held} == {"dfe_csc", "liquidlogic.person"}
+    for name in ("dfe_csc", "liquidlogic.person"):
+        assert invoke("resume", name, *file)[0] == 0
+    assert not any(paused().values())
+    done = ironbridge("pause", "dfe", *file)
+    assert done.returncode == 2
+    assert "dfe is no flow and no stream" in done.stderr
 
 
 def test_run_stops_gracefully_when_it_is_told_to(tmp_path: Path, played: Path) -> None:
