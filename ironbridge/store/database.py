@@ -131,7 +131,7 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
             engine = create_async_engine(parsed, connect_args={"timeout": 30, "isolation_level": None})
             event.listen(engine.sync_engine, "connect", _embedded)
         case "postgresql":
-            # A view of Kafka need not be on disk before the answer: what a crash of the database forgets is caught up.
+            # What is about to be sent must be on disk before it is sent: leave synchronous_commit on.
             engine = create_async_engine(
                 parsed, pool_size=8, max_overflow=8,
                 connect_args={"server_settings": {"application_name": "ironbridge", "jit": "off"}},
