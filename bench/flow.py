@@ -40,7 +40,8 @@ from flows.port import (
 )
 from ironbridge.bridge import collect_seldom
 from ironbridge.budget import SharedBudget
-from ironbridge.kafka import KafkaInbox, KafkaJournal, ensure_topics
+from ironbridge.inbox import KafkaInbox
+from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger, open_store
 

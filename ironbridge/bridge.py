@@ -28,7 +28,8 @@ from flows.http import client
 from flows.port import Flow, Target
 from ironbridge import systems, telemetry
 from ironbridge.budget import SharedBudget
-from ironbridge.kafka import KafkaInbox, KafkaJournal, ensure_topics, worker_name
+from ironbridge.inbox import KafkaInbox, worker_name
+from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
 

@@ -1,5 +1,5 @@
 """
-Kafka, the record: topics, the adapters' journal, the flows' inbox.
+Kafka, the record: topics and the adapters' journal; the flows' inbox stands in inbox.py.
 
 aiokafka is used directly, in batches: FastStream's work a message costs more than all of ours (see docs/decisions).
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,32 +15,26 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 from zlib import crc32
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
-    CommitFailedError,
-    IllegalGenerationError,
-    IllegalStateError,
     InvalidProducerEpoch,
     InvalidTimestampError,
     KafkaError,
     ProducerClosed,
     ProducerFenced,
-    RebalanceInProgressError,
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
-    UnknownMemberIdError,
 )
 
 from adapters.journal import Cursor, Partition, Place
 from canonical import Entity, Event
-from canonical.errors import BadRecordError, FencedError, IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
 from canonical.event import topic_of
-from flows.ledger import Arrivals, Reject
 from ironbridge.settings import KafkaSettings
 
 _BATCH = 512 * 1024
@@ -409,150 +402,3 @@ def _batches(
     if members:
         batch.close()
         yield batch, members
-
-
-class Ingested(Protocol):
-    """Where a flow stands in each partition, kept in the state beside the facts: `(offset behind, last event's id)`."""
-
-    async def ingested(self) -> dict[Partition, tuple[int, str]]: ...
-
-
-class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
-    """
-    A flow's inbox: its own consumer group, read_committed (`flows.ledger.Inbox`).
-
-    It goes on where the *state* stands: a state that was lost or restored from a copy reads again what it lacks. The offsets
-    committed to Kafka follow it, for others to see the lag.
-    """
-
-    def __init__(
-        self, settings: KafkaSettings, flow: str, entities: Iterable[type[Entity]], state: Ingested, worker: str
-    ) -> None:
-        self._settings = settings
-        self._flow = flow
-        self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
-        self._state = state
-        self._worker = worker
-        self._consumer: AIOKafkaConsumer | None = None
-        self._expected: dict[TopicPartition, tuple[int, str]] = {}
-        self._placed: set[TopicPartition] = set()
-        self._lost: IronbridgeError | None = None
-
-    async def __aenter__(self) -> KafkaInbox:
-        with translated(self._flow):
-            self._consumer = AIOKafkaConsumer(
-                **client_options(self._settings),
-                group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}",
-                group_instance_id=self._worker,
-                isolation_level="read_committed",
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=3_000,
-                fetch_max_wait_ms=100,
-            )
-            self._consumer.subscribe(self._topics, listener=self)
-            await self._consumer.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._consumer is not None:
-            with translated(self._flow):
-                await self._consumer.stop()
-
-    async def on_partitions_revoked(self, revoked: Any) -> None:
-        """What was polled is durable before its offsets are committed, or read again by the next owner."""
-        self._placed.clear()
-
-    async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
-        try:
-            stands = await self._state.ingested()
-            with translated(self._flow):
-                ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
-        except IronbridgeError as error:
-            self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
-            return
-        self._expected = {}
-        for partition in assigned:
-            behind, last = stands.get((partition.topic, partition.partition), (0, ""))
-            if 0 < behind <= ends[partition]:
-                self._expected[partition] = (behind - 1, last)
-            offset, _ = self._expected.get(partition, (0, ""))
-            self._consumer.seek(partition, offset)  # type: ignore[union-attr]
-        self._placed = set(assigned)
-
-    async def poll(self) -> Arrivals:
-        """Up to 2,000 records; waits 200 ms for the first."""
-        events: list[tuple[Event, int]] = []
-        rejects: list[Reject] = []
-        reached: dict[Partition, tuple[int, str]] = {}
-        with translated(self._flow):
-            found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
-        if self._lost is not None:
-            raise self._lost
-        for partition, records in found.items():
-            # What was fetched before we knew where the state stands comes again from there.
-            fresh = self._after_last(partition, records) if partition in self._placed else []
-            for record in fresh:
-                event = _event_of(record, self._settings.topic_prefix)
-                if isinstance(event, Reject):
-                    rejects.append(event)
-                else:
-                    events.append((event, record.partition))
-            if fresh:
-                reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
-        return Arrivals(events, rejects, reached)
-
-    def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
-        """What comes behind the last record that the state has; all from the start where that one is another now."""
-        offset, last = self._expected.pop(partition, (-1, ""))
-        if records[0].offset != offset:
-            return records  # compacted away: what follows is new, or known again by its version
-        if _mark(records[0]) == last:
-            return records[1:]
-        self._consumer.seek(partition, 0)  # type: ignore[union-attr]
-        return []
-
-    async def commit(self) -> None:
-        try:
-            await self._consumer.commit()  # type: ignore[union-attr]
-        except (
-            CommitFailedError,
-            IllegalGenerationError,
-            IllegalStateError,
-            UnknownMemberIdError,
-            RebalanceInProgressError,
-        ):
-            return  # the partitions are somebody else's by now; the state knows what is durable
-        except KafkaError as error:
-            raise UnavailableError(self._flow, f"offsets could not be committed ({type(error).__name__})") from error
-
-
-def _event_of(record: Any, prefix: str) -> Event | Reject:
-    """A record as an event that the state can keep, or why it is none."""
-    place = f"{record.topic}[{record.partition}]@{record.offset}"
-    try:
-        event = Event.from_kafka(place, record.value, [(name, value or b"") for name, value in record.headers])
-        names = event.key + event.owner + event.source + (event.traceparent or "")
-        if topic_of(event.entity, prefix) == record.topic and 0 < event.version < 1 << 63 and names.isprintable():
-            return event
-    except BadRecordError as error:
-        return Reject(place, str(error))
-    except OverflowError:
-        pass  # a time that there never was
-    return Reject(place, f"{place}: its headers are not those of an event of this topic")
-
-
-def _mark(record: Any) -> str:
-    """What tells a record from another at its place: its event's id and time, or that it has none."""
-    headers = dict(record.headers)
-    return f"{_word(headers.get('ce_id'))} {_word(headers.get('ce_time'))} {record.timestamp}"
-
-
-def _word(value: bytes | None) -> str:
-    return (value or b"").decode("ascii", "replace")
-
-
-def worker_name(configured: str | None) -> str:
-    return configured or os.environ.get("HOSTNAME") or os.uname().nodename

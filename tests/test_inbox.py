@@ -18,7 +18,8 @@ from canonical.event import topic_of
 from flows.agree import Agreement
 from flows.ledger import Arrivals
 from flows.testing import ScriptedTarget
-from ironbridge.kafka import KafkaInbox, ensure_topics, partition_of
+from ironbridge.inbox import KafkaInbox
+from ironbridge.kafka import ensure_topics, partition_of
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger, open_store
 from tests.agreement import PurchaseFlow, World, invoice, supplier
