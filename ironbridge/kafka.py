@@ -222,7 +222,8 @@ class KafkaJournal:
     ) -> None:
         self._settings = settings
         self._adapter = adapter
-        self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
+        self._entities = tuple(entities)
+        self._topics = [topic_of(entity, settings.topic_prefix) for entity in self._entities]
         self._tracing = tracing
         self._patience = patience
         self._producer: AIOKafkaProducer | None = None
@@ -230,6 +231,8 @@ class KafkaJournal:
         self._unfinished = False
 
     async def open(self) -> None:
+        # A topic that was deleted under us is made again; catching up then finds that all of it is lost.
+        await ensure_topics(self._settings, self._entities)
         with translated(self._adapter):
             producer = AIOKafkaProducer(
                 **client_options(self._settings),

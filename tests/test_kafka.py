@@ -267,7 +267,7 @@ async def test_a_journal_without_a_broker_says_so_and_leaves_nothing_open() -> N
     with pytest.raises(UnavailableError) as error:
         await journal.open()
     assert str(error.value) == (
-        "legacy: Kafka does not answer (KafkaConnectionError). To do: check `kafka.bootstrap_servers` and the broker"
+        "kafka: Kafka does not answer (KafkaConnectionError). To do: check `kafka.bootstrap_servers` and the broker"
     )
     with pytest.raises(UnavailableError, match="the journal is closed"):
         await journal.publish([event(1)], None)

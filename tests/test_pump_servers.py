@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from adapters.stand_ins import Line, TableAdapter
 from adapters.testing import assert_gap_free
@@ -242,7 +243,9 @@ async def test_a_broker_that_restarts_in_the_middle_is_waited_for(broker: Broker
         await broker.stop()
         with pytest.raises(UnavailableError) as error:
             await world.pump().ready()
-        assert "legacy: Kafka does not answer (KafkaConnectionError). To do: check `kafka." in str(error.value)
+        assert str(error.value) == (
+            "kafka: Kafka does not answer (KafkaConnectionError). To do: check `kafka.bootstrap_servers` and the broker"
+        )
         await broker.start()
         await asyncio.wait_for(loading, 120)
         await world.assert_agreement()
@@ -279,6 +282,22 @@ async def test_a_killed_broker_that_forgot_what_it_had_confirmed_is_healed(
             assert_gap_free(events)
             assert "lost its tail" not in caplog.text
         await pump.close()
+
+
+async def test_a_topic_that_was_deleted_is_made_again_and_filled(world: World) -> None:
+    pump = world.pump()
+    fill(world.adapter, 300)
+    await world.read(pump)
+    await pump.close()
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([f"{world.kafka.topic_prefix}.care-episode"])
+    await admin.close()
+    await asyncio.sleep(1)
+    pump = world.pump()
+    await world.insist(pump)
+    assert len(await world.assert_agreement()) == 300
+    await pump.close()
 
 
 async def test_two_adapters_share_a_topic_without_disturbing_each_other(world: World) -> None:
