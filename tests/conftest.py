@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis  # noqa: F401 (its plugin would import it at the very end, in the middle of a collection of garbage)
 import pytest
 
 from tests.servers import (
