@@ -53,12 +53,8 @@ async def put(
     if not rows:
         return
     if postgres(connection):
-        by_column = list(zip(*rows, strict=True))
-        # What is the same in every row is bound once: encoding arrays is most of what this costs.
-        same = tuple(each.count(each[0]) == len(each) for each in by_column)
-        statement = _unnest(table, tuple(columns), same, (tuple((update or {}).items()), update is None, where))
-        bound = {f"c{i}": each[0] if same[i] else each for i, each in enumerate(by_column)}
-        await connection.execute(statement, bound)
+        statement = _unnest(table, tuple(columns), tuple((update or {}).items()), update is None, where)
+        await connection.execute(statement, {f"c{i}": list(column) for i, column in enumerate(zip(*rows, strict=True))})
     else:
         statement = _insert(table, tuple(columns), tuple((update or {}).items()), update is None, where)
         await connection.exec_driver_sql(str(statement.text), [tuple(row) for row in rows])
@@ -66,16 +62,12 @@ async def put(
 
 @cache
 def _unnest(
-    table: Table, columns: tuple[str, ...], same: tuple[bool, ...], conflict: tuple[tuple[tuple[str, str], ...], bool, str]
+    table: Table, columns: tuple[str, ...], update: tuple[tuple[str, str], ...], every: bool, where: str
 ) -> TextClause:
-    kinds = [_ARRAYS[type(table.c[column].type)] for column in columns]
-    arrays = [(i, kind) for i, kind in enumerate(kinds) if not same[i]] or [(0, kinds[0])]
-    selected = ", ".join(f"CAST(:c{i} AS {kind})" if same[i] else f"u.c{i}" for i, kind in enumerate(kinds))
-    source = ", ".join(f"CAST(:c{i} AS {kind}[])" for i, kind in arrays)
-    names = ", ".join(f"c{i}" for i, _ in arrays)
+    arrays = ", ".join(f"CAST(:c{i} AS {_ARRAYS[type(table.c[column].type)]}[])" for i, column in enumerate(columns))
     return text(
-        f"INSERT INTO {table.name} ({_quoted(columns)}) SELECT {selected} FROM unnest({source}) AS u({names})"  # noqa: S608
-        + _conflict(table, columns, *conflict)
+        f"INSERT INTO {table.name} ({_quoted(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 (our own names)
+        + _conflict(table, columns, update, every, where)
     )
 
 
