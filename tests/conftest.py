@@ -12,6 +12,10 @@ from pathlib import Path
 
 import hypothesis  # noqa: F401 (its plugin would import it at the very end, in the middle of a collection of garbage)
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.servers import (
     Absent,
@@ -101,6 +105,35 @@ async def mariadb_url(mariadb: MariaDB) -> AsyncIterator[str]:
     """A fresh, empty MariaDB database."""
     async with mariadb.database() as url:
         yield url
+
+
+class Relay(SpanProcessor):
+    """A process has one provider of tracers, for good: each test that looks at spans puts its own processor behind it."""
+
+    to: SpanProcessor | None = None
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self.to is not None:
+            self.to.on_end(span)
+
+
+@pytest.fixture(scope="session")
+def relay() -> Relay:
+    relay = Relay()
+    provider = TracerProvider()
+    provider.add_span_processor(relay)
+    trace.set_tracer_provider(provider)
+    assert trace.get_tracer_provider() is provider, "something else has set the process's provider of tracers"
+    return relay
+
+
+@pytest.fixture
+def spans(relay: Relay) -> Iterator[InMemorySpanExporter]:
+    """Every span that ends during the test."""
+    exporter = InMemorySpanExporter()
+    relay.to = SimpleSpanProcessor(exporter)
+    yield exporter
+    relay.to = None
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import yaml
 
 from canonical import Entity
 from canonical.event import topic_of
-from ironbridge import kafka, systems
+from ironbridge import inbox, kafka, systems
 from ironbridge.broker import HOST
 from ironbridge.kafka_distribution import KAFKA_VERSION, cache_dir
 from ironbridge.settings import KafkaSettings, Settings, StateSettings, TelemetrySettings, load
@@ -471,7 +471,7 @@ def test_the_operators_page_names_what_kafka_and_the_state_are_really_asked_for(
         assert f"`{key}={value}`" in page
     for entity in entities():
         assert f"`canonical.{entity.type_name}`" in page
-    source = Path(kafka.__file__).read_text("utf-8")
+    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (kafka, inbox))
     assert 'transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}"' in source
     assert 'group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}"' in source
     assert "`ironbridge.canonical.<adapter>`" in page

@@ -13,8 +13,7 @@ import httpx
 import pytest
 import trustme
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
@@ -115,17 +114,6 @@ async def connected(budget: Ledger | LocalBudget | None = None, **timeouts: floa
 
 def post(http: httpx.AsyncClient, url: str) -> httpx.Request:
     return http.build_request("POST", f"{url}/children/12345", json=[1], extensions={TEMPLATE: "/children/{id}"})
-
-
-@pytest.fixture
-def spans() -> InMemorySpanExporter:
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
-    exporter = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter
 
 
 # --- the client -------------------------------------------------------------------------------------------------------

@@ -219,8 +219,10 @@ async def test_a_copy_that_is_fenced_in_the_middle_of_a_transaction_leaves_nothi
             await asyncio.gather(publishing, return_exceptions=True)
             seen = len(await history(second))
             await second.publish([event(90_000)], None)
-    fenced = isinstance(publishing.exception(), FencedError)
-    assert seen == (0 if fenced else 20_000)
+    # All of it was committed before the second came, or nothing of it is: brokers name the reason differently.
+    outcome = publishing.exception()
+    assert outcome is None or isinstance(outcome, FencedError | UnavailableError)
+    assert seen == (20_000 if outcome is None else 0), repr(outcome)
 
 
 async def test_history_gives_our_own_committed_events_from_an_offset_on(kafka: KafkaSettings) -> None:

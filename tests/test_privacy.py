@@ -15,11 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.util._once import Once
 from rich.console import Console
 
 from flows.sandbox_faults import Fault
@@ -31,20 +28,6 @@ PLAIN_COLUMNS = {  # classified as plain: where a row comes from, not whom it is
     "ADDSS_TYPE_CODE", "NO_UPN_CODE", "DEPARTMENT_NAME", "DIM_LOOKUP_INVOLVEMENT_TYPE_CODE", "OFSTED_URN",
 }  # fmt: skip
 NAMES = {"FORENAME", "SURNAME", "STREET", "TOWN", "BUILDING", "HOUSE_NO", "LEGACY_ID"}
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """Every span, in a provider of its own; OpenTelemetry allows one a process, so it is put back afterwards."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    before = trace._TRACER_PROVIDER
-    trace._TRACER_PROVIDER_SET_ONCE = Once()
-    trace.set_tracer_provider(provider)
-    yield exporter
-    provider.shutdown()
-    trace._TRACER_PROVIDER = before
 
 
 @pytest.fixture
