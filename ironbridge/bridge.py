@@ -49,6 +49,8 @@ class Delivery:
     target: Target
     agreement: Agreement
     ledger: StoredLedger
+    within: float = systems.WITHIN
+    """Seconds within which a changed subject is expected to be confirmed or parked."""
 
 
 @dataclass
@@ -146,7 +148,7 @@ async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitS
     http = await stack.enter_async_context(client(plan.limits, SharedBudget(built.store, plan.name, plan.limits)))
     flow, target = plan.system.build(plan.name, plan.settings, http)
     ledger = StoredLedger(built.store, plan.name)
-    return Delivery(flow, target, Agreement(flow, target, ledger), ledger)
+    return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within)
 
 
 def _entities(built: Platform) -> list[type[Entity]]:
@@ -193,6 +195,7 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
     async def once() -> None:
         await pump.ready()
         await pump.read(stream)
+        await memory.looked(stream.name)
 
     async def trouble(error: IronbridgeError) -> None:
         await memory.trouble(stream.name, str(error))

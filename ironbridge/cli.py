@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge import bridge, insight, render, systems, telemetry
+from ironbridge import bridge, insight, render, serve, systems, telemetry
 from ironbridge.checks import findings
 from ironbridge.sample import sample
 from ironbridge.settings import FILE, Settings, load
@@ -133,7 +133,10 @@ def run(
         for sign in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sign, stop.set)
         try:
-            async with bridge.platform(settings, names or ()) as built:
+            async with (
+                bridge.platform(settings, names or ()) as built,
+                serve.serving(serve.application(built), settings.http),
+            ):
                 await bridge.run(built, stop)
         finally:
             flush()

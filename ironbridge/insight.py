@@ -31,15 +31,15 @@ async def streams(store: Store) -> list[Row]:
     """Each stream: records live and quarantined, when it was last read to its end, and what is the matter."""
     rows = await _rows(
         store,
-        "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.completed, s.after, "
+        "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.looked, s.after, "
         "(SELECT count(*) FROM records r WHERE r.stream = s.id AND r.version > 0 AND NOT r.deleted) AS records, "
         "(SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined "
         "FROM streams s ORDER BY s.adapter, s.name",
     )
     now = time.time()
     for row in rows:
-        completed = row.pop("completed")
-        row["seconds_since_read"] = None if completed is None else round(now - completed, 1)
+        looked = row.pop("looked")
+        row["seconds_since_read"] = None if looked is None else round(now - looked, 1)
         row["reading"] = row.pop("after") is not None
         row["paused"] = bool(row["paused"])
     return rows
@@ -57,6 +57,22 @@ async def flows(store: Store) -> list[Row]:
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
         for state in State:
             row[state.value] = sum(c["n"] for c in counts if c["flow"] == row["flow"] and c["state"] == state)
+    return rows
+
+
+async def standing(store: Store) -> list[Row]:
+    """Each flow in brief, cheap enough to be asked often: what is the matter, subjects to do, how long the oldest has waited."""
+    rows = await _rows(
+        store,
+        "SELECT f.name AS flow, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "
+        "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
+        "s.state IN ('dirty', 'sending')) AS oldest FROM flows f ORDER BY f.name",
+    )
+    now = time.time()
+    for row in rows:
+        oldest = row.pop("oldest")
+        row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
+        row["paused"] = bool(row["paused"])
     return rows
 
 

@@ -35,6 +35,9 @@ broker = "embedded"
 # endpoint = "http://localhost:4318"  # an OpenTelemetry collector, OTLP over HTTP
 # traces_a_second = 50                # so many changes a second are traced from the row to the answer
 # console = false                     # print spans
+
+[http]
+# listen = "127.0.0.1:8080"           # /healthz, /readyz and /progress: is it there, what it needs, is anything late
 """
 
 

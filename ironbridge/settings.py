@@ -62,6 +62,21 @@ class TelemetrySettings(Section):
     service_name: str = "ironbridge"
 
 
+class HttpSettings(Section):
+    """
+    Where `ironbridge run` answers to HTTP: `listen` is `host:port`, e.g. `127.0.0.1:8080` (`[::1]:8080`; port 0: a free one).
+    Without it nothing listens.
+    """
+
+    listen: Annotated[str | None, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s/\[\]]+):\d{1,5}$")] = None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port; None where nothing shall listen."""
+        host, _, port = (self.listen or "").rpartition(":")
+        return (host.strip("[]"), int(port)) if self.listen else None
+
+
 class Settings(BaseSettings):
     """The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name."""
 
@@ -76,6 +91,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    http: HttpSettings = HttpSettings()
     adapters: dict[str, dict[str, Any]] = {}
     targets: dict[str, dict[str, Any]] = {}
 
@@ -119,7 +135,7 @@ def load(file: Path | None = None, **given: Any) -> Settings:
 def section(where: str, model: type[BaseModel], given: dict[str, Any]) -> BaseModel:
     """One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`."""
     try:
-        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share")})
+        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "within")})
     except ValidationError as error:
         raise explained(where, error, model) from None
 

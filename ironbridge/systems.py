@@ -21,6 +21,8 @@ from ironbridge.settings import Settings, section
 
 ADAPTERS = "ironbridge.adapters"
 TARGETS = "ironbridge.targets"
+WITHIN = 900.0
+"""Seconds within which a changed subject is confirmed or parked, unless `within` in a target's section says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class TargetPlan:
     system: TargetSystem
     settings: Any
     limits: Limits
+    within: float = WITHIN
 
 
 def found(group: str) -> Mapping[str, Any]:
@@ -58,7 +61,7 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     for name, given in settings.adapters.items():
         system: AdapterSystem = _system(ADAPTERS, "adapters", name, given)
         checked = section(f"adapters.{name}", system.settings, given)
-        guard = Guard(share=float(given.get("guard_share", Guard().share)))
+        guard = Guard(share=_number(f"adapters.{name}", given, "guard_share", Guard().share))
         plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
     return plans
 
@@ -73,8 +76,20 @@ def targets(settings: Settings) -> dict[str, TargetPlan]:
     for name, given in settings.targets.items():
         system: TargetSystem = _system(TARGETS, "targets", name, given)
         checked = section(f"targets.{name}", system.settings, given)
-        plans[name] = TargetPlan(name, system, checked, system.limits(checked))
+        within = _number(f"targets.{name}", given, "within", WITHIN)
+        plans[name] = TargetPlan(name, system, checked, system.limits(checked), within)
     return plans
+
+
+def _number(where: str, given: Mapping[str, Any], setting: str, default: float) -> float:
+    """A number that any section of its kind may have."""
+    try:
+        number = float(given.get(setting, default))
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise MisconfiguredError(where, f"`{setting}` is no number above 0", fix=f"for instance {setting} = {default:g}")
+    return number
 
 
 def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> Any:

@@ -187,6 +187,13 @@ class StoredMemory:
             bound = {"error": error, "stream": number}
             await connection.execute(text("UPDATE streams SET error = :error WHERE id = :stream"), bound)
 
+    async def looked(self, stream: str) -> None:
+        """Note that a stream has just been looked at to its end, in whichever way."""
+        number = await self._number(stream)
+        async with self._store.write() as connection:
+            bound = {"now": time.time(), "stream": number}
+            await connection.execute(text("UPDATE streams SET looked = :now, error = NULL WHERE id = :stream"), bound)
+
     async def paused(self, stream: str) -> bool:
         """Whether a person has paused a stream."""
         found = await self._rows("SELECT paused FROM streams WHERE id = :stream", stream=await self._number(stream))

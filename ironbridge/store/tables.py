@@ -52,6 +52,7 @@ streams = Table(
     _text("tail", null=True),
     Column("started", Double),
     Column("completed", Double),
+    Column("looked", Double),  # when it was last looked at to the end, by a sweep, a tail or a folder's files
     _number("read"),
     _number("published"),
     _number("held"),

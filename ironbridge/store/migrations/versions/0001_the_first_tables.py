@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("tail", sa.Text(), nullable=True),
         sa.Column("started", sa.Double(), nullable=True),
         sa.Column("completed", sa.Double(), nullable=True),
+        sa.Column("looked", sa.Double(), nullable=True),
         sa.Column("read", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
         sa.Column("published", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
         sa.Column("held", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
