@@ -10,19 +10,21 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich.live import Live
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge import bridge, insight, render, serve, systems, telemetry
+from ironbridge import audit, bridge, cli_steer, insight, render, serve, telemetry
 from ironbridge.checks import findings
+from ironbridge.cli_parts import FileOption, JsonOption, RevealOption, WhyOption, do, err, out, settings_of, with_state
+from ironbridge.cli_steer import FlowArgument
 from ironbridge.sample import sample
-from ironbridge.settings import FILE, Settings, load
-from ironbridge.store import Store, open_store
+from ironbridge.settings import FILE
+from ironbridge.store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,19 +37,9 @@ app = typer.Typer(
     looks at everything that it names, [bold]plan[/bold] shows what would be written, and [bold]run[/bold] does it.
     """,
 )
-parked_app = typer.Typer(no_args_is_help=True, help="What does not get on by itself: list, show, retry, drop.")
-app.add_typer(parked_app, name="parked")
 contracts_app = typer.Typer(no_args_is_help=True, help="The canonical events' schemas: export them, check them.")
 app.add_typer(contracts_app, name="contracts")
-
-out = Console()
-err = Console(stderr=True)
-
-FileOption = Annotated[
-    Path | None, typer.Option("--file", "-f", help=f"The settings file. [default: {FILE}]", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
-RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal fields in clear. Mind who looks on.")]
+cli_steer.add_to(app)
 
 
 def main() -> NoReturn:
@@ -64,25 +56,6 @@ def main() -> NoReturn:
         render.error(err, error)
         sys.exit(1)
     sys.exit(0)
-
-
-def _settings(file: Path | None) -> Settings:
-    if file is None and not Path(FILE).exists():
-        raise MisconfiguredError(FILE, "is not here", fix="write one with `ironbridge init`, or name one with --file")
-    return load(file)
-
-
-def _do(work: Coroutine[Any, Any, int | None]) -> None:
-    raise typer.Exit(asyncio.run(work) or 0)
-
-
-async def _with_state(file: Path | None, work: Any) -> int | None:
-    store = await open_store(_settings(file).state_url)
-    try:
-        status: int | None = await work(store)
-        return status
-    finally:
-        await store.close()
 
 
 @app.command()
@@ -102,14 +75,14 @@ def check(file: FileOption = None, as_json: JsonOption = False) -> None:
     """Look at settings, connections and permissions, changing nothing; each thing that is not well comes with its fix."""
 
     async def work() -> int:
-        found = [finding async for finding in findings(_settings(file))]
+        found = [finding async for finding in findings(settings_of(file))]
         if as_json:
             out.print_json(json.dumps([{"what": f.what, "well": f.well, "fix": f.fix} for f in found]))
         else:
             render.findings(out, found)
         return 0 if all(f.well for f in found) else 1
 
-    _do(work())
+    do(work())
 
 
 @app.command()
@@ -126,7 +99,7 @@ def run(
     telemetry.log_to_stderr(logging.DEBUG if verbose else logging.INFO)
 
     async def work() -> None:
-        settings = _settings(file)
+        settings = settings_of(file)
         flush = telemetry.start(settings.telemetry)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -141,156 +114,60 @@ def run(
         finally:
             flush()
 
-    _do(work())
+    do(work())
 
 
 @app.command()
-def status(file: FileOption = None, as_json: JsonOption = False) -> None:
+def status(
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
+) -> None:
     """How every stream and flow stands: read, published, agreed, parked, late, and what is the matter."""
 
-    async def work(store: Store) -> None:
-        streams, flows = await insight.streams(store), await insight.flows(store)
-        if as_json:
-            out.print_json(json.dumps({"streams": streams, "flows": flows}))
-        else:
-            render.streams(out, streams)
-            render.flows(out, flows)
+    async def look(store: Store) -> render.Standing:
+        return render.Standing(await insight.streams(store), await insight.flows(store))
 
-    _do(_with_state(file, work))
+    async def work(store: Store) -> None:
+        stands = await look(store)
+        if not watch:
+            print(stands.as_json(indent=2)) if as_json else out.print(stands)
+            return
+        with Live(stands, console=out, auto_refresh=False, transient=False) if not as_json else nullcontext() as live:
+            while True:
+                live.update(stands, refresh=True) if live else print(stands.as_json(), flush=True)
+                await asyncio.sleep(every)
+                stands = await look(store)
+
+    with suppress(KeyboardInterrupt):
+        do(with_state(file, work))
 
 
 @app.command()
 def plan(
-    flow: Annotated[str, typer.Argument(help="The flow, as its section in the settings is called.")],
+    flow: FlowArgument,
     file: FileOption = None,
     as_json: JsonOption = False,
     reveal: RevealOption = False,
+    why: WhyOption = "",
     most: Annotated[int, typer.Option(help="Show the fields of so many subjects.")] = 20,
 ) -> None:
     """What a flow would write now, field by field. Writes nothing: run it before you go live."""
 
     async def work() -> int:
-        settings = _settings(file)
+        settings = settings_of(file)
         async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
             delivery = built.deliveries.get(flow)
             if delivery is None:
                 raise MisconfiguredError("plan", f"{flow} is no flow", fix="name a section of [targets]")
+            if reveal:
+                await audit.reveal(built.store, audit.at_the_command_line(), [f"plan of {flow}"], why)
             changes = [change async for change in insight.plan(delivery.agreement, delivery.ledger)]
         render.plan(out, changes, as_json=as_json, reveal=reveal, most=most)
         return 1 if any(c.action in ("refuse", "wait") for c in changes) else 0
 
-    _do(work())
-
-
-@app.command()
-def explain(
-    key: Annotated[str, typer.Argument(help="A record's key, the end of one (`1042`), or the target's id of it.")],
-    file: FileOption = None,
-    as_json: JsonOption = False,
-    reveal: RevealOption = False,
-) -> None:
-    """One record's story: what was read and published, what each flow made of it, every attempt and its answer."""
-
-    async def work(store: Store) -> int:
-        keys = await insight.find(store, key)
-        if not keys:
-            err.print(
-                f"Nothing is known of [bold]{key}[/bold]: no adapter has read it. Is its stream read? `ironbridge status`"
-            )
-            return 1
-        stories = [await insight.story(store, each, reveal=reveal) for each in keys[:5]]
-        if as_json:
-            out.print_json(json.dumps(stories, default=str))
-        else:
-            for story in stories:
-                render.story(out, story)
-            if len(keys) > 5:
-                out.print(f"… and {len(keys) - 5} more records: {', '.join(keys[5:])}")
-        return 0
-
-    _do(_with_state(file, work))
-
-
-def _known(settings: Settings, name: str) -> None:
-    """:raises MisconfiguredError: the name is no flow and no stream of the settings."""
-    streams = [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
-    if name not in [*settings.targets, *streams]:
-        raise MisconfiguredError(
-            "pause", f"{name} is no flow and no stream", fix=f"there are: {', '.join([*settings.targets, *streams])}"
-        )
-
-
-PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
-
-
-@app.command()
-def pause(name: PartArgument, file: FileOption = None) -> None:
-    """Hold a flow's writing or a stream's reading back, from its next step on. A paused flow still takes events in."""
-    _known(_settings(file), name)
-    _do(_with_state(file, lambda store: insight.pause(store, name, paused=True)))
-
-
-@app.command()
-def resume(name: PartArgument, file: FileOption = None) -> None:
-    """Let a paused flow or stream go on; what waited goes at once."""
-    _known(_settings(file), name)
-    _do(_with_state(file, lambda store: insight.pause(store, name, paused=False)))
-
-
-@parked_app.command("list")
-def parked_list(file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Everything that waits for a person, grouped by its reason."""
-
-    async def work(store: Store) -> None:
-        rows = await insight.parked(store)
-        out.print_json(json.dumps(rows)) if as_json else render.parked(out, rows)
-
-    _do(_with_state(file, work))
-
-
-@parked_app.command("show")
-def parked_show(key: str, file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Why one record is parked."""
-
-    async def work(store: Store) -> int:
-        rows = await insight.parked(store, key)
-        out.print_json(json.dumps(rows)) if as_json else render.reasons(out, rows)
-        return 0 if rows else 1
-
-    _do(_with_state(file, work))
-
-
-@parked_app.command("retry")
-def parked_retry(
-    keys: Annotated[list[str] | None, typer.Argument(help="Records to look at again.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
-    file: FileOption = None,
-) -> None:
-    """Look at parked records again: the target may have been mended, or the mapping."""
-
-    async def work(store: Store) -> int:
-        wanted = [row["key"] for row in await insight.parked(store)] if everything else list(keys or ())
-        count = await insight.retry(store, wanted)
-        out.print(f"{count} will be looked at again.")
-        return 0 if count else 1
-
-    _do(_with_state(file, work))
-
-
-@parked_app.command("drop")
-def parked_drop(
-    keys: Annotated[list[str], typer.Argument(help="Records to give up.")],
-    why: Annotated[str, typer.Option(help="The reason, which goes on record.")],
-    file: FileOption = None,
-) -> None:
-    """Give parked records up, with a reason. The next change of their facts brings them back."""
-
-    async def work(store: Store) -> int:
-        count = await insight.drop(store, keys, why)
-        out.print(f"{count} given up.")
-        return 0 if count else 1
-
-    _do(_with_state(file, work))
+    do(work())
 
 
 @app.command()
@@ -321,7 +198,7 @@ def broker(
             for task in (ended, told):
                 task.cancel()
 
-    _do(work())
+    do(work())
 
 
 @app.command()
@@ -340,7 +217,7 @@ def demo(
     """
     from ironbridge import demo as demonstration  # its sandboxes are not needed to run a bridge
 
-    _do(demonstration.play(out, data, children=children, invoices=invoices, seed=seed, traces=traces))
+    do(demonstration.play(out, data, children=children, invoices=invoices, seed=seed, traces=traces))
 
 
 @contracts_app.command("export")

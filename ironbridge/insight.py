@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,79 +99,6 @@ async def parked(store: Store, key: str | None = None) -> list[Row]:
         key=key,
     )
     return subjects + rows + foreign
-
-
-async def retry(store: Store, keys: Sequence[str]) -> int:
-    """Look at parked subjects and quarantined rows again; how many there were. A row is read again with its next sweep."""
-    count = 0
-    async with store.write() as connection:
-        for key in keys:
-            bound = {"key": key, "now": time.time()}
-            woken = await connection.execute(
-                text(
-                    "UPDATE subjects SET state = 'dirty', due = NULL, since = :now "
-                    "WHERE subject = :key AND state IN ('parked', 'waiting', 'dropped')"
-                ),
-                bound,
-            )
-            where = "stream IN (SELECT stream FROM problems WHERE key = :key)"
-            await connection.execute(
-                text(
-                    "UPDATE regions SET digest = NULL WHERE EXISTS (SELECT 1 FROM records r JOIN problems p "
-                    "ON p.stream = r.stream AND p.key = r.key WHERE r.key = :key AND r.stream = regions.stream "
-                    "AND r.region = regions.name)"
-                ),
-                bound,
-            )
-            freed = await connection.execute(
-                text(f"UPDATE records SET row_digest = NULL WHERE key = :key AND {where}"),  # noqa: S608 (our own words)
-                bound,
-            )
-            count += woken.rowcount + freed.rowcount
-    return count
-
-
-async def drop(store: Store, keys: Sequence[str], why: str) -> int:
-    """Give up parked subjects and quarantined rows, with the reason on record; how many. A new fact brings them back."""
-    count = 0
-    async with store.write() as connection:
-        for key in keys:
-            bound = {"key": key, "why": why, "now": time.time()}
-            await connection.execute(
-                text(
-                    "INSERT INTO attempts (flow, subject, at, outcome, detail) SELECT flow, subject, :now, 'dropped', :why "
-                    "FROM subjects WHERE subject = :key AND state IN ('parked', 'waiting')"
-                ),
-                bound,
-            )
-            given_up = await connection.execute(
-                text("UPDATE subjects SET state = 'dropped' WHERE subject = :key AND state IN ('parked', 'waiting')"),
-                bound,
-            )
-            out = [given_up.rowcount]
-            for table, column in (("problems", "key"), ("rejects", "place")):
-                gone = await connection.execute(text(f"DELETE FROM {table} WHERE {column} = :key"), bound)  # noqa: S608
-                out.append(gone.rowcount)
-            count += sum(out)
-    return count
-
-
-async def pause(store: Store, name: str, *, paused: bool) -> None:
-    """
-    Hold a flow's delivery or a stream's reading (`adapter.stream`) back, or let it go on. What a paused flow is sent by
-    Kafka it still takes in: nothing is lost, and `plan` shows what waits.
-    """
-    adapter, _, stream = name.partition(".")
-    bound = {"name": name, "adapter": adapter, "stream": stream, "paused": paused}
-    insert = (
-        "INSERT INTO streams (adapter, name, paused) VALUES (:adapter, :stream, :paused) "
-        "ON CONFLICT (adapter, name) DO UPDATE SET paused = excluded.paused"
-        if stream
-        else "INSERT INTO flows (name, paused) VALUES (:name, :paused) "
-        "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused"
-    )
-    async with store.write() as connection:
-        await connection.execute(text(insert), bound)
 
 
 @dataclass(frozen=True, slots=True)

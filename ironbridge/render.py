@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -42,7 +43,21 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
     console.print("All is well." if not bad else f"{bad} of {len(found)} need a person.")
 
 
-def streams(console: Console, rows: Sequence[Row]) -> None:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How all streams and flows stand, to print once or again and again."""
+
+    streams: Sequence[Row]
+    flows: Sequence[Row]
+
+    def as_json(self, indent: int | None = None) -> str:
+        return json.dumps({"streams": self.streams, "flows": self.flows}, indent=indent)
+
+    def __rich__(self) -> Group:
+        return Group(streams(self.streams), flows(self.flows))
+
+
+def streams(rows: Sequence[Row]) -> Table:
     made = table(
         "Legacy systems", "stream", "records", "quarantined", "last read", "remarks", right=("records", "quarantined")
     )
@@ -58,10 +73,10 @@ def streams(console: Console, rows: Sequence[Row]) -> None:
         made.add_row(
             name, f"{row['records']:,}", f"{row['quarantined']:,}", read, Text("; ".join(filter(None, remarks)))
         )
-    console.print(made)
+    return made
 
 
-def flows(console: Console, rows: Sequence[Row]) -> None:
+def flows(rows: Sequence[Row]) -> Table:
     numbers = ("holds", "agreed", "to do", "waiting", "parked", "dropped")
     made = table("Cloud systems", "flow", *numbers, "remarks", right=numbers)
     for row in rows:
@@ -79,7 +94,7 @@ def flows(console: Console, rows: Sequence[Row]) -> None:
             row["dropped"],
         )
         made.add_row(row["flow"], *(f"{n:,}" for n in counts), Text("; ".join(filter(None, remarks))))
-    console.print(made)
+    return made
 
 
 def parked(console: Console, rows: Sequence[Row]) -> None:
@@ -167,6 +182,15 @@ def story(console: Console, told: Row) -> None:
     for row in told["stuck"]:
         if row["state"] in ("quarantined", "rejected"):
             console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))
+
+
+def trail(console: Console, rows: Sequence[Row]) -> None:
+    made = table("What people did", "when", "who", "through", "what", "to", "why")
+    for row in rows:
+        made.add_row(
+            _moment(row["at"]), *(Text(str(row[name])) for name in ("who", "through", "action", "what", "why"))
+        )
+    console.print(made if rows else "Nobody has done anything yet.")
 
 
 def _moment(at: float) -> str:

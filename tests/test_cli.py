@@ -51,7 +51,8 @@ def invoke(*arguments: str) -> tuple[int, str]:
 def test_every_command_explains_itself() -> None:
     status, text = invoke("--help")
     assert status == 0
-    commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts"]
+    commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts", "audit"]
+    commands += ["pause", "resume", "replay", "backfill"]
     for command in commands:
         assert command in text
         status, help_text = invoke(command, "--help")
@@ -153,8 +154,17 @@ def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_
     names = story["facts"][0]["fields"]["names"]
     assert set(names[0].values()) == {"•••"}
     assert story["subjects"][0]["tries"][0]["outcome"] in ("confirmed", "unchanged")
-    _, text = invoke("explain", "liquidlogic:person:1001", "--file", str(played), "--json", "--reveal")
+    reveal = ("explain", "liquidlogic:person:1001", "--file", str(played), "--json", "--reveal")
+    done = ironbridge(*reveal)
+    assert done.returncode == 2
+    assert "reveal: no reason is given" in done.stderr
+    assert "names" not in done.stdout
+    _, text = invoke(*reveal, "--why", "a complaint, reference 12")
     assert "•••" not in text
+    _, text = invoke("audit", "--file", str(played), "--json")
+    newest = json.loads(text)[0]
+    assert (newest["action"], newest["what"]) == ("reveal", "liquidlogic:person:1001")
+    assert (newest["why"], newest["through"]) == ("a complaint, reference 12", "command line")
     status, text = invoke("explain", "nobody", "--file", str(played))
     assert status == 1
 

@@ -10,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from ironbridge.store import Store, open_store
@@ -85,4 +86,31 @@ async def test_a_migration_that_fails_halfway_leaves_nothing_behind(url: str) ->
         await connection.execute(text("DROP TABLE subjects"))
     await store.migrate()
     assert await look(store, differences) == []
+    await store.close()
+
+
+async def test_a_state_of_a_newer_release_is_left_alone_and_the_way_out_is_said(url: str) -> None:
+    store = await open_store(url)
+    async with store.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
+    await store.close()
+    with pytest.raises(MisconfiguredError) as error:
+        await open_store(url)
+    assert error.value.what == "its tables are those of a newer release (schema 0099; this one knows up to 0001)"
+    assert "restore the copy from before the upgrade" in error.value.fix
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET who = 'nobody'", "DELETE FROM audit", "TRUNCATE audit"])
+async def test_the_audit_trail_can_only_be_added_to(url: str, statement: str) -> None:
+    store = await open_store(url)
+    if store.embedded and statement.startswith("TRUNCATE"):
+        statement = "DELETE FROM audit WHERE who = 'jo'"
+    row = "INSERT INTO audit (at, who, through, action, what, why) VALUES (1, 'jo', 'cli', 'pause', 'dfe_csc', 'calm')"
+    async with store.write() as connection:
+        await connection.execute(text(row))
+    with pytest.raises(DBAPIError, match="the audit trail is append-only"):
+        async with store.engine.begin() as connection:
+            await connection.execute(text(statement))
+    async with store.read() as connection:
+        assert (await connection.execute(text("SELECT who, why FROM audit"))).one() == ("jo", "calm")
     await store.close()

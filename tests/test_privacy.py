@@ -87,8 +87,7 @@ def said(spans: list[ReadableSpan]) -> str:
 async def shown(built: Platform) -> str:
     """What every command prints for somebody who did not ask to see personal fields."""
     console = Console(file=io.StringIO(), width=200)
-    render.streams(console, await insight.streams(built.store))
-    render.flows(console, await insight.flows(built.store))
+    console.print(render.Standing(await insight.streams(built.store), await insight.flows(built.store)))
     stuck = await insight.parked(built.store)
     render.parked(console, stuck)
     render.reasons(console, stuck)

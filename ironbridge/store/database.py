@@ -98,11 +98,18 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
 
 
 def _is_current(connection: Connection) -> bool:
-    newest = max(file.stem.split("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
-    stands = text("SELECT version_num FROM alembic_version")
-    return (
-        inspect(connection).has_table("alembic_version") and connection.execute(stands).scalar_one_or_none() == newest
-    )
+    """:raises MisconfiguredError: a newer release has made the tables."""
+    known = sorted(file.stem.split("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    stands = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if stands is not None and stands not in known:
+        raise MisconfiguredError(
+            "state", f"its tables are those of a newer release (schema {stands}; this one knows up to {known[-1]})",
+            fix="run that release or a newer one; to go back, restore the copy from before the upgrade, or point "
+            "`state.url` at an empty database, which is filled again from Kafka",
+        )  # fmt: skip
+    return stands == known[-1]
 
 
 def _upgrade(connection: Connection) -> None:
@@ -143,7 +150,11 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
             )
     store = Store(engine)
     if migrate:
-        await store.migrate()
+        try:
+            await store.migrate()
+        except IronbridgeError:
+            await store.close()
+            raise
     return store
 
 

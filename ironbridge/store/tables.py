@@ -58,6 +58,8 @@ streams = Table(
     _number("held"),
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
+    # When a person asked for the whole stream to be compared again; None once its reader has taken that up.
+    Column("backfill", Double),
     Index("uq_streams_adapter_name", "adapter", "name", unique=True),
 )
 records = Table(
@@ -129,7 +131,22 @@ flows = Table(
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
 )
+# What a fact was before: a trigger of the database keeps it when a newer version takes its place, so that a fact which
+# is there for the first time costs nothing.
+versions = Table(
+    "versions",
+    metadata,
+    _text("key", key=True),
+    _number("version", key=True),
+    _text("entity"),
+    Column("at", Double, nullable=False),
+    _text("traceparent", null=True),
+    Column("data", LargeBinary),
+)
+# Whom a number names: what `explain` finds a record by, besides its key. Personal data, as the facts are.
+identifiers = Table("identifiers", metadata, _text("value", key=True), _text("key", key=True))
 _WAITS = text("waiting_on IS NOT NULL")
+_HELD = text("ref IS NOT NULL")
 subjects = Table(
     "subjects",
     metadata,
@@ -156,6 +173,7 @@ subjects = Table(
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
     # Few wait: the others shall not pay for the index with every change.
     Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),
+    Index("ix_subjects_flow_ref", "flow", "ref", postgresql_where=_HELD, sqlite_where=_HELD),
     # A subject is written four times between its event and its confirmation: room for that on its page.
     postgresql_with={"fillfactor": 70},
 )
@@ -195,4 +213,27 @@ budgets = Table(
     # What was spent is made up for by then, and the target wants silence until then.
     Column("full_at", Double, nullable=False),
     Column("held", Double, nullable=False, server_default="0"),
+)
+# What people did, and why: append-only, the database itself refuses to change or delete a row.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    _text("who"),
+    _text("through"),
+    _text("action"),
+    _text("what"),
+    _text("why"),
+)
+# What `reconcile` found: the certificate whole, as JSON.
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("flow"),
+    Column("verified", Double, nullable=False),
+    Column("agreed", Boolean, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_certificates_flow", "flow"),
 )

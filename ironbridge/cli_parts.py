@@ -1,0 +1,51 @@
+"""What the commands have in common: where they print, the options that several take, the state that they look at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from canonical.errors import MisconfiguredError
+from ironbridge.settings import FILE, Settings, load
+from ironbridge.store import open_store
+
+out = Console()
+err = Console(stderr=True)
+
+FileOption = Annotated[
+    Path | None, typer.Option("--file", "-f", help=f"The settings file. [default: {FILE}]", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+RevealOption = Annotated[
+    bool, typer.Option("--reveal", help="Show personal fields in clear; needs --why, and goes on record.")
+]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, which goes on record.")]
+
+
+def settings_of(file: Path | None) -> Settings:
+    if file is None and not Path(FILE).exists():
+        raise MisconfiguredError(FILE, "is not here", fix="write one with `ironbridge init`, or name one with --file")
+    return load(file)
+
+
+def do(work: Coroutine[Any, Any, int | None]) -> None:
+    raise typer.Exit(asyncio.run(work) or 0)
+
+
+async def with_state(file: Path | None, work: Any) -> int | None:
+    store = await open_store(settings_of(file).state_url)
+    try:
+        status: int | None = await work(store)
+        return status
+    finally:
+        await store.close()
+
+
+def print_json(value: object) -> None:
+    out.print_json(json.dumps(value, default=str))

@@ -1,0 +1,277 @@
+"""The commands that look into one record and those that steer: each of the latter leaves its mark in the audit trail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from canonical.errors import MisconfiguredError
+from flows.port import Flow
+from ironbridge import audit, bridge, insight, render, steer, systems
+from ironbridge.audit import Actor, at_the_command_line
+from ironbridge.cli_parts import (
+    FileOption,
+    JsonOption,
+    RevealOption,
+    WhyOption,
+    do,
+    err,
+    out,
+    print_json,
+    settings_of,
+    with_state,
+)
+from ironbridge.settings import Settings
+from ironbridge.store import Store
+
+parked_app = typer.Typer(no_args_is_help=True, help="What does not get on by itself: list, show, retry, drop.")
+
+PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
+FlowArgument = Annotated[str, typer.Argument(help="The flow, as its section in the settings is called.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(parked_app, name="parked")
+    for command in (explain, pause, resume, replay, backfill):
+        app.command()(command)
+    app.command("audit")(trail)
+
+
+def explain(
+    words: Annotated[
+        str | None,
+        typer.Argument(
+            help="A record's key or the end of one (`1042`), an NHS number, a UPN, a supplier's or an invoice's number, or "
+            "the target's id of it. Left out, it is asked for, so that no number stays in the shell's history."
+        ),
+    ] = None,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    reveal: RevealOption = False,
+    why: WhyOption = "",
+) -> None:
+    """
+    One record's story: every version as read and what changed in it, the event, what each flow made of it, every attempt
+    and its answer.
+    """
+    wanted = words or typer.prompt("Which record", err=True)
+
+    async def work(store: Store) -> int:
+        keys = await insight.find(store, wanted)
+        if not keys:
+            err.print(
+                "Nothing is known of it: no adapter has read it. Is its stream read? `ironbridge status` says so."
+            )
+            return 1
+        if reveal:
+            await audit.reveal(store, at_the_command_line(), keys[:5], why)
+        stories = [await insight.story(store, each, reveal=reveal) for each in keys[:5]]
+        if as_json:
+            print_json(stories)
+            return 0
+        for story in stories:
+            render.story(out, story)
+        if len(keys) > 5:
+            out.print(f"… and {len(keys) - 5} more records: {', '.join(keys[5:])}")
+        return 0
+
+    do(with_state(file, work))
+
+
+# -- streams and flows -------------------------------------------------------------------------------------------------
+
+
+def _known(settings: Settings, name: str) -> None:
+    """:raises MisconfiguredError: the name is no flow and no stream of the settings."""
+    streams = [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
+    if name not in [*settings.targets, *streams]:
+        raise MisconfiguredError(
+            "pause", f"{name} is no flow and no stream", fix=f"there are: {', '.join([*settings.targets, *streams])}"
+        )
+
+
+def _hold(
+    name: str, file: FileOption, as_json: bool, why: str, work: Callable[[Store, Actor, str, str], Awaitable[None]]
+) -> None:
+    _known(settings_of(file), name)
+
+    async def held(store: Store) -> None:
+        await work(store, at_the_command_line(), name, why)
+        if as_json:
+            print_json({"name": name, "paused": work is steer.pause})
+
+    do(with_state(file, held))
+
+
+def pause(name: PartArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
+    """Hold a flow's writing or a stream's reading back, from its next step on. A paused flow still takes events in."""
+    _hold(name, file, as_json, why, steer.pause)
+
+
+def resume(name: PartArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
+    """Let a paused flow or stream go on; what waited goes at once."""
+    _hold(name, file, as_json, why, steer.resume)
+
+
+def replay(
+    flow: FlowArgument,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+            help="Only what was observed to change since then, in this machine's time. [default: all]",
+        ),
+    ] = None,
+    rewrite: Annotated[
+        bool,
+        typer.Option(
+            help="Take nothing for confirmed: read the target back, or write it again whole where it shows nothing."
+        ),
+    ] = False,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    why: WhyOption = "",
+) -> None:
+    """
+    Make a flow look at its subjects again: what they should be is worked out anew, and written where it is another than
+    what the target was confirmed to hold. The running flow does it, with its next step.
+    """
+
+    async def work() -> int:
+        async with bridge.platform(settings_of(file), [flow], broker=False, topics=False) as built:
+            moment = None if since is None else since.timestamp()
+            wanted = _flow(built, flow)
+            count = await steer.replay(built.store, at_the_command_line(), wanted, why, since=moment, rewrite=rewrite)
+        print_json({"flow": flow, "subjects": count}) if as_json else out.print(f"{count:,} will be looked at again.")
+        return 0
+
+    do(work())
+
+
+def _flow(built: bridge.Platform, name: str) -> Flow:
+    if name not in built.deliveries:
+        raise MisconfiguredError("flow", f"{name} is no flow", fix="name a section of [targets]")
+    return built.deliveries[name].flow
+
+
+def backfill(
+    adapter: Annotated[str, typer.Argument(help="The adapter, as its section in the settings is called.")],
+    stream: Annotated[str, typer.Argument(help="The stream, e.g. `person`.")],
+    wait: Annotated[bool, typer.Option(help="Stay and show how it gets on, until it is done.")] = False,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    why: WhyOption = "",
+) -> None:
+    """
+    Read a stream whole again, compare every row by itself, and publish again what its topics lack; no event twice.
+    The running adapter takes it up with its next reading.
+    """
+    _known(settings_of(file), f"{adapter}.{stream}")
+
+    async def work(store: Store) -> int:
+        asked = await steer.backfill(store, at_the_command_line(), adapter, stream, why)
+        stands = await _watch(store, adapter, stream, asked, as_json) if wait else None
+        if as_json:
+            print_json({"adapter": adapter, "stream": stream, "asked": asked} | (asdict(stands) if stands else {}))
+        elif stands is None:
+            out.print(f"{adapter}.{stream} will be read whole again, as soon as its adapter runs: `ironbridge status`.")
+        else:
+            out.print(f"Read {stands.read:,} rows, published {stands.published:,} events.")
+        return 0
+
+    do(with_state(file, work))
+
+
+async def _watch(store: Store, adapter: str, stream: str, asked: float, quiet: bool) -> steer.Backfilling:
+    with Progress(console=err, disable=quiet, transient=True) as progress:
+        task = progress.add_task(f"{adapter}.{stream}: waits for its adapter", total=None)
+        while not (stands := await steer.backfilling(store, adapter, stream, asked)).done:
+            if stands.taken_up:
+                about = stands.error or f"{stands.published:,} events"
+                progress.update(
+                    task, total=stands.records, completed=stands.read, description=f"{adapter}.{stream}: {about}"
+                )
+            await asyncio.sleep(0.5)
+    return stands
+
+
+# -- what waits for a person -------------------------------------------------------------------------------------------
+
+
+@parked_app.command("list")
+def parked_list(file: FileOption = None, as_json: JsonOption = False) -> None:
+    """Everything that waits for a person, grouped by its reason."""
+
+    async def work(store: Store) -> None:
+        rows = await insight.parked(store)
+        print_json(rows) if as_json else render.parked(out, rows)
+
+    do(with_state(file, work))
+
+
+@parked_app.command("show")
+def parked_show(key: str, file: FileOption = None, as_json: JsonOption = False) -> None:
+    """Why one record is parked."""
+
+    async def work(store: Store) -> int:
+        rows = await insight.parked(store, key)
+        print_json(rows) if as_json else render.reasons(out, rows)
+        return 0 if rows else 1
+
+    do(with_state(file, work))
+
+
+@parked_app.command("retry")
+def parked_retry(
+    keys: Annotated[list[str] | None, typer.Argument(help="Records to look at again.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    why: WhyOption = "",
+) -> None:
+    """Look at parked records again: the target may have been mended, or the mapping."""
+
+    async def work(store: Store) -> int:
+        wanted = [row["key"] for row in await insight.parked(store)] if everything else list(keys or ())
+        count = await steer.retry(store, at_the_command_line(), wanted, why)
+        print_json({"retried": count}) if as_json else out.print(f"{count} will be looked at again.")
+        return 0 if count else 1
+
+    do(with_state(file, work))
+
+
+@parked_app.command("drop")
+def parked_drop(
+    keys: Annotated[list[str], typer.Argument(help="Records to give up.")],
+    why: Annotated[str, typer.Option(help="The reason, which goes on record.")],
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give parked records up, with a reason. The next change of their facts brings them back."""
+
+    async def work(store: Store) -> int:
+        count = await steer.drop(store, at_the_command_line(), keys, why)
+        print_json({"dropped": count}) if as_json else out.print(f"{count} given up.")
+        return 0 if count else 1
+
+    do(with_state(file, work))
+
+
+def trail(
+    most: Annotated[int, typer.Option(min=1, help="Show so many actions, the newest first.")] = 50,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who did what, when and why: retries, drops, pauses, replays, backfills, and who had personal fields shown."""
+
+    async def work(store: Store) -> None:
+        rows = await audit.trail(store, most=most)
+        print_json(rows) if as_json else render.trail(out, rows)
+
+    do(with_state(file, work))
