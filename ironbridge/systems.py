@@ -88,7 +88,9 @@ def _number(where: str, given: Mapping[str, Any], setting: str, default: float) 
     except (TypeError, ValueError):
         number = -1.0
     if not 0 < number < float("inf"):
-        raise MisconfiguredError(where, f"`{setting}` is no number above 0", fix=f"for instance {setting} = {default:g}")
+        raise MisconfiguredError(
+            where, f"`{setting}` is no number above 0", fix=f"for instance {setting} = {default:g}"
+        )
     return number
 
 
