@@ -21,13 +21,12 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind
 from pydantic_core import to_json
 
 from canonical import Event
 from canonical.errors import BadRecordError, RefusedError
 from flows.ledger import Inbox, Intent, Ledger, Mark, Settlement, State, Task, pack, unpack, unpack_all
+from flows.meters import measure
 from flows.port import (
     Absent,
     Confirmed,
@@ -45,10 +44,9 @@ from flows.port import (
     Write,
 )
 from flows.settle import Wanted, again, in_doubt, parked, put_back, sending, settlement, untried, waiting
-from flows.tracing import context_of, trace_id
+from flows.tracing import Journeys, ingesting
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer(__name__)
 
 LONDON = ZoneInfo("Europe/London")
 T = TypeVar("T")
@@ -111,31 +109,26 @@ class Agreement:
         """Poll once: facts and dirty subjects in one transaction, then the offsets. How many events there were."""
         arrived = await inbox.poll()
         if arrived.reached:
-            with tracer.start_as_current_span(f"ingest {self.flow.name}", kind=SpanKind.CONSUMER) as span:
-                span.set_attribute("messaging.batch.message_count", len(arrived.events))
-                for event, _ in arrived.events:
-                    if context := context_of(event.traceparent):
-                        tracer.start_span(
-                            f"ingest {event.entity}", context, links=[Link(span.get_span_context())]
-                        ).end()
-                await self._ledger.ingest(arrived, self._marks(arrived.events))
+            with ingesting(self.flow.name, arrived.events) as traces:
+                await self._ledger.ingest(arrived, self._marks(arrived.events, traces))
             self.tally.ingested += len(arrived.events)
             self.tally.rejected += len(arrived.rejects)
             self._arrived.set()
             await inbox.commit()
         return len(arrived.events)
 
-    def _marks(self, arrived: Iterable[tuple[Event, int]]) -> list[Mark]:
+    def _marks(self, arrived: Iterable[tuple[Event, int]], traces: Iterable[str | None]) -> list[Mark]:
         marks: dict[str, Mark] = {}
         by_owner = self.flow.grouping is Grouping.OWNER
-        for event, partition in arrived:
-            subject = event.owner if by_owner else event.key
+        for (event, partition), trace in zip(arrived, traces, strict=True):
+            subject, at = event.owner if by_owner else event.key, event.time.timestamp()
             urgency, had = int(self.flow.urgency(event.entity)), marks.get(subject)
             if had is None:
-                marks[subject] = Mark(subject, partition, urgency, 1, event.traceparent)
+                marks[subject] = Mark(subject, partition, urgency, 1, at, trace)
             else:
-                newest = event.traceparent or had.traceparent
-                marks[subject] = Mark(subject, partition, min(urgency, had.urgency), had.changes + 1, newest)
+                both = f"{trace} {had.traces}" if trace and had.traces else trace or had.traces
+                more = (min(urgency, had.urgency), had.changes + 1, min(at, had.observed), both)
+                marks[subject] = Mark(subject, partition, *more)
         return list(marks.values())
 
     # -- delivery ------------------------------------------------------------------------------------------------
@@ -195,15 +188,16 @@ class Agreement:
         tasks = await self._ledger.take(self.target.limits.batch)
         if not tasks:
             return 0
-        settled, wanted = await self.consider(tasks)
-        await self._ledger.settle(settled)
-        doubted = [w for w in wanted if w.task.doubtful is not None]
-        if doubted:
-            resolved, still = await self._read_back(doubted)
-            await self._ledger.settle(resolved)
-            wanted = [w for w in wanted if w.task.doubtful is None] + still
-        if wanted:
-            await self._write(wanted)
+        with Journeys(self.flow.name, tasks) as journeys:
+            settled, wanted = await self.consider(tasks)
+            await self._settle(settled, journeys)
+            doubted = [w for w in wanted if w.task.doubtful is not None]
+            if doubted:
+                resolved, still = await self._read_back(doubted)
+                await self._settle(resolved, journeys)
+                wanted = [w for w in wanted if w.task.doubtful is None] + still
+            if wanted:
+                await self._write(wanted, journeys)
         return len(tasks)
 
     async def consider(self, tasks: Sequence[Task]) -> tuple[list[Settlement], list[Wanted]]:
@@ -273,42 +267,35 @@ class Agreement:
                     still.append(in_doubt(each))
         return settled, still
 
-    async def _write(self, wanted: Sequence[Wanted]) -> None:
+    async def _write(self, wanted: Sequence[Wanted], journeys: Journeys) -> None:
         """Write all, the often tried ones by themselves, until the target asks for patience: the rest is put back."""
         left: Sequence[Wanted] = sorted(wanted, key=lambda w: max(w.task.attempts, _PATIENCE))
         while left:
             portion, left = _portion(left)
-            if not await self._send(portion):
+            if not await self._send(portion, journeys):
                 break
-        await self._ledger.settle([put_back(w.task, self._held_until) for w in left])
+        await self._settle([put_back(w.task, self._held_until) for w in left], journeys)
 
-    async def _send(self, wanted: Sequence[Wanted]) -> bool:
+    async def _send(self, wanted: Sequence[Wanted], journeys: Journeys) -> bool:
         """Save what is about to be sent, send it, save what became of it; whether the target answered for all."""
         wanted = [sending(w) for w in wanted]
         mine = await self._ledger.intend([Intent(w.task, w.doubtful) for w in wanted])
         wanted = [w for w in wanted if w.task.subject in mine]
         if not wanted:
             return True
-        spans = [self._span(w) for w in wanted]
-        links = [Link(span.get_span_context()) for span in spans if span is not None]
-        try:
-            with tracer.start_as_current_span(f"write {self.target.name}", links=links) as span:
-                span.set_attribute("ironbridge.subjects", len(wanted))
-                for each in spans:
-                    if each is not None:
-                        each.add_link(span.get_span_context())
-                outcomes = await self._outcomes(wanted)
-        finally:
-            for each in spans:
-                if each is not None:
-                    each.end()
+        with journeys.writing(self.target.name, [w.task.subject for w in wanted]):
+            outcomes = await self._outcomes(wanted)
         self.tally.writes += 1
         well = self._hold(outcomes)
         due = self._due(wanted)
-        await self._ledger.settle(
-            [self._settled(w, o, due, trace_id(span)) for w, o, span in zip(wanted, outcomes, spans, strict=True)]
-        )
+        await self._settle([self._settled(w, o, due) for w, o in zip(wanted, outcomes, strict=True)], journeys)
         return well
+
+    async def _settle(self, settled: Sequence[Settlement], journeys: Journeys) -> None:
+        """Save outcomes; then say so, to the spans and the meters."""
+        await self._ledger.settle([journeys.named(each) for each in settled])
+        measure(self.flow.name, settled, self._clock(), journeys.context)
+        journeys.end(settled)
 
     async def _outcomes(self, wanted: Sequence[Wanted]) -> Sequence[Outcome]:
         try:
@@ -319,10 +306,6 @@ class Agreement:
     def _mistake(self, error: Exception) -> str:
         log.error("%s: the target's own code failed (%s)", self.target.name, type(error).__name__)
         return f"{self.target.name}: the target's own code failed ({type(error).__name__}): mend the target"
-
-    def _span(self, wanted: Wanted) -> trace.Span | None:
-        context = context_of(wanted.task.traceparent)
-        return tracer.start_span(f"agree {self.flow.name}", context, kind=SpanKind.CLIENT) if context else None
 
     def _hold(self, outcomes: Sequence[Outcome]) -> bool:
         """A target that is not available is left alone as long as it says, else longer each time."""
@@ -344,14 +327,12 @@ class Agreement:
             return self._held_until
         return max(self._held_until, self._clock() + min(0.25 * 2.0 ** min(attempts, 16), _LONGEST_ALONE))
 
-    def _settled(
-        self, wanted: Wanted, outcome: Outcome, due: float | None = None, trace: str | None = None
-    ) -> Settlement:
+    def _settled(self, wanted: Wanted, outcome: Outcome, due: float | None = None) -> Settlement:
         word = type(outcome).__name__.lower()
         setattr(self.tally, word, getattr(self.tally, word) + 1)
         if isinstance(outcome, Confirmed):
             self.tally.saved += max(wanted.task.changes - 1, 0)
-        return settlement(wanted, outcome, due, trace)
+        return settlement(wanted, outcome, due)
 
     def _count(self, settled: Iterable[Settlement]) -> None:
         counts: dict[str, int] = defaultdict(int)

@@ -51,20 +51,25 @@ class Arrivals:
 
 
 class Mark(NamedTuple):
-    """A subject that some events touched."""
+    """
+    A subject that some events touched. `observed` is when the first of these changes was seen in the legacy system (seconds
+    since 1970), `traces` the `traceparent`s of those that are traced, newest first, with spaces between.
+    """
 
     subject: str
     partition: int
     urgency: int
     changes: int
-    traceparent: str | None
+    observed: float
+    traces: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """
-    A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer. `claim`
-    names this one time in hand: it is lost when another worker, or this one once more, takes the subject.
+    A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer. `observed`
+    and `traces` are those of the `changes` that it has not been settled with yet (`Mark`). `claim` names this one time in
+    hand: it is lost when another worker, or this one once more, takes the subject.
     """
 
     subject: str
@@ -76,7 +81,8 @@ class Task:
     digest: bytes | None
     document: bytes | None
     doubtful: bytes | None
-    traceparent: str | None
+    observed: float | None
+    traces: str | None
     claim: str | None
 
 

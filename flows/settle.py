@@ -51,7 +51,7 @@ def in_doubt(wanted: Wanted) -> Wanted:
     return replace(wanted, write=replace(write, confirmed=None, doubtful=(*write.doubtful, write.confirmed)))
 
 
-def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None, trace: str | None = None) -> Settlement:
+def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None) -> Settlement:
     """What becomes of a subject; `due` (seconds since 1970) is when to try again where that is needed."""
     task = wanted.task
     match outcome:
@@ -59,31 +59,30 @@ def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None, trace
             gone = wanted.write.document is None
             return Settlement(
                 task, State.AGREED, "removed" if gone else "confirmed", confirmed=True, document=wanted.packed,
-                digest=wanted.digest, ref=None if gone else ref, tag=None if gone else tag, trace=trace,
-                sent=wanted.sent,
+                digest=wanted.digest, ref=None if gone else ref, tag=None if gone else tag, sent=wanted.sent,
             )  # fmt: skip
         case Refused(reason):
-            return parked(task, reason, trace)
+            return parked(task, reason)
         case Unavailable(reason):
             return Settlement(
-                task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=due, trace=trace
+                task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=due
             )
         case Unknown(reason):
             return Settlement(
-                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, due=due, trace=trace,
+                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, due=due,
                 sent=wanted.sent,
             )  # fmt: skip
         case Waiting(on):
-            return waiting(task, on, trace, denied=_id_given(wanted.write, on))
+            return waiting(task, on, denied=_id_given(wanted.write, on))
 
 
-def parked(task: Task, reason: str, trace: str | None = None) -> Settlement:
-    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful, trace=trace)
+def parked(task: Task, reason: str) -> Settlement:
+    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful)
 
 
-def waiting(task: Task, on: str, trace: str | None = None, denied: str | None = None) -> Settlement:
+def waiting(task: Task, on: str, denied: str | None = None) -> Settlement:
     return Settlement(
-        task, State.WAITING, "waiting", reason=f"waits for {on}", waiting_on=on, doubtful=task.doubtful, trace=trace,
+        task, State.WAITING, "waiting", reason=f"waits for {on}", waiting_on=on, doubtful=task.doubtful,
         denied=denied,
     )  # fmt: skip
 

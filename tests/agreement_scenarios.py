@@ -7,15 +7,17 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from canonical.errors import MisconfiguredError
 from flows.ledger import Arrivals, Intent, Reject, Settlement, State
 from flows.port import Confirmed, Document, Limits, Refused, Unavailable, Unknown, Waiting
-from flows.settle import put_back
+from flows.settle import put_back, settlement
 from flows.testing import EVERY, ScriptedTarget, Work
 from ironbridge.store import Store
 from ironbridge.store.ledger import HOLD
-from tests.agreement import BAD, BROKEN, World, invoice, invoice_key, numbers, supplier, supplier_key
+from tests.agreement import BAD, BROKEN, START, World, invoice, invoice_key, numbers, supplier, supplier_key
+from tests.conftest import Metered
 
 S1, S2, S3 = supplier_key(1), supplier_key(2), supplier_key(3)
 
@@ -95,7 +97,7 @@ class AgreementScenarios:
     async def test_a_kill_between_the_facts_and_the_offsets_is_read_again_to_no_effect(self, world: World) -> None:
         world.inbox.add(supplier(1), supplier(2))
         arrived = await world.inbox.poll()
-        await world.ledger.ingest(arrived, world.agreement._marks(arrived.events))
+        await world.ledger.ingest(arrived, world.agreement._marks(arrived.events, [None, None]))
         assert world.inbox.committed == 0
         await world.agree()
         world.inbox.deliver_again()
@@ -156,7 +158,7 @@ class AgreementScenarios:
         self, world: World
     ) -> None:
         await world.arrive(supplier(1))
-        marks = world.agreement._marks(((supplier(1, 2), 0),))
+        marks = world.agreement._marks(((supplier(1, 2), 0),), [None])
         await world.ledger.ingest(Arrivals(), [marks[0]._replace(urgency=0)])
         await world.arrive(supplier(1, 3))
         assert (await world.row(S1))["urgency"] == 0
@@ -639,3 +641,58 @@ class AgreementScenarios:
         await world.agree()
         assert await world.ledger.refs([S1, S2, S3]) == {S1: "id1"}
         assert Confirmed("id1") == Confirmed(world.target.ids[S1])
+
+    # -- what is seen of it ----------------------------------------------------------------------------------------------
+
+    async def test_every_traced_change_ends_in_its_own_trace_with_what_became_of_it(
+        self, world: World, spans: InMemorySpanExporter
+    ) -> None:
+        first, second, third, fourth = (f"00-{n:032x}-{n:016x}-01" for n in (1, 2, 3, 4))
+        untraced = f"00-{9:032x}-{9:016x}-00"
+        world.inbox.add(supplier(1, 1, traceparent=first), supplier(2, 1, traceparent=second))
+        await world.arrive(supplier(1, 2, traceparent=untraced))
+        await world.arrive(supplier(1, 3, traceparent=third), supplier(3, 1, name=BAD, traceparent=fourth))
+        await world.agree()
+        finished = {span.context.span_id: span for span in spans.get_finished_spans() if span.context}
+        agreed = {s.context.trace_id: s for s in finished.values() if s.name == "agree purchasing" and s.context}
+        outcomes = {trace: span.attributes["ironbridge.outcome"] for trace, span in agreed.items() if span.attributes}
+        assert outcomes == {1: "confirmed", 2: "confirmed", 3: "confirmed", 4: "refused"}
+        for trace, span in agreed.items():
+            assert span.parent is not None
+            ingest = finished[span.parent.span_id]
+            assert (ingest.name, ingest.parent and ingest.parent.span_id) == ("ingest supplier", trace)
+        (write,) = (span for span in finished.values() if span.name.startswith("write"))
+        joined = {write.parent.span_id if write.parent else 0, *(link.context.span_id for link in write.links)}
+        assert joined == {span.context.span_id for trace, span in agreed.items() if trace != 4 and span.context}
+        (row, *_) = await world.rows("SELECT traces FROM subjects WHERE traces IS NOT NULL") or [None]
+        assert row is None, "what is settled is traced no further"
+        assert [len(r["trace"] or "") for r in await world.rows("SELECT trace FROM attempts")] == [32] * 3
+
+    async def test_a_change_that_comes_while_its_subject_is_in_hand_keeps_its_trace(self, world: World) -> None:
+        first, second = (f"00-{n:032x}-{n:016x}-01" for n in (1, 2))
+        await world.arrive(supplier(1, 1, traceparent=first))
+        tasks = await world.ledger.take(10)
+        await world.arrive(supplier(1, 2, traceparent=second))
+        settled, wanted = await world.agreement.consider(tasks)
+        assert settled == []
+        await world.ledger.settle([settlement(wanted[0], Confirmed("1"))])
+        (row,) = await world.rows("SELECT state, traces, observed FROM subjects")
+        assert row["state"] == "dirty"
+        assert [each[:35] for each in row["traces"].split(" ")] == [f"00-{2:032x}"]
+
+    async def test_how_long_a_change_took_is_measured_from_the_oldest_that_a_write_carried(
+        self, world: World, metered: Metered
+    ) -> None:
+        world.clock.now = START.timestamp() + 100
+        await world.arrive(supplier(1, 10), supplier(1, 40), supplier(2, 30))
+        await world.agree()
+        told = metered.read()
+        assert [(p.count, p.min, p.max) for p in told["ironbridge.flow.change.duration"]] == [(2, 70.0, 90.0)]
+        assert [p.value for p in told["ironbridge.flow.writes.saved"]] == [1]
+        await world.run("UPDATE subjects SET state = 'dirty', digest = NULL")
+        world.clock.forward(1000)
+        await world.agree()
+        told = metered.read()
+        assert "ironbridge.flow.change.duration" not in told, "a person's retry is no change"
+        outcomes = {p.attributes["ironbridge.outcome"]: p.value for p in told["ironbridge.flow.settled"]}
+        assert outcomes == {"confirmed": 2}

@@ -9,10 +9,13 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis  # noqa: F401 (its plugin would import it at the very end, in the middle of a collection of garbage)
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -134,6 +137,35 @@ def spans(relay: Relay) -> Iterator[InMemorySpanExporter]:
     relay.to = SimpleSpanProcessor(exporter)
     yield exporter
     relay.to = None
+
+
+class Metered:
+    """What is measured during a test: counters and histograms tell what came since they were last asked."""
+
+    def __init__(self, reader: InMemoryMetricReader) -> None:
+        self._reader = reader
+        self.read()  # what was before
+
+    def read(self) -> dict[str, list[Any]]:
+        """The points of every metric, by its name."""
+        data = self._reader.get_metrics_data()
+        scopes = [scope for each in data.resource_metrics for scope in each.scope_metrics] if data else []
+        return {metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics}
+
+
+@pytest.fixture(scope="session")
+def meters() -> InMemoryMetricReader:
+    """A process has one provider of meters, for good."""
+    reader = InMemoryMetricReader({Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA})
+    provider = MeterProvider([reader])
+    metrics.set_meter_provider(provider)
+    assert metrics.get_meter_provider() is provider, "something else has set the process's provider of meters"
+    return reader
+
+
+@pytest.fixture
+def metered(meters: InMemoryMetricReader) -> Metered:
+    return Metered(meters)
 
 
 @pytest.fixture(scope="session")

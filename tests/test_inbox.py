@@ -207,7 +207,7 @@ async def test_a_kill_between_the_facts_and_the_offsets_repeats_nothing(post: Po
     async with post.worker() as worker:
         while not await has(post, 10):
             arrived = await worker.inbox.poll()
-            await worker.ledger.ingest(arrived, worker.agreement._marks(arrived.events))
+            await worker.ledger.ingest(arrived, worker.agreement._marks(arrived.events, [None] * len(arrived.events)))
     assert all(offset <= 0 for offset in (await post.committed()).values())
     await post.publish(supplier(11))
     async with post.worker() as worker:

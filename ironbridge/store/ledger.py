@@ -20,12 +20,15 @@ from ironbridge.store.bulk import among, postgres, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
+_MOST_TRACES = 16_000  # characters; each takes 56
 HOLD = 20.0
 """Seconds that a subject stays in a worker's hand without a sign of life; then another worker may take it."""
 
-_TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, traceparent, claim"
+_TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, observed, traces, claim"
 _FACT = ("key", "entity", "owner", "source", "version", "data", "at", "traceparent")
-_MARK = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "traceparent")
+_MARK = (
+    "flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "observed", "traces",
+)  # fmt: skip
 _NEWER = "facts.version < excluded.version"
 _THERE = (
     "state = 'waiting' AND waiting_on IN (SELECT other.subject FROM (SELECT DISTINCT waiting_on FROM subjects "
@@ -41,7 +44,12 @@ _TOUCH = {
     "since": f"CASE WHEN {_IN_HAND} THEN subjects.since ELSE excluded.since END",
     "due": f"CASE WHEN {_IN_HAND} THEN subjects.due ELSE NULL END",
     "urgency": f"CASE WHEN {_IN_HAND} AND subjects.urgency < excluded.urgency THEN subjects.urgency ELSE excluded.urgency END",
-    "traceparent": "COALESCE(excluded.traceparent, subjects.traceparent)",
+    "observed": "CASE WHEN subjects.state IN ('dirty', 'sending', 'waiting') AND subjects.observed < excluded.observed "
+    "THEN subjects.observed ELSE excluded.observed END",
+    # Each change that is traced, until the subject is settled; of a subject that waits for ever, so many as fit.
+    "traces": f"CASE WHEN excluded.traces IS NULL THEN subjects.traces WHEN subjects.traces IS NULL THEN excluded.traces "
+    f"WHEN length(subjects.traces) > {_MOST_TRACES} THEN subjects.traces "
+    "ELSE excluded.traces || ' ' || subjects.traces END",
     "partition": "excluded.partition",
 }
 
@@ -81,7 +89,7 @@ class StoredLedger:
             for e in newest.values()
         ]
         touched = [
-            (self._flow, m.subject, m.partition, State.DIRTY, m.urgency, 1, m.changes, now, 0, m.traceparent)
+            (self._flow, m.subject, m.partition, State.DIRTY, m.urgency, 1, m.changes, now, 0, m.observed, m.traces)
             for m in marks
         ]
         foreign = [(self._flow, r.place, r.what, now) for r in arrivals.rejects]
@@ -232,6 +240,7 @@ class StoredLedger:
         columns = {
             "seen": "bigint", "state": "text", "changes": "bigint", "due": "float8", "reason": "text",
             "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint", "since": "float8",
+            "observed": "float8", "traces": "bigint",
         }  # fmt: skip
         if confirmed:
             columns |= {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "text", "confirmed": "float8"}
@@ -240,7 +249,8 @@ class StoredLedger:
             over = s.state in (State.AGREED, State.PARKED)
             row = (
                 s.task.subject, s.task.seq, s.state, s.task.changes if over else 0, s.due, s.reason, s.waiting_on,
-                s.doubtful, 0 if over else s.task.attempts, now,
+                s.doubtful, 0 if over else s.task.attempts, now, now,
+                len(s.task.traces) + 1 if over and s.task.traces else 0,
             )  # fmt: skip
             rows.append((*row, s.document, s.digest, s.ref, s.tag, now) if confirmed else row)
         await _change(connection, columns, self._flow, rows)
@@ -372,6 +382,10 @@ _AFTER = {
     "changes": "subjects.changes - new.changes",
     # What was confirmed waits no more: what came since has waited from now on.
     "since": "CASE WHEN new.state = 'agreed' THEN new.since ELSE subjects.since END",
+    "observed": "CASE WHEN new.state = 'agreed' THEN new.observed ELSE subjects.observed END",
+    # Those that it is settled with stand at the end: so many characters go.
+    "traces": "CASE WHEN length(subjects.traces) > new.traces "
+    "THEN substr(subjects.traces, 1, CAST(length(subjects.traces) - new.traces AS integer)) END",
 }
 
 

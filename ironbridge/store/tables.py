@@ -169,7 +169,8 @@ subjects = Table(
     Column("document", LargeBinary),
     Column("doubtful", LargeBinary),
     Column("confirmed", Double),
-    _text("traceparent", null=True),
+    Column("observed", Double),
+    _text("traces", null=True),
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
     # Few wait: the others shall not pay for the index with every change.
     Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),

@@ -158,7 +158,8 @@ def upgrade() -> None:
         sa.Column("document", sa.LargeBinary(), nullable=True),
         sa.Column("doubtful", sa.LargeBinary(), nullable=True),
         sa.Column("confirmed", sa.Double(), nullable=True),
-        sa.Column("traceparent", sa.Text(), nullable=True),
+        sa.Column("observed", sa.Double(), nullable=True),
+        sa.Column("traces", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("flow", "subject", name=op.f("pk_subjects")),
         postgresql_with={"fillfactor": 70},
     )
