@@ -22,7 +22,8 @@ from adapters.port import Stream
 from adapters.pump import Pump
 from adapters.stand_ins import Log, MemoryJournal, TableAdapter
 from canonical.errors import MisconfiguredError
-from ironbridge import health, insight, serve, systems
+from ironbridge import health, serve, steer, systems
+from ironbridge.audit import Actor
 from ironbridge.bridge import Delivery, Platform
 from ironbridge.health import Health
 from ironbridge.settings import HttpSettings, KafkaSettings, Settings
@@ -139,7 +140,7 @@ async def test_a_stream_in_trouble_says_why_and_a_paused_one_is_nobodys_alarm(bu
     assert [(v.state, v.why) for v in await watch.look()] == [("failing", "legacy: does not answer")]
     await memory.looked(built.pumps["legacy"][1][0].name)
     assert [v.state for v in await watch.look()] == ["well"]
-    await insight.pause(built.store, f"legacy.{built.pumps['legacy'][1][0].name}", paused=True)
+    await steer.pause(built.store, Actor("somebody", "a test"), f"legacy.{built.pumps['legacy'][1][0].name}")
     [verdict] = await watch.look()
     assert (verdict.state, verdict.well) == ("paused", True)
 
