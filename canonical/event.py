@@ -110,7 +110,7 @@ class Event:
             if event.version < 1 or not (event.source and event.key and event.owner):
                 raise ValueError
             return event
-        except (KeyError, ValueError, AttributeError, TypeError):
+        except (KeyError, ValueError, AttributeError, TypeError, OverflowError):  # OverflowError: a time before year 1
             raise _garbled(where, had) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 import time
 from collections import deque
@@ -238,9 +239,9 @@ def retry_after(response: httpx.Response) -> timedelta | None:
         return min(timedelta(seconds=min(int(said[:12]), 10**6)), _LONGEST_WAIT)
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever the standard library makes of it
         return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return min(max(until - datetime.now(UTC), timedelta(0)), _LONGEST_WAIT)
 
 
@@ -250,7 +251,7 @@ def json_of(response: httpx.Response) -> Any | Unknown:
     """
     try:
         return json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
         return Unknown(f"{response.status_code}, but the answer is not JSON ({kind})")
 
@@ -363,16 +364,20 @@ class ClientCredentials(httpx.Auth):
             raise _NoTokenError(where, f"no token: its endpoint answered {code}", retry_after(answer))
         said = json_of(answer)
         granted = said if isinstance(said, dict) else {}
-        if code != 200 or not isinstance(granted.get("access_token"), str):
+        token = granted.get("access_token")
+        if code != 200 or not isinstance(token, str) or not _BEARER.fullmatch(token):
             error = granted.get("error") if granted.get("error") in _OAUTH_ERRORS else "no token in the answer"
             raise MisconfiguredError(where, f"the token endpoint says {code}: {error}", fix=self._client.fix)
         try:
             lifetime = float(granted.get("expires_in", 300))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             lifetime = 300.0
-        self._token = granted["access_token"]
+        lifetime = lifetime if 0 <= lifetime <= _LONGEST_WAIT.total_seconds() else 300.0  # nor NaN
+        self._token = token
         self._until = time.monotonic() + lifetime - min(60.0, lifetime / 10)
 
+
+_BEARER: Final = re.compile("[!-~]+")  # what may stand in a header; RFC 6750 allows still less
 
 # RFC 6749, 5.2. Anything else in that place is not repeated: nobody knows what it holds.
 _OAUTH_ERRORS = (

@@ -153,8 +153,6 @@ def _event_of(record: Any, prefix: str) -> Event | Reject:
             return event
     except BadRecordError as error:
         return Reject(place, str(error))
-    except OverflowError:
-        pass  # a time that there never was
     return Reject(place, f"{place}: its headers are not those of an event of this topic")
 
 

@@ -228,3 +228,8 @@ def test_each_entity_type_has_a_topic_of_its_own() -> None:
     assert topic_of("care-episode") == "canonical.care-episode"
     assert topic_of(Person, "test") == "test.person"
     assert len({topic_of(entity) for entity in ENTITIES.values()}) == len(ENTITIES)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_there_never_was_is_a_bad_record_to_whoever_reads_it(time: str) -> None:
+    assert "ce_ headers: do not fit together" in told({**dict(event().headers()), "ce_time": time.encode()})

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters.ledger import mapping, reading
-from adapters.ledger.folder import Folder, Found
+from adapters.ledger.folder import Folder, Found, printable
 from adapters.ledger.layout import Layout, built_in
 from adapters.port import Adapter, Extract, Files, Finding, Record, Stream
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
@@ -35,7 +35,7 @@ class LedgerSettings(BaseModel):
     file says so instead.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     folders: tuple[Path, ...] = Field(min_length=1)
     glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls")
@@ -116,14 +116,20 @@ class LedgerAdapter:
 
     def _read(self, found: Found) -> reading.Reading:
         s = self.settings
-        where = f"{self.name} file {found.path.name}"
-        if found.size > s.largest:
+        where = f"{self.name} file {printable(found.path.name)}"
+        if found.outside:
+            raise BadRecordError(
+                where, field="file", rule="is a link to a place outside the watched folder", shape="link",
+                fix="put the file itself there, or name its own folder in the settings",
+            )  # fmt: skip
+        content = self._folder.content(found, s.largest) if found.size <= s.largest else b""
+        if max(found.size, len(content)) > s.largest:
             raise BadRecordError(
                 where, field="file", rule=f"is larger than {s.max_megabytes} MB", shape=f"{found.size} bytes",
                 fix="split it, or raise max_megabytes in the settings",
             )  # fmt: skip
         rules = reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.largest)
-        read = reading.read(found.name, self._folder.content(found), rules)
+        read = reading.read(found.name, content, rules)
         _say(where, read.reckoning)
         return read
 
@@ -131,8 +137,8 @@ class LedgerAdapter:
         try:
             read = self._read(found).reckoning
         except IronbridgeError as error:
-            return Finding(f"{found.path.name}: {error}", False, error.fix)
-        what = f"{found.path.name}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
+            return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
+        what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
         if not read.quarantined:
             return Finding(what, True)
         why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))

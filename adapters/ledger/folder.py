@@ -40,13 +40,17 @@ def extract_name(stem: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file as it was last seen. `size` is in bytes, `changed` in nanoseconds since 1970."""
+    """
+    A file as it was last seen. `size` is in bytes, `changed` in nanoseconds since 1970; `outside` says that it is a link
+    out of its folder, which is not followed: whoever may write to the folder could have us read any file of ours.
+    """
 
     name: str
     path: Path
     rank: int
     size: int
     changed: int
+    outside: bool = False
 
     @property
     def look(self) -> tuple[int, int]:
@@ -94,27 +98,28 @@ class Folder:
         The digest of the file's content and of the rules for reading it, remembered while size and time stay the same.
 
         New rules make a new digest: a file that no layout fitted is read again once there is one. A file over `largest`
-        bytes will be refused unread, so its size and time stand for its content.
+        bytes or outside its folder will be refused unread, so its size and time stand for its content.
         """
         if (had := self._digests.get(found.path)) is None or had[0] != found.look:
             content = blake2b(key=self.salt, digest_size=16)
-            if found.size > largest:
+            if found.size > largest or found.outside:
                 content.update(repr(found.look).encode())
             else:
-                content.update(self.content(found))
+                content.update(self.content(found, largest))
             had = self._digests[found.path] = (found.look, content.hexdigest())
         return had[1]
 
-    def content(self, found: Found) -> bytes:
+    def content(self, found: Found, largest: int) -> bytes:
         """
-        The file's bytes.
+        The file's bytes; of one that has grown since it was looked at, `largest` and one more.
 
         :raises UnavailableError: it cannot be read now.
         """
         try:
-            return found.path.read_bytes()
+            with found.path.open("rb") as file:
+                return file.read(largest + 1)
         except OSError as error:
-            raise _unavailable(self.source, found.path.name, error) from error
+            raise _unavailable(self.source, printable(found.path.name), error) from error
 
     def _look(self) -> list[Found]:
         found = []
@@ -127,7 +132,8 @@ class Folder:
                 except OSError as error:
                     raise _unavailable(self.source, path.name, error) from error
                 name, rank = self._name(folder, path)
-                found.append(Found(name, path, rank, stat.st_size, stat.st_mtime_ns))
+                outside = not path.resolve().is_relative_to(folder.resolve())
+                found.append(Found(name, path, rank, stat.st_size, stat.st_mtime_ns, outside))
         for each in found:
             had = self._looks.get(each.path)
             if had is None or had[0] != each.look:
@@ -158,7 +164,7 @@ class Folder:
     def _name(self, folder: Path, path: Path) -> tuple[str, int]:
         stem, rank = extract_name(path.stem)
         inside = path.relative_to(folder).parent / stem
-        return (inside if len(self.folders) == 1 else Path(folder.name) / inside).as_posix(), rank
+        return printable((inside if len(self.folders) == 1 else Path(folder.name) / inside).as_posix()), rank
 
     def _settled(self, found: Found) -> bool:
         if self.done:
@@ -167,6 +173,17 @@ class Folder:
         age = time() - found.changed / 1e9
         # A time ahead of ours is a file server's clock: then only our own watch counts.
         return self.settle == 0 or (watched >= self.settle and (age >= self.settle or age < 0))
+
+
+def printable(name: str) -> str:
+    """
+    A file's name as it may be logged and kept: one with control characters, or that is no text at all, gets question
+    marks in their place and a digest of what it was, so that it stays apart from others.
+    """
+    if name.isprintable():
+        return name
+    digest = blake2b(os.fsencode(name), digest_size=4).hexdigest()
+    return "".join(c if c.isprintable() else "?" for c in name) + f"-{digest}"
 
 
 def _unavailable(source: str, what: str, error: OSError) -> UnavailableError:

@@ -172,7 +172,9 @@ def _looks_like(cells: Sequence[Cell], columns: Sequence[tuple[str, Column]]) ->
 
 def _looked_for(tables: Sequence[Table], layouts: Mapping[str, Layout]) -> str:
     """For each layout the headings that its best row lacks: the nearest miss says what changed."""
-    seen = [{plain(text_of(c)) for c in cells if isinstance(c, str)} for t in tables for _, cells in numbered(t)]
+    known = {plain(h) for layout in layouts.values() for _, c in layout.parts() for h in c.heading}
+    rows = (cells for table in tables for cells in table.rows)
+    seen = [names for cells in rows if (names := {plain(text_of(c)) for c in cells if isinstance(c, str)} & known)]
 
     def missing(layout: Layout) -> list[str]:
         needs = [(c.heading[0], {plain(h) for h in c.heading}) for _, c in layout.parts() if not c.optional]

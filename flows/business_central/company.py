@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flows.business_central.odata import NO_COMPANY, Answer, Json, Service, no_company, query
+from flows.business_central.odata import GARBLED, NO_COMPANY, NOT_ITS_FORM, Answer, Json, Service, no_company, query
 from flows.port import Body, Unavailable
 
 
@@ -50,6 +50,12 @@ class Company:
         """Read accounts and dimension values where they were not yet, or where one of the documents misses a code."""
         if self._accounts and not any(self.missing(lines) for lines in documents):
             return None
+        try:
+            return await self._read()
+        except NOT_ITS_FORM:
+            return Unavailable(f"accounts and dimensions cannot be read: {GARBLED}")
+
+    async def _read(self) -> Unavailable | None:
         accounts = await self._all(query("accounts", select="id,number"))
         if not isinstance(accounts, list):
             return accounts
@@ -72,7 +78,11 @@ class Company:
         """Every row of a collection, page after page."""
         rows: list[Json] = []
         url: str | None = path
+        seen: set[str] = set()
         while url:
+            if url in seen:
+                return Unavailable("accounts and dimensions cannot be read: their pages go round in a circle")
+            seen.add(url)
             reply = await self._service.get(url)
             if not isinstance(reply, Answer):
                 # Reading leaves nothing in doubt.

@@ -34,6 +34,11 @@ def no_company(where: str) -> MisconfiguredError:
     return MisconfiguredError(where, "there is no such company", fix=FIX_COMPANY)
 
 
+GARBLED = "the answer has not the form that Business Central's have"
+NOT_ITS_FORM = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading an answer raises that is JSON, and yet not what the API says that it answers."""
+
+
 def encoded(value: Any) -> str:
     """JSON in which a Decimal is a number with exactly its digits; `json` itself would make it a float."""
     if isinstance(value, Decimal):
@@ -46,8 +51,15 @@ def encoded(value: Any) -> str:
 
 
 def decoded(text: str | bytes) -> Any:
-    """Read JSON; a number with a point becomes a Decimal with exactly its digits."""
-    return json.loads(text, parse_float=Decimal)
+    """
+    Read JSON; a number with a point becomes a Decimal with exactly its digits.
+
+    :raises ValueError: it is none, or nested too deep.
+    """
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def literal(value: str) -> str:
@@ -113,8 +125,16 @@ class Service:
         self._batch = settings.batch
 
     async def get(self, url: str) -> Reply:
-        """GET a path relative to the company, or a whole URL (a next page)."""
+        """
+        GET a path relative to the company, or a whole URL (a next page).
+
+        :raises MisconfiguredError: the next page would be elsewhere than the API: our token goes nowhere else.
+        """
         whole = url if url.startswith(("https://", "http://")) else f"{self._root}/{self._company}/{url}".rstrip("/")
+        if not _below(whole, self._root):
+            raise MisconfiguredError(
+                self.name, "a next page lies outside base_url, and is not asked for", fix=_ELSEWHERE
+            )
         named = {TEMPLATE: "/companies({id})/" + url.partition("?")[0].partition("(")[0]} if whole is not url else {}
         headers = {"Accept": "application/json"}
         return await self._asked(self._http.build_request("GET", whole, headers=headers, extensions=named))
@@ -155,7 +175,8 @@ class Service:
             return [whole] * len(part)
         if not whole.well:
             raise MisconfiguredError(self.name, f"$batch was refused ({whole.status} {whole.code})", fix=_ADDRESS)
-        answers = {str(r.get("id")): r for r in whole.body.get("responses", ())}
+        listed = whole.body.get("responses")
+        answers = {str(r.get("id")): r for r in listed if isinstance(r, dict)} if isinstance(listed, list) else {}
         return [_unpacked(answers.get(str(n)), operation) for n, operation in enumerate(part)]
 
     def _packed(self, number: str, operation: Operation) -> Json:
@@ -190,14 +211,28 @@ _ADDRESS = (
 )
 
 
+_ELSEWHERE = "set base_url to the address that the API itself uses in its answers (@odata.nextLink)"
+
+
+def _below(url: str, root: str) -> bool:
+    """Whether a URL is of the API: the same scheme, host and port, and a path under its root."""
+    try:
+        asked, ours = httpx.URL(url), httpx.URL(root)
+    except httpx.InvalidURL:
+        return False
+    same = (asked.scheme, asked.host, asked.port) == (ours.scheme, ours.host, ours.port) and not asked.userinfo
+    return same and ".." not in asked.path and f"{asked.path}/".startswith(f"{ours.path.rstrip('/')}/")
+
+
 def _unpacked(response: Json | None, operation: Operation) -> Reply:
     if response is None:
         return Unknown(f"{operation.method}: the batch was answered without this operation")
-    headers = {str(k).lower(): str(v) for k, v in (response.get("headers") or {}).items()}
-    wait = headers.get("retry-after", "")
-    body = response.get("body")
+    try:
+        headers = {str(k).lower(): str(v) for k, v in (response.get("headers") or {}).items()}
+        status, wait, body = int(response["status"]), headers.get("retry-after", ""), response.get("body")
+    except NOT_ITS_FORM:
+        return Unknown(f"{operation.method}: {GARBLED}")
+    seconds = int(wait[:6]) if wait.isascii() and wait.isdigit() else None
     return Answer(
-        int(response["status"]),
-        body if isinstance(body, dict) else {},
-        timedelta(seconds=int(wait)) if wait.isdigit() else None,
+        status, body if isinstance(body, dict) else {}, timedelta(seconds=seconds) if seconds is not None else None
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+from flows.address import Address
 
 Code20 = Annotated[str, StringConstraints(pattern=r"^[^a-z]+$", max_length=20)]
 """A Business Central `Code[20]`: it keeps them in capitals, so they are asked for in capitals."""
@@ -19,13 +21,13 @@ class BusinessCentralSettings(BaseModel):
     the application permission `API.ReadWrite.All` and, in the company, permission sets to write vendors and purchases.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: HttpUrl
+    base_url: Address
     edition: Literal["openapi", "v2.0"] = "openapi"
     """Which shapes the API has: those of Microsoft's OpenAPI file, or those of the resource pages of API v2.0."""
     company: UUID
-    token_url: HttpUrl
+    token_url: Address
     client_id: str
     client_secret: SecretStr
     scope: str = "https://api.businesscentral.dynamics.com/.default"

@@ -17,7 +17,17 @@ import httpx
 from canonical.errors import MisconfiguredError
 from flows.business_central.company import Company
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
-from flows.business_central.odata import FIX_COMPANY, NO_COMPANY, Answer, Operation, Reply, Service, no_company
+from flows.business_central.odata import (
+    FIX_COMPANY,
+    GARBLED,
+    NO_COMPANY,
+    NOT_ITS_FORM,
+    Answer,
+    Operation,
+    Reply,
+    Service,
+    no_company,
+)
 from flows.business_central.settings import BusinessCentralSettings
 from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat, lines_of
 from flows.port import (
@@ -110,9 +120,11 @@ class BusinessCentralTarget:
         for job, operation, reply in zip(jobs, asked, replies, strict=True):
             job.held = job.trouble = None
             if isinstance(reply, Answer) and reply.well:
-                rows = [reply.body] if by_ref else reply.body.get("value", [])
-                records = [wire.record(job.kind, row) for row in rows]
-                job.hold(records)
+                try:
+                    rows = [reply.body] if by_ref else reply.body.get("value", [])
+                    job.hold([wire.record(job.kind, row) for row in rows])
+                except NOT_ITS_FORM:
+                    job.trouble = Unknown(f"{SET_OF[job.kind]}: {GARBLED}")
             elif isinstance(reply, Answer) and by_ref and reply.status == 404 and reply.code != NO_COMPANY:
                 job.ref = None  # somebody deleted it there: perhaps to make it anew
             else:
@@ -270,7 +282,8 @@ class _Job:
         """All was done: confirmed, or, where dimensions have to follow, looked at again."""
         operation, reply = answers[0]
         shown = reply.body if isinstance(reply, Answer) else {}
-        self.ref = shown.get("id") if self.held is None else self.ref
+        made = shown.get("id")
+        self.ref = self.ref if self.held else made if isinstance(made, str) else None
         # A change of a line gives its document another tag, which no answer tells.
         alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
         if self.write.document is None:

@@ -90,12 +90,21 @@ class Wire:
         return f"{LINES_OF[kind]}($expand={self._dimensions})" if kind in LINES_OF else ""
 
     def record(self, kind: str, shown: Json) -> Record:
-        """A record as the API shows it."""
+        """
+        A record as the API shows it.
+
+        :raises ValueError, KeyError, TypeError, AttributeError, ArithmeticError: it does not show one.
+        """
         own = dict(shown)
         if kind == VENDOR and self._edition == "v2.0":
             own["address"] = {name.partition(".")[2]: own.pop(v2, "") for name, v2 in _V2_ADDRESS.items()}
         fields = {name: _plain(name, value) for name, value in flat(own).items()}
         lines = {int(line["sequence"]): line for line in shown.get(LINES_OF.get(kind, ""), ())}
+        for line in lines.values():  # what is wrong with one is to come out here, not when it is compared
+            self._line_body(line, {}, {})
+            self._line_place(kind, "", line)
+            for held in self._held_dimensions(line).values():
+                self._dimension_place(kind, line, held)
         vendor = shown.get("vendorId")
         return Record(
             ref=str(shown["id"]),
@@ -292,10 +301,17 @@ def _plain(name: str, value: str) -> str:
 
 def _amount(value: object) -> str:
     """An amount as it stands in a body; one with parts of a penny keeps them, and so differs from any of ours."""
-    exact = Decimal(str(value or 0))
+    exact = _number(value)
     return money(exact) if exact == exact.quantize(Decimal("0.01")) else format(exact, "f")
 
 
 def _whole(value: object) -> int | str:
-    exact = Decimal(str(value or 0))
+    exact = _number(value)
     return int(exact) if exact == exact.to_integral_value() else format(exact, "f")
+
+
+def _number(value: object) -> Decimal:
+    exact = Decimal(str(value or 0))
+    if not exact.is_finite() or not -20 <= exact.adjusted() <= 20:  # written out, 1E+999999999 would fill the memory
+        raise ValueError("is no quantity and no amount")
+    return exact

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from flows.address import Address
 from flows.port import Limits
-
-
-def _private(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_private
-    except ValueError:
-        return "." not in host or host.endswith((".internal", ".local", ".localhost"))
-
-
-def _encrypted(url: HttpUrl) -> HttpUrl:
-    # Children's records go over this. In the clear they go no further than to a sandbox on the council's own network.
-    if url.scheme != "https" and not _private(url.host or ""):
-        raise ValueError("is not https")
-    return url
-
-
-Address = Annotated[HttpUrl, AfterValidator(_encrypted)]
 
 
 def _numbered(value: Any) -> Any:
