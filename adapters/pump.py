@@ -25,6 +25,7 @@ from adapters.ahead import Portion, ahead, portions
 from adapters.catchup import CatchUp, closing, note, offsets_behind
 from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, region
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
+from adapters.meters import count
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 
@@ -194,7 +195,8 @@ class Pump:
             )
             span.set_attributes({"ironbridge.read": progress.read, "ironbridge.changed": len(found.events)})
             cursor: Cursor = {"sweep": progress.sweep, "after": progress.after}
-            await self._publish(stream, found, cursor, Step(regions=marks, progress=progress))
+            read = sum(len(r.records) for r in regions)
+            await self._publish(stream, found, cursor, Step(regions=marks, progress=progress), read)
         run.seen.update(marks)
         run.again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         return progress
@@ -280,7 +282,7 @@ class Pump:
         seen = await self._memory.regions(stream.name) if touched else {}
         marks = {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
         progress = replace(progress, published=progress.published + len(found.events), error=None)
-        await self._publish(stream, found, {"tail": progress.tail}, Step(regions=marks, progress=progress))
+        await self._publish(stream, found, {"tail": progress.tail}, Step(regions=marks, progress=progress), len(singles))
         return progress
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -321,7 +323,7 @@ class Pump:
         step.progress = replace(
             progress, read=progress.read + len(records), published=progress.published + len(found.events)
         )
-        await self._publish(stream, found, cursor, step)
+        await self._publish(stream, found, cursor, step, len(records))
         return step.progress
 
     # -- both ends -----------------------------------------------------------------------------------------------
@@ -344,7 +346,7 @@ class Pump:
             self._connected = self._connected and connection != self._connections
             raise
 
-    async def _publish(self, stream: Stream, found: Difference, cursor: Cursor, step: Step) -> None:
+    async def _publish(self, stream: Stream, found: Difference, cursor: Cursor, step: Step, read: int = 0) -> None:
         async with self._publishing:
             if self._in_doubt or self._began[stream.name] != self._caught_up:
                 raise UnavailableError(self.adapter.name, "stopped reading: what was published last was in doubt")
@@ -364,6 +366,7 @@ class Pump:
                     raise self._fenced_off() from error
                 raise UnavailableError(self.adapter.name, "Kafka ended its transaction, which took too long") from error
             self._in_doubt = False
+        count(self.adapter.name, stream.name, read, found.events, step.problems)
 
 
 def _marks(regions: list[Region], found: Difference, run: _Sweeping, sweep: int) -> dict[str, Seen]:

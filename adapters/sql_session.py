@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import URL, event, literal, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from adapters.meters import selecting
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 
 _DRIVERS = {
@@ -108,7 +109,8 @@ class Session:
         patience = self.settings.connect_timeout + 2 * self.settings.statement_timeout
         try:
             async with asyncio.timeout(patience.total_seconds()), self.engine.connect() as connection:
-                yield connection
+                with selecting(self.where, self.settings.kind, about) if about else nullcontext():
+                    yield connection
         except (SQLAlchemyError, OSError, ImportError) as error:
             raise translated(error, self.where, about, self.settings.parsed_url.username or "") from error
 

@@ -24,9 +24,11 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry import propagate, trace
+from opentelemetry.util.types import AttributeValue
 from pydantic import SecretStr
 
 from canonical.errors import MisconfiguredError, UnavailableError
+from flows.meters import requesting
 from flows.port import Limits, Unavailable, Unknown
 
 TEMPLATE: Final = "url.template"
@@ -118,23 +120,30 @@ class _Accounted(httpx.AsyncBaseTransport):
     async def _traced(self, request: httpx.Request) -> httpx.Response:
         template = request.extensions.get(TEMPLATE)
         # Semantic conventions 1.3x for HTTP clients, without url.full and without exception texts: both may hold an id.
-        attributes = {"http.request.method": request.method, "server.address": request.url.host}
+        attributes: dict[str, AttributeValue] = {"http.request.method": request.method, "server.address": request.url.host}
         attributes |= {TEMPLATE: template} if template else {}
-        with self._tracer.start_as_current_span(
-            f"{request.method} {template}" if template else request.method,
-            kind=trace.SpanKind.CLIENT,
-            attributes=attributes | {"server.port": request.url.port or _PORTS.get(request.url.scheme, 0)},
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
+        attributes["server.port"] = request.url.port or _PORTS.get(request.url.scheme, 0)
+        with (
+            self._tracer.start_as_current_span(
+                f"{request.method} {template}" if template else request.method,
+                kind=trace.SpanKind.CLIENT,
+                attributes=attributes,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+            requesting(attributes) as answered,
+        ):
             propagate.inject(request.headers)
             try:
                 response = await self._route(request).handle_async_request(_in_pieces(request))
             except Exception as error:
+                answered["error.type"] = type(error.__cause__ or error).__qualname__
                 _failed(span, type(error.__cause__ or error).__qualname__)
                 raise
+            answered["http.response.status_code"] = response.status_code
             span.set_attribute("http.response.status_code", response.status_code)
             if response.status_code >= 400:
+                answered["error.type"] = str(response.status_code)
                 _failed(span, str(response.status_code))
             return response
 

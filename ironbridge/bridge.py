@@ -51,6 +51,7 @@ class Delivery:
     ledger: StoredLedger
     within: float = systems.WITHIN
     """Seconds within which a changed subject is expected to be confirmed or parked."""
+    budget: SharedBudget | None = None
 
 
 @dataclass
@@ -138,17 +139,18 @@ def beside(settings: Settings, say: Say) -> Broker | None:
 def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream]]:
     streams = list(plan.adapter.streams())
     entities = {entity for stream in streams for entity in stream.entities}
-    tracing = telemetry.ChangeTracing(plan.name, telemetry.TraceBudget(built.settings.telemetry.traces_a_second))
+    tracing = telemetry.ChangeTracing(plan.name, telemetry.TraceBudget(built.settings.telemetry.most_traces))
     journal = KafkaJournal(built.kafka, plan.name, sorted(entities, key=lambda e: e.type_name), tracing)
     memory = StoredMemory(built.store, plan.name)
     return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard), streams
 
 
 async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitStack) -> Delivery:
-    http = await stack.enter_async_context(client(plan.limits, SharedBudget(built.store, plan.name, plan.limits)))
+    budget = SharedBudget(built.store, plan.name, plan.limits)
+    http = await stack.enter_async_context(client(plan.limits, budget))
     flow, target = plan.system.build(plan.name, plan.settings, http)
     ledger = StoredLedger(built.store, plan.name)
-    return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within)
+    return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within, budget)
 
 
 def _entities(built: Platform) -> list[type[Entity]]:

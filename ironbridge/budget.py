@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import text
 
@@ -17,6 +18,17 @@ _BURST = 0.1
 _FRESH = 1.0
 """Seconds that an allowance may be kept, at most: so long after a hold another worker may still send."""
 _LONGEST_SLEEP = 5.0
+
+
+class Standing(NamedTuple):
+    """
+    Of the requests that may go at once: how many are used and how many are left; and how many seconds of silence the
+    target has asked for.
+    """
+
+    used: float
+    left: float
+    held: float
 
 
 class SharedBudget:
@@ -75,6 +87,17 @@ class SharedBudget:
                 ),
                 bound,
             )
+
+    async def standing(self) -> Standing:
+        """How much of it is used, for whoever watches; takes nothing."""
+        async with self._store.read() as connection:
+            row = await connection.execute(
+                text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
+            )
+            full_at, held = row.one_or_none() or (0.0, 0.0)
+        now = self._clock()
+        used = min(max(float(full_at) - now, 0.0) / self._cost, float(self._burst))
+        return Standing(used, self._burst - used, max(float(held) - now, 0.0))
 
     async def _take(self) -> float:
         """Take an allowance; how long to wait (seconds) where there is none."""

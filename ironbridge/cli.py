@@ -18,7 +18,7 @@ import typer
 from rich.live import Live
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge import audit, bridge, cli_steer, insight, render, serve, telemetry
+from ironbridge import audit, bridge, cli_steer, gauges, insight, render, serve, telemetry
 from ironbridge.checks import findings
 from ironbridge.cli_parts import FileOption, JsonOption, RevealOption, WhyOption, do, err, out, settings_of, with_state
 from ironbridge.cli_steer import FlowArgument
@@ -96,10 +96,12 @@ def run(
 
     Each adapter and each flow can be a deployment of its own. A restart is safe at any time.
     """
-    telemetry.log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    level = logging.DEBUG if verbose else logging.INFO
+    telemetry.log_to_stderr(level)
 
     async def work() -> None:
         settings = settings_of(file)
+        telemetry.log_to_stderr(level, settings.telemetry.logs)
         flush = telemetry.start(settings.telemetry)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -109,6 +111,7 @@ def run(
             async with (
                 bridge.platform(settings, names or ()) as built,
                 serve.serving(serve.application(built), settings.http),
+                gauges.observing(built),
             ):
                 await bridge.run(built, stop)
         finally:

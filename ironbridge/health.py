@@ -112,8 +112,12 @@ class Health:
 
     async def look(self) -> list[Verdict]:
         """How every stream and flow of this process stands, now."""
-        streams = {f"{r['adapter']}.{r['stream']}": r for r in await insight.streams(self.built.store)}
-        flows = {row["flow"]: row for row in await insight.standing(self.built.store)}
+        return self.judged(await insight.streams(self.built.store), await insight.standing(self.built.store))
+
+    def judged(self, rows: Sequence[insight.Row], standing: Sequence[insight.Row]) -> list[Verdict]:
+        """What `insight.streams` and `insight.standing` say, held against what is expected."""
+        streams = {f"{row['adapter']}.{row['stream']}": row for row in rows}
+        flows = {row["flow"]: row for row in standing}
         found = [
             self._stream(f"{name}.{stream.name}", stream.every, streams.get(f"{name}.{stream.name}", {}))
             for name, (_, each) in self.built.pumps.items()

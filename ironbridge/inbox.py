@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
 from flows.ledger import Arrivals, Reject
 from ironbridge.kafka import client_options, translated
+from ironbridge.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
 
 
@@ -101,7 +103,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         events: list[tuple[Event, int]] = []
         rejects: list[Reject] = []
         reached: dict[Partition, tuple[int, str]] = {}
-        with translated(self._flow):
+        taken: Counter[str] = Counter()
+        with kafka_operation("poll", self._flow), translated(self._flow):
             found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
         if self._lost is not None:
             raise self._lost
@@ -114,8 +117,10 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                     rejects.append(event)
                 else:
                     events.append((event, record.partition))
+            taken[partition.topic] += len(fresh)
             if fresh:
                 reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
+        count_consumed(self._flow, taken)
         return Arrivals(events, rejects, reached)
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,18 @@ async def standing(store: Store) -> list[Row]:
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
         row["paused"] = bool(row["paused"])
     return rows
+
+
+async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
+    """
+    How many offsets of these topics a flow has not taken in, as the state knows what was published. An offset is an event or
+    the marker behind a transaction, so it is an upper bound that is 0 when nothing is left.
+    """
+    published = await _rows(store, 'SELECT topic, "partition", max(next) AS next FROM offsets GROUP BY topic, "partition"')
+    taken = await _rows(store, 'SELECT topic, "partition", next FROM ingested WHERE flow = :flow', flow=flow)
+    stands = {(row["topic"], row["partition"]): row["next"] for row in taken}
+    behind = [row["next"] - stands.get((row["topic"], row["partition"]), 0) for row in published if row["topic"] in topics]
+    return sum(max(each, 0) for each in behind)
 
 
 async def parked(store: Store, key: str | None = None) -> list[Row]:

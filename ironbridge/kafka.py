@@ -11,7 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -35,6 +35,7 @@ from adapters.journal import Cursor, Partition, Place
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
 from canonical.event import topic_of
+from ironbridge.meters import count_sent, kafka_operation
 from ironbridge.settings import KafkaSettings
 
 _BATCH = 512 * 1024
@@ -49,9 +50,14 @@ _TOPIC = {
 
 
 class Tracing(Protocol):
-    """Gives events their trace context, and spans to those that are sampled."""
+    """Gives events their trace context, and spans, until they are published, to those that are sampled."""
 
-    def begin(self, events: Sequence[Event]) -> list[Event]: ...
+    def publishing(self, events: Sequence[Event]) -> AbstractContextManager[Sequence[Event]]: ...
+
+
+class _Untraced:
+    def publishing(self, events: Sequence[Event]) -> AbstractContextManager[Sequence[Event]]:
+        return nullcontext(events)
 
 
 class _OAuthToken(AbstractTokenProvider):  # type: ignore[misc]
@@ -224,7 +230,7 @@ class KafkaJournal:
         self._adapter = adapter
         self._entities = tuple(entities)
         self._topics = [topic_of(entity, settings.topic_prefix) for entity in self._entities]
-        self._tracing = tracing
+        self._tracing = tracing or _Untraced()
         self._patience = patience
         self._producer: AIOKafkaProducer | None = None
         self._fenced: FencedError | None = None
@@ -269,13 +275,17 @@ class KafkaJournal:
         return partition_of(owner, self._settings.partitions)
 
     async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+        with kafka_operation("commit", self._adapter), self._tracing.publishing(events) as traced:
+            places = await self._publish(traced, cursor)
+        count_sent(self._adapter, (place.topic for place in places))
+        return places
+
+    async def _publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
         producer = self._producer
         if producer is None:
             raise UnavailableError(self._adapter, "the journal is closed")
         if self._fenced is not None:
             raise self._fenced
-        if self._tracing is not None:
-            events = self._tracing.begin(events)
         try:
             with translated(self._adapter):
                 # aiokafka waits for ever for a broker that is away.

@@ -33,7 +33,9 @@ broker = "embedded"
 
 [telemetry]
 # endpoint = "http://localhost:4318"  # an OpenTelemetry collector, OTLP over HTTP
-# traces_a_second = 50                # so many changes a second are traced from the row to the answer
+# traces_a_second = 50                # so many changes a second are traced from the row to the answer; "all": every one
+# metrics_every = 15                  # seconds
+# logs = "console"                    # or "json": one object a line
 # console = false                     # print spans
 
 [http]

@@ -52,14 +52,23 @@ class StateSettings(Section):
 
 class TelemetrySettings(Section):
     """
-    Traces by OTLP over HTTP where `endpoint` is set. `traces_a_second` bounds how many changes are traced from row to answer:
-    on a usual day all of them, in a first load a sample. `console` prints spans.
+    Traces and metrics by OTLP over HTTP where `endpoint` is set; every `metrics_every` seconds the metrics.
+
+    `traces_a_second` bounds how many changes are traced from row to answer: on a usual day all of them, in a first load a
+    sample; `all` traces every one, whatever that costs. `console` prints spans; `logs` is how a log line is written.
     """
 
     endpoint: str | None = None
     console: bool = False
-    traces_a_second: Annotated[float, Field(ge=0)] = 50.0
+    traces_a_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["all"] = 50.0
+    metrics_every: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    logs: Literal["console", "json"] = "console"
     service_name: str = "ironbridge"
+
+    @property
+    def most_traces(self) -> float:
+        """Traces a second; infinite for `all`."""
+        return float("inf") if self.traces_a_second == "all" else self.traces_a_second
 
 
 class HttpSettings(Section):

@@ -1,5 +1,5 @@
 """
-OpenTelemetry: where spans go, and which changes are traced.
+OpenTelemetry: where spans and metrics go, which changes are traced, and how a log line is written.
 
 A span costs more than publishing an event, so not every change of a first load has one: a token bucket lets so many changes a
 second be traced whole, from the row to the target's answer. On a usual day that is all of them. The others carry a
@@ -9,21 +9,29 @@ second be traced whole, from the row to the target's answer. On a usual day that
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Literal
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
-from opentelemetry.trace import Link, SpanKind, format_span_id, format_trace_id
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, format_span_id, format_trace_id
+from pythonjsonlogger.json import JsonFormatter
 
 from canonical import Event
+from flows.tracing import traceparent_of
 from ironbridge.settings import TelemetrySettings
 
 tracer = trace.get_tracer(__name__)
-
+_QUEUE = 65_536  # spans that wait to be sent: those of ten thousand changes
 
 class TraceBudget:
     """A token bucket of changes that may be traced. `clock` gives seconds."""
@@ -37,6 +45,8 @@ class TraceBudget:
 
     def take(self, wanted: int) -> int:
         """How many of so many changes may be traced now."""
+        if math.isinf(self._rate):
+            return wanted
         now = self._clock()
         self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
         self._at = now
@@ -56,26 +66,43 @@ class ChangeTracing:
         self._adapter = adapter
         self._budget = budget
 
-    def begin(self, events: Sequence[Event]) -> list[Event]:
+    @contextmanager
+    def publishing(self, events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+        """The events with their traces; the spans of those that are sampled end once their transaction has."""
         traced = self._budget.take(len(events))
-        page = Link(trace.get_current_span().get_span_context())
-        begun = [event.traced(self._traced(event, page)) for event in events[:traced]]
-        noise = os.urandom(24 * (len(events) - traced)).hex()
-        for index, event in enumerate(events[traced:]):
-            piece = noise[48 * index : 48 * index + 48]
-            begun.append(event.traced(f"00-{piece[:32]}-{piece[32:]}-00"))
-        return begun
+        with tracer.start_as_current_span(f"publish {self._adapter}", kind=SpanKind.PRODUCER) as page:
+            page.set_attributes({"messaging.system": "kafka", "messaging.batch.message_count": len(events)})
+            link = Link(page.get_span_context())
+            spans = [self._begun(event, link) for event in events[:traced]]
+            noise = os.urandom(24 * (len(events) - traced)).hex()
+            begun = [event.traced(traceparent_of(each)) for event, (_, each) in zip(events, spans, strict=False)]
+            for index, event in enumerate(events[traced:]):
+                piece = noise[48 * index : 48 * index + 48]
+                begun.append(event.traced(f"00-{piece[:32]}-{piece[32:]}-00"))
+            try:
+                yield begun
+            except BaseException as error:
+                for _, publish in spans:
+                    publish.set_attribute("error.type", type(error).__qualname__)
+                    publish.set_status(StatusCode.ERROR)
+                raise
+            finally:
+                for read, publish in spans:
+                    publish.end()
+                    read.end()
 
-    def _traced(self, event: Event, page: Link) -> str:
-        root = tracer.start_span(
+    def _begun(self, event: Event, page: Link) -> tuple[Span, Span]:
+        """A span for the row, from when its change was seen, and within it one for the event."""
+        read = tracer.start_span(
             f"read {self._adapter}.{event.stream}",
             trace.set_span_in_context(trace.INVALID_SPAN),
             links=[page],
             attributes={"ironbridge.key": event.key, "ironbridge.version": event.version},
+            start_time=min(int(event.time.timestamp() * 1e9), time.time_ns()),
         )
         publish = tracer.start_span(
             f"publish {event.entity}",
-            trace.set_span_in_context(root),
+            trace.set_span_in_context(read),
             kind=SpanKind.PRODUCER,
             attributes={
                 "messaging.system": "kafka",
@@ -85,29 +112,58 @@ class ChangeTracing:
                 "messaging.kafka.message.tombstone": event.data is None,
             },
         )
-        publish.end()
-        root.end()
-        context = publish.get_span_context()
-        flags = "01" if context.trace_flags.sampled else "00"
-        return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{flags}"
+        return read, publish
 
 
-def start(settings: TelemetrySettings, *extra: SpanProcessor) -> Callable[[], None]:
-    """Send spans where the settings say; gives back what flushes and stops it. Without a destination it costs nothing."""
+def start(settings: TelemetrySettings, *extra: SpanProcessor, instance: str | None = None) -> Callable[[], None]:
+    """
+    Send spans and metrics where the settings say; gives back what flushes and stops it. Without a destination it costs nothing.
+
+    `instance` tells this process from the others of the service; the environment's OTEL_RESOURCE_ATTRIBUTES,
+    OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE are heeded as everywhere.
+    """
+    about = {"service.name": settings.service_name, "service.version": version("ironbridge")}
+    about["service.instance.id"] = instance or f"{os.uname().nodename}:{os.getpid()}"
+    resource = Resource.create(about)
+    stops = [_start_tracing(settings, resource, extra), _start_metrics(settings, resource)]
+
+    def stop() -> None:
+        for each in stops:
+            each()
+
+    return stop
+
+
+def _start_tracing(
+    settings: TelemetrySettings, resource: Resource, extra: Sequence[SpanProcessor]
+) -> Callable[[], None]:
     processors = list(extra)
     if settings.endpoint:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # a third of a second
 
-        endpoint = settings.endpoint.rstrip("/") + "/v1/traces"
-        processors.append(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint), max_queue_size=16_384))
+        exporter = OTLPSpanExporter(endpoint=settings.endpoint.rstrip("/") + "/v1/traces")
+        processors.append(BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=1000))
     if settings.console:
         processors.append(SimpleSpanProcessor(ConsoleSpanExporter(formatter=_line)))
     if not processors:
         return lambda: None
-    provider = TracerProvider(resource=Resource.create({"service.name": settings.service_name}))
+    # A write of a whole batch is linked with every change in it.
+    provider = TracerProvider(resource=resource, span_limits=SpanLimits(max_links=1024))
     for processor in processors:
         provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def _start_metrics(settings: TelemetrySettings, resource: Resource) -> Callable[[], None]:
+    if not settings.endpoint:
+        return lambda: None
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    exporter = OTLPMetricExporter(endpoint=settings.endpoint.rstrip("/") + "/v1/metrics")
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metrics_every * 1000)
+    provider = MeterProvider([reader], resource=resource)
+    metrics.set_meter_provider(provider)
     return provider.shutdown
 
 
@@ -120,16 +176,38 @@ def _line(span: ReadableSpan) -> str:
 
 
 class _NoPersonalData(logging.Filter):
-    """Libraries below us log at DEBUG what passes through them; nothing below WARNING of theirs is kept."""
+    """
+    Libraries below us log at DEBUG what passes through them; nothing below WARNING of theirs is kept. What is kept gets the
+    trace in which it was said.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            record.trace_id, record.span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
         ours = record.name.split(".")[0] in ("adapters", "flows", "ironbridge", "canonical")
         return ours or record.levelno >= logging.WARNING
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Plain log lines on stderr, each with its time; a trace id stands in the spans."""
+class _Plain(logging.Formatter):
+    """A line for a person: its trace at the end, where it has one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        found = getattr(record, "trace_id", None)
+        return f"{line} (trace {found})" if found else line
+
+
+def _formatter(form: Literal["console", "json"]) -> logging.Formatter:
+    if form == "console":
+        return _Plain("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    names = {"levelname": "level", "name": "logger"}
+    return JsonFormatter(["levelname", "name", "message"], rename_fields=names, timestamp="time")
+
+
+def log_to_stderr(level: int = logging.INFO, form: Literal["console", "json"] = "console") -> None:
+    """Log lines on stderr, for a person or as one JSON object each; either says in which trace it was said, if in any."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(_formatter(form))
     handler.addFilter(_NoPersonalData())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from ironbridge.meters import state_operation
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
@@ -38,14 +39,14 @@ class Store:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with translated():
+        with state_operation("read", self.engine.dialect.name), translated():
             async with self._reading.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         async with self._writing or nullcontext():
-            with translated():
+            with state_operation("write", self.engine.dialect.name), translated():
                 async with self.engine.begin() as connection:
                     if self.embedded:
                         await connection.exec_driver_sql("BEGIN IMMEDIATE")
