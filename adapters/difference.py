@@ -83,7 +83,7 @@ class Regions:
 
     def _cut(self) -> Region:
         records, self._open = self._open, []
-        name, self._full = (_tame(records[-1]).key if self._full else LAST_REGION), False
+        name, self._full = (tame(records[-1]).key if self._full else LAST_REGION), False
         return region(name, records, self._salt)
 
 
@@ -93,7 +93,7 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
 
     `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
     """
-    tame = [_tame(record) for record in records]
+    tame = [tame(record) for record in records]
     digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
     return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
 
@@ -104,8 +104,8 @@ def mapped(stream: Stream, record: Record) -> Made:
     return Made(entity.key, entity.owner, type(entity), entity.to_bytes())
 
 
-def _tame(record: Record) -> Record:
-    """A key that no canonical key can be is replaced by its digest: its row is quarantined under that."""
+def tame(record: Record) -> Record:
+    """A record under the key that it is known by: one that no canonical key can be is replaced by its digest."""
     key = record.key
     if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable():
         return record
@@ -193,6 +193,14 @@ class Comparison:
             fix="find out which row is the right one in the legacy system",
         )  # fmt: skip
         self._problem(key + AGAIN, error)
+
+    def made(self, record: Record) -> Made:
+        """
+        What a row is mapped to, whatever is known of it.
+
+        :raises BadRecordError: it cannot be mapped; that is what quarantines it.
+        """
+        return self._checked(record, self._mapped(record))
 
     def gone(self, records: Iterable[Known]) -> None:
         """Publish the deletion of records that the legacy system no longer holds."""

@@ -58,7 +58,9 @@ def measure(flow: str, batch: Sequence[Settlement], now: float, context_of: Call
     about = {"ironbridge.flow": flow}
     for outcome, count in Counter(each.outcome for each in batch).items():
         settled.add(count, about | {"ironbridge.outcome": outcome})
-    spared = sum(max(each.task.changes - each.confirmed, 0) for each in batch if each.confirmed or each.outcome == "unchanged")
+    spared = sum(
+        max(each.task.changes - each.confirmed, 0) for each in batch if each.confirmed or each.outcome == "unchanged"
+    )
     if spared > 0:
         saved.add(spared, about)
     for each in batch:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, IntEnum
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import httpx
 from pydantic import BaseModel
@@ -243,6 +243,40 @@ class Target(Protocol):
 
     async def check(self) -> Sequence[tuple[str, bool, str]]:
         """Look at address, credentials and permissions, changing nothing: what, whether it is well, what to do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """
+    One thing that a target holds, whoever made it. `ref` is the target's own id for it; `refers` names fields whose value
+    is the id of another thing there, as in `Document`. `shown` is the target's own affair.
+    """
+
+    kind: str
+    number: str
+    ref: str
+    refers: Mapping[str, str]
+    shown: Any
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """
+    What a target may offer besides (`Target`): a list of all that it holds. Without it nobody can say that the target
+    holds something that it should not, and `reconcile` says so.
+    """
+
+    def holdings(self) -> AsyncIterator[Sequence[Holding]]:
+        """
+        Everything of the kinds that the flow writes, some at a time; changes nothing.
+
+        :raises UnavailableError: the target does not answer; nothing is known then.
+        """
+        ...
+
+    def told(self, holding: Holding, write: Write) -> Held:
+        """The same that `read_back` would say of it for this write. Asks nobody."""
         ...
 
 

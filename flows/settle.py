@@ -64,9 +64,7 @@ def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None) -> Se
         case Refused(reason):
             return parked(task, reason)
         case Unavailable(reason):
-            return Settlement(
-                task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=due
-            )
+            return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=due)
         case Unknown(reason):
             return Settlement(
                 task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, due=due,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -24,6 +24,7 @@ from flows.port import (
     Confirmed,
     Document,
     Held,
+    Holding,
     Limits,
     Outcome,
     ReadBack,
@@ -93,6 +94,15 @@ class ScriptedTarget:
 
     async def check(self) -> Sequence[tuple[str, bool, str]]:
         return [("it is in memory", True, "")]
+
+    async def holdings(self) -> AsyncIterator[Sequence[Holding]]:
+        for subject, document in list(self.documents.items()):
+            await asyncio.sleep(0)
+            refers = {name: self.ids[other] for name, other in document.refers.items() if other in self.ids}
+            yield [Holding(document.kind, document.number, self.ids[subject], refers, document.body)]
+
+    def told(self, holding: Holding, write: Write) -> Held:
+        return Held(holding.shown, holding.ref)
 
     def _one(self, write: Write) -> Outcome:
         queue = self._script.get(write.subject) or self._script.get(EVERY)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.progress import Progress
 from canonical.errors import MisconfiguredError
 from flows.port import Flow
 from ironbridge import audit, bridge, insight, render, steer, systems
+from ironbridge import reconcile as reconciliation
 from ironbridge.audit import Actor, at_the_command_line
 from ironbridge.cli_parts import (
     FileOption,
@@ -38,7 +40,7 @@ FlowArgument = Annotated[str, typer.Argument(help="The flow, as its section in t
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(parked_app, name="parked")
-    for command in (explain, pause, resume, replay, backfill):
+    for command in (explain, pause, resume, replay, backfill, reconcile):
         app.command()(command)
     app.command("audit")(trail)
 
@@ -199,6 +201,37 @@ async def _watch(store: Store, adapter: str, stream: str, asked: float, quiet: b
                 )
             await asyncio.sleep(0.5)
     return stands
+
+
+def reconcile(
+    flow: FlowArgument,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="A folder to put the certificate into, as HTML, CSV and JSON.")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds for what is on its way, between the two looks.")
+    ] = reconciliation.PATIENCE,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    most: Annotated[int, typer.Option(help="Show so many differences.")] = 20,
+) -> None:
+    """
+    Compare legacy, canonical and cloud: every record that is missing, stale, extra or different, with the fields, and a
+    certificate for an auditor. Reads only; the bridge may run meanwhile.
+    """
+
+    async def work() -> int:
+        with err.status("opening") as status:
+            by, settings = at_the_command_line(), settings_of(file)
+            found = await reconciliation.reconcile(settings, flow, by, patience=patience, say=status.update)
+        written = found.write_to(folder) if folder is not None else []
+        if as_json:
+            print_json(found.as_dict())
+        else:
+            render.certificate(out, found, written, most)
+        return 0 if found.agreed else 1
+
+    do(work())
 
 
 # -- what waits for a person -------------------------------------------------------------------------------------------

@@ -144,6 +144,13 @@ def differences(before: Document | None, after: Document | None) -> list[tuple[s
     return [(path, had.get(path), has.get(path)) for path in paths if had.get(path) != has.get(path)]
 
 
+def differing(had: Any, has: Any) -> tuple[str, ...]:
+    """The names of the fields in which two JSON values differ, by their paths."""
+    before, after = dict(_leaves(had)), dict(_leaves(has))
+    paths = [path for path in dict.fromkeys([*before, *after]) if before.get(path) != after.get(path)]
+    return tuple(paths) or (() if had == has else ("an empty list or block",))
+
+
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         return [leaf for k, v in value.items() for leaf in _leaves(v, f"{path}.{k}" if path else str(k))]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -18,6 +19,7 @@ from rich.text import Text
 from adapters.port import Finding
 from canonical.errors import IronbridgeError
 from ironbridge.insight import Change, Row, shown
+from ironbridge.reconcile.certificate import Certificate
 
 
 def error(console: Console, what: IronbridgeError) -> None:
@@ -182,6 +184,28 @@ def story(console: Console, told: Row) -> None:
     for row in told["stuck"]:
         if row["state"] in ("quarantined", "rejected"):
             console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))
+
+
+def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:
+    made = table(
+        f"{found.flow}, verified through {found.verified:%d %b %Y %H:%M:%S} UTC",
+        "side", "system", "records", "agree", "moved", "not compared", "how",
+        right=("records", "agree", "moved", "not compared"),
+    )  # fmt: skip
+    for part in found.parts:
+        numbers = (part.looked, part.agreed, part.moved, part.untold)
+        how = Text("; ".join([part.how, *part.notes]))
+        made.add_row(part.where.value, part.what, *(f"{n:,}" for n in numbers), how)
+    console.print(made)
+    for each in found.differences[:most]:
+        console.print(Text.assemble((f"{each.where.value} {each.kind.value} ", "bold"), f"{each.what} {each.key}"))
+        told = "; ".join(filter(None, [", ".join(each.fields), each.why]))
+        console.print(Padding(Text(told), (0, 0, 0, 6)))
+    if len(found.differences) > most:
+        console.print(f"… and {len(found.differences) - most:,} more (--most shows more, --out writes all)")
+    console.print(f"[bold]{found.verdict}[/bold]")
+    for file in written:
+        console.print(f"Wrote {file}")
 
 
 def trail(console: Console, rows: Sequence[Row]) -> None:

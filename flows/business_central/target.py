@@ -9,12 +9,12 @@ doubled. All of it goes in `$batch` requests: for a hundred subjects one to look
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 import httpx
 
-from canonical.errors import MisconfiguredError
+from canonical.errors import MisconfiguredError, UnavailableError
 from flows.business_central.company import Company
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
 from flows.business_central.odata import (
@@ -23,6 +23,7 @@ from flows.business_central.odata import (
     NO_COMPANY,
     NOT_ITS_FORM,
     Answer,
+    Json,
     Operation,
     Reply,
     Service,
@@ -35,6 +36,7 @@ from flows.port import (
     Confirmed,
     Document,
     Held,
+    Holding,
     Limits,
     Outcome,
     ReadBack,
@@ -77,6 +79,40 @@ class BusinessCentralTarget:
             return [Untold(trouble.reason)] * len(jobs)  # without the accounts' numbers no line can be told
         await self._look(jobs)
         return [self._told(job) for job in jobs]
+
+    async def holdings(self) -> AsyncIterator[Sequence[Holding]]:
+        """Every vendor, purchase invoice and purchase credit memo of the company, with lines and dimensions."""
+        if trouble := await self._company.know([]):
+            raise UnavailableError(self.name, trouble.reason)
+        for kind in SET_OF:
+            seen: set[str] = set()
+            url: str | None = self._wire.listing(kind)
+            while url:
+                if url in seen:
+                    raise UnavailableError(self.name, f"{SET_OF[kind]}: their pages go round in a circle")
+                seen.add(url)
+                page = await self._page(url)
+                try:
+                    held = [self._wire.holding(kind, row) for row in page.get("value", ())]
+                except NOT_ITS_FORM:
+                    raise UnavailableError(self.name, f"{SET_OF[kind]}: {GARBLED}") from None
+                yield held
+                url = page.get("@odata.nextLink")
+
+    async def _page(self, url: str) -> Json:
+        reply = await self._service.get(url)
+        if not isinstance(reply, Answer):
+            raise UnavailableError(self.name, reply.reason)
+        if reply.code == NO_COMPANY:
+            raise no_company(self.name)
+        if not reply.well:
+            raise UnavailableError(self.name, f"what it holds cannot be listed: {reply.status} {reply.code}")
+        return reply.body
+
+    def told(self, holding: Holding, write: Write) -> Held:
+        job = _Job(write, held=holding.shown)
+        told = self._told(job)
+        return told if isinstance(told, Held) else Held({}, holding.ref)
 
     async def check(self) -> Sequence[tuple[str, bool, str]]:
         try:

@@ -17,7 +17,7 @@ from typing import Literal
 from flows.business_central.company import Company
 from flows.business_central.documents import CREDIT_MEMO, DATE_OF, INVOICE, LINES_OF, NUMBER_OF, VENDOR, money
 from flows.business_central.odata import Json, Operation, literal, query
-from flows.port import Body, Document
+from flows.port import Body, Document, Holding
 
 Edition = Literal["openapi", "v2.0"]
 Flat = dict[str, str]
@@ -85,6 +85,15 @@ class Wire:
         either = " or ".join(f"{NUMBER_OF[kind]} eq {literal(number)}" for number in sorted(set(numbers)))
         asked = f"({either}) and vendorId eq {vendor}" if vendor else either
         return Operation("GET", query(SET_OF[kind], filter=asked, expand=self._expand(kind)))
+
+    def listing(self, kind: str) -> str:
+        """The path of everything of a kind; the answer's `@odata.nextLink` leads to the next page."""
+        return query(SET_OF[kind], expand=self._expand(kind))
+
+    def holding(self, kind: str, shown: Json) -> Holding:
+        record = self.record(kind, shown)
+        refers = {"vendorId": record.vendor} if record.vendor else {}
+        return Holding(kind, record.fields.get(NUMBER_OF[kind], ""), record.ref, refers, record)
 
     def _expand(self, kind: str) -> str:
         return f"{LINES_OF[kind]}($expand={self._dimensions})" if kind in LINES_OF else ""
