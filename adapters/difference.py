@@ -83,7 +83,7 @@ class Regions:
 
     def _cut(self) -> Region:
         records, self._open = self._open, []
-        name, self._full = (tame(records[-1]).key if self._full else LAST_REGION), False
+        name, self._full = (tamed(records[-1]).key if self._full else LAST_REGION), False
         return region(name, records, self._salt)
 
 
@@ -93,7 +93,7 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
 
     `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
     """
-    tame = [tame(record) for record in records]
+    tame = [tamed(record) for record in records]
     digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
     return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
 
@@ -104,7 +104,7 @@ def mapped(stream: Stream, record: Record) -> Made:
     return Made(entity.key, entity.owner, type(entity), entity.to_bytes())
 
 
-def tame(record: Record) -> Record:
+def tamed(record: Record) -> Record:
     """A record under the key that it is known by: one that no canonical key can be is replaced by its digest."""
     key = record.key
     if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable():

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from sqlalchemy import text
 
 from adapters.catchup import closing
-from adapters.difference import Comparison, tame
+from adapters.difference import Comparison, tamed
 from adapters.port import Adapter, Extract, Files, Record, Stream
 from canonical.errors import BadRecordError
 from ironbridge.insight import differing
@@ -199,7 +199,7 @@ class Legacy:
             await asyncio.sleep(0.25)
 
     async def _keep(self, look: int, source: Source, stream: Stream, place: str, records: Sequence[Record]) -> None:
-        records = [tame(record) for record in records]
+        records = [tamed(record) for record in records]
         if look > 1:
             asked = "SELECT key FROM suspects WHERE side = 'legacy' AND key IN (SELECT value FROM json_each(?))"
             wanted = {key for (key,) in await self._scratch.among(asked, [r.key for r in records])}
