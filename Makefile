@@ -2,7 +2,7 @@
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: help run test check bench clean servers
+.PHONY: help run test check bench clean servers console-style
 
 help:
 	@echo "make run    start the demonstration: everything on this machine, in one go"
@@ -30,16 +30,21 @@ bench: .venv/installed-bench
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist *.egg-info
 
-# The tests bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB, which is asked of the
-# system where we may. Elsewhere the tests that need it are skipped, and the run's end says so.
+# What the console's pages look like, from npm: GOV.UK Frontend and htmx, compiled and copied into the package.
+console-style:
+	@cd ironbridge/console/style && npm install --no-audit --no-fund --no-package-lock --silent && npm run --silent build
+
+# The tests bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB and of a browser, which
+# are asked of the system where we may. Elsewhere the tests that need it are skipped, and the run's end says so.
 servers:
-	@if ! { command -v mariadbd && command -v my_print_defaults; } >/dev/null \
-	    && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing MariaDB for the tests"; \
+	@wanted=""; \
+	{ command -v mariadbd && command -v my_print_defaults; } >/dev/null || wanted="mariadb-server-core mariadb-client-core"; \
+	command -v chromium >/dev/null || wanted="$$wanted chromium fonts-liberation"; \
+	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing $$wanted for the tests"; \
 	  export DEBIAN_FRONTEND=noninteractive; \
-	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-	      mariadb-server-core mariadb-client-core; } >/dev/null 2>&1 \
-	  || echo "MariaDB could not be installed: the tests that need it will say so"; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$wanted; } >/dev/null 2>&1 \
+	  || echo "they could not be installed: the tests that need them will say so"; \
 	fi
 
 .venv/bin/pip:

@@ -78,3 +78,15 @@ async def trail(store: Store, *, most: int = 200, before: int | None = None) -> 
             {"before": before, "most": most},
         )
         return [dict(row) for row in found.mappings()]
+
+
+async def about(store: Store, what: str, most: int = 50) -> list[dict[str, Any]]:
+    """What people did to one record, stream or flow, newest first."""
+    async with store.read() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT id, at, who, through, action, what, why FROM audit WHERE what = :what ORDER BY id DESC LIMIT :most"
+            ),
+            {"what": what, "most": most},
+        )
+        return [dict(row) for row in found.mappings()]

@@ -10,7 +10,8 @@ import json
 import logging
 import signal
 import sys
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,12 +19,12 @@ import typer
 from rich.live import Live
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge import audit, bridge, cli_steer, gauges, insight, render, serve, telemetry
+from ironbridge import audit, bridge, cli_steer, gauges, insight, render, serve, spans, telemetry
 from ironbridge.checks import findings
 from ironbridge.cli_parts import FileOption, JsonOption, RevealOption, WhyOption, do, err, out, settings_of, with_state
 from ironbridge.cli_steer import FlowArgument
 from ironbridge.sample import sample
-from ironbridge.settings import FILE
+from ironbridge.settings import FILE, HttpSettings
 from ironbridge.store import Store
 
 app = typer.Typer(
@@ -102,7 +103,7 @@ def run(
     async def work() -> None:
         settings = settings_of(file)
         telemetry.log_to_stderr(level, settings.telemetry.logs)
-        flush = telemetry.start(settings.telemetry)
+        flush = telemetry.start(settings.telemetry, *spans.processors(settings))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
@@ -110,7 +111,7 @@ def run(
         try:
             async with (
                 bridge.platform(settings, names or ()) as built,
-                serve.serving(serve.application(built), settings.http),
+                _served(built),
                 gauges.observing(built),
             ):
                 await bridge.run(built, stop)
@@ -118,6 +119,45 @@ def run(
             flush()
 
     do(work())
+
+
+@app.command()
+def console(
+    listen: Annotated[str | None, typer.Option(help="Where. [default: `http.listen`, or 127.0.0.1:8080]")] = None,
+    file: FileOption = None,
+) -> None:
+    """
+    Serve the web console over the state: what is late and why, what is parked, any record's story. Needs no Kafka.
+
+    `run` serves it, too, where `http.listen` is set. On an address that others reach people have to sign in.
+    """
+    telemetry.log_to_stderr()
+
+    async def work() -> None:
+        settings = settings_of(file)
+        where = HttpSettings(listen=listen or settings.http.listen or "127.0.0.1:8080")
+        shown = settings.console.model_copy(update={"serve": True})
+        settings = settings.model_copy(update={"http": where, "console": shown})
+        stop = asyncio.Event()
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+        async with bridge.platform(settings, broker=False, topics=False) as built, _served(built) as url:
+            out.print(f"The console is at [bold]{url}[/bold]; Ctrl-C stops it.")
+            await stop.wait()
+
+    do(work())
+
+
+@asynccontextmanager
+async def _served(built: bridge.Platform) -> AsyncIterator[str | None]:
+    """Health and the console, where the settings say; gives their URL."""
+    if built.settings.http.address is None:
+        yield None
+        return
+    from ironbridge.console.app import mounted  # its libraries are for those who serve it
+
+    async with mounted(built) as routes, serve.serving(serve.application(built, routes), built.settings.http) as url:
+        yield url
 
 
 @app.command()

@@ -88,6 +88,19 @@ async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
     return sum(max(each, 0) for each in behind)
 
 
+async def oldest(store: Store, most: int = 10) -> list[Row]:
+    """The subjects that have waited longest to be written: flow, subject, attempts, and for how many seconds."""
+    rows = await _rows(
+        store,
+        "SELECT flow, subject, attempts, since FROM subjects WHERE state IN ('dirty', 'sending') ORDER BY since LIMIT :most",
+        most=most,
+    )
+    now = time.time()
+    for row in rows:
+        row["seconds"] = max(now - row.pop("since"), 0.0)
+    return rows
+
+
 async def parked(store: Store, key: str | None = None) -> list[Row]:
     """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
     subjects = await _rows(

@@ -39,7 +39,21 @@ broker = "embedded"
 # console = false                     # print spans
 
 [http]
-# listen = "127.0.0.1:8080"           # /healthz, /readyz and /progress: is it there, what it needs, is anything late
+# listen = "127.0.0.1:8080"           # the console; /healthz, /readyz and /progress: is it there, what it needs, is anything late
+
+[console]
+# On 127.0.0.1 nobody signs in. On any other address people sign in with OpenID Connect, e.g. Entra ID or Keycloak; the
+# client's secret belongs in IRONBRIDGE_CONSOLE__CLIENT_SECRET, and what signs the cookies in …__SESSION_SECRET
+# public_url = "https://bridge.council.gov.uk"    # how people reach it; the provider sends them back to …/signed-in
+# issuer = "https://login.microsoftonline.com/TENANT/v2.0"
+# client_id = "…"
+# roles_claim = "roles"                           # Keycloak: "realm_access.roles"
+# viewer_role = "ironbridge-viewer"               # may look
+# operator_role = "ironbridge-operator"           # may retry, drop, pause and resume
+# personal_role = "ironbridge-personal"           # may see personal fields, each time with a reason
+# trace_url = "https://jaeger.council.gov.uk/trace/{trace}"
+# dashboards_url = "https://grafana.council.gov.uk/"
+# serve = true                                    # false: nothing but health where http.listen says
 """
 
 

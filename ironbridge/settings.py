@@ -86,6 +86,29 @@ class HttpSettings(Section):
         return (host.strip("[]"), int(port)) if self.listen else None
 
 
+class ConsoleSettings(Section):
+    """
+    The web console, where `http.listen` says. `public_url` is how people reach it. Without `issuer` nobody signs in, which
+    only a loopback address may do. `roles_claim` is where the provider puts roles: `roles` (Entra ID),
+    `realm_access.roles` (Keycloak). `trace_url` and `dashboards_url` are links, e.g. `https://jaeger/trace/{trace}`.
+    """
+
+    serve: bool = True
+    public_url: str | None = None
+    issuer: str | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    roles_claim: str = "roles"
+    viewer_role: str = "ironbridge-viewer"
+    operator_role: str = "ironbridge-operator"
+    personal_role: str = "ironbridge-personal"
+    session_secret: SecretStr | None = None
+    session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
+    spans_kept: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    trace_url: str | None = None
+    dashboards_url: str | None = None
+
+
 class Settings(BaseSettings):
     """The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name."""
 
@@ -101,6 +124,7 @@ class Settings(BaseSettings):
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     http: HttpSettings = HttpSettings()
+    console: ConsoleSettings = ConsoleSettings()
     # Not yet checked by the systems' own models, so nobody knows what in them is a secret: never printed, never dumped.
     adapters: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}
     targets: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}

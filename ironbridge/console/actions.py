@@ -1,0 +1,126 @@
+"""The forms' receivers. What they do is in the audit trail, in the transaction that does it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from ironbridge import audit, insight, steer
+from ironbridge.bridge import Delivery
+from ironbridge.console import pages
+from ironbridge.console.jobs import Job
+from ironbridge.console.room import actor, room_of
+from ironbridge.console.shown import show, story_of
+
+MOST = 200  # changes that a plan shows field by field
+NO_REASON = "Say why, in a few words: it goes on record."
+
+
+def _seen(to: str) -> Response:
+    return RedirectResponse(to, 303)
+
+
+def _text(form: FormData, name: str, longest: int = 500) -> str:
+    return str(form.get(name, "")).strip()[:longest]
+
+
+async def find(request: Request, form: FormData) -> Response:
+    """Find a record by any identifier. It comes in the form's body, and no address ever holds it."""
+    words = _text(form, "words", 200)
+    if not words:
+        return show(request, "records.html", 422, keys=None, error="Enter a key, a number or a target's id.")
+    keys = await insight.find(room_of(request).store, words)
+    if len(keys) == 1:
+        return _seen(story_of(keys[0]))
+    return show(request, "records.html", keys=keys)
+
+
+async def reveal(request: Request, form: FormData) -> Response:
+    """Show a record's personal fields, once, to somebody who has the right and says why."""
+    store, key, why = room_of(request).store, _text(form, "key"), _text(form, "why")
+    if not why:
+        return await pages.story_page(request, key, revealed=False, status=422, error=NO_REASON)
+    await audit.reveal(store, actor(request), [key], why)
+    return await pages.story_page(request, key, revealed=True)
+
+
+async def retry(request: Request, form: FormData) -> Response:
+    """Look at one record, or at all of a group, again."""
+    room = room_of(request)
+    keys, name = await _keys(request, form)
+    count = await steer.retry(room.store, actor(request), keys, _text(form, "why"))
+    room.forget()
+    return await pages.group_page(request, name, done=f"{count:,} will be looked at again.")
+
+
+async def drop(request: Request, form: FormData) -> Response:
+    """Give up one record, or all of a group, with a reason."""
+    room = room_of(request)
+    keys, name = await _keys(request, form)
+    why = _text(form, "why")
+    if not why:
+        return await pages.group_page(request, name, status=422, error=NO_REASON)
+    count = await steer.drop(room.store, actor(request), keys, why)
+    room.forget()
+    return await pages.group_page(
+        request, name, done=f"{count:,} given up. The next change of their facts brings them back."
+    )
+
+
+async def _keys(request: Request, form: FormData) -> tuple[list[str], str]:
+    """The one record that the form names, or all that are in its group now; and the group."""
+    name, one = _text(form, "group"), _text(form, "key")
+    if one:
+        return [one], name
+    found = next((each for each in await room_of(request).groups() if each.id == name), None)
+    return (found.keys if found else []), name
+
+
+async def pause(request: Request, form: FormData) -> Response:
+    arrow, why = await pages.arrow_of(request), _text(form, "why")
+    if not why:
+        return show(request, "part.html", 422, arrow=arrow, error=NO_REASON)
+    return await _hold(request, arrow.name, steer.pause, why)
+
+
+async def resume(request: Request, form: FormData) -> Response:
+    arrow = await pages.arrow_of(request)
+    return await _hold(request, arrow.name, steer.resume, _text(form, "why"))
+
+
+async def _hold(request: Request, name: str, act: Any, why: str) -> Response:
+    room = room_of(request)
+    await act(room.store, actor(request), name, why)
+    room.forget()
+    return _seen(f"/part/{name}")
+
+
+async def plan(request: Request, form: FormData) -> Response:
+    flow = pages.flow_of(request)
+    room = room_of(request)
+    delivery = room.built.deliveries[flow]
+    room.jobs.begin(f"plan {flow}", request.user.display_name, lambda job: _plan(job, delivery))
+    return _seen(f"/plan/{flow}")
+
+
+async def _plan(job: Job, delivery: Delivery) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    shown: list[dict[str, Any]] = []
+    async for change in insight.plan(delivery.agreement, delivery.ledger):
+        job.done += 1
+        counts[change.action] += 1
+        if len(shown) < MOST:
+            fields = [(p, insight.shown(b, reveal=False), insight.shown(a, reveal=False)) for p, b, a in change.fields]
+            shown.append(
+                {"subject": change.subject, "action": change.action, "reason": change.reason, "fields": fields}
+            )
+    return {"counts": dict(counts), "changes": shown}
+
+
+async def sign_out(request: Request, form: FormData) -> Response:
+    request.session.clear()
+    return _seen("/signed-out")

@@ -1,0 +1,152 @@
+"""
+The console: server-rendered pages that show operations staff what is late, why, and what to do, and let them do it.
+
+It looks at the state alone and needs no Kafka to show it. Each page is guarded by a right, each form carries its session's
+word, and nothing is written without a line in the audit trail.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from ironbridge.bridge import Platform
+from ironbridge.console import access, actions, pages
+from ironbridge.console.access import Right, SignIn, SignInFirst, action, page
+from ironbridge.console.headers import SecurityHeaders
+from ironbridge.console.room import Room
+from ironbridge.settings import ConsoleSettings, Settings
+
+_HERE = Path(__file__).parent
+_LOCAL = ["127.0.0.1", "localhost", "[::1]"]
+
+
+@asynccontextmanager
+async def mounted(built: Platform) -> AsyncIterator[list[BaseRoute]]:
+    """
+    The console over a platform's state, as routes of the application that serves it; none where nobody shall see it.
+
+    :raises MisconfiguredError: it would be open to others without a sign-in.
+    """
+    settings = built.settings
+    if settings.http.address is None or not settings.console.serve:
+        yield []
+        return
+    access.check(settings)
+    room = Room(built)
+    try:
+        yield [Mount("/", application(room))]
+    finally:
+        await room.close()
+
+
+def application(room: Room) -> Starlette:
+    settings = room.built.settings.console
+    routes = [
+        Mount("/static", StaticFiles(directory=_HERE / "static"), name="static"),
+        *_sign_in(settings),
+        *_looks(),
+        *_acts(),
+    ]
+    app = Starlette(
+        routes=routes, middleware=_middleware(room.built.settings),
+        exception_handlers={
+            SignInFirst: _to_the_sign_in, HTTPException: _told, IronbridgeError: _said, UnavailableError: _said,
+            MisconfiguredError: _said, Exception: _failed,
+        },
+    )  # fmt: skip
+    app.state.room = room
+    return app
+
+
+def _looks() -> list[BaseRoute]:
+    seen = {
+        "/": pages.bridge, "/live/map": pages.live_map, "/part/{name}": pages.part,
+        "/late": pages.late, "/live/late": pages.live_late,
+        "/live/dependencies": pages.live_dependencies,
+        "/stuck": pages.stuck, "/live/stuck": pages.live_stuck, "/stuck/{group}": pages.group,
+        "/records": pages.records, "/record": pages.record,
+        "/plan": pages.plans, "/plan/{flow}": pages.plan, "/live/plan/{flow}": pages.live_plan,
+        "/traces": pages.traces, "/live/traces": pages.live_traces, "/traces/{trace}": pages.trace,
+        "/audit": pages.audit_trail,
+    }  # fmt: skip
+    return [Route(path, page(Right.LOOK, endpoint), methods=["GET"]) for path, endpoint in seen.items()]
+
+
+def _acts() -> list[BaseRoute]:
+    done = [
+        ("/records", Right.LOOK, actions.find), ("/record/reveal", Right.REVEAL, actions.reveal),
+        ("/stuck/retry", Right.ACT, actions.retry), ("/stuck/drop", Right.ACT, actions.drop),
+        ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
+        ("/plan/{flow}", Right.LOOK, actions.plan),
+    ]  # fmt: skip
+    return [Route(path, action(right, endpoint), methods=["POST"]) for path, right, endpoint in done]
+
+
+def _sign_in(settings: ConsoleSettings) -> list[BaseRoute]:
+    if settings.issuer is None:
+        return []
+    provider = SignIn(settings)
+    return [
+        Route("/sign-in", provider.begin),
+        Route("/signed-in", provider.end),
+        Route("/sign-out", action(Right.LOOK, actions.sign_out), methods=["POST"]),
+        Route("/signed-out", pages.signed_out),
+    ]
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    console = settings.console
+    public = urlsplit(console.public_url or "")
+    # Whoever makes a browser believe that a foreign name is this machine comes with that name.
+    hosts = [*_LOCAL, *([public.hostname] if public.hostname else [])]
+    secret = console.session_secret.get_secret_value() if console.session_secret else secrets.token_urlsafe(32)
+    return [
+        Middleware(SecurityHeaders, https=public.scheme == "https"),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(
+            SessionMiddleware, secret_key=secret, session_cookie="ironbridge", same_site="lax",
+            max_age=int(console.session_hours * 3600), https_only=public.scheme == "https",
+        ),
+        Middleware(AuthenticationMiddleware, backend=access.SignedIn(console)),
+    ]  # fmt: skip
+
+
+async def _to_the_sign_in(request: Request, _: Exception) -> Response:
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.headers.get("hx-request"):
+        return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
+    return RedirectResponse(f"/sign-in?next={quote(back if request.method == 'GET' else '/')}", 303)
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = error.detail if isinstance(error, HTTPException) else ""
+    titles = {403: "You may not do this", 404: "There is no such page", 502: "The sign-in does not answer"}
+    return pages.trouble(request, status, titles.get(status, "That did not work"), detail)
+
+
+async def _said(request: Request, error: Exception) -> Response:
+    status = 503 if isinstance(error, UnavailableError) else 500
+    return pages.trouble(request, status, "Ironbridge cannot show this now", str(error))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Its text may quote a record: only its kind is shown.
+    what = f"{type(error).__name__}: a mistake in the program. The log says where."
+    return pages.trouble(request, 500, "Ironbridge cannot show this", what)

@@ -1,0 +1,209 @@
+"""The pages that look. Each takes a request and gives HTML; nothing here changes anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ironbridge import audit, insight
+from ironbridge.console.drawing import draw
+from ironbridge.console.picture import Arrow, Picture
+from ironbridge.console.room import room_of
+from ironbridge.console.shown import show
+from ironbridge.console.story import happenings
+from ironbridge.console.stuck import Group
+
+PAGE = 100  # records on a page of a group
+
+# -- the map, and what is late ------------------------------------------------------------------------------------------
+
+
+async def bridge(request: Request) -> Response:
+    return await _map(request, "map.html")
+
+
+async def live_map(request: Request) -> Response:
+    return await _map(request, "map_live.html")
+
+
+async def _map(request: Request, template: str) -> Response:
+    room = room_of(request)
+    picture = await room.painter.picture()
+    groups = await room.groups()
+    return show(request, template, picture=picture, drawing=draw(picture), tally=_tally(picture, groups))
+
+
+def _tally(picture: Picture, groups: Sequence[Group]) -> dict[str, int]:
+    """What the tiles say: subjects and rows by how they stand."""
+    counts = {
+        state: sum(len(g.rows) for g in groups if g.state == state) for state in ("parked", "quarantined", "waiting")
+    }
+    unwell = sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
+    return counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
+
+
+async def part(request: Request) -> Response:
+    """One arrow of the map: how it stands, and its pause."""
+    return show(request, "part.html", arrow=await arrow_of(request))
+
+
+async def arrow_of(request: Request) -> Arrow:
+    """:raises HTTPException: 404, the path names no stream and no flow."""
+    picture = await room_of(request).painter.picture()
+    arrow = picture.arrow(request.path_params["name"])
+    if arrow is None:
+        raise HTTPException(404, "There is no stream and no flow of that name here.")
+    return arrow
+
+
+async def late(request: Request) -> Response:
+    return await _late(request, "late.html")
+
+
+async def live_late(request: Request) -> Response:
+    return await _late(request, "late_live.html")
+
+
+async def _late(request: Request, template: str) -> Response:
+    room = room_of(request)
+    picture = await room.painter.picture()
+    unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy")]
+    return show(request, template, picture=picture, unwell=unwell, oldest=await insight.oldest(room.store))
+
+
+async def live_dependencies(request: Request) -> Response:
+    """Kafka and the state: a page of its own, for what does not answer takes its time not to."""
+    found = await room_of(request).dependencies()
+    return show(request, "dependencies_live.html", dependencies=[verdict for verdict in found if not verdict.well])
+
+
+# -- parked and quarantined -------------------------------------------------------------------------------------------
+
+
+async def stuck(request: Request) -> Response:
+    return show(request, "stuck.html", groups=await room_of(request).groups())
+
+
+async def live_stuck(request: Request) -> Response:
+    return show(request, "stuck_live.html", groups=await room_of(request).groups())
+
+
+async def group(request: Request) -> Response:
+    return await group_page(request, request.path_params["group"])
+
+
+async def group_page(request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
+    """One group with its records, a page of them at a time; an empty one says that it is no more."""
+    found = next((each for each in await room_of(request).groups() if each.id == name), None)
+    rows = found.rows if found else ()
+    pages = max(ceil(len(rows) / PAGE), 1)
+    number = min(max(_number(request.query_params.get("page")), 1), pages)
+    shown = rows[(number - 1) * PAGE : number * PAGE]
+    return show(request, "group.html", status, group=found, shown=shown, number=number, pages=pages, **context)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,6}", text) else 1
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+async def records(request: Request) -> Response:
+    return show(request, "records.html", keys=None)
+
+
+async def record(request: Request) -> Response:
+    return await story_page(request, request.query_params.get("key", ""), revealed=False)
+
+
+async def story_page(request: Request, key: str, *, revealed: bool, status: int = 200, error: str = "") -> Response:
+    """A record's story, newest first."""
+    store = room_of(request).store
+    told = await insight.story(store, key, reveal=revealed)
+    line = happenings(told, await audit.about(store, key))
+    known = bool(told["published"] or told["facts"] or told["subjects"] or told["stuck"])
+    found = status if known else 404
+    return show(request, "record.html", found, story=told, line=line, known=known, revealed=revealed, error=error)
+
+
+# -- plan and agreement -----------------------------------------------------------------------------------------------
+
+
+async def plans(request: Request) -> Response:
+    room = room_of(request)
+    return show(request, "plans.html", jobs={flow: room.jobs.get(f"plan {flow}") for flow in room.built.deliveries})
+
+
+async def plan(request: Request) -> Response:
+    return _plan(request, "plan.html")
+
+
+async def live_plan(request: Request) -> Response:
+    return _plan(request, "plan_live.html")
+
+
+def _plan(request: Request, template: str) -> Response:
+    flow = flow_of(request)
+    return show(request, template, flow=flow, job=room_of(request).jobs.get(f"plan {flow}"))
+
+
+def flow_of(request: Request) -> str:
+    """:raises HTTPException: 404, the path names no flow."""
+    flow: str = request.path_params["flow"]
+    if flow not in room_of(request).built.deliveries:
+        raise HTTPException(404, "There is no flow of that name here.")
+    return flow
+
+
+# -- traces -----------------------------------------------------------------------------------------------------------
+
+
+async def traces(request: Request) -> Response:
+    return await _traces(request, "traces.html")
+
+
+async def live_traces(request: Request) -> Response:
+    return await _traces(request, "traces_live.html")
+
+
+async def _traces(request: Request, template: str) -> Response:
+    spans = room_of(request).spans
+    return show(
+        request, template, traces=await run_in_threadpool(spans.recent) if spans else [], kept=spans is not None
+    )
+
+
+async def trace(request: Request) -> Response:
+    spans, name = room_of(request).spans, str(request.path_params["trace"])
+    found = await run_in_threadpool(spans.trace, name) if spans and re.fullmatch(r"[0-9a-f]{32}", name) else []
+    began = min((span.began for span in found), default=0)
+    whole = max((span.began + span.took for span in found), default=0) - began
+    return show(request, "trace.html", 200 if found else 404, trace=name, spans=found, began=began, whole=max(whole, 1))
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+async def audit_trail(request: Request) -> Response:
+    before = request.query_params.get("before")
+    rows = await audit.trail(room_of(request).store, most=PAGE, before=_number(before) if before else None)
+    return show(request, "audit.html", rows=rows, more=len(rows) == PAGE)
+
+
+async def signed_out(request: Request) -> Response:
+    return show(request, "signed_out.html")
+
+
+def trouble(request: Request, status: int, title: str, detail: str) -> Response:
+    """What went wrong, for a person; a fragment of a live page gets no page."""
+    if request.headers.get("hx-request"):
+        return Response(status_code=status)
+    return show(request, "trouble.html", status, title=title, detail=detail)

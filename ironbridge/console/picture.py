@@ -1,0 +1,214 @@
+"""The map as data: legacy systems, topics and cloud systems, and how each arrow between them stands at one moment."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from canonical.event import topic_of
+from ironbridge import insight
+from ironbridge.bridge import Platform
+from ironbridge.console.recent import Recent
+from ironbridge.health import Health, Verdict
+from ironbridge.insight import Row
+
+_WINDOW = 60.0  # seconds over which a rate is worked out
+_RECENT = 2000  # attempts that a rate looks back over at most
+
+WORDS = {
+    "agrees": "Agrees", "busy": "Catching up", "late": "Late", "stopped": "Stopped", "paused": "Paused",
+    "loading": "First load",
+}  # fmt: skip
+_STATES = {"well": "agrees", "late": "late", "failing": "stopped", "paused": "paused", "loading": "loading"}
+_WORST = ("stopped", "late", "paused", "loading", "busy", "agrees")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """
+    One stream (legacy system → topics) or one flow (topics → cloud system).
+
+    `count` is records live, or subjects that agree; `changes` is events published since ever, or documents held. `rate`
+    is changes a minute, None while nothing is known of it yet. `fresh` is seconds since a stream was read to its end, or
+    for how long the oldest subject of a flow has waited. `stuck` is what needs a person; `busy` what is under way.
+    """
+
+    name: str
+    title: str
+    state: str
+    why: str
+    count: int
+    changes: int
+    rate: float | None
+    fresh: float | None
+    stuck: int
+    busy: int
+    topics: tuple[str, ...]
+    paused: bool
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.state]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A legacy system or a cloud system, with its arrows."""
+
+    name: str
+    arrows: tuple[Arrow, ...]
+
+    @property
+    def state(self) -> str:
+        return worst(arrow.state for arrow in self.arrows)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything at one moment; `at` is seconds since 1970."""
+
+    at: float
+    legacy: tuple[Place, ...]
+    topics: tuple[str, ...]
+    clouds: tuple[Place, ...]
+
+    @property
+    def arrows(self) -> list[Arrow]:
+        return [arrow for place in (*self.legacy, *self.clouds) for arrow in place.arrows]
+
+    @property
+    def state(self) -> str:
+        return worst(arrow.state for arrow in self.arrows)
+
+    def arrow(self, name: str) -> Arrow | None:
+        return next((arrow for arrow in self.arrows if arrow.name == name), None)
+
+
+def worst(states: Any) -> str:
+    """The state that a person should hear of first."""
+    return min(states, key=_WORST.index, default="loading")
+
+
+class Painter:
+    """Takes pictures of a platform for all who look, and remembers enough of the last minute for rates."""
+
+    def __init__(self, built: Platform, health: Health) -> None:
+        self._built = built
+        self._health = health
+        self._seen: deque[tuple[float, dict[str, int]]] = deque()
+        self.picture = Recent(self._take)
+
+    async def _take(self) -> Picture:
+        store = self._built.store
+        verdicts = {verdict.what: verdict for verdict in await self._health.progress()}
+        streams = {f"{row['adapter']}.{row['stream']}": row for row in await insight.streams(store)}
+        flows = {row["flow"]: row for row in await insight.flows(store)}
+        behind, rates = await self._behind(), await self._rates()
+        self._remember(await self._events())
+        legacy = tuple(
+            Place(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
+            for name, (_, found) in self._built.pumps.items()
+        )
+        clouds = tuple(
+            Place(name, (self._flow(name, flows.get(name, {}), verdicts, behind, rates),))
+            for name in self._built.deliveries
+        )
+        arrows = [arrow for place in (*legacy, *clouds) for arrow in place.arrows]
+        topics = tuple(dict.fromkeys(topic for arrow in arrows for topic in arrow.topics))
+        return Picture(time.time(), legacy, topics, clouds)
+
+    def _stream(self, adapter: str, stream: Any, rows: dict[str, Row], verdicts: dict[str, Verdict]) -> Arrow:
+        name = f"{adapter}.{stream.name}"
+        row = rows.get(name, {})
+        state, why = _judged(row, verdicts.get(name))
+        return Arrow(
+            name, stream.name, state, why,
+            count=row.get("records", 0), changes=self._seen[-1][1].get(name, 0), rate=self._rate(name),
+            fresh=row.get("seconds_since_read"), stuck=row.get("quarantined", 0) + (row.get("held") or 0),
+            busy=0, topics=tuple(self._topics(stream.entities)), paused=bool(row.get("paused")),
+        )  # fmt: skip
+
+    def _flow(
+        self, name: str, row: Row, verdicts: dict[str, Verdict], behind: dict[str, int], rates: dict[str, float]
+    ) -> Arrow:
+        topics = tuple(self._topics(self._built.deliveries[name].flow.entities))
+        verdict = verdicts.get(name)
+        state, why = _judged(row, verdict)
+        busy = row.get("dirty", 0) + row.get("sending", 0) + behind.get(name, 0)
+        state = "busy" if busy and state == "agrees" else state
+        return Arrow(
+            name, name, state, why,
+            count=row.get("agreed", 0), changes=row.get("held", 0), rate=rates.get(name, 0.0),
+            fresh=verdict.seconds if verdict else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
+            busy=busy, topics=topics, paused=bool(row.get("paused")),
+        )  # fmt: skip
+
+    def _topics(self, entities: Sequence[Any]) -> list[str]:
+        return [topic_of(entity, self._built.kafka.topic_prefix) for entity in entities]
+
+    def _remember(self, counts: dict[str, int]) -> None:
+        now = time.monotonic()
+        self._seen.append((now, counts))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - _WINDOW:
+            self._seen.popleft()
+
+    def _rate(self, name: str) -> float | None:
+        """Changes a minute, over the last minute or as much of it as somebody has looked on."""
+        (first, then), (last, now) = self._seen[0], self._seen[-1]
+        if last - first < 1.0:
+            return None
+        return max(now.get(name, 0) - then.get(name, 0), 0) * 60.0 / (last - first)
+
+    async def _events(self) -> dict[str, int]:
+        """Events that each stream has published since ever: a key's versions are 1, 2, 3 …"""
+        async with self._built.store.read() as connection:
+            found = await connection.execute(
+                text(
+                    "SELECT s.adapter || '.' || s.name, (SELECT SUM(r.version) FROM records r WHERE r.stream = s.id) "
+                    "FROM streams s"
+                )
+            )
+            return {name: int(count or 0) for name, count in found.fetchall()}
+
+    async def _behind(self) -> dict[str, int]:
+        """Events that a flow has not taken in yet, as far as the state knows what was published."""
+        async with self._built.store.read() as connection:
+            found = await connection.execute(
+                text(
+                    "SELECT i.flow, SUM(CASE WHEN o.next > i.next THEN o.next - i.next ELSE 0 END) FROM ingested i "
+                    'JOIN offsets o ON o.topic = i.topic AND o."partition" = i."partition" GROUP BY i.flow'
+                )
+            )
+            return {flow: int(count or 0) for flow, count in found.fetchall()}
+
+    async def _rates(self) -> dict[str, float]:
+        """Confirmed writes a minute, by flow."""
+        now = time.time()
+        async with self._built.store.read() as connection:
+            found = await connection.execute(
+                text(
+                    "SELECT flow, count(*), min(at) FROM (SELECT flow, outcome, at FROM attempts ORDER BY id DESC "
+                    "LIMIT :most) AS newest WHERE outcome = 'confirmed' AND at > :since GROUP BY flow"
+                ),
+                {"most": _RECENT, "since": now - _WINDOW},
+            )
+            rows = found.fetchall()
+        # Where the newest attempts do not reach back a whole minute, the rate is that of as far as they reach.
+        full = sum(count for _, count, _ in rows) >= _RECENT
+        return {flow: count * 60.0 / (max(now - oldest, 1.0) if full else _WINDOW) for flow, count, oldest in rows}
+
+
+def _judged(row: Row, verdict: Verdict | None) -> tuple[str, str]:
+    """What a verdict of a few seconds ago and the row as it is now say together."""
+    if row.get("paused"):
+        return "paused", "a person has paused it"
+    if row.get("error"):
+        return "stopped", str(row["error"])
+    if verdict is None or verdict.state == "paused":
+        return ("loading", "nothing is known of it yet") if not row else ("agrees", "")
+    return _STATES[verdict.state], verdict.why

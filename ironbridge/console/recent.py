@@ -1,0 +1,37 @@
+"""One answer for all who ask within a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+OFTEN = 0.5
+"""Seconds that an answer holds …"""
+_SHARE = 5.0  # … and at least so many times what it took: looking shall not be what keeps the database busy
+
+
+class Recent(Generic[T]):
+    """What `ask` gives, asked once at a time and not more often than it is good for what is asked."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._turn = asyncio.Lock()
+        self._answer: T | None = None
+        self._until = 0.0
+
+    async def __call__(self) -> T:
+        async with self._turn:
+            began = time.monotonic()
+            if self._answer is None or began >= self._until:
+                self._answer = await self._ask()
+                now = time.monotonic()
+                self._until = now + max(OFTEN, _SHARE * (now - began))
+            return self._answer
+
+    def forget(self) -> None:
+        """Ask anew next time: something was just changed."""
+        self._until = 0.0

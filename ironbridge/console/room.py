@@ -1,0 +1,65 @@
+"""What the console's pages stand on: the platform that they look at, and what they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from ironbridge.audit import Actor
+from ironbridge.bridge import Platform
+from ironbridge.console import stuck
+from ironbridge.console.jobs import Jobs
+from ironbridge.console.picture import Painter
+from ironbridge.console.recent import Recent
+from ironbridge.console.stuck import Group
+from ironbridge.health import Health, Verdict
+from ironbridge.spans import SpanFile, span_file
+from ironbridge.store import Store
+
+
+@dataclass
+class Room:
+    """One for each application. `spans` is None where the settings keep none."""
+
+    built: Platform
+    health: Health = field(init=False)
+    painter: Painter = field(init=False)
+    groups: Recent[list[Group]] = field(init=False)
+    jobs: Jobs = field(default_factory=Jobs)
+    dependencies: Recent[list[Verdict]] = field(init=False)
+    spans: SpanFile | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.built)
+        self.painter = Painter(self.built, self.health)
+        self.groups = Recent(lambda: stuck.groups(self.store))
+        self.dependencies = Recent(self._dependencies)
+        self.spans = span_file(self.built.settings)
+
+    async def _dependencies(self) -> list[Verdict]:
+        """Whether the state answers, and Kafka where this process knows one: a console beside an embedded broker does not."""
+        found = await self.health.ready()
+        return [verdict for verdict in found if verdict.what != "kafka" or self.built.kafka.bootstrap_servers]
+
+    @property
+    def store(self) -> Store:
+        return self.built.store
+
+    def forget(self) -> None:
+        """Somebody has just changed something: look anew."""
+        self.painter.picture.forget()
+        self.groups.forget()
+
+    async def close(self) -> None:
+        await self.jobs.close()
+
+
+def room_of(request: Request) -> Room:
+    room: Room = request.app.state.room
+    return room
+
+
+def actor(request: Request) -> Actor:
+    """Who acts, for the audit trail."""
+    return Actor(request.user.display_name, "console")

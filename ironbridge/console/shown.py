@@ -1,0 +1,102 @@
+"""How values are written for people's eyes, and the template environment."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.templating import Jinja2Templates
+
+from ironbridge.console import access
+from ironbridge.console.access import Right
+from ironbridge.insight import HIDDEN
+
+_LONDON = ZoneInfo("Europe/London")
+NAVIGATION = (
+    ("/", "Map"), ("/late", "Late and why"), ("/stuck", "Parked"), ("/records", "Find a record"), ("/plan", "Plan"),
+     ("/traces", "Traces"), ("/audit", "Audit"),
+)  # fmt: skip
+
+
+def moment(at: float | None) -> str:
+    """A time as people in England write it."""
+    if at is None:
+        return "—"
+    return datetime.fromtimestamp(at, _LONDON).strftime("%-d %b %Y, %H:%M:%S")
+
+
+def span(seconds: float | None) -> str:
+    """How long something takes or took: `4 s`, `3 min`, `2.5 h`, `6 days`."""
+    if seconds is None:
+        return "—"
+    for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {name}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+
+
+def ago(at: float | None) -> str:
+    return "never" if at is None else f"{span(max(time.time() - at, 0.0))} ago"
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:,.1f}" if isinstance(value, float) and value < 10 and value % 1 else f"{value:,.0f}"
+
+
+def milliseconds(nanoseconds: int) -> str:
+    took = nanoseconds / 1e6
+    return f"{took:,.1f} ms" if took < 1000 else f"{took / 1000:,.2f} s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 record`, `2 records`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def story_of(key: str) -> str:
+    """A record's address. Keys may stand in addresses; what identifies a person never does."""
+    return "/record?" + urlencode({"key": key})
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader(
+            [
+                PackageLoader("ironbridge.console"),
+                PrefixLoader({"govuk_frontend_jinja": PackageLoader("govuk_frontend_jinja")}),
+            ]
+        ),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "moment": moment, "span": span, "ago": ago, "number": number, "milliseconds": milliseconds, "story_of": story_of,
+    }  # fmt: skip
+    environment.globals |= {
+        "navigation": NAVIGATION, "HIDDEN": HIDDEN, "counted": counted, "release": version("ironbridge"), "now": time.time,
+    }  # fmt: skip
+    return environment
+
+
+_templates = Jinja2Templates(env=_environment())
+
+
+def show(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """A page, with what every page knows: who looks, what they may, where they are."""
+    known = request.user.is_authenticated
+    told = {
+        "who": request.user.display_name if known else "",
+        "rights": {right for right in Right if right in request.auth.scopes},
+        "token": access.token(request) if known else "",
+        "here": request.url.path,
+        "console": request.app.state.room.built.settings.console,
+    }
+    return _templates.TemplateResponse(request, template, told | context, status_code=status)
