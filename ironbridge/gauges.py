@@ -96,7 +96,7 @@ async def observe(built: Platform, health: Health) -> None:
     streams = await insight.streams(built.store)
     standing = await insight.standing(built.store)
     for verdict in health.judged(streams, standing):
-        unwell.set(not verdict.well, {"ironbridge.part": verdict.what})
+        unwell.set(int(not verdict.well), {"ironbridge.part": verdict.what})
     _streams(built, streams)
     flows = {row["flow"]: row for row in await insight.flows(built.store)}
     ages = {row["flow"]: row["seconds_waiting"] for row in standing}

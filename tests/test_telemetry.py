@@ -1,0 +1,220 @@
+"""
+What operations sees, as a real OpenTelemetry collector receives it: every change traced from the row to the answer, and every
+count right; and log lines that say in which trace they were said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import ValidationError
+
+from adapters.ledger import world as ledger_world
+from canonical import Event
+from canonical.errors import UnavailableError
+from flows.business_central.sandbox import BusinessCentralSandbox
+from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
+from ironbridge import telemetry
+from ironbridge.settings import TelemetrySettings
+from tests.conftest import needed
+from tests.otlp import Collector, Span, attributes, collecting
+from tests.servers import Kafka
+from tests.traced_process import CHANGED, SUPPLIERS
+
+CHANGES = SUPPLIERS + 2 * CHANGED
+WRITES = SUPPLIERS + CHANGED
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with needed(), collecting() as collector:
+        yield collector
+
+
+async def bridged(collector: Collector, kafka: Kafka, data: Path) -> list[str]:
+    """Run the traced process against real servers; its log lines."""
+    sandbox = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=None))
+    chart: dict[str, Any] = ledger_world.chart()
+    sandbox.company.seed(chart["accounts"], chart["dimensions"])
+    async with sandbox:
+        target = {
+            "base_url": sandbox.url, "company": sandbox.settings.company, "token_url": f"{sandbox.url}/token",
+            "client_id": sandbox.settings.client_id, "client_secret": sandbox.settings.client_secret,
+            "default_account": "6010", "accounts": {"*": "6010"}, "dimensions": {},
+        }  # fmt: skip
+        settings = {
+            "data": str(data), "targets": {"business_central": target},
+            "kafka": {"broker": "none", "bootstrap_servers": kafka.bootstrap, "topic_prefix": kafka.prefix() + "c"},
+            "telemetry": {"endpoint": collector.endpoint, "traces_a_second": "all", "metrics_every": 3600},
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.traced_process", cwd=Path(__file__).parents[1],
+            stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await asyncio.wait_for(process.communicate(json.dumps(settings).encode()), 150)
+        assert process.returncode == 0, said.decode()
+        assert len(sandbox.documents("vendors")) == SUPPLIERS
+    return said.decode().splitlines()
+
+
+async def test_each_of_a_thousand_changes_has_a_trace_without_a_gap_and_every_count_is_right(
+    collector: Collector, apache_kafka: Kafka, tmp_path: Path
+):
+    said = await bridged(collector, apache_kafka, tmp_path)
+    spans = collector.spans()
+    changes = [span for span in spans.values() if "ironbridge.key" in span.attributes]
+    assert len(changes) == len({span.trace for span in changes}) == CHANGES
+    by_trace: dict[str, list[Span]] = {}
+    for span in spans.values():
+        by_trace.setdefault(span.trace, []).append(span)
+    for change in changes:
+        joined(change, by_trace[change.trace], spans)
+    counted(collector.metrics(), {change.trace for change in changes})
+    assert all(json.loads(line)["level"] for line in said)
+    assert "Canary" not in collector.text() + "".join(said)
+
+
+def joined(change: Span, within: list[Span], spans: dict[tuple[str, str], Span]) -> None:
+    """From the row to the answer, each span hangs on the one before it, and the write's requests on the write."""
+    assert (change.name, change.parent) == ("read finance.supplier", "")
+    by_name = Counter(span.name for span in within)
+    here = {span.id: span for span in within}
+    assert all(span.parent in here for span in within if span is not change), by_name
+    agreed = [span for span in within if span.name == "agree business_central"]
+    assert [span.attributes["ironbridge.outcome"] for span in agreed] == ["confirmed"], by_name
+    way = [agreed[0]]
+    while way[-1].parent:
+        way.append(here[way[-1].parent])
+    names = ["agree business_central", "ingest supplier", "publish supplier", "read finance.supplier"]
+    assert [span.name for span in way] == names
+    writes = [span for span in within if span.name == "write business_central" and span.parent == agreed[0].id]
+    writes += [spans[link] for link in agreed[0].links if spans[link].name == "write business_central"]
+    assert len(writes) == 1, by_name
+    if writes[0].parent != agreed[0].id:
+        assert (agreed[0].trace, agreed[0].id) in writes[0].links, "the write does not know its change"
+    below = [span for span in spans.values() if span.parent == writes[0].id and span.trace == writes[0].trace]
+    assert any(span.attributes.get("http.response.status_code") == "200" for span in below), "no request was traced"
+    assert all(span.begin <= span.end for span in way)
+    assert change.begin <= agreed[0].begin <= writes[0].begin <= writes[0].end <= agreed[0].end
+
+
+def counted(metrics: dict[str, list[Any]], traces: set[str]) -> None:
+    def total(name: str, **wanted: str) -> float:
+        about = {f"ironbridge.{key}": value for key, value in wanted.items()}
+        points = [point for point in metrics[name] if about.items() <= attributes(point).items()]
+        return sum(float(p.get("asInt", p.get("asDouble", p.get("count")))) for p in points)
+
+    assert total("ironbridge.stream.rows.changed") == CHANGES
+    assert total("ironbridge.stream.rows.read") >= CHANGES
+    assert total("messaging.client.sent.messages") == CHANGES
+    assert total("messaging.client.consumed.messages") == CHANGES
+    assert total("ironbridge.flow.settled", outcome="confirmed") == WRITES
+    assert total("ironbridge.flow.writes.saved") == CHANGED
+    assert total("ironbridge.flow.change.duration") == WRITES
+    assert total("http.client.request.duration") > 0
+    assert total("ironbridge.flow.subjects", state="agreed") == SUPPLIERS
+    assert total("ironbridge.flow.subjects", state="dirty") == 0
+    assert total("ironbridge.flow.lag") == 0
+    assert total("ironbridge.stream.records") == SUPPLIERS
+    assert total("ironbridge.progress.unwell") == 0
+    exemplars = [each for point in metrics["ironbridge.flow.change.duration"] for each in point["exemplars"]]
+    assert exemplars
+    assert {each["traceId"] for each in exemplars} <= traces, "an exemplar leads to no change"
+
+
+# -- which changes are traced ----------------------------------------------------------------------------------------
+
+
+def event(number: int) -> Event:
+    return Event("supplier", "finance", f"finance:supplier:{number}", "o", 1, datetime.now(UTC), b"{}", "supplier")
+
+
+def test_a_budget_of_traces_fills_up_again_and_all_has_no_end():
+    now = 0.0
+    budget = telemetry.TraceBudget(10, clock=lambda: now)
+    assert [budget.take(15), budget.take(15)] == [15, 5]
+    now = 0.5
+    assert budget.take(15) == 5
+    everything = telemetry.TraceBudget(TelemetrySettings(traces_a_second="all").most_traces)
+    assert [everything.take(10**6) for _ in range(3)] == [10**6] * 3
+
+
+def test_traces_a_second_is_a_number_or_all():
+    assert TelemetrySettings(traces_a_second=0).most_traces == 0
+    assert math.isinf(TelemetrySettings(traces_a_second="all").most_traces)
+    for wrong in ("some", -1, float("inf")):
+        with pytest.raises(ValidationError):
+            TelemetrySettings(traces_a_second=wrong)  # type: ignore[arg-type]
+
+
+def test_a_change_that_was_not_published_says_so(spans: InMemorySpanExporter):
+    tracing = telemetry.ChangeTracing("finance", telemetry.TraceBudget(1))
+
+    def fails() -> None:
+        with tracing.publishing([event(n) for n in range(5)]) as events:
+            flags = [each.traceparent.rpartition("-")[2] for each in events if each.traceparent]
+            assert flags == ["01", "01", "00", "00", "00"]
+            assert len({each.traceparent for each in events}) == 5
+            raise UnavailableError("kafka", "does not answer")
+
+    with pytest.raises(UnavailableError):
+        fails()
+    published = [span for span in spans.get_finished_spans() if span.name == "publish supplier"]
+    assert [span.status.status_code.name for span in published] == ["ERROR", "ERROR"]
+
+
+# -- log lines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    root, text = logging.getLogger(), io.StringIO()
+    before, level = list(root.handlers), root.level
+    telemetry.log_to_stderr(logging.DEBUG, request.param)
+    assert isinstance(root.handlers[0], logging.StreamHandler)
+    root.handlers[0].setStream(text)
+    yield text
+    root.handlers[:], root.level = before, level
+
+
+@pytest.mark.parametrize("said", ["json"], indirect=True)
+def test_a_log_line_as_json_has_its_trace_and_nothing_that_others_put_in(
+    said: io.StringIO, spans: InMemorySpanExporter
+):
+    log = logging.getLogger("ironbridge.bridge")
+    log.info("began")
+    with trace.get_tracer("test").start_as_current_span("work") as span:
+        log.warning("%s: held", "finance")
+    logging.getLogger("aiokafka").debug("a record of somebody")
+    first, second = map(json.loads, said.getvalue().splitlines())
+    context = span.get_span_context()
+    assert first.keys() == {"level", "logger", "message", "time"}
+    assert second == {
+        "level": "WARNING", "logger": "ironbridge.bridge", "message": "finance: held", "time": second["time"],
+        "trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}",
+    }  # fmt: skip
+    assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("said", ["console"], indirect=True)
+def test_a_log_line_for_a_person_ends_with_its_trace(said: io.StringIO, spans: InMemorySpanExporter):
+    log = logging.getLogger("ironbridge.bridge")
+    log.info("began")
+    with trace.get_tracer("test").start_as_current_span("work") as span:
+        log.warning("held")
+    first, second = said.getvalue().splitlines()
+    assert first.endswith("INFO    ironbridge.bridge: began")
+    assert second.endswith(f"ironbridge.bridge: held (trace {span.get_span_context().trace_id:032x})")
