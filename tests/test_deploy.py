@@ -19,10 +19,12 @@ import yaml
 
 from canonical import Entity
 from canonical.event import topic_of
-from ironbridge import inbox, kafka, systems
+from ironbridge import health, inbox, kafka, systems
+from ironbridge.bridge import Platform
 from ironbridge.broker import HOST
+from ironbridge.health import Health
 from ironbridge.kafka_distribution import KAFKA_VERSION, cache_dir
-from ironbridge.settings import KafkaSettings, Settings, StateSettings, TelemetrySettings, load
+from ironbridge.settings import ConsoleSettings, KafkaSettings, Settings, StateSettings, TelemetrySettings, load
 from tests.conftest import needed
 from tests.servers import Absent, Postgres
 from tests.servers import _postgres_binaries as postgres_binaries
@@ -329,6 +331,27 @@ def test_every_part_has_settings_that_load_and_secrets_for_all_that_they_lack(
         assert settings.kafka.security_protocol == "SASL_SSL"
 
 
+def test_kubernetes_asks_the_program_itself_how_it_is(
+    example: tuple[Json, list[Json]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And restarts nothing because it is late, which a restart seldom mends."""
+    _, manifests = example
+    for name, deployment in of_kind(manifests, "Deployment").items():
+        file = tmp_path / f"{name}.toml"
+        file.write_text(of_kind(manifests, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
+        settings = loaded(file, {}, monkeypatch)
+        part = container(deployment)
+        assert part["ports"] == [
+            {"name": "http", "containerPort": settings.http.address[1] if settings.http.address else 0}
+        ]
+        served = {route.path for route in health.routes(Health(Platform(settings, None)))}  # type: ignore[arg-type]
+        asked = {kind: part[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+        assert asked["liveness"] == asked["startup"] == {"path": "/healthz", "port": "http"}
+        assert asked["readiness"] == {"path": "/readyz", "port": "http"}
+        assert {each["path"] for each in asked.values()} < served
+        assert settings.console.serve is False, "nobody could sign in"
+
+
 def secret_value(entry: Json) -> str:
     assert entry["valueFrom"]["secretKeyRef"].keys() == {"name", "key"}
     return "postgresql+asyncpg://somebody:secret@db/name" if entry["name"].endswith("URL") else "secret"
@@ -406,6 +429,7 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
     # Not what holds a secret, nor what is only of a broker beside the program.
     assert properties["kafka"]["properties"].keys() == KafkaSettings.model_fields.keys() - {"password", "port"}
     assert properties["telemetry"]["properties"].keys() == TelemetrySettings.model_fields.keys()
+    assert properties["console"]["properties"].keys() < ConsoleSettings.model_fields.keys()
     for name in ("security_protocol", "sasl_mechanism"):
         taken = get_args(KafkaSettings.model_fields[name].annotation)
         assert properties["kafka"]["properties"][name]["enum"] == list(taken)

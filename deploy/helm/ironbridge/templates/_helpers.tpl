@@ -65,6 +65,12 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 [telemetry]
 {{- include "ironbridge.section" $values.telemetry }}
 
+[http]
+listen = "0.0.0.0:{{ $values.http.port }}"
+
+[console]
+{{- include "ironbridge.section" $values.console }}
+
 [{{ .kind }}.{{ .name }}]
 {{- include "ironbridge.section" .part.settings }}
 {{ end -}}

@@ -40,6 +40,23 @@ spec:
       args: [run, {{ .name | quote }}, --file, /etc/ironbridge/ironbridge.toml]
       env:
         {{- include "ironbridge.env" . | nindent 8 }}
+      ports:
+        - {name: http, containerPort: {{ $values.http.port }}}
+      # A first start may have to bring the state's tables up to date.
+      startupProbe:
+        httpGet: {path: /healthz, port: http}
+        periodSeconds: 5
+        failureThreshold: 60
+      livenessProbe:
+        httpGet: {path: /healthz, port: http}
+        periodSeconds: 20
+        timeoutSeconds: 5
+        failureThreshold: 6
+      # Not /progress: a part that is late is seldom mended by a restart. The alerts watch that.
+      readinessProbe:
+        httpGet: {path: /readyz, port: http}
+        periodSeconds: 15
+        timeoutSeconds: 10
       securityContext:
         readOnlyRootFilesystem: true
         allowPrivilegeEscalation: false
