@@ -287,6 +287,20 @@ def test_a_plan_is_made_and_shows_that_nothing_was_written(page: Page) -> None:
     expect(page.get_by_text("Nothing was written.")).to_be_visible(timeout=20_000)
 
 
+def test_all_sides_of_a_flow_are_compared_and_the_certificate_is_had_in_three_forms(page: Page) -> None:
+    page.goto("/agreement/business_central")
+    page.get_by_role("button", name="Compare now").click()
+    page.get_by_role("link", name="see the certificate").click(timeout=90_000)
+    expect(page.get_by_text("Verified through")).to_be_visible()
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+    for form in ("HTML", "CSV", "JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=form).click()
+        assert download.value.suggested_filename.endswith(form.lower())
+        assert CANARY not in download.value.path().read_text(encoding="utf-8")
+
+
 def test_a_change_is_followed_step_by_step_from_the_row_to_the_answer(page: Page) -> None:
     page.goto("/traces")
     page.get_by_role("link", name=re.compile("^read ")).first.click()
@@ -376,7 +390,7 @@ def test_no_page_and_no_address_shows_personal_data_to_a_viewer(visitor: Visitor
         vera.post(f"/plan/{flow}", data={"token": word})
     seen: dict[str, str] = {}
     waiting = [path for path in PAGES if path != "/nowhere"] + ["/live/map", "/live/late", "/live/traces"]
-    while waiting and len(seen) < 400:
+    while waiting and len(seen) < 250:
         path = waiting.pop()
         if path in seen:
             continue

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ironbridge import audit, insight, steer
+from ironbridge import reconcile as reconciliation
 from ironbridge.bridge import Delivery
 from ironbridge.console import pages
 from ironbridge.console.jobs import Job
@@ -119,6 +120,20 @@ async def _plan(job: Job, delivery: Delivery) -> dict[str, Any]:
                 {"subject": change.subject, "action": change.action, "reason": change.reason, "fields": fields}
             )
     return {"counts": dict(counts), "changes": shown}
+
+
+async def reconcile(request: Request, form: FormData) -> Response:
+    """Compare all sides of a flow. It reads only, but it asks the target for all that it holds."""
+    room, flow, by = room_of(request), pages.flow_of(request), actor(request)
+
+    async def work(job: Job) -> int | None:
+        def say(step: str) -> None:
+            job.step = step
+
+        return (await reconciliation.reconcile(room.built.settings, flow, by, say=say)).id
+
+    room.jobs.begin(f"agreement {flow}", by.who, work)
+    return _seen(f"/agreement/{flow}")
 
 
 async def sign_out(request: Request, form: FormData) -> Response:

@@ -82,6 +82,11 @@ def _looks() -> list[BaseRoute]:
         "/stuck": pages.stuck, "/live/stuck": pages.live_stuck, "/stuck/{group}": pages.group,
         "/records": pages.records, "/record": pages.record,
         "/plan": pages.plans, "/plan/{flow}": pages.plan, "/live/plan/{flow}": pages.live_plan,
+        "/agreement": pages.agreements,
+        "/agreement/{flow}": pages.agreement,
+        "/live/agreement/{flow}": pages.live_agreement,
+        "/certificate/{id:int}": pages.certificate,
+        "/certificate/{id:int}/{form}": pages.certificate_file,
         "/traces": pages.traces, "/live/traces": pages.live_traces, "/traces/{trace}": pages.trace,
         "/audit": pages.audit_trail,
     }  # fmt: skip
@@ -93,7 +98,7 @@ def _acts() -> list[BaseRoute]:
         ("/records", Right.LOOK, actions.find), ("/record/reveal", Right.REVEAL, actions.reveal),
         ("/stuck/retry", Right.ACT, actions.retry), ("/stuck/drop", Right.ACT, actions.drop),
         ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
-        ("/plan/{flow}", Right.LOOK, actions.plan),
+        ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
     ]  # fmt: skip
     return [Route(path, action(right, endpoint), methods=["POST"]) for path, right, endpoint in done]
 

@@ -13,13 +13,14 @@ from canonical.errors import IronbridgeError
 
 @dataclass
 class Job:
-    """`done` counts subjects looked at; `result` is there once it ended well, `trouble` if it did not."""
+    """`done` counts what was found so far, `step` is what it is at; `result` is there once it ended well, `trouble` if not."""
 
     name: str
     asked_by: str
     began: float = field(default_factory=time.time)
     ended: float | None = None
     done: int = 0
+    step: str = ""
     result: Any = None
     trouble: str = ""
 
@@ -64,6 +65,10 @@ class Jobs:
             raise
         finally:
             job.ended = time.time()
+
+    def running(self, name: str) -> bool:
+        job = self._jobs.get(name)
+        return job is not None and job.running
 
     async def close(self) -> None:
         """Give up what still runs."""

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ironbridge import audit, insight
+from ironbridge import audit, insight, reconcile
 from ironbridge.console.drawing import draw
 from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
@@ -21,6 +21,7 @@ from ironbridge.console.story import happenings
 from ironbridge.console.stuck import Group
 
 PAGE = 100  # records on a page of a group
+MOST_DIFFERENCES = 500  # that a certificate's page shows; its files have all
 
 # -- the map, and what is late ------------------------------------------------------------------------------------------
 
@@ -161,6 +162,53 @@ def flow_of(request: Request) -> str:
     if flow not in room_of(request).built.deliveries:
         raise HTTPException(404, "There is no flow of that name here.")
     return flow
+
+
+async def agreements(request: Request) -> Response:
+    room = room_of(request)
+    flows = {flow: await reconcile.kept(room.store, flow, 1) for flow in room.built.deliveries}
+    return show(request, "agreements.html", flows=flows, jobs=room.jobs)
+
+
+async def agreement(request: Request) -> Response:
+    return await _agreement(request, "agreement.html")
+
+
+async def live_agreement(request: Request) -> Response:
+    return await _agreement(request, "agreement_live.html")
+
+
+async def _agreement(request: Request, template: str) -> Response:
+    room, flow = room_of(request), flow_of(request)
+    certificates = await reconcile.kept(room.store, flow)
+    return show(request, template, flow=flow, job=room.jobs.get(f"agreement {flow}"), certificates=certificates)
+
+
+async def certificate(request: Request) -> Response:
+    found = await _certificate(request)
+    return show(request, "certificate.html", certificate=found, shown=found.differences[:MOST_DIFFERENCES])
+
+
+async def certificate_file(request: Request) -> Response:
+    """The certificate whole, to keep: a file and no page, for it brings its own style."""
+    found, form = await _certificate(request), str(request.path_params["form"])
+    made = {
+        "html": (found.as_html, "text/html"),
+        "csv": (found.as_csv, "text/csv"),
+        "json": (found.as_json, "application/json"),
+    }
+    if form not in made:
+        raise HTTPException(404, "A certificate is had as html, csv or json.")
+    text, kind = made[form]
+    name = f"agreement-{found.flow}-{found.verified:%Y%m%dT%H%M%SZ}.{form}"
+    return Response(text(), media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+
+
+async def _certificate(request: Request) -> reconcile.Certificate:
+    found = await reconcile.kept_one(room_of(request).store, request.path_params["id"])
+    if found is None:
+        raise HTTPException(404, "There is no certificate of that number.")
+    return found
 
 
 # -- traces -----------------------------------------------------------------------------------------------------------

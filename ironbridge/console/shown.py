@@ -21,7 +21,7 @@ from ironbridge.insight import HIDDEN
 _LONDON = ZoneInfo("Europe/London")
 NAVIGATION = (
     ("/", "Map"), ("/late", "Late and why"), ("/stuck", "Parked"), ("/records", "Find a record"), ("/plan", "Plan"),
-     ("/traces", "Traces"), ("/audit", "Audit"),
+     ("/agreement", "Agreement"), ("/traces", "Traces"), ("/audit", "Audit"),
 )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters |= {
         "moment": moment, "span": span, "ago": ago, "number": number, "milliseconds": milliseconds, "story_of": story_of,
+        "moment_of": lambda at: moment(at.timestamp()),
     }  # fmt: skip
     environment.globals |= {
         "navigation": NAVIGATION, "HIDDEN": HIDDEN, "counted": counted, "release": version("ironbridge"), "now": time.time,
