@@ -3,10 +3,12 @@
 import asyncio
 import json
 import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,7 +22,7 @@ from ironbridge.broker import ApacheKafka, Broker, EmbeddedBroker
 from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, open_store
-from tests.pump_process import Pump, small_steps
+from tests.pump_process import Pump, save, small_steps
 from tests.servers import Kafka, Postgres
 
 pytestmark = pytest.mark.servers
@@ -175,11 +177,109 @@ async def test_a_second_copy_fences_off_the_first_and_nothing_of_it_is_seen_agai
     await second.close()
 
 
+async def test_of_two_copies_that_start_at_once_one_goes_on(world: World) -> None:
+    fill(world.adapter, 100)
+    for need in ("N2", "N3"):
+        world.adapter.lines[5] = Line(1, need)
+        pumps = [world.pump(), world.pump()]
+        ended = await asyncio.gather(*(world.insist(pump) for pump in pumps), return_exceptions=True)
+        assert sorted(type(end).__name__ for end in ended) == ["FencedError", "NoneType"]
+        await asyncio.gather(*(pump.close() for pump in pumps))
+    pump = world.pump()
+    await world.insist(pump)
+    await world.assert_agreement()
+    await pump.close()
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(world: World, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    adapter, table = world.adapter, tmp_path / "table.json"
+    fill(adapter, 1000)
+    save(adapter, table)
+    given = {"kafka": world.kafka.model_dump(mode="json"), "state": world.state, "table": str(table)}
+    for _ in range(6):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.pump_process",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(given).encode())
+        process.stdin.close()
+        # A kill in the midst of catching up is one, too.
+        if rng.random() < 0.8:
+            assert await process.stdout.readline() == b"ready\n"
+        until = asyncio.get_running_loop().time() + rng.uniform(0, 0.9)
+        while asyncio.get_running_loop().time() < until:
+            edit(adapter, rng, 40)
+            save(adapter, table)
+            await asyncio.sleep(0.05)
+        process.kill()
+        await process.communicate()
+    pump = world.pump()
+    await world.insist(pump)
+    events = await world.assert_agreement()
+    assert max(event.version for event in events) > 2
+    await pump.close()
+
+
 @pytest.fixture(params=[ApacheKafka, EmbeddedBroker])
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
     """A broker of our own, to stop and to kill."""
     async with request.param(tmp_path / "broker") as broker:
         yield broker
+
+
+async def test_a_broker_that_restarts_in_the_middle_is_waited_for(tmp_path: Path) -> None:
+    """Not the embedded one: it forgets a transaction that was open when it stopped, and says that it was committed."""
+    state = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
+    async with ApacheKafka(tmp_path / "broker") as broker, world_at(broker.bootstrap, "canonical", state) as world:
+        pump = world.pump()
+        fill(world.adapter, 4000)
+        loading = asyncio.create_task(world.insist(pump))
+        await asyncio.sleep(0.4)
+        await broker.stop()
+        assert not loading.done()
+        with pytest.raises(UnavailableError) as error:
+            await world.pump().ready()
+        assert "kafka: Kafka does not answer (KafkaConnectionError). To do: check `kafka." in str(error.value)
+        await broker.start()
+        await asyncio.wait_for(loading, 120)
+        await world.assert_agreement()
+        await pump.close()
+
+
+async def test_a_killed_broker_that_forgot_what_it_had_confirmed_is_healed(
+    broker: Broker, tmp_path: Path, caplog: Any
+) -> None:
+    """The embedded one does forget; what was lost is published again as it was, and so is no event twice in the log."""
+    async with world_at(broker.bootstrap, "canonical", f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}") as world:
+        rng = random.Random(5)
+        fill(world.adapter, 1000)
+        pump = world.pump()
+        await world.read(pump)
+        for _ in range(3):
+            edit(world.adapter, rng, 200)
+            await world.read(pump)
+            broker.kill()
+            edit(world.adapter, rng, 20)
+            await broker.start()
+            await pump.close()
+            pump = world.pump()
+            await world.insist(pump)
+        events = await committed(world.kafka)
+        newest = {event.key: event.data for event in events}
+        assert {key: data for key, data in newest.items() if data is not None} == world.adapter.state()
+        assert len({event.id for event in events}) == len(events)
+        order: dict[str, int] = {}
+        for event in events:
+            assert event.version > order.get(event.key, 0)
+            order[event.key] = event.version
+        if isinstance(broker, ApacheKafka):
+            assert_gap_free(events)
+            assert "lost its tail" not in caplog.text
+        await pump.close()
 
 
 async def test_a_topic_that_was_deleted_is_made_again_and_filled(world: World) -> None:
