@@ -54,6 +54,9 @@ _LONGEST_WAIT = 60.0  # seconds between attempts at a target that says nothing o
 _LONGEST_ALONE = 900.0  # the same for one subject whose every attempt fails, while others succeed
 _PATIENCE = 3  # attempts together with others; then in ever smaller portions, until the culprit stands alone
 _GRACE = 20.0  # seconds for what is in hand when we are told to stop
+_JOBS = 2  # one prepares and saves what it has in hand while the other's is on its way
+_BACKLOG = 2000  # events behind which delivery waits for ingest: a subject's next change is probably among them
+_LONGEST_BACKLOG = 30.0  # seconds that it waits for
 # A mistake in a flow or a target is not the other subjects' fault. Its text may quote a fact, so only its kind is kept.
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -102,6 +105,8 @@ class Agreement:
         self._opened: str | None = None
         self._held_until = 0.0
         self._failures = 0
+        self._behind_since: float | None = None
+        self._slots = asyncio.Semaphore(target.limits.concurrency)
 
     # -- ingest --------------------------------------------------------------------------------------------------
 
@@ -113,6 +118,10 @@ class Agreement:
                 await self._ledger.ingest(arrived, self._marks(arrived.events, traces))
             self.tally.ingested += len(arrived.events)
             self.tally.rejected += len(arrived.rejects)
+            if arrived.behind <= _BACKLOG:
+                self._behind_since = None
+            elif self._behind_since is None:
+                self._behind_since = self._clock()
             self._arrived.set()
             await inbox.commit()
         return len(arrived.events)
@@ -136,7 +145,7 @@ class Agreement:
     async def deliver(self, stop: asyncio.Event) -> None:
         """Keep the target in agreement until told to stop; batches in hand are finished first, for a while."""
         await self._ledger.begin()
-        jobs = [self._work(stop) for _ in range(self.target.limits.concurrency)]
+        jobs = [self._work(stop) for _ in range(_JOBS)]
         workers = [asyncio.ensure_future(job) for job in (*jobs, self._tend(stop))]
         all_done = asyncio.gather(*workers)
         grace = asyncio.ensure_future(_after(stop, _GRACE))
@@ -163,8 +172,13 @@ class Agreement:
             wait = self._held_until - self._clock()
             if wait > 0:
                 await _sleep(stop, min(wait, 1.0))
-            elif not await self.step():
+            elif self._catching_up or not await self.step():
                 await self._pause(stop)
+
+    @property
+    def _catching_up(self) -> bool:
+        """Whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
+        return self._behind_since is not None and self._clock() - self._behind_since < _LONGEST_BACKLOG
 
     async def _pause(self, stop: asyncio.Event) -> None:
         due = await self._ledger.due()
@@ -182,10 +196,11 @@ class Agreement:
             self._arrived.set()
 
     async def step(self) -> int:
-        """Bring one batch of dirty subjects into agreement; how many there were."""
+        """Bring some dirty subjects into agreement, as many batches as the target takes at once; how many there were."""
         if self._opened is None:
             await self._reopen()
-        tasks = await self._ledger.take(self.target.limits.batch)
+        limits = self.target.limits
+        tasks = await self._ledger.take(limits.batch * limits.concurrency)
         if not tasks:
             return 0
         with Journeys(self.flow.name, tasks) as journeys:
@@ -277,19 +292,31 @@ class Agreement:
         await self._settle([put_back(w.task, self._held_until) for w in left], journeys)
 
     async def _send(self, wanted: Sequence[Wanted], journeys: Journeys) -> bool:
-        """Save what is about to be sent, send it, save what became of it; whether the target answered for all."""
+        """Save what is about to be sent, send it in batches, save what became of it; whether the target answered for all."""
         wanted = [sending(w) for w in wanted]
         mine = await self._ledger.intend([Intent(w.task, w.doubtful) for w in wanted])
         wanted = [w for w in wanted if w.task.subject in mine]
-        if not wanted:
-            return True
-        with journeys.writing(self.target.name, [w.task.subject for w in wanted]):
-            outcomes = await self._outcomes(wanted)
-        self.tally.writes += 1
-        well = self._hold(outcomes)
-        due = self._due(wanted)
-        await self._settle([self._settled(w, o, due) for w, o in zip(wanted, outcomes, strict=True)], journeys)
-        return well
+        size = self.target.limits.batch
+        batches = [self._batch(wanted[at : at + size], journeys) for at in range(0, len(wanted), size)]
+        answers = await asyncio.gather(*batches, return_exceptions=True)
+        # What the others were told is saved, whatever became of one.
+        await self._settle([s for found in answers if isinstance(found, list) for s in found], journeys)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return self._held_until <= self._clock()
+
+    async def _batch(self, wanted: Sequence[Wanted], journeys: Journeys) -> list[Settlement]:
+        """Send as many as the target takes in one write, unless it has asked for patience meanwhile."""
+        async with self._slots:
+            if self._held_until > self._clock():
+                return [put_back(w.task, self._held_until) for w in wanted]
+            with journeys.writing(self.target.name, [w.task.subject for w in wanted]):
+                outcomes = await self._outcomes(wanted)
+            self.tally.writes += 1
+            self._hold(outcomes)
+            due = self._due(wanted)
+            return [self._settled(w, o, due) for w, o in zip(wanted, outcomes, strict=True)]
 
     async def _settle(self, settled: Sequence[Settlement], journeys: Journeys) -> None:
         """Save outcomes; then say so, to the spans and the meters."""
@@ -307,18 +334,17 @@ class Agreement:
         log.error("%s: the target's own code failed (%s)", self.target.name, type(error).__name__)
         return f"{self.target.name}: the target's own code failed ({type(error).__name__}): mend the target"
 
-    def _hold(self, outcomes: Sequence[Outcome]) -> bool:
+    def _hold(self, outcomes: Sequence[Outcome]) -> None:
         """A target that is not available is left alone as long as it says, else longer each time."""
         away = [outcome for outcome in outcomes if isinstance(outcome, Unavailable | Unknown)]
         if not away:
             self._failures = 0
-            return True
+            return
         asked = [o.after.total_seconds() for o in away if isinstance(o, Unavailable) and o.after is not None]
         backoff = min(0.25 * 2**self._failures, _LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
         if self._held_until <= self._clock():  # else another batch has just met the same trouble
             self._failures = min(self._failures + 1, 16)
         self._held_until = max(self._held_until, self._clock() + max([backoff, *asked]))
-        return False
 
     def _due(self, wanted: Sequence[Wanted]) -> float:
         """When to try again: with everybody else, or later and later where it is one subject that always fails."""

@@ -43,11 +43,15 @@ Reached = Mapping[tuple[str, int], tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What a poll brought: events with their partitions, records that are no events, where the inbox stands then."""
+    """
+    What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
+    how many records more it knows of in these partitions.
+    """
 
     events: Sequence[tuple[Event, int]] = ()
     rejects: Sequence[Reject] = ()
     reached: Reached = field(default_factory=dict)
+    behind: int = 0
 
 
 class Mark(NamedTuple):

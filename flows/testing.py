@@ -154,7 +154,8 @@ class ArrayInbox:
         self._at += len(found)
         events = [(event, 0) for event in found if isinstance(event, Event)]
         rejects = [event for event in found if isinstance(event, Reject)]
-        return Arrivals(events, rejects, {("array", 0): (self._at, str(self._at))} if found else {})
+        reached = {("array", 0): (self._at, str(self._at))} if found else {}
+        return Arrivals(events, rejects, reached, len(self.events) - self._at)
 
     async def commit(self) -> None:
         self.committed = self._at

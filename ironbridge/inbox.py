@@ -104,6 +104,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         rejects: list[Reject] = []
         reached: dict[Partition, tuple[int, str]] = {}
         taken: Counter[str] = Counter()
+        behind = 0
         with kafka_operation("poll", self._flow), translated(self._flow):
             found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
         if self._lost is not None:
@@ -120,8 +121,9 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             taken[partition.topic] += len(fresh)
             if fresh:
                 reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
+                behind += max((self._consumer.highwater(partition) or 0) - fresh[-1].offset - 1, 0)  # type: ignore[union-attr]
         count_consumed(self._flow, taken)
-        return Arrivals(events, rejects, reached)
+        return Arrivals(events, rejects, reached, behind)
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
         """What comes behind the last record that the state has; all from the start where that one is another now."""

@@ -607,6 +607,66 @@ class AgreementScenarios:
         await asyncio.wait_for(delivering, 5)
         assert took < 0.5
 
+    async def test_delivery_waits_for_a_backlog_to_be_read_but_not_for_ever(self, world: World) -> None:
+        world.inbox.most = 5
+        world.inbox.add(*(supplier(1, version) for version in range(1, 3001)))
+        await world.agreement.ingest(world.inbox)
+        stop = asyncio.Event()
+        delivering = asyncio.create_task(world.agreement.deliver(stop))
+        await asyncio.sleep(1.2)
+        assert world.target.batches == []
+        world.clock.forward(31)
+        async with asyncio.timeout(5):
+            while not world.target.documents:
+                await asyncio.sleep(0.01)
+        assert world.name_of(1) == "Supplier 1 as of 5"
+        world.inbox.most = 5000
+        await world.agreement.ingest(world.inbox)
+        async with asyncio.timeout(5):
+            while world.name_of(1) != "Supplier 1 as of 3000":
+                await asyncio.sleep(0.01)
+        stop.set()
+        await delivering
+        assert len(world.target.batches) == 2
+        assert world.agreement.tally.saved == 2998
+
+    async def test_a_target_takes_as_many_batches_at_once_as_it_says_and_no_more(self, world: World) -> None:
+        at_once: list[int] = []
+
+        class Counting(ScriptedTarget):
+            running = 0
+
+            async def write(self, batch):  # type: ignore[no-untyped-def]
+                self.running += 1
+                at_once.append(self.running)
+                await asyncio.sleep(0.02)
+                self.running -= 1
+                return await super().write(batch)
+
+        world.target = Counting(limits=Limits(batch=2, concurrency=3))
+        world.agreement = world.worker(world.ledger)
+        await world.arrive(*(supplier(n) for n in range(1, 22)))
+        stop = asyncio.Event()
+        delivering = asyncio.create_task(world.agreement.deliver(stop))
+        async with asyncio.timeout(10):
+            while len(world.target.documents) < 21:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await delivering
+        assert max(at_once) == 3
+        assert all(len(batch) <= 2 for batch in world.target.batches)
+
+    async def test_where_one_batch_ends_in_an_error_what_the_others_were_told_is_kept(self, world: World) -> None:
+        world.target.limits = Limits(batch=1, concurrency=3)
+        world.agreement = world.worker(world.ledger)
+        await world.arrive(supplier(1), supplier(2), supplier(3))
+        world.target.answer(S2, MisconfiguredError("scripted", "refused our token"))
+        with pytest.raises(MisconfiguredError):
+            await world.agreement.step()
+        states = await world.states()
+        assert (states[S1], states[S2]) == ("agreed", "sending")
+        assert sorted(states.values()) == ["agreed", "agreed", "sending"]
+
     async def test_delivery_that_meets_a_wrong_setting_says_so_and_leaves_nothing_in_hand_for_ever(
         self, world: World
     ) -> None:
