@@ -53,20 +53,51 @@ async def put(
     if not rows:
         return
     if postgres(connection):
-        statement = _unnest(table, tuple(columns), tuple((update or {}).items()), update is None, where)
-        await connection.execute(statement, {f"c{i}": list(column) for i, column in enumerate(zip(*rows, strict=True))})
+        kinds = tuple((column, _ARRAYS[type(table.c[column].type)]) for column in columns)
+        alike, bound = bind(rows)
+        statement = _unnest(table, kinds, alike, tuple((update or {}).items()), update is None, where)
+        await connection.execute(statement, bound)
     else:
         statement = _insert(table, tuple(columns), tuple((update or {}).items()), update is None, where)
         await connection.exec_driver_sql(str(statement.text), [tuple(row) for row in rows])
 
 
+def bind(rows: Sequence[Sequence[Any]]) -> tuple[tuple[bool, ...], dict[str, Any]]:
+    """
+    Rows as parameters for `selected`: which columns hold the same value in all of them, and the parameters.
+
+    Such a value is bound once: the driver looks at every item of an array, and that takes longer than all else here.
+    """
+    columns = list(zip(*rows, strict=True))
+    alike = [column.count(column[0]) == len(rows) for column in columns]
+    if all(alike):
+        alike[0] = False  # an array says how many rows there are
+    bound = {f"c{i}": column[0] if alike[i] else list(column) for i, column in enumerate(columns)}
+    return tuple(alike), bound
+
+
+@cache
+def selected(kinds: tuple[tuple[str, str], ...], alike: tuple[bool, ...]) -> str:
+    """A SELECT of the rows that `bind` bound, for PostgreSQL; `kinds` are the names and types of their columns."""
+    parts = [(f"c{i}", *kind, same) for i, (kind, same) in enumerate(zip(kinds, alike, strict=True))]
+    chosen = ", ".join(f'CAST(:{c} AS {kind}) AS "{name}"' if same else f'r."{name}"' for c, name, kind, same in parts)
+    arrays = ", ".join(f"CAST(:{c} AS {kind}[])" for c, _, kind, same in parts if not same)
+    names = ", ".join(f'"{name}"' for _, name, _, same in parts if not same)
+    return f"SELECT {chosen} FROM unnest({arrays}) AS r ({names})"  # noqa: S608 (our own names)
+
+
 @cache
 def _unnest(
-    table: Table, columns: tuple[str, ...], update: tuple[tuple[str, str], ...], every: bool, where: str
+    table: Table,
+    kinds: tuple[tuple[str, str], ...],
+    alike: tuple[bool, ...],
+    update: tuple[tuple[str, str], ...],
+    every: bool,
+    where: str,
 ) -> TextClause:
-    arrays = ", ".join(f"CAST(:c{i} AS {_ARRAYS[type(table.c[column].type)]}[])" for i, column in enumerate(columns))
+    columns = tuple(name for name, _ in kinds)
     return text(
-        f"INSERT INTO {table.name} ({_quoted(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 (our own names)
+        f"INSERT INTO {table.name} ({_quoted(columns)}) {selected(kinds, alike)}"
         + _conflict(table, columns, update, every, where)
     )
 

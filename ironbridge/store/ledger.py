@@ -16,7 +16,7 @@ from adapters.journal import Partition
 from canonical import Event
 from flows.ledger import Arrivals, Intent, Mark, Settlement, State, Task, doubts
 from flows.port import Fact, Grouping
-from ironbridge.store.bulk import among, postgres, put, values
+from ironbridge.store.bulk import among, bind, postgres, put, selected, values
 from ironbridge.store.database import Store
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
@@ -399,18 +399,16 @@ async def _change(
     if not rows:
         return
     names = [name for name in columns if name != "seen"]
-    bound: dict[str, Any] = {"flow": flow}
     if postgres(connection):
         sets = ", ".join(f'"{name}" = {_AFTER.get(name, f"new.{name}")}' for name in names)
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in {"subject": "text", **columns}.items())
+        alike, bound = bind(rows)
         statement = (
-            f"UPDATE subjects SET {sets} FROM unnest({arrays}) AS new (subject, {', '.join(columns)}) "  # noqa: S608
+            f"UPDATE subjects SET {sets} FROM ({selected((('subject', 'text'), *columns.items()), alike)}) AS new "  # noqa: S608
             f"WHERE subjects.flow = :flow AND subjects.subject = new.subject"
         )
-        bound |= dict(zip(("subject", *columns), map(list, zip(*rows, strict=True)), strict=True))
-        await connection.execute(text(statement), bound)
+        await connection.execute(text(statement), bound | {"flow": flow})
     else:
         sets = ", ".join(f'"{name}" = {_AFTER.get(name, f":{name}").replace("new.", ":")}' for name in names)
         statement = f"UPDATE subjects SET {sets} WHERE flow = :flow AND subject = :subject"  # noqa: S608
-        many = [bound | dict(zip(("subject", *columns), row, strict=True)) for row in rows]
+        many = [{"flow": flow} | dict(zip(("subject", *columns), row, strict=True)) for row in rows]
         await connection.execute(text(statement), many)
