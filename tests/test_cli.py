@@ -212,10 +212,12 @@ def test_run_stops_gracefully_when_it_is_told_to(tmp_path: Path, played: Path) -
     file.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "ironbridge", "run", "--file", str(file)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    assert "embedded broker" in process.stdout.readline()  # the first that it says
     time.sleep(8)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
     assert "Traceback" not in out
 
