@@ -20,8 +20,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rich.console import Console
 
 from flows.sandbox_faults import Fault
-from ironbridge import bridge, demo, insight, render, telemetry
+from ironbridge import bridge, demo, gauges, insight, render, telemetry
 from ironbridge.bridge import Platform
+from ironbridge.health import Health
+from tests.conftest import Metered
 
 CANARY = "zqx7canary"
 PLAIN_COLUMNS = {  # classified as plain: where a row comes from, not whom it is about
@@ -32,13 +34,17 @@ NAMES = {"FORENAME", "SURNAME", "STREET", "TOWN", "BUILDING", "HOUSE_NO", "LEGAC
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """What `ironbridge run --verbose` would log."""
+    """What `ironbridge run --verbose` would log, as lines for a person and as JSON."""
     text = io.StringIO()
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
+    telemetry.log_to_stderr(logging.DEBUG, "json")
+    (as_json,) = root.handlers
     telemetry.log_to_stderr(logging.DEBUG)
-    assert isinstance(root.handlers[0], logging.StreamHandler)
-    root.handlers[0].setStream(text)
+    root.addHandler(as_json)
+    for handler in root.handlers:
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(text)
     yield text
     root.handlers[:], root.level = before, level
 
@@ -108,9 +114,10 @@ async def shown(built: Platform) -> str:
     return console.file.getvalue()
 
 
-async def test_no_personal_data_reaches_a_log_a_span_an_error_or_a_page(
-    tmp_path: Path, spans: InMemorySpanExporter, logged: io.StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page(
+    tmp_path: Path, spans: InMemorySpanExporter, metered: Metered, logged: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     async with demo.clouds(tmp_path) as world:
         await demo.make(world, children=120, invoices=120, seed=5)
         assert plant(world) > 500
@@ -127,6 +134,7 @@ async def test_no_personal_data_reaches_a_log_a_span_an_error_or_a_page(
                         running.result()
                 stuck = await insight.parked(built.store)
                 pages = await shown(built)
+                await gauges.observe(built, Health(built))
             finally:
                 stop.set()
                 await running
@@ -136,10 +144,13 @@ async def test_no_personal_data_reaches_a_log_a_span_an_error_or_a_page(
     assert [row for row in stuck if row["state"] == "parked"], "nothing was refused"
     finished = list(spans.get_finished_spans())
     assert len(finished) > 100
+    measured = metered.read()
+    assert {"ironbridge.stream.rows.quarantined", "ironbridge.flow.settled", "ironbridge.flow.subjects"} <= measured.keys()
+    assert '"logger": "ironbridge.' in logged.getvalue(), "nothing was logged as JSON"
     assert "unavailable" in pages or logged.getvalue() or stuck
     out, err = capfd.readouterr()
     for where, text in {
-        "spans": said(finished), "log": logged.getvalue(), "pages": pages, "reasons": json.dumps(stuck), "output": out + err,
+        "spans": said(finished), "metrics": repr(measured), "log": logged.getvalue(), "pages": pages, "reasons": json.dumps(stuck), "output": out + err,
     }.items():  # fmt: skip
         leaks = [line for line in text.splitlines() if CANARY in line.lower()]
         assert leaks == [], f"{where}: {leaks[:3]}"

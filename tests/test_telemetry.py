@@ -32,6 +32,7 @@ from ironbridge.settings import TelemetrySettings
 from tests.conftest import needed
 from tests.otlp import Collector, Span, attributes, collecting
 from tests.servers import Kafka
+from tests.test_alerts import labels_of, queries
 from tests.traced_process import CHANGED, SUPPLIERS
 
 CHANGES = SUPPLIERS + 2 * CHANGED
@@ -83,6 +84,7 @@ async def test_each_of_a_thousand_changes_has_a_trace_without_a_gap_and_every_co
     for change in changes:
         joined(change, by_trace[change.trace], spans)
     counted(collector.metrics(), {change.trace for change in changes})
+    labelled(collector.metrics())
     assert all(json.loads(line)["level"] for line in said)
     assert "Canary" not in collector.text() + "".join(said)
 
@@ -109,6 +111,12 @@ def joined(change: Span, within: list[Span], spans: dict[tuple[str, str], Span])
     assert any(span.attributes.get("http.response.status_code") == "200" for span in below), "no request was traced"
     assert all(span.begin <= span.end for span in way)
     assert change.begin <= agreed[0].begin <= writes[0].begin <= writes[0].end <= agreed[0].end
+
+
+def labelled(metrics: dict[str, list[Any]]) -> None:
+    """Whatever a dashboard or an alert groups by is there."""
+    sent = {name.replace(".", "_") for points in metrics.values() for point in points for name in attributes(point)}
+    assert {label for _, query in queries() for label in labels_of(query)} <= sent
 
 
 def counted(metrics: dict[str, list[Any]], traces: set[str]) -> None:
