@@ -150,7 +150,8 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
     assert "unavailable" in pages or logged.getvalue() or stuck
     out, err = capfd.readouterr()
     for where, text in {
-        "spans": said(finished), "metrics": repr(measured), "log": logged.getvalue(), "pages": pages, "reasons": json.dumps(stuck), "output": out + err,
+        "spans": said(finished), "metrics": repr(measured),
+        "log": logged.getvalue(), "pages": pages, "reasons": json.dumps(stuck), "output": out + err,
     }.items():  # fmt: skip
         leaks = [line for line in text.splitlines() if CANARY in line.lower()]
         assert leaks == [], f"{where}: {leaks[:3]}"
