@@ -19,10 +19,14 @@ tracer = trace.get_tracer(__name__)
 
 rows_read = meter.create_counter("ironbridge.stream.rows.read", unit="{row}", description="Rows read and compared")
 rows_changed = meter.create_counter(
-    "ironbridge.stream.rows.changed", unit="{row}", description="Rows that became an event, saved after it was published"
+    "ironbridge.stream.rows.changed",
+    unit="{row}",
+    description="Rows that became an event, saved after it was published",
 )
 rows_quarantined = meter.create_counter(
-    "ironbridge.stream.rows.quarantined", unit="{row}", description="Rows that could not be mapped, each time they are met"
+    "ironbridge.stream.rows.quarantined",
+    unit="{row}",
+    description="Rows that could not be mapped, each time they are met",
 )
 # Its buckets are those that the semantic conventions name for it.
 selects = meter.create_histogram(
@@ -39,7 +43,10 @@ def count(adapter: str, stream: str, read: int, events: Sequence[Event], problem
     if read:
         rows_read.add(read, about)
     for (entity, gone), number in Counter((event.entity, event.data is None) for event in events).items():
-        kind: dict[str, AttributeValue] = {"ironbridge.entity": entity, "ironbridge.change": "delete" if gone else "upsert"}
+        kind: dict[str, AttributeValue] = {
+            "ironbridge.entity": entity,
+            "ironbridge.change": "delete" if gone else "upsert",
+        }
         rows_changed.add(number, about | kind)
     if problems:
         rows_quarantined.add(len(problems), about)
@@ -54,7 +61,11 @@ def selecting(adapter: str, kind: str, tables: str) -> Iterator[None]:
     }  # fmt: skip
     began = time.perf_counter()
     with tracer.start_as_current_span(
-        f"SELECT {tables}", kind=SpanKind.CLIENT, attributes=about, record_exception=False, set_status_on_exception=False
+        f"SELECT {tables}",
+        kind=SpanKind.CLIENT,
+        attributes=about,
+        record_exception=False,
+        set_status_on_exception=False,
     ) as span:
         try:
             yield

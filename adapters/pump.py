@@ -282,7 +282,9 @@ class Pump:
         seen = await self._memory.regions(stream.name) if touched else {}
         marks = {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
         progress = replace(progress, published=progress.published + len(found.events), error=None)
-        await self._publish(stream, found, {"tail": progress.tail}, Step(regions=marks, progress=progress), len(singles))
+        await self._publish(
+            stream, found, {"tail": progress.tail}, Step(regions=marks, progress=progress), len(singles)
+        )
         return progress
 
     # -- files ---------------------------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ class Entity(Part):
     type_name: ClassVar[str]
     version: ClassVar[int] = 1
     standard: ClassVar[str]
+    known_by: ClassVar[tuple[str, ...]] = ()
+    """The fields by which people look it up besides its key, e.g. `nhs_number` or `identifiers[].value`."""
 
     key: Annotated[Key, PLAIN]
 

@@ -25,6 +25,7 @@ class Supplier(Entity):
 
     type_name: ClassVar[str] = "supplier"
     standard: ClassVar[str] = "UBL 2.1 AccountingSupplierParty; Business Central vendor"
+    known_by: ClassVar[tuple[str, ...]] = ("number", "vat_number", "company_number", "charity_number")
 
     number: Annotated[Code, PLAIN]
     """The finance system's number for the supplier, unique in it."""
@@ -57,6 +58,8 @@ class DocumentLine(Part):
 
 
 class _PurchaseDocument(Entity):
+    known_by: ClassVar[tuple[str, ...]] = ("number",)
+
     number: Annotated[Code, PLAIN]
     """The supplier's or the ledger's number of the document, as the extract gives it."""
     supplier: Annotated[Key, PLAIN]

@@ -72,6 +72,7 @@ class Person(Entity):
 
     type_name: ClassVar[str] = "person"
     standard: ClassVar[str] = "Standard Safeguarding Dataset v1.4; SocialCareData Person draft 0.2"
+    known_by: ClassVar[tuple[str, ...]] = ("nhs_number", "upn", "former_upn", "nino", "identifiers[].value")
 
     names: Annotated[tuple[Name, ...], IDENTIFYING] = ()
     birth_date: Annotated[Day | None, IDENTIFYING] = None

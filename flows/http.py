@@ -120,7 +120,10 @@ class _Accounted(httpx.AsyncBaseTransport):
     async def _traced(self, request: httpx.Request) -> httpx.Response:
         template = request.extensions.get(TEMPLATE)
         # Semantic conventions 1.3x for HTTP clients, without url.full and without exception texts: both may hold an id.
-        attributes: dict[str, AttributeValue] = {"http.request.method": request.method, "server.address": request.url.host}
+        attributes: dict[str, AttributeValue] = {
+            "http.request.method": request.method,
+            "server.address": request.url.host,
+        }
         attributes |= {TEMPLATE: template} if template else {}
         attributes["server.port"] = request.url.port or _PORTS.get(request.url.scheme, 0)
         with (

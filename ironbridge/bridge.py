@@ -32,6 +32,7 @@ from ironbridge.inbox import KafkaInbox, worker_name
 from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
+from ironbridge.store.history import Keep, Retention
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +226,14 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
     async def trouble(error: IronbridgeError) -> None:
         await delivery.ledger.trouble(str(error))
 
+    async def tidy() -> None:
+        kept = built.settings.retention
+        retention = Retention(built.store, Keep(kept.version_days, kept.versions, kept.attempt_days))
+        while not stop.is_set():
+            await _sleep(stop, 1.0 if await retention.sweep() else 30.0)
+
     async with asyncio.TaskGroup() as group:
+        group.create_task(_insist(f"{name} (retention)", tidy, stop, trouble))
         group.create_task(_insist(f"{name} (ingest)", ingest, stop, trouble))
         group.create_task(_insist(f"{name} (deliver)", deliver, stop, trouble))
 

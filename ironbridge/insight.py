@@ -17,6 +17,8 @@ from flows.agree import Agreement, unpack
 from flows.ledger import State
 from flows.port import Document
 from ironbridge.store import Store, StoredLedger
+from ironbridge.store.bulk import among, values
+from ironbridge.store.history import plainly
 
 Row = dict[str, Any]
 HIDDEN = "•••"
@@ -81,10 +83,14 @@ async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
     How many offsets of these topics a flow has not taken in, as the state knows what was published. An offset is an event or
     the marker behind a transaction, so it is an upper bound that is 0 when nothing is left.
     """
-    published = await _rows(store, 'SELECT topic, "partition", max(next) AS next FROM offsets GROUP BY topic, "partition"')
+    published = await _rows(
+        store, 'SELECT topic, "partition", max(next) AS next FROM offsets GROUP BY topic, "partition"'
+    )
     taken = await _rows(store, 'SELECT topic, "partition", next FROM ingested WHERE flow = :flow', flow=flow)
     stands = {(row["topic"], row["partition"]): row["next"] for row in taken}
-    behind = [row["next"] - stands.get((row["topic"], row["partition"]), 0) for row in published if row["topic"] in topics]
+    behind = [
+        row["next"] - stands.get((row["topic"], row["partition"]), 0) for row in published if row["topic"] in topics
+    ]
     return sum(max(each, 0) for each in behind)
 
 
@@ -103,25 +109,25 @@ async def oldest(store: Store, most: int = 10) -> list[Row]:
 
 async def parked(store: Store, key: str | None = None) -> list[Row]:
     """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
+    one, bound = (":key", {"key": key}) if key is not None else ("", {})
     subjects = await _rows(
         store,
-        "SELECT flow AS part, subject AS key, state, reason, since FROM subjects "
-        "WHERE state IN ('parked', 'waiting', 'dropped') AND (CAST(:key AS text) IS NULL OR subject = :key) "
-        "ORDER BY flow, subject",
-        key=key,
+        # Through the flows, so that one key is found in the index, whatever flow has it.
+        "SELECT s.flow AS part, s.subject AS key, s.state, s.reason, s.since FROM flows f JOIN subjects s ON s.flow = f.name "  # noqa: S608
+        f"WHERE s.state IN ('parked', 'waiting', 'dropped'){one and f' AND s.subject = {one}'} ORDER BY s.flow, s.subject",
+        **bound,
     )
     rows = await _rows(
         store,
-        "SELECT s.adapter || '.' || s.name AS part, p.key AS key, 'quarantined' AS state, p.what AS reason, p.since AS since "
-        "FROM problems p JOIN streams s ON s.id = p.stream WHERE (CAST(:key AS text) IS NULL OR p.key = :key) "
-        "ORDER BY 1, 2",
-        key=key,
+        "SELECT s.adapter || '.' || s.name AS part, p.key AS key, 'quarantined' AS state, p.what AS reason, p.since AS since "  # noqa: S608
+        f"FROM problems p JOIN streams s ON s.id = p.stream{one and f' WHERE p.key = {one}'} ORDER BY 1, 2",
+        **bound,
     )
     foreign = await _rows(
         store,
-        "SELECT flow AS part, place AS key, 'rejected' AS state, what AS reason, since FROM rejects "
-        "WHERE (CAST(:key AS text) IS NULL OR place = :key) ORDER BY 1, 2",
-        key=key,
+        "SELECT flow AS part, place AS key, 'rejected' AS state, what AS reason, since FROM rejects"  # noqa: S608
+        f"{one and f' WHERE place = {one}'} ORDER BY 1, 2",
+        **bound,
     )
     return subjects + rows + foreign
 
@@ -179,30 +185,54 @@ def _identity(item: Any, index: int) -> str:
     return str(index)
 
 
-async def find(store: Store, words: str) -> list[str]:
-    """The keys that somebody may mean: a key, the end of one, or a target's own id of it."""
-    rows = await _rows(
-        store,
-        "SELECT key FROM records WHERE key = :words OR key LIKE '%:' || :words "
-        "UNION SELECT key FROM facts WHERE key = :words OR key LIKE '%:' || :words "
-        "UNION SELECT key FROM problems WHERE key = :words "
-        "UNION SELECT subject FROM subjects WHERE ref = :words OR subject = :words ORDER BY 1 LIMIT 50",
-        words=words,
-    )
-    return [row["key"] for row in rows]
+async def find(store: Store, words: str, most: int = 50) -> list[str]:
+    """
+    The keys of what somebody may mean: a key or the end of one, an NHS number, a UPN, a supplier's or an invoice's number,
+    or a target's own id of it. All by indexes; what was looked for goes nowhere.
+    """
+    words = words.strip()
+    adapters = await _rows(store, "SELECT DISTINCT adapter FROM streams")
+    guesses = [words, *(f"{row['adapter']}:{entity}:{words}" for row in adapters for entity in ENTITIES)]
+    async with store.read() as connection:
+        found = await connection.execute(
+            text(
+                f"SELECT key FROM facts WHERE {among(connection, 'key', 'guesses')} "  # noqa: S608 (our own words)
+                "UNION SELECT r.key FROM streams s JOIN records r ON r.stream = s.id "
+                f"WHERE {among(connection, 'r.key', 'guesses')} "
+                "UNION SELECT p.key FROM streams s JOIN problems p ON p.stream = s.id "
+                f"WHERE {among(connection, 'p.key', 'guesses')} "
+                "UNION SELECT key FROM identifiers WHERE value = :plainly "
+                "UNION SELECT s.subject FROM flows f JOIN subjects s ON s.flow = f.name "
+                f"WHERE {among(connection, 's.subject', 'guesses')} "
+                "UNION SELECT s.subject FROM flows f JOIN subjects s ON s.flow = f.name AND s.ref IS NOT NULL "
+                f"WHERE {among(connection, 's.ref', 'ids')} ORDER BY 1 LIMIT :most"
+            ),
+            {
+                "guesses": values(connection, guesses), "plainly": plainly(words), "most": most,
+                "ids": values(connection, [words, words.lower()]),
+            },
+        )  # fmt: skip
+        return [key for (key,) in found]
 
 
 async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
-    """All that is known of one record: as published, as a fact, and what each flow made of it. Personal fields are masked."""
+    """
+    All that is known of one record: every version as read and which fields changed, oldest first; as published; what each
+    flow made of it, with every attempt; what it owns. Personal fields are masked.
+    """
     published = await _rows(
         store,
         'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r.partition, r."offset" '
-        "FROM records r JOIN streams s ON s.id = r.stream WHERE r.key = :key",
+        "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key",
         key=key,
     )
     facts = await _rows(
         store, "SELECT entity, owner, version, at, data, traceparent FROM facts WHERE key = :key", key=key
     )
+    earlier = await _rows(
+        store, "SELECT entity, version, at, data, traceparent FROM versions WHERE key = :key ORDER BY version", key=key
+    )
+    versions = _versions([*earlier, *({k: v for k, v in f.items() if k != "owner"} for f in facts)], reveal=reveal)
     for fact in facts:
         data = fact.pop("data")
         fact["fields"] = None if data is None else masked(fact["entity"], from_json(data), reveal=reveal)
@@ -210,7 +240,7 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
     subjects = await _rows(
         store,
         "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL AS held, document "
-        "FROM subjects WHERE subject IN (:key, :owner) ORDER BY flow, subject",
+        "FROM flows f JOIN subjects s ON s.flow = f.name WHERE s.subject IN (:key, :owner) ORDER BY flow, subject",
         key=key,
         owner=owner,
     )
@@ -220,12 +250,34 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
         subject["document"] = None if document is None else {"kind": document.kind, "number": document.number}
         subject["tries"] = await _rows(
             store,
-            "SELECT at, outcome, detail, trace FROM attempts WHERE flow = :flow AND subject = :subject ORDER BY id DESC LIMIT 20",
+            "SELECT at, outcome, detail, trace FROM attempts WHERE flow = :flow AND subject = :subject ORDER BY id DESC LIMIT 50",
             flow=subject["flow"],
             subject=subject["subject"],
         )
-    quarantined = await parked(store, key)
-    return {"key": key, "published": published, "facts": facts, "subjects": subjects, "stuck": quarantined}
+    owns = await _rows(
+        store,
+        "SELECT key, entity, version FROM facts WHERE owner = :key AND key <> :key AND data IS NOT NULL "
+        "ORDER BY entity, key LIMIT 200",
+        key=key,
+    )
+    stuck = await parked(store, key)
+    return {
+        "key": key, "published": published, "facts": facts, "versions": versions, "subjects": subjects, "owns": owns,
+        "stuck": stuck,
+    }  # fmt: skip
+
+
+def _versions(rows: list[Row], *, reveal: bool) -> list[Row]:
+    """Versions as they were read, each with the names of the fields in which it differs from the one before that is kept."""
+    before: tuple[int, Any] | None = None
+    for row in rows:
+        data = row.pop("data")
+        now = None if data is None else from_json(data)
+        had = before is not None and before[0] == row["version"] - 1
+        row["changed"] = list(differing(before[1] or {}, now or {})) if had and before else None
+        row["fields"] = None if now is None else masked(row["entity"], now, reveal=reveal)
+        before = row["version"], now
+    return rows
 
 
 def masked(entity: str, fields: dict[str, Any], *, reveal: bool = False) -> dict[str, Any]:

@@ -14,7 +14,9 @@ meter = metrics.get_meter(__name__)
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60)
 sent = meter.create_counter(
-    "messaging.client.sent.messages", unit="{message}", description="Events published, once their transaction is committed"
+    "messaging.client.sent.messages",
+    unit="{message}",
+    description="Events published, once their transaction is committed",
 )
 consumed = meter.create_counter(
     "messaging.client.consumed.messages", unit="{message}", description="Records that a flow was given by Kafka"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -160,9 +160,15 @@ def story(console: Console, told: Row) -> None:
         console.print(
             f"[bold]legacy[/bold]  {row['adapter']}.{row['stream']}: {what}; {where}; belongs to {row['owner'] or '—'}"
         )
+    for version in told["versions"]:
+        trace = (version["traceparent"] or "-" * 40)[3:35]
+        seen = f"version {version['version']}, observed {_moment(version['at'])}, trace {trace}"
+        gone = "; deleted" if version["fields"] is None else ""
+        console.print(f"[bold]event[/bold]   {seen}{gone}")
+        if version["changed"] is not None:
+            console.print(Text(f"          changed: {', '.join(version['changed']) or 'nothing that is published'}"))
     for fact in told["facts"]:
-        seen = f"version {fact['version']}, observed {_moment(fact['at'])}, trace {(fact['traceparent'] or '-' * 40)[3:35]}"
-        console.print(f"[bold]event[/bold]   {seen}")
+        console.print("[bold]now[/bold]")
         for name, value in (fact["fields"] or {}).items():
             console.print(Text(f"          {name}: {value}"))
     for subject in told["subjects"]:
@@ -181,6 +187,10 @@ def story(console: Console, told: Row) -> None:
             detail = f": {attempt['detail']}" if attempt["detail"] else ""
             trace = f"  trace {attempt['trace']}" if attempt["trace"] else ""
             console.print(Text(f"          {_moment(attempt['at'])} {attempt['outcome']}{detail}{trace}"))
+    if told["owns"]:
+        counts = Counter(row["entity"] for row in told["owns"])
+        owned = ", ".join(f"{n} {entity}" for entity, n in counts.items())
+        console.print(f"[bold]owns[/bold]    {owned}, for example {told['owns'][0]['key']}")
     for row in told["stuck"]:
         if row["state"] in ("quarantined", "rejected"):
             console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))

@@ -50,6 +50,17 @@ class StateSettings(Section):
     url: SecretStr | None = None
 
 
+class RetentionSettings(Section):
+    """
+    How long what was before is kept: a record's earlier versions for `version_days`, at most `versions` of each; what was
+    attempted for `attempt_days`. The audit trail and the certificates are kept for good.
+    """
+
+    version_days: Annotated[float, Field(ge=0)] = 365.0
+    versions: Annotated[int, Field(ge=0)] = 50
+    attempt_days: Annotated[float, Field(ge=0)] = 90.0
+
+
 class TelemetrySettings(Section):
     """
     Traces and metrics by OTLP over HTTP where `endpoint` is set; every `metrics_every` seconds the metrics.
@@ -123,6 +134,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    retention: RetentionSettings = RetentionSettings()
     http: HttpSettings = HttpSettings()
     console: ConsoleSettings = ConsoleSettings()
     # Not yet checked by the systems' own models, so nobody knows what in them is a secret: never printed, never dumped.

@@ -33,6 +33,7 @@ from ironbridge.settings import TelemetrySettings
 tracer = trace.get_tracer(__name__)
 _QUEUE = 65_536  # spans that wait to be sent: those of ten thousand changes
 
+
 class TraceBudget:
     """A token bucket of changes that may be traced. `clock` gives seconds."""
 

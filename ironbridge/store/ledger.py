@@ -18,6 +18,7 @@ from flows.ledger import Arrivals, Intent, Mark, Settlement, State, Task, doubts
 from flows.port import Fact, Grouping
 from ironbridge.store.bulk import among, bind, postgres, put, selected, values
 from ironbridge.store.database import Store
+from ironbridge.store.history import Names, passed
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
 _MOST_TRACES = 16_000  # characters; each takes 56
@@ -62,6 +63,7 @@ class StoredLedger:
         self._flow = flow
         self._clock = clock
         self._hand = uuid4().hex  # this process's hand: no other has it, not even the same worker started again
+        self._names = Names()
         self._takes = 0
         self._troubled = True  # for all that this process knows
 
@@ -97,9 +99,12 @@ class StoredLedger:
         async with self._store.write() as connection:
             # Sorted, here and everywhere, so that two workers never wait for each other's rows.
             await put(connection, facts, _FACT, sorted(rows, key=itemgetter(0)), where=_NEWER)
+            await passed(connection, (event for event, _ in arrivals.events), newest)
+            await self._names.keep(connection, newest.values())
             await put(connection, subjects, _MARK, sorted(touched, key=itemgetter(1)), _TOUCH)
             await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
             await put(connection, ingested, ("flow", "topic", "partition", "next", "last"), sorted(stands))
+        self._names.kept()
 
     async def reopen(self, edition: str) -> int:
         async with self._store.write() as connection:
