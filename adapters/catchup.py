@@ -84,6 +84,34 @@ class CatchUp:
         known = await self._memory.at(place)
         return known is not None and not known.deleted
 
+    async def examine(self, stream: str) -> int:
+        """
+        Hold what is remembered of a stream against all that the journal holds: what it lacks is published again when it is
+        next read. A deletion whose record it does not hold at all is not lacking: compaction takes both. How many lack.
+        """
+        lacking = 0
+        for partition in sorted(await self._journal.ends()):
+            held, _ = await self._held(partition)
+            deletions: list[Known] = []
+            async for name, records in self._memory.in_partition(partition):
+                if name != stream:
+                    continue
+                there = [(k, held.get(k.key)) for k in records]
+                lost = [k for k, last in there if not k.deleted and (last is None or last.version < k.version)]
+                deletions += [
+                    k for k, last in there if k.deleted and last and not last.deleted and last.version < k.version
+                ]
+                await self._mark_lost(stream, lost)
+                lacking += len(lost)
+            await self._publish_deletions(partition, {stream: deletions}, [])
+            lacking += len(deletions)
+        # Every row is compared by itself with the next reading, whatever its region's digest is.
+        progress = replace(await self._memory.progress(stream), after=None, completed=None)
+        seen = await self._memory.regions(stream)
+        questioned = {name: Seen(None, s.sweep) for name, s in seen.items()}
+        await self._memory.save(stream, Step(regions=questioned, progress=progress))
+        return lacking
+
     # -- learning ------------------------------------------------------------------------------------------------
 
     async def _learn(self, batch: list[tuple[Event, Place]]) -> None:

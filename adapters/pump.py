@@ -115,6 +115,21 @@ class Pump:
                 self._connected = True
                 self._connections += 1
 
+    async def backfill(self, stream: Stream) -> int:
+        """
+        Make the next reading of a stream compare every row by itself, and publish again what the journal lacks: how many
+        records that is. Nothing that the journal holds is published twice. Not while the stream is being read.
+
+        :raises UnavailableError: what was published last is in doubt: `ready`, and then again.
+        """
+        async with self._publishing:
+            if self._in_doubt:
+                raise UnavailableError(self.adapter.name, "what was published last is in doubt")
+            self._in_doubt = True
+            lacking = await CatchUp(self.adapter.name, self._journal, self._memory, self._clock).examine(stream.name)
+            self._in_doubt = False
+            return lacking
+
     async def close(self) -> None:
         self._in_doubt, self._connected = True, False
         try:

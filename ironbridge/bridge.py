@@ -12,7 +12,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
 from ironbridge.store.history import Keep, Retention
 
 log = logging.getLogger(__name__)
+_ASKED = 2.0  # seconds between two looks whether a person asks for a stream
 
 if TYPE_CHECKING:
     from ironbridge.broker import Broker
@@ -197,6 +198,10 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
 
     async def once() -> None:
         await pump.ready()
+        if (asked := await memory.backfill(stream.name)) is not None:
+            lacking = await pump.backfill(stream)
+            log.info("%s.%s is read whole again; the topics lacked %d of its events", name, stream.name, lacking)
+            await memory.backfilled(stream.name, asked)
         await pump.read(stream)
         await memory.looked(stream.name)
 
@@ -207,7 +212,17 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
         began = time.monotonic()
         if not await memory.paused(stream.name):
             await _insist(f"{name}.{stream.name}", once, stop, trouble)
-        await _sleep(stop, max(stream.every.total_seconds() - (time.monotonic() - began), 0.05))
+        await _rest(memory, stream, began + stream.every.total_seconds(), stop)
+
+
+async def _rest(memory: StoredMemory, stream: Stream, until: float, stop: asyncio.Event) -> None:
+    """Leave a stream alone until it is due, or until a person asks for all of it."""
+    await _sleep(stop, 0.05)
+    while (left := until - time.monotonic()) > 0 and not stop.is_set():
+        await _sleep(stop, min(left, _ASKED))
+        with suppress(UnavailableError):
+            if left > _ASKED and await memory.backfill(stream.name) is not None:
+                return
 
 
 async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asyncio.Event) -> None:

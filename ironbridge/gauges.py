@@ -26,7 +26,9 @@ meter = metrics.get_meter(__name__)
 About = dict[str, AttributeValue]
 
 unwell = meter.create_gauge(
-    "ironbridge.progress.unwell", unit="{part}", description="1 where a stream or a flow is later than expected or failing"
+    "ironbridge.progress.unwell",
+    unit="{part}",
+    description="1 where a stream or a flow is later than expected or failing",
 )
 freshness = meter.create_gauge(
     "ironbridge.stream.freshness", unit="s", description="Since a stream was last read to its end"

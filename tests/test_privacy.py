@@ -145,7 +145,11 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
     finished = list(spans.get_finished_spans())
     assert len(finished) > 100
     measured = metered.read()
-    assert {"ironbridge.stream.rows.quarantined", "ironbridge.flow.settled", "ironbridge.flow.subjects"} <= measured.keys()
+    assert {
+        "ironbridge.stream.rows.quarantined",
+        "ironbridge.flow.settled",
+        "ironbridge.flow.subjects",
+    } <= measured.keys()
     assert '"logger": "ironbridge.' in logged.getvalue(), "nothing was logged as JSON"
     assert "unavailable" in pages or logged.getvalue() or stuck
     out, err = capfd.readouterr()

@@ -199,6 +199,22 @@ class StoredMemory:
         found = await self._rows("SELECT paused FROM streams WHERE id = :stream", stream=await self._number(stream))
         return bool(found[0][0])
 
+    async def backfill(self, stream: str) -> float | None:
+        """When a person asked for the whole stream to be read again; None where nobody does, or it is held back."""
+        found = await self._rows(
+            "SELECT backfill FROM streams WHERE id = :stream AND NOT paused", stream=await self._number(stream)
+        )
+        return float(found[0][0]) if found and found[0][0] is not None else None
+
+    async def backfilled(self, stream: str, asked: float) -> None:
+        """That was taken up; somebody may have asked once more since."""
+        number = await self._number(stream)
+        async with self._store.write() as connection:
+            await connection.execute(
+                text("UPDATE streams SET backfill = NULL WHERE id = :stream AND backfill = :asked"),
+                {"stream": number, "asked": asked},
+            )
+
     async def _problems(self, connection: AsyncConnection, number: int, step: Step) -> None:
         now = time.time()
         rows = [

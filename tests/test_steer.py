@@ -1,0 +1,206 @@
+"""What a person does to streams and flows: what comes of it, and that it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from adapters.stand_ins import Line, TableAdapter
+from adapters.testing import Bench, assert_gap_free
+from canonical.errors import MisconfiguredError
+from flows.port import Document, Refused
+from ironbridge import audit, steer
+from ironbridge.audit import Actor
+from ironbridge.reconcile import compare
+from ironbridge.store import Store, StoredMemory, open_store
+from tests.agreement import START, World, numbers, supplier, supplier_key
+
+JO = Actor("jo", "command line")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    async with AsyncExitStack() as stack:
+        if request.param == "postgresql":
+            url = await stack.enter_async_context(request.getfixturevalue("postgres").database())
+        else:
+            url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
+        opened = await open_store(url)
+        stack.push_async_callback(opened.close)
+        yield opened
+
+
+@pytest.fixture
+async def world(store: Store) -> World:
+    made = World(store)
+    await made.arrive(*(supplier(n) for n in range(1, 5)))
+    await made.agree()
+    made.target.batches.clear()
+    return made
+
+
+# -- replay ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_replay_works_everything_out_again_and_writes_what_comes_out_different(world: World) -> None:
+    world.flow.suffix = " (mapped anew)"  # a mapping whose edition nobody raised
+    assert await steer.replay(world.store, JO, world.flow, "the mapping was mended") == 4
+    await world.agree()
+    assert numbers(world.written()) == [1, 2, 3, 4]
+    assert world.name_of(3) == "Supplier 3 as of 1 (mapped anew)"
+    world.target.batches.clear()
+    assert await steer.replay(world.store, JO, world.flow) == 4
+    await world.agree()
+    assert world.written() == [], "what comes out the same is not written again"
+    newest, first = await audit.trail(world.store)
+    assert (first["who"], first["action"], first["what"]) == ("jo", "replay", "purchasing (all)")
+    assert (first["why"], newest["why"]) == ("the mapping was mended", "")
+
+
+async def test_a_replay_since_a_time_takes_only_what_changed_since(world: World) -> None:
+    await world.arrive(supplier(2, 2), supplier(3, 5))
+    await world.agree()
+    world.target.batches.clear()
+    world.flow.suffix = " again"
+    since = START.timestamp() + 2  # an event's time is its version in seconds
+    assert await steer.replay(world.store, JO, world.flow, since=since) == 2
+    await world.agree()
+    assert numbers(world.written()) == [2, 3]
+
+
+async def test_a_rewrite_puts_right_what_somebody_changed_at_the_target_and_leaves_the_rest(world: World) -> None:
+    target = world.target
+    target.documents[supplier_key(2)] = Document("supplier", "2", {"number": "2", "name": "Changed by hand"})
+    target.lose(supplier_key(3))
+    await steer.replay(world.store, JO, world.flow)
+    await world.agree()
+    assert world.written() == [], "the ledger knows nothing of it"
+    found = await compare(world.store, world.flow, target, [], patience=0, today=lambda: START.date())
+    assert {d.key for d in found.differences} == {supplier_key(2), supplier_key(3)}
+    await steer.replay(world.store, JO, world.flow, rewrite=True)
+    await world.agree()
+    assert sorted(numbers(world.written())) == [2, 3]
+    assert world.name_of(2) == "Supplier 2 as of 1"
+    found = await compare(world.store, world.flow, target, [], patience=0, today=lambda: START.date())
+    assert found.differences == []
+
+
+async def test_a_rewrite_sends_everything_whole_where_the_target_shows_nothing(world: World) -> None:
+    world.target.readable = False
+    await world.arrive(supplier(9, deleted=True))  # nothing was ever there: nothing is to be removed
+    await world.agree()
+    world.target.batches.clear()
+    await steer.replay(world.store, JO, world.flow, rewrite=True)
+    await world.agree()
+    assert numbers(world.written()) == [1, 2, 3, 4]
+    assert all(w.confirmed is None and w.doubtful for batch in world.target.batches for w in batch)
+
+
+async def test_what_a_person_dropped_is_not_replayed(world: World) -> None:
+    world.target.answer(supplier_key(2), Refused("no"))
+    await world.arrive(supplier(2, 2))
+    await world.agree()
+    assert await steer.drop(world.store, JO, [supplier_key(2)], "it is a duplicate") == 1
+    assert await steer.replay(world.store, JO, world.flow) == 3
+    assert (await world.row(supplier_key(2)))["state"] == "dropped"
+
+
+# -- the audit trail ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "action", "what"),
+    [
+        (lambda s: steer.retry(s, JO, ["k1", "k2"], "why not"), "retry", ["k2", "k1"]),
+        (lambda s: steer.drop(s, JO, ["k1"], "why not"), "drop", ["k1"]),
+        (lambda s: steer.pause(s, JO, "dfe_csc", "why not"), "pause", ["dfe_csc"]),
+        (lambda s: steer.resume(s, JO, "liquidlogic.person", "why not"), "resume", ["liquidlogic.person"]),
+        (lambda s: steer.backfill(s, JO, "liquidlogic", "person", "why not"), "backfill", ["liquidlogic.person"]),
+        (lambda s: audit.reveal(s, JO, ["k1"], "why not"), "reveal", ["k1"]),
+    ],
+)
+async def test_every_act_is_on_record_with_who_and_why(
+    store: Store, act: Callable[[Store], Awaitable[object]], action: str, what: list[str]
+) -> None:
+    await act(store)
+    rows = await audit.trail(store)
+    assert [row["what"] for row in rows] == what
+    assert {(row["who"], row["through"], row["action"], row["why"]) for row in rows} == {
+        ("jo", "command line", action, "why not")
+    }
+
+
+async def test_nothing_is_revealed_without_a_reason(store: Store) -> None:
+    with pytest.raises(MisconfiguredError, match="no reason is given"):
+        await audit.reveal(store, JO, ["k1"], "  ")
+    assert await audit.trail(store) == []
+
+
+# -- backfill ----------------------------------------------------------------------------------------------------------
+
+
+def table(count: int) -> TableAdapter:
+    adapter = TableAdapter()
+    adapter.lines = {n: Line(child=n // 3, need="N1") for n in range(count)}
+    return adapter
+
+
+async def test_a_backfill_publishes_what_the_topic_lacks_and_no_event_twice() -> None:
+    adapter = table(60)
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines[7] = Line(2, "N5")
+    del adapter.lines[8]
+    await bench.read()
+    state = bench.log.state()
+    lost = {adapter.key(n) for n in (3, 7, 40)}
+    for log in bench.log.topics.values():  # somebody deleted records of the topic, and not at its end
+        log[:-1] = [None if e is not None and e.key in lost else e for e in log[:-1]]
+    assert bench.log.state() != state
+    pump = bench.pump()
+    assert await bench.read(pump) == [], "a usual reading has no reason to look"
+    (stream,) = adapter.streams()
+    assert await pump.backfill(stream) == 3
+    again = await bench.read(pump)
+    assert {(e.key, e.version) for e in again} == {(adapter.key(3), 1), (adapter.key(7), 2), (adapter.key(40), 1)}
+    assert bench.log.state() == state == adapter.state()
+    assert await pump.backfill(stream) == 0
+    assert await bench.read(pump) == []
+
+
+async def test_a_backfill_compares_every_row_by_itself() -> None:
+    """A region's digest that was saved wrongly would hide a change for ever: it is not believed."""
+    adapter = table(60)
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines[30] = Line(10, "N9")
+    stream = adapter.streams()[0]
+    here = bench.state.of(stream.name)
+    pump = bench.pump()
+    fresh = Bench(adapter)
+    await fresh.read()
+    here.regions.update(fresh.state.of(stream.name).regions)  # as if the change had been compared
+    assert await bench.read(pump) == []
+    assert await pump.backfill(stream) == 0
+    assert [(e.key, e.version) for e in await bench.read(pump)] == [(adapter.key(30), 2)]
+    assert_gap_free(bench.log.told())
+
+
+async def test_a_backfill_waits_for_its_adapter_and_says_how_far_it_is(store: Store) -> None:
+    memory = StoredMemory(store, "liquidlogic")
+    asked = await steer.backfill(store, JO, "liquidlogic", "person", "after the restore")
+    stands = await steer.backfilling(store, "liquidlogic", "person", asked)
+    assert (stands.taken_up, stands.done) == (False, False)
+    assert await memory.backfill("person") == asked
+    await steer.pause(store, JO, "liquidlogic.person")
+    assert await memory.backfill("person") is None, "a paused stream is left alone"
+    await steer.resume(store, JO, "liquidlogic.person")
+    later = await steer.backfill(store, JO, "liquidlogic", "person", "once more")
+    await memory.backfilled("person", asked)
+    assert await memory.backfill("person") == later, "what was asked for meanwhile is not forgotten"
+    await memory.backfilled("person", later)
+    stands = await steer.backfilling(store, "liquidlogic", "person", later)
+    assert (stands.taken_up, stands.done) == (True, False)
