@@ -38,6 +38,11 @@ broker = "embedded"
 # logs = "console"                    # or "json": one object a line
 # console = false                     # print spans
 
+[retention]
+# version_days = 365                  # a record's earlier versions: so long, and at most `versions` of each
+# versions = 50
+# attempt_days = 90                   # what was tried at a target; the audit trail and certificates are kept for good
+
 [http]
 # listen = "127.0.0.1:8080"           # the console; /healthz, /readyz and /progress: is it there, what it needs, is anything late
 

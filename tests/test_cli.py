@@ -52,7 +52,7 @@ def test_every_command_explains_itself() -> None:
     status, text = invoke("--help")
     assert status == 0
     commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts", "audit"]
-    commands += ["pause", "resume", "replay", "backfill"]
+    commands += ["pause", "resume", "replay", "backfill", "reconcile"]
     for command in commands:
         assert command in text
         status, help_text = invoke(command, "--help")
@@ -204,6 +204,58 @@ def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -
     done = ironbridge("pause", "dfe", *file)
     assert done.returncode == 2
     assert "dfe is no flow and no stream" in done.stderr
+
+
+def test_reconcile_compares_the_ends_and_writes_a_certificate(played: Path, tmp_path: Path) -> None:
+    file = ("--file", str(played), "--patience", "0")
+    status, text = invoke("reconcile", "dfe_csc", *file, "--out", str(tmp_path))
+    assert "they do not agree" not in text.lower() or "quarantined" in text
+    assert {f.suffix for f in tmp_path.iterdir()} == {".html", ".csv", ".json"}
+    told = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
+    assert status == (0 if told["agreed"] else 1)
+    assert {part["what"] for part in told["parts"]} == {"liquidlogic", "dfe_csc"}
+    assert all("quarantined" in each["why"] for each in told["differences"]), told["differences"]
+    assert told["by"].endswith("(command line)")
+    done = ironbridge("reconcile", "nobody", "--file", str(played))
+    assert done.returncode == 2
+    assert "nobody is no flow" in done.stderr
+
+
+def test_replay_and_backfill_say_what_they_will_do_and_are_on_record(played: Path) -> None:
+    file = ("--file", str(played))
+    status, text = invoke("replay", "dfe_csc", *file, "--json", "--why", "a mapping was mended")
+    assert status == 0
+    assert json.loads(text)["subjects"] > 50
+    assert invoke("replay", "dfe_csc", "--since", "2999-01-01", *file)[1].startswith("0 will be looked at")
+    status, text = invoke("backfill", "liquidlogic", "person", *file, "--json", "--why", "after a restore")
+    assert json.loads(text)["stream"] == "person"
+    done = ironbridge("backfill", "liquidlogic", "persons", *file)
+    assert (done.returncode, "liquidlogic.persons is no flow and no stream" in done.stderr) == (2, True)
+    rows = json.loads(invoke("audit", *file, "--json")[1])
+    told = [(row["action"], row["what"], row["why"]) for row in rows]
+    assert ("backfill", "liquidlogic.person", "after a restore") in told
+    assert ("replay", "dfe_csc (all)", "a mapping was mended") in told
+
+
+def test_status_can_be_watched(played: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ironbridge",
+        "status",
+        "--watch",
+        "--every",
+        "0.2",
+        "--json",
+        "--file",
+        str(played),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert all({"streams", "flows"} <= look.keys() for look in looks)
 
 
 def test_run_stops_gracefully_when_it_is_told_to(tmp_path: Path, played: Path) -> None:

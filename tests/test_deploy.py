@@ -24,7 +24,15 @@ from ironbridge.bridge import Platform
 from ironbridge.broker import HOST
 from ironbridge.health import Health
 from ironbridge.kafka_distribution import KAFKA_VERSION, cache_dir
-from ironbridge.settings import ConsoleSettings, KafkaSettings, Settings, StateSettings, TelemetrySettings, load
+from ironbridge.settings import (
+    ConsoleSettings,
+    KafkaSettings,
+    RetentionSettings,
+    Settings,
+    StateSettings,
+    TelemetrySettings,
+    load,
+)
 from tests.conftest import needed
 from tests.servers import Absent, Postgres
 from tests.servers import _postgres_binaries as postgres_binaries
@@ -429,6 +437,7 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
     # Not what holds a secret, nor what is only of a broker beside the program.
     assert properties["kafka"]["properties"].keys() == KafkaSettings.model_fields.keys() - {"password", "port"}
     assert properties["telemetry"]["properties"].keys() == TelemetrySettings.model_fields.keys()
+    assert properties["retention"]["properties"].keys() == RetentionSettings.model_fields.keys()
     assert properties["console"]["properties"].keys() < ConsoleSettings.model_fields.keys()
     for name in ("security_protocol", "sasl_mechanism"):
         taken = get_args(KafkaSettings.model_fields[name].annotation)

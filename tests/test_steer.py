@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from adapters.stand_ins import Line, TableAdapter
+from adapters.pump import Pump
+from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from adapters.testing import Bench, assert_gap_free
 from canonical.errors import MisconfiguredError
 from flows.port import Document, Refused
-from ironbridge import audit, steer
+from ironbridge import audit, bridge, steer
 from ironbridge.audit import Actor
 from ironbridge.reconcile import compare
+from ironbridge.settings import Settings
 from ironbridge.store import Store, StoredMemory, open_store
 from tests.agreement import START, World, numbers, supplier, supplier_key
 
@@ -204,3 +209,33 @@ async def test_a_backfill_waits_for_its_adapter_and_says_how_far_it_is(store: St
     await memory.backfilled("person", later)
     stands = await steer.backfilling(store, "liquidlogic", "person", later)
     assert (stands.taken_up, stands.done) == (True, False)
+
+
+async def test_a_running_adapter_takes_a_backfill_up_long_before_it_is_due(store: Store) -> None:
+    adapter = table(30)
+    log = Log()
+    pump = Pump(
+        adapter, MemoryJournal(log, adapter.name), StoredMemory(store, adapter.name), edition="1", mean_region=8
+    )
+    stream = replace(adapter.streams()[0], every=timedelta(hours=1))
+    stop = asyncio.Event()
+    running = asyncio.create_task(
+        bridge.keep_adapter(bridge.Platform(Settings(), store), adapter.name, pump, [stream], stop)
+    )
+    while len(log.told()) < 30:
+        await asyncio.sleep(0.05)
+    for records in log.topics.values():
+        records[:-1] = [None for _ in records[:-1]]
+    lost = 30 - len(log.state())
+    asked = await steer.backfill(store, JO, adapter.name, stream.name, "somebody emptied the topic")
+    stands = [s async for s in _slowly(steer.watched(store, adapter.name, stream.name, asked))][-1]
+    stop.set()
+    await running
+    assert (stands.read, stands.records, stands.published) == (30, 30, lost)
+    assert log.state() == adapter.state()
+
+
+async def _slowly(each: AsyncIterator[steer.Backfilling]) -> AsyncIterator[steer.Backfilling]:
+    async for one in each:
+        yield one
+        await asyncio.sleep(0.1)

@@ -65,6 +65,9 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 [telemetry]
 {{- include "ironbridge.section" $values.telemetry }}
 
+[retention]
+{{- include "ironbridge.section" $values.retention }}
+
 [http]
 listen = "0.0.0.0:{{ $values.http.port }}"
 
