@@ -25,6 +25,7 @@ from flows.port import (
     Document,
     Held,
     Holding,
+    Inventory,
     Limits,
     Outcome,
     ReadBack,
@@ -273,6 +274,17 @@ class TargetSuite:
         subject, document = side.document(1, 1)
         (shown,) = await side.target.read_back([Write(subject, document, None, (document,))])
         assert isinstance(shown, Absent | Untold)
+
+    async def test_a_target_that_lists_what_it_holds_lists_all_of_it_as_read_back_would_say(self, side: Side) -> None:
+        if not isinstance(side.target, Inventory):
+            return  # what a target may offer besides
+        writes = [Write(*side.document(n, 1)) for n in (1, 2, 3)]
+        refs = [outcome.ref for outcome in [await _confirmed(side, write) for write in writes]]
+        held = {h.ref: h async for page in side.target.holdings() for h in page}
+        for write, ref in zip(writes, refs, strict=True):
+            assert write.document is not None
+            assert (held[ref].kind, held[ref].number) == (write.document.kind, write.document.number)
+            assert side.target.told(held[ref], write).body == write.document.body
 
     async def test_a_removal_of_what_is_not_there_is_confirmed(self, side: Side) -> None:
         subject, document = side.document(1, 1)

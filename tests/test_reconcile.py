@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -28,6 +29,7 @@ from ironbridge.store import Store, open_store
 from ironbridge.store.bulk import put
 from ironbridge.store.tables import facts, flows, subjects
 from tests.agreement import START, PurchaseFlow, World, invoice, supplier, supplier_key
+from tests.servers import Postgres
 
 MANY = 100_000
 
@@ -268,6 +270,47 @@ async def test_what_moved_between_the_looks_is_counted_and_not_judged(world: Wor
     found = await compared(world, legacy)
     assert told(found) == []
     assert found.parts[0].moved == 1
+
+
+async def test_the_bridge_gets_time_for_what_is_on_its_way_and_no_more_than_it_needs(world: World) -> None:
+    """A row changed a moment ago: its adapter reads it, and its flow writes it, between the two looks."""
+    long_ago = time.time() - 3600
+    await world.run(
+        "INSERT INTO streams (adapter, name, started, completed) VALUES ('ledger', 'supplier', :at, :at)", at=long_ago
+    )
+    legacy = village(world)
+    legacy.names[2] = "Renamed a moment ago"
+
+    async def bridge() -> None:
+        await asyncio.sleep(0.7)
+        await world.arrive(supplier(2, 2, "Renamed a moment ago"))
+        await world.agree()
+        await world.run("UPDATE streams SET started = :at, completed = :at", at=time.time())
+
+    working, source = asyncio.create_task(bridge()), Source(legacy, legacy.streams())
+    began = time.monotonic()
+    found = await compare(world.store, world.flow, world.target, [source], patience=60, today=lambda: START.date())
+    await working
+    assert told(found) == []
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_every_kind_of_difference_with_the_legacy_system_is_found_and_named,
+        test_every_kind_of_difference_with_the_target_is_found_and_named,
+        test_what_changes_while_it_is_compared_is_no_difference,
+    ],
+)
+async def test_the_same_holds_on_postgresql(postgres: Postgres, scenario: Callable[[World], Awaitable[None]]) -> None:
+    async with postgres.database() as url:
+        store = await open_store(url)
+        made = World(store)
+        await made.arrive(*(supplier(n) for n in range(1, 7)), invoice(7, of=1))
+        await made.agree()
+        await scenario(made)
+        await store.close()
 
 
 # -- the certificate ---------------------------------------------------------------------------------------------------
