@@ -1,17 +1,23 @@
 # docker build -t ironbridge:0.1.0 .
-# docker build -t ironbridge:0.1.0-sqlserver --target sqlserver --build-arg EXTRAS=mariadb,sqlserver .
+# docker build -t ironbridge:0.1.0-sqlserver --target sqlserver --build-arg LOCK=sqlserver .
 
 FROM python:3.13-slim-bookworm AS build
-# The optional parts of pyproject.toml that go into the image: mariadb, sqlserver.
-ARG EXTRAS=mariadb
+# Which packages, to the byte: plain.lock has what pyproject.toml asks for and its extra mariadb, sqlserver.lock its extra sqlserver
+# as well. `make lock` writes them; a package that is not what its hash says is not installed.
+ARG LOCK=plain
 WORKDIR /source
+COPY deploy/image ./locks
+RUN python -m venv /opt/ironbridge \
+ && /opt/ironbridge/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r locks/${LOCK}.lock \
+ && python -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r locks/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY canonical ./canonical
 COPY adapters ./adapters
 COPY flows ./flows
 COPY ironbridge ./ironbridge
-RUN python -m venv /opt/ironbridge \
- && /opt/ironbridge/bin/pip install --no-cache-dir --disable-pip-version-check ".[${EXTRAS}]"
+RUN /opt/build/bin/python -m hatchling build -t wheel \
+ && /opt/ironbridge/bin/pip install --no-cache-dir --disable-pip-version-check --no-index --no-deps dist/*.whl
 
 FROM python:3.13-slim-bookworm AS plain
 # A user by number, so that Kubernetes can tell that it is not root. /data and /drop are where volumes go: a volume that is

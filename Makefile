@@ -2,13 +2,16 @@
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: help run test check bench clean servers console-style
+.PHONY: help run test check audit lock fuzz bench clean servers console-style
 
 help:
 	@echo "make run    start the demonstration: everything on this machine, in one go"
 	@echo "make test   all that CI checks: lint, types, import rules, tests against real servers"
 	@echo "make check  the static checks of 'make test' only"
 	@echo "make bench  the benchmarks"
+	@echo "make audit  what is known against the packages in the image (exit status 3: nobody could be asked)"
+	@echo "make lock   lock the image's packages anew, by version and hash"
+	@echo "make fuzz   fuzz the file reader and the envelope, SECONDS each, from SEED on"
 	@echo "make clean  remove what these commands made (.venv and caches)"
 	@echo "PYTHON=... chooses the Python (3.11 or newer); now: $(PYTHON)"
 
@@ -23,6 +26,25 @@ check: .venv/installed-test
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml canonical adapters flows ironbridge
+	@$(BIN)/python -m security.secrets
+
+# Exit status 3: nobody could be asked, and nothing is known.
+audit: .venv/installed-test
+	@$(BIN)/python -m security.audit
+
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
+lock: .venv/installed-test
+	@$(LOCK) --upgrade pyproject.toml --extra mariadb --output-file deploy/image/plain.lock
+	@$(LOCK) --upgrade pyproject.toml --extra mariadb --extra sqlserver --constraint deploy/image/plain.lock \
+	  --output-file deploy/image/sqlserver.lock
+	@echo 'hatchling>=1.27' | $(LOCK) --upgrade --output-file deploy/image/build.lock -
+
+# SECONDS for each fuzzer, from SEED on; what it finds is kept below security/findings.
+SECONDS = 60
+SEED = 1
+fuzz: .venv/installed-fuzz
+	@$(BIN)/python -m security.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 bench: .venv/installed-bench
 	@$(BIN)/python -m bench
@@ -63,7 +85,29 @@ servers:
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@ .venv/installed
 
-.venv/installed-bench: .venv/bin/pip pyproject.toml
+.venv/installed-# Exit status 3: nobody could be asked, and nothing is known.
+audit: .venv/installed-test
+	@$(BIN)/python -m security.audit
+
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
+lock: .venv/installed-test
+	@$(LOCK) --upgrade pyproject.toml --extra mariadb --output-file deploy/image/plain.lock
+	@$(LOCK) --upgrade pyproject.toml --extra mariadb --extra sqlserver --constraint deploy/image/plain.lock \
+	  --output-file deploy/image/sqlserver.lock
+	@echo 'hatchling>=1.27' | $(LOCK) --upgrade --output-file deploy/image/build.lock -
+
+# SECONDS for each fuzzer, from SEED on; what it finds is kept below security/findings.
+SECONDS = 60
+SEED = 1
+fuzz: .venv/installed-fuzz
+	@$(BIN)/python -m security.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+bench: .venv/bin/pip pyproject.toml
 	@echo "installing Ironbridge and its benchmark tools into .venv"
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
 	@touch $@ .venv/installed
+
+.venv/installed-fuzz: .venv/bin/pip pyproject.toml
+	@echo "installing Ironbridge and its fuzzing tools into .venv"
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@touch $@ .venv/installed .venv/installed-test

@@ -20,6 +20,7 @@ from sqlalchemy import URL, event, literal, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from adapters import tls
 from adapters.meters import selecting
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 
@@ -34,7 +35,7 @@ _DRIVERS = {
 
 class SqlSettings(BaseModel):
     """
-    How to read one SQL database. The URL holds the password and is never shown.
+    How to read one SQL database. The URL holds the password and is never shown; see adapters/tls.py for its words about TLS.
 
     `pause` is how long the pump waits between two pages, to spare the source.
     """
@@ -82,6 +83,7 @@ class Session:
         self.where = where
         self.settings = settings
         self.engine: AsyncEngine | None = None
+        self._encrypted = False
 
     async def open(self) -> None:
         """
@@ -120,11 +122,16 @@ class Session:
             raise MisconfiguredError(self.where, "its SQLite file does not exist", fix="check the path in `url`")
         # One snapshot a transaction, so that a record and the rows that belong to it are of one moment.
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        arguments = _connect_args(kind, self.settings)
+        if kind in ("postgresql", "mysql", "mariadb"):
+            url, encrypted = tls.of_url(self.where, url)
+            arguments["ssl"] = encrypted if encrypted or kind != "postgresql" else False
+            self._encrypted = encrypted is not None
         try:
             engine = create_async_engine(
                 url,
                 hide_parameters=True,
-                connect_args=_connect_args(kind, self.settings),
+                connect_args=arguments,
                 pool_size=4,
                 max_overflow=0,
                 pool_timeout=self.settings.statement_timeout.total_seconds(),
@@ -132,7 +139,7 @@ class Session:
             )
         except (SQLAlchemyError, ImportError) as error:
             raise translated(error, self.where) from error
-        event.listen(engine.sync_engine, "connect", self._prepare)
+        event.listen(engine.sync_engine, "connect", self._prepare, insert=True)  # before SQLAlchemy asks anything
         return engine
 
     def _prepare(self, connection: Any, _record: object) -> None:
@@ -144,6 +151,9 @@ class Session:
         elif kind == "mssql":
             statements = [f"SET LOCK_TIMEOUT {round(seconds * 1000)}"]
         elif kind in ("mysql", "mariadb"):
+            if self._encrypted and not connection.driver_connection._secure:
+                # aiomysql goes on in the clear where the server, or somebody between, says that there is no TLS.
+                raise ConnectionError("rejected SSL upgrade")
             maria = "MariaDB" in connection.driver_connection.get_server_info()
             limit = f"max_statement_time = {seconds}" if maria else f"max_execution_time = {round(seconds * 1000)}"
             statements = ["SET SESSION TRANSACTION READ ONLY", f"SET SESSION {limit}"]
@@ -156,6 +166,8 @@ class Session:
 def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
     """What a driver's error means for us; `about` names the tables and `user` the login, for the advice."""
     begin = f"{about}: " if about else ""
+    if said := tls.complaint(error):
+        return MisconfiguredError(where, begin + said[0], fix=said[1].format_map(tls.FIXES))
     for code in _codes(error):
         for known, kind, what, fix in _FAULTS:
             if re.fullmatch(known, code):

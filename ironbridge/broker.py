@@ -20,7 +20,7 @@ import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar, Self
@@ -218,6 +218,8 @@ class ApacheKafka(Broker):
     """
 
     name = f"Apache Kafka {KAFKA_VERSION}"
+    java_options: Sequence[str] = ()
+    format_options: Sequence[str] = ()
 
     def __init__(
         self, data_dir: Path | str, port: int = 0, heap: str = "512m", *, progress: Progress = no_progress
@@ -229,22 +231,28 @@ class ApacheKafka(Broker):
         java = await asyncio.to_thread(java_runtime)
         jars = await asyncio.to_thread(kafka_jars, self._progress)
         settings = self.data_dir / "server.properties"
-        settings.write_text(_kafka_settings(self.data_dir, self.port, free_port()), encoding="utf-8")
+        lines = (f"{key}={value}\n" for key, value in self.server_settings(free_port()).items())
+        settings.write_text("".join(lines), encoding="utf-8")
         logging = self.data_dir / "log4j2.properties"
         logging.write_text(_LOG4J, encoding="utf-8")
         java_command = [
             str(java), f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*",
+            f"-Dlog4j2.configurationFile={logging}", *self.java_options, "-cp", f"{jars}/*",
         ]  # fmt: skip
         if not (self.data_dir / "log" / "meta.properties").exists():
             self._progress("formatting the data directory")
             await asyncio.to_thread(self._format, java_command, settings)
         return [*java_command, "kafka.Kafka", str(settings)]
 
+    def server_settings(self, controller_port: int) -> dict[str, object]:
+        """What goes into server.properties."""
+        return _kafka_settings(self.data_dir, self.port, controller_port)
+
     def _format(self, java_command: list[str], settings: Path) -> None:
         # Kafka's own spelling of a cluster id; one that begins with a dash would read as an option.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(settings)]
+        tool += self.format_options
         done = subprocess.run([*java_command, *tool], capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
             end = (done.stdout + done.stderr)[-2000:]
@@ -266,8 +274,8 @@ logger.settings.level = warn
 """
 
 
-def _kafka_settings(data_dir: Path, port: int, controller_port: int) -> str:
-    settings: dict[str, object] = {
+def _kafka_settings(data_dir: Path, port: int, controller_port: int) -> dict[str, object]:
+    return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
@@ -293,7 +301,6 @@ def _kafka_settings(data_dir: Path, port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
     }
-    return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
 def free_port() -> int:

@@ -22,7 +22,7 @@ from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
 from flows.ledger import Arrivals, Reject
-from ironbridge.kafka import client_options, translated
+from ironbridge.kafka_client import client_options, connecting, translated
 from ironbridge.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
 
@@ -55,7 +55,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._lost: IronbridgeError | None = None
 
     async def __aenter__(self) -> KafkaInbox:
-        with translated(self._flow):
+        async with connecting(self._settings, self._flow):
             self._consumer = AIOKafkaConsumer(
                 **client_options(self._settings),
                 group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}",

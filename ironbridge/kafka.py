@@ -8,33 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Protocol
 from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import (
-    InvalidProducerEpoch,
-    InvalidTimestampError,
-    KafkaError,
-    ProducerClosed,
-    ProducerFenced,
-    SaslAuthenticationFailed,
-    TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
+from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError
 
 from adapters.journal import Cursor, Partition, Place
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
 from canonical.event import topic_of
+from ironbridge.kafka_client import client_options, connecting, translated
 from ironbridge.meters import count_sent, kafka_operation
 from ironbridge.settings import KafkaSettings
 
@@ -60,66 +49,6 @@ class _Untraced:
         return nullcontext(events)
 
 
-class _OAuthToken(AbstractTokenProvider):  # type: ignore[misc]
-    """OAUTHBEARER with a token that another process keeps fresh in a file (a mounted, rotated secret)."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    async def token(self) -> str:
-        try:
-            with open(self._path, encoding="utf-8") as file:  # noqa: ASYNC230 (a small local file, once an hour)
-                return file.read().strip()
-        except OSError as error:
-            raise MisconfiguredError(
-                "kafka", f"the token file cannot be read ({error.strerror})", fix="check `kafka.oauth_token_file`"
-            ) from None
-
-
-def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """What every aiokafka client is built with."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap_servers,
-        "security_protocol": settings.security_protocol,
-        "request_timeout_ms": 30_000,
-    }
-    if settings.security_protocol.endswith("SSL"):
-        options["ssl_context"] = ssl.create_default_context(cafile=settings.ssl_cafile)
-    if settings.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        if settings.sasl_mechanism == "OAUTHBEARER":
-            options["sasl_oauth_token_provider"] = _OAuthToken(settings.oauth_token_file or "")
-        else:
-            options["sasl_plain_username"] = settings.username
-            options["sasl_plain_password"] = settings.password.get_secret_value() if settings.password else None
-    return options
-
-
-@contextmanager
-def translated(where: str) -> Any:
-    """Kafka's errors as our own."""
-    try:
-        yield
-    except (ProducerFenced, InvalidProducerEpoch) as error:
-        raise FencedError(where, "a newer copy of it has taken over", fix="stop one of the two") from error
-    except (SaslAuthenticationFailed, TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed) as error:
-        raise MisconfiguredError(
-            where, f"Kafka refused us ({type(error).__name__})", fix="check the kafka section's user and its ACLs"
-        ) from error
-    except InvalidTimestampError as error:
-        raise MisconfiguredError(
-            where,
-            "Kafka refuses our time: it is more than an hour ahead",
-            fix="set this machine's clock, or the broker's",
-        ) from error
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise UnavailableError(
-            where,
-            f"Kafka does not answer ({type(error).__name__})",
-            fix="check `kafka.bootstrap_servers` and the broker",
-        ) from error
-
-
 def cursors_topic(settings: KafkaSettings) -> str:
     return f"{settings.topic_prefix}.cursors"
 
@@ -138,7 +67,7 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
     wanted = {topic_of(entity, settings.topic_prefix): settings.partitions for entity in entities}
     wanted[cursors_topic(settings)] = 1
     admin = AIOKafkaAdminClient(**client_options(settings))
-    with translated("kafka"):
+    async with connecting(settings, "kafka"):
         await admin.start()
         try:
             there = set(await admin.list_topics())
@@ -160,7 +89,7 @@ async def answers(settings: KafkaSettings) -> None:
     :raises UnavailableError: nobody answers. :raises MisconfiguredError: Kafka refuses us.
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
-    with translated("kafka"):
+    async with connecting(settings, "kafka"):
         await admin.start()
         try:
             await admin.list_topics()
@@ -239,7 +168,7 @@ class KafkaJournal:
     async def open(self) -> None:
         # A topic that was deleted under us is made again; catching up then finds that all of it is lost.
         await ensure_topics(self._settings, self._entities)
-        with translated(self._adapter):
+        async with connecting(self._settings, self._adapter):
             producer = AIOKafkaProducer(
                 **client_options(self._settings),
                 transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}",

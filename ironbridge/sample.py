@@ -21,7 +21,10 @@ broker = "embedded"
 # security_protocol = "SASL_SSL"
 # sasl_mechanism = "SCRAM-SHA-512"    # PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER
 # username = "ironbridge"             # the password: IRONBRIDGE_KAFKA__PASSWORD
-# ssl_cafile = "/etc/ironbridge/ca.pem"
+# oauth_token_file = "/run/secrets/token"   # OAUTHBEARER: a token that something else keeps fresh
+# ssl_cafile = "/etc/ironbridge/ca.pem"     # the authority of its certificates, where it is not a public one
+# ssl_certfile = "/etc/ironbridge/us.pem"   # our own certificate and key, where the broker asks for one
+# ssl_keyfile = "/etc/ironbridge/us.key"
 # partitions = 6                      # the same for every topic, and for good: an owner's events stay together
 # replication = 3
 # topic_prefix = "canonical"
@@ -29,7 +32,9 @@ broker = "embedded"
 [state]
 # PostgreSQL in production; without a URL the state is an SQLite file below `data`.
 # With a password in it, it belongs in the environment: IRONBRIDGE_STATE__URL
-# url = "postgresql+asyncpg://ironbridge@db/ironbridge"
+# A server elsewhere is reached by TLS and its certificate checked; ?sslrootcert=FILE names a private authority, ?sslmode=disable
+# does without, on a network that is trusted.
+# url = "postgresql+asyncpg://ironbridge@db/ironbridge?sslrootcert=/etc/ironbridge/ca.pem"
 
 [telemetry]
 # endpoint = "http://localhost:4318"  # an OpenTelemetry collector, OTLP over HTTP

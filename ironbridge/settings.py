@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from canonical.errors import MisconfiguredError
@@ -26,7 +26,8 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """
     Where Kafka is. `broker` starts one beside the program: `embedded` (a development broker, from PyPI), `apache` (real
-    Apache Kafka from its jars) or `none` (`bootstrap_servers` names one that runs).
+    Apache Kafka from its jars) or `none` (`bootstrap_servers` names one that runs). With SSL its certificate is checked, against
+    `ssl_cafile` or the system's authorities; `ssl_certfile` and `ssl_keyfile` are ours, where the broker asks for one.
     """
 
     broker: Literal["embedded", "apache", "none"] = "embedded"
@@ -38,10 +39,24 @@ class KafkaSettings(Section):
     password: SecretStr | None = None
     oauth_token_file: str | None = None
     ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
     topic_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")] = "canonical"
     partitions: Annotated[int, Field(ge=1, le=1000)] = 6
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     compression: Literal["zstd", "lz4", "gzip", "snappy", "none"] = "zstd"
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> KafkaSettings:
+        if not self.security_protocol.startswith("SASL"):
+            return self
+        if self.sasl_mechanism == "OAUTHBEARER" and not self.oauth_token_file:
+            raise ValueError("OAUTHBEARER needs oauth_token_file")
+        if self.sasl_mechanism != "OAUTHBEARER" and not (self.username and self.password):
+            raise ValueError(f"{self.sasl_mechanism} needs username, and the password in IRONBRIDGE_KAFKA__PASSWORD")
+        if self.security_protocol == "SASL_PLAINTEXT" and not self.sasl_mechanism.startswith("SCRAM"):
+            raise ValueError(f"{self.sasl_mechanism} over SASL_PLAINTEXT shows the secret to the network: use SASL_SSL")
+        return self
 
 
 class StateSettings(Section):

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.secure_kafka import Secure, running_secure_kafka
 from tests.servers import (
     Absent,
     Kafka,
@@ -31,7 +32,7 @@ from tests.servers import (
     running_postgres,
 )
 
-SERVERS = frozenset({"apache_kafka", "embedded_broker", "postgres", "mariadb"})
+SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb"})
 ABSENT = "absent here: "
 
 
@@ -73,6 +74,13 @@ def apache_kafka() -> Iterator[Kafka]:
     """Real Apache Kafka, shared by the whole run: begin topics and groups with `apache_kafka.prefix()`."""
     with needed(), running_apache_kafka() as kafka:
         yield kafka
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """Real Apache Kafka with TLS and SASL on, shared by the whole run: use a `topic_prefix` of your own."""
+    with needed(), running_secure_kafka(tmp_path_factory.mktemp("client")) as secure:
+        yield secure
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import aiomysql
 import asyncpg
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from ironbridge.broker import HOST, ApacheKafka, Broker, EmbeddedBroker, free_port, spawn, tail
 
@@ -41,10 +43,14 @@ class Kafka:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A PostgreSQL server; `url` is its maintenance database, as SQLAlchemy spells it."""
+    """
+    A PostgreSQL server; `url` is its maintenance database, as SQLAlchemy spells it. It speaks TLS as well, with a certificate
+    for 127.0.0.1 of the authority in `cafile`.
+    """
 
     url: str
     port: int
+    cafile: Path
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
@@ -66,10 +72,11 @@ class Postgres:
 
 @dataclass(frozen=True)
 class MariaDB:
-    """A MariaDB server; `url` is its system database, as SQLAlchemy spells it."""
+    """A MariaDB server; `url` is its system database, as SQLAlchemy spells it. It speaks TLS as the PostgreSQL server does."""
 
     url: str
     port: int
+    cafile: Path
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
@@ -128,14 +135,16 @@ def running_postgres() -> Iterator[Postgres]:
         data = work / "data"
         _run([binaries / "initdb", "-D", data, "-U", "ironbridge", "--auth=trust", "-E", "UTF8", "--no-sync"], user)
         port = free_port()
+        tls = certified(work, user)
         command = [
             str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", "", "-F",
+            "-c", "ssl=on", "-c", f"ssl_cert_file={tls.chain}", "-c", f"ssl_key_file={tls.key}",
             "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=64MB",
         ]  # fmt: skip
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for the clients to leave.
         with _running("PostgreSQL", command, work, user, signal.SIGINT) as wait_until:
             wait_until(lambda: "ready to accept connections" in tail(work / "log", 50))
-            yield Postgres(f"postgresql+asyncpg://ironbridge@{HOST}:{port}/postgres", port)
+            yield Postgres(f"postgresql+asyncpg://ironbridge@{HOST}:{port}/postgres", port, tls.ca)
 
 
 @contextmanager
@@ -155,14 +164,55 @@ def running_mariadb() -> Iterator[MariaDB]:
         users.write_text(f"CREATE USER {who};\nGRANT ALL ON *.* TO {who} WITH GRANT OPTION;\n", encoding="utf-8")
         users.chmod(0o644)
         port = free_port()
+        tls = certified(work, user)
         command = [
-            server, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--bind-address={HOST}",
+            server, "--no-defaults", f"--ssl-cert={tls.chain}", f"--ssl-key={tls.key}",
+            f"--datadir={data}", f"--port={port}", f"--bind-address={HOST}",
             f"--socket={work / 's'}", f"--pid-file={work / 'pid'}", f"--init-file={users}", "--skip-name-resolve",
             "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
         ]  # fmt: skip
         with _running("MariaDB", command, work, user, signal.SIGTERM) as wait_until:
             wait_until(lambda: "ready for connections" in tail(work / "log", 50))
-            yield MariaDB(f"mysql+aiomysql://ironbridge@{HOST}:{port}/mysql?charset=utf8mb4", port)
+            yield MariaDB(f"mysql+aiomysql://ironbridge@{HOST}:{port}/mysql?charset=utf8mb4", port, tls.ca)
+
+
+@dataclass(frozen=True)
+class Certified:
+    """PEM files of a server: its authority's certificate, its own with those above it, its key, and both in one."""
+
+    authority: trustme.CA
+    ca: Path
+    chain: Path
+    key: Path
+    both: Path
+
+
+def certified(folder: Path, user: str | None = None, name: str = HOST) -> Certified:
+    """A new authority and a certificate of it for a name, in files that only the server's user may read."""
+    authority = trustme.CA()
+    return issued(authority, folder, user, name)
+
+
+def issued(authority: trustme.CA, folder: Path, user: str | None = None, name: str = HOST) -> Certified:
+    """A certificate of an authority for a name, in a folder's files."""
+    certificate = authority.issue_cert(name)
+    made = Certified(authority, *(folder / f"{part}.pem" for part in ("ca", "chain", "key", "both")))
+    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    key = _pkcs8(certificate.private_key_pem.bytes())
+    contents = {made.ca: authority.cert_pem.bytes(), made.chain: chain, made.key: key, made.both: key + chain}
+    for file, content in contents.items():
+        file.write_bytes(content)
+        file.chmod(0o600 if content.startswith(key) else 0o644)
+        if user:
+            shutil.chown(file, user)
+    return made
+
+
+def _pkcs8(key: bytes) -> bytes:
+    """The only form that Java reads."""
+    return serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 _SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"

@@ -70,12 +70,13 @@ def test_the_image_gets_every_package_of_the_wheel_and_the_builder_every_file_th
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     wanted = {*packages, "pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
     lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile(), re.M)
+    wanted |= {"deploy/image"}
     assert {name for line in lines for name in line.split()[:-1]} == wanted
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert {line[1:].rstrip("/") for line in ignored if line.startswith("!")} == wanted
-    extras = re.search(r"^ARG EXTRAS=(.+)$", dockerfile(), re.M)
-    assert extras
-    assert set(extras[1].split(",")) <= project["project"]["optional-dependencies"].keys()
+    chosen = re.search(r"^ARG LOCK=(.+)$", dockerfile(), re.M)
+    assert chosen
+    assert (ROOT / "deploy" / "image" / f"{chosen[1]}.lock").is_file()
 
 
 def test_the_image_runs_as_nobody_in_particular_and_has_no_build_tools():
@@ -138,7 +139,7 @@ def test_compose_runs_every_adapter_and_flow_of_its_settings_each_by_itself(
         settings = loaded(COMPOSE_SETTINGS, in_clear(service["environment"]), monkeypatch)
         assert bridges.keys() == systems.adapters(settings).keys() | systems.targets(settings).keys()
         assert settings.kafka.broker == "none"
-        assert settings.state_url == "postgresql+asyncpg://state:state-demonstration@postgres:5432/state"
+        assert settings.state_url == "postgresql+asyncpg://state:state-demonstration@postgres:5432/state?sslmode=disable"
     for service in compose["services"].values():
         match service.get("entrypoint"):
             case ["python", "-m", module]:
@@ -347,8 +348,9 @@ def test_kubernetes_asks_the_program_itself_how_it_is(
     for name, deployment in of_kind(manifests, "Deployment").items():
         file = tmp_path / f"{name}.toml"
         file.write_text(of_kind(manifests, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
-        settings = loaded(file, {}, monkeypatch)
         part = container(deployment)
+        given = {each["name"]: secret_value(each) for each in part["env"] if "valueFrom" in each}
+        settings = loaded(file, given, monkeypatch)
         assert part["ports"] == [
             {"name": "http", "containerPort": settings.http.address[1] if settings.http.address else 0}
         ]
@@ -418,7 +420,8 @@ def test_strimzis_topics_are_those_that_ironbridge_would_create(helm: str, kafka
     more.write_text(json.dumps({"kafka": kafka_values, "strimzi": {"moreEntities": ["blue-badge", "person"]}}), "utf-8")
     example = CHART / "examples" / "strimzi.yaml"
     manifests = rendered(helm, "-f", example, "-f", more)
-    settings = KafkaSettings.model_validate(yaml.safe_load(example.read_text("utf-8"))["kafka"] | kafka_values)
+    example_values = yaml.safe_load(example.read_text("utf-8"))["kafka"]
+    settings = KafkaSettings.model_validate(example_values | kafka_values | {"password": "from a secret"})
     wanted = {topic_of(entity, settings.topic_prefix): settings.partitions for entity in entities()}
     wanted |= {topic_of("blue-badge", settings.topic_prefix): settings.partitions, kafka.cursors_topic(settings): 1}
     topics = of_kind(manifests, "KafkaTopic")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from adapters import tls
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.meters import state_operation
 
@@ -78,6 +79,10 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, IronbridgeError) or not isinstance(error, SQLAlchemyError | OSError):
             return
+        if shaken := tls.complaint(error):
+            raise MisconfiguredError(
+                "state", f"the database: {shaken[0]}", fix=shaken[1].format_map(tls.FIXES)
+            ) from None
         cause = getattr(error, "orig", None)
         code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
         name = type(getattr(cause, "__cause__", None) or cause or error).__name__
@@ -131,7 +136,13 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
 
     :raises MisconfiguredError: the URL is none of these, or the database refuses us.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # whose text may quote a part of the password
+        raise MisconfiguredError(
+            "state", "`state.url` is not a database URL",
+            fix="write postgresql+asyncpg://user:password@host/database; in the password %40 for @, %2F for /, %3A for :",
+        ) from None  # fmt: skip
     match parsed.get_backend_name():
         case "sqlite":
             if parsed.database:
@@ -140,9 +151,12 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
             event.listen(engine.sync_engine, "connect", _embedded)
         case "postgresql":
             # What is about to be sent must be on disk before it is sent: leave synchronous_commit on.
+            parsed, encrypted = tls.of_url("state", parsed.set(drivername="postgresql+asyncpg"))
             engine = create_async_engine(
                 parsed, pool_size=8, max_overflow=8,
-                connect_args={"server_settings": {"application_name": "ironbridge", "jit": "off"}},
+                connect_args={
+                    "ssl": encrypted or False, "server_settings": {"application_name": "ironbridge", "jit": "off"},
+                },
             )  # fmt: skip
             _lively(engine)
         case other:

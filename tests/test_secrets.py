@@ -1,0 +1,187 @@
+"""
+Secrets by canary: a word that occurs nowhere else stands in every setting that holds a secret, everything that uses one is made
+to fail, and all that the program says meanwhile is searched for it.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from canonical.errors import MisconfiguredError
+from ironbridge import systems
+from ironbridge.settings import Settings, load, section
+from tests.secure_kafka import Secure
+from tests.servers import HOST, Postgres
+from tests.test_http import answer, read_request, talking
+
+CANARY = "zq7canary"
+PLANTED = {
+    "KAFKA__PASSWORD": f"{CANARY}-kafka",
+    "STATE__URL": f"postgresql+asyncpg://ironbridge:{CANARY}-state@{HOST}:{{postgres}}/no_such_state",
+    "CONSOLE__CLIENT_SECRET": f"{CANARY}-console",
+    "CONSOLE__SESSION_SECRET": f"{CANARY}-session-of-thirty-two-characters",
+    "ADAPTERS__LIQUIDLOGIC__URL": f"postgresql://ironbridge:{CANARY}-reader@{HOST}:{{postgres}}/no_such_warehouse",
+    "TARGETS__DFE_CSC__CLIENT_SECRET": f"{CANARY}-dfe",
+    "TARGETS__DFE_CSC__SUPPLIER_KEY": f"{CANARY}-key",
+    "TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET": f"{CANARY}-central",
+}
+"""By variable. `{postgres}` is the port of a PostgreSQL that has no such database."""
+
+FILE = """
+data = "{data}"
+[kafka]
+broker = "none"
+bootstrap_servers = "{kafka}"
+security_protocol = "SASL_SSL"
+sasl_mechanism = "SCRAM-SHA-512"
+username = "ironbridge"
+ssl_cafile = "{ca}"
+[telemetry]
+console = true
+[adapters.liquidlogic]
+every = 1
+[targets.dfe_csc]
+la_code = 893
+api_endpoint = "{cloud}/dfe"
+token_url = "{cloud}/granted/token"
+client_id = "us"
+[targets.business_central]
+base_url = "{cloud}/central"
+company = "6b9c2f5e-2f55-4f0c-9d0e-1f7a3c1e5a10"
+token_url = "{cloud}/refused/token"
+client_id = "us"
+default_account = "8000"
+"""
+
+
+async def tells_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A cloud that refuses, and repeats all that it was sent in its refusal."""
+    while True:
+        line, headers, body = await read_request(reader)
+        granted = "/granted" in line
+        said = {"access_token": f"{CANARY}-token"} if granted else {"error": f"{line} {headers} {body!r}"}
+        writer.write(
+            answer(
+                "200 OK" if granted else "403 No", json.dumps(said).encode(), f"X-Said: {headers.get('supplierkey')}"
+            )
+        )
+        await writer.drain()
+
+
+def secrets_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every setting of a model that holds a secret, as its variable ends."""
+    for name, field in model.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        if SecretStr in kinds:
+            yield path + (field.alias or name).upper()
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from secrets_of(kind, f"{path}{name.upper()}__")
+
+
+def test_a_canary_is_planted_in_every_setting_that_holds_a_secret() -> None:
+    found = set(secrets_of(Settings))
+    for group, heading in ((systems.ADAPTERS, "ADAPTERS"), (systems.TARGETS, "TARGETS")):
+        for name, point in systems.found(group).items():
+            found |= {f"{heading}__{name.upper()}__{each}" for each in secrets_of(point.load().settings)}
+    assert found == set(PLANTED)
+
+
+def variables(postgres: Postgres) -> dict[str, str]:
+    return {f"IRONBRIDGE_{name}": value.format(postgres=postgres.port) for name, value in PLANTED.items()}
+
+
+def test_settings_show_no_secret_however_they_are_printed_or_dumped(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables(postgres).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IRONBRIDGE_FILE", "")
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(FILE.format(data=tmp_path, kafka="x:1", ca="", cloud=f"http://{HOST}:1"), encoding="utf-8")
+    settings = load(file)
+    models: list[BaseModel] = [settings, settings.kafka, settings.state]
+    plans = [*systems.adapters(settings).values(), *systems.targets(settings).values()]
+    for name, given in settings.adapters.items():
+        models.append(section(name, systems.found(systems.ADAPTERS)[name].load().settings, given))
+    models += [plan.settings for plan in systems.targets(settings).values()]
+    for model in models:
+        told = f"{model!r} {model} {model.model_dump()} {model.model_dump_json()} {model.model_dump(mode='json')}"
+        assert CANARY not in told
+    assert CANARY not in repr(plans)
+
+
+@pytest.mark.parametrize("variable", PLANTED)
+def test_a_mistake_beside_a_secret_does_not_repeat_it(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *path, _ = variable.split("__")
+    monkeypatch.setenv(f"IRONBRIDGE_{variable}", f'{{"{CANARY}": [')
+    monkeypatch.setenv(f"IRONBRIDGE_{'__'.join(path)}__NO_SUCH", CANARY)
+    monkeypatch.setenv("IRONBRIDGE_FILE", "")
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(f'worker = ["{CANARY}"]\n', encoding="utf-8")
+    with pytest.raises(MisconfiguredError) as raised:
+        load(file)
+    assert CANARY not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+async def said_by(file: Path, variables: dict[str, str], *arguments: str, until: str = "") -> str:
+    """What a command says; one that runs on is stopped once it has said a word."""
+    command = [sys.executable, "-m", "ironbridge", *arguments, "--file", str(file)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | variables | {"COLUMNS": "300", "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = b""
+    async with asyncio.timeout(120):
+        while line := await process.stdout.readline():
+            said += line
+            if until and until in line.decode():
+                process.send_signal(signal.SIGTERM)
+        await process.wait()
+    return said.decode()
+
+
+def assert_silent(said: str, *expected: str) -> None:
+    for words in expected:
+        assert words in said, said
+    assert [line for line in said.splitlines() if CANARY in line] == []
+
+
+async def test_no_command_says_a_secret_while_everything_that_uses_one_fails(
+    tmp_path: Path, postgres: Postgres, secure_kafka: Secure
+) -> None:
+    async with talking(tells_all) as cloud:
+        file = tmp_path / "ironbridge.toml"
+        broker = secure_kafka.broker
+        where = {"kafka": f"{HOST}:{broker.sasl_port}", "ca": broker.tls.ca, "cloud": cloud}
+        file.write_text(FILE.format(data=tmp_path / "data", **where), encoding="utf-8")
+        given = variables(postgres)
+        refused = ["the database refused us", "does not know our user or its password"]
+        assert_silent(await said_by(file, given, "status"), refused[0])
+        # With a state of its own, it gets as far as everything else.
+        given["IRONBRIDGE_STATE__URL"] = f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3"
+        walls = ["there is no such database", "the token endpoint says 403", "does not allow us this (403)"]
+        assert_silent(await said_by(file, given, "check"), refused[1], *walls)
+        assert_silent(await said_by(file, given, "run", "--verbose"), refused[1])
+        # And with a Kafka that lets it in, the adapter and the flows run into their own walls.
+        working = given | {"IRONBRIDGE_KAFKA__PASSWORD": "a-password-nobody-has", "IRONBRIDGE_KAFKA__PARTITIONS": "1"}
+        said = await said_by(file, working, "run", "--verbose", "liquidlogic", until="there is no such database")
+        assert_silent(said, "there is no such database")
+
+
+def test_a_secret_is_wanted_as_text_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRONBRIDGE_FILE", "")
+    kafka: Any = Settings(kafka={"password": CANARY}).kafka  # type: ignore[arg-type]
+    assert str(kafka.password) == "**********"
