@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import job
 from bench.report import Line
+from bench.sink import draining
 from bench.stage import Stage
 from bench.start import start
 
@@ -72,10 +73,11 @@ async def sweep(stage: Stage, plan: Plan) -> list[Line]:
     return _swept(plan, ours, theirs)
 
 
-async def _ours(stage: Stage, plan: Plan, source: str) -> dict[str, Any]:
+async def _ours(stage: Stage, plan: Plan, source: str, endpoint: str | None = None) -> dict[str, Any]:
     prefix = stage.prefix()
     async with stage.postgres.database() as state:
-        done = await _job(stage, plan, "sweep", source=source, state=state, bootstrap=stage.bootstrap, prefix=prefix)
+        given = {"source": source, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
+        done = await _job(stage, plan, "sweep", **given, endpoint=endpoint)
     found = await stage.count(f"{prefix}.person")
     _must((found.records, found.keys), (plan.rows, plan.rows), "events and keys after two sweeps")
     _must((done["published"], done["published_again"]), (plan.rows, 0), "published by the first and the second sweep")
@@ -167,13 +169,16 @@ async def conflation(stage: Stage, plan: Plan) -> list[Line]:
     return [line]
 
 
-async def _flow_runs(stage: Stage, plan: Plan, kind: str, changes: int) -> list[dict[str, Any]]:
+async def _flow_runs(
+    stage: Stage, plan: Plan, kind: str, changes: int, endpoint: str | None = None
+) -> list[dict[str, Any]]:
     done = []
     for run in range(1, plan.runs + 1):
         plan.say(f"flow {kind}, {plan.subjects:,} subjects, {changes} changes each, run {run} of {plan.runs}")
         prefix = stage.prefix()
         given: dict[str, Any] = {
             "bootstrap": stage.bootstrap, "prefix": prefix, "subjects": plan.subjects, "changes": changes,
+            "endpoint": endpoint,
         }  # fmt: skip
         filled = await asyncio.to_thread(job.run, "fill_topics", **given)
         async with stage.postgres.database() as state:
@@ -182,6 +187,39 @@ async def _flow_runs(stage: Stage, plan: Plan, kind: str, changes: int) -> list[
         await stage.forget(prefix)
         done.append(result)
     return done
+
+
+# -- being watched -----------------------------------------------------------------------------------------------
+
+
+async def telemetry(stage: Stage, plan: Plan) -> list[Line]:
+    """The first sweep, and a flow that does nothing, with telemetry as by default and without, in turn."""
+    once = replace(plan, runs=1)
+    sweeps: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
+    flows: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
+    with draining() as endpoint:
+        async with stage.people(plan.rows) as source:
+            for run in range(1, plan.runs + 1):
+                for way, where in (("off", None), ("on", endpoint)) if run % 2 else (("on", endpoint), ("off", None)):
+                    plan.say(f"sweep of {plan.rows:,} rows, telemetry {way}, run {run} of {plan.runs}")
+                    sweeps[way].append(await _ours(stage, plan, source, where))
+                    flows[way] += await _flow_runs(stage, once, "nothing", 1, where)
+    return [
+        *_watched("first sweep", "rows/s", plan.rows, sweeps),
+        *_watched("a flow that does nothing", "subjects/s", plan.subjects, flows),
+    ]
+
+
+def _watched(what: str, unit: str, size: int, done: dict[str, list[dict[str, Any]]]) -> list[Line]:
+    lines = [
+        Line(f"{what}, telemetry {way}", unit, [size / each["seconds"] for each in runs], cpu=[each["cpu"] for each in runs])
+        for way, runs in done.items()
+    ]
+    off, on = lines
+    on.goal, on.reached = "less than 10 % slower", on.median > 0.9 * off.median
+    more = median(on.cpu) / median(off.cpu) - 1
+    on.note = f"{100 * (1 - on.median / off.median):.1f} % slower, {100 * more:.1f} % more of its own processor time"
+    return lines
 
 
 # -- starting ----------------------------------------------------------------------------------------------------
@@ -202,5 +240,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "flow": flow,
     "conflation": conflation,
     "runtime": runtime,
+    "telemetry": telemetry,
     "start": first_event,
 }

@@ -38,11 +38,12 @@ from flows.port import (
     Urgency,
     Write,
 )
+from ironbridge import telemetry
 from ironbridge.bridge import collect_seldom
 from ironbridge.budget import SharedBudget
 from ironbridge.inbox import KafkaInbox
 from ironbridge.kafka import KafkaJournal, ensure_topics
-from ironbridge.settings import KafkaSettings
+from ironbridge.settings import KafkaSettings, TelemetrySettings
 from ironbridge.store import Store, StoredLedger, open_store
 
 FLOW = "dfe_csc"
@@ -56,16 +57,21 @@ def fill_topics(**arguments: Any) -> dict[str, Any]:
     return asyncio.run(_fill_topics(**arguments))
 
 
-async def _fill_topics(bootstrap: str, prefix: str, subjects: int, changes: int) -> dict[str, Any]:
+async def _fill_topics(
+    bootstrap: str, prefix: str, subjects: int, changes: int, endpoint: str | None = None
+) -> dict[str, Any]:
     settings = _kafka(bootstrap, prefix)
     await ensure_topics(settings, system_entities())
-    journal = KafkaJournal(settings, _SOURCE, system_entities())
+    tracing = telemetry.ChangeTracing(_SOURCE, telemetry.TraceBudget(TelemetrySettings().most_traces))
+    flush = telemetry.start(TelemetrySettings(endpoint=endpoint))
+    journal = KafkaJournal(settings, _SOURCE, system_entities(), tracing)
     await journal.open()
     count = 0
     for page in _pages(_events(subjects, changes), 5000):
         await journal.publish(page, None)
         count += len(page)
     await journal.close()
+    flush()
     return {"events": count}
 
 
@@ -122,9 +128,12 @@ def flow(**arguments: Any) -> dict[str, Any]:
 
 
 async def _flow(
-    state: str, bootstrap: str, prefix: str, subjects: int, changes: int, kind: str = FLOW
+    state: str, bootstrap: str, prefix: str, subjects: int, changes: int, kind: str = FLOW, endpoint: str | None = None
 ) -> dict[str, Any]:
-    """Work the backlog off; done when every event is ingested and every subject agreed."""
+    """
+    Work the backlog off; done when every event is ingested and every subject agreed. `endpoint` is where telemetry goes.
+    """
+    flush = telemetry.start(TelemetrySettings(endpoint=endpoint))
     settings = _kafka(bootstrap, prefix)
     async with AsyncExitStack() as stack:
         store = await open_store(state)
@@ -140,6 +149,7 @@ async def _flow(
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         held = await parts.held() if parts.held else subjects
         tally = agreement.tally
+        flush()
         return {
             "seconds": seconds, "ingested_after": ingested - began, "cpu": cpu, "memory": peak(), "held": held,
             "events": tally.ingested, "confirmed": tally.confirmed, "saved": tally.saved, "writes": tally.writes,

@@ -10,12 +10,12 @@ from adapters.pump import Pump
 from bench.job import peak
 from bench.people import PeopleAdapter
 from canonical import Person
+from ironbridge import telemetry
 from ironbridge.bridge import collect_seldom
 from ironbridge.kafka import KafkaJournal, ensure_topics
-from ironbridge.settings import KafkaSettings
+from ironbridge.settings import KafkaSettings, TelemetrySettings
 from ironbridge.store import StoredMemory, open_store
 from ironbridge.systems import edition
-from ironbridge.telemetry import ChangeTracing, TraceBudget
 
 
 def sweep(**arguments: Any) -> dict[str, Any]:
@@ -23,13 +23,15 @@ def sweep(**arguments: Any) -> dict[str, Any]:
 
 
 async def _sweep(
-    source: str, state: str, bootstrap: str, prefix: str, page_size: int | None = None, seldom: bool = True
+    source: str, state: str, bootstrap: str, prefix: str, page_size: int | None = None, endpoint: str | None = None
 ) -> dict[str, Any]:
+    """`endpoint` is where telemetry goes, as by default in all else; None sends none."""
+    flush = telemetry.start(TelemetrySettings(endpoint=endpoint))
     settings = KafkaSettings(broker="none", bootstrap_servers=bootstrap, topic_prefix=prefix)
     await ensure_topics(settings, [Person])
     store = await open_store(state)
     adapter = PeopleAdapter(source, page_size)
-    tracing = ChangeTracing(adapter.name, TraceBudget(50.0))
+    tracing = telemetry.ChangeTracing(adapter.name, telemetry.TraceBudget(TelemetrySettings().most_traces))
     journal = KafkaJournal(settings, adapter.name, [Person], tracing)
     pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition(adapter))
     (stream,) = adapter.streams()
@@ -53,4 +55,5 @@ async def _sweep(
     }
     await pump.close()
     await store.close()
+    flush()
     return result

@@ -183,11 +183,13 @@ class _NoPersonalData(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        ours = record.name.split(".")[0] in ("adapters", "flows", "ironbridge", "canonical")
+        if not ours and record.levelno < logging.WARNING:
+            return False
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
             record.trace_id, record.span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
-        ours = record.name.split(".")[0] in ("adapters", "flows", "ironbridge", "canonical")
-        return ours or record.levelno >= logging.WARNING
+        return True
 
 
 class _Plain(logging.Formatter):
