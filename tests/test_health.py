@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -211,3 +214,35 @@ async def test_an_address_that_is_taken_is_a_sentence():
 def test_an_address_that_is_none_is_refused(wrong: str):
     with pytest.raises(ValidationError):
         HttpSettings(listen=wrong)
+
+
+async def test_run_answers_where_the_settings_say_until_it_is_told_to_stop(tmp_path: Path, embedded_broker: Kafka):
+    file, drop = tmp_path / "ironbridge.toml", tmp_path / "drop"
+    drop.mkdir()
+    file.write_text(
+        f'data = "{tmp_path}"\n[kafka]\nbroker = "none"\nbootstrap_servers = "{embedded_broker.bootstrap}"\n'
+        f'topic_prefix = "{embedded_broker.prefix()}c"\n[http]\nlisten = "127.0.0.1:0"\n[telemetry]\nlogs = "json"\n'
+        f'[adapters.ledger]\nfolders = ["{drop}"]\nlayouts = ["erp-invoices"]\nevery = 1\n'
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ironbridge", "run", "--file", str(file), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(120):
+            url = await listening(process)
+            async with httpx.AsyncClient(trust_env=False) as client:
+                codes = [(await client.get(f"{url}/{path}")).status_code for path in ("healthz", "readyz", "progress")]
+        assert codes == [200, 200, 200]
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+
+
+async def listening(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        said: str = json.loads(line)["message"]
+        if said.startswith("listening on "):
+            return said.removeprefix("listening on ")
+    raise AssertionError("it ended before it listened")
