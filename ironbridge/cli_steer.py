@@ -209,8 +209,13 @@ def reconcile(
         Path | None, typer.Option("--out", help="A folder to put the certificate into, as HTML, CSV and JSON.")
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=0, help="Seconds for what is on its way, between the two looks.")
-    ] = reconciliation.PATIENCE,
+        float | None,
+        typer.Option(
+            min=0,
+            help="At most so many seconds for what is on its way. [default: until each running adapter has read once more]",
+            show_default=False,
+        ),
+    ] = None,
     file: FileOption = None,
     as_json: JsonOption = False,
     most: Annotated[int, typer.Option(help="Show so many differences.")] = 20,

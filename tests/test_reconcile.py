@@ -274,9 +274,9 @@ async def test_what_moved_between_the_looks_is_counted_and_not_judged(world: Wor
 
 async def test_the_bridge_gets_time_for_what_is_on_its_way_and_no_more_than_it_needs(world: World) -> None:
     """A row changed a moment ago: its adapter reads it, and its flow writes it, between the two looks."""
-    long_ago = time.time() - 3600
     await world.run(
-        "INSERT INTO streams (adapter, name, started, completed) VALUES ('ledger', 'supplier', :at, :at)", at=long_ago
+        "INSERT INTO streams (adapter, name, started, completed) VALUES ('ledger', 'supplier', :at, :at)",
+        at=time.time() - 100,
     )
     legacy = village(world)
     legacy.names[2] = "Renamed a moment ago"
@@ -289,10 +289,24 @@ async def test_the_bridge_gets_time_for_what_is_on_its_way_and_no_more_than_it_n
 
     working, source = asyncio.create_task(bridge()), Source(legacy, legacy.streams())
     began = time.monotonic()
-    found = await compare(world.store, world.flow, world.target, [source], patience=60, today=lambda: START.date())
+    found = await compare(world.store, world.flow, world.target, [source], today=lambda: START.date())
     await working
     assert told(found) == []
     assert time.monotonic() - began < 30
+
+
+async def test_an_adapter_that_does_not_run_is_not_waited_for(world: World) -> None:
+    await world.run(
+        "INSERT INTO streams (adapter, name, started, completed) VALUES ('ledger', 'supplier', :at, :at)",
+        at=time.time() - 86400,
+    )
+    legacy = village(world)
+    legacy.names[2] = "Renamed yesterday"
+    began = time.monotonic()
+    source = Source(legacy, legacy.streams())
+    found = await compare(world.store, world.flow, world.target, [source], today=lambda: START.date())
+    assert told(found) == [("canonical", "different", supplier_key(2), ("name",))]
+    assert time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from canonical.errors import MisconfiguredError
 from flows.agree import today_in_london
@@ -40,18 +40,20 @@ __all__ = [
     "reconcile",
 ]
 
-PATIENCE = 10.0
-"""Seconds that the bridge gets, between the two looks, for what is on its way."""
+_LONGEST = 1800.0  # seconds between the two looks, however seldom a stream is read
+_WRITING = 30.0  # seconds that the flow and its target get then for what is on its way to them
+_LATE = 60.0  # seconds behind its time after which an adapter is taken for stopped: it is not waited for
 
 Say = Callable[[str], None]
 
 
 async def reconcile(
-    settings: Settings, flow: str, by: Actor, *, patience: float = PATIENCE, say: Say = lambda _step: None
+    settings: Settings, flow: str, by: Actor, *, patience: float | None = None, say: Say = lambda _step: None
 ) -> Certificate:
     """
     Compare all sides of a flow and keep the certificate in the state. Reads only; the bridge may run meanwhile. It takes as
-    long as reading everything takes: `say` is told each step.
+    long as reading everything takes, and, where something does not agree, until the bridge has looked at it, too; or at
+    most `patience` seconds for that. `say` is told each step.
 
     :raises MisconfiguredError: there is no such flow. :raises UnavailableError: one of the sides does not answer.
     """
@@ -81,7 +83,7 @@ async def compare(
     sources: Sequence[Source],
     *,
     by: str = "",
-    patience: float = PATIENCE,
+    patience: float | None = None,
     today: Callable[[], date] = today_in_london,
     say: Say = lambda _step: None,
 ) -> Certificate:
@@ -97,16 +99,16 @@ async def compare(
         legacy = Legacy(store, scratch, sources, entities)
         cloud = Cloud(store, scratch, flow, target, today(), began)
         say("reading the legacy systems")
-        await legacy.read(1, patience)
+        await legacy.read(1, patience or 0)
         suspects = await legacy.suspect()
         say("reading the target")
         behind = await cloud.suspect()
         if suspects or behind:
             say(f"looking again at {suspects + behind:,} that do not agree")
-            await _settle(store, cloud, sources if suspects else [], patience)
+            await _settle(store, legacy, cloud, sources if suspects else [], patience)
         if suspects:
             await legacy.remember()
-            await legacy.read(2, patience)
+            await legacy.read(2, patience or 0)
         await legacy.judge()
         await cloud.judge()
     return Certificate(
@@ -115,15 +117,45 @@ async def compare(
     )  # fmt: skip
 
 
-async def _settle(store: Store, cloud: Cloud, sources: Sequence[Source], patience: float) -> None:
-    """Wait until the streams have been read again and nothing suspicious is on its way, or patience is over."""
-    until, since = time.monotonic() + patience, time.time()
-    names = {source.adapter.name for source in sources}
-    while time.monotonic() < until:
-        async with store.read() as connection:
-            found: Any = await connection.exec_driver_sql("SELECT adapter, started, completed FROM streams")
-            stands = [(started or 0, completed or 0) for adapter, started, completed in found if adapter in names]
-        read = all(since <= started <= completed for started, completed in stands)
-        if read and not await cloud.unsettled():
-            return
+async def _settle(
+    store: Store, legacy: Legacy, cloud: Cloud, sources: Sequence[Source], patience: float | None
+) -> None:
+    """
+    Give the bridge time for what is on its way: until each stream whose adapter runs has been read again, and nothing
+    suspicious is still to be written.
+    """
+    began = time.time()
+    every = {(source.adapter.name, s.name): s.every.total_seconds() for source in sources for s in source.streams}
+    awaited = {
+        name: every[name] for name, stand in (await _streams(store)).items() if stand.runs(every.get(name), began)
+    }
+    longest = min(max([0.0, *(2 * each + _LATE for each in awaited.values())]), _LONGEST)
+    until = began + (longest if patience is None else patience)
+    while awaited and time.time() < until:
+        stands = await _streams(store)
+        if all(stands[name].started >= began and stands[name].completed >= stands[name].started for name in awaited):
+            break
         await asyncio.sleep(0.5)
+    until = time.time() + _WRITING if patience is None else until
+    while time.time() < until and (await legacy.unsettled() or await cloud.unsettled()):  # noqa: ASYNC110 (another process does it)
+        await asyncio.sleep(0.5)
+
+
+class _Stream(NamedTuple):
+    """When a stream was last begun and read to its end, in seconds since 1970."""
+
+    started: float
+    completed: float
+    paused: bool
+
+    def runs(self, every: float | None, now: float) -> bool:
+        """Whether somebody reads it as often as it should be; `every` None: nothing of it is under suspicion."""
+        return every is not None and not self.paused and now - max(self.started, self.completed) < 2 * every + _LATE
+
+
+async def _streams(store: Store) -> dict[tuple[str, str], _Stream]:
+    async with store.read() as connection:
+        found: Any = await connection.exec_driver_sql("SELECT adapter, name, started, completed, paused FROM streams")
+        return {
+            (a, name): _Stream(started or 0.0, ended or 0.0, bool(paused)) for a, name, started, ended, paused in found
+        }

@@ -284,6 +284,14 @@ class Legacy:
 
     # -- the second look -----------------------------------------------------------------------------------------
 
+    async def unsettled(self) -> bool:
+        """Whether something under suspicion was published and is not yet taken in."""
+        async for keys in self._scratch.suspects("legacy"):
+            facts, memories = await self._facts(keys), await self._memories(keys)
+            if any(m.version > (facts[key].version if key in facts else 0) for key, m in memories.items()):
+                return True
+        return False
+
     async def remember(self) -> None:
         """Remember which version of each suspect is known before the second look: what moves during it is not judged."""
         async for keys in self._scratch.suspects("legacy"):
