@@ -10,8 +10,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -111,7 +110,7 @@ def run(
         try:
             async with (
                 bridge.platform(settings, names or ()) as built,
-                _served(built),
+                serve.served(built),
                 gauges.observing(built),
             ):
                 await bridge.run(built, stop)
@@ -141,23 +140,11 @@ def console(
         stop = asyncio.Event()
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-        async with bridge.platform(settings, broker=False, topics=False) as built, _served(built) as url:
+        async with bridge.platform(settings, broker=False, topics=False) as built, serve.served(built) as url:
             out.print(f"The console is at [bold]{url}[/bold]; Ctrl-C stops it.")
             await stop.wait()
 
     do(work())
-
-
-@asynccontextmanager
-async def _served(built: bridge.Platform) -> AsyncIterator[str | None]:
-    """Health and the console, where the settings say; gives their URL."""
-    if built.settings.http.address is None:
-        yield None
-        return
-    from ironbridge.console.app import mounted  # its libraries are for those who serve it
-
-    async with mounted(built) as routes, serve.serving(serve.application(built, routes), built.settings.http) as url:
-        yield url
 
 
 @app.command()
@@ -251,6 +238,7 @@ def demo(
     invoices: Annotated[int, typer.Option(min=1, help="Invoices in the ledger's extracts.")] = 600,
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 2026,
     traces: Annotated[bool, typer.Option(help="Print the trace of one change at the end.")] = True,
+    console: Annotated[str, typer.Option(help="Serve the console there, e.g. 127.0.0.1:8080, and go on until Ctrl-C.")] = "",
 ) -> None:
     """
     Carry a small council's records from two legacy systems to two cloud systems, change some, and show what happens.
@@ -260,7 +248,11 @@ def demo(
     """
     from ironbridge import demo as demonstration  # its sandboxes are not needed to run a bridge
 
-    do(demonstration.play(out, data, children=children, invoices=invoices, seed=seed, traces=traces))
+    do(
+        demonstration.play(
+            out, data, children=children, invoices=invoices, seed=seed, traces=traces, console=console or None
+        )
+    )
 
 
 @contracts_app.command("export")

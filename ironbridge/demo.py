@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -34,10 +35,11 @@ from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from flows.port import Document, Held, Write
-from ironbridge import bridge, insight, render, telemetry
+from ironbridge import bridge, insight, render, serve, telemetry
+from ironbridge import spans as kept_spans
 from ironbridge.bridge import Platform
 from ironbridge.insight import Row
-from ironbridge.settings import KafkaSettings, Settings, StateSettings, TelemetrySettings
+from ironbridge.settings import HttpSettings, KafkaSettings, Settings, StateSettings, TelemetrySettings
 
 LA_CODE = 893
 PATIENCE = 600.0  # seconds without agreement after which the demonstration gives up and says so
@@ -63,8 +65,13 @@ class World:
         return self.data / "stage"
 
 
-async def play(out: Console, data: Path, *, children: int, invoices: int, seed: int, traces: bool) -> int:
-    """Play it; 0 where every cloud system holds what it should and every exception has its reason."""
+async def play(
+    out: Console, data: Path, *, children: int, invoices: int, seed: int, traces: bool, console: str | None = None
+) -> int:
+    """
+    Play it; 0 where every cloud system holds what it should and every exception has its reason. With `console`, an
+    address, it is served there meanwhile, and everything goes on until somebody presses Ctrl-C.
+    """
     began = time.monotonic()
     stage = data / "stage"
     if stage.exists() and stage.read_text() == "finished":
@@ -76,16 +83,21 @@ async def play(out: Console, data: Path, *, children: int, invoices: int, seed: 
     async with clouds(data) as world:
         out.print(f"A small council: {children:,} children and {invoices:,} invoices, seed {seed}.")
         await make(world, children, invoices, seed)
-        flush = telemetry.start(TelemetrySettings(), SimpleSpanProcessor(world.spans))
-        settings = settings_of(world)
+        settings = settings_of(world, http=HttpSettings(listen=console))
+        flush = telemetry.start(TelemetrySettings(), SimpleSpanProcessor(world.spans), *kept_spans.processors(settings))
         _write_settings(world, settings)
-        async with bridge.platform(
-            settings, say=lambda said: out.print(f"[dim]{said}[/dim]", highlight=False)
-        ) as built:
+        async with (
+            bridge.platform(settings, say=lambda said: out.print(f"[dim]{said}[/dim]", highlight=False)) as built,
+            serve.served(built) as url,
+        ):
             stop = asyncio.Event()
             running = asyncio.create_task(bridge.run(built, stop))
             try:
+                if url:
+                    out.print(f"The console is at [bold]{url}[/bold].")
                 status = await _acts(out, world, built, running, seed, traces)
+                if url:
+                    await _until_told(out, running, url)
             finally:
                 stop.set()
                 await running
@@ -93,6 +105,17 @@ async def play(out: Console, data: Path, *, children: int, invoices: int, seed: 
     stage.write_text("finished")
     _farewell(out, data, time.monotonic() - began)
     return status
+
+
+async def _until_told(out: Console, running: asyncio.Task[None], url: str) -> None:
+    """Keep everything going for whoever looks at the console."""
+    out.print(f"Everything goes on. Look round at [bold]{url}[/bold]; Ctrl-C ends it.")
+    told = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, told.set)
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 async def _acts(

@@ -28,6 +28,18 @@ def application(built: Platform, more: Sequence[BaseRoute] = ()) -> Starlette:
 
 
 @asynccontextmanager
+async def served(built: Platform) -> AsyncIterator[str | None]:
+    """Health and the console over a platform, where its settings say; gives their URL, None where nothing shall listen."""
+    if built.settings.http.address is None:
+        yield None
+        return
+    from ironbridge.console.app import mounted  # its libraries are for those who serve it
+
+    async with mounted(built) as routes, serving(application(built, routes), built.settings.http) as url:
+        yield url
+
+
+@asynccontextmanager
 async def serving(app: ASGIApp, settings: HttpSettings) -> AsyncIterator[str | None]:
     """
     Serve an application where `http.listen` says, inside this process; gives its URL, None where nothing shall listen.

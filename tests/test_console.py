@@ -460,3 +460,17 @@ def test_the_command_serves_it_over_a_state_that_nothing_runs_on(tmp_path: Path)
         assert httpx.get(f"{url[0]}/healthz").status_code == 200
         running.send_signal(signal.SIGINT)
         assert running.wait(20) == 0
+
+
+def test_the_demonstration_goes_on_for_whoever_looks_at_its_console(tmp_path: Path) -> None:
+    sizes = ["--children", "20", "--invoices", "20", "--no-traces"]
+    with process("-m", "ironbridge", "demo", "--data", str(tmp_path), *sizes, "--console", "127.0.0.1:0") as running:
+        assert running.stdout is not None
+        url = next(
+            (found for line in running.stdout if (found := re.search(r"Look round at (http://[0-9.:]+);", line))), None
+        )
+        assert url is not None, "it ended"
+        assert "in agreement" in httpx.get(url[1], timeout=30).text
+        running.send_signal(signal.SIGINT)
+        assert "Done in" in running.stdout.read()
+        assert running.wait(30) == 0
