@@ -7,6 +7,7 @@ word, and nothing is written without a line in the audit trail.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.bridge import Platform
-from ironbridge.console import access, actions, pages
+from ironbridge.console import access, actions, pages, shown
 from ironbridge.console.access import Right, SignIn, SignInFirst, action, page
 from ironbridge.console.headers import SecurityHeaders
 from ironbridge.console.room import Room
@@ -49,9 +50,11 @@ async def mounted(built: Platform) -> AsyncIterator[list[BaseRoute]]:
         return
     access.check(settings)
     room = Room(built)
+    warming = asyncio.create_task(asyncio.to_thread(shown.warm))
     try:
         yield [Mount("/", application(room))]
     finally:
+        await warming
         await room.close()
 
 

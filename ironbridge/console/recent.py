@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-OFTEN = 0.5
+OFTEN = 0.25
 """Seconds that an answer holds …"""
 _SHARE = 5.0  # … and at least so many times what it took: looking shall not be what keeps the database busy
 

@@ -90,6 +90,12 @@ def _environment() -> Environment:
 _templates = Jinja2Templates(env=_environment())
 
 
+def warm() -> None:
+    """Compile every template, so that nobody's first page waits for it."""
+    for name in _templates.env.list_templates(extensions=["html"]):
+        _templates.env.get_template(name)
+
+
 def show(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     """A page, with what every page knows: who looks, what they may, where they are."""
     known = request.user.is_authenticated

@@ -74,9 +74,9 @@ def _actions(actions: list[Row]) -> list[Happening]:
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """A record's fields as lines: `names[1].given`."""
+    """A record's fields as lines: `names[0].given`."""
     if isinstance(value, dict):
         return [line for name, each in value.items() for line in flat(each, f"{path}.{name}" if path else str(name))]
     if isinstance(value, list):
-        return [line for i, each in enumerate(value, 1) for line in flat(each, f"{path}[{i}]")]
+        return [line for i, each in enumerate(value) for line in flat(each, f"{path}[{i}]")]
     return [(path, value)]
