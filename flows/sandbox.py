@@ -68,7 +68,11 @@ class Throttle:
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
-    """What every sandbox can be told. `data` is the SQLite file that outlives the process; None keeps all in memory."""
+    """
+    What every sandbox can be told. `data` is the SQLite file that outlives the process; None keeps all in memory.
+
+    `history` keeps, with each effect of the log, the document as it stood afterwards.
+    """
 
     port: int = 0
     data: Path | None = None
@@ -76,6 +80,7 @@ class SandboxSettings:
     client_secret: str = "sandbox-secret"
     token_seconds: float = 3600
     rate: Rate | None = None
+    history: bool = False
     latency: float = 0.0  # seconds every answer of the API takes, to measure against a cloud that is far away
 
 
@@ -137,7 +142,8 @@ def digest_of(text: str) -> str:
 class Holdings:
     """What a sandbox holds, and the log of how it came to: SQLite, committed before anything is answered."""
 
-    def __init__(self, data: Path | None) -> None:
+    def __init__(self, data: Path | None, *, history: bool = False) -> None:
+        self._history = history
         self._db = sqlite3.connect(data or ":memory:", isolation_level=None)
         self._db.executescript(
             """
@@ -146,7 +152,7 @@ class Holdings:
             CREATE TABLE IF NOT EXISTS documents (
                 kind TEXT, key TEXT, document TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, at REAL, request TEXT, kind TEXT,
-                subject TEXT, operation TEXT, changed INTEGER, digest TEXT);
+                subject TEXT, operation TEXT, changed INTEGER, digest TEXT, document TEXT);
             """
         )
         self.sequence: int = self._db.execute("SELECT coalesce(max(sequence), 0) FROM log").fetchone()[0]
@@ -168,13 +174,14 @@ class Holdings:
         held = [(e.kind, e.key, e.document) for e in after.values() if e.document is not None]
         gone = [where for where, e in after.items() if e.document is None]
         entries = [
-            (self.sequence + n, now, request, e.kind, e.subject, e.operation, e.changed, e.digest)
+            (self.sequence + n, now, request, e.kind, e.subject, e.operation, e.changed, e.digest,
+             e.document if self._history else None)
             for n, e in enumerate(effects, start=1)
         ]
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", held)
         self._db.executemany("DELETE FROM documents WHERE kind = ? AND key = ?", gone)
-        self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entries)
+        self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
         self._db.execute("COMMIT")
         self.sequence += len(effects)
         for effect in effects:
@@ -217,7 +224,7 @@ class Sandbox(ABC):
 
     def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
-        self.held = Holdings(settings.data)
+        self.held = Holdings(settings.data, history=settings.history)
         self.faults: list[Fault] = []  # those to come, first in first out; `clear()` forgives
         self.tokens = Tokens(settings)
         self.throttle = Throttle(settings.rate)

@@ -1,0 +1,107 @@
+"""`python -m tests.torture --seed 1 --kills 60`: torture the platform, and write a report."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.torture import report, scenes
+from tests.torture.stage import staged
+from tests.torture.torture import SPLIT, Torture
+from tests.torture.witness import CENTRAL, DFE
+
+NETWORK = [(to, how) for to in ("kafka", "state", "warehouse", DFE, CENTRAL)
+           for how in ("cut", "slow", "reset", "deaf", "half_open")]  # fmt: skip
+
+
+async def short(t: Torture) -> None:
+    """What CI does: a little of everything."""
+    await t.take_the_stage(SPLIT)
+    await scenes.storm(t, 20)
+    await scenes.broker(t)
+    await scenes.state(t)
+    await t.rest()
+    await scenes.between_steps(t, t.rng.sample(scenes.steps(), 26), patience=3)
+    await scenes.warehouse(t)
+    await scenes.faults(t, 5)
+    await t.rest()
+    await scenes.full_disk(t, 2)
+    for to, how in t.rng.sample(NETWORK, 4):
+        await scenes.network(t, to, how, 3)
+    await scenes.legacy_trouble(t)
+    await scenes.two_copies(t)
+    await scenes.all_in_one(t, 6)
+    await t.rest()
+    await scenes.workers(t, 8)
+    await scenes.sleeper(t)
+    await scenes.state_lost(t)
+    await scenes.replaced(t)
+    await t.rest()
+
+
+async def long(t: Torture, kills: int) -> None:
+    """Rounds of everything until so many were killed; every step once at least."""
+    await t.take_the_stage(SPLIT)
+    turn, between, ways = 0, t.rng.sample(scenes.steps(), len(scenes.steps())), t.rng.sample(NETWORK, len(NETWORK))
+    while t.all_kills() < kills or turn < 12:
+        turn += 1
+        t.say(f"round {turn}, {time.time() - t.began:.0f} s")
+        await scenes.storm(t, 30)
+        await scenes.between_steps(t, between[:8], patience=3)
+        between = between[8:] + between[:8]
+        for _ in range(2):
+            await scenes.network(t, *ways[0], t.rng.uniform(2, 6))
+            ways = ways[1:] + ways[:1]
+        await _turn(t, turn)
+        await t.rest()
+    await scenes.replaced(t)
+    await t.rest()
+
+
+async def _turn(t: Torture, turn: int) -> None:
+    others = [
+        scenes.broker, scenes.state, lambda t: scenes.faults(t, 8), scenes.warehouse, scenes.full_disk, scenes.two_copies,
+        lambda t: scenes.workers(t, 10), scenes.sleeper, scenes.legacy_trouble, lambda t: scenes.all_in_one(t, 15),
+        scenes.state_lost, scenes.replaced,
+    ]  # fmt: skip
+    for scene in (others[turn % len(others)], others[(turn + 5) % len(others)]):
+        await scene(t)  # type: ignore[operator]
+
+
+async def torture(seed: int, kills: int, folder: Path | None) -> Torture:
+    work = Path(tempfile.mkdtemp(prefix="ironbridge-torture-"))
+    print(f"seed {seed}, at least {kills} kills, in {work}", flush=True)
+    async with staged(work, seed) as stage:
+        t = Torture(stage, seed, say=lambda said: print(said, flush=True))
+        async with t.playing():
+            await (short(t) if kills <= 100 else long(t, kills))
+            t.say("a new subscriber reads it all from the start")
+            t._note(await t.judged(await stage.subscriber.all()))
+    if folder is not None:
+        report.write(t, folder)
+    if not t.violations:
+        shutil.rmtree(work, ignore_errors=True)
+    print(report.verdict(t), flush=True)
+    return t
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--kills", type=int, default=60, help="at least so many; over 100 in rounds of everything")
+    parser.add_argument("--report", type=Path, help="a folder for report.md, report.html and report.json")
+    asked = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our subscriber loses its broker again and again
+    done = asyncio.run(torture(asked.seed, asked.kills, asked.report))
+    sys.exit(1 if done.violations else 0)
+
+
+if __name__ == "__main__":
+    main()

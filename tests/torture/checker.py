@@ -1,0 +1,270 @@
+"""
+The checker: from what was done to the legacy systems, what a read_committed subscriber saw and what the targets say that
+they received, it proves four promises or names what broke them.
+
+1. loss: the last state of every legacy record is the last event of its key, and the targets hold it;
+2. duplicate: no event twice, versions 1, 2, 3 … without gap or repeat; no effect twice at a target;
+3. order: a key's events and a document's writes follow the order of what was committed; intermediate states may be left out;
+4. silence: whatever is not delivered lies aside with a reason that a person can act on.
+
+It knows nothing of the program that it judges: states are compared as the texts that `witness` makes of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+Value = str | None
+"""A record's state as a text; None: it is not there."""
+
+
+class Promise(StrEnum):
+    LOSS = "no loss"
+    DUPLICATE = "no duplicate"
+    ORDER = "order"
+    SILENCE = "nothing silent"
+
+
+class Violation(NamedTuple):
+    """What broke which promise. `about` is a record's key, never a value of it."""
+
+    promise: Promise
+    about: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.about}: {self.what}"
+
+
+class Told(NamedTuple):
+    """One event as a read_committed subscriber saw it. `content` tells two states of a key apart, None for a tombstone."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    id: str
+    version: int
+    value: Value
+    content: str | None
+
+
+class Effect(NamedTuple):
+    """
+    One thing done at a target, as it says itself. `parts` are the records that the document tells of, with their values,
+    as it stood afterwards; `changed` False: it was written as it was held already.
+    """
+
+    target: str
+    sequence: int
+    at: float
+    subject: str
+    operation: str
+    changed: bool
+    parts: Mapping[str, str]
+
+
+class Should(NamedTuple):
+    """What a target should hold of a subject; not `certain`: it may also hold nothing."""
+
+    parts: Mapping[str, str]
+    certain: bool = True
+
+
+class Span(NamedTuple):
+    """A time in which answers of a target may have been lost, in seconds since 1970."""
+
+    target: str
+    begin: float
+    end: float
+
+
+@dataclass
+class Evidence:
+    """
+    All that is judged. `history` is every committed state of every key, in order; `unsaid` are keys whose last state cannot
+    be read as anything: they must lie aside. `aside` are the records that the program says it cannot publish, with the
+    reason, `parked` by target the subjects that it does not deliver. A target in `unreadable` cannot be asked what it holds:
+    what was in doubt there is written again, and no promise is broken.
+    """
+
+    history: Mapping[str, Sequence[Value]]
+    events: Sequence[Told]
+    effects: Sequence[Effect] = ()
+    holds: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    should: Mapping[str, Mapping[str, Should]] = field(default_factory=dict)
+    aside: Mapping[str, str] = field(default_factory=dict)
+    parked: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unsaid: Collection[str] = ()
+    unreadable: Collection[str] = ()
+    doubts: Sequence[Span] = ()
+    unplanned: Sequence[tuple[str, str]] = ()
+    """Targets and subjects that the program itself says it would still write, now that all is quiet."""
+
+
+ANSWER = 5.0
+"""Seconds after a write in which its answer may still be on its way, and so be lost."""
+
+
+def judge(evidence: Evidence) -> list[Violation]:
+    """Every violation; where there is one, the first of each kind is what to look at first."""
+    return [
+        *_versions(evidence.events),
+        *_events(evidence),
+        *_lost(evidence),
+        *_effects(evidence),
+        *_holdings(evidence),
+        *_silent(evidence),
+    ]
+
+
+def first(evidence: Evidence) -> Violation | None:
+    return next(iter(judge(evidence)), None)
+
+
+# -- the topics ------------------------------------------------------------------------------------------------------
+
+
+def _by_key(events: Iterable[Told]) -> dict[str, list[Told]]:
+    """Each key's events, oldest first; a key that moved to another partition is ordered by its versions."""
+    found: dict[str, list[Told]] = defaultdict(list)
+    for event in events:
+        found[event.key].append(event)
+    return {key: sorted(told, key=lambda e: (e.version, e.topic, e.partition, e.offset)) for key, told in found.items()}
+
+
+def _versions(events: Sequence[Told]) -> Iterator[Violation]:
+    ids: dict[str, Told] = {}
+    reached: dict[tuple[str, int, str], int] = {}
+    for event in sorted(events, key=lambda e: (e.topic, e.partition, e.offset)):
+        where = f"{event.topic}[{event.partition}]@{event.offset}"
+        if (had := ids.get(event.id)) is not None:
+            what = f"the id of {where} was at {had.topic}[{had.partition}]@{had.offset} already"
+            yield Violation(Promise.DUPLICATE, event.key, what)
+        ids[event.id] = event
+        place = (event.topic, event.partition, event.key)
+        if event.version < reached.get(place, 0):
+            what = f"version {event.version} lies behind version {reached[place]} ({where})"
+            yield Violation(Promise.ORDER, event.key, what)
+        reached[place] = max(reached.get(place, 0), event.version)
+    for key, told in _by_key(events).items():
+        versions = [event.version for event in told]
+        if versions != list(range(1, len(versions) + 1)):
+            gap = next((n for n, v in enumerate(versions, 1) if n != v), len(versions))
+            yield Violation(Promise.DUPLICATE, key, f"its versions are not 1, 2, 3 …: {versions[gap - 1]} stands for {gap}")
+
+
+def _events(evidence: Evidence) -> Iterator[Violation]:
+    for key, told in _by_key(evidence.events).items():
+        for before, after in pairwise(told):
+            if before.content == after.content:
+                what = f"versions {before.version} and {after.version} are the same state, published twice"
+                yield Violation(Promise.DUPLICATE, key, what)
+        if key in evidence.history and key not in evidence.unsaid:
+            yield from _walk(key, [e.value for e in told], evidence.history[key], "published")
+
+
+def _walk(key: str, seen: Sequence[Value], states: Sequence[Value], verb: str) -> Iterator[Violation]:
+    """Whether what was seen are states of the record, in their order; some may be left out."""
+    at = 0
+    for value in seen:
+        if value in states[at:]:
+            at = states.index(value, at)
+        elif value in states:
+            yield Violation(Promise.ORDER, key, f"a state was {verb} after a later one")
+        else:
+            yield Violation(Promise.LOSS, key, f"a state was {verb} that the legacy system never committed")
+
+
+def _lost(evidence: Evidence) -> Iterator[Violation]:
+    last = {key: told[-1].value for key, told in _by_key(evidence.events).items()}
+    for key, states in evidence.history.items():
+        now = states[-1]
+        if key in evidence.aside or key in evidence.unsaid or now == last.get(key):
+            continue
+        what = "was never published" if key not in last else "its last state is not its last event"
+        if now is None:
+            what = "was deleted, and its last event says that it lives"
+        yield Violation(Promise.LOSS, key, what)
+
+
+# -- the targets -----------------------------------------------------------------------------------------------------
+
+
+def _effects(evidence: Evidence) -> Iterator[Violation]:
+    there: dict[tuple[str, str], Effect] = {}
+    seen: dict[str, dict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
+    for effect in sorted(evidence.effects, key=lambda e: (e.target, e.sequence)):
+        place = (effect.target, effect.subject)
+        had = there.get(place)
+        about = f"{effect.target} {effect.subject}"
+        if effect.operation == "create" and had is not None:
+            yield Violation(Promise.DUPLICATE, about, f"was created twice (effects {had.sequence} and {effect.sequence})")
+        if not effect.changed and not _excused(effect, had, evidence):
+            what = f"effect {effect.sequence} wrote again what was there since effect {had.sequence if had else 0}"
+            yield Violation(Promise.DUPLICATE, about, what)
+        if effect.operation == "purge":
+            there.pop(place, None)
+        else:
+            there[place] = effect
+            for key, value in effect.parts.items():
+                walked = seen[effect.target][key]
+                if not walked or walked[-1] != value:
+                    walked.append(value)
+    for target, parts in seen.items():
+        for key, values in parts.items():
+            if key in evidence.history and key not in evidence.unsaid:
+                yield from _walk(key, values, evidence.history[key], f"written to {target}")
+
+
+def _excused(effect: Effect, had: Effect | None, evidence: Evidence) -> bool:
+    """Whether it was in doubt what the target held: the answer to the write before may have been lost."""
+    if effect.target not in evidence.unreadable:
+        return False
+    since = effect.at if had is None else had.at
+    return any(
+        doubt.target == effect.target and doubt.begin <= since + ANSWER and doubt.end >= since - 1
+        for doubt in evidence.doubts
+    )
+
+
+def _holdings(evidence: Evidence) -> Iterator[Violation]:
+    for target, subjects in evidence.should.items():
+        holds = evidence.holds.get(target, {})
+        excepted = {*evidence.aside, *evidence.parked.get(target, ())}
+        for subject, should in subjects.items():
+            about, there = f"{target} {subject}", holds.get(subject)
+            if subject in excepted:
+                continue
+            if there is None:
+                if should.certain and should.parts:
+                    yield Violation(Promise.LOSS, about, "is not at the target")
+                continue
+            if not should.parts:
+                yield Violation(Promise.LOSS, about, "is still at the target, though it is gone from the legacy system")
+                continue
+            for key in sorted(should.parts.keys() | there.keys()):
+                if key not in evidence.aside and should.parts.get(key) != there.get(key):
+                    what = "is missing from" if key not in there else "is not as it should be in"
+                    what = "should no longer be in" if key not in should.parts else what
+                    yield Violation(Promise.LOSS, key, f"{what} {about}")
+        for subject in holds.keys() - subjects.keys() - excepted:
+            yield Violation(Promise.LOSS, f"{target} {subject}", "is at the target, though no legacy system ever held it")
+
+
+def _silent(evidence: Evidence) -> Iterator[Violation]:
+    told = [*evidence.aside.items(), *(item for each in evidence.parked.values() for item in each.items())]
+    for key, reason in told:
+        if len(reason.split()) < 3:
+            yield Violation(Promise.SILENCE, key, "lies aside without a reason that a person can act on")
+    for key in evidence.unsaid:
+        if key not in evidence.aside:
+            yield Violation(Promise.SILENCE, key, "cannot be read as anything, and nobody is told")
+    for target, subject in evidence.unplanned:
+        if subject not in evidence.parked.get(target, ()):
+            yield Violation(Promise.SILENCE, subject, "would still be written, but nothing is done about it")

@@ -1,0 +1,160 @@
+"""What can be seen from outside: the topics as a read_committed subscriber, and what the targets say of themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from tests.torture import witness
+from tests.torture.checker import Effect, Told
+
+
+class Subscriber:
+    """
+    A service that subscribes to every canonical topic, read_committed, and keeps what it was told, in order.
+
+    It goes on by its own offsets whatever becomes of the broker, and so would notice an event that comes twice.
+    """
+
+    def __init__(self, bootstrap: str, prefix: str, partitions: int) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = prefix
+        self._partitions = partitions
+        self._reached: dict[TopicPartition, int] = {}
+        self.told: list[Told] = []
+        self.last: dict[str, Told] = {}
+
+    async def listen(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                await self._listen(stop)
+            await asyncio.sleep(0.5)
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        async with self._consumer() as (consumer, partitions):
+            heard = time.monotonic()
+            while not stop.is_set() and partitions:
+                now = time.monotonic()
+                # Where nothing comes, look again: for topics that were not there yet, or for a broker that is another.
+                if now - heard > 5:
+                    return
+                for partition, records in (await consumer.getmany(timeout_ms=200, max_records=5000)).items():
+                    heard = now
+                    for record in records:
+                        self._heard(_told(record))
+                    self._reached[partition] = records[-1].offset + 1
+
+    def _heard(self, told: Told) -> None:
+        self.told.append(told)
+        had = self.last.get(told.key)
+        if had is None or had.version < told.version:
+            self.last[told.key] = told
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, isolation_level="read_committed", auto_offset_reset="earliest",
+            request_timeout_ms=10_000,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(20):
+                await consumer.start()
+            names = [
+                t for t in await consumer.topics() if t.startswith(f"{self._prefix}.") and t != f"{self._prefix}.cursors"
+            ]
+            partitions = [TopicPartition(t, p) for t in names for p in range(self._partitions)]
+            consumer.assign(partitions)
+            for partition in partitions:
+                if partition in self._reached:
+                    consumer.seek(partition, self._reached[partition])
+            yield consumer, partitions
+        finally:
+            await asyncio.sleep(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    await consumer.stop()
+
+    async def all(self) -> list[Told]:
+        """Everything from the start, as a service would see it that subscribes now."""
+        fresh = Subscriber(self._bootstrap, self._prefix, self._partitions)
+        async with fresh._consumer() as (consumer, partitions):
+            ends = await consumer.end_offsets(partitions)
+            while any([await consumer.position(p) < end for p, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=200, max_records=5000)).values():
+                    for record in records:
+                        fresh._heard(_told(record))
+        return fresh.told
+
+
+def _told(record: Any) -> Told:
+    headers = {name: value.decode() for name, value in record.headers}
+    key, entity = record.key.decode(), headers["ce_type"].split(".")[1]
+    value = None if record.value is None else witness.of_event(entity, json.loads(record.value))
+    content = None if record.value is None else hashlib.blake2b(record.value, digest_size=12).hexdigest()
+    place = (record.topic, record.partition, record.offset)
+    return Told(*place, key, headers["ce_id"], int(headers["ce_sequence"]), value, content)
+
+
+class Target:
+    """A sandbox, asked over HTTP what it received and what it holds."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self._url = url
+        self._effects: list[Effect] = []
+
+    async def effects(self) -> list[Effect]:
+        """Everything that was done there so far, in order."""
+        found, after = self._effects, self._effects[-1].sequence if self._effects else 0
+        async with httpx.AsyncClient(timeout=60) as http:
+            while page := (await http.get(f"{self._url}/_sandbox/log", params={"after": after, "limit": 2000})).json():
+                found += [self._effect(row) for row in page]
+                after = page[-1]["sequence"]
+        return list(found)
+
+    def _effect(self, row: Mapping[str, Any]) -> Effect:
+        document = row["document"]
+        parts = self._parts(row["kind"], json.loads(document)) if document else {}
+        return Effect(
+            self.name, row["sequence"], row["at"], self._subject(row["kind"], row["subject"]), row["operation"],
+            bool(row["changed"]), parts,
+        )  # fmt: skip
+
+    async def holds(self) -> dict[str, dict[str, str]]:
+        """What is held, by the key of its subject."""
+        async with httpx.AsyncClient(timeout=60) as http:
+            documents = (await http.get(f"{self._url}/_sandbox/documents")).json()
+        found = {}
+        for kind, rows in documents.items():
+            if kind in ("accounts", "dimensions", "dimensionValues"):
+                continue
+            for row in rows.values():
+                parts = self._parts(kind, row)
+                found[next(iter(parts))] = parts
+        return found
+
+    async def misbehave(self, *faults: Mapping[str, Any]) -> None:
+        async with httpx.AsyncClient(timeout=60) as http:
+            (await http.post(f"{self._url}/_sandbox/faults", json=list(faults))).raise_for_status()
+
+    async def forgive(self) -> None:
+        async with httpx.AsyncClient(timeout=60) as http:
+            (await http.delete(f"{self._url}/_sandbox/faults")).raise_for_status()
+
+    def _parts(self, kind: str, row: Any) -> dict[str, str]:
+        return witness.of_child(row) if self.name == witness.DFE else witness.of_purchase(kind, row)
+
+    def _subject(self, kind: str, subject: str) -> str:
+        if self.name == witness.DFE:
+            return f"{witness.LIQUIDLOGIC}:person:{subject}"
+        entity = {"vendors": "supplier", "purchaseInvoices": "invoice", "purchaseCreditMemos": "credit-note"}[kind]
+        return f"{witness.LEDGER}:{entity}:{subject}"

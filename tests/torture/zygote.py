@@ -1,0 +1,95 @@
+"""
+Starts processes of the program quickly: it has loaded the program once, and forks for each.
+
+`python -m tests.torture.zygote` takes a line of JSON for each thing to do on stdin and answers each on stdout. What it forks
+is a process of its own, with the same command line, to be killed like any other; only loading the modules again is spared.
+It ends, and all its children with it, when its stdin does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+_children: set[int] = set()
+
+
+def _become(asked: dict[str, Any]) -> int:
+    """In the child: be the program."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing that was forked outlives us
+    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    out = os.open(asked["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if asked.get("out") else log
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(log, 2)
+    os.environ.update(asked.get("environment", {}))
+    if asked.get("mortal"):
+        from tests.torture import mortal
+
+        return mortal.main(**asked["mortal"])
+    from ironbridge import cli
+
+    sys.argv = ["ironbridge", *asked["words"]]
+    try:
+        cli.main()
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+def _forked(asked: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        _children.add(pid)
+        return pid
+    status = 70
+    try:
+        status = _become(asked)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _ended(pid: int) -> int | None:
+    """Its exit status once it has ended (negative: the signal that ended it), and then it is forgotten."""
+    if pid not in _children:
+        return 0
+    found, status = os.waitpid(pid, os.WNOHANG)
+    if not found:
+        return None
+    _children.discard(pid)
+    return os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    import flows.sandbox  # noqa: F401
+    import ironbridge.cli  # noqa: F401
+    from tests.torture import mortal  # noqa: F401
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, signal.SIG_IGN)  # they are for the torture, and then our stdin ends
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "ended" in asked:
+            answer: dict[str, Any] = {"status": _ended(asked["ended"])}
+        else:
+            answer = {"pid": _forked(asked)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    for pid in _children:
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
