@@ -235,7 +235,9 @@ def offsets_behind(places: Iterable[Place]) -> dict[Partition, int]:
 def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | None:
     had = known.get(event.key)
     if had is None:
-        had = known[event.key] = Known(event.key, event.entity, event.owner, None, None, None, 0)
+        # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile.
+        region = event.extract or None
+        had = known[event.key] = Known(event.key, event.entity, event.owner, region, None, None, 0)
     if (had.version, had.topic, had.partition, had.offset) == (event.version, *place) and not had.lost:
         return None  # the last one that was remembered
     if event.version < had.version:

@@ -87,6 +87,11 @@ class Regions:
         return region(name, records, self._salt)
 
 
+def extract_mark(name: str) -> str:
+    """What stands for an extract in events and in keys: a file's name may name somebody."""
+    return blake2b(name.encode(), digest_size=8).hexdigest()
+
+
 def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
     """
     Digest some records. The salt names the mapping's edition: rows of an older one count as changed.
@@ -136,11 +141,12 @@ class Comparison:
     """
     Compares one stream's rows with what is known.
 
-    `known` holds every record that they might be about, `quarantined` which of their keys have a problem.
+    `known` holds every record that they might be about, `quarantined` which of their keys have a problem. `extract` marks
+    the file that they were read from.
     """
 
     def __init__(
-        self, adapter: str, stream: Stream, known: Iterable[Known], quarantined: set[str], now: datetime
+        self, adapter: str, stream: Stream, known: Iterable[Known], quarantined: set[str], now: datetime, extract: str = ""
     ) -> None:
         self._adapter = adapter
         self._stream = stream
@@ -151,6 +157,7 @@ class Comparison:
             self._members.setdefault(each.region, []).append(each)
         self._quarantined = quarantined
         self._now = now
+        self._extract = extract
         self.found = Difference()
 
     def rows(
@@ -285,8 +292,9 @@ class Comparison:
 
     def _event(self, known: Known, owner: str, data: bytes | None, *, fresh: bool = True) -> None:
         known.version += fresh
+        stream, extract = self._stream.name, self._extract
         self.found.events.append(
-            Event(known.entity, self._adapter, known.key, owner, known.version, self._now, data, self._stream.name)
+            Event(known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream, extract=extract)
         )
         self.found.about.append(known)
 

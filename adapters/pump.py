@@ -23,7 +23,7 @@ from opentelemetry import trace
 
 from adapters.ahead import Portion, ahead, portions
 from adapters.catchup import CatchUp, closing, note, offsets_behind
-from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, region
+from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, extract_mark, region
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
 from adapters.meters import count
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
@@ -216,17 +216,20 @@ class Pump:
         run.again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         return progress
 
-    async def _comparison(self, stream: Stream, changed: list[Region]) -> Comparison:
+    async def _comparison(self, stream: Stream, changed: list[Region], extract: str = "") -> Comparison:
         known: list[Known] = []
         quarantined: set[str] = set()
         if changed:
             keys = [r.key for each in changed for r in each.records]
-            known = await self._memory.members(stream.name, [r.name for r in changed])
+            known = await self._memory.members(stream.name, [*(r.name for r in changed), *([extract] if extract else [])])
+            for each in known:
+                if each.region == extract:  # learned from the journal, which knows files by their marks
+                    each.region = changed[0].name
             have = {k.key for k in known}
             if strange := [key for key in keys if key not in have]:
                 known += await self._memory.lookup(stream.name, strange)
             quarantined = await self._quarantined(stream, keys)
-        return Comparison(self.adapter.name, stream, known, quarantined, self._clock())
+        return Comparison(self.adapter.name, stream, known, quarantined, self._clock(), extract)
 
     async def _quarantined(self, stream: Stream, keys: list[str]) -> set[str]:
         return await self._memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
@@ -320,7 +323,8 @@ class Pump:
         """A file replaces what the last file of its name held; what it no longer holds is gone at once."""
         step = Step(regions={extract.name: Seen(digest, progress.sweep)}, progress=progress)
         cursor: Cursor = {"extract": extract.name, "digest": extract.digest}
-        bad = f"{self.adapter.name}:file:{blake2b(extract.name.encode(), digest_size=8).hexdigest()}"
+        mark = extract_mark(extract.name)
+        bad = f"{self.adapter.name}:file:{mark}"
         try:
             with self._watched():
                 records = await extract.read()
@@ -329,7 +333,7 @@ class Pump:
             await self._publish(stream, Difference(), cursor, step)
             return progress
         whole = region(extract.name, records, self._salt)
-        comparison = await self._comparison(stream, [whole])
+        comparison = await self._comparison(stream, [whole], mark)
         comparison.rows(whole)
         found = comparison.found
         lost = [k for k in found.known.values() if k.region is None]

@@ -31,7 +31,7 @@ class Event:
 
     `data` is the canonical JSON, None where the entity was deleted. `version` counts 1, 2, 3 … for each key without a
     gap. `time` is when the change was observed, in UTC. `owner` decides the partition. `stream` is the part of the
-    source that it was read from.
+    source that it was read from, `extract` a digest of the name of the file, where it was read from one.
     """
 
     entity: str
@@ -44,6 +44,7 @@ class Event:
     stream: str = ""
     traceparent: str | None = None
     schema_version: int = 1
+    extract: str = ""
 
     @property
     def id(self) -> str:
@@ -70,6 +71,8 @@ class Event:
             _JSON,
             *stream,
         ]
+        if self.extract:
+            headers.append(("ce_extract", self.extract.encode()))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
         return headers
@@ -78,7 +81,7 @@ class Event:
         """The same event as part of a trace. (`dataclasses.replace` takes as long as all else that is done to publish it.)"""
         return Event(
             self.entity, self.source, self.key, self.owner, self.version, self.time, self.data, self.stream,
-            traceparent, self.schema_version,
+            traceparent, self.schema_version, self.extract,
         )  # fmt: skip
 
     @classmethod
@@ -102,6 +105,7 @@ class Event:
                 stream=had.get("ce_stream", b"").decode(),
                 traceparent=_trace(had.get("traceparent")),
                 schema_version=int(version[1:]),
+                extract=had.get("ce_extract", b"").decode(),
             )
             # What an attribute says and what we made of it must be the same.
             said = (had["ce_specversion"], had["ce_type"].decode(), had["ce_source"].decode(), had["ce_id"].decode())

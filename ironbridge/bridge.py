@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import text
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ironbridge.broker import Broker
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass
@@ -91,12 +92,19 @@ def chosen(settings: Settings, names: Iterable[str]) -> tuple[dict[str, Any], di
 
 @asynccontextmanager
 async def platform(
-    settings: Settings, names: Iterable[str] = (), *, say: Say = log.info, broker: bool = True, topics: bool = True
+    settings: Settings,
+    names: Iterable[str] = (),
+    *,
+    say: Say = log.info,
+    broker: bool = True,
+    topics: bool = True,
+    patient: asyncio.Event | None = None,
 ) -> AsyncIterator[Platform]:
     """
     Start the broker if the settings ask for one, open the state, check the topics, build the parts.
 
-    Without `broker` and `topics` Kafka is left alone: enough to look at the state.
+    Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` a state or a Kafka that is
+    away is waited for, until that event is set; else it raises.
     """
     adapters, targets = chosen(settings, names)
     async with AsyncExitStack() as stack:
@@ -105,7 +113,7 @@ async def platform(
             await stack.enter_async_context(started)
             kafka = settings.kafka.model_copy(update={"bootstrap_servers": started.bootstrap})
             settings = settings.model_copy(update={"kafka": kafka})
-        store = await open_store(settings.state_url)
+        store = await _once_there(lambda: open_store(settings.state_url), patient)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
         for name, plan in adapters.items():
@@ -113,8 +121,30 @@ async def platform(
         for name, plan in targets.items():
             built.deliveries[name] = await _delivery(built, plan, stack)
         if topics and (built.pumps or built.deliveries):
-            await ensure_topics(settings.kafka, _entities(built))
+            await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
         yield built
+
+
+async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
+    """Do it as soon as what it needs is there."""
+
+    def say(state: RetryCallState) -> None:
+        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
+        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
+
+    if patient is None:
+        return await work()
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
+        sleep=lambda seconds: _sleep(patient, seconds),
+        stop=lambda _state: patient.is_set(),
+        before_sleep=say,
+        reraise=True,
+    ):
+        with attempt:
+            return await work()
+    raise AssertionError("it either returns or raises")
 
 
 def beside(settings: Settings, say: Say) -> Broker | None:
@@ -197,6 +227,9 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
     memory = StoredMemory(built.store, name)
 
     async def once() -> None:
+        # Here, where an outage of the state is waited for: outside it would end the process.
+        if await memory.paused(stream.name):
+            return
         await pump.ready()
         if (asked := await memory.backfill(stream.name)) is not None:
             lacking = await pump.backfill(stream)
@@ -210,8 +243,7 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
 
     while not stop.is_set():
         began = time.monotonic()
-        if not await memory.paused(stream.name):
-            await _insist(f"{name}.{stream.name}", once, stop, trouble)
+        await _insist(f"{name}.{stream.name}", once, stop, trouble)
         await _rest(memory, stream, began + stream.every.total_seconds(), stop)
 
 

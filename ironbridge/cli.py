@@ -109,7 +109,7 @@ def run(
             loop.add_signal_handler(sign, stop.set)
         try:
             async with (
-                bridge.platform(settings, names or ()) as built,
+                bridge.platform(settings, names or (), patient=stop) as built,
                 serve.served(built),
                 gauges.observing(built),
             ):

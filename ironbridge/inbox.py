@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -25,6 +26,8 @@ from flows.ledger import Arrivals, Reject
 from ironbridge.kafka_client import client_options, connecting, translated
 from ironbridge.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
 
 
 class Ingested(Protocol):
@@ -86,6 +89,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             stands = await self._state.ingested()
             with translated(self._flow):
                 ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
+                if not stands:
+                    await self._say_if_forgotten(assigned)
         except IronbridgeError as error:
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
@@ -97,6 +102,17 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             offset, _ = self._expected.get(partition, (0, ""))
             self._consumer.seek(partition, offset)  # type: ignore[union-attr]
         self._placed = set(assigned)
+
+    async def _say_if_forgotten(self, assigned: Any) -> None:
+        """Kafka still knows that the flow has run before: then the state was lost, and not all of that can be mended."""
+        if any([await self._consumer.committed(partition) for partition in assigned]):  # type: ignore[union-attr]
+            log.error(
+                "%s: the state was lost: it does not know what this flow has delivered. All events are read again. A target "
+                "that can be asked what it holds is asked, and nothing is written twice; one that cannot is sent everything "
+                "once more, and keeps what was deleted since. To do: for such a target compare what it holds with `plan` and "
+                "`reconcile`, and have it removed there",
+                self._flow,
+            )  # fmt: skip
 
     async def poll(self) -> Arrivals:
         """Up to 2,000 records; waits 200 ms for the first."""

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from adapters.difference import Comparison, Difference, region
 from adapters.journal import Known
 from adapters.ledger import LedgerAdapter, LedgerSettings, system, world
-from adapters.ledger.folder import extract_name
+from adapters.ledger.folder import Folder, extract_name
 from adapters.ledger.layout import Layout, built_in, declared
 from adapters.ledger.mapping import entity
 from adapters.ledger.reading import Reading, Rules, read
@@ -116,6 +116,17 @@ async def test_extracts_come_oldest_first(tmp_path: Path) -> None:
     leave(tmp_path / "a.csv", age=200)
     leave(tmp_path / "c.csv", age=400)
     assert await names(adapter(tmp_path)) == ["c", "b", "a"]
+
+
+async def test_a_file_that_somebody_writes_to_while_it_is_read_is_left_for_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "may.csv"
+    path.write_bytes(b"whole")
+    folder = Folder("ledger", [tmp_path], ["*.csv"], 0, "", b"")
+    (found,) = folder.ready()
+    assert folder.content(found, 100) == b"whole"
+    path.write_bytes(b"hal")
+    with pytest.raises(UnavailableError, match=r"may\.csv was changed while it was read"):
+        folder.content(found, 100)
 
 
 async def test_a_file_waits_until_two_looks_apart_find_it_unchanged(tmp_path: Path) -> None:

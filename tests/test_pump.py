@@ -545,6 +545,18 @@ async def test_a_file_that_vanishes_deletes_nothing_and_is_known_when_it_comes_b
     assert adapter.asked == 0
 
 
+async def test_a_file_that_loses_a_row_while_the_state_is_lost_deletes_it_all_the_same() -> None:
+    adapter = TableAdapter(reading="files")
+    adapter.files = {"may": [(n, Line(1, "N1")) for n in range(5)], "june": [(9, Line(9, "N9"))]}
+    bench = Bench(adapter)
+    await bench.read()
+    bench.state = State()
+    adapter.files = {"may": [(n, Line(1, "N1")) for n in range(4)]}  # and june was taken away, which says nothing
+    assert said(await bench.read()) == [("4", 2, False)]
+    assert await bench.read() == []
+    assert_gap_free(bench.log.told())
+
+
 async def test_a_torn_file_is_quarantined_and_read_once_its_content_is_another() -> None:
     adapter = filed(may=None, june=[(50, Line(1, "N1"))])
     bench = Bench(adapter)

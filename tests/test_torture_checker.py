@@ -219,7 +219,8 @@ def effects_of(target: ScriptedTarget) -> list[Effect]:
         value = None if document is None else document.body["name"]
         operation = "purge" if value is None else "update" if subject in held else "create"
         changed = held.get(subject) != value
-        found.append(Effect("t", sequence, sequence, subject, operation, changed, {subject: value} if value else {}))
+        parts = {subject: value} if value else {}
+        found.append(Effect("t", sequence, sequence, str(sequence), subject, operation, changed, parts))
         held.pop(subject, None)
         if value is not None:
             held[subject] = value
@@ -326,9 +327,9 @@ async def test_a_state_that_is_written_again_after_it_was_confirmed_is_caught_as
 
 
 def test_two_creates_of_one_document_are_caught_as_a_duplicate() -> None:
-    effects = [Effect("t", n, n, "INV1", "create", True, {}) for n in (1, 2)]
+    effects = [Effect("t", n, n, str(n), "INV1", "create", True, {}) for n in (1, 2)]
     assert promises(judge(Evidence({}, [], effects))) == {Promise.DUPLICATE}
-    between = Effect("t", 2, 2, "INV1", "purge", True, {})
+    between = Effect("t", 2, 2, "2", "INV1", "purge", True, {})
     assert judge(Evidence({}, [], [effects[0], between, effects[1]._replace(sequence=3)])) == []
 
 
@@ -358,6 +359,17 @@ async def test_an_old_state_that_is_written_after_a_newer_one_is_caught_as_order
     await world.ledger.reopen("another edition")
     await world.agree()
     assert promises(judged(world, *events)) == {Promise.ORDER}
+
+
+def test_what_was_deleted_while_the_state_was_lost_may_stay_where_nobody_can_look_if_that_was_said() -> None:
+    history = {"child": ["a"], "plan": ["b", None]}
+    held, should = {"t": {"child": {"child": "a", "plan": "b"}}}, {"t": {"child": Should({"child": "a"})}}
+    told = [Told("x", 0, n, k, f"{k}{n}", v, s, s) for n, (k, v, s) in enumerate([("child", 1, "a"), ("plan", 1, "b")])]
+    told.append(Told("x", 0, 5, "plan", "plan5", 2, None, None))
+    evidence = Evidence(history, told, [], held, should, unreadable={"t"})
+    assert [v.what for v in judge(evidence)] == ["should no longer be in t child"]
+    assert judge(replace(evidence, forgotten={"t"})) == []
+    assert len(judge(replace(evidence, forgotten={"t"}, unreadable=()))) == 1
 
 
 async def test_a_subject_that_nobody_works_on_any_more_is_caught_as_silent(world: World) -> None:

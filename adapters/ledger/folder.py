@@ -111,15 +111,20 @@ class Folder:
 
     def content(self, found: Found, largest: int) -> bytes:
         """
-        The file's bytes; of one that has grown since it was looked at, `largest` and one more.
+        The file's bytes, as they were when it was found; of one that has grown too large since, `largest` and one more.
 
-        :raises UnavailableError: it cannot be read now.
+        :raises UnavailableError: it cannot be read now, or somebody writes to it: half of a file would delete the other half.
         """
         try:
             with found.path.open("rb") as file:
-                return file.read(largest + 1)
+                content, stat = file.read(largest + 1), os.fstat(file.fileno())
+                now = found.path.stat()
         except OSError as error:
             raise _unavailable(self.source, printable(found.path.name), error) from error
+        looks = {(each.st_size, each.st_mtime_ns) for each in (stat, now)}
+        if looks != {found.look} and len(content) <= largest:
+            raise UnavailableError(self.source, f"{printable(found.path.name)} was changed while it was read")
+        return content
 
     def _look(self) -> list[Found]:
         found = []

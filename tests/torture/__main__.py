@@ -25,6 +25,7 @@ async def short(t: Torture) -> None:
     """What CI does: a little of everything."""
     await t.take_the_stage(SPLIT)
     await scenes.storm(t, 20)
+    await t.rest()
     await scenes.broker(t)
     await scenes.state(t)
     await t.rest()
@@ -46,11 +47,12 @@ async def short(t: Torture) -> None:
     await t.rest()
 
 
-async def long(t: Torture, kills: int) -> None:
+async def long(t: Torture, kills: int, minutes: float) -> None:
     """Rounds of everything until so many were killed; every step once at least."""
     await t.take_the_stage(SPLIT)
     turn, between, ways = 0, t.rng.sample(scenes.steps(), len(scenes.steps())), t.rng.sample(NETWORK, len(NETWORK))
-    while t.all_kills() < kills or turn < 12:
+    until = time.time() + 60 * minutes
+    while (t.all_kills() < kills or turn < 12) and time.time() < until:
         turn += 1
         t.say(f"round {turn}, {time.time() - t.began:.0f} s")
         await scenes.storm(t, 30)
@@ -75,17 +77,19 @@ async def _turn(t: Torture, turn: int) -> None:
         await scene(t)  # type: ignore[operator]
 
 
-async def torture(seed: int, kills: int, folder: Path | None) -> Torture:
+async def torture(seed: int, kills: int, minutes: float, folder: Path | None) -> Torture:
     work = Path(tempfile.mkdtemp(prefix="ironbridge-torture-"))
     print(f"seed {seed}, at least {kills} kills, in {work}", flush=True)
     async with staged(work, seed) as stage:
         t = Torture(stage, seed, say=lambda said: print(said, flush=True))
         async with t.playing():
-            await (short(t) if kills <= 100 else long(t, kills))
-            t.say("a new subscriber reads it all from the start")
-            t._note(await t.judged(await stage.subscriber.all()))
-    if folder is not None:
-        report.write(t, folder)
+            try:
+                await (short(t) if kills <= 100 else long(t, kills, minutes))
+                t.say("a new subscriber reads it all from the start")
+                t.note(await t.judged(await stage.subscriber.all()))
+            finally:
+                if folder is not None:
+                    report.write(t, folder)
     if not t.violations:
         shutil.rmtree(work, ignore_errors=True)
     print(report.verdict(t), flush=True)
@@ -97,9 +101,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--kills", type=int, default=60, help="at least so many; over 100 in rounds of everything")
     parser.add_argument("--report", type=Path, help="a folder for report.md, report.html and report.json")
+    parser.add_argument("--minutes", type=float, default=60, help="no new round after so many")
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our subscriber loses its broker again and again
-    done = asyncio.run(torture(asked.seed, asked.kills, asked.report))
+    done = asyncio.run(torture(asked.seed, asked.kills, asked.minutes, asked.report))
     sys.exit(1 if done.violations else 0)
 
 

@@ -57,12 +57,14 @@ class Told(NamedTuple):
 class Effect(NamedTuple):
     """
     One thing done at a target, as it says itself. `parts` are the records that the document tells of, with their values,
-    as it stood afterwards; `changed` False: it was written as it was held already.
+    as it stood afterwards; `changed` False: it was written as it was held already. What one request did to a document may be
+    several effects: its lines one by one.
     """
 
     target: str
     sequence: int
     at: float
+    request: str
     subject: str
     operation: str
     changed: bool
@@ -90,7 +92,9 @@ class Evidence:
     All that is judged. `history` is every committed state of every key, in order; `unsaid` are keys whose last state cannot
     be read as anything: they must lie aside. `aside` are the records that the program says it cannot publish, with the
     reason, `parked` by target the subjects that it does not deliver. A target in `unreadable` cannot be asked what it holds:
-    what was in doubt there is written again, and no promise is broken.
+    what was in doubt there is written again, and no promise is broken; nor where the program has said that such a target was
+    `forgotten`, its state being lost, and it keeps what was deleted since. A target in `stepwise` takes a document in several
+    steps (its head, then its lines): what stands there between two of them is no state, and nobody's last one.
     """
 
     history: Mapping[str, Sequence[Value]]
@@ -102,6 +106,8 @@ class Evidence:
     parked: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unsaid: Collection[str] = ()
     unreadable: Collection[str] = ()
+    forgotten: Collection[str] = ()
+    stepwise: Collection[str] = ()
     doubts: Sequence[Span] = ()
     unplanned: Sequence[tuple[str, str]] = ()
     """Targets and subjects that the program itself says it would still write, now that all is quiet."""
@@ -198,6 +204,7 @@ def _lost(evidence: Evidence) -> Iterator[Violation]:
 
 def _effects(evidence: Evidence) -> Iterator[Violation]:
     there: dict[tuple[str, str], Effect] = {}
+    last: dict[tuple[str, str], Effect] = {}
     seen: dict[str, dict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
     for effect in sorted(evidence.effects, key=lambda e: (e.target, e.sequence)):
         place = (effect.target, effect.subject)
@@ -205,20 +212,26 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
         about = f"{effect.target} {effect.subject}"
         if effect.operation == "create" and had is not None:
             yield Violation(Promise.DUPLICATE, about, f"was created twice (effects {had.sequence} and {effect.sequence})")
-        if not effect.changed and not _excused(effect, had, evidence):
-            what = f"effect {effect.sequence} wrote again what was there since effect {had.sequence if had else 0}"
+        before = last.get(place)
+        if not effect.changed and not _excused(effect, before, evidence):
+            what = f"effect {effect.sequence} wrote again what was there since effect {before.sequence if before else 0}"
             yield Violation(Promise.DUPLICATE, about, what)
+        last[place] = effect
         if effect.operation == "purge":
             there.pop(place, None)
-        else:
-            there[place] = effect
-            for key, value in effect.parts.items():
-                walked = seen[effect.target][key]
-                if not walked or walked[-1] != value:
-                    walked.append(value)
+            continue
+        there[place] = effect
+        for key, value in effect.parts.items():
+            walked = seen[effect.target][key]
+            if before is not None and walked and before.request == effect.request and before.parts.get(key) == walked[-1]:
+                walked[-1] = value  # the same request goes on with the document
+            elif not walked or walked[-1] != value:
+                walked.append(value)
     for target, parts in seen.items():
         for key, values in parts.items():
             if key in evidence.history and key not in evidence.unsaid:
+                if target in evidence.stepwise:
+                    values = [value for value in values if value in evidence.history[key]]
                 yield from _walk(key, values, evidence.history[key], f"written to {target}")
 
 
@@ -226,11 +239,10 @@ def _excused(effect: Effect, had: Effect | None, evidence: Evidence) -> bool:
     """Whether it was in doubt what the target held: the answer to the write before may have been lost."""
     if effect.target not in evidence.unreadable:
         return False
-    since = effect.at if had is None else had.at
-    return any(
-        doubt.target == effect.target and doubt.begin <= since + ANSWER and doubt.end >= since - 1
-        for doubt in evidence.doubts
-    )
+    doubts = [doubt for doubt in evidence.doubts if doubt.target == effect.target]
+    if had is None:  # what was sent first may not even have arrived
+        return any(doubt.begin <= effect.at for doubt in doubts)
+    return any(doubt.begin <= had.at + ANSWER and doubt.end >= had.at - 1 for doubt in doubts)
 
 
 def _holdings(evidence: Evidence) -> Iterator[Violation]:
@@ -245,10 +257,15 @@ def _holdings(evidence: Evidence) -> Iterator[Violation]:
                 if should.certain and should.parts:
                     yield Violation(Promise.LOSS, about, "is not at the target")
                 continue
+            forgiven = target in evidence.forgotten and target in evidence.unreadable
+            if not should.parts and forgiven:
+                continue
             if not should.parts:
                 yield Violation(Promise.LOSS, about, "is still at the target, though it is gone from the legacy system")
                 continue
             for key in sorted(should.parts.keys() | there.keys()):
+                if key not in should.parts and forgiven and evidence.history.get(key, (1,))[-1] is None:
+                    continue
                 if key not in evidence.aside and should.parts.get(key) != there.get(key):
                     what = "is missing from" if key not in there else "is not as it should be in"
                     what = "should no longer be in" if key not in should.parts else what

@@ -110,12 +110,13 @@ class Target:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self._url = url
-        self._effects: list[Effect] = []
+        self.seen: list[Effect] = []
+        self._asking = asyncio.Lock()
 
     async def effects(self) -> list[Effect]:
         """Everything that was done there so far, in order."""
-        found, after = self._effects, self._effects[-1].sequence if self._effects else 0
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with self._asking, httpx.AsyncClient(timeout=60) as http:
+            found, after = self.seen, self.seen[-1].sequence if self.seen else 0
             while page := (await http.get(f"{self._url}/_sandbox/log", params={"after": after, "limit": 2000})).json():
                 found += [self._effect(row) for row in page]
                 after = page[-1]["sequence"]
@@ -125,7 +126,7 @@ class Target:
         document = row["document"]
         parts = self._parts(row["kind"], json.loads(document)) if document else {}
         return Effect(
-            self.name, row["sequence"], row["at"], self._subject(row["kind"], row["subject"]), row["operation"],
+            self.name, row["sequence"], row["at"], row["request"], self._subject(row["kind"], row["subject"]), row["operation"],
             bool(row["changed"]), parts,
         )  # fmt: skip
 

@@ -253,7 +253,12 @@ async def state_lost(t: Torture) -> None:
     t.doubts.append(Span(DFE, 0.0, time.time()))
     t.stage.legacy.working.set()
     await t.take_the_stage(SPLIT)
-    await asyncio.sleep(3)
+    for _ in range(100):
+        await asyncio.sleep(0.2)
+        if "dfe_csc: the state was lost" in t.stage.log(CHILDREN).read_text("utf-8"):
+            t.forgotten.add(DFE)  # it says what it cannot mend
+            return
+    t.odd("dfe_csc did not say that its state was lost")
 
 
 async def replaced(t: Torture) -> None:

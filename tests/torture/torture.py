@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -67,6 +68,7 @@ class Torture:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.began = time.time()
+        self.forgotten: set[str] = set()
         self._stop = asyncio.Event()
         self.cast: tuple[Part, ...] = SPLIT
         self._aside: dict[str, str] = {}
@@ -127,6 +129,14 @@ class Torture:
             if part.pid is None:
                 self.stage.run(part)
 
+    def all_up(self) -> None:
+        """Start what has ended by itself, as an orchestrator would, and note that it did."""
+        for part in self.cast:
+            if part.pid is not None and (status := self.stage.ended(part)) is not None:
+                part.pid = None
+                self.odd(f"{part.name} ended by itself (status {status}):\n{last_words(self.stage, part)}")
+                self.stage.run(part)
+
     async def kill(self, part: Part) -> None:
         status = await self.stage.kill(part)
         if status is None:
@@ -140,6 +150,8 @@ class Torture:
 
     def odd(self, what: str) -> None:
         self.oddities.append(what)
+        if len(self.oddities) > 60:
+            raise RuntimeError("the processes end again and again by themselves: see what was said above")
         self.say(f"  ODD: {what}")
 
     def all_kills(self) -> int:
@@ -162,27 +174,37 @@ class Torture:
                 found = await self.judged(list(stage.subscriber.told))
                 if any(v.promise in (Promise.DUPLICATE, Promise.ORDER) for v in found):
                     break
-            for part in self.cast:
-                if stage.ended(part) is not None:
-                    part.pid = None
-                    self.odd(f"{part.name} ended by itself:\n{last_words(stage, part)}")
-                    stage.run(part)
+            self.all_up()
         took = time.monotonic() - began
         self.rests.append(took)
+        if found:
+            for part in self.cast:
+                stage.signal(part, signal.SIGUSR1)  # it says where it stands, in its log
         found = found or await self.judged(list(stage.subscriber.told), plans=True)
         self.mark("rest", f"{took:.1f} s to come to rest")
         self.say(
-            f"{time.time() - self.began:5.0f} s at rest after {took:.1f} s: {self.all_kills()} kills, {stage.legacy.states} states, "
-            f"{len(stage.subscriber.told)} events, {len(found)} violations"
+            f"{time.time() - self.began:5.0f} s at rest after {took:.1f} s: {self.all_kills()} kills, "
+            f"{stage.legacy.states} states, {len(stage.subscriber.told)} events, {len(found)} violations"
         )
-        self._note(found)
+        self.note(found)
 
-    def _note(self, found: list[Violation]) -> None:
+    def note(self, found: list[Violation]) -> None:
         for violation in found:
             if violation not in self.violations:
                 self.violations.append(violation)
-                if len(self.violations) < 30:
+                if len(self.violations) < 8:
                     self.say(f"  VIOLATION: {violation}")
+                    self._show(violation)
+
+    def _show(self, violation: Violation) -> None:
+        """What is known of the record: invented names and numbers, so nobody's secret."""
+        key = violation.about.split(" ")[-1]
+        self.say(f"    committed {self.stage.legacy.history.get(key, ())[-6:]}")
+        self.say(f"    told {[(e.version, e.value, e.offset) for e in self.stage.subscriber.told if e.key == key][-6:]}")
+        for target in self.stage.targets.values():
+            for e in target.seen[-4000:]:
+                if e.subject == key or key in e.parts:
+                    self.say(f"    {e.target} {e.sequence} {e.at:.2f} {e.request} {e.operation} {e.changed} {e.parts.get(key)}")
 
     def _fresh(self, began: float) -> bool:
         """Ask what lies aside at first, and then every few seconds."""
@@ -201,7 +223,7 @@ class Torture:
         unplanned = [(t, change["subject"]) for t in (DFE, CENTRAL) for change in await self._plan(t)] if plans else []
         return Evidence(
             legacy.history, told, effects, holds, witness.should(legacy.now, ever), self._aside, self._parked,
-            legacy.now.unsaid, {DFE}, self.doubts, unplanned,
+            legacy.now.unsaid, {DFE}, self.forgotten, {CENTRAL}, self.doubts, unplanned,
         )  # fmt: skip
 
     async def _look_aside(self) -> None:

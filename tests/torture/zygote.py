@@ -8,6 +8,7 @@ It ends, and all its children with it, when its stdin does.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import json
 import os
@@ -19,10 +20,17 @@ from typing import Any
 _children: set[int] = set()
 
 
+def _tell(*_: object) -> None:
+    """On SIGUSR1: where every task stands, for whoever looks for what is stuck."""
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=12, file=sys.stderr)
+
+
 def _become(asked: dict[str, Any]) -> int:
     """In the child: be the program."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGUSR1, _tell)
     os.setsid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing that was forked outlives us
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

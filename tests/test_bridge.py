@@ -1,0 +1,80 @@
+"""What a process does whose servers are away when it starts, and when they go."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from canonical.errors import UnavailableError
+from ironbridge import bridge
+from ironbridge.broker import HOST, free_port
+from ironbridge.settings import KafkaSettings, Settings, StateSettings
+from tests.servers import Postgres
+
+
+@contextlib.asynccontextmanager
+async def forwarding(port: int, to: int) -> AsyncIterator[None]:
+    """A door to a server, closed again, with all that came through it, at the end."""
+    ways: set[asyncio.StreamWriter] = set()
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ways.add(writer)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def opened(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner = await asyncio.open_connection(HOST, to)
+        await asyncio.gather(pipe(reader, inner[1]), pipe(inner[0], writer))
+
+    server = await asyncio.start_server(opened, HOST, port)
+    try:
+        yield
+    finally:
+        server.close()
+        for way in ways:
+            way.close()
+        await asyncio.sleep(0.05)
+
+
+def settings_of(url: str, port: int, data: Path) -> Settings:
+    host, database = url.rpartition("/")[0].rpartition(":")[0], url.rpartition("/")[2]
+    kafka = KafkaSettings(broker="none", bootstrap_servers=f"{HOST}:1")
+    return Settings(data=data, kafka=kafka, state=StateSettings.model_validate({"url": f"{host}:{port}/{database}"}))
+
+
+async def test_a_process_whose_state_is_away_when_it_starts_waits_for_it(postgres: Postgres, tmp_path: Path) -> None:
+    port, stop = free_port(), asyncio.Event()
+    async with postgres.database() as url:
+        settings = settings_of(url, port, tmp_path)
+
+        async def start() -> str:
+            async with bridge.platform(settings, topics=False, patient=stop) as built:
+                return built.store.engine.dialect.name
+
+        with pytest.raises(UnavailableError):
+            async with bridge.platform(settings, topics=False):
+                raise AssertionError
+        starting = asyncio.create_task(start())
+        await asyncio.sleep(0.3)
+        assert not starting.done()
+        async with forwarding(port, postgres.port):
+            assert await asyncio.wait_for(starting, 20) == "postgresql"
+
+
+async def test_a_process_that_is_told_to_stop_while_it_waits_for_its_state_stops(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    settings = settings_of(f"postgresql+asyncpg://ironbridge@{HOST}:1/none", free_port(), tmp_path)
+
+    async def start() -> None:
+        async with bridge.platform(settings, topics=False, patient=stop):
+            raise AssertionError
+
+    starting = asyncio.create_task(start())
+    await asyncio.sleep(0.2)
+    stop.set()
+    with pytest.raises(UnavailableError):
+        await asyncio.wait_for(starting, 10)
