@@ -104,7 +104,7 @@ async def test_a_sound_adapter_that_is_killed_anywhere_breaks_nothing(council: C
 class SavesFirst(Pump):
     """Commits what it remembers before the transaction: a kill between the two loses the events."""
 
-    async def _publish(self, stream: Stream, found: Any, cursor: Cursor, step: Any) -> None:
+    async def _publish(self, stream: Stream, found: Any, cursor: Cursor, step: Any, *more: Any) -> None:
         step.known = list(found.known.values())
         await self._memory.save(stream.name, step)
         if found.events:

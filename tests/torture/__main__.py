@@ -55,7 +55,7 @@ async def long(t: Torture, kills: int, minutes: float) -> None:
     while (t.all_kills() < kills or turn < 12) and time.time() < until:
         turn += 1
         t.say(f"round {turn}, {time.time() - t.began:.0f} s")
-        await scenes.storm(t, 30)
+        await scenes.storm(t, 75, most=0.6)
         await scenes.between_steps(t, between[:8], patience=3)
         between = between[8:] + between[:8]
         for _ in range(2):
