@@ -47,7 +47,7 @@ async def short(t: Torture) -> None:
     await t.rest()
 
 
-async def long(t: Torture, kills: int, minutes: float) -> None:
+async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> None:
     """Rounds of everything until so many were killed; every step once at least."""
     await t.take_the_stage(SPLIT)
     turn, between, ways = 0, t.rng.sample(scenes.steps(), len(scenes.steps())), t.rng.sample(NETWORK, len(NETWORK))
@@ -55,7 +55,7 @@ async def long(t: Torture, kills: int, minutes: float) -> None:
     while (t.all_kills() < kills or turn < 12) and time.time() < until:
         turn += 1
         t.say(f"round {turn}, {time.time() - t.began:.0f} s")
-        await scenes.storm(t, 75, most=0.6)
+        await scenes.storm(t, 100, most=0.55)
         await scenes.between_steps(t, between[:8], patience=3)
         between = between[8:] + between[:8]
         for _ in range(2):
@@ -63,6 +63,8 @@ async def long(t: Torture, kills: int, minutes: float) -> None:
             ways = ways[1:] + ways[:1]
         await _turn(t, turn)
         await t.rest()
+        if folder is not None:
+            report.write(t, folder)
     await scenes.replaced(t)
     await t.rest()
 
@@ -84,7 +86,7 @@ async def torture(seed: int, kills: int, minutes: float, folder: Path | None) ->
         t = Torture(stage, seed, say=lambda said: print(said, flush=True))
         async with t.playing():
             try:
-                await (short(t) if kills <= 100 else long(t, kills, minutes))
+                await (short(t) if kills <= 100 else long(t, kills, minutes, folder))
                 t.say("a new subscriber reads it all from the start")
                 t.note(await t.judged(await stage.subscriber.all()))
             finally:

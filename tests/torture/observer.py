@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from tests.torture import witness
 from tests.torture.checker import Effect, Told
@@ -30,20 +29,26 @@ class Subscriber:
         self._prefix = prefix
         self._partitions = partitions
         self._reached: dict[TopicPartition, int] = {}
+        self._alive = 0.0
         self.told: list[Told] = []
         self.last: dict[str, Told] = {}
 
     async def listen(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await self._listen(stop)
+            self._alive = time.monotonic()
+            listening = asyncio.ensure_future(self._listen(stop))
+            # aiokafka may wait for ever for a broker that went away in the middle of an answer.
+            while not listening.done() and time.monotonic() - self._alive < 12:
+                await asyncio.wait({listening}, timeout=0.5)
+            listening.cancel()
+            await asyncio.wait({listening}, timeout=5)
             await asyncio.sleep(0.5)
 
     async def _listen(self, stop: asyncio.Event) -> None:
         async with self._consumer() as (consumer, partitions):
             heard = time.monotonic()
             while not stop.is_set() and partitions:
-                now = time.monotonic()
+                now = self._alive = time.monotonic()
                 # Where nothing comes, look again: for topics that were not there yet, or for a broker that is another.
                 if now - heard > 5:
                     return
