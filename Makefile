@@ -2,13 +2,14 @@
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: help run test check audit lock fuzz bench clean servers console-style
+.PHONY: help run test check audit lock fuzz bench clean servers torture console-style
 
 help:
 	@echo "make run    start the demonstration: everything on this machine, in one go"
 	@echo "make test   all that CI checks: lint, types, import rules, tests against real servers"
 	@echo "make check  the static checks of 'make test' only"
 	@echo "make bench  the benchmarks"
+	@echo "make torture  kill it, cut it off, lie to it, and prove that nothing is lost (SEED=…, KILLS=1000)"
 	@echo "make audit  what is known against the packages in the image (exit status 3: nobody could be asked)"
 	@echo "make lock   lock the image's packages anew, by version and hash"
 	@echo "make fuzz   fuzz the file reader and the envelope, SECONDS each, from SEED on"
@@ -45,6 +46,10 @@ SECONDS = 60
 SEED = 1
 fuzz: .venv/installed-fuzz
 	@$(BIN)/python -m security.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+# Kills, cuts, lies and lost states on real servers, judged from outside: SEED=…, KILLS=1000, REPORT=folder.
+torture: .venv/installed-test
+	@$(BIN)/python -m tests.torture $(if $(SEED),--seed $(SEED)) --kills $(or $(KILLS),60) --report $(or $(REPORT),docs/torture)
 
 bench: .venv/installed-bench
 	@$(BIN)/python -m bench

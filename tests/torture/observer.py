@@ -42,6 +42,8 @@ class Subscriber:
                 await asyncio.wait({listening}, timeout=0.5)
             listening.cancel()
             await asyncio.wait({listening}, timeout=5)
+            if listening.done() and not listening.cancelled():
+                listening.exception()  # whatever it was: the next try begins where this one had come to
             await asyncio.sleep(0.5)
 
     async def _listen(self, stop: asyncio.Event) -> None:
