@@ -212,7 +212,12 @@ async def telemetry(stage: Stage, plan: Plan) -> list[Line]:
 
 def _watched(what: str, unit: str, size: int, done: dict[str, list[dict[str, Any]]]) -> list[Line]:
     lines = [
-        Line(f"{what}, telemetry {way}", unit, [size / each["seconds"] for each in runs], cpu=[each["cpu"] for each in runs])
+        Line(
+            f"{what}, telemetry {way}",
+            unit,
+            [size / each["seconds"] for each in runs],
+            cpu=[each["cpu"] for each in runs],
+        )
         for way, runs in done.items()
     ]
     off, on = lines

@@ -212,7 +212,12 @@ async def find(store: Store, words: str, most: int = 50) -> list[str]:
                 "ids": values(connection, [words, words.lower()]),
             },
         )  # fmt: skip
-        return [key for (key,) in found]
+        keys = [str(key) for (key,) in found]
+    # Whom one number's end may name is mostly meant to be somebody, and not one of their many episodes.
+    return sorted(keys, key=lambda key: (key.split(":")[1:2] not in _MEANT, key))
+
+
+_MEANT = (["person"], ["supplier"], ["invoice"], ["credit-note"])
 
 
 async def story(store: Store, key: str, *, reveal: bool = False) -> Row:

@@ -199,14 +199,15 @@ def story(console: Console, told: Row) -> None:
 def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:
     made = table(
         f"{found.flow}, verified through {found.verified:%d %b %Y %H:%M:%S} UTC",
-        "side", "system", "records", "agree", "moved", "not compared", "how",
+        "side", "system", "records", "agree", "moved", "not compared",
         right=("records", "agree", "moved", "not compared"),
     )  # fmt: skip
     for part in found.parts:
         numbers = (part.looked, part.agreed, part.moved, part.untold)
-        how = Text("; ".join([part.how, *part.notes]))
-        made.add_row(part.where.value, part.what, *(f"{n:,}" for n in numbers), how)
+        made.add_row(part.where.value, part.what, *(f"{n:,}" for n in numbers))
     console.print(made)
+    for part in found.parts:
+        console.print(Text.assemble((f"{part.what}: ", "bold"), "; ".join([part.how, *part.notes])))
     for each in found.differences[:most]:
         console.print(Text.assemble((f"{each.where.value} {each.kind.value} ", "bold"), f"{each.what} {each.key}"))
         told = "; ".join(filter(None, [", ".join(each.fields), each.why]))

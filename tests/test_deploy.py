@@ -139,7 +139,9 @@ def test_compose_runs_every_adapter_and_flow_of_its_settings_each_by_itself(
         settings = loaded(COMPOSE_SETTINGS, in_clear(service["environment"]), monkeypatch)
         assert bridges.keys() == systems.adapters(settings).keys() | systems.targets(settings).keys()
         assert settings.kafka.broker == "none"
-        assert settings.state_url == "postgresql+asyncpg://state:state-demonstration@postgres:5432/state?sslmode=disable"
+        assert (
+            settings.state_url == "postgresql+asyncpg://state:state-demonstration@postgres:5432/state?sslmode=disable"
+        )
     for service in compose["services"].values():
         match service.get("entrypoint"):
             case ["python", "-m", module]:
