@@ -128,7 +128,7 @@ class Relay(SpanProcessor):
             self.to.on_end(span)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)  # before any test that starts the program in our process
 def relay() -> Relay:
     relay = Relay()
     provider = TracerProvider()
@@ -161,7 +161,7 @@ class Metered:
         return {metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def meters() -> InMemoryMetricReader:
     """A process has one provider of meters, for good."""
     reader = InMemoryMetricReader({Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA})
