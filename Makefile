@@ -44,7 +44,7 @@ lock: .venv/installed-test
 # SECONDS for each fuzzer, from SEED on; what it finds is kept below security/findings.
 SECONDS = 60
 SEED = 1
-fuzz: .venv/installed-fuzz
+fuzz: .venv/installed-test
 	@$(BIN)/python -m security.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 # Kills, cuts, lies and lost states on real servers, judged from outside: SEED=…, KILLS=1000, REPORT=folder.
@@ -90,29 +90,8 @@ servers:
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@ .venv/installed
 
-.venv/installed-# Exit status 3: nobody could be asked, and nothing is known.
-audit: .venv/installed-test
-	@$(BIN)/python -m security.audit
-
-LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
-lock: .venv/installed-test
-	@$(LOCK) --upgrade pyproject.toml --extra mariadb --output-file deploy/image/plain.lock
-	@$(LOCK) --upgrade pyproject.toml --extra mariadb --extra sqlserver --constraint deploy/image/plain.lock \
-	  --output-file deploy/image/sqlserver.lock
-	@echo 'hatchling>=1.27' | $(LOCK) --upgrade --output-file deploy/image/build.lock -
-
-# SECONDS for each fuzzer, from SEED on; what it finds is kept below security/findings.
-SECONDS = 60
-SEED = 1
-fuzz: .venv/installed-fuzz
-	@$(BIN)/python -m security.fuzz --seconds $(SECONDS) --seed $(SEED)
-
-bench: .venv/bin/pip pyproject.toml
+.venv/installed-bench: .venv/bin/pip pyproject.toml
 	@echo "installing Ironbridge and its benchmark tools into .venv"
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
 	@touch $@ .venv/installed
 
-.venv/installed-fuzz: .venv/bin/pip pyproject.toml
-	@echo "installing Ironbridge and its fuzzing tools into .venv"
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
-	@touch $@ .venv/installed .venv/installed-test

@@ -189,6 +189,8 @@ def load(file: Path | None = None, **given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise explained(os.environ.get("IRONBRIDGE_FILE", FILE), error, Settings) from None
+    except RecursionError:
+        raise MisconfiguredError(os.environ.get("IRONBRIDGE_FILE", FILE), "is nested too deep") from None
     except ValueError as error:  # tomllib.TOMLDecodeError
         raise MisconfiguredError(os.environ.get("IRONBRIDGE_FILE", FILE), f"is not TOML: {error}") from None
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hypothesis  # noqa: F401 (its plugin would import it at the very end, in the middle of a collection of garbage)
+import hypothesis  # (its plugin would import it at the very end, in the middle of a collection of garbage)
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
@@ -34,6 +34,17 @@ from tests.servers import (
 
 SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb"})
 ABSENT = "absent here: "
+
+
+# In CI every run tries the same examples; elsewhere others each time, and what fails is printed so that it can be tried again.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
+
+def pytest_report_header() -> str:
+    how = "the same examples each time" if os.environ.get("CI") == "true" else "other examples each time"
+    return f"fuzzing: Hypothesis with {how}, atheris with seed 1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,325 @@
+"""Any input at all: files, records, rows and settings are refused in our own words, or nothing of them is lost or changed."""
+
+import asyncio
+import csv
+import io
+import subprocess
+import sys
+import tomllib
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from adapters.difference import BUGS
+from adapters.ledger.reading import read
+from adapters.liquidlogic import world as liquidlogic
+from adapters.liquidlogic.adapter import LiquidlogicAdapter
+from adapters.liquidlogic.settings import LiquidlogicSettings
+from adapters.port import Row, Stream, Sweep
+from canonical import CreditNote, Entity, Invoice
+from canonical.errors import BadRecordError, MisconfiguredError
+from ironbridge import systems
+from ironbridge.settings import load
+from security import properties
+
+ROOT = Path(__file__).parent.parent
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+HEADINGS = ["Payment Ref", "Payee", "Paid On", "Service", "Amount"]
+PENNIES = st.integers(-(10**12), 10**12).filter(bool)
+DAYS = st.dates(date(1990, 1, 1), date(2090, 12, 31))
+ODD = st.text(max_size=12) | st.sampled_from(
+    ["", "N/A", "Total", "REDACTED", "(5)", "5-", "1,2", "12.345", "£", "31/02/2024", "\0"]
+)
+CELLS = ODD | PENNIES.map(lambda p: f"{p / 100:.2f}") | DAYS.map(lambda d: d.strftime("%d/%m/%Y"))
+
+
+def written(rows: list[list[str]], delimiter: str = ",") -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+@effort(max_examples=80, suppress_health_check=SLOW)
+@given(rows=st.lists(st.lists(CELLS, max_size=7), max_size=8), head=st.booleans(), delimiter=st.sampled_from(",;\t|"))
+def test_any_rows_are_accounted_for_or_the_file_is_refused(rows: list[list[str]], head: bool, delimiter: str) -> None:
+    properties.file_reader(written([HEADINGS] * head + rows, delimiter))
+
+
+@effort(max_examples=80, suppress_health_check=SLOW)
+@given(data=st.binary(max_size=200), place=st.integers(0, 400))
+def test_an_extract_with_foreign_bytes_in_it_is_accounted_for_or_refused(data: bytes, place: int) -> None:
+    whole = written(
+        [
+            HEADINGS,
+            ["P1", "Ashgrove Ltd", "01/04/2024", "Parks", "10.00"],
+            ["P2", "Birch", "02/04/2024", "Parks", "£1,020.05"],
+        ]
+    )
+    properties.file_reader(whole[:place] + data + whole[place:])
+
+
+def pounds(pennies: int, style: int) -> str:
+    amount = Decimal(abs(pennies)) / 100
+    plain, grouped = f"{amount:.2f}", f"{amount:,.2f}"
+    if pennies < 0:
+        return [f"-{plain}", f"({grouped})", f"{plain}-", f"-£{grouped}"][style]
+    return [plain, grouped, f"£{grouped}", f"£ {plain}"][style]
+
+
+PAID = st.tuples(PENNIES, DAYS, st.integers(0, 3))
+
+
+@effort(max_examples=80, suppress_health_check=SLOW)
+@given(paid=st.lists(PAID, min_size=1, max_size=6))
+def test_money_and_days_come_out_as_they_were_written_in_whatever_style(paid: list[tuple[int, date, int]]) -> None:
+    rows = [
+        [f"P{number}", "Ashgrove Ltd", day.strftime("%d/%m/%Y"), "Parks", pounds(pennies, style)]
+        for number, (pennies, day, style) in enumerate(paid)
+    ]
+    try:
+        reading = read("april", written([HEADINGS, *rows]), properties.RULES)
+    except BadRecordError as error:
+        assert error.field in ("dates", "headings")  # noqa: PT017 (that the month may stand in front is a reason to refuse)
+        return
+    assert properties.total(properties.entities_of(reading)) == sum(Decimal(p) for p, _, _ in paid) / 100
+    told = {
+        (each.number, each.payment_date or each.document_date, abs(sum(line.net for line in each.lines)))
+        for each in properties.entities_of(reading)
+        if isinstance(each, Invoice | CreditNote)
+    }
+    assert told == {(f"P{n}", day, abs(Decimal(pennies) / 100)) for n, (pennies, day, _) in enumerate(paid)}
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(
+    ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_sequence", "ce_partitionkey", "ce_stream",
+     "traceparent"]
+)  # fmt: skip
+VALUES = st.none() | st.binary(max_size=30) | st.sampled_from(
+    [b"1.0", b"urn:ironbridge:a", b"ironbridge.person.v1", b"a:person:1", b"a:person:1@1", b"0000000001", b"9" * 5000,
+     b"0001-01-01T00:00:00+23:59", b"2026-01-01T00:00:00Z"]
+)  # fmt: skip
+STATES = (
+    st.none()
+    | st.binary(max_size=60)
+    | st.sampled_from([b'{"key":"a:person:1"}', b"[" * 5000, b'{"key":"a:person:1","sex":1e999}'])
+)
+WHOLE = {
+    "ce_specversion": b"1.0",
+    "ce_id": b"a:person:1@1", "ce_source": b"urn:ironbridge:a", "ce_type": b"ironbridge.person.v1",
+    "ce_subject": b"a:person:1", "ce_time": b"2026-01-01T00:00:00Z",
+    "ce_sequence": b"0000000001", "ce_partitionkey": b"a:person:1",
+}  # fmt: skip
+
+
+@effort(max_examples=300)
+@given(changed=st.dictionaries(NAMES, VALUES, max_size=3), value=STATES, whole=st.booleans())
+def test_any_headers_are_an_event_or_a_bad_record(changed: dict[str, Any], value: bytes | None, whole: bool) -> None:
+    properties.decoded(list(((WHOLE if whole else {}) | changed).items()), value)
+
+
+@effort(max_examples=100)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_event_or_a_bad_record(data: bytes) -> None:
+    properties.envelope(data)
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+
+class Legacy:
+    """What was read; Hypothesis prints its arguments, so this one says nothing of it."""
+
+    def __init__(self, read: list[tuple[Stream, list[Row]]]) -> None:
+        self.read = read
+
+
+@pytest.fixture(scope="module")
+def legacy(tmp_path_factory: pytest.TempPathFactory) -> Legacy:
+    """Every stream of a small invented council, with rows as they are read."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('hdm') / 'hdm.sqlite3'}"
+
+    async def every() -> list[tuple[Stream, list[Row]]]:
+        await liquidlogic.create(url, 25)
+        adapter = LiquidlogicAdapter("liquidlogic", LiquidlogicSettings(url=SecretStr(url)))
+        await adapter.open()
+        try:
+            return [(stream, [row async for row in rows_of(stream)]) for stream in adapter.streams()]
+        finally:
+            await adapter.close()
+
+    with asyncio.Runner() as runner:
+        return Legacy(runner.run(every()))
+
+
+async def rows_of(stream: Stream) -> Any:
+    assert isinstance(stream.reading, Sweep)
+    async for page in stream.reading.pages(None):
+        for record in page.records:
+            yield record.row
+
+
+ODD_TEXTS = [
+    "",
+    " ",
+    "-1",
+    "Y",
+    "maybe",
+    "31/02/2024",
+    "2024-05-31",
+    "\u0661/01/2024",
+    "F2 - x",
+    "x" * 5000,
+    "\0",
+    "\u00e9\U0001f600",
+]
+ODD_DAYS = [datetime.min, datetime.max, datetime(1900, 1, 1), datetime(2024, 2, 29, 23, 59, 59)]  # noqa: DTZ001, DTZ901 (as databases give them)
+
+
+def other(held: Any, random: Random) -> Any:
+    """What else a column of that kind may hold."""
+    match held:
+        case bool():
+            return not held
+        case int() | Decimal():
+            return random.choice(
+                [-1, 0, held + 1, 2**31, 10**25]
+            )  # no NULL: keys have none, and their streams ask for owners
+        case datetime() | date():
+            return random.choice([None, *ODD_DAYS])
+        case str():
+            return random.choice([None, *ODD_TEXTS])
+        case _:
+            return held  # NULL, of a column whose type the row does not tell
+
+
+def spoilt(row: Row, random: Random, places: int) -> Row:
+    """The row with some of its cells replaced; keys too, for anything may stand in a legacy system."""
+    cells = list(row)
+    for place in random.sample(range(len(cells)), min(places, len(cells))):
+        held = cells[place]
+        cells[place] = (
+            tuple(spoilt(inner, random, 1) for inner in held) if isinstance(held, tuple) else other(held, random)
+        )
+    return tuple(cells)
+
+
+@effort(max_examples=300, suppress_health_check=SLOW)
+@given(seed=st.integers(0, 2**32))
+def test_any_row_is_an_entity_that_survives_being_published_or_is_quarantined(legacy: Legacy, seed: int) -> None:
+    random = Random(seed)
+    stream, rows = random.choice([each for each in legacy.read if each[1]])
+    row = spoilt(random.choice(rows), random, random.randrange(4))
+    try:
+        entity: Entity = stream.map(row)
+    except (BadRecordError, ValidationError, *BUGS):  # what the pump quarantines; a row may be one that no query gives
+        return
+    assert type(entity).from_bytes(entity.to_bytes()) == entity
+    assert stream.map(row) == entity
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+WORDS = st.sampled_from(["kafka", "state", "telemetry", "adapters", "targets", "url", "broker", "partitions", "ledger", "data",
+                         "liquidlogic", "dfe_csc", "la_code", "folders", "layouts", "system", "guard_share"])  # fmt: skip
+PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**70)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["none", "1h", "x://y"])
+)
+TREES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
+)
+
+
+def toml(tree: Any) -> str:
+    match tree:
+        case bool():
+            return str(tree).lower()
+        case dict():
+            return "{" + ", ".join(f"{name} = {toml(value)}" for name, value in tree.items() if value is not None) + "}"
+        case list():
+            return "[" + ", ".join(toml(value) for value in tree if value is not None) + "]"
+        case str():
+            return "'" + "".join(c for c in tree if c.isprintable() and c != "'") + "'"
+        case _:
+            return str(tree)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("IRONBRIDGE_FILE", "")
+    return tmp_path / "ironbridge.toml"
+
+
+def loaded(file: Path, content: bytes) -> None:
+    """Settings that hold, or one error of ours; never another."""
+    file.write_bytes(content)
+    try:
+        settings = load(file)
+        systems.adapters(settings)
+        systems.targets(settings)
+    except MisconfiguredError:
+        return
+
+
+@effort(max_examples=150, suppress_health_check=SLOW)
+@given(tree=st.dictionaries(WORDS, TREES, max_size=4))
+def test_any_settings_hold_or_are_misconfigured(file: Path, tree: dict[str, Any]) -> None:
+    text = "\n".join(f"{name} = {toml(value)}" for name, value in tree.items() if value is not None)
+    tomllib.loads(text)
+    loaded(file, text.encode())
+
+
+@effort(max_examples=60, suppress_health_check=SLOW)
+@given(
+    content=st.binary(max_size=60) | st.sampled_from([b"[" * 3000, b"a = " + b"[" * 3000, b"data = 1" + b"0" * 5000])
+)
+def test_any_bytes_for_settings_are_misconfigured_or_hold(file: Path, content: bytes) -> None:
+    loaded(file, content)
+
+
+# -- guided by coverage --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", properties.TARGETS)
+def test_what_a_fuzzer_has_found_stays_mended(target: str) -> None:
+    for finding in sorted((ROOT / "security" / "findings").glob(f"{target}-*")):
+        properties.TARGETS[target](finding.read_bytes())
+
+
+@pytest.mark.parametrize("target", properties.TARGETS)
+def test_a_fuzzer_that_is_guided_by_coverage_finds_nothing_in_a_short_time(target: str) -> None:
+    pytest.importorskip("atheris", reason="atheris has no wheel for this machine")
+    command = [sys.executable, "-m", "security.fuzz", "--target", target, "--seconds", "10", "--seed", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    print(f"{' '.join(command[1:])}\n{done.stderr[-2000:]}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "stat::number_of_executed_units" in done.stderr
+
+
+def test_the_corpus_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    from security.fuzz import corpus
+
+    made = []
+    for folder, seed in (("one", 3), ("two", 3), ("three", 4)):
+        (tmp_path / folder).mkdir()
+        corpus("envelope", tmp_path / folder, seed)
+        corpus_files = sorted(each for each in (tmp_path / folder).iterdir() if each.is_file())
+        made.append([each.read_bytes() for each in corpus_files])
+    assert made[0] == made[1] != made[2]
