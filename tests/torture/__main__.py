@@ -29,7 +29,7 @@ async def short(t: Torture) -> None:
     await scenes.broker(t)
     await scenes.state(t)
     await t.rest()
-    await scenes.between_steps(t, t.rng.sample(scenes.steps(), 26), patience=3)
+    await scenes.between_steps(t, t.rng.sample(scenes.steps(), 26))
     await scenes.warehouse(t)
     await scenes.faults(t, 5)
     await t.rest()
@@ -56,7 +56,7 @@ async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> N
         turn += 1
         t.say(f"round {turn}, {time.time() - t.began:.0f} s")
         await scenes.storm(t, 100, most=0.55)
-        await scenes.between_steps(t, between[:8], patience=3)
+        await scenes.between_steps(t, between[:8])
         between = between[8:] + between[:8]
         for _ in range(2):
             await scenes.network(t, *ways[0], t.rng.uniform(2, 6))

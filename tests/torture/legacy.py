@@ -28,7 +28,7 @@ from adapters.liquidlogic import world as liquidlogic_world
 from tests.torture.checker import Value
 from tests.torture.witness import WATCHED, Snapshot
 
-GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _S = "Child_Social"
 _HEAD = (
     "Supplier No", "Supplier Name", "VAT Registration No", "Invoice No", "Line No", "Invoice Date", "Due Date", "Cost Centre",
@@ -138,7 +138,9 @@ class Legacy:
                         self._unsure = False
                     await self._something(connection)
                 except GONE:
-                    self._unsure = True
+                    if connection is not None:
+                        connection.terminate()  # what it was in the middle of is not known
+                    connection, self._unsure = None, True
                     self.done["the database was away, or a row was locked"] += 1
                     await asyncio.sleep(0.2)
                 await asyncio.sleep(self.pace * self.rng.uniform(0.5, 1.5))

@@ -66,7 +66,7 @@ def markdown(t: Torture) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| kills (SIGKILL) | {t.all_kills()} |",
+        f"| kills (SIGKILL), each followed by a rest that was judged | {t.judged_kills} |",
         *(f"| of these, {name} | {count} |" for name, count in t.kills.most_common()),
         f"| states committed in the legacy systems | {t.stage.legacy.states} |",
         f"| events that a read_committed subscriber saw | {len(t.stage.subscriber.told)} |",

@@ -44,7 +44,7 @@ def steps() -> list[tuple[Part, str]]:
     ]
 
 
-async def between_steps(t: Torture, chosen: list[tuple[Part, str]], patience: float = 4.0) -> None:
+async def between_steps(t: Torture, chosen: list[tuple[Part, str]], patience: float = 8.0) -> None:
     """A process that kills itself, by SIGKILL, before or after one call of its journal, memory, ledger or target."""
     t.scenes["between two steps"] += 1
     t.stage.legacy.working.set()

@@ -69,6 +69,7 @@ class Torture:
         self.rng = random.Random(self.seed)
         self.began = time.time()
         self.forgotten: set[str] = set()
+        self.judged_kills = 0
         self._stop = asyncio.Event()
         self.cast: tuple[Part, ...] = SPLIT
         self._aside: dict[str, str] = {}
@@ -186,6 +187,7 @@ class Torture:
             f"{time.time() - self.began:5.0f} s at rest after {took:.1f} s: {self.all_kills()} kills, "
             f"{stage.legacy.states} states, {len(stage.subscriber.told)} events, {len(found)} violations"
         )
+        self.judged_kills = self.all_kills()
         self.note(found)
 
     def note(self, found: list[Violation]) -> None:
