@@ -39,7 +39,7 @@ def program() -> Path:
         built.parent.mkdir(parents=True, exist_ok=True)
         making = built.with_suffix(f".{os.getpid()}")
         settings = {"CGO_ENABLED": "0", "GOFLAGS": ""}
-        command = [go, "build", "-trimpath", "-ldflags=-s -w", "-o", making, "."]
+        command = [go, "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", making, "."]
         subprocess.run(command, cwd=SOURCE, env=os.environ | settings, check=True, timeout=900)
         making.rename(built)
     return built
