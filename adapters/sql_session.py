@@ -229,7 +229,8 @@ _FAULTS: list[tuple[str, type[IronbridgeError], str, str]] = [
         "",
     ),
     (
-        r"08...|57P..|53...|1040|1053|1927|2002|2003|2006|2013|2055|OSError|InterfaceError|ConnectionDoesNotExistError",
+        r"08...|57P..|53...|1040|1053|1927|2002|2003|2006|2013|2055|OSError|InterfaceError|ConnectionDoesNotExistError"
+        r"|InternalClientError",  # asyncpg, of a server that went in mid-sentence
         UnavailableError,
         "cannot be reached, or hung up",
         "check that the server runs, and the host and port in `url`",

@@ -53,6 +53,7 @@ def fuzz(target: str, seconds: int, seed: int) -> None:
 
     with atheris.instrument_imports(include=_PACKAGES):
         from security import properties
+    FINDINGS.mkdir(exist_ok=True)  # git keeps no empty folder, and libFuzzer makes none
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         corpus(target, folder, seed)
@@ -70,7 +71,6 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.target:
         fuzz(asked.target, asked.seconds, asked.seed)
-    FINDINGS.mkdir(exist_ok=True)
     status = 0
     for target in ("file_reader", "envelope"):
         print(f"fuzzing {target} for {asked.seconds} s, seed {asked.seed}", flush=True)

@@ -46,7 +46,8 @@ def logged() -> Iterator[io.StringIO]:
         assert isinstance(handler, logging.StreamHandler)
         handler.setStream(text)
     yield text
-    root.handlers[:], root.level = before, level
+    root.handlers[:] = before
+    root.setLevel(level)  # not `root.level =`: loggers remember what they may log
 
 
 def plant(world: demo.World) -> int:

@@ -195,7 +195,8 @@ def said(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     assert isinstance(root.handlers[0], logging.StreamHandler)
     root.handlers[0].setStream(text)
     yield text
-    root.handlers[:], root.level = before, level
+    root.handlers[:] = before
+    root.setLevel(level)  # not `root.level =`: loggers remember what they may log
 
 
 @pytest.mark.parametrize("said", ["json"], indirect=True)
