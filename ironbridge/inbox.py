@@ -109,9 +109,9 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             log.error(
                 "%s: the state was lost: it does not know what this flow has delivered. All events are read again. A target "
                 "that can be asked what it holds is asked, and nothing is written twice; one that cannot is sent everything "
-                "once more, and keeps what was deleted since. To do: for such a target compare what it holds with `plan` and "
-                "`reconcile`, and have it removed there",
-                self._flow,
+                "once more. What was deleted and had not reached the target by then stays there. To do: run `ironbridge "
+                "reconcile %s`, which names it where the target can be asked, and have it removed there",
+                self._flow, self._flow,
             )  # fmt: skip
 
     async def poll(self) -> Arrivals:

@@ -361,15 +361,16 @@ async def test_an_old_state_that_is_written_after_a_newer_one_is_caught_as_order
     assert promises(judged(world, *events)) == {Promise.ORDER}
 
 
-def test_what_was_deleted_while_the_state_was_lost_may_stay_where_nobody_can_look_if_that_was_said() -> None:
+def test_what_was_deleted_while_the_state_was_lost_may_stay_at_the_target_if_that_was_said() -> None:
     history = {"child": ["a"], "plan": ["b", None]}
     held, should = {"t": {"child": {"child": "a", "plan": "b"}}}, {"t": {"child": Should({"child": "a"})}}
     told = [Told("x", 0, n, k, f"{k}{n}", v, s, s) for n, (k, v, s) in enumerate([("child", 1, "a"), ("plan", 1, "b")])]
     told.append(Told("x", 0, 5, "plan", "plan5", 2, None, None))
-    evidence = Evidence(history, told, [], held, should, unreadable={"t"})
+    evidence = Evidence(history, told, [], held, should)
     assert [v.what for v in judge(evidence)] == ["should no longer be in t child"]
     assert judge(replace(evidence, forgotten={"t"})) == []
-    assert len(judge(replace(evidence, forgotten={"t"}, unreadable=()))) == 1
+    living = replace(evidence, forgotten={"t"}, history={"child": ["a"], "plan": ["b", "c"]})
+    assert "should no longer be in t child" in [v.what for v in judge(living)]
 
 
 async def test_a_subject_that_nobody_works_on_any_more_is_caught_as_silent(world: World) -> None:

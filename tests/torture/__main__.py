@@ -26,10 +26,11 @@ async def short(t: Torture) -> None:
     await t.take_the_stage(SPLIT)
     await scenes.storm(t, 20)
     await t.rest()
+    await scenes.replaced(t)
     await scenes.broker(t)
     await scenes.state(t)
     await t.rest()
-    await scenes.between_steps(t, t.rng.sample(scenes.steps(), 26))
+    await scenes.between_steps(t, t.rng.sample(scenes.steps(), 26), patience=4)
     await scenes.warehouse(t)
     await scenes.faults(t, 5)
     await t.rest()
@@ -43,7 +44,6 @@ async def short(t: Torture) -> None:
     await scenes.workers(t, 8)
     await scenes.sleeper(t)
     await scenes.state_lost(t)
-    await scenes.replaced(t)
     await t.rest()
 
 

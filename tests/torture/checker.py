@@ -92,9 +92,10 @@ class Evidence:
     All that is judged. `history` is every committed state of every key, in order; `unsaid` are keys whose last state cannot
     be read as anything: they must lie aside. `aside` are the records that the program says it cannot publish, with the
     reason, `parked` by target the subjects that it does not deliver. A target in `unreadable` cannot be asked what it holds:
-    what was in doubt there is written again, and no promise is broken; nor where the program has said that such a target was
-    `forgotten`, its state being lost, and it keeps what was deleted since. A target in `stepwise` takes a document in several
-    steps (its head, then its lines): what stands there between two of them is no state, and nobody's last one.
+    what was in doubt there is written again, and no promise is broken. Where the program has said that a target was
+    `forgotten`, its state being lost, what was deleted meanwhile may stay there: nobody knows of it any more. A target in
+    `stepwise` takes a document in several steps (its head, then its lines): what stands there between two of them is no
+    state, and nobody's last one.
     """
 
     history: Mapping[str, Sequence[Value]]
@@ -257,7 +258,7 @@ def _holdings(evidence: Evidence) -> Iterator[Violation]:
                 if should.certain and should.parts:
                     yield Violation(Promise.LOSS, about, "is not at the target")
                 continue
-            forgiven = target in evidence.forgotten and target in evidence.unreadable
+            forgiven = target in evidence.forgotten
             if not should.parts and forgiven:
                 continue
             if not should.parts:
