@@ -7,7 +7,7 @@ All of it is checked before anything connects. A word that means nothing is an e
 from __future__ import annotations
 
 import difflib
-import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from canonical.errors import MisconfiguredError
 
 FILE = "ironbridge.toml"
+_file: ContextVar[Path | None] = ContextVar("the settings file that is being read", default=None)
 
 
 class Section(BaseModel):
@@ -136,7 +137,11 @@ class ConsoleSettings(Section):
 
 
 class Settings(BaseSettings):
-    """The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name."""
+    """
+    The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name.
+
+    Only `load` reads the file and the environment: settings that a program gives, as the demonstration's, are those and no more.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="IRONBRIDGE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
@@ -165,8 +170,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = TomlConfigSettingsSource(settings_cls, Path(os.environ.get("IRONBRIDGE_FILE", FILE)))
-        return init_settings, env_settings, file
+        file = _file.get()
+        if file is None:
+            return (init_settings,)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
 
     @property
     def state_url(self) -> str:
@@ -181,18 +188,20 @@ def load(file: Path | None = None, **given: Any) -> Settings:
 
     :raises MisconfiguredError: one sentence a mistake, each naming the setting and what to do.
     """
-    if file is not None:
-        if not file.exists():
-            raise MisconfiguredError(str(file), "there is no such file", fix="write one with `ironbridge init`")
-        os.environ["IRONBRIDGE_FILE"] = str(file)
+    if file is not None and not file.exists():
+        raise MisconfiguredError(str(file), "there is no such file", fix="write one with `ironbridge init`")
+    where = file or Path(FILE)
+    reading = _file.set(where)
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise explained(os.environ.get("IRONBRIDGE_FILE", FILE), error, Settings) from None
+        raise explained(str(where), error, Settings) from None
     except RecursionError:
-        raise MisconfiguredError(os.environ.get("IRONBRIDGE_FILE", FILE), "is nested too deep") from None
+        raise MisconfiguredError(str(where), "is nested too deep") from None
     except ValueError as error:  # tomllib.TOMLDecodeError
-        raise MisconfiguredError(os.environ.get("IRONBRIDGE_FILE", FILE), f"is not TOML: {error}") from None
+        raise MisconfiguredError(str(where), f"is not TOML: {error}") from None
+    finally:
+        _file.reset(reading)
 
 
 def section(where: str, model: type[BaseModel], given: dict[str, Any]) -> BaseModel:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from ironbridge import demo
 from ironbridge.cli import app
-from ironbridge.settings import load
+from ironbridge.settings import Settings, load
 from ironbridge.systems import ADAPTERS, TARGETS, found
 
 ROOT = Path(__file__).parent.parent
@@ -127,6 +127,17 @@ def test_a_secret_comes_from_the_environment_and_is_never_printed(
     assert done.returncode == 1
     assert "state: the database does not answer" in done.stdout
     assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_settings_given_by_a_program_take_nothing_from_where_it_happens_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ironbridge.toml").write_text("worker = 'by day'\n[targets.live]\nsystem = 'dfe_csc'\n", encoding="utf-8")
+    monkeypatch.setenv("IRONBRIDGE_TARGETS__OTHER__SYSTEM", "dfe_csc")
+    assert set(load().targets) == {"live", "other"}
+    given = Settings(targets={"dfe_csc": {}})
+    assert (given.worker, set(given.targets)) == (None, {"dfe_csc"})
 
 
 def test_status_shows_every_stream_and_flow(played: Path) -> None:

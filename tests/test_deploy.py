@@ -52,7 +52,6 @@ def loaded(file: Path, given: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
     """The settings as a container would have them: this file, and nothing in the environment but what it is given."""
     for name in [name for name in os.environ if name.startswith("IRONBRIDGE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("IRONBRIDGE_FILE", str(file))  # `load` sets it too; so it is put back
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     return load(file)

@@ -262,8 +262,7 @@ def toml(tree: Any) -> str:
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("IRONBRIDGE_FILE", "")
+def file(tmp_path: Path) -> Path:
     return tmp_path / "ironbridge.toml"
 
 

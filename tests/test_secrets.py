@@ -104,7 +104,6 @@ def test_settings_show_no_secret_however_they_are_printed_or_dumped(
 ) -> None:
     for name, value in variables(postgres).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("IRONBRIDGE_FILE", "")
     file = tmp_path / "ironbridge.toml"
     file.write_text(FILE.format(data=tmp_path, kafka="x:1", ca="", cloud=f"http://{HOST}:1"), encoding="utf-8")
     settings = load(file)
@@ -126,7 +125,6 @@ def test_a_mistake_beside_a_secret_does_not_repeat_it(
     *path, _ = variable.split("__")
     monkeypatch.setenv(f"IRONBRIDGE_{variable}", f'{{"{CANARY}": [')
     monkeypatch.setenv(f"IRONBRIDGE_{'__'.join(path)}__NO_SUCH", CANARY)
-    monkeypatch.setenv("IRONBRIDGE_FILE", "")
     file = tmp_path / "ironbridge.toml"
     file.write_text(f'worker = ["{CANARY}"]\n', encoding="utf-8")
     with pytest.raises(MisconfiguredError) as raised:
@@ -181,7 +179,6 @@ async def test_no_command_says_a_secret_while_everything_that_uses_one_fails(
         assert_silent(said, "there is no such database")
 
 
-def test_a_secret_is_wanted_as_text_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IRONBRIDGE_FILE", "")
+def test_a_secret_is_wanted_as_text_and_never_shown() -> None:
     kafka: Any = Settings(kafka={"password": CANARY}).kafka  # type: ignore[arg-type]
     assert str(kafka.password) == "**********"
