@@ -23,9 +23,22 @@ from zoneinfo import ZoneInfo
 
 from pydantic_core import to_json
 
-from canonical import Event
 from canonical.errors import BadRecordError, RefusedError
-from flows.ledger import Inbox, Intent, Ledger, Mark, Settlement, State, Task, pack, unpack, unpack_all
+from flows.ledger import (
+    Arrivals,
+    Inbox,
+    Intent,
+    Ledger,
+    Mark,
+    Settlement,
+    State,
+    Task,
+    doubts,
+    pack,
+    pack_all,
+    unpack,
+    unpack_all,
+)
 from flows.meters import measure
 from flows.port import (
     Absent,
@@ -37,6 +50,7 @@ from flows.port import (
     Held,
     Outcome,
     ReadBack,
+    Recalls,
     Target,
     Unavailable,
     Unknown,
@@ -115,7 +129,7 @@ class Agreement:
         arrived = await inbox.poll()
         if arrived.reached:
             with ingesting(self.flow.name, arrived.events) as traces:
-                await self._ledger.ingest(arrived, self._marks(arrived.events, traces))
+                await self._ledger.ingest(arrived, self._marks(arrived, traces))
             self.tally.ingested += len(arrived.events)
             self.tally.rejected += len(arrived.rejects)
             if arrived.behind <= _BACKLOG:
@@ -126,10 +140,10 @@ class Agreement:
             await inbox.commit()
         return len(arrived.events)
 
-    def _marks(self, arrived: Iterable[tuple[Event, int]], traces: Iterable[str | None]) -> list[Mark]:
+    def _marks(self, arrived: Arrivals, traces: Iterable[str | None]) -> list[Mark]:
         marks: dict[str, Mark] = {}
         by_owner = self.flow.grouping is Grouping.OWNER
-        for (event, partition), trace in zip(arrived, traces, strict=True):
+        for (event, partition), trace in zip(arrived.events, traces, strict=True):
             subject, at = event.owner if by_owner else event.key, event.time.timestamp()
             urgency, had = int(self.flow.urgency(event.entity)), marks.get(subject)
             if had is None:
@@ -138,6 +152,11 @@ class Agreement:
                 both = f"{trace} {had.traces}" if trace and had.traces else trace or had.traces
                 more = (min(urgency, had.urgency), had.changes + 1, min(at, had.observed), both)
                 marks[subject] = Mark(subject, partition, *more)
+        if isinstance(self.flow, Recalls):
+            for event in arrived.again:
+                subject = event.owner if by_owner else event.key
+                recalled = pack_all(self.flow.recall(event.key, event.owner))
+                marks[subject] = marks[subject]._replace(doubtful=doubts(marks[subject].doubtful, recalled))
         return list(marks.values())
 
     # -- delivery ------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -45,19 +45,22 @@ Reached = Mapping[tuple[str, int], tuple[int, str]]
 class Arrivals:
     """
     What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
-    how many records more it knows of in these partitions.
+    how many records more it knows of in these partitions. `again` are those of the events that say that an entity was
+    deleted, and that were read before by a state that is lost: whether they reached the target, it alone knew.
     """
 
     events: Sequence[tuple[Event, int]] = ()
     rejects: Sequence[Reject] = ()
     reached: Reached = field(default_factory=dict)
     behind: int = 0
+    again: Sequence[Event] = ()
 
 
 class Mark(NamedTuple):
     """
     A subject that some events touched. `observed` is when the first of these changes was seen in the legacy system (seconds
-    since 1970), `traces` the `traceparent`s of those that are traced, newest first, with spaces between.
+    since 1970), `traces` the `traceparent`s of those that are traced, newest first, with spaces between. `doubtful` is what
+    the target may hold of it, where nothing is known of what it was confirmed to hold (`Task`).
     """
 
     subject: str
@@ -66,6 +69,7 @@ class Mark(NamedTuple):
     changes: int
     observed: float
     traces: str | None
+    doubtful: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,11 @@ def pack(document: Document) -> bytes:
 def unpack(packed: bytes) -> Document:
     kind, number, body, refers = from_json(packed)
     return Document(kind, number, body, refers)
+
+
+def pack_all(documents: Iterable[Document]) -> bytes:
+    """Documents in doubt."""
+    return b"[" + b",".join(pack(document) for document in documents) + b"]"
 
 
 def unpack_all(packed: bytes | None) -> tuple[Document, ...]:

@@ -137,11 +137,15 @@ class ScriptedTarget:
 
 @dataclass(slots=True)
 class ArrayInbox:
-    """An inbox over a list of events, all of one partition: `deliver_again` is what a new owner of it would read."""
+    """
+    An inbox over a list of events, all of one partition: `deliver_again` is what a new owner of it would read. The first
+    `once` of them were read before by a state that was lost.
+    """
 
     events: list[Event | Reject] = field(default_factory=list)
     committed: int = 0
     most: int = 2000
+    once: int = 0
     _at: int = 0
 
     def add(self, *events: Event | Reject) -> None:
@@ -154,9 +158,11 @@ class ArrayInbox:
         found = self.events[self._at : self._at + self.most]
         self._at += len(found)
         events = [(event, 0) for event in found if isinstance(event, Event)]
+        known = self.events[self._at - len(found) : max(self.once, self._at - len(found))]
+        again = [event for event in known[: len(found)] if isinstance(event, Event) and event.data is None]
         rejects = [event for event in found if isinstance(event, Reject)]
         reached = {("array", 0): (self._at, str(self._at))} if found else {}
-        return Arrivals(events, rejects, reached, len(self.events) - self._at)
+        return Arrivals(events, rejects, reached, len(self.events) - self._at, again)
 
     async def commit(self) -> None:
         self.committed = self._at

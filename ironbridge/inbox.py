@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections import Counter
@@ -55,6 +56,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: AIOKafkaConsumer | None = None
         self._expected: dict[TopicPartition, tuple[int, str]] = {}
         self._placed: set[TopicPartition] = set()
+        self._again: dict[TopicPartition, int] = {}
+        """Up to where partitions were read before, by a state that was lost; the offsets in Kafka stay until then."""
         self._lost: IronbridgeError | None = None
 
     async def __aenter__(self) -> KafkaInbox:
@@ -89,28 +92,26 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             stands = await self._state.ingested()
             with translated(self._flow):
                 ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
-                if not stands:
-                    await self._say_if_forgotten(assigned)
+                committed = await asyncio.gather(*map(self._consumer.committed, assigned))  # type: ignore[union-attr]
         except IronbridgeError as error:
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
-        self._expected = {}
-        for partition in assigned:
+        self._expected, self._again = {}, {}
+        for partition, once in zip(assigned, committed, strict=True):
             behind, last = stands.get((partition.topic, partition.partition), (0, ""))
+            if once and behind < once:
+                self._again[partition] = once
             if 0 < behind <= ends[partition]:
                 self._expected[partition] = (behind - 1, last)
             offset, _ = self._expected.get(partition, (0, ""))
             self._consumer.seek(partition, offset)  # type: ignore[union-attr]
         self._placed = set(assigned)
-
-    async def _say_if_forgotten(self, assigned: Any) -> None:
-        """Kafka still knows that the flow has run before: then the state was lost, and not all of that can be mended."""
-        if any([await self._consumer.committed(partition) for partition in assigned]):  # type: ignore[union-attr]
+        if self._again:
             log.error(
-                "%s: the state was lost: it does not know what this flow has delivered. All events are read again. A target "
-                "that can be asked what it holds is asked, and nothing is written twice; one that cannot is sent everything "
-                "once more. What was deleted and had not reached the target by then stays there. To do: run `ironbridge "
-                "reconcile %s`, which names it where the target can be asked, and have it removed there",
+                "%s: the state was lost: it does not know all that this flow has delivered. The events are read again. A "
+                "target that can be asked what it holds is asked, and nothing is written twice; one that cannot is sent "
+                "everything once more, and what was deleted and had not reached it stays there. To do: run `ironbridge "
+                "reconcile %s`, which names what differs where the target can be asked, and have it put right there",
                 self._flow, self._flow,
             )  # fmt: skip
 
@@ -120,6 +121,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         rejects: list[Reject] = []
         reached: dict[Partition, tuple[int, str]] = {}
         taken: Counter[str] = Counter()
+        again: list[Event] = []
         behind = 0
         with kafka_operation("poll", self._flow), translated(self._flow):
             found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
@@ -134,12 +136,14 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                     rejects.append(event)
                 else:
                     events.append((event, record.partition))
+                    if event.data is None and record.offset < self._again.get(partition, 0):
+                        again.append(event)
             taken[partition.topic] += len(fresh)
             if fresh:
                 reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
                 behind += max((self._consumer.highwater(partition) or 0) - fresh[-1].offset - 1, 0)  # type: ignore[union-attr]
         count_consumed(self._flow, taken)
-        return Arrivals(events, rejects, reached, behind)
+        return Arrivals(events, rejects, reached, behind, again)
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
         """What comes behind the last record that the state has; all from the start where that one is another now."""
@@ -153,7 +157,11 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def commit(self) -> None:
         try:
-            await self._consumer.commit()  # type: ignore[union-attr]
+            for partition, once in list(self._again.items()):
+                if await self._consumer.position(partition) >= once:  # type: ignore[union-attr]
+                    del self._again[partition]
+            if not self._again:
+                await self._consumer.commit()  # type: ignore[union-attr]
         except (
             CommitFailedError,
             IllegalGenerationError,

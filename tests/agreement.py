@@ -74,6 +74,10 @@ class PurchaseFlow:
             return Document("invoice", what.number, body, {"vendorId": what.supplier})
         return None
 
+    def recall(self, key: str, owner: str) -> Sequence[Document]:
+        _, kind, number = key.split(":")
+        return [Document(kind, number, {})]
+
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL if entity == Invoice.type_name else Urgency.TIDY_UP
 

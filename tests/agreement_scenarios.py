@@ -97,7 +97,7 @@ class AgreementScenarios:
     async def test_a_kill_between_the_facts_and_the_offsets_is_read_again_to_no_effect(self, world: World) -> None:
         world.inbox.add(supplier(1), supplier(2))
         arrived = await world.inbox.poll()
-        await world.ledger.ingest(arrived, world.agreement._marks(arrived.events, [None, None]))
+        await world.ledger.ingest(arrived, world.agreement._marks(arrived, [None, None]))
         assert world.inbox.committed == 0
         await world.agree()
         world.inbox.deliver_again()
@@ -158,7 +158,7 @@ class AgreementScenarios:
         self, world: World
     ) -> None:
         await world.arrive(supplier(1))
-        marks = world.agreement._marks(((supplier(1, 2), 0),), [None])
+        marks = world.agreement._marks(Arrivals([(supplier(1, 2), 0)]), [None])
         await world.ledger.ingest(Arrivals(), [marks[0]._replace(urgency=0)])
         await world.arrive(supplier(1, 3))
         assert (await world.row(S1))["urgency"] == 0
@@ -432,6 +432,23 @@ class AgreementScenarios:
         assert write.confirmed is None
         assert [d.body["name"] for d in write.doubtful] == ["Supplier 1 as of 1"]
         assert world.name_of(1) == "Supplier 1 as of 3"
+
+    async def test_what_was_deleted_when_the_state_was_lost_is_looked_up_at_the_target(self, world: World) -> None:
+        await world.arrive(supplier(1), supplier(2), invoice(7, of=2))
+        await world.agree()
+        for table in ("subjects", "facts", "ingested", "attempts"):
+            await world.run(f"DELETE FROM {table}")
+        # Of two, it never came to tell the target; that of the third it told.
+        world.inbox.add(supplier(1, 2, deleted=True), invoice(7, of=2, version=2, deleted=True))
+        world.inbox.add(supplier(3, 2, deleted=True))
+        world.inbox.once = len(world.inbox.events)
+        world.inbox.deliver_again(0)
+        world.target.batches.clear()
+        await world.arrive()
+        await world.agree()
+        assert set(world.target.documents) == {S2}
+        assert sorted(world.written()) == ["ledger:invoice:7", S1, S2]
+        assert await world.story("ledger:supplier:3") == ["removed"]
 
     async def test_a_removal_whose_answer_was_lost_is_read_back(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2))

@@ -403,6 +403,31 @@ async def test_an_answer_lost_to_a_cut_connection_doubles_nothing(town: Council,
     assert [len(each.get("dimensionLines", ())) for each in held["purchaseInvoiceLines"]] == [1, 0]
 
 
+@pytest.mark.parametrize("identifier", ["INV-7", "1001:INV-7", "april:1001:INV-7", "1001:INV-7:2026-01-05"])
+async def test_what_is_gone_and_forgotten_is_found_by_its_key_and_nobody_elses_is_touched(
+    town: Council, identifier: str
+) -> None:
+    other = SUPPLIER.model_copy(update={"key": "ledger:supplier:1002", "number": "1002"})
+    vendors = {who.key: (await town.vendor(who)).ref for who in (SUPPLIER, other)}
+    documents = [
+        kind(key=f"ledger:{kind.type_name}:{ident}", number="INV-7", supplier=who.key, lines=(line(1, "1.00"),))
+        for kind in (Invoice, CreditNote)
+        for who, ident in ((SUPPLIER, identifier), (other, identifier.replace("1001", "1002")))
+    ]
+    for each in documents:
+        assert isinstance(await town.one(town.new(each, vendorId=vendors[each.owner])), Confirmed)
+    gone: list[Entity] = [each for each in documents if each.owner == SUPPLIER.key]
+    for each in [*gone, SUPPLIER]:
+        recalled = tuple(town.flow.recall(each.key, each.owner))
+        (read,) = await town.target.read_back([Write(each.key, None, doubtful=recalled)])
+        assert isinstance(read, Held)
+        there = Document(recalled[0].kind, recalled[0].number, read.body)
+        assert isinstance(await town.one(Write(each.key, None, there, (), read.ref, read.tag)), Confirmed)
+        assert await town.target.read_back([Write(each.key, None, doubtful=recalled)]) == [Absent()]
+    assert [held["vendorNumber"] for kind in (INVOICES, MEMOS) for held in town.held(kind)] == ["1002", "1002"]
+    assert [held["number"] for held in town.held("vendors")] == ["1002"]
+
+
 async def test_a_question_whose_answer_was_lost_leaves_nothing_in_doubt(town: Council) -> None:
     town.sandbox.faults += [Fault(kind="cut", when="after", path="$batch")]
     assert isinstance(await town.one(town.new(SUPPLIER)), Unavailable)

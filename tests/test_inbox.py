@@ -161,6 +161,37 @@ async def test_a_state_that_was_lost_reads_all_again_whatever_the_group_has_comm
         assert await worker.until(lambda: has(post, 10), quiet=3) == 10
 
 
+async def test_what_a_lost_state_had_read_of_deletions_is_in_doubt_also_after_a_kill_in_the_middle(post: Post) -> None:
+    await post.publish(*suppliers(10), *(supplier(n, 2, deleted=True) for n in (1, 2, 3)))
+    deleted = {supplier(n).key for n in (1, 2, 3)}
+
+    async def doubted() -> set[str]:
+        rows = await World(post.store).rows("SELECT subject FROM subjects WHERE doubtful IS NOT NULL")
+        return {row["subject"] for row in rows}
+
+    async with post.worker() as worker:
+        await worker.until(lambda: _read(post, 13), quiet=3)
+        assert await doubted() == set()
+    for table in ("ingested", "facts", "subjects"):
+        await post.forget(f"DELETE FROM {table}")
+    async with post.worker() as worker:
+        async with asyncio.timeout(PATIENCE):
+            while not await worker.agreement.ingest(worker.inbox):  # some of it, and not the rest
+                pass
+    async with post.worker() as worker:
+        await worker.until(lambda: _read(post, 13), quiet=3)
+        assert await doubted() == deleted
+        await post.publish(supplier(4, 2, deleted=True))
+        await worker.until(lambda: _read(post, 14), quiet=3)
+    assert await doubted() == deleted
+    assert sum(offset for offset in (await post.committed()).values() if offset > 0) == 14
+
+
+async def _read(post: Post, count: int) -> bool:
+    rows = await World(post.store).rows("SELECT next FROM ingested")
+    return sum(row["next"] for row in rows) == count
+
+
 async def test_a_state_restored_from_an_older_copy_reads_what_it_lacks(post: Post) -> None:
     await post.publish(*suppliers(10))
     async with post.worker() as worker:
@@ -207,7 +238,7 @@ async def test_a_kill_between_the_facts_and_the_offsets_repeats_nothing(post: Po
     async with post.worker() as worker:
         while not await has(post, 10):
             arrived = await worker.inbox.poll()
-            await worker.ledger.ingest(arrived, worker.agreement._marks(arrived.events, [None] * len(arrived.events)))
+            await worker.ledger.ingest(arrived, worker.agreement._marks(arrived, [None] * len(arrived.events)))
     assert all(offset <= 0 for offset in (await post.committed()).values())
     await post.publish(supplier(11))
     async with post.worker() as worker:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -56,6 +56,12 @@ class BusinessCentralFlow:
                 return self._purchase(entity)
         return None
 
+    def recall(self, key: str, owner: str) -> Sequence[Document]:
+        kind = KIND_OF[key.split(":")[1]]
+        if kind == VENDOR:
+            return [Document(VENDOR, vendor_number(key, identifier(key), self._settings), {})]
+        return [Document(kind, number, {}, refers={"vendorId": owner}) for number in _numbers(key, identifier(owner))]
+
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
 
@@ -67,9 +73,7 @@ class BusinessCentralFlow:
             raise RefusedError(
                 self.name, "redacted: the extract withholds who was paid", fix='set redacted = "neutral" to send it'
             )
-        source = supplier.key.partition(":")[0]
-        number = self._settings.prefixes.get(source, "") + supplier.number
-        number = code(number, _NUMBER, whole=number)
+        number = vendor_number(supplier.key, supplier.number, self._settings)
         body: Body = {"number": number, "displayName": self._settings.redacted_name}
         if not supplier.redacted:
             body["displayName"] = supplier.name[:_NAME].strip()
@@ -171,10 +175,27 @@ def document_number(document: Invoice | CreditNote) -> str:
     An extract's numbers may repeat; a canonical key does not. The number stands alone where it is the whole identifier
     in the key, or all of it beside the supplier's own identifier, else with a digest of the key behind it.
     """
-    identifier = document.key.split(":", 2)[2]
-    supplier = document.supplier.split(":", 2)[2]
-    plain = identifier in (document.number, f"{supplier}:{document.number}")
+    plain = identifier(document.key) in (document.number, f"{identifier(document.supplier)}:{document.number}")
     return code(document.number, _DOCUMENT_NUMBER, whole=document.number if plain else document.key)
+
+
+def _numbers(key: str, supplier: str) -> list[str]:
+    """What `document_number` may have made of a document of which only the key and its supplier's identifier are left."""
+    plain = identifier(key).removeprefix(f"{supplier}:")
+    if ":" not in plain:
+        return [code(plain, _DOCUMENT_NUMBER, whole=plain)]
+    return [code(part, _DOCUMENT_NUMBER, whole=key) for part in identifier(key).split(":")]
+
+
+def vendor_number(key: str, number: str, settings: BusinessCentralSettings) -> str:
+    """A supplier's number as a vendor: the ledgers' own prefix keeps two of them apart."""
+    number = settings.prefixes.get(key.partition(":")[0], "") + number
+    return code(number, _NUMBER, whole=number)
+
+
+def identifier(key: str) -> str:
+    """The last part of a key: the legacy system's own identifier."""
+    return key.split(":", 2)[2]
 
 
 def money(amount: Amount) -> str:

@@ -16,7 +16,7 @@ import httpx
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from flows.business_central.company import Company
-from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
+from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR, identifier, vendor_number
 from flows.business_central.odata import (
     FIX_COMPANY,
     GARBLED,
@@ -149,7 +149,9 @@ class BusinessCentralTarget:
     async def _found(self, jobs: Sequence[_Job], *, by_ref: bool) -> None:
         wire = self._wire
         asked = [
-            wire.by_ref(job.kind, job.ref or "") if by_ref else wire.by_number(job.kind, job.numbers, job.vendor)
+            wire.by_ref(job.kind, job.ref or "")
+            if by_ref
+            else wire.by_number(job.kind, job.numbers, job.vendor, self._vendor_number(job))
             for job in jobs
         ]
         replies = await self._service.send(asked)
@@ -165,6 +167,12 @@ class BusinessCentralTarget:
                 job.ref = None  # somebody deleted it there: perhaps to make it anew
             else:
                 job.trouble = _outcome(self.name, operation, reply)
+
+    def _vendor_number(self, job: _Job) -> str | None:
+        """The number of the vendor whose document this may be, where the ids of both are forgotten (`recall`)."""
+        suppliers = {document.refers.get("vendorId") for document in job.earlier if job.kind in LINES_OF}
+        supplier = suppliers.pop() if len(suppliers) == 1 else None
+        return vendor_number(supplier, identifier(supplier), self._settings) if supplier else None
 
     def _told(self, job: _Job) -> ReadBack:
         if job.trouble is not None:

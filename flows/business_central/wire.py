@@ -80,10 +80,12 @@ class Wire:
     def by_ref(self, kind: str, ref: str) -> Operation:
         return Operation("GET", query(f"{SET_OF[kind]}({ref})", expand=self._expand(kind)))
 
-    def by_number(self, kind: str, numbers: Iterable[str], vendor: str | None) -> Operation:
-        """Find what has one of these numbers; for a purchase document, from this vendor where it is known."""
+    def by_number(self, kind: str, numbers: Iterable[str], vendor: str | None, named: str | None = None) -> Operation:
+        """Find what has one of these numbers; a purchase document from this vendor, where its id or its number is known."""
         either = " or ".join(f"{NUMBER_OF[kind]} eq {literal(number)}" for number in sorted(set(numbers)))
         asked = f"({either}) and vendorId eq {vendor}" if vendor else either
+        if named and not vendor:
+            asked = f"({either}) and vendorNumber eq {literal(named)}"
         return Operation("GET", query(SET_OF[kind], filter=asked, expand=self._expand(kind)))
 
     def listing(self, kind: str) -> str:

@@ -102,6 +102,14 @@ class StoredLedger:
             await passed(connection, (event for event, _ in arrivals.events), newest)
             await self._names.keep(connection, newest.values())
             await put(connection, subjects, _MARK, sorted(touched, key=itemgetter(1)), _TOUCH)
+            if doubted := [(m.subject, m.doubtful) for m in marks if m.doubtful is not None]:
+                await connection.execute(
+                    text(
+                        "UPDATE subjects SET doubtful = :doubtful "
+                        "WHERE flow = :flow AND subject = :subject AND doubtful IS NULL"
+                    ),
+                    [{"flow": self._flow, "subject": s, "doubtful": doubtful} for s, doubtful in sorted(doubted)],
+                )
             await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
             await put(connection, ingested, ("flow", "topic", "partition", "next", "last"), sorted(stands))
         self._names.kept()
