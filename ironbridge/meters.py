@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from opentelemetry import metrics
 from opentelemetry.util.types import AttributeValue
@@ -48,24 +48,18 @@ def _kafka(operation: str, who: str) -> dict[str, AttributeValue]:
     return {"messaging.system": "kafka", "messaging.operation.name": operation, name: who}
 
 
-@contextmanager
-def kafka_operation(operation: str, who: str) -> Iterator[None]:
+def kafka_operation(operation: str, who: str) -> AbstractContextManager[None]:
     """Measure a poll of a flow's or a transaction (`commit`) of an adapter's."""
-    about = _kafka(operation, who)
-    began = time.perf_counter()
-    try:
-        yield
-    except Exception as error:
-        about["error.type"] = type(error).__qualname__
-        raise
-    finally:
-        operations.record(time.perf_counter() - began, about)
+    return _measured(operations, _kafka(operation, who))
+
+
+def state_operation(access: str, system: str) -> AbstractContextManager[None]:
+    """Measure a `read` of the state, or a `write`."""
+    return _measured(transactions, {"ironbridge.access": access, "db.system.name": system})
 
 
 @contextmanager
-def state_operation(access: str, system: str) -> Iterator[None]:
-    """Measure a `read` of the state, or a `write`."""
-    about: dict[str, AttributeValue] = {"ironbridge.access": access, "db.system.name": system}
+def _measured(duration: metrics.Histogram, about: dict[str, AttributeValue]) -> Iterator[None]:
     began = time.perf_counter()
     try:
         yield
@@ -73,4 +67,4 @@ def state_operation(access: str, system: str) -> Iterator[None]:
         about["error.type"] = type(error).__qualname__
         raise
     finally:
-        transactions.record(time.perf_counter() - began, about)
+        duration.record(time.perf_counter() - began, about)

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from ironbridge.store import Store, open_store
 from tests.secure_kafka import Secure, running_secure_kafka
 from tests.servers import (
     Absent,
@@ -127,6 +128,32 @@ async def mariadb_url(mariadb: MariaDB) -> AsyncIterator[str]:
     """A fresh, empty MariaDB database."""
     async with mariadb.database() as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+async def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """A fresh state of each kind."""
+    if request.param == "postgresql":
+        async with request.getfixturevalue("postgres").database() as url:
+            yield url
+    else:
+        yield f"sqlite+aiosqlite:///{tmp_path / 'deep' / 'state.sqlite3'}"
+
+
+@pytest.fixture
+async def each_store(state_url: str) -> AsyncIterator[Store]:
+    """A fresh state of each kind, opened."""
+    opened = await open_store(state_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A fresh state in SQLite, opened."""
+    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
+    yield opened
+    await opened.close()
 
 
 class Relay(SpanProcessor):

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
@@ -22,13 +22,6 @@ from tests.agreement import Fate, KilledError, Mortal, World, invoice, invoice_k
 from tests.agreement_scenarios import AgreementScenarios
 
 S1, S2, S3, S4 = (supplier_key(n) for n in (1, 2, 3, 4))
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3")
-    yield opened
-    await opened.close()
 
 
 class TestOnSQLite(AgreementScenarios):

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,15 +30,8 @@ from ironbridge.audit import Actor
 from ironbridge.bridge import Delivery, Platform
 from ironbridge.health import Health
 from ironbridge.settings import HttpSettings, KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, open_store
+from ironbridge.store import Store, StoredMemory
 from tests.servers import Kafka
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """What the migrations build is what tables.py says, on both databases, however many workers start at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +14,9 @@ from ironbridge.store import Store, open_store
 from ironbridge.store.tables import metadata
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    async with AsyncExitStack() as stack:
-        if request.param == "postgresql":
-            yield await stack.enter_async_context(request.getfixturevalue("postgres").database())
-        else:
-            yield f"sqlite+aiosqlite:///{tmp_path / 'deep' / 'state.sqlite3'}"
+@pytest.fixture
+def url(state_url: str) -> str:
+    return state_url
 
 
 def differences(connection: Connection) -> list[Any]:

@@ -75,13 +75,6 @@ class Suppliers(PurchaseFlow):
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def world(store: Store) -> World:
     """Six suppliers on all sides, and an invoice of the first."""
     made = World(store)

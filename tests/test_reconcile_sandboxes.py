@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,16 +21,9 @@ from flows.http import LocalBudget, client
 from flows.port import Flow, Limits, Target
 from flows.testing import ArrayInbox
 from ironbridge.reconcile import Certificate, compare
-from ironbridge.store import Store, StoredLedger, open_store
+from ironbridge.store import Store, StoredLedger
 
 TODAY = date(2026, 11, 1)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3")
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

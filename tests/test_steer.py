@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -20,22 +18,15 @@ from ironbridge import audit, bridge, steer
 from ironbridge.audit import Actor
 from ironbridge.reconcile import compare
 from ironbridge.settings import Settings
-from ironbridge.store import Store, StoredMemory, open_store
+from ironbridge.store import Store, StoredMemory
 from tests.agreement import START, World, numbers, supplier, supplier_key
 
 JO = Actor("jo", "command line")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        if request.param == "postgresql":
-            url = await stack.enter_async_context(request.getfixturevalue("postgres").database())
-        else:
-            url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
-        opened = await open_store(url)
-        stack.push_async_callback(opened.close)
-        yield opened
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    return each_store
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,9 @@ CHILD = "ledger:person:1042"
 NHS, UPN = "9434765919", "D801200012001"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        if request.param == "postgresql":
-            url = await stack.enter_async_context(request.getfixturevalue("postgres").database())
-        else:
-            url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
-        opened = await open_store(url)
-        stack.push_async_callback(opened.close)
-        yield opened
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    return each_store
 
 
 def child(family: str, **more: Any) -> Person:
