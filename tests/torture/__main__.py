@@ -37,6 +37,7 @@ async def short(t: Torture) -> None:
     await scenes.full_disk(t, 2)
     for to, how in t.rng.sample(NETWORK, 4):
         await scenes.network(t, to, how, 3)
+    await scenes.certificate(t)
     await scenes.legacy_trouble(t)
     await scenes.two_copies(t)
     await scenes.all_in_one(t, 6)
@@ -52,7 +53,7 @@ async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> N
     await t.take_the_stage(SPLIT)
     turn, between, ways = 0, t.rng.sample(scenes.steps(), len(scenes.steps())), t.rng.sample(NETWORK, len(NETWORK))
     until = time.time() + 60 * minutes
-    while (t.all_kills() < kills or turn < 12) and time.time() < until:
+    while (t.all_kills() < kills or turn < 13) and time.time() < until:
         turn += 1
         t.say(f"round {turn}, {time.time() - t.began:.0f} s")
         await scenes.storm(t, 100, most=0.55)
@@ -73,7 +74,7 @@ async def _turn(t: Torture, turn: int) -> None:
     others = [
         scenes.broker, scenes.state, lambda t: scenes.faults(t, 8), scenes.warehouse, scenes.full_disk, scenes.two_copies,
         lambda t: scenes.workers(t, 10), scenes.sleeper, scenes.legacy_trouble, lambda t: scenes.all_in_one(t, 15),
-        scenes.state_lost, scenes.replaced,
+        scenes.state_lost, scenes.replaced, scenes.certificate,
     ]  # fmt: skip
     for scene in (others[turn % len(others)], others[(turn + 5) % len(others)]):
         await scene(t)  # type: ignore[operator]

@@ -92,7 +92,7 @@ class Evidence:
     All that is judged. `history` is every committed state of every key, in order; `unsaid` are keys whose last state cannot
     be read as anything: they must lie aside. `aside` are the records that the program says it cannot publish, with the
     reason, `parked` by target the subjects that it does not deliver. A target in `unreadable` cannot be asked what it holds:
-    what was in doubt there is written again, and no promise is broken. Where the program has said that a target was
+    what was in doubt there is written again, and no promise is broken. Where the program has said that such a target was
     `forgotten`, its state being lost, what was deleted meanwhile may stay there: nobody knows of it any more. A target in
     `stepwise` takes a document in several steps (its head, then its lines): what stands there between two of them is no
     state, and nobody's last one.

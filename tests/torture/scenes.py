@@ -161,6 +161,24 @@ async def faults(t: Torture, seconds: float) -> None:
     await t.stage.command("parked", "retry", "--all")
 
 
+async def certificate(t: Torture, seconds: float = 4.0) -> None:
+    """Both targets answer with a certificate for another name: nothing is told to whoever that is, and it is said."""
+    t.scenes["a certificate that does not match"] += 1
+    t.stage.legacy.working.set()
+    began = time.time()
+    logs = [(part, t.stage.log(part).stat().st_size) for part in (CHILDREN, FINANCE)]
+    for front in t.stage.fronts.values():
+        front.mismatch()
+    await asyncio.sleep(seconds)
+    for part, size in logs:
+        if b"is not trusted or not in that name" not in t.stage.log(part).read_bytes()[size:]:
+            t.odd(f"{part.name} did not say that the certificate does not match")
+    for front in t.stage.fronts.values():
+        front.mend()
+    t.mark("target", "a certificate for another name", began)
+    t.doubts.append(Span(DFE, began, time.time() + 1))
+
+
 async def two_copies(t: Torture) -> None:
     """A second copy of the adapters starts: the first is fenced off and says so."""
     t.scenes["two copies of one adapter"] += 1
@@ -254,14 +272,18 @@ async def state_lost(t: Torture) -> None:
     t.doubts.append(Span(DFE, 0.0, time.time()))
     t.stage.legacy.working.set()
     await t.take_the_stage(SPLIT)
+    said: set[str] = set()
     for _ in range(100):
         await asyncio.sleep(0.2)
         for part, flow in ((CHILDREN, DFE), (FINANCE, CENTRAL)):
             if f"{flow}: the state was lost" in t.stage.log(part).read_text("utf-8"):
-                t.forgotten.add(flow)  # it says what it cannot mend
-        if len(t.forgotten) == 2:
-            return
-    t.odd("a flow did not say that its state was lost")
+                said.add(flow)
+        if len(said) == 2:
+            break
+    else:
+        t.odd("a flow did not say that its state was lost")
+    if DFE in said:
+        t.forgotten.add(DFE)  # it says what it cannot mend; Business Central can be asked
 
 
 async def replaced(t: Torture) -> None:

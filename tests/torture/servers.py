@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import trustme
 
 from ironbridge.broker import HOST, ApacheKafka, free_port, spawn, tail
 from ironbridge.kafka_distribution import cache_dir
@@ -139,7 +141,11 @@ def toxiproxy_program() -> str:
         built.parent.mkdir(parents=True, exist_ok=True)
         settings = {"GOBIN": str(built.parent), "CGO_ENABLED": "0", "GOFLAGS": ""}
         subprocess.run(
-            [go, "install", "-ldflags=-s -w", TOXIPROXY], env=os.environ | settings, cwd=built.parent, check=True, timeout=600
+            [go, "install", "-ldflags=-s -w", TOXIPROXY],
+            env=os.environ | settings,
+            cwd=built.parent,
+            check=True,
+            timeout=600,
         )
     return str(built)
 
@@ -168,7 +174,12 @@ class Proxies:
     async def add(self, name: str, upstream: int) -> int:
         """Stand before a port; gives the port to connect to."""
         self.ports[name] = free_port()
-        given = {"name": name, "listen": f"{HOST}:{self.ports[name]}", "upstream": f"{HOST}:{upstream}", "enabled": True}
+        given = {
+            "name": name,
+            "listen": f"{HOST}:{self.ports[name]}",
+            "upstream": f"{HOST}:{upstream}",
+            "enabled": True,
+        }
         await self._ask("POST", "/proxies", given)
         return self.ports[name]
 
@@ -206,6 +217,62 @@ class Proxies:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+class TlsFront:
+    """TLS before a cloud's sandbox: with the certificate that our programs trust or, for a while, with one for another name."""
+
+    def __init__(self, ca: trustme.CA, upstream: int) -> None:
+        self.port = free_port()
+        self._upstream = upstream
+        self._ours, self._another = ca.issue_cert(HOST), ca.issue_cert("elsewhere.example")
+        self._shown = self._ours
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        self._shown.configure_cert(self._context)
+        self._server = await asyncio.start_server(self._serve, HOST, self.port, ssl=self._context)
+
+    def mismatch(self) -> None:
+        """Every connection ends, and each new one meets a certificate for another name."""
+        self._show(self._another)
+
+    def mend(self) -> None:
+        self._show(self._ours)
+
+    def _show(self, certificate: trustme.LeafCert) -> None:
+        if certificate is self._shown:
+            return
+        self._shown = certificate
+        certificate.configure_cert(self._context)  # OpenSSL takes the one that was loaded last
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            there, back = await asyncio.open_connection(HOST, self._upstream)
+            ways = [asyncio.ensure_future(way) for way in (_pipe(reader, back), _pipe(there, writer))]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            back.close()
+        except OSError:
+            pass  # the sandbox does not answer: nor do we
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    def stop(self) -> None:
+        self._server.close()
+
+
+async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while piece := await source.read(1 << 16):
+        sink.write(piece)
+        await sink.drain()
 
 
 @contextlib.contextmanager

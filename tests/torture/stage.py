@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import trustme
 
 from adapters.ledger import world as ledger_world
 from flows.business_central.sandbox import BusinessCentralSandbox
@@ -22,7 +24,7 @@ from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from ironbridge.broker import HOST, free_port, tail
 from tests.torture.legacy import Legacy
 from tests.torture.observer import Subscriber, Target
-from tests.torture.servers import PostgresServer, ProxiedKafka, Proxies, SmallDisk
+from tests.torture.servers import PostgresServer, ProxiedKafka, Proxies, SmallDisk, TlsFront
 from tests.torture.witness import CENTRAL, DFE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,13 +49,14 @@ class Zygote:
 
     process: subprocess.Popen[str]
     logs: Path
+    environment: Mapping[str, str]
 
     @classmethod
-    def start(cls, logs: Path) -> Zygote:
+    def start(cls, logs: Path, environment: Mapping[str, str]) -> Zygote:
         command = [sys.executable, "-m", "tests.torture.zygote"]
         log = (logs / "zygote.log").open("ab")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
-        return cls(subprocess.Popen(command, cwd=ROOT, text=True, **pipes), logs)  # type: ignore[call-overload]
+        given: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "env": environment}
+        return cls(subprocess.Popen(command, cwd=ROOT, text=True, **given), logs, environment)
 
     def ask(self, **asked: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -85,6 +88,7 @@ class Stage:
     warehouse: PostgresServer
     legacy: Legacy
     targets: dict[str, Target]
+    fronts: dict[str, TlsFront]
     zygote: Zygote
     subscriber: Subscriber
     file: Path
@@ -115,7 +119,7 @@ class Stage:
     def run_cold(self, part: Part) -> subprocess.Popen[bytes]:
         """Start it as an operator does, loading everything anew."""
         command = [sys.executable, "-m", "ironbridge", "run", *part.runs, "--file", str(self.file)]
-        environment = os.environ | {"IRONBRIDGE_WORKER": part.worker or part.name}
+        environment = {**self.zygote.environment, "IRONBRIDGE_WORKER": part.worker or part.name}
         with self.log(part).open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         part.pid, part.started = process.pid, time.time()
@@ -182,7 +186,9 @@ async def staged(work: Path, seed: int, *, children: int = 40, invoices: int = 8
     (work / "logs").mkdir(parents=True)
     work.chmod(0o755)
     async with contextlib.AsyncExitStack() as stack:
-        zygote = Zygote.start(work / "logs")
+        ca, trusted = trustme.CA(), work / "ca.pem"
+        ca.cert_pem.write_to_path(str(trusted))
+        zygote = Zygote.start(work / "logs", os.environ | {"SSL_CERT_FILE": str(trusted)})
         stack.callback(zygote.stop)
         proxies = Proxies(work)
         stack.callback(proxies.stop)
@@ -200,16 +206,19 @@ async def staged(work: Path, seed: int, *, children: int = 40, invoices: int = 8
         legacy = Legacy(url, work / "drop", seed)
         await asyncio.gather(kafka.start(), legacy.make(children, invoices))
         dfe, central = await _clouds(stack)
-        for name, upstream in (
-            ("state", state.port), ("warehouse", warehouse.port), (DFE, _port(dfe.url)), (CENTRAL, _port(central.url))
-        ):  # fmt: skip
+        fronts = {name: TlsFront(ca, _port(cloud.url)) for name, cloud in ((DFE, dfe), (CENTRAL, central))}
+        for front in fronts.values():
+            stack.callback(front.stop)
+            await front.start()
+        upstreams = {"state": state.port, "warehouse": warehouse.port} | {name: f.port for name, f in fronts.items()}
+        for name, upstream in upstreams.items():
             await proxies.add(name, upstream)
         file = work / "ironbridge.toml"
         file.write_text(_settings(work, proxies.ports, dfe, central), "utf-8")
         targets = {DFE: Target(DFE, dfe.url), CENTRAL: Target(CENTRAL, central.url)}
         await asyncio.to_thread(zygote.ready)
         subscriber = Subscriber(f"{HOST}:{proxies.ports['kafka']}", PREFIX, PARTITIONS)
-        yield Stage(work, proxies, kafka, state, disk, warehouse, legacy, targets, zygote, subscriber, file)
+        yield Stage(work, proxies, kafka, state, disk, warehouse, legacy, targets, fronts, zygote, subscriber, file)
 
 
 async def _databases(state: PostgresServer, warehouse: PostgresServer) -> str:
@@ -235,7 +244,7 @@ def _port(url: str) -> int:
 def _settings(work: Path, ports: dict[str, int], dfe: DfeCscSandbox, central: BusinessCentralSandbox) -> str:
     state = f"postgresql+asyncpg://ironbridge@{HOST}:{ports['state']}/postgres"
     warehouse = f"postgresql+asyncpg://ironbridge@{HOST}:{ports['warehouse']}/postgres"
-    clouds = {name: f"http://{HOST}:{ports[name]}" for name in (DFE, CENTRAL)}
+    clouds = {name: f"https://{HOST}:{ports[name]}" for name in (DFE, CENTRAL)}
     return f"""\
 data = "{work}"
 [kafka]

@@ -166,6 +166,8 @@ class Torture:
         await stage.proxies.mend()
         for target in stage.targets.values():
             await target.forgive()
+        for front in stage.fronts.values():
+            front.mend()
         await self.take_the_stage(self.cast)
         await stage.legacy.rest()
         began, found = time.monotonic(), [Violation(Promise.SILENCE, "", "not looked at yet")]
