@@ -45,8 +45,8 @@ Reached = Mapping[tuple[str, int], tuple[int, str]]
 class Arrivals:
     """
     What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
-    how many records more it knows of in these partitions. `again` are those of the events that say that an entity was
-    deleted, and that were read before by a state that is lost: whether they reached the target, it alone knew.
+    how many records more it knows of in these partitions. `again` are those of the events that were read before by a
+    state that is lost: what of them had reached the target, it alone knew.
     """
 
     events: Sequence[tuple[Event, int]] = ()

@@ -130,14 +130,14 @@ class Flow(Protocol):
 @runtime_checkable
 class Recalls(Protocol):
     """
-    What a flow may offer besides (`Flow`), where its target can be read back: how the target would know an entity that is
-    deleted, and of which only the key and the owner are left.
+    What a flow may offer besides (`Flow`), where its target can be read back: how the target would know an entity, by its
+    key and its owner alone.
 
-    It is asked where the state was lost: whether the deletion reached the target by then, only the target knows.
+    It is asked where the state was lost: what had reached the target by then, and a deletion perhaps not, it alone knows.
     """
 
     def recall(self, key: str, owner: str) -> Sequence[Document]:
-        """Documents, without bodies, under whose numbers the target may hold it still; none where the key does not tell."""
+        """Documents, without bodies, under whose numbers the target may hold it; none where the key does not tell."""
         ...
 
 

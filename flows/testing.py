@@ -159,7 +159,7 @@ class ArrayInbox:
         self._at += len(found)
         events = [(event, 0) for event in found if isinstance(event, Event)]
         known = self.events[self._at - len(found) : max(self.once, self._at - len(found))]
-        again = [event for event in known[: len(found)] if isinstance(event, Event) and event.data is None]
+        again = [event for event in known[: len(found)] if isinstance(event, Event)]
         rejects = [event for event in found if isinstance(event, Reject)]
         reached = {("array", 0): (self._at, str(self._at))} if found else {}
         return Arrivals(events, rejects, reached, len(self.events) - self._at, again)

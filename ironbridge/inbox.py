@@ -136,7 +136,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                     rejects.append(event)
                 else:
                     events.append((event, record.partition))
-                    if event.data is None and record.offset < self._again.get(partition, 0):
+                    if record.offset < self._again.get(partition, 0):
                         again.append(event)
             taken[partition.topic] += len(fresh)
             if fresh:

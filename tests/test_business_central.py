@@ -428,6 +428,20 @@ async def test_what_is_gone_and_forgotten_is_found_by_its_key_and_nobody_elses_i
     assert [held["number"] for held in town.held("vendors")] == ["1002"]
 
 
+async def test_an_invoice_that_moved_while_it_was_forgotten_is_not_made_again(town: Council) -> None:
+    other = SUPPLIER.model_copy(update={"key": "ledger:supplier:1002", "number": "1002"})
+    moved = invoice(line(1, "1.00")).model_copy(update={"supplier": other.key})
+    await invoiced(town, line(1, "1.00"))
+    write = town.new(moved, vendorId=(await town.vendor(other)).ref)
+    write = replace(write, doubtful=tuple(town.flow.recall(moved.key, SUPPLIER.key)))
+    (read,) = await town.target.read_back([write])
+    assert isinstance(read, Held)
+    there = Document("purchaseInvoice", "INV-7", read.body)
+    again = Write(write.subject, write.document, there, (), read.ref, read.tag, write.refs)
+    assert isinstance(await town.one(again), Confirmed)
+    assert [held["vendorNumber"] for held in town.held(INVOICES)] == ["1002"]
+
+
 async def test_a_question_whose_answer_was_lost_leaves_nothing_in_doubt(town: Council) -> None:
     town.sandbox.faults += [Fault(kind="cut", when="after", path="$batch")]
     assert isinstance(await town.one(town.new(SUPPLIER)), Unavailable)

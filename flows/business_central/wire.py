@@ -81,11 +81,11 @@ class Wire:
         return Operation("GET", query(f"{SET_OF[kind]}({ref})", expand=self._expand(kind)))
 
     def by_number(self, kind: str, numbers: Iterable[str], vendor: str | None, named: str | None = None) -> Operation:
-        """Find what has one of these numbers; a purchase document from this vendor, where its id or its number is known."""
+        """Find what has one of these numbers; a purchase document from a vendor with this id or this number."""
         either = " or ".join(f"{NUMBER_OF[kind]} eq {literal(number)}" for number in sorted(set(numbers)))
-        asked = f"({either}) and vendorId eq {vendor}" if vendor else either
-        if named and not vendor:
-            asked = f"({either}) and vendorNumber eq {literal(named)}"
+        whose = [f"vendorId eq {vendor}"] if vendor else []
+        whose += [f"vendorNumber eq {literal(named)}"] if named else []
+        asked = f"({either}) and ({' or '.join(whose)})" if whose else either
         return Operation("GET", query(SET_OF[kind], filter=asked, expand=self._expand(kind)))
 
     def listing(self, kind: str) -> str:

@@ -53,6 +53,8 @@ _TOUCH = {
     "ELSE excluded.traces || ' ' || subjects.traces END",
     "partition": "excluded.partition",
 }
+_MARK_IN_DOUBT = (*_MARK, "doubtful")
+_TOUCH_IN_DOUBT = _TOUCH | {"doubtful": "COALESCE(subjects.doubtful, excluded.doubtful)"}
 
 
 class StoredLedger:
@@ -90,8 +92,10 @@ class StoredLedger:
             (e.key, e.entity, e.owner, e.source, e.version, e.data, e.time.timestamp(), e.traceparent)
             for e in newest.values()
         ]
+        sure = all(mark.doubtful is None for mark in marks)
         touched = [
             (self._flow, m.subject, m.partition, State.DIRTY, m.urgency, 1, m.changes, now, 0, m.observed, m.traces)
+            + (() if sure else (m.doubtful,))
             for m in marks
         ]
         foreign = [(self._flow, r.place, r.what, now) for r in arrivals.rejects]
@@ -101,15 +105,9 @@ class StoredLedger:
             await put(connection, facts, _FACT, sorted(rows, key=itemgetter(0)), where=_NEWER)
             await passed(connection, (event for event, _ in arrivals.events), newest)
             await self._names.keep(connection, newest.values())
-            await put(connection, subjects, _MARK, sorted(touched, key=itemgetter(1)), _TOUCH)
-            if doubted := [(m.subject, m.doubtful) for m in marks if m.doubtful is not None]:
-                await connection.execute(
-                    text(
-                        "UPDATE subjects SET doubtful = :doubtful "
-                        "WHERE flow = :flow AND subject = :subject AND doubtful IS NULL"
-                    ),
-                    [{"flow": self._flow, "subject": s, "doubtful": doubtful} for s, doubtful in sorted(doubted)],
-                )
+            # After a lost state only is anything in doubt from the start: else no column is spent on it.
+            columns, touch = (_MARK, _TOUCH) if sure else (_MARK_IN_DOUBT, _TOUCH_IN_DOUBT)
+            await put(connection, subjects, columns, sorted(touched, key=itemgetter(1)), touch)
             await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
             await put(connection, ingested, ("flow", "topic", "partition", "next", "last"), sorted(stands))
         self._names.kept()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import trustme
 
@@ -71,13 +72,21 @@ class PostgresServer:
 
     async def ready(self, patience: float = 60.0) -> None:
         deadline = time.monotonic() + patience
-        while "ready to accept connections" not in tail(self._work / "log", 50):
+        while not await self._answers():
             if self._process is None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start:\n{tail(self._work / 'log', 30)}")
             if self._process.poll() is not None:
                 await asyncio.sleep(0.2)
                 self.begin()  # what was killed may still hold its memory for a moment
             await asyncio.sleep(0.05)
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(host=HOST, port=self.port, user="ironbridge", database="postgres", timeout=5)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        await connection.close()
+        return True
 
     def kill(self) -> None:
         if self._process is not None:

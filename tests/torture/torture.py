@@ -175,6 +175,7 @@ class Torture:
             await asyncio.sleep(0.5)
             if self._fresh(began) and len(self.behind()) < 20:
                 found = await self.judged(list(stage.subscriber.told))
+                found = found or await self.judged(list(stage.subscriber.told), plans=True)
                 if any(v.promise in (Promise.DUPLICATE, Promise.ORDER) for v in found):
                     break
             self.all_up()
@@ -183,7 +184,6 @@ class Torture:
         if found:
             for part in self.cast:
                 stage.signal(part, signal.SIGUSR1)  # it says where it stands, in its log
-        found = found or await self.judged(list(stage.subscriber.told), plans=True)
         self.mark("rest", f"{took:.1f} s to come to rest")
         self.say(
             f"{time.time() - self.began:5.0f} s at rest after {took:.1f} s: {self.all_kills()} kills, "
