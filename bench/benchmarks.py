@@ -29,6 +29,7 @@ class Plan:
     runs: int = 3
     children: int = 2_000
     invoices: int = 20_000
+    looks: int = 30
     profiles: Path | None = None
     say: Callable[[str], None] = print
 
@@ -247,7 +248,7 @@ async def first_event(stage: Stage, plan: Plan) -> list[Line]:
 async def looking(_: Stage, plan: Plan) -> list[Line]:
     """The demonstration, loaded to its end: records' stories in the console, and changes until the map shows them."""
     plan.say(f"the console over {plan.children:,} children and {plan.invoices:,} invoices")
-    told = await console.measure(plan.children, plan.invoices, 10 * plan.runs)
+    told = await console.measure(plan.children, plan.invoices, plan.looks)
     slowest = Line("the slowest story of a record", "ms", [1000 * max(told.stories)], "300 ms")
     slowest.note = f"median {1000 * median(told.stories):.0f} ms of {len(told.stories)}"
     shown = Line("the slowest change until the map shows it", "s", [max(told.changes)], "2 s")

@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from adapters.pump import Pump
+from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from canonical.errors import UnavailableError
 from ironbridge import bridge
 from ironbridge.broker import HOST, free_port
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
+from ironbridge.store import StoredMemory, open_store
 from tests.servers import Postgres
 
 
@@ -78,3 +83,30 @@ async def test_a_process_that_is_told_to_stop_while_it_waits_for_its_state_stops
     stop.set()
     with pytest.raises(UnavailableError):
         await asyncio.wait_for(starting, 10)
+
+
+async def test_an_adapter_outlives_an_outage_of_the_state_and_goes_on(postgres: Postgres, tmp_path: Path) -> None:
+    port, stop, log, adapter = free_port(), asyncio.Event(), Log(), TableAdapter()
+    adapter.lines[1] = Line(1, "N1")
+    async with postgres.database() as url:
+        settings = settings_of(url, port, tmp_path)
+        async with forwarding(port, postgres.port):
+            store = await open_store(settings.state_url)
+            memory = StoredMemory(store, adapter.name)
+            pump = Pump(adapter, MemoryJournal(log, adapter.name), memory, edition="1", mean_region=8)
+            stream = replace(adapter.streams()[0], every=timedelta(seconds=0.1))
+            keep = bridge.keep_adapter(bridge.Platform(settings, store), adapter.name, pump, [stream], stop)
+            running = asyncio.create_task(keep)
+            async with asyncio.timeout(20):
+                while len(log.told()) < 1:
+                    await asyncio.sleep(0.05)
+        adapter.lines[2] = Line(2, "N2")
+        await asyncio.sleep(1.5)  # several readings, each of which meets it at another place
+        assert not running.done()
+        async with forwarding(port, postgres.port), asyncio.timeout(40):
+            while len(log.told()) < 2:
+                await asyncio.sleep(0.05)
+            stop.set()
+            await running
+            await store.close()
+    assert log.state() == adapter.state()
