@@ -1,5 +1,6 @@
 """What is deployed: the image, docker-compose.yml and the chart, held to the program that they name things of."""
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import asyncpg
+import httpx
 import pytest
 import yaml
 
@@ -21,7 +23,7 @@ from canonical import Entity
 from canonical.event import topic_of
 from ironbridge import health, inbox, kafka, systems
 from ironbridge.bridge import Platform
-from ironbridge.broker import HOST
+from ironbridge.broker import HOST, free_port
 from ironbridge.health import Health
 from ironbridge.kafka_distribution import KAFKA_VERSION, cache_dir
 from ironbridge.settings import (
@@ -39,6 +41,7 @@ from tests.servers import _postgres_binaries as postgres_binaries
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
+DOOR = ROOT / "deploy" / "compose" / "door.py"
 COMPOSE_SETTINGS = ROOT / "deploy" / "compose" / "ironbridge.toml"
 CHART = ROOT / "deploy" / "helm" / "ironbridge"
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
@@ -131,7 +134,7 @@ def test_compose_runs_every_adapter_and_flow_of_its_settings_each_by_itself(
     bridges = {
         name: service
         for name, service in compose["services"].items()
-        if "IRONBRIDGE_STATE__URL" in service.get("environment", {})
+        if "IRONBRIDGE_STATE__URL" in service.get("environment", {}) and name != "console"
     }
     for name, service in bridges.items():
         assert service["command"] == ["run", name]
@@ -147,6 +150,51 @@ def test_compose_runs_every_adapter_and_flow_of_its_settings_each_by_itself(
                 assert importlib.util.find_spec(module)
             case ["python", script]:
                 assert any(mount.split(":")[1] == script for mount in service["volumes"])
+
+
+def test_the_console_of_compose_is_reached_through_its_door_from_this_machine(compose: Json):
+    services = compose["services"]
+    entrance, to = services["door"]["command"]
+    host, _, inside = services["business-central-sandbox"]["ports"][0].rpartition(":")
+    assert (host, inside) == ("127.0.0.1:8080", entrance)
+    assert services["console"]["command"] == ["console", "--listen", f"127.0.0.1:{to}"]
+    assert f"127.0.0.1:{to}/readyz" in services["console"]["healthcheck"]["test"][-1]
+    places = {services[name]["network_mode"] for name in ("console", "door", "business_central")}
+    assert places == {"service:business-central-sandbox"}, "one reaches the sandbox, the other the console"
+    sandbox = services["business-central-sandbox"]["command"][1]
+    assert len({entrance, to, sandbox, "8080"}) == 4, "the flow's own health is on 8080 there"
+
+
+async def test_the_door_carries_what_is_asked_and_what_is_answered():
+    entrance, to, answer = free_port(), free_port(), b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
+
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    door = await asyncio.create_subprocess_exec(sys.executable, DOOR, str(entrance), str(to))
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{HOST}:{entrance}") as http:
+            with pytest.raises(httpx.TransportError):  # it does not listen yet, or the console does not
+                await http.get("/")
+            server = await asyncio.start_server(answered, HOST, to)
+            async with asyncio.timeout(20):
+                while not (got := await asked(http)):
+                    await asyncio.sleep(0.05)
+            server.close()
+    finally:
+        door.terminate()
+        await door.wait()
+    assert got.content == bytes(300_000)
+
+
+async def asked(http: httpx.AsyncClient) -> httpx.Response | None:
+    try:
+        return await http.get("/")
+    except httpx.TransportError:
+        return None
 
 
 def in_clear(environment: Mapping[str, str]) -> dict[str, str]:
