@@ -21,7 +21,7 @@ run: .venv/installed
 
 test: .venv/installed-test servers
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest
+	@$(BIN)/pytest --durations=20 --durations-min=5
 
 check: .venv/installed-test
 	@$(BIN)/ruff check
