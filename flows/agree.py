@@ -127,7 +127,7 @@ class Agreement:
     async def ingest(self, inbox: Inbox) -> int:
         """Poll once: facts and dirty subjects in one transaction, then the offsets. How many events there were."""
         arrived = await inbox.poll()
-        if arrived.reached:
+        if arrived.reached or arrived.there:
             with ingesting(self.flow.name, arrived.events) as traces:
                 await self._ledger.ingest(arrived, self._marks(arrived, traces))
             self.tally.ingested += len(arrived.events)

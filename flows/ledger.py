@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -37,6 +37,17 @@ class Reject(NamedTuple):
     what: str
 
 
+class Stand(NamedTuple):
+    """
+    Where a flow stands in a partition: the offset behind, what tells the last record from another, and how far a state that
+    is lost had read it, 0 where the flow has come there.
+    """
+
+    behind: int = 0
+    last: str = ""
+    again: int = 0
+
+
 Reached = Mapping[tuple[str, int], tuple[int, str]]
 """Where an inbox has come to: by topic and partition, the offset behind, and what tells the last record from another."""
 
@@ -46,7 +57,8 @@ class Arrivals:
     """
     What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
     how many records more it knows of in these partitions. `again` are those of the events that were read before by a
-    state that is lost: what of them had reached the target, it alone knew.
+    state that is lost: what of them had reached the target, it alone knew. `until` says how far it had read which partitions,
+    where that has just come out, and `there` are those in which the inbox has come there now.
     """
 
     events: Sequence[tuple[Event, int]] = ()
@@ -54,6 +66,8 @@ class Arrivals:
     reached: Reached = field(default_factory=dict)
     behind: int = 0
     again: Sequence[Event] = ()
+    until: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    there: Collection[tuple[str, int]] = ()
 
 
 class Mark(NamedTuple):
@@ -179,7 +193,11 @@ class Ledger(Protocol):
         ...
 
     async def ingest(self, arrivals: Arrivals, marks: Sequence[Mark]) -> None:
-        """Newest version of each fact wins; marked subjects become dirty, unless they are in hand: then they will."""
+        """
+        Newest version of each fact wins; marked subjects become dirty, unless they are in hand: then they will.
+
+        From `arrivals.until` on nothing is taken until all partitions are `there`: else the target would get old states again.
+        """
         ...
 
     async def reopen(self, edition: str) -> int:

@@ -25,6 +25,7 @@ from canonical import Entity
 from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
 from flows.agree import Agreement
 from flows.http import client
+from flows.ledger import Stand
 from flows.port import Flow, Target
 from ironbridge import systems, telemetry
 from ironbridge.budget import SharedBudget
@@ -348,6 +349,6 @@ async def _ingested(built: Platform) -> bool:
     for delivery in built.deliveries.values():
         stands = await delivery.ledger.ingested()
         topics = {f"{built.kafka.topic_prefix}.{e.type_name}" for e in delivery.flow.entities}
-        if any(stands.get(p, (0, ""))[0] < behind for p, behind in published.items() if p[0] in topics):
+        if any(stands.get(p, Stand()).behind < behind for p, behind in published.items() if p[0] in topics):
             return False
     return True

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
@@ -23,18 +23,21 @@ from adapters.journal import Partition
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
-from flows.ledger import Arrivals, Reject
+from flows.ledger import Arrivals, Reject, Stand
 from ironbridge.kafka_client import client_options, connecting, translated
 from ironbridge.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Ingested(Protocol):
-    """Where a flow stands in each partition, kept in the state beside the facts: `(offset behind, last event's id)`."""
+    """Where a flow stands in each partition, kept in the state beside the facts."""
 
-    async def ingested(self) -> dict[Partition, tuple[int, str]]: ...
+    async def ingested(self) -> dict[Partition, Stand]: ...
+
+    async def forgotten(self, until: Mapping[Partition, int]) -> None: ...
 
 
 class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -46,18 +49,31 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     """
 
     def __init__(
-        self, settings: KafkaSettings, flow: str, entities: Iterable[type[Entity]], state: Ingested, worker: str
+        self,
+        settings: KafkaSettings,
+        flow: str,
+        entities: Iterable[type[Entity]],
+        state: Ingested,
+        worker: str,
+        *,
+        most: int = 2000,
     ) -> None:
         self._settings = settings
         self._flow = flow
         self._topics = [topic_of(entity, settings.topic_prefix) for entity in entities]
         self._state = state
         self._worker = worker
+        self._most = most
         self._consumer: AIOKafkaConsumer | None = None
         self._expected: dict[TopicPartition, tuple[int, str]] = {}
         self._placed: set[TopicPartition] = set()
         self._again: dict[TopicPartition, int] = {}
-        """Up to where partitions were read before, by a state that was lost; the offsets in Kafka stay until then."""
+        """
+        Up to where partitions were read before, as Kafka knows it, where the state stands behind that: what lies between are
+        markers of transactions, or else the state was lost. The offsets in Kafka stay until we are there again.
+        """
+        self._forgotten = False
+        self._there: list[TopicPartition] = []
         self._lost: IronbridgeError | None = None
 
     async def __aenter__(self) -> KafkaInbox:
@@ -85,6 +101,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """What was polled is durable before its offsets are committed, or read again by the next owner."""
         self._placed.clear()
+        self._again.clear()
+        self._there.clear()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
@@ -93,30 +111,38 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             with translated(self._flow):
                 ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
                 committed = await asyncio.gather(*map(self._consumer.committed, assigned))  # type: ignore[union-attr]
+            known = {p: stands.get((p.topic, p.partition), Stand()) for p in assigned}
+            ahead = {p: min(max(c or 0, known[p].again), ends[p]) for p, c in zip(assigned, committed, strict=True)}
+            again = {p: once for p, once in ahead.items() if once > known[p].behind or known[p].again}
+            self._forgotten = any(stand.again for stand in stands.values())
+            if again and not stands:
+                self._forget()
+                await self._state.forgotten(_named(again))
         except IronbridgeError as error:
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
-        self._expected, self._again = {}, {}
-        for partition, once in zip(assigned, committed, strict=True):
-            behind, last = stands.get((partition.topic, partition.partition), (0, ""))
-            if once and behind < once:
-                self._again[partition] = once
+        self._expected, self._again = {}, again
+        for partition, (behind, last, _) in known.items():
             if 0 < behind <= ends[partition]:
                 self._expected[partition] = (behind - 1, last)
             offset, _ = self._expected.get(partition, (0, ""))
             self._consumer.seek(partition, offset)  # type: ignore[union-attr]
         self._placed = set(assigned)
-        if self._again:
+
+    def _forget(self) -> None:
+        if not self._forgotten:
+            self._forgotten = True
             log.error(
-                "%s: the state was lost: it does not know all that this flow has delivered. The events are read again. A "
-                "target that can be asked what it holds is asked, and nothing is written twice; one that cannot is sent "
-                "everything once more, and what was deleted and had not reached it stays there. To do: run `ironbridge "
-                "reconcile %s`, which names what differs where the target can be asked, and have it put right there",
+                "%s: the state was lost: it does not know all that this flow has delivered. The events are read again, and "
+                "nothing is delivered before. A target that can be asked what it holds is asked, and nothing is written "
+                "twice; one that cannot is sent everything once more, and what was deleted and had not reached it stays "
+                "there. To do: run `ironbridge reconcile %s`, which names what differs where the target can be asked, and "
+                "have it put right there",
                 self._flow, self._flow,
             )  # fmt: skip
 
     async def poll(self) -> Arrivals:
-        """Up to 2,000 records; waits 200 ms for the first."""
+        """At most `most` records; waits 200 ms for the first."""
         events: list[tuple[Event, int]] = []
         rejects: list[Reject] = []
         reached: dict[Partition, tuple[int, str]] = {}
@@ -124,7 +150,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         again: list[Event] = []
         behind = 0
         with kafka_operation("poll", self._flow), translated(self._flow):
-            found = await self._consumer.getmany(timeout_ms=200, max_records=2000)  # type: ignore[union-attr]
+            found = await self._consumer.getmany(timeout_ms=200, max_records=self._most)  # type: ignore[union-attr]
         if self._lost is not None:
             raise self._lost
         for partition, records in found.items():
@@ -143,7 +169,18 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
                 behind += max((self._consumer.highwater(partition) or 0) - fresh[-1].offset - 1, 0)  # type: ignore[union-attr]
         count_consumed(self._flow, taken)
-        return Arrivals(events, rejects, reached, behind, again)
+        until, there = await self._caught_up()
+        if again:
+            self._forget()
+        return Arrivals(events, rejects, reached, behind, again, until if again else {}, there)
+
+    async def _caught_up(self) -> tuple[dict[Partition, int], Collection[Partition]]:
+        """What a lost state had read and we have not yet, and the partitions in which we are there again."""
+        with translated(self._flow):
+            # A position goes beyond the last record, over the markers of transactions.
+            self._there = [p for p in self._again if await self._consumer.position(p) >= self._again[p]]  # type: ignore[union-attr]
+        left = {p: once for p, once in self._again.items() if p not in self._there}
+        return _named(left), _named(dict.fromkeys(self._there))
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
         """What comes behind the last record that the state has; all from the start where that one is another now."""
@@ -157,9 +194,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def commit(self) -> None:
         try:
-            for partition, once in list(self._again.items()):
-                if await self._consumer.position(partition) >= once:  # type: ignore[union-attr]
-                    del self._again[partition]
+            for partition in self._there:
+                self._again.pop(partition, None)
             if not self._again:
                 await self._consumer.commit()  # type: ignore[union-attr]
         except (
@@ -185,6 +221,10 @@ def _event_of(record: Any, prefix: str) -> Event | Reject:
     except BadRecordError as error:
         return Reject(place, str(error))
     return Reject(place, f"{place}: its headers are not those of an event of this topic")
+
+
+def _named(by_partition: Mapping[TopicPartition, T]) -> dict[Partition, T]:
+    return {(partition.topic, partition.partition): each for partition, each in by_partition.items()}
 
 
 def _mark(record: Any) -> str:

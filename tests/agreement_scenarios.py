@@ -91,7 +91,7 @@ class AgreementScenarios:
 
     async def test_where_the_inbox_stands_is_saved_with_the_facts(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2))
-        assert await world.ledger.ingested() == {("array", 0): (2, "2")}
+        assert await world.ledger.ingested() == {("array", 0): (2, "2", 0)}
         assert world.inbox.committed == 2
 
     async def test_a_kill_between_the_facts_and_the_offsets_is_read_again_to_no_effect(self, world: World) -> None:
@@ -432,6 +432,23 @@ class AgreementScenarios:
         assert write.confirmed is None
         assert [d.body["name"] for d in write.doubtful] == ["Supplier 1 as of 1"]
         assert world.name_of(1) == "Supplier 1 as of 3"
+
+    async def test_after_a_lost_state_nothing_goes_out_before_all_is_read_again(self, world: World) -> None:
+        for version in (1, 2, 3):
+            await world.arrive(supplier(1, version))
+            await world.agree()
+        for table in ("subjects", "facts", "ingested", "attempts"):
+            await world.run(f"DELETE FROM {table}")
+        world.inbox.once, world.inbox.most = 3, 1
+        world.inbox.deliver_again(0)
+        world.target.effects.clear()
+        world.target.readable = False
+        for _ in range(2):
+            await world.agreement.ingest(world.inbox)
+            assert await world.agreement.step() == 0
+        await world.agreement.ingest(world.inbox)
+        await world.agree()
+        assert [document.body["name"] for _, document in world.target.effects if document] == ["Supplier 1 as of 3"]
 
     async def test_what_was_deleted_when_the_state_was_lost_is_looked_up_at_the_target(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2), invoice(7, of=2))

@@ -16,10 +16,10 @@ from canonical import Event
 from canonical.errors import UnavailableError
 from canonical.event import topic_of
 from flows.agree import Agreement
-from flows.ledger import Arrivals
+from flows.ledger import Arrivals, Stand
 from flows.testing import ScriptedTarget
 from ironbridge.inbox import KafkaInbox
-from ironbridge.kafka import ensure_topics, partition_of
+from ironbridge.kafka import KafkaJournal, ensure_topics, partition_of
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger, open_store
 from tests.agreement import PurchaseFlow, World, invoice, supplier
@@ -55,10 +55,10 @@ class Post:
             await producer.stop()
 
     @asynccontextmanager
-    async def worker(self, name: str = "one") -> AsyncIterator["Worker"]:
+    async def worker(self, name: str = "one", **more: Any) -> AsyncIterator["Worker"]:
         ledger = StoredLedger(self.store, "purchasing")
         agreement = Agreement(PurchaseFlow(), ScriptedTarget(), ledger)
-        async with KafkaInbox(self.settings, "purchasing", PurchaseFlow.entities, ledger, name) as inbox:
+        async with KafkaInbox(self.settings, "purchasing", PurchaseFlow.entities, ledger, name, **more) as inbox:
             yield Worker(inbox, ledger, agreement)
 
     async def facts(self) -> dict[str, int]:
@@ -138,7 +138,7 @@ async def test_what_was_published_becomes_facts_and_then_the_offsets_follow(post
     async with post.worker() as worker:
         assert await worker.until(lambda: has(post, 30), quiet=3) == 30
         stands = await worker.ledger.ingested()
-    assert sum(behind for behind, _ in stands.values()) == 30
+    assert sum(stand.behind for stand in stands.values()) == 30
     assert sum(offset for offset in (await post.committed()).values() if offset > 0) == 30
 
 
@@ -161,7 +161,9 @@ async def test_a_state_that_was_lost_reads_all_again_whatever_the_group_has_comm
         assert await worker.until(lambda: has(post, 10), quiet=3) == 10
 
 
-async def test_what_a_lost_state_had_read_is_in_doubt_also_after_a_kill_in_the_middle(post: Post) -> None:
+async def test_what_a_lost_state_had_read_is_in_doubt_also_after_a_kill_in_the_middle(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
     await post.publish(*suppliers(10), *(supplier(n, 2, deleted=True) for n in (1, 2, 3)))
     known = {supplier(n).key for n in range(1, 11)}
 
@@ -174,17 +176,47 @@ async def test_what_a_lost_state_had_read_is_in_doubt_also_after_a_kill_in_the_m
         assert await doubted() == set()
     for table in ("ingested", "facts", "subjects"):
         await post.forget(f"DELETE FROM {table}")
-    async with post.worker() as worker:
+    async with post.worker(most=4) as worker:
         async with asyncio.timeout(PATIENCE):
             while not await worker.agreement.ingest(worker.inbox):  # some of it, and not the rest
                 pass
+        assert 0 < len(await doubted()) < 10
+        assert await worker.ledger.take(100) == [], "what is not read to the end yet would send old states"
+        assert await worker.ledger.due() is None
     async with post.worker() as worker:
+        await worker.agreement._reopen()
+        assert await worker.ledger.take(100) == []
         await worker.until(lambda: _read(post, 13), quiet=3)
         assert await doubted() == known
+        assert len(await worker.ledger.take(100)) == 10
         await post.publish(supplier(11))
         await worker.until(lambda: _read(post, 14), quiet=3)
     assert await doubted() == known
     assert sum(offset for offset in (await post.committed()).values() if offset > 0) == 14
+    assert "the state was lost" in caplog.text
+
+
+async def test_markers_of_transactions_behind_the_last_event_are_no_lost_state(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = KafkaJournal(post.settings, "ledger", PurchaseFlow.entities)
+    await journal.open()
+    try:
+        await journal.publish(suppliers(10), None)
+        async with post.worker() as worker:
+            await worker.until(lambda: has(post, 10), quiet=5)
+            await journal.publish([supplier(11)], None)
+            await worker.until(lambda: has(post, 11), quiet=5)
+        stood = sum(stand.behind for stand in (await worker.ledger.ingested()).values())
+        assert sum(offset for offset in (await post.committed()).values() if offset > 0) > stood
+        async with post.worker() as worker:
+            await worker.until(lambda: has(post, 11), quiet=5)
+            assert len(await worker.ledger.take(100)) == 11
+            await journal.publish(suppliers(11, 2), None)
+            await worker.until(lambda: has(post, 11, 2), quiet=3)
+    finally:
+        await journal.close()
+    assert "the state was lost" not in caplog.text
 
 
 async def _read(post: Post, count: int) -> bool:
@@ -292,7 +324,10 @@ async def test_a_state_that_is_away_when_partitions_come_is_told_and_nothing_is_
     await post.publish(*suppliers(10, 2))
 
     class Away:
-        async def ingested(self) -> dict[tuple[str, int], tuple[int, str]]:
+        async def forgotten(self, until: Any) -> None:
+            raise AssertionError
+
+        async def ingested(self) -> dict[tuple[str, int], Stand]:
             raise UnavailableError("state", "the database does not answer")
 
     async def polled(inbox: KafkaInbox) -> None:

@@ -1,6 +1,7 @@
 """Kafka over TLS, against Apache Kafka with TLS on: what gets through, and what each thing that is wrong is called."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from adapters.journal import Partition
 from canonical import Event, Person
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from flows.ledger import Stand
 from ironbridge.broker import HOST
 from ironbridge.inbox import KafkaInbox
 from ironbridge.kafka import KafkaJournal, answers, ensure_topics
@@ -29,8 +31,11 @@ def kafka(secure_kafka: Secure) -> Secure:
 class Nothing:
     """A state that has nothing yet."""
 
-    async def ingested(self) -> dict[Partition, tuple[int, str]]:
+    async def ingested(self) -> dict[Partition, Stand]:
         return {}
+
+    async def forgotten(self, until: Mapping[Partition, int]) -> None:
+        raise AssertionError("nothing was there to be forgotten")
 
 
 async def carried(settings: KafkaSettings) -> list[str]:

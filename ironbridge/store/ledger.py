@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.journal import Partition
 from canonical import Event
-from flows.ledger import Arrivals, Intent, Mark, Settlement, State, Task, doubts
+from flows.ledger import Arrivals, Intent, Mark, Settlement, Stand, State, Task, doubts
 from flows.port import Fact, Grouping
 from ironbridge.store.bulk import among, bind, postgres, put, selected, values
 from ironbridge.store.database import Store
@@ -30,6 +30,12 @@ _FACT = ("key", "entity", "owner", "source", "version", "data", "at", "tracepare
 _MARK = (
     "flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "observed", "traces",
 )  # fmt: skip
+_AGAIN = ("flow", "topic", "partition", "next", "last", "again")
+# Neither where a person holds it back, nor while events are read again that a lost state had read.
+_GOES = (
+    "NOT EXISTS (SELECT 1 FROM flows WHERE name = :flow AND paused) "
+    "AND NOT EXISTS (SELECT 1 FROM ingested WHERE ingested.flow = :flow AND again IS NOT NULL)"
+)
 _NEWER = "facts.version < excluded.version"
 _THERE = (
     "state = 'waiting' AND waiting_on IN (SELECT other.subject FROM (SELECT DISTINCT waiting_on FROM subjects "
@@ -69,13 +75,23 @@ class StoredLedger:
         self._takes = 0
         self._troubled = True  # for all that this process knows
 
-    async def ingested(self) -> dict[Partition, tuple[int, str]]:
-        """Where the flow stands in each partition: the offset behind, and the id of the last event."""
+    async def ingested(self) -> dict[Partition, Stand]:
+        """Where the flow stands in each partition."""
         async with self._store.read() as connection:
             rows = await connection.execute(
-                text('SELECT topic, "partition", next, last FROM ingested WHERE flow = :flow'), {"flow": self._flow}
+                text('SELECT topic, "partition", next, last, COALESCE(again, 0) FROM ingested WHERE flow = :flow'),
+                {"flow": self._flow},
             )
-            return {(topic, partition): (behind, last) for topic, partition, behind, last in rows.fetchall()}
+            return {(topic, partition): Stand(*stand) for topic, partition, *stand in rows.fetchall()}
+
+    async def forgotten(self, until: Mapping[Partition, int]) -> None:
+        """A state that is lost had read these partitions so far: nothing is taken until all of that has been read again."""
+        async with self._store.write() as connection:
+            await self._hold(connection, until)
+
+    async def _hold(self, connection: AsyncConnection, until: Mapping[Partition, int]) -> None:
+        rows = [(self._flow, *partition, 0, "", again) for partition, again in sorted(until.items())]
+        await put(connection, ingested, _AGAIN, rows, {"again": "excluded.again"})
 
     async def begin(self) -> None:
         hand, self._hand = self._hand, uuid4().hex
@@ -109,7 +125,16 @@ class StoredLedger:
             columns, touch = (_MARK, _TOUCH) if sure else (_MARK_IN_DOUBT, _TOUCH_IN_DOUBT)
             await put(connection, subjects, columns, sorted(touched, key=itemgetter(1)), touch)
             await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
-            await put(connection, ingested, ("flow", "topic", "partition", "next", "last"), sorted(stands))
+            await put(connection, ingested, _AGAIN[:-1], sorted(stands))
+            await self._hold(connection, arrivals.until)
+            if arrivals.there:
+                await connection.execute(
+                    text(
+                        "UPDATE ingested SET again = NULL "
+                        'WHERE flow = :flow AND topic = :topic AND "partition" = :number AND again IS NOT NULL'
+                    ),
+                    [{"flow": self._flow, "topic": topic, "number": number} for topic, number in sorted(arrivals.there)],
+                )
         self._names.kept()
 
     async def reopen(self, edition: str) -> int:
@@ -145,7 +170,7 @@ class StoredLedger:
             found = await connection.execute(
                 text(
                     f"WITH next AS {once} (SELECT subject FROM subjects WHERE flow = :flow AND state = 'dirty' "  # noqa: S608
-                    "AND (due IS NULL OR due <= :now) AND NOT EXISTS (SELECT 1 FROM flows WHERE name = :flow AND paused) "
+                    f"AND (due IS NULL OR due <= :now) AND {_GOES} "
                     f"ORDER BY urgency, since LIMIT :limit {skip}) "
                     "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1 "
                     f"WHERE flow = :flow AND subject IN (SELECT subject FROM next) RETURNING {_TASK}, urgency, since"
@@ -322,8 +347,7 @@ class StoredLedger:
         async with self._store.read() as connection:
             found = await connection.execute(
                 text(
-                    "SELECT min(COALESCE(due, 0)) FROM subjects WHERE flow = :flow AND state = 'dirty' "
-                    "AND NOT EXISTS (SELECT 1 FROM flows WHERE name = :flow AND paused)"
+                    f"SELECT min(COALESCE(due, 0)) FROM subjects WHERE flow = :flow AND state = 'dirty' AND {_GOES}"  # noqa: S608
                 ),
                 {"flow": self._flow},
             )

@@ -198,6 +198,8 @@ ingested = Table(
     _number("partition", key=True),
     _number("next"),
     _text("last"),
+    # How far a lost state had read it: until all partitions are there again, nothing of the flow is delivered.
+    _number("again", null=True),
 )
 rejects = Table(
     "rejects",

@@ -97,6 +97,7 @@ def upgrade() -> None:
         sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("next", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
         sa.Column("last", sa.Text(), nullable=False),
+        sa.Column("again", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("flow", "topic", "partition", name=op.f("pk_ingested")),
     )
     op.create_table(
