@@ -168,6 +168,8 @@ class Health:
         if seconds is not None and seconds > expected:
             why = f"the oldest of {row['todo']:,} subjects to do has waited for {_spoken(seconds)}"
             return Verdict(what, "late", why, seconds, expected)
+        if row.get("rereading"):
+            return Verdict(what, "loading", insight.REREADING, seconds, expected)
         return Verdict(what, "well", seconds=seconds, expected=expected)
 
 

@@ -22,6 +22,8 @@ from ironbridge.store.history import plainly
 
 Row = dict[str, Any]
 HIDDEN = "•••"
+REREADING = "reads again what a state that is lost had read; delivers after that"
+_AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
 
 
 async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
@@ -49,12 +51,12 @@ async def streams(store: Store) -> list[Row]:
 
 async def flows(store: Store) -> list[Row]:
     """Each flow: its subjects by state, events not yet ingested, and what is the matter."""
-    rows = await _rows(store, "SELECT name AS flow, paused, error FROM flows ORDER BY name")
+    rows = await _rows(store, f"SELECT f.name AS flow, f.paused, f.error, {_AGAIN} FROM flows f ORDER BY f.name")  # noqa: S608
     counts = await _rows(store, "SELECT flow, state, count(*) AS n FROM subjects GROUP BY flow, state")
     held = await _rows(store, "SELECT flow, count(*) AS n FROM subjects WHERE digest IS NOT NULL GROUP BY flow")
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
     for row in rows:
-        row["paused"] = bool(row["paused"])
+        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
         row["held"] = sum(h["n"] for h in held if h["flow"] == row["flow"])
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
         for state in State:
@@ -66,15 +68,15 @@ async def standing(store: Store) -> list[Row]:
     """Each flow in brief, cheap enough to be asked often: what is the matter, subjects to do, how long the oldest has waited."""
     rows = await _rows(
         store,
-        "SELECT f.name AS flow, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "
+        "SELECT f.name AS flow, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "  # noqa: S608
         "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
-        "s.state IN ('dirty', 'sending')) AS oldest FROM flows f ORDER BY f.name",
+        f"s.state IN ('dirty', 'sending')) AS oldest, {_AGAIN} FROM flows f ORDER BY f.name",
     )
     now = time.time()
     for row in rows:
         oldest = row.pop("oldest")
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
-        row["paused"] = bool(row["paused"])
+        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
     return rows
 
 

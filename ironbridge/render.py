@@ -18,7 +18,7 @@ from rich.text import Text
 
 from adapters.port import Finding
 from canonical.errors import IronbridgeError
-from ironbridge.insight import Change, Row, shown
+from ironbridge.insight import REREADING, Change, Row, shown
 from ironbridge.reconcile.certificate import Certificate
 
 
@@ -85,6 +85,7 @@ def flows(rows: Sequence[Row]) -> Table:
         remarks = [
             row["error"] or "",
             f"{row['rejected']} records are no events" if row["rejected"] else "",
+            REREADING if row["rereading"] else "",
             "paused" if row["paused"] else "",
         ]
         counts = (

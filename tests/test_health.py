@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -25,12 +26,12 @@ from adapters.port import Stream
 from adapters.pump import Pump
 from adapters.stand_ins import Log, MemoryJournal, TableAdapter
 from canonical.errors import MisconfiguredError
-from ironbridge import health, serve, steer, systems
+from ironbridge import health, insight, render, serve, steer, systems
 from ironbridge.audit import Actor
 from ironbridge.bridge import Delivery, Platform
 from ironbridge.health import Health
 from ironbridge.settings import HttpSettings, KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory
+from ironbridge.store import Store, StoredLedger, StoredMemory
 from tests.servers import Kafka
 
 
@@ -161,6 +162,18 @@ async def test_a_flow_is_late_by_its_oldest_subject_and_failing_by_its_error(bui
     async with built.store.write() as connection:
         await connection.execute(text("UPDATE flows SET error = 'cloud: refused our token (401)'"))
     assert [(v.state, v.why) for v in await watch.look()] == [("failing", "cloud: refused our token (401)")]
+
+
+async def test_a_flow_that_reads_again_what_a_lost_state_had_read_says_so(built: Platform):
+    built.pumps.clear()
+    built.deliveries["cloud"] = Delivery(None, None, None, None, within=600)  # type: ignore[arg-type]
+    await StoredLedger(built.store, "cloud").reopen("1")
+    await StoredLedger(built.store, "cloud").forgotten({("canonical.supplier", 0): 7})
+    [verdict] = await Health(built).look()
+    assert (verdict.state, verdict.why) == ("loading", insight.REREADING)
+    out = Console(record=True, width=200)
+    out.print(render.flows(await insight.flows(built.store)))
+    assert insight.REREADING in out.export_text()
 
 
 async def test_what_is_expected_of_a_target_is_a_setting_of_its_section():
