@@ -137,12 +137,13 @@ async def flow(stage: Stage, plan: Plan) -> list[Line]:
     """A flow worker with its backlog in Kafka; a child is a subject of two events, its person and its care episode."""
     done = await _flow_runs(stage, plan, "dfe_csc", 1)
     rates = [plan.subjects / each["seconds"] for each in done]
+    sandbox = median(each["sandbox"] for each in done)
     line = Line(
         "DfE flow",
         "subjects/s",
         rates,
         "5,000 subjects/s, 256 MB",
-        note=f"2 events a subject, batches of 100; {_servers(done)}",
+        note=f"2 events a subject, batches of 100; {_servers(done)}, the sandbox {sandbox:.1f} s CPU",
     )
     line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
     line.reached = line.median >= 5000 and max(line.memory) <= MOST_MEMORY

@@ -7,6 +7,7 @@ All parts are the runtime's own: the inbox, the ledger in PostgreSQL, agreement,
 from __future__ import annotations
 
 import asyncio
+import resource
 import subprocess
 import sys
 import time
@@ -150,10 +151,12 @@ async def _flow(
         held = await parts.held() if parts.held else subjects
         tally = agreement.tally
         flush()
-        return {
+        result = {
             "seconds": seconds, "ingested_after": ingested - began, "cpu": cpu, "memory": peak(), "held": held,
             "events": tally.ingested, "confirmed": tally.confirmed, "saved": tally.saved, "writes": tally.writes,
         }  # fmt: skip
+    sandbox = resource.getrusage(resource.RUSAGE_CHILDREN)  # the only child, and it has ended
+    return result | {"sandbox": sandbox.ru_utime + sandbox.ru_stime}
 
 
 async def _work_off(
