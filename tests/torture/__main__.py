@@ -84,7 +84,7 @@ async def torture(seed: int, kills: int, minutes: float, folder: Path | None) ->
     work = Path(tempfile.mkdtemp(prefix="ironbridge-torture-"))
     print(f"seed {seed}, at least {kills} kills, in {work}", flush=True)
     async with staged(work, seed) as stage:
-        t = Torture(stage, seed, say=lambda said: print(said, flush=True))
+        t = Torture(stage, seed, kills, say=lambda said: print(said, flush=True))
         async with t.playing():
             try:
                 await (short(t) if kills <= 100 else long(t, kills, minutes, folder))

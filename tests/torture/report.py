@@ -91,10 +91,10 @@ def markdown(t: Torture) -> str:
         lines += ["## Violations", "", *(f"- {violation}" for violation in t.violations), ""]
     if t.oddities:
         lines += ["## Not violations, and not as it should be", "", *(f"- {o.splitlines()[0]}" for o in t.oddities), ""]
-    return "\n".join(lines) + _REPEAT.format(seed=t.seed, kills=max(t.all_kills(), 1))
+    return "\n".join(lines) + _REPEAT.format(seed=t.seed, kills=t.wanted)
 
 
-_REPEAT = """\
+_REPEAT = """
 ## To repeat it
 
 ```

@@ -48,10 +48,14 @@ class Sample:
 
 @dataclass
 class Torture:
-    """One run. `seed` decides everything that is chosen; how long each thing takes is the machine's."""
+    """
+    One run that kills at least `wanted` times. `seed` decides everything that is chosen; how long each thing takes is the
+    machine's.
+    """
 
     stage: Stage
     seed: int
+    wanted: int
     say: Callable[[str], None] = print
     marks: list[Mark] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
