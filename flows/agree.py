@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic_core import to_json
 
+from canonical import Event
 from canonical.errors import BadRecordError, RefusedError
 from flows.ledger import (
     Arrivals,
@@ -155,9 +156,18 @@ class Agreement:
         if isinstance(self.flow, Recalls):
             for event in arrived.again:
                 subject = event.owner if by_owner else event.key
-                recalled = pack_all(self.flow.recall(event.key, event.owner))
+                recalled = pack_all(self._recalled(self.flow, event))
                 marks[subject] = marks[subject]._replace(doubtful=doubts(marks[subject].doubtful, recalled))
         return list(marks.values())
+
+    def _recalled(self, flow: Recalls, event: Event) -> Sequence[Document]:
+        """How the target may know an entity, whatever a state that is lost knew of it."""
+        try:
+            return flow.recall(event.key, event.owner)
+        except _MISTAKES as error:
+            kind = type(error).__name__
+            log.error("%s: the flow's own code failed (%s) to recall: mend the flow", self.flow.name, kind)  # noqa: TRY400
+            return ()
 
     # -- delivery ------------------------------------------------------------------------------------------------
 

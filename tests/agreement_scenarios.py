@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from canonical import Supplier
 from canonical.errors import MisconfiguredError
 from flows.ledger import Arrivals, Intent, Reject, Settlement, State
 from flows.port import Confirmed, Document, Limits, Refused, Unavailable, Unknown, Waiting
@@ -16,7 +17,7 @@ from flows.settle import put_back, settlement
 from flows.testing import EVERY, ScriptedTarget, Work
 from ironbridge.store import Store
 from ironbridge.store.ledger import HOLD
-from tests.agreement import BAD, BROKEN, START, World, invoice, invoice_key, numbers, supplier, supplier_key
+from tests.agreement import BAD, BROKEN, START, World, event, invoice, invoice_key, numbers, supplier, supplier_key
 from tests.conftest import Metered
 
 S1, S2, S3 = supplier_key(1), supplier_key(2), supplier_key(3)
@@ -449,6 +450,13 @@ class AgreementScenarios:
         await world.agreement.ingest(world.inbox)
         await world.agree()
         assert [document.body["name"] for _, document in world.target.effects if document] == ["Supplier 1 as of 3"]
+
+    async def test_a_flow_that_fails_to_recall_holds_nothing_up(self, world: World) -> None:
+        world.inbox.once = 1
+        odd = Supplier(key="ledger:supplier:9:9", number="9", name="Its key is not of this flow's form")
+        await world.arrive(event(odd, 1), supplier(2))
+        await world.agree()
+        assert sorted(world.target.documents) == [S2, odd.key]
 
     async def test_what_was_deleted_when_the_state_was_lost_is_looked_up_at_the_target(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2), invoice(7, of=2))

@@ -440,8 +440,8 @@ async def test_lists_are_filtered_selected_cut_and_paged() -> None:
     ("source", "passes"),
     [
         ("number eq 'V1'", True),
-        ("number eq 'V1' and balance gt 5 or number eq 'V2'", False),
-        ("number eq 'V1' or number eq 'V2' and balance gt 5", True),
+        ("balance gt 5 and balance lt 9 or balance eq 5", True),
+        ("balance eq 5 or balance lt 9 and balance gt 6", True),
         ("(number eq 'V1' or number eq 'V2') and balance gt 5", False),
         ("displayName eq 'O''Brien (UK) and Sons'", True),
         ("displayName ne 'x' and taxLiable eq false and balance le 5", True),
@@ -460,6 +460,13 @@ def test_a_filter_is_read_as_odata_reads_it(source: str, passes: bool) -> None:
         "lastModifiedDateTime": "2026-05-01T00:00:00Z",
     }
     assert holds(parse_filter(source), row) is passes
+
+
+def test_an_or_between_two_fields_is_refused_as_business_central_refuses_it() -> None:
+    for source in ("number eq 'V1' or balance gt 5", "number eq 'V1' and balance gt 5 or number eq 'V2'"):
+        with pytest.raises(ODataError) as refused:
+            parse_filter(source)
+        assert "not supported on distinct fields" in refused.value.body["error"]["message"]
 
 
 def operation(key: str, method: str, path: str, body: Json | None = None, **more: Any) -> Json:

@@ -264,8 +264,16 @@ def _joined(tokens: Iterator[str]) -> tuple[Tree, str]:
         left = ("and", left, right)
     if last == "or":
         rest, last = _joined(tokens)
+        if len(_fields(left) | _fields(rest)) > 1:
+            # https://learn.microsoft.com/dynamics365/business-central/dev-itpro/webservices/odata-known-limitations
+            raise ODataError("BadRequest", "The 'OR' operator is not supported on distinct fields on an OData filter.")
         return ("or", left, rest), last
     return left, last
+
+
+def _fields(tree: Tree) -> set[str]:
+    operator, left, right = tree
+    return _fields(left) | _fields(right) if operator in ("and", "or") else {left}
 
 
 def _compared(tokens: Iterator[str]) -> tuple[Tree, str]:

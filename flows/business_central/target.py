@@ -27,6 +27,7 @@ from flows.business_central.odata import (
     Operation,
     Reply,
     Service,
+    literal,
     no_company,
 )
 from flows.business_central.settings import BusinessCentralSettings
@@ -142,20 +143,28 @@ class BusinessCentralTarget:
 
     async def _look(self, jobs: Sequence[_Job]) -> None:
         """Find out what is held: by id where there is one, else, or where that is gone, by number."""
-        await self._found([job for job in jobs if job.ref], by_ref=True)
-        rest = [job for job in jobs if not job.ref and job.trouble is None]
-        await self._found([job for job in rest if job.numbers], by_ref=False)
-
-    async def _found(self, jobs: Sequence[_Job], *, by_ref: bool) -> None:
         wire = self._wire
-        asked = [
-            wire.by_ref(job.kind, job.ref or "")
-            if by_ref
-            else wire.by_number(job.kind, job.numbers, job.vendor, self._vendor_number(job))
-            for job in jobs
-        ]
-        replies = await self._service.send(asked)
-        for job, operation, reply in zip(jobs, asked, replies, strict=True):
+        await self._found([(job, wire.by_ref(job.kind, job.ref)) for job in jobs if job.ref], by_ref=True)
+        left = [(job, self._whose(job)) for job in jobs if not job.ref and job.trouble is None and job.numbers]
+        while left:
+            asked = [(job, wire.by_number(job.kind, job.numbers, whose.pop(0))) for job, whose in left]
+            await self._found(asked, by_ref=False)
+            left = [(job, whose) for job, whose in left if whose and job.held is None and job.trouble is None]
+
+    def _whose(self, job: _Job) -> list[str | None]:
+        """
+        The vendors from whom a document may be, to be asked for one after another: Business Central takes no `or` between two
+        fields (its known limitations of OData). The last are those of documents whose vendor's id is forgotten (`recall`).
+        """
+        recalled = {document.refers.get("vendorId") for document in job.write.doubtful if not document.body}
+        numbers = [vendor_number(key, identifier(key), self._settings) for key in sorted(filter(None, recalled))]
+        whose: list[str | None] = [f"vendorId eq {job.vendor}"] if job.vendor else []
+        return whose + [f"vendorNumber eq {literal(number)}" for number in numbers] or [None]
+
+    async def _found(self, asked: Sequence[tuple[_Job, Operation]], *, by_ref: bool) -> None:
+        wire = self._wire
+        replies = await self._service.send([operation for _, operation in asked])
+        for (job, operation), reply in zip(asked, replies, strict=True):
             job.held = job.trouble = None
             if isinstance(reply, Answer) and reply.well:
                 try:
@@ -167,12 +176,6 @@ class BusinessCentralTarget:
                 job.ref = None  # somebody deleted it there: perhaps to make it anew
             else:
                 job.trouble = _outcome(self.name, operation, reply)
-
-    def _vendor_number(self, job: _Job) -> str | None:
-        """The number of the vendor whose document this may be, where the ids of both are forgotten (`recall`)."""
-        suppliers = {document.refers.get("vendorId") for document in job.earlier if job.kind in LINES_OF}
-        supplier = suppliers.pop() if len(suppliers) == 1 else None
-        return vendor_number(supplier, identifier(supplier), self._settings) if supplier else None
 
     def _told(self, job: _Job) -> ReadBack:
         if job.trouble is not None:

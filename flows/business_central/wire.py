@@ -80,12 +80,10 @@ class Wire:
     def by_ref(self, kind: str, ref: str) -> Operation:
         return Operation("GET", query(f"{SET_OF[kind]}({ref})", expand=self._expand(kind)))
 
-    def by_number(self, kind: str, numbers: Iterable[str], vendor: str | None, named: str | None = None) -> Operation:
-        """Find what has one of these numbers; a purchase document from a vendor with this id or this number."""
+    def by_number(self, kind: str, numbers: Iterable[str], whose: str | None) -> Operation:
+        """Find what has one of these numbers; for a purchase document, from the vendor that `whose` asks for."""
         either = " or ".join(f"{NUMBER_OF[kind]} eq {literal(number)}" for number in sorted(set(numbers)))
-        whose = [f"vendorId eq {vendor}"] if vendor else []
-        whose += [f"vendorNumber eq {literal(named)}"] if named else []
-        asked = f"({either}) and ({' or '.join(whose)})" if whose else either
+        asked = f"({either}) and {whose}" if whose else either
         return Operation("GET", query(SET_OF[kind], filter=asked, expand=self._expand(kind)))
 
     def listing(self, kind: str) -> str:
