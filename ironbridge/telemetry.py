@@ -176,6 +176,9 @@ def _line(span: ReadableSpan) -> str:
     return f"{identity} {span.name:32} {took:8.1f} ms  {about}\n"
 
 
+_OURS = ("adapters", "flows", "ironbridge", "canonical")
+
+
 class _NoPersonalData(logging.Filter):
     """
     Libraries below us log at DEBUG what passes through them; nothing below WARNING of theirs is kept. What is kept gets the
@@ -183,8 +186,7 @@ class _NoPersonalData(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        ours = record.name.split(".")[0] in ("adapters", "flows", "ironbridge", "canonical")
-        if not ours and record.levelno < logging.WARNING:
+        if record.name.split(".")[0] not in _OURS and record.levelno < logging.WARNING:
             return False
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
@@ -213,4 +215,7 @@ def log_to_stderr(level: int = logging.INFO, form: Literal["console", "json"] = 
     handler = logging.StreamHandler()
     handler.setFormatter(_formatter(form))
     handler.addFilter(_NoPersonalData())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # What nobody is to see of the libraries is not even put together: at DEBUG they say a thousand things for one of ours.
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)

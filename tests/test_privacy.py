@@ -47,6 +47,8 @@ def logged() -> Iterator[io.StringIO]:
         handler.setStream(text)
     yield text
     root.handlers[:] = before
+    for name in ("adapters", "flows", "ironbridge", "canonical"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
     root.setLevel(level)  # not `root.level =`: loggers remember what they may log
 
 
