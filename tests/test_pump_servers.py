@@ -193,8 +193,13 @@ async def test_of_two_copies_that_start_at_once_one_goes_on(world: World) -> Non
     await pump.close()
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("servers", ["apache_kafka"], indirect=True)
 async def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(world: World, tmp_path: Path, seed: int) -> None:
+    """
+    Not the embedded one: after some kills of a producer in mid-transaction, about one run in four, it tells another offset
+    than the one at which an event lies, and hides what was committed. `ironbridge demo` takes it down together with the rest.
+    """
     rng = random.Random(seed)
     adapter, table = world.adapter, tmp_path / "table.json"
     fill(adapter, 1000)
