@@ -36,7 +36,7 @@ START_PATIENCE = 90.0  # seconds until a broker that does not answer is given up
 STOP_PATIENCE = 20.0  # seconds between the request to stop and the kill
 DEVELOPMENT_WARNING = (
     "the embedded broker is for development and demonstrations only, never for production: "
-    "it may lose its last half second when it is killed, it may show events twice where an adapter beside it was killed, "
+    "it may lose its last half second when it is killed, it hides from other subscribers what follows an aborted transaction, "
     "and it never evicts a dead member of a consumer group"
 )
 

@@ -24,7 +24,8 @@ from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
 from flows.ledger import Arrivals, Reject, Stand
-from ironbridge.kafka_client import client_options, connecting, translated
+from ironbridge.kafka_client import connecting, translated
+from ironbridge.kafka_consumer import consumer
 from ironbridge.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
 
@@ -78,8 +79,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def __aenter__(self) -> KafkaInbox:
         async with connecting(self._settings, self._flow):
-            self._consumer = AIOKafkaConsumer(
-                **client_options(self._settings),
+            self._consumer = consumer(
+                self._settings,
                 group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}",
                 group_instance_id=self._worker,
                 isolation_level="read_committed",

@@ -24,6 +24,7 @@ from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka_client import client_options, connecting, translated
+from ironbridge.kafka_consumer import consumer
 from ironbridge.meters import count_sent, kafka_operation
 from ironbridge.settings import KafkaSettings
 
@@ -289,15 +290,13 @@ class KafkaJournal:
     @asynccontextmanager
     async def _consumer(self, isolation: str) -> AsyncIterator[AIOKafkaConsumer]:
         with translated(self._adapter):
-            consumer = AIOKafkaConsumer(
-                **client_options(self._settings), isolation_level=isolation, auto_offset_reset="earliest"
-            )
+            reading = consumer(self._settings, isolation_level=isolation, auto_offset_reset="earliest")
             try:
-                await consumer.start()
-                yield consumer
+                await reading.start()
+                yield reading
             finally:
                 await asyncio.sleep(0)  # a consumer that is stopped before its tasks have begun raises CancelledError
-                await consumer.stop()
+                await reading.stop()
 
     def _own(self, record: Any) -> tuple[Event, Place] | None:
         try:

@@ -77,6 +77,7 @@ class Company:
         self._refused_keys = refused_keys
         self._sets: dict[str, dict[str, Json]] = defaultdict(dict)
         self._index: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+        self._document_of: dict[str, tuple[str, str]] = {}  # a line's id: the kind and id of the document that has it
         for kind, rows in held.all().items():
             for row in rows.values():
                 self._remember(kind, row)
@@ -238,10 +239,9 @@ class Company:
         for kind in (OWNER_OF[entity_set],) if entity_set in OWNER_OF else ROOTS:
             if parent in self._sets[kind]:
                 return kind, self._sets[kind][parent], ""
-        for lines, kind in OWNER_OF.items() if entity_set == "dimensionLines" else ():
-            for row in self._sets[kind].values():
-                if any(line["id"] == parent for line in row[lines]):
-                    return kind, row, lines
+        if entity_set == "dimensionLines" and parent in self._document_of:
+            kind, document = self._document_of[parent]
+            return kind, self._sets[kind][document], LINES_OF[kind]
         raise refused(f'The "{PARENT[entity_set]}" does not match to a record.')
 
     def _line(self, document: Json, lines_name: str, sent: Json) -> Json:
@@ -314,9 +314,13 @@ class Company:
         for name in INDEXED:
             if name in row:
                 self._index[kind, name, row[name].upper()].add(row["id"])
+        for line in row.get(LINES_OF.get(kind, ""), ()):
+            self._document_of[line["id"]] = kind, row["id"]
 
     def _forget(self, kind: str, row: Json) -> None:
         del self._sets[kind][row["id"]]
         for name in INDEXED:
             if name in row:
                 self._index[kind, name, row[name].upper()].discard(row["id"])
+        for line in row.get(LINES_OF.get(kind, ""), ()):
+            del self._document_of[line["id"]]
