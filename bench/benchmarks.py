@@ -28,7 +28,7 @@ class Plan:
     subjects: int = 20_000
     runs: int = 3
     children: int = 2_000
-    invoices: int = 4_000
+    invoices: int = 20_000
     looks: int = 30
     profiles: Path | None = None
     say: Callable[[str], None] = print
