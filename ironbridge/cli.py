@@ -110,7 +110,7 @@ def run(
         try:
             async with (
                 bridge.platform(settings, names or (), patient=stop) as built,
-                serve.served(built),
+                serve.served_beside(built),
                 gauges.observing(built),
             ):
                 await bridge.run(built, stop)

@@ -88,7 +88,7 @@ async def play(
         _write_settings(world, settings)
         async with (
             bridge.platform(settings, say=lambda said: out.print(f"[dim]{said}[/dim]", highlight=False)) as built,
-            serve.served(built) as url,
+            serve.served_beside(built) as url,
         ):
             stop = asyncio.Event()
             running = asyncio.create_task(bridge.run(built, stop))

@@ -187,10 +187,22 @@ def _spoken(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def routes(health: Health) -> list[Route]:
-    """`/healthz`, `/readyz` and `/progress`: 200 where all is well, 503 where it is not, and JSON that says what and why."""
+Turned = Callable[[], Awaitable[None]]
+
+
+async def here() -> None:
+    """This event loop has come round."""
+
+
+def routes(health: Health, turned: Turned = here) -> list[Route]:
+    """
+    `/healthz`, `/readyz` and `/progress`: 200 where all is well, 503 where it is not, and JSON that says what and why.
+
+    The process lives once `turned` has: it is for a process whose work has another event loop than these routes.
+    """
 
     async def healthz(_: Request) -> JSONResponse:
+        await turned()
         return JSONResponse({"state": "well", "seconds": round(health.clock() - health.since, 1)})
 
     async def readyz(_: Request) -> JSONResponse:

@@ -1,4 +1,8 @@
-"""HTTP: one small ASGI application beside whatever runs, where the settings say."""
+"""
+HTTP: one small ASGI application beside whatever runs, where the settings say.
+
+Beside work it has a thread, an event loop and connections of its own: a page does not wait for pages of rows to be compared.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -15,28 +21,65 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from canonical.errors import MisconfiguredError
-from ironbridge import health
+from ironbridge import bridge, health
 from ironbridge.bridge import Platform
 from ironbridge.settings import HttpSettings
 
 log = logging.getLogger(__name__)
+_TURN = 0.001  # seconds that a busy thread keeps the interpreter from the others; Python's own 0.005 is felt in a page
 
 
-def application(built: Platform, more: Sequence[BaseRoute] = ()) -> Starlette:
-    """Health, and `more` routes. Health needs no sign-in and says nothing about anybody."""
-    return Starlette(routes=[*health.routes(health.Health(built)), *more])
+def application(
+    built: Platform, more: Sequence[BaseRoute] = (), turned: health.Turned = health.here
+) -> Starlette:
+    """Health, and `more` routes. Health needs no sign-in and says nothing about anybody; see `health.routes`."""
+    return Starlette(routes=[*health.routes(health.Health(built), turned), *more])
 
 
 @asynccontextmanager
-async def served(built: Platform) -> AsyncIterator[str | None]:
+async def served(built: Platform, turned: health.Turned = health.here) -> AsyncIterator[str | None]:
     """Health and the console over a platform, where its settings say; gives their URL, None where nothing shall listen."""
     if built.settings.http.address is None:
         yield None
         return
     from ironbridge.console.app import mounted  # its libraries are for those who serve it
 
-    async with mounted(built) as routes, serving(application(built, routes), built.settings.http) as url:
+    async with mounted(built) as routes, serving(application(built, routes, turned), built.settings.http) as url:
         yield url
+
+
+@asynccontextmanager
+async def served_beside(built: Platform) -> AsyncIterator[str | None]:
+    """The same beside work: in a thread of its own."""
+    if built.settings.http.address is None:
+        yield None
+        return
+    loop = asyncio.get_running_loop()
+    begun: Future[tuple[str | None, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def turned() -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(health.here(), loop))
+
+    async def work() -> None:
+        stop, parts = asyncio.Event(), [*built.pumps, *built.deliveries]
+        try:
+            async with bridge.platform(built.settings, parts, broker=False, topics=False) as own, served(own, turned) as url:
+                begun.set_result((url, asyncio.get_running_loop(), stop))
+                await stop.wait()
+        except BaseException as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)
+
+    sys.setswitchinterval(_TURN)
+    with ThreadPoolExecutor(1, "http") as thread:
+        running = loop.run_in_executor(thread, asyncio.run, work())
+        url, beside, stop = await asyncio.wrap_future(begun)
+        try:
+            yield url
+        finally:
+            beside.call_soon_threadsafe(stop.set)
+            await running
 
 
 @asynccontextmanager

@@ -216,6 +216,36 @@ async def test_an_address_that_is_taken_is_a_sentence():
                 pass
 
 
+async def test_pages_do_not_wait_for_the_work_and_the_process_is_well_once_the_work_goes_on(store: Store, tmp_path: Path):
+    settings = Settings(data=tmp_path, http=HttpSettings(listen="127.0.0.1:0"))
+    answers: list[str] = []
+
+    def ask(url: str, path: str) -> None:
+        assert httpx.get(f"{url}{path}", trust_env=False, timeout=20).status_code == 200
+        answers.append(path)
+
+    async with serve.served_beside(Platform(settings, store)) as url:
+        assert url
+        asking = [asyncio.create_task(asyncio.to_thread(ask, url, path)) for path in ("/healthz", "/progress", "/")]
+        await asyncio.sleep(0)
+        until = time.monotonic() + 60
+        while len(answers) < 2 and time.monotonic() < until:  # the work keeps its event loop busy
+            sum(range(1000))
+        while_busy = set(answers)
+        await asyncio.gather(*asking)
+    assert while_busy == {"/progress", "/"}
+    assert set(answers) == {"/healthz", "/progress", "/"}
+
+
+async def test_what_cannot_be_served_beside_the_work_is_said(store: Store, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        taken = f"127.0.0.1:{there.getsockname()[1]}"
+        settings = Settings(data=tmp_path, http=HttpSettings(listen=taken))
+        with pytest.raises(MisconfiguredError, match=f"cannot listen on {taken}"):
+            async with serve.served_beside(Platform(settings, store)):
+                pass
+
+
 @pytest.mark.parametrize("wrong", ["8080", "http://x:80", ":80", "x:y"])
 def test_an_address_that_is_none_is_refused(wrong: str):
     with pytest.raises(ValidationError):
