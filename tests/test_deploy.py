@@ -24,6 +24,7 @@ from canonical.event import topic_of
 from ironbridge import health, inbox, kafka, systems
 from ironbridge.bridge import Platform
 from ironbridge.broker import HOST, free_port
+from ironbridge.console import access
 from ironbridge.health import Health
 from ironbridge.kafka_distribution import KAFKA_VERSION, cache_dir
 from ironbridge.settings import (
@@ -447,6 +448,62 @@ def test_pods_can_do_nothing_that_they_need_not(example: tuple[Json, list[Json]]
         assert {53, 5432} < ports
 
 
+CONSOLE = {
+    "console": {
+        "serve": True, "public_url": "https://ironbridge.council.example", "client_id": "from-entra",
+        "issuer": "https://login.microsoftonline.com/council/v2.0",
+    },
+    "secrets": {
+        "console.client_secret": {"existingSecret": "entra", "key": "secret"},
+        "console.session_secret": {"existingSecret": "ironbridge-console", "key": "session"},
+    },
+    "networkPolicy": {"httpFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},
+}  # fmt: skip
+
+
+@pytest.fixture
+def with_console(helm: str, tmp_path: Path) -> list[Json]:
+    more = tmp_path / "console.yaml"
+    more.write_text(json.dumps(CONSOLE), "utf-8")
+    return rendered(helm, "-f", EXAMPLES[0], "-f", more)
+
+
+def test_the_console_is_a_part_of_its_own_that_reaches_all_systems_and_people_sign_in_to(
+    with_console: list[Json], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    name, secret = "bridge-ironbridge-console", {"CONSOLE__CLIENT_SECRET", "CONSOLE__SESSION_SECRET"}
+    deployments, services = of_kind(with_console, "Deployment"), of_kind(with_console, "Service")
+    part = container(deployments[name])
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(of_kind(with_console, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
+    settings = loaded(file, {each["name"]: secret_value(each) * 8 for each in part["env"]}, monkeypatch)
+    access.check(settings)
+    assert part["args"] == ["console", "--file", "/etc/ironbridge/ironbridge.toml"]
+    others = {args[1] for each in deployments.values() if (args := container(each)["args"])[0] == "run"}
+    assert {*systems.adapters(settings), *systems.targets(settings)} == others
+    assert {"name": "drop-ledger", "mountPath": "/drop", "readOnly": True} in part["volumeMounts"]
+    [port] = services[name]["spec"]["ports"]
+    assert port["targetPort"] in {each["name"] for each in part["ports"]}
+    assert services[name]["spec"]["selector"] == deployments[name]["spec"]["selector"]["matchLabels"]
+    rules = of_kind(with_console, "NetworkPolicy")[name]["spec"]
+    assert {443, 5432} < {each["port"] for rule in rules["egress"] for each in rule["ports"]}
+    assert rules["ingress"][0]["from"] == CONSOLE["networkPolicy"]["httpFrom"]
+    for each, deployment in deployments.items():
+        given = {entry["name"].removeprefix("IRONBRIDGE_") for entry in container(deployment)["env"]}
+        assert (secret & given) == (secret if each == name else set()), "the sign-in's secrets are the console's alone"
+
+
+def test_kubernetes_would_take_the_console(with_console: list[Json]):
+    with needed():
+        if importlib.util.find_spec("kubernetes_validate") is None:
+            raise Absent("Kubernetes' schemas (pip install kubernetes-validate)")
+    import kubernetes_validate
+
+    for each in with_console:
+        if "strimzi" not in each["apiVersion"]:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
 def test_the_drop_folder_is_mounted_to_be_read_and_outlives_the_release(example: tuple[Json, list[Json]]):
     _, manifests = example
     ledger = of_kind(manifests, "Deployment")["bridge-ironbridge-ledger"]
@@ -490,7 +547,10 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
     assert properties["kafka"]["properties"].keys() == KafkaSettings.model_fields.keys() - {"password", "port"}
     assert properties["telemetry"]["properties"].keys() == TelemetrySettings.model_fields.keys()
     assert properties["retention"]["properties"].keys() == RetentionSettings.model_fields.keys()
-    assert properties["console"]["properties"].keys() < ConsoleSettings.model_fields.keys()
+    assert (
+        properties["console"]["properties"].keys()
+        == ConsoleSettings.model_fields.keys() - {"client_secret", "session_secret"}
+    )
     for name in ("security_protocol", "sasl_mechanism"):
         taken = get_args(KafkaSettings.model_fields[name].annotation)
         assert properties["kafka"]["properties"][name]["enum"] == list(taken)
@@ -510,6 +570,8 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
         ("image.tag=latest", "tag"),
         ("targets.ledger.settings.x=1", "ledger is an adapter and a target"),
         ("kafka.bootstrap_servers=", "set kafka.bootstrap_servers"),
+        ("console.serve=true", "set console.issuer"),
+        ("console.client_secret=x", "client_secret"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_installed(helm: str, wrong: str, said: str):

@@ -53,7 +53,7 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- end }}
 {{- end -}}
 
-{{/* A part's settings file holds the part's own section and no other: it needs no secret of the others. */}}
+{{/* A part's settings file holds the part's own section and no other: it needs no secret of the others. The console has all. */}}
 {{- define "ironbridge.settings" -}}
 {{- $values := .root.Values -}}
 {{- if not $values.kafka.bootstrap_servers }}{{ fail "set kafka.bootstrap_servers" }}{{ end -}}
@@ -72,11 +72,38 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 listen = "0.0.0.0:{{ $values.http.port }}"
 
 [console]
-{{- include "ironbridge.section" $values.console }}
+{{- if eq .kind "console" }}
+{{- /* Spans lie beside the process that made them: here there are none. */}}
+{{- include "ironbridge.section" (merge (dict) $values.console (dict "spans_kept" 0)) }}
+{{- range $kind := list "adapters" "targets" }}
+{{- range $name, $part := index $values $kind }}
+
+[{{ $kind }}.{{ $name }}]
+{{- include "ironbridge.section" $part.settings }}
+{{- end }}
+{{- end }}
+{{- else }}
+serve = false
 
 [{{ .kind }}.{{ .name }}]
 {{- include "ironbridge.section" .part.settings }}
+{{- end }}
 {{ end -}}
+
+{{/* The parts whose systems a pod reaches: the part itself, and for the console all of them. As YAML: {parts: […]}. */}}
+{{- define "ironbridge.reached" -}}
+{{- $parts := list -}}
+{{- if eq .kind "console" -}}
+{{- range $kind := list "adapters" "targets" -}}
+{{- range $name, $part := index $.root.Values $kind -}}
+{{- $parts = append $parts (dict "kind" $kind "name" $name "part" $part) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $parts = append $parts (dict "kind" .kind "name" .name "part" .part) -}}
+{{- end -}}
+{{ toYaml (dict "parts" $parts) }}
+{{- end -}}
 
 {{- define "ironbridge.secret" -}}
 - name: IRONBRIDGE_{{ .setting | upper | replace "." "__" }}
@@ -87,19 +114,39 @@ listen = "0.0.0.0:{{ $values.http.port }}"
 {{- end -}}
 
 {{- define "ironbridge.env" -}}
+{{- $env := concat .root.Values.env (default list .part.env) -}}
 {{- range $setting, $from := .root.Values.secrets }}
-{{- if $from }}
+{{- if and $from (or (eq $.kind "console") (not (hasPrefix "console." $setting))) }}
 {{ include "ironbridge.secret" (dict "setting" $setting "from" $from) }}
 {{- end }}
 {{- end }}
+{{- range (fromYaml (include "ironbridge.reached" .)).parts }}
+{{- $it := . }}
 {{- range $setting, $from := .part.secrets }}
-{{ include "ironbridge.secret" (dict "setting" (printf "%s.%s.%s" $.kind $.name $setting) "from" $from) }}
+{{ include "ironbridge.secret" (dict "setting" (printf "%s.%s.%s" $it.kind $it.name $setting) "from" $from) }}
 {{- end }}
-{{- with concat .root.Values.env (default list .part.env) }}
+{{- if eq $.kind "console" }}{{ $env = concat $env (default list .part.env) | uniq }}{{ end }}
+{{- end }}
+{{- with $env }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
 {{- define "ironbridge.claim" -}}
 {{ default (printf "%s-drop" (include "ironbridge.part.name" .)) .part.dropFolder.existingClaim }}
+{{- end -}}
+
+{{- define "ironbridge.folder" -}}
+{{ if eq .of "console" }}drop-{{ .name | replace "_" "-" }}{{ else }}drop{{ end }}
+{{- end -}}
+
+{{/* The console as a part: {console: …} where it shall be served, and nothing where not. */}}
+{{- define "ironbridge.console" -}}
+{{- if .Values.console.serve -}}
+{{- if or (hasKey .Values.adapters "console") (hasKey .Values.targets "console") }}{{ fail "an adapter or a target is called console: call it something else and say `system` in its settings" }}{{ end -}}
+{{- if not .Values.console.issuer }}{{ fail "set console.issuer: people have to sign in to the console (or console.serve to false)" }}{{ end -}}
+{{ toYaml (dict "console" .Values.consolePod) }}
+{{- else -}}
+{}
+{{- end -}}
 {{- end -}}

@@ -1,6 +1,14 @@
 {{- define "ironbridge.pod" -}}
 {{- $values := .root.Values -}}
-{{- $folder := default dict .part.dropFolder -}}
+{{- $reached := (fromYaml (include "ironbridge.reached" .)).parts -}}
+{{- $mounts := concat $values.extraVolumeMounts (default list .part.extraVolumeMounts) -}}
+{{- $volumes := concat $values.extraVolumes (default list .part.extraVolumes) -}}
+{{- if eq .kind "console" -}}
+{{- range $reached -}}
+{{- $mounts = concat $mounts (default list .part.extraVolumeMounts) | uniq -}}
+{{- $volumes = concat $volumes (default list .part.extraVolumes) | uniq -}}
+{{- end -}}
+{{- end -}}
 metadata:
   labels:
     {{- include "ironbridge.part.labels" . | nindent 4 }}
@@ -37,7 +45,7 @@ spec:
     - name: ironbridge
       image: "{{ $values.image.repository }}:{{ default .root.Chart.AppVersion $values.image.tag }}"
       imagePullPolicy: {{ $values.image.pullPolicy }}
-      args: [run, {{ .name | quote }}, --file, /etc/ironbridge/ironbridge.toml]
+      args: [{{ if eq .kind "console" }}console{{ else }}run, {{ .name | quote }}{{ end }}, --file, /etc/ironbridge/ironbridge.toml]
       env:
         {{- include "ironbridge.env" . | nindent 8 }}
       ports:
@@ -70,11 +78,14 @@ spec:
         {{- if $values.kafkaCa.existingSecret }}
         - {name: kafka-ca, mountPath: /etc/ironbridge-kafka, readOnly: true}
         {{- end }}
+        {{- range $reached }}
+        {{- $folder := default dict .part.dropFolder }}
         {{- if $folder.enabled }}
         # Extracts are only ever read.
-        - {name: drop, mountPath: {{ default "/drop" $folder.mountPath | quote }}, readOnly: true}
+        - {name: {{ include "ironbridge.folder" (dict "of" $.kind "name" .name) }}, mountPath: {{ default "/drop" $folder.mountPath | quote }}, readOnly: true}
         {{- end }}
-        {{- with concat $values.extraVolumeMounts (default list .part.extraVolumeMounts) }}
+        {{- end }}
+        {{- with $mounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     {{- with $values.extraContainers }}
@@ -91,11 +102,14 @@ spec:
         secretName: {{ $values.kafkaCa.existingSecret }}
         items: [{key: {{ $values.kafkaCa.key | quote }}, path: ca.crt}]
     {{- end }}
+    {{- range $reached }}
+    {{- $folder := default dict .part.dropFolder }}
     {{- if $folder.enabled }}
-    - name: drop
-      persistentVolumeClaim: {claimName: {{ include "ironbridge.claim" . }}}
+    - name: {{ include "ironbridge.folder" (dict "of" $.kind "name" .name) }}
+      persistentVolumeClaim: {claimName: {{ include "ironbridge.claim" (dict "root" $.root "name" .name "part" .part) }}}
     {{- end }}
-    {{- with concat $values.extraVolumes (default list .part.extraVolumes) }}
+    {{- end }}
+    {{- with $volumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- with $values.nodeSelector }}
