@@ -32,13 +32,17 @@ async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
 
 
 async def streams(store: Store) -> list[Row]:
-    """Each stream: records live and quarantined, when it was last read to its end, and what is the matter."""
+    """
+    Each stream: records live and quarantined, events published since ever (a key's versions are 1, 2, 3 …), when it was last
+    read to its end, and what is the matter.
+    """
     rows = await _rows(
         store,
         "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.looked, s.after, "
-        "(SELECT count(*) FROM records r WHERE r.stream = s.id AND r.version > 0 AND NOT r.deleted) AS records, "
-        "(SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined "
-        "FROM streams s ORDER BY s.adapter, s.name",
+        "COALESCE(r.live, 0) AS records, CAST(COALESCE(r.events, 0) AS BIGINT) AS events, "
+        "(SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined FROM streams s LEFT JOIN "
+        "(SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live, sum(version) AS events "
+        "FROM records GROUP BY stream) AS r ON r.stream = s.id ORDER BY s.adapter, s.name",
     )
     now = time.time()
     for row in rows:
@@ -52,12 +56,13 @@ async def streams(store: Store) -> list[Row]:
 async def flows(store: Store) -> list[Row]:
     """Each flow: its subjects by state, events not yet ingested, and what is the matter."""
     rows = await _rows(store, f"SELECT f.name AS flow, f.paused, f.error, {_AGAIN} FROM flows f ORDER BY f.name")  # noqa: S608
-    counts = await _rows(store, "SELECT flow, state, count(*) AS n FROM subjects GROUP BY flow, state")
-    held = await _rows(store, "SELECT flow, count(*) AS n FROM subjects WHERE digest IS NOT NULL GROUP BY flow")
+    counts = await _rows(
+        store, "SELECT flow, state, count(*) AS n, count(digest) AS held FROM subjects GROUP BY flow, state"
+    )
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
     for row in rows:
         row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
-        row["held"] = sum(h["n"] for h in held if h["flow"] == row["flow"])
+        row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
         for state in State:
             row[state.value] = sum(c["n"] for c in counts if c["flow"] == row["flow"] and c["state"] == state)

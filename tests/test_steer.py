@@ -14,7 +14,7 @@ from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from adapters.testing import Bench, assert_gap_free
 from canonical.errors import MisconfiguredError
 from flows.port import Document, Refused
-from ironbridge import audit, bridge, steer
+from ironbridge import audit, bridge, insight, steer
 from ironbridge.audit import Actor
 from ironbridge.reconcile import compare
 from ironbridge.settings import Settings
@@ -230,3 +230,22 @@ async def _slowly(each: AsyncIterator[steer.Backfilling]) -> AsyncIterator[steer
     async for one in each:
         yield one
         await asyncio.sleep(0.1)
+
+
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_standing_counts_what_lives_what_was_published_and_what_is_held(store: Store, world: World) -> None:
+    adapter = TableAdapter()
+    adapter.lines = {n: Line(child=n, need="N1") for n in range(4)} | {9: Line(child=9, need="")}
+    pump = Pump(adapter, MemoryJournal(Log(), "legacy"), StoredMemory(store, "legacy"), edition="1")
+    (stream,) = adapter.streams()
+    await pump.ready()
+    await pump.read(stream)
+    adapter.lines[1] = Line(1, "N2")
+    del adapter.lines[2]
+    await pump.read(stream)
+    (row,) = await insight.streams(store)
+    assert [row[name] for name in ("records", "events", "quarantined")] == [3, 6, 1]
+    (flow,) = await insight.flows(store)
+    assert [flow[name] for name in ("agreed", "held", "dirty", "rejected")] == [4, 4, 0, 0]

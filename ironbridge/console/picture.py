@@ -109,7 +109,7 @@ class Painter:
         streams = {f"{row['adapter']}.{row['stream']}": row for row in await insight.streams(store)}
         flows = {row["flow"]: row for row in await insight.flows(store)}
         behind, rates = await self._behind(), await self._rates()
-        self._remember(await self._events())
+        self._remember({name: row["events"] for name, row in streams.items()})
         legacy = tuple(
             Place(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
             for name, (_, found) in self._built.pumps.items()
@@ -163,17 +163,6 @@ class Painter:
         if last - first < 1.0:
             return None
         return max(now.get(name, 0) - then.get(name, 0), 0) * 60.0 / (last - first)
-
-    async def _events(self) -> dict[str, int]:
-        """Events that each stream has published since ever: a key's versions are 1, 2, 3 …"""
-        async with self._built.store.read() as connection:
-            found = await connection.execute(
-                text(
-                    "SELECT s.adapter || '.' || s.name, (SELECT SUM(r.version) FROM records r WHERE r.stream = s.id) "
-                    "FROM streams s"
-                )
-            )
-            return {name: int(count or 0) for name, count in found.fetchall()}
 
     async def _behind(self) -> dict[str, int]:
         """Events that a flow has not taken in yet, as far as the state knows what was published."""
