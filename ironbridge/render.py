@@ -30,9 +30,12 @@ def error(console: Console, what: IronbridgeError) -> None:
 
 
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
+    """Numbers and the first column, which names the row, stay whole; what is narrow folds the others."""
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        whole = column in right or column == columns[0]
+        justify, overflow = "right" if column in right else "left", "ellipsis" if whole else "fold"
+        made.add_column(column, justify=justify, overflow=overflow, no_wrap=whole)  # type: ignore[arg-type]
     return made
 
 
@@ -59,10 +62,11 @@ class Standing:
         return Group(streams(self.streams), flows(self.flows))
 
 
-def streams(rows: Sequence[Row]) -> Table:
+def streams(rows: Sequence[Row]) -> Group:
     made = table(
-        "Legacy systems", "stream", "records", "quarantined", "last read", "remarks", right=("records", "quarantined")
+        "Legacy systems", "stream", "records", "quarantined", "last read", right=("records", "quarantined", "last read")
     )
+    said = []
     for row in rows:
         remarks = [
             row["error"] or "",
@@ -70,17 +74,16 @@ def streams(rows: Sequence[Row]) -> Table:
             "paused" if row["paused"] else "",
         ]
         age = row["seconds_since_read"]
-        read = "first reading under way" if age is None else f"{_span(age)} ago"
-        name = f"{row['adapter']}.{row['stream']}"
-        made.add_row(
-            name, f"{row['records']:,}", f"{row['quarantined']:,}", read, Text("; ".join(filter(None, remarks)))
-        )
-    return made
+        read = "being read" if age is None else f"{_span(age)} ago"
+        made.add_row(f"{row['adapter']}.{row['stream']}", f"{row['records']:,}", f"{row['quarantined']:,}", read)
+        said.append("; ".join(filter(None, remarks)))
+    return _remarked(made, said)
 
 
-def flows(rows: Sequence[Row]) -> Table:
+def flows(rows: Sequence[Row]) -> Group:
     numbers = ("holds", "agreed", "to do", "waiting", "parked", "dropped")
-    made = table("Cloud systems", "flow", *numbers, "remarks", right=numbers)
+    made = table("Cloud systems", "flow", *numbers, right=numbers)
+    said = []
     for row in rows:
         remarks = [
             row["error"] or "",
@@ -96,8 +99,16 @@ def flows(rows: Sequence[Row]) -> Table:
             row["parked"],
             row["dropped"],
         )
-        made.add_row(row["flow"], *(f"{n:,}" for n in counts), Text("; ".join(filter(None, remarks))))
-    return made
+        made.add_row(row["flow"], *(f"{n:,}" for n in counts))
+        said.append("; ".join(filter(None, remarks)))
+    return _remarked(made, said)
+
+
+def _remarked(made: Table, said: Sequence[str]) -> Group:
+    """A table, and below it what is to be said of single rows, which no column would have room for."""
+    names = list(made.columns[0].cells)
+    lines = [Text.assemble((f" {name} ", "bold"), remark) for name, remark in zip(names, said, strict=True) if remark]
+    return Group(made, *lines, *([Text()] if lines else []))
 
 
 def parked(console: Console, rows: Sequence[Row]) -> None:
