@@ -22,7 +22,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from ironbridge.kafka_client import client_options
 from ironbridge.settings import KafkaSettings
 
-_PAUSE = 0.02  # seconds after an answer that came at once and holds nothing
+_PAUSE = 0.05  # seconds after an answer that came at once and holds nothing
 
 
 def consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
