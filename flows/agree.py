@@ -49,6 +49,7 @@ from flows.port import (
     Flow,
     Grouping,
     Held,
+    Nothing,
     Outcome,
     ReadBack,
     Recalls,
@@ -73,6 +74,7 @@ _JOBS = 2  # one prepares and saves what it has in hand while the other's is on 
 _BACKLOG = 2000  # events behind which delivery waits for ingest: a subject's next change is probably among them
 _LONGEST_BACKLOG = 30.0  # seconds that it waits for
 # A mistake in a flow or a target is not the other subjects' fault. Its text may quote a fact, so only its kind is kept.
+_GONE = Nothing("no such record is published")
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 __all__ = ["Agreement", "Tally", "pack", "today_in_london", "unpack"]
@@ -249,20 +251,21 @@ class Agreement:
         facts = await self._ledger.facts([task.subject for task in tasks], self.flow.grouping)
         today, names = self._today(), {entity.type_name for entity in self.flow.entities}
         settled: list[Settlement] = []
-        drafts: list[tuple[Task, Document | None]] = []
+        drafts: list[tuple[Task, Document | Nothing]] = []
         for task in tasks:
             known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
             try:
-                drafts.append((task, self.flow.desired(task.subject, Facts(known, today))))
+                drafts.append((task, self.flow.desired(task.subject, Facts(known, today)) or _GONE))
             except (RefusedError, BadRecordError) as error:
                 settled.append(parked(task, str(error)))
             except _MISTAKES as error:
                 why = f"{self.flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
                 settled.append(parked(task, why))
-        refs = await self._ledger.refs(sorted({s for _, d in drafts if d for s in d.refers.values()}))
+        referred = {s for _, draft in drafts if isinstance(draft, Document) for s in draft.refers.values()}
+        refs = await self._ledger.refs(sorted(referred))
         wanted: list[Wanted] = []
-        for task, document in drafts:
-            draft = self._draft(task, document, refs)
+        for task, desired in drafts:
+            draft = self._draft(task, desired, refs)
             if isinstance(draft, Settlement):
                 settled.append(draft)
             else:
@@ -270,7 +273,8 @@ class Agreement:
         self._count(settled)
         return settled, wanted
 
-    def _draft(self, task: Task, document: Document | None, refs: dict[str, str]) -> Settlement | Wanted:
+    def _draft(self, task: Task, desired: Document | Nothing, refs: dict[str, str]) -> Settlement | Wanted:
+        document, why = (None, desired.reason) if isinstance(desired, Nothing) else (desired, None)
         packed = digest = None
         mine: dict[str, str] = {}
         if document is not None:
@@ -282,10 +286,10 @@ class Agreement:
             digest = blake2b(packed + to_json(mine), digest_size=16).digest()
             document = unpack(packed)
         if task.doubtful is None and digest == task.digest:
-            return Settlement(task, State.AGREED, "unchanged", doubtful=None)
+            return Settlement(task, State.AGREED, "unchanged", doubtful=None, reason=why)
         confirmed = unpack(task.document) if task.document else None
         write = Write(task.subject, document, confirmed, unpack_all(task.doubtful), task.ref, task.tag, mine)
-        return Wanted(task, write, packed, digest)
+        return Wanted(task, write, packed, digest, why=why)
 
     async def _read_back(self, wanted: Sequence[Wanted]) -> tuple[list[Settlement], list[Wanted]]:
         """What an earlier attempt left in doubt: settled where the target shows that it was done."""

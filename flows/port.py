@@ -83,6 +83,13 @@ class Document:
     refers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The target should hold nothing for a subject. The reason is for whoever asks why; it holds no value of the facts."""
+
+    reason: str
+
+
 class Grouping(Enum):
     OWNER = "owner"
     """A subject is an owner with all that it owns: a child with its episodes and plans."""
@@ -109,9 +116,9 @@ class Flow(Protocol):
     entities: tuple[type[Entity], ...]
     grouping: Grouping
 
-    def desired(self, subject: str, facts: Facts) -> Document | None:
+    def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         """
-        What the target should hold for the subject; None for nothing.
+        What the target should hold for the subject; `Nothing` and why, or None where there are no facts (any more).
 
         :raises RefusedError: the facts contradict what the target can ever hold; the subject is parked with the reason.
         """

@@ -12,7 +12,7 @@ from flows.port import Body, Confirmed, Document, Outcome, Refused, Unavailable,
 class Wanted:
     """
     A subject in hand whose target is not in agreement, as far as is known. `packed` is the document as the ledger keeps
-    it, `sent` the same once it is on its way.
+    it, `sent` the same once it is on its way; `why` is the reason where nothing shall be held.
     """
 
     task: Task
@@ -20,6 +20,7 @@ class Wanted:
     packed: bytes | None
     digest: bytes | None
     sent: bytes | None = None
+    why: str | None = None
 
     @property
     def doubtful(self) -> bytes:
@@ -60,6 +61,7 @@ def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None) -> Se
             return Settlement(
                 task, State.AGREED, "removed" if gone else "confirmed", confirmed=True, document=wanted.packed,
                 digest=wanted.digest, ref=None if gone else ref, tag=None if gone else tag, sent=wanted.sent,
+                reason=wanted.why,
             )  # fmt: skip
         case Refused(reason):
             return parked(task, reason)

@@ -256,6 +256,9 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
         key=key,
         owner=owner,
     )
+    # What a flow makes of its owner is the story of what it owns only where the flow writes them as one.
+    alone = {subject["flow"] for subject in subjects if subject["subject"] == key}
+    subjects = [s for s in subjects if s["subject"] == key or s["flow"] not in alone]
     for subject in subjects:
         packed = subject.pop("document")
         document = unpack(packed) if packed else None

@@ -2,7 +2,7 @@
 Recent spans, kept beside the program: so a machine without a trace viewer still shows what happened to a change.
 
 A span holds keys, outcomes and times, never a person's data, so that it may lie in a file. The file is bounded: of more
-spans than it keeps the oldest go.
+spans than it keeps the oldest go, and first those of traces that are about no record: readings that found nothing new.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS spans (
     began INTEGER NOT NULL, took INTEGER NOT NULL, failed INTEGER NOT NULL, about TEXT NOT NULL, links TEXT NOT NULL,
     key TEXT);
 CREATE INDEX IF NOT EXISTS ix_spans_trace ON spans (trace);
+CREATE INDEX IF NOT EXISTS ix_spans_about ON spans (trace, key) WHERE key IS NOT NULL;
 """
 _INSERT = "INSERT INTO spans (trace, span, parent, name, kind, began, took, failed, about, links, key) "
 _INSERT += "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
@@ -82,47 +83,61 @@ class SpanFile(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         rows = [row for span in spans if (row := _row(span)) is not None]
         try:
-            with closing(self._open()) as connection, connection:
+            with self._opened() as connection, connection:
                 connection.executemany(_INSERT, rows)
                 self._since += len(rows)
                 if self._since > self.keep // 20:
                     self._since = 0
-                    connection.execute("DELETE FROM spans WHERE id <= (SELECT max(id) FROM spans) - ?", (self.keep,))
-        except sqlite3.Error as error:  # a full disk must not take the program with it
+                    self._tidy(connection)
+        except (sqlite3.Error, OSError) as error:  # a full disk must not take the program with it
             log.warning("recent traces cannot be kept in %s (%s)", self.path, type(error).__name__)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        # What has just ended may be of a trace whose record is told of a moment later: of the newest none goes.
+        connection.execute(
+            "DELETE FROM spans WHERE id <= (SELECT max(id) FROM spans) - ? "
+            "AND trace NOT IN (SELECT trace FROM spans WHERE key IS NOT NULL OR links <> '[]') "
+            "AND trace NOT IN (SELECT value FROM spans, json_each(links) WHERE links <> '[]')",
+            (self.keep // 10,),
+        )
+        connection.execute(
+            "DELETE FROM spans WHERE id <= (SELECT id FROM spans ORDER BY id DESC LIMIT 1 OFFSET ?)", (self.keep,)
+        )
+
     def recent(self, limit: int = 50) -> list[Trace]:
-        """The newest traces of a change to a record, newest first."""
+        """The newest traces of a change to a record, newest first; none where the file cannot be read."""
         query = (
-            "SELECT trace, min(began), max(began + took) - min(began), count(*), max(failed), max(key) FROM "
-            "(SELECT * FROM spans ORDER BY id DESC LIMIT 6000) GROUP BY trace HAVING max(key) IS NOT NULL "
-            "ORDER BY 2 DESC LIMIT ?"
+            "SELECT trace, min(began), max(began + took) - min(began), count(*), max(failed), max(key) FROM spans "
+            "WHERE trace IN (SELECT trace FROM spans WHERE key IS NOT NULL GROUP BY trace ORDER BY max(id) DESC LIMIT ?) "
+            "GROUP BY trace ORDER BY 2 DESC"
         )
         root = f"SELECT {_COLUMNS} FROM spans WHERE trace = ? ORDER BY began, id LIMIT 1"  # noqa: S608 (our own names)
-        with closing(self._open()) as connection:
-            found = []
+        found = []
+        with suppress(sqlite3.Error, OSError), self._opened() as connection:
             for trace, began, took, spans, failed, key in connection.execute(query, (limit,)).fetchall():
                 first = _span(connection.execute(root, (trace,)).fetchone())
                 found.append(Trace(trace, first.name, key, began, took, spans, bool(failed)))
-            return found
+        return found
 
     def trace(self, trace: str) -> list[Span]:
         """A trace's spans with those that its links join to it, parents before children; empty where it is not kept."""
-        with closing(self._open()) as connection:
+        with suppress(sqlite3.Error, OSError), self._opened() as connection:
             spans = _of(connection, [trace])
             joined = sorted({other for span in spans for other in span.links if other != trace})[:5]
             joint = [s for s in _of(connection, joined) if s.parent is None or trace in s.links or len(joined) == 1]
-        return _nested(spans) + _nested(joint)
+            return _nested(spans) + _nested(joint)
+        return []
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=5)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=OFF")  # what is lost with the machine's power is only a trace
-        connection.executescript(_TABLES)
-        return connection
+        with closing(sqlite3.connect(self.path, timeout=5)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")  # what is lost with the machine's power is only a trace
+            connection.executescript(_TABLES)
+            yield connection
 
 
 def _row(span: ReadableSpan) -> tuple[Any, ...] | None:

@@ -15,13 +15,15 @@ from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
 from flows.agree import Agreement
-from flows.port import Document, Facts, Grouping, Urgency
+from flows.port import Document, Facts, Grouping, Nothing, Urgency
 from flows.testing import ArrayInbox, ScriptedTarget
 from ironbridge.store import Store, StoredLedger
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 BAD = "Refused Ltd"
 BROKEN = "Broken Ltd"
+UNWANTED = "Unwanted Ltd"
+WHY = "the target is not told of this one"
 
 
 def supplier_key(number: int) -> str:
@@ -61,13 +63,15 @@ class PurchaseFlow:
         self.suffix = ""
         self.asked: list[str] = []
 
-    def desired(self, subject: str, facts: Facts) -> Document | None:
+    def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         self.asked.append(subject)
         if who := facts.one(Supplier):
             if who.name == BAD:
                 raise RefusedError(self.name, "name: is not one that the target can ever hold")
             if who.name == BROKEN:
                 raise KeyError(who.name)
+            if who.name == UNWANTED:
+                return Nothing(WHY)
             return Document("supplier", who.number, {"number": who.number, "name": who.name + self.suffix})
         if what := facts.one(Invoice):
             body = {"number": what.number, "net": str(what.net)}

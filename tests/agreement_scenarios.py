@@ -17,7 +17,20 @@ from flows.settle import put_back, settlement
 from flows.testing import EVERY, ScriptedTarget, Work
 from ironbridge.store import Store
 from ironbridge.store.ledger import HOLD
-from tests.agreement import BAD, BROKEN, START, World, event, invoice, invoice_key, numbers, supplier, supplier_key
+from tests.agreement import (
+    BAD,
+    BROKEN,
+    START,
+    UNWANTED,
+    WHY,
+    World,
+    event,
+    invoice,
+    invoice_key,
+    numbers,
+    supplier,
+    supplier_key,
+)
 from tests.conftest import Metered
 
 S1, S2, S3 = supplier_key(1), supplier_key(2), supplier_key(3)
@@ -135,6 +148,20 @@ class AgreementScenarios:
         await world.agree()
         assert world.written() == [S1]
         assert (world.agreement.tally.unchanged, world.agreement.tally.saved) == (1, 1)
+
+    async def test_what_the_target_shall_not_hold_says_why_as_long_as_that_is_so(self, world: World) -> None:
+        await world.arrive(supplier(1), supplier(2, name=UNWANTED))
+        await world.agree()
+        assert numbers(world.written()) == [1]
+        assert (await world.row(S2))["reason"] == WHY
+        await world.arrive(supplier(1, 2, name=UNWANTED), supplier(2, 2))
+        await world.agree()
+        row = await world.row(S1)
+        assert (row["state"], row["digest"], row["reason"]) == ("agreed", None, WHY)
+        assert (await world.row(S2))["reason"] is None
+        await world.arrive(supplier(1, 3, deleted=True))
+        await world.agree()
+        assert (await world.row(S1))["reason"] == "no such record is published"
 
     # -- order -------------------------------------------------------------------------------------------------------
 

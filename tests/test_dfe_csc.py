@@ -15,7 +15,7 @@ from canonical.errors import RefusedError
 from flows.dfe_csc import ChildRecords, system
 from flows.dfe_csc.cohort import Window, window
 from flows.dfe_csc.settings import DfeCscSettings
-from flows.port import Fact, Facts, Grouping, Urgency
+from flows.port import Document, Fact, Facts, Grouping, Nothing, Urgency
 
 CASES = Path(__file__).resolve().parents[1] / "flows" / "dfe_csc" / "cases"
 CHILD = "liquidlogic:person:1042"
@@ -40,7 +40,7 @@ def episode(**fields: Any) -> Fact:
 
 
 def sent(*facts: Fact, today: date = TODAY) -> bool:
-    return FLOW.desired(CHILD, Facts(facts, today)) is not None
+    return isinstance(FLOW.desired(CHILD, Facts(facts, today)), Document)
 
 
 def schema(shared: Path) -> Draft202012Validator:
@@ -61,13 +61,27 @@ def outcome(case: Path) -> Any:
         document = FLOW.desired(CHILD, Facts(facts, date.fromisoformat(given["today"])))
     except RefusedError as refused:
         return {"refused": str(refused)}
-    if document is None:
+    if not isinstance(document, Document):
+        assert isinstance(document, Nothing)
         return None
     assert (document.kind, document.number, document.refers) == ("child", document.body["la_child_id"], {})
     backwards = FLOW.desired(CHILD, Facts(facts[::-1], date.fromisoformat(given["today"])))
-    assert backwards is not None
+    assert isinstance(backwards, Document)
     assert json.dumps(backwards.body) == json.dumps(document.body), "the order of the facts makes no difference"
     return document.body
+
+
+def test_where_nothing_is_sent_it_says_why():
+    def why(*facts: Fact) -> str:
+        desired = FLOW.desired(CHILD, Facts(facts, TODAY))
+        assert isinstance(desired, Nothing)
+        return desired.reason
+
+    assert FLOW.desired(CHILD, Facts((), TODAY)) is None
+    assert "the person itself is not published" in why(episode())
+    assert "by the date of birth" in why(person(birth_date="1950-05-05"), episode())
+    assert "no referral, plan or placement open" in why(person())
+    assert "1950" not in why(person(birth_date="1950-05-05"))
 
 
 @pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)

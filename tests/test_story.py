@@ -18,7 +18,7 @@ from ironbridge.store import Store, open_store
 from ironbridge.store.bulk import put
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.tables import attempts, facts, flows, identifiers, records, streams, subjects, versions
-from tests.agreement import World, event
+from tests.agreement import UNWANTED, WHY, World, event, invoice, invoice_key, supplier, supplier_key
 
 CHILD = "ledger:person:1042"
 NHS, UPN = "9434765919", "D801200012001"
@@ -203,3 +203,16 @@ async def test_a_story_is_found_by_any_word_among_2000_children_and_20000_invoic
         story = await insight.story(store, key)
         assert len(story["versions"]) == 2
         assert len(story["subjects"][0]["tries"]) == 3
+
+
+async def test_a_records_story_has_its_own_attempts_and_not_those_of_whom_it_belongs_to(store: Store) -> None:
+    world = World(store)
+    await world.arrive(supplier(1), invoice(7, of=1), supplier(2, name=UNWANTED))
+    await world.agree()
+    story = await insight.story(store, invoice_key(7))
+    assert [subject["subject"] for subject in story["subjects"]] == [invoice_key(7)]
+    newest, *earlier = story["subjects"][0]["tries"]
+    assert (newest["outcome"], newest["detail"]) == ("confirmed", f"held as {story['subjects'][0]['ref']}")
+    assert [each["outcome"] for each in earlier] == ["waiting"], "until its supplier was there"
+    (unsent,) = (await insight.story(store, supplier_key(2)))["subjects"]
+    assert (unsent["state"], unsent["held"], unsent["reason"]) == ("agreed", False, WHY)

@@ -23,11 +23,11 @@ from canonical import (
 )
 from canonical.entity import Entity
 from flows.dfe_csc.child import record
-from flows.dfe_csc.cohort import in_cohort, window
+from flows.dfe_csc.cohort import outside, window
 from flows.dfe_csc.contract import checked
 from flows.dfe_csc.settings import SAMPLE, DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.port import Document, Facts, Flow, Grouping, Limits, Target, Urgency
+from flows.port import Document, Facts, Flow, Grouping, Limits, Nothing, Target, Urgency
 
 _MAPPING: Final = 1  # raise it with every change of what a record looks like: then all children are looked at again
 
@@ -62,11 +62,13 @@ class ChildRecords:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def desired(self, subject: str, facts: Facts) -> Document | None:
+    def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         """:raises RefusedError: a value that the API would refuse; names field and rule."""
         person = facts.one(Person)
-        if person is None or not in_cohort(facts):
-            return None
+        if person is None:
+            return Nothing("the person itself is not published: it is quarantined, or gone") if [*facts] else None
+        if why := outside(person, facts):
+            return Nothing(why)
         body = checked(record(person, facts), self.name)
         return Document("child", body["la_child_id"], body)
 

@@ -41,13 +41,15 @@ def window(today: date) -> Window:
     return Window(date(year, 4, 1), today + timedelta(days=1))
 
 
-def in_cohort(facts: Facts) -> bool:
-    """Whether the subject is a child whom the DfE is sent today. Whoever has died is not left out."""
-    person = facts.one(Person)
+def outside(person: Person, facts: Facts) -> str:
+    """Why a person is none whom the DfE is sent today; empty where it is one. Whoever has died is not left out."""
     span = window(facts.today)
-    if person is None or not _eligible(person, span):
-        return False
-    return _known_to_social_care(facts, span) or _waiting(facts) or _care_leaver(person, facts, span)
+    when = f"from {span.start:%-d %B %Y} to {span.end:%-d %B %Y}"
+    if not _eligible(person, span):
+        return f"outside the DfE's cohort by the date of birth: nobody of up to 25, and no unborn child expected, {when}"
+    if _known_to_social_care(facts, span) or _waiting(facts) or _care_leaver(person, facts, span):
+        return ""
+    return f"outside the DfE's cohort: no referral, plan or placement open and no care leaver in touch {when}"
 
 
 def birthday(born: date, age: int) -> date:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -223,10 +224,12 @@ async def live_traces(request: Request) -> Response:
 
 
 async def _traces(request: Request, template: str) -> Response:
-    spans = room_of(request).spans
+    room = room_of(request)
+    spans, viewer = room.spans, urlsplit(room.built.settings.console.trace_url or "")
     return show(
-        request, template, traces=await run_in_threadpool(spans.recent) if spans else [], kept=spans is not None
-    )
+        request, template, traces=await run_in_threadpool(spans.recent) if spans else [], kept=spans is not None,
+        viewer=f"{viewer.scheme}://{viewer.netloc}/" if viewer.netloc else "",
+    )  # fmt: skip
 
 
 async def trace(request: Request) -> Response:

@@ -58,12 +58,17 @@ def _versions(told: Row) -> list[Happening]:
 def _attempts(told: Row) -> list[Happening]:
     return [
         Happening(
-            "attempt", float(attempt["at"]), f"{subject['flow']}: {attempt['outcome']}", attempt["detail"] or "",
-            attempt["trace"] or "", well=attempt["outcome"] in ("confirmed", "unchanged"),
+            "attempt", float(attempt["at"]), f"{subject['flow']}: {attempt['outcome']}{_as_part(subject, told)}",
+            attempt["detail"] or "",
+            attempt["trace"] or "", well=attempt["outcome"] in ("confirmed", "unchanged", "removed"),
         )
         for subject in told["subjects"]
         for attempt in subject["tries"]
     ]  # fmt: skip
+
+
+def _as_part(subject: Row, told: Row) -> str:
+    return f", as part of {subject['subject']}" if subject["subject"] != told["key"] else ""
 
 
 def _actions(actions: list[Row]) -> list[Happening]:

@@ -28,6 +28,7 @@ from flows.port import (
     Held,
     Holding,
     Inventory,
+    Nothing,
     ReadBack,
     Target,
     Untold,
@@ -302,7 +303,8 @@ class Cloud:
         for stand in stands:
             known = [fact for fact in facts.get(stand.subject, ()) if fact.entity in names]
             try:
-                documents.append((stand, self._flow.desired(stand.subject, Facts(known, self._today)), None))
+                desired = self._flow.desired(stand.subject, Facts(known, self._today))
+                documents.append((stand, None if isinstance(desired, Nothing) else desired, None))
             except (RefusedError, BadRecordError) as error:
                 documents.append((stand, None, str(error)))
             except BUGS as error:

@@ -230,7 +230,7 @@ class StoredLedger:
             await self._settle(connection, [s for s in kept if not s.confirmed], now, confirmed=False)
             await self._doubt(connection, settlements, stands, now)
             told = [s for s in settlements if s.outcome != "unchanged"]
-            story = [(self._flow, s.task.subject, now, _word(s, stands), s.reason, s.trace) for s in told]
+            story = [(self._flow, s.task.subject, now, _word(s, stands), _detail(s), s.trace) for s in told]
             await put(connection, attempts, ("flow", "subject", "at", "outcome", "detail", "trace"), story, {})
             if held:
                 await self._well(connection)
@@ -405,6 +405,12 @@ def _judged(settlement: Settlement, stands: Mapping[str, _Stand]) -> Settlement:
     if settlement.state is State.WAITING and other is not None and other.ref not in (None, settlement.denied):
         return replace(settlement, state=State.DIRTY, waiting_on=None)
     return settlement
+
+
+def _detail(settlement: Settlement) -> str | None:
+    """What a person is told of an outcome besides its word."""
+    held = settlement.confirmed and settlement.ref is not None
+    return f"held as {settlement.ref}" if held else settlement.reason
 
 
 def _word(settlement: Settlement, stands: Mapping[str, _Stand]) -> str:
