@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
@@ -28,7 +29,11 @@ _AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS 
 
 async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
     async with store.read() as connection:
-        return [dict(row) for row in (await connection.execute(text(sql), bound)).mappings()]
+        return await _asked(connection, sql, **bound)
+
+
+async def _asked(connection: AsyncConnection, sql: str, **bound: Any) -> list[Row]:
+    return [dict(row) for row in (await connection.execute(text(sql), bound)).mappings()]
 
 
 async def streams(store: Store) -> list[Row]:
@@ -116,22 +121,27 @@ async def oldest(store: Store, most: int = 10) -> list[Row]:
 
 async def parked(store: Store, key: str | None = None) -> list[Row]:
     """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
+    async with store.read() as connection:
+        return await _parked(connection, key)
+
+
+async def _parked(connection: AsyncConnection, key: str | None) -> list[Row]:
     one, bound = (":key", {"key": key}) if key is not None else ("", {})
-    subjects = await _rows(
-        store,
+    subjects = await _asked(
+        connection,
         # Through the flows, so that one key is found in the index, whatever flow has it.
         "SELECT s.flow AS part, s.subject AS key, s.state, s.reason, s.since FROM flows f JOIN subjects s ON s.flow = f.name "  # noqa: S608
         f"WHERE s.state IN ('parked', 'waiting', 'dropped'){one and f' AND s.subject = {one}'} ORDER BY s.flow, s.subject",
         **bound,
     )
-    rows = await _rows(
-        store,
+    rows = await _asked(
+        connection,
         "SELECT s.adapter || '.' || s.name AS part, p.key AS key, 'quarantined' AS state, p.what AS reason, p.since AS since "  # noqa: S608
         f"FROM problems p JOIN streams s ON s.id = p.stream{one and f' WHERE p.key = {one}'} ORDER BY 1, 2",
         **bound,
     )
-    foreign = await _rows(
-        store,
+    foreign = await _asked(
+        connection,
         "SELECT flow AS part, place AS key, 'rejected' AS state, what AS reason, since FROM rejects"  # noqa: S608
         f"{one and f' WHERE place = {one}'} ORDER BY 1, 2",
         **bound,
@@ -232,25 +242,30 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
     All that is known of one record: every version as read and which fields changed, oldest first; as published; what each
     flow made of it, with every attempt; what it owns. Personal fields are masked.
     """
-    published = await _rows(
-        store,
+    async with store.read() as connection:
+        return await _told(connection, key, reveal=reveal)
+
+
+async def _told(connection: AsyncConnection, key: str, *, reveal: bool) -> Row:
+    published = await _asked(
+        connection,
         'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r.partition, r."offset" '
         "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key",
         key=key,
     )
-    facts = await _rows(
-        store, "SELECT entity, owner, version, at, data, traceparent FROM facts WHERE key = :key", key=key
+    facts = await _asked(
+        connection, "SELECT entity, owner, version, at, data, traceparent FROM facts WHERE key = :key", key=key
     )
-    earlier = await _rows(
-        store, "SELECT entity, version, at, data, traceparent FROM versions WHERE key = :key ORDER BY version", key=key
+    earlier = await _asked(
+        connection, "SELECT entity, version, at, data, traceparent FROM versions WHERE key = :key ORDER BY version", key=key
     )
     versions = _versions([*earlier, *({k: v for k, v in f.items() if k != "owner"} for f in facts)], reveal=reveal)
     for fact in facts:
         data = fact.pop("data")
         fact["fields"] = None if data is None else masked(fact["entity"], from_json(data), reveal=reveal)
     owner = facts[0]["owner"] if facts else key
-    subjects = await _rows(
-        store,
+    subjects = await _asked(
+        connection,
         "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL AS held, document "
         "FROM flows f JOIN subjects s ON s.flow = f.name WHERE s.subject IN (:key, :owner) ORDER BY flow, subject",
         key=key,
@@ -263,19 +278,19 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
         packed = subject.pop("document")
         document = unpack(packed) if packed else None
         subject["document"] = None if document is None else {"kind": document.kind, "number": document.number}
-        subject["tries"] = await _rows(
-            store,
+        subject["tries"] = await _asked(
+            connection,
             "SELECT at, outcome, detail, trace FROM attempts WHERE flow = :flow AND subject = :subject ORDER BY id DESC LIMIT 50",
             flow=subject["flow"],
             subject=subject["subject"],
         )
-    owns = await _rows(
-        store,
+    owns = await _asked(
+        connection,
         "SELECT key, entity, version FROM facts WHERE owner = :key AND key <> :key AND data IS NOT NULL "
         "ORDER BY entity, key LIMIT 200",
         key=key,
     )
-    stuck = await parked(store, key)
+    stuck = await _parked(connection, key)
     return {
         "key": key, "published": published, "facts": facts, "versions": versions, "subjects": subjects, "owns": owns,
         "stuck": stuck,
