@@ -12,8 +12,6 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from canonical.errors import MisconfiguredError
-from flows.port import Flow
 from ironbridge import audit, bridge, insight, render, steer, systems
 from ironbridge import reconcile as reconciliation
 from ironbridge.audit import Actor, at_the_command_line
@@ -24,6 +22,7 @@ from ironbridge.cli_parts import (
     WhyOption,
     do,
     err,
+    known,
     out,
     print_json,
     settings_of,
@@ -89,24 +88,26 @@ def explain(
 # -- streams and flows -------------------------------------------------------------------------------------------------
 
 
-def _known(settings: Settings, name: str) -> None:
-    """:raises MisconfiguredError: the name is no flow and no stream of the settings."""
-    streams = [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
-    if name not in [*settings.targets, *streams]:
-        raise MisconfiguredError(
-            "pause", f"{name} is no flow and no stream", fix=f"there are: {', '.join([*settings.targets, *streams])}"
-        )
+def _streams(settings: Settings) -> list[str]:
+    return [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
 
 
 def _hold(
     name: str, file: FileOption, as_json: bool, why: str, work: Callable[[Store, Actor, str, str], Awaitable[None]]
 ) -> None:
-    _known(settings_of(file), name)
+    settings, pauses = settings_of(file), work is steer.pause
+    there = [*settings.targets, *_streams(settings)]
+    known("pause" if pauses else "resume", name, "no flow and no stream", there)
 
     async def held(store: Store) -> None:
         await work(store, at_the_command_line(), name, why)
         if as_json:
-            print_json({"name": name, "paused": work is steer.pause})
+            print_json({"name": name, "paused": pauses})
+        elif name in settings.targets:
+            told = "is paused: it still takes events in, and writes nothing" if pauses else "goes on: what waited is written"
+            out.print(f"{name} {told}.")
+        else:
+            out.print(f"{name} {'is paused: it is not read' if pauses else 'goes on: it is read again'}.")
 
     do(with_state(file, held))
 
@@ -146,20 +147,15 @@ def replay(
     """
 
     async def work() -> int:
-        async with bridge.platform(settings_of(file), [flow], broker=False, topics=False) as built:
-            moment = None if since is None else since.timestamp()
-            wanted = _flow(built, flow)
+        settings = settings_of(file)
+        known("replay", flow, "no flow", list(settings.targets))
+        async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
+            moment, wanted = None if since is None else since.timestamp(), built.deliveries[flow].flow
             count = await steer.replay(built.store, at_the_command_line(), wanted, why, since=moment, rewrite=rewrite)
         print_json({"flow": flow, "subjects": count}) if as_json else out.print(f"{count:,} will be looked at again.")
         return 0
 
     do(work())
-
-
-def _flow(built: bridge.Platform, name: str) -> Flow:
-    if name not in built.deliveries:
-        raise MisconfiguredError("flow", f"{name} is no flow", fix="name a section of [targets]")
-    return built.deliveries[name].flow
 
 
 def backfill(
@@ -174,7 +170,9 @@ def backfill(
     Read a stream whole again, compare every row by itself, and publish again what its topics lack; no event twice.
     The running adapter takes it up with its next reading.
     """
-    _known(settings_of(file), f"{adapter}.{stream}")
+    streams = _streams(settings_of(file))
+    own = [each for each in streams if each.startswith(f"{adapter}.")]
+    known("backfill", f"{adapter}.{stream}", "no stream", own or streams)
 
     async def work(store: Store) -> int:
         asked = await steer.backfill(store, at_the_command_line(), adapter, stream, why)

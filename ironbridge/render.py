@@ -161,7 +161,7 @@ def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: 
     if len(changes) > most:
         console.print(f"… and {len(changes) - most} more (--most shows more)")
     summary = ", ".join(f"{n:,} to {action}" for action, n in counts.items())
-    console.print(f"[bold]{summary or 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
+    console.print(f"[bold]{f'{summary}.' if summary else 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
 
 
 def story(console: Console, told: Row) -> None:

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ironbridge import demo
+from ironbridge import demo, insight, render
 from ironbridge.cli import app
 from ironbridge.settings import Settings, load
 from ironbridge.systems import ADAPTERS, TARGETS, found
@@ -157,6 +157,14 @@ def test_plan_says_that_the_target_agrees_and_writes_nothing(played: Path) -> No
     assert (status, text.strip()) == (0, "Nothing to write: the target agrees. Nothing was written.")
 
 
+def test_a_plan_ends_with_two_sentences() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    changes = [insight.Change(f"k{n}", "update", []) for n in range(2)] + [insight.Change("k3", "refuse", [], "no")]
+    render.plan(console, changes, as_json=False, reveal=False, most=0)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[-1] == "2 to update, 1 to refuse. Nothing was written."
+
+
 def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_for(played: Path) -> None:
     _, text = invoke("status", "--file", str(played), "--json")
     status, text = invoke("explain", "liquidlogic:person:1001", "--file", str(played), "--json")
@@ -206,15 +214,33 @@ def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -
         return streams | {row["flow"]: row["paused"] for row in told["flows"]}
 
     assert not any(paused().values())
-    for name in ("dfe_csc", "liquidlogic.person"):
-        assert invoke("pause", name, *file)[0] == 0
+    flow, stream = "dfe_csc", "liquidlogic.person"
+    assert invoke("pause", flow, *file) == (0, "dfe_csc is paused: it still takes events in, and writes nothing.\n")
+    assert invoke("pause", stream, *file) == (0, "liquidlogic.person is paused: it is not read.\n")
     assert {name for name, held in paused().items() if held} == {"dfe_csc", "liquidlogic.person"}
-    for name in ("dfe_csc", "liquidlogic.person"):
-        assert invoke("resume", name, *file)[0] == 0
+    assert invoke("resume", flow, *file) == (0, "dfe_csc goes on: what waited is written.\n")
+    assert invoke("resume", stream, *file) == (0, "liquidlogic.person goes on: it is read again.\n")
     assert not any(paused().values())
-    done = ironbridge("pause", "dfe", *file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("pause dfe", "error pause: dfe is no flow and no stream\nto do there are: dfe_csc, business_central, liquid"),
+        ("resume dfe", "error resume: dfe is no flow and no stream\nto do there are: dfe_csc, business_central, liquid"),
+        ("plan liquidlogic", "error plan: liquidlogic is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("replay dfe", "error replay: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("reconcile dfe", "error reconcile: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("backfill ledger x", "error backfill: ledger.x is no stream\nto do there are: ledger.payables\n"),
+        ("backfill x person", "error backfill: x.person is no stream\nto do there are: liquidlogic."),
+    ],
+)
+def test_a_name_that_is_not_there_is_said_by_its_command_with_what_there_is(
+    played: Path, arguments: str, said: str
+) -> None:
+    done = ironbridge(*arguments.split(), "--file", str(played))
     assert done.returncode == 2
-    assert "dfe is no flow and no stream" in done.stderr
+    assert done.stderr.startswith(said), done.stderr
 
 
 def test_reconcile_compares_the_ends_and_writes_a_certificate(played: Path, tmp_path: Path) -> None:
@@ -240,8 +266,6 @@ def test_replay_and_backfill_say_what_they_will_do_and_are_on_record(played: Pat
     assert invoke("replay", "dfe_csc", "--since", "2999-01-01", *file)[1].startswith("0 will be looked at")
     status, text = invoke("backfill", "liquidlogic", "person", *file, "--json", "--why", "after a restore")
     assert json.loads(text)["stream"] == "person"
-    done = ironbridge("backfill", "liquidlogic", "persons", *file)
-    assert (done.returncode, "liquidlogic.persons is no flow and no stream" in done.stderr) == (2, True)
     rows = json.loads(invoke("audit", *file, "--json")[1])
     told = [(row["action"], row["what"], row["why"]) for row in rows]
     assert ("backfill", "liquidlogic.person", "after a restore") in told
