@@ -20,6 +20,7 @@ from adapters.port import Finding
 from canonical.errors import IronbridgeError
 from ironbridge.insight import REREADING, Change, Row, shown
 from ironbridge.reconcile.certificate import Certificate
+from ironbridge.stuck import grouped
 
 
 def error(console: Console, what: IronbridgeError) -> None:
@@ -112,28 +113,24 @@ def _remarked(made: Table, said: Sequence[str]) -> Group:
 
 
 def parked(console: Console, rows: Sequence[Row]) -> None:
-    """Grouped by reason, the record's own key taken out of it, so that a hundred alike are one line."""
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        reason = str(row["reason"]).replace(row["key"], "…")
-        groups[row["part"], row["state"], reason if row["state"] != "waiting" else "waits for another record"].append(
-            row
-        )
+    """Grouped by reason as in the console, so that a hundred alike are one decision: what is wrong, what to do, its group."""
     if not rows:
         console.print("Nothing is parked, waiting or quarantined.")
         return
     console.print("[bold]Waiting for a person[/bold]")
-    for (part, state, reason), members in sorted(groups.items(), key=lambda g: -len(g[1])):
-        console.print(
-            Text.assemble((f"  {len(members):,} {state}", "bold"), f" in {part}, for example {members[0]['key']}")
-        )
-        console.print(Padding(Text(reason.removeprefix(f"{part} …: ")), (0, 0, 0, 6)))
+    for each in grouped(rows):
+        console.print(Text.assemble((f"  {len(each.rows):,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
+        for told in (each.rule, f"To do: {each.next}", f"For example {each.keys[0]}"):
+            console.print(Padding(Text(told), (0, 0, 0, 6)))
 
 
 def reasons(console: Console, rows: Sequence[Row]) -> None:
     for row in rows:
-        console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}")
-        console.print(Text(f"  {row['reason']}"))
+        (group,) = grouped([row])
+        console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}, group {group.id}")
+        reason = str(row["reason"] or "")
+        for told in (reason.partition(". To do: ")[0], f"To do: {group.next}"):
+            console.print(Padding(Text(told), (0, 0, 0, 2)))
     if not rows:
         console.print("It is not parked, waiting or quarantined.")
 

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ironbridge import demo, insight, render
+from ironbridge import demo, insight, render, stuck
 from ironbridge.cli import app
 from ironbridge.settings import Settings, load
 from ironbridge.systems import ADAPTERS, TARGETS, found
@@ -203,6 +203,66 @@ def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     status, text = invoke("parked", "list", *file, "--json")
     assert key not in {row["key"] for row in json.loads(text)}
     assert invoke("parked", "show", key, *file)[0] == 1
+
+
+def test_parked_alone_lists_as_parked_list_does(played: Path) -> None:
+    file = ("--file", str(played))
+    for options in (file, (*file, "--json")):
+        assert invoke("parked", *options) == invoke("parked", "list", *options)
+    done = ironbridge("parked", *file, "list")
+    assert done.returncode == 2
+    assert "to do put them behind `parked list`" in done.stderr
+
+
+def test_parked_shows_the_next_step_and_the_group_that_the_console_shows(played: Path) -> None:
+    file = ("--file", str(played))
+    rows = json.loads(invoke("parked", *file, "--json")[1])
+    groups = {each.id: each for each in stuck.grouped(rows)}
+    assert {(row["group"], row["next"]) for row in rows} == {(each.id, each.next) for each in groups.values()}
+    text = invoke("parked", *file)[1]
+    assert all(f"{len(each.rows)} {each.state} in {each.part}, group {each.id}" in text for each in groups.values())
+    assert all(f"To do: {each.next[:40]}" in text for each in groups.values())
+    text = invoke("parked", "show", rows[0]["key"], *file)[1]
+    assert f"To do: {rows[0]['next'][:40]}" in text
+    assert rows[0]["group"] in text
+
+
+def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
+    file = ("--file", str(played))
+    groups = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    group = max(groups, key=lambda each: len(each.rows))
+    count = len(group.rows)
+    assert invoke("parked", "retry", "--group", group.id, *file) == (0, f"{count} will be looked at again.\n")
+    assert invoke("parked", "drop", "--group", group.id, "--why", "a test", *file) == (0, f"{count} given up.\n")
+    lines = json.loads(invoke("audit", *file, "--json")[1])[: 2 * count]
+    assert {(line["action"], line["what"]) for line in lines} == {(a, k) for a in ("retry", "drop") for k in group.keys}
+    left = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    assert {each.id for each in left} == {each.id for each in groups} - {group.id}
+    done = ironbridge("parked", "retry", "--group", group.id, *file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"There is no group {group.id}: its records got on, or were given up.")
+    done = ironbridge("parked", "retry", "liquidlogic:person:1", "--all", *file)
+    assert done.returncode == 2
+    assert "error parked retry: it takes one of: keys, or --group, or --all" in done.stderr
+
+
+def test_nothing_is_on_record_where_no_such_record_is_parked(played: Path) -> None:
+    file = ("--file", str(played))
+    before = invoke("audit", *file, "--json")
+    for words in (["retry", "nokey"], ["drop", "nokey", "--why", "x"], ["show", "nokey"], ["retry", "1001"]):
+        done = ironbridge("parked", *words, *file)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"No such record is parked: {words[1]}. See `ironbridge parked list`.\n"
+    assert invoke("audit", *file, "--json") == before
+
+
+def test_the_end_of_a_key_is_enough_where_it_means_one_parked_record(played: Path) -> None:
+    file = ("--file", str(played))
+    key = json.loads(invoke("parked", *file, "--json")[1])[0]["key"]
+    end = key.rsplit(":", 1)[1]
+    assert invoke("parked", "show", end, *file) == invoke("parked", "show", key, *file)
+    assert invoke("parked", "retry", end, *file) == (0, "1 will be looked at again.\n")
+    assert json.loads(invoke("audit", *file, "--json")[1])[0]["what"] == key
 
 
 def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -> None:
