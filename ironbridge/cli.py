@@ -165,7 +165,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
 ) -> None:
-    """How every stream and flow stands: read, published, agreed, parked, late, and what is the matter."""
+    """
+    How every flow and stream stands: agreed, to do and how long the oldest has waited, waiting for another record, parked;
+    read and published since ever; and what is the matter.
+    """
 
     async def look(store: Store) -> render.Standing:
         return render.Standing(await insight.streams(store), await insight.flows(store))

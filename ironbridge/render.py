@@ -32,7 +32,9 @@ def error(console: Console, what: IronbridgeError) -> None:
 
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
     """Numbers and the first column, which names the row, stay whole; what is narrow folds the others."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )  # fmt: skip
     for column in columns:
         whole = column in right or column == columns[0]
         justify, overflow = "right" if column in right else "left", "ellipsis" if whole else "fold"
@@ -60,13 +62,13 @@ class Standing:
         return json.dumps({"streams": self.streams, "flows": self.flows}, indent=indent)
 
     def __rich__(self) -> Group:
-        return Group(streams(self.streams), flows(self.flows))
+        """The flows first: they are few, and a screen of 24 lines cuts off what stands below."""
+        return Group(flows(self.flows), streams(self.streams))
 
 
 def streams(rows: Sequence[Row]) -> Group:
-    made = table(
-        "Legacy systems", "stream", "records", "quarantined", "last read", right=("records", "quarantined", "last read")
-    )
+    numbers = ("records", "published", "quarantined", "last read")
+    made = table("Legacy systems", "stream", *numbers, right=numbers)
     said = []
     for row in rows:
         remarks = [
@@ -75,41 +77,38 @@ def streams(rows: Sequence[Row]) -> Group:
             "paused" if row["paused"] else "",
         ]
         age = row["seconds_since_read"]
+        counts = (f"{row[name]:,}" for name in ("records", "events", "quarantined"))
         read = "being read" if age is None else f"{_span(age)} ago"
-        made.add_row(f"{row['adapter']}.{row['stream']}", f"{row['records']:,}", f"{row['quarantined']:,}", read)
+        made.add_row(f"{row['adapter']}.{row['stream']}", *counts, read)
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
 
 
 def flows(rows: Sequence[Row]) -> Group:
-    numbers = ("holds", "agreed", "to do", "waiting", "parked", "dropped")
+    numbers = ("holds", "agreed", "to do", "oldest", "waiting", "parked")
     made = table("Cloud systems", "flow", *numbers, right=numbers)
     said = []
     for row in rows:
         remarks = [
             row["error"] or "",
+            f"{row['dropped']:,} given up" if row["dropped"] else "",
             f"{row['rejected']} records are no events" if row["rejected"] else "",
             REREADING if row["rereading"] else "",
             "paused" if row["paused"] else "",
         ]
-        counts = (
-            row["held"],
-            row["agreed"],
-            row["dirty"] + row["sending"],
-            row["waiting"],
-            row["parked"],
-            row["dropped"],
-        )
-        made.add_row(row["flow"], *(f"{n:,}" for n in counts))
+        oldest = "—" if row["seconds_waiting"] is None else _span(row["seconds_waiting"])
+        counts = [f"{n:,}" for n in (row["held"], row["agreed"], row["dirty"] + row["sending"])]
+        made.add_row(row["flow"], *counts, oldest, f"{row['waiting']:,}", f"{row['parked']:,}")
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
 
 
 def _remarked(made: Table, said: Sequence[str]) -> Group:
-    """A table, and below it what is to be said of single rows, which no column would have room for."""
+    """A table without a line to spare, and below it what is to be said of single rows, which no column has room for."""
+    made.show_edge = False
     names = list(made.columns[0].cells)
-    lines = [Text.assemble((f" {name} ", "bold"), remark) for name, remark in zip(names, said, strict=True) if remark]
-    return Group(made, *lines, *([Text()] if lines else []))
+    lines = [Text.assemble((f"{name} ", "bold"), remark) for name, remark in zip(names, said, strict=True) if remark]
+    return Group(made, *lines, Text())
 
 
 def parked(console: Console, rows: Sequence[Row]) -> None:
@@ -242,7 +241,7 @@ def _moment(at: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {name}"
     return f"{seconds:.0f} s"

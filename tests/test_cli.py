@@ -141,15 +141,54 @@ def test_settings_given_by_a_program_take_nothing_from_where_it_happens_to_run(
 
 
 def test_status_shows_every_stream_and_flow(played: Path) -> None:
-    status, text = invoke("status", "--file", str(played))
+    status, shown = invoke("status", "--file", str(played))
     assert status == 0
-    assert "liquidlogic.person" in text
-    assert "business_central" in text
     status, text = invoke("status", "--file", str(played), "--json")
     told = json.loads(text)
     assert {row["adapter"] for row in told["streams"]} == {"ledger", "liquidlogic"}
     assert all(row["error"] is None for row in told["streams"] + told["flows"])
     assert all(row["dirty"] == row["sending"] == 0 for row in told["flows"])
+    assert all(row["seconds_waiting"] is None for row in told["flows"])
+    assert all(f"{row['events']:,}" in shown for row in told["streams"])
+    assert shown.index("business_central") < shown.index("liquidlogic.person")
+
+
+STREAM = {
+    "adapter": "liquidlogic", "stream": "looked-after-episode", "sweep": 1, "read": 1, "held": 0, "error": None, "paused": False,
+    "records": 999_999, "events": 9_999_999, "quarantined": 17, "seconds_since_read": 12.3 * 86400, "reading": False,
+}  # fmt: skip
+FLOW = {
+    "flow": "business_central", "paused": False, "rereading": False, "error": None, "held": 1_999_999, "rejected": 0,
+    "dirty": 1_200, "sending": 34, "waiting": 5, "parked": 6, "agreed": 1_999_999, "dropped": 0, "seconds_waiting": 3599.0,
+}  # fmt: skip
+
+
+def test_status_shows_what_was_published_and_how_long_the_oldest_has_waited_in_eighty_columns() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render.Standing([STREAM | {"paused": True}], [FLOW, FLOW | {"flow": "dfe_csc", "dropped": 3}]))
+    assert isinstance(console.file, io.StringIO)
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+        "Cloud systems",
+        "flow                  holds     agreed  to do    oldest  waiting  parked",
+        "────────────────────────────────────────────────────────────────────────",
+        "business_central  1,999,999  1,999,999  1,234  60.0 min        5       6",
+        "dfe_csc           1,999,999  1,999,999  1,234  60.0 min        5       6",
+        "dfe_csc 3 given up",
+        "",
+        "Legacy systems",
+        "stream                            records  published  quarantined   last read",
+        "─────────────────────────────────────────────────────────────────────────────",
+        "liquidlogic.looked-after-episode  999,999  9,999,999           17  12.3 d ago",
+        "liquidlogic.looked-after-episode paused",
+        "",
+    ]
+
+
+def test_status_fits_a_screen_of_24_lines_where_all_systems_are_read() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render.Standing([STREAM | {"stream": f"stream-{n}"} for n in range(13)], [FLOW, FLOW]))
+    assert isinstance(console.file, io.StringIO)
+    assert len(console.file.getvalue().splitlines()) < 24
 
 
 def test_plan_says_that_the_target_agrees_and_writes_nothing(played: Path) -> None:
