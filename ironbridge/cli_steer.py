@@ -63,7 +63,7 @@ def explain(
 ) -> None:
     """
     One record's story: every version as read and what changed in it, the event, what each flow made of it, every attempt
-    and its answer.
+    and its answer, and what people did to it.
     """
     wanted = words or typer.prompt("Which record", err=True)
 
@@ -76,7 +76,9 @@ def explain(
             return 1
         if reveal:
             await audit.reveal(store, at_the_command_line(), keys[:5], why)
-        stories = [await insight.story(store, each, reveal=reveal) for each in keys[:5]]
+        stories = [
+            await insight.story(store, each, reveal=reveal) | {"audit": await audit.about(store, each)} for each in keys[:5]
+        ]
         if as_json:
             print_json(stories)
             return 0

@@ -120,7 +120,7 @@ def parked(console: Console, rows: Sequence[Row]) -> None:
     for each in grouped(rows):
         console.print(Text.assemble((f"  {len(each.rows):,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
         for told in (each.rule, f"To do: {each.next}", f"For example {each.keys[0]}"):
-            console.print(Padding(Text(told), (0, 0, 0, 6)))
+            console.print(_indented(told, 6))
 
 
 def reasons(console: Console, rows: Sequence[Row]) -> None:
@@ -129,7 +129,7 @@ def reasons(console: Console, rows: Sequence[Row]) -> None:
         console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}, group {group.id}")
         reason = str(row["reason"] or "")
         for told in (reason.partition(". To do: ")[0], f"To do: {group.next}"):
-            console.print(Padding(Text(told), (0, 0, 0, 2)))
+            console.print(_indented(told, 2))
     if not rows:
         console.print("It is not parked, waiting or quarantined.")
 
@@ -163,11 +163,7 @@ def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: 
 def story(console: Console, told: Row) -> None:
     console.rule(f"[bold]{told['key']}", align="left")
     for row in told["published"]:
-        what = "deleted" if row["deleted"] else f"a {row['entity']}, version {row['version']}"
-        where = f"{row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else "never published"
-        console.print(
-            f"[bold]legacy[/bold]  {row['adapter']}.{row['stream']}: {what}; {where}; belongs to {row['owner'] or '—'}"
-        )
+        console.print(Text.assemble(("legacy  ", "bold"), f"{row['adapter']}.{row['stream']}: {_read(row, told['key'])}"))
     for version in told["versions"]:
         trace = (version["traceparent"] or "-" * 40)[3:35]
         seen = f"version {version['version']}, observed {_moment(version['at'])}, trace {trace}"
@@ -176,9 +172,9 @@ def story(console: Console, told: Row) -> None:
         if version["changed"] is not None:
             console.print(Text(f"          changed: {', '.join(version['changed']) or 'nothing that is published'}"))
     for fact in told["facts"]:
-        console.print("[bold]now[/bold]")
-        for name, value in (fact["fields"] or {}).items():
-            console.print(Text(f"          {name}: {value}"))
+        console.print("[bold]now[/bold]" if fact["fields"] is not None else "[bold]now[/bold]     it is deleted")
+        for line in _lines(fact["fields"] or {}):
+            console.print(_indented(line, 10))
     for subject in told["subjects"]:
         held = (
             f"holds {subject['document']['kind']} {subject['document']['number']}"
@@ -202,6 +198,45 @@ def story(console: Console, told: Row) -> None:
     for row in told["stuck"]:
         if row["state"] in ("quarantined", "rejected"):
             console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))
+    for act in told.get("audit", ()):
+        console.print(Text.assemble(("audit   ", "bold"), f"{_moment(act['at'])} {act['action']} by {_whose(act)}"))
+
+
+def _read(row: Row, key: str) -> str:
+    """What a legacy row became: where it was published, and to whom it belongs where that is another."""
+    what = f"{'an' if row['entity'][0] in 'aeiou' else 'a'} {row['entity']}"
+    if not row["version"]:
+        return f"read as {what}; it has never been published"
+    where = f", published to {row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else ""
+    owner = f"; it belongs to {row['owner']}" if row["owner"] and row["owner"] != key else ""
+    return f"{what}, version {row['version']}{', deleted' if row['deleted'] else ''}{where}{owner}"
+
+
+def _lines(fields: Row) -> list[str]:
+    """An entity's fields for a person's eyes: a line each, and one for each item of a list of blocks."""
+    told = []
+    for name, value in fields.items():
+        blocks = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
+        told += [f"{name}: {_block(each) if isinstance(each, dict) else _value(each)}" for each in blocks]
+    return told
+
+
+def _block(value: Row) -> str:
+    return "; ".join(f"{name} {_value(each)}" for name, each in value.items()) or "none"
+
+
+def _value(value: Any) -> str:
+    match value:
+        case dict():
+            return f"({_block(value)})"
+        case list():
+            return ", ".join(map(_value, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "—"
+        case _:
+            return str(value)
 
 
 def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:
@@ -219,7 +254,7 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
     for each in found.differences[:most]:
         console.print(Text.assemble((f"{each.where.value} {each.kind.value} ", "bold"), f"{each.what} {each.key}"))
         told = "; ".join(filter(None, [", ".join(each.fields), each.why]))
-        console.print(Padding(Text(told), (0, 0, 0, 6)))
+        console.print(_indented(told, 6))
     if len(found.differences) > most:
         console.print(f"… and {len(found.differences) - most:,} more (--most shows more, --out writes all)")
     console.print(f"[bold]{found.verdict}[/bold]")
@@ -228,12 +263,19 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
 
 
 def trail(console: Console, rows: Sequence[Row]) -> None:
-    made = table("What people did", "when", "who", "through", "what", "to", "why")
+    """Two lines an act, so that a long key and a long name stay whole on a narrow screen."""
+    console.print("[bold]What people did[/bold]" if rows else "Nobody has done anything yet.")
     for row in rows:
-        made.add_row(
-            _moment(row["at"]), *(Text(str(row[name])) for name in ("who", "through", "action", "what", "why"))
-        )
-    console.print(made if rows else "Nobody has done anything yet.")
+        console.print(Text.assemble(f"{_moment(row['at'])}  ", (str(row["action"]), "bold"), f" {row['what']}"))
+        console.print(_indented(_whose(row), 22))
+
+
+def _whose(act: Row) -> str:
+    return f"{act['who']}, {act['through']}{': ' if act['why'] else ''}{act['why']}"
+
+
+def _indented(told: str, by: int) -> Padding:
+    return Padding(Text(told), (0, 0, 0, by), expand=False)
 
 
 def _moment(at: float) -> str:

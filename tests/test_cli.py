@@ -227,6 +227,66 @@ def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_
     assert status == 1
 
 
+def test_explain_says_who_did_what_to_a_record_and_shows_its_fields_line_by_line(played: Path) -> None:
+    file = ("--file", str(played))
+    key = "liquidlogic:person:1001"
+    assert invoke("explain", key, "--reveal", "--why", "a complaint, reference 13", *file)[0] == 0
+    text = invoke("explain", key, *file)[1]
+    assert re.search(r"^audit   .* reveal by .*, command line: a complaint, reference 13$", text, re.M)
+    assert "names: given •••; family •••\n" in text
+    assert "restricted: no\n" in text
+    assert "[{" not in text
+    assert "[]" not in text
+    (story,) = json.loads(invoke("explain", key, "--json", *file)[1])
+    assert story["audit"][0]["action"] == "reveal"
+    assert re.search(r"^legacy  liquidlogic.person: a person, version \d+, published to \S+ at \d+$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({}, "an invoice, version 2, published to canonical.invoice[0] at 7; it belongs to ledger:supplier:1"),
+        ({"deleted": True, "owner": "k"}, "an invoice, version 2, deleted, published to canonical.invoice[0] at 7"),
+        ({"version": 0, "topic": "", "owner": ""}, "read as an invoice; it has never been published"),
+        ({"version": 0, "topic": "", "entity": "person"}, "read as a person; it has never been published"),
+    ],
+)
+def test_a_story_begins_with_a_plain_sentence(row: dict[str, object], said: str) -> None:
+    whole = {
+        "adapter": "ledger", "stream": "payables", "entity": "invoice", "owner": "ledger:supplier:1", "version": 2,
+        "deleted": False, "topic": "canonical.invoice", "partition": 0, "offset": 7,
+    }  # fmt: skip
+    console = Console(file=io.StringIO(), width=160)
+    lines = [{"number": 1, "net": "•••", "dimensions": [{"dimension": "D", "value": "V"}]}, {"number": 2, "tax": None}]
+    parts = dict.fromkeys(("versions", "subjects", "owns", "stuck"), ())
+    facts = [{"fields": {"lines": lines, "notes": []}}, {"fields": None}]
+    render.story(console, {"key": "k", "published": [whole | row], "facts": facts, **parts})
+    assert isinstance(console.file, io.StringIO)
+    assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
+        f"legacy  ledger.payables: {said}",
+        "now",
+        "lines: number 1; net •••; dimensions (dimension D; value V)",
+        "lines: number 2; tax —",
+        "notes: none",
+        "now     it is deleted",
+    ]
+
+
+def test_the_audit_trail_breaks_no_word_in_eighty_columns() -> None:
+    act = {
+        "at": 0.0, "who": "wilhelmina.featherstonehaugh@council.gov.uk", "through": "console", "action": "retry",
+        "what": "liquidlogic:looked-after-episode:1234567", "why": "the target was mended, and so was the mapping of it",
+    }  # fmt: skip
+    console = Console(file=io.StringIO(), width=80)
+    render.trail(console, [act, act | {"why": ""}])
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert all(len(line.rstrip()) <= 80 for line in printed.splitlines())
+    words = " ".join(printed.split())
+    assert words.count("retry liquidlogic:looked-after-episode:1234567") == 2
+    assert f"{act['who']}, console: {act['why']}" in words
+
+
 def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     file = ("--file", str(played))
     status, text = invoke("parked", "list", *file, "--json")
