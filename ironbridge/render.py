@@ -32,9 +32,7 @@ def error(console: Console, what: IronbridgeError) -> None:
 
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
     """Numbers and the first column, which names the row, stay whole; what is narrow folds the others."""
-    made = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )  # fmt: skip
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         whole = column in right or column == columns[0]
         justify, overflow = "right" if column in right else "left", "ellipsis" if whole else "fold"
@@ -104,8 +102,8 @@ def flows(rows: Sequence[Row]) -> Group:
 
 
 def _remarked(made: Table, said: Sequence[str]) -> Group:
-    """A table without a line to spare, and below it what is to be said of single rows, which no column has room for."""
-    made.show_edge = False
+    """A table with no room wasted, and below it what is to be said of single rows, which no column has room for."""
+    made.show_edge, made.collapse_padding = False, True
     names = list(made.columns[0].cells)
     lines = [Text.assemble((f"{name} ", "bold"), remark) for name, remark in zip(names, said, strict=True) if remark]
     return Group(made, *lines, Text())
