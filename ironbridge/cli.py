@@ -20,7 +20,18 @@ from rich.live import Live
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge import audit, bridge, cli_steer, gauges, insight, render, serve, spans, telemetry
 from ironbridge.checks import findings
-from ironbridge.cli_parts import FileOption, JsonOption, RevealOption, WhyOption, do, err, out, settings_of, with_state
+from ironbridge.cli_parts import (
+    FileOption,
+    JsonOption,
+    RevealOption,
+    WhyOption,
+    do,
+    err,
+    known,
+    out,
+    settings_of,
+    with_state,
+)
 from ironbridge.cli_steer import FlowArgument
 from ironbridge.sample import sample
 from ironbridge.settings import FILE, HttpSettings
@@ -154,7 +165,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
 ) -> None:
-    """How every stream and flow stands: read, published, agreed, parked, late, and what is the matter."""
+    """
+    How every flow and stream stands: agreed, to do and how long the oldest has waited, waiting for another record, parked;
+    read and published since ever; and what is the matter.
+    """
 
     async def look(store: Store) -> render.Standing:
         return render.Standing(await insight.streams(store), await insight.flows(store))
@@ -187,10 +201,9 @@ def plan(
 
     async def work() -> int:
         settings = settings_of(file)
+        known("plan", flow, "no flow", list(settings.targets))
         async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
-            delivery = built.deliveries.get(flow)
-            if delivery is None:
-                raise MisconfiguredError("plan", f"{flow} is no flow", fix="name a section of [targets]")
+            delivery = built.deliveries[flow]
             if reveal:
                 await audit.reveal(built.store, audit.at_the_command_line(), [f"plan of {flow}"], why)
             changes = [change async for change in insight.plan(delivery.agreement, delivery.ledger)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +32,12 @@ def settings_of(file: Path | None) -> Settings:
     if file is None and not Path(FILE).exists():
         raise MisconfiguredError(FILE, "is not here", fix="write one with `ironbridge init`, or name one with --file")
     return load(file)
+
+
+def known(command: str, name: str, what: str, there: Sequence[str]) -> None:
+    """:raises MisconfiguredError: the name is none of those that there are; it is `what`, as `no flow`, and they are named."""
+    if name not in there:
+        raise MisconfiguredError(command, f"{name} is {what}", fix=f"there are: {', '.join(there) or 'none'}")
 
 
 def do(work: Coroutine[Any, Any, int | None]) -> None:

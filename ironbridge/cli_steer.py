@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,7 @@ import typer
 from rich.progress import Progress
 
 from canonical.errors import MisconfiguredError
-from flows.port import Flow
-from ironbridge import audit, bridge, insight, render, steer, systems
+from ironbridge import audit, bridge, insight, render, steer, stuck, systems
 from ironbridge import reconcile as reconciliation
 from ironbridge.audit import Actor, at_the_command_line
 from ironbridge.cli_parts import (
@@ -24,18 +23,22 @@ from ironbridge.cli_parts import (
     WhyOption,
     do,
     err,
+    known,
     out,
     print_json,
     settings_of,
     with_state,
 )
+from ironbridge.insight import Row
 from ironbridge.settings import Settings
 from ironbridge.store import Store
 
-parked_app = typer.Typer(no_args_is_help=True, help="What does not get on by itself: list, show, retry, drop.")
+parked_app = typer.Typer()
 
 PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
 FlowArgument = Annotated[str, typer.Argument(help="The flow, as its section in the settings is called.")]
+GroupOption = Annotated[str, typer.Option("--group", help="A group's id, as `parked list` shows it: all that is in it now.")]
+_KEYS_HELP = "A record's key, the end of one (`1042`), or another number that `explain` takes."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,7 +63,7 @@ def explain(
 ) -> None:
     """
     One record's story: every version as read and what changed in it, the event, what each flow made of it, every attempt
-    and its answer.
+    and its answer, and what people did to it.
     """
     wanted = words or typer.prompt("Which record", err=True)
 
@@ -73,7 +76,9 @@ def explain(
             return 1
         if reveal:
             await audit.reveal(store, at_the_command_line(), keys[:5], why)
-        stories = [await insight.story(store, each, reveal=reveal) for each in keys[:5]]
+        stories = [
+            await insight.story(store, each, reveal=reveal) | {"audit": await audit.about(store, each)} for each in keys[:5]
+        ]
         if as_json:
             print_json(stories)
             return 0
@@ -89,24 +94,26 @@ def explain(
 # -- streams and flows -------------------------------------------------------------------------------------------------
 
 
-def _known(settings: Settings, name: str) -> None:
-    """:raises MisconfiguredError: the name is no flow and no stream of the settings."""
-    streams = [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
-    if name not in [*settings.targets, *streams]:
-        raise MisconfiguredError(
-            "pause", f"{name} is no flow and no stream", fix=f"there are: {', '.join([*settings.targets, *streams])}"
-        )
+def _streams(settings: Settings) -> list[str]:
+    return [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
 
 
 def _hold(
     name: str, file: FileOption, as_json: bool, why: str, work: Callable[[Store, Actor, str, str], Awaitable[None]]
 ) -> None:
-    _known(settings_of(file), name)
+    settings, pauses = settings_of(file), work is steer.pause
+    there = [*settings.targets, *_streams(settings)]
+    known("pause" if pauses else "resume", name, "no flow and no stream", there)
 
     async def held(store: Store) -> None:
         await work(store, at_the_command_line(), name, why)
         if as_json:
-            print_json({"name": name, "paused": work is steer.pause})
+            print_json({"name": name, "paused": pauses})
+        elif name in settings.targets:
+            told = "is paused: it still takes events in, and writes nothing" if pauses else "goes on: what waited is written"
+            out.print(f"{name} {told}.")
+        else:
+            out.print(f"{name} {'is paused: it is not read' if pauses else 'goes on: it is read again'}.")
 
     do(with_state(file, held))
 
@@ -146,20 +153,15 @@ def replay(
     """
 
     async def work() -> int:
-        async with bridge.platform(settings_of(file), [flow], broker=False, topics=False) as built:
-            moment = None if since is None else since.timestamp()
-            wanted = _flow(built, flow)
+        settings = settings_of(file)
+        known("replay", flow, "no flow", list(settings.targets))
+        async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
+            moment, wanted = None if since is None else since.timestamp(), built.deliveries[flow].flow
             count = await steer.replay(built.store, at_the_command_line(), wanted, why, since=moment, rewrite=rewrite)
         print_json({"flow": flow, "subjects": count}) if as_json else out.print(f"{count:,} will be looked at again.")
         return 0
 
     do(work())
-
-
-def _flow(built: bridge.Platform, name: str) -> Flow:
-    if name not in built.deliveries:
-        raise MisconfiguredError("flow", f"{name} is no flow", fix="name a section of [targets]")
-    return built.deliveries[name].flow
 
 
 def backfill(
@@ -174,7 +176,9 @@ def backfill(
     Read a stream whole again, compare every row by itself, and publish again what its topics lack; no event twice.
     The running adapter takes it up with its next reading.
     """
-    _known(settings_of(file), f"{adapter}.{stream}")
+    streams = _streams(settings_of(file))
+    own = [each for each in streams if each.startswith(f"{adapter}.")]
+    known("backfill", f"{adapter}.{stream}", "no stream", own or streams)
 
     async def work(store: Store) -> int:
         asked = await steer.backfill(store, at_the_command_line(), adapter, stream, why)
@@ -242,24 +246,41 @@ def reconcile(
 # -- what waits for a person -------------------------------------------------------------------------------------------
 
 
+@parked_app.callback(invoke_without_command=True)
+def parked(context: typer.Context, file: FileOption = None, as_json: JsonOption = False) -> None:
+    """What does not get on by itself: list (when nothing else is said), show, retry, drop."""
+    if context.invoked_subcommand is None:
+        parked_list(file, as_json)
+    elif file or as_json:
+        raise MisconfiguredError(
+            "parked", "its options stand before the command", fix=f"put them behind `parked {context.invoked_subcommand}`"
+        )
+
+
 @parked_app.command("list")
 def parked_list(file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Everything that waits for a person, grouped by its reason."""
+    """Everything that waits for a person, grouped by its reason, with what to do and the group's id."""
 
     async def work(store: Store) -> None:
         rows = await insight.parked(store)
-        print_json(rows) if as_json else render.parked(out, rows)
+        print_json(_with_groups(rows)) if as_json else render.parked(out, rows)
 
     do(with_state(file, work))
 
 
 @parked_app.command("show")
-def parked_show(key: str, file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Why one record is parked."""
+def parked_show(
+    key: Annotated[str, typer.Argument(help=_KEYS_HELP)], file: FileOption = None, as_json: JsonOption = False
+) -> None:
+    """Why one record is parked, and what to do about it."""
 
     async def work(store: Store) -> int:
-        rows = await insight.parked(store, key)
-        print_json(rows) if as_json else render.reasons(out, rows)
+        keys = await _meant(store, "parked show", [key])
+        rows = await insight.parked(store, keys[0]) if keys else []
+        if as_json:
+            print_json(_with_groups(rows))
+        elif rows:
+            render.reasons(out, rows)
         return 0 if rows else 1
 
     do(with_state(file, work))
@@ -267,38 +288,94 @@ def parked_show(key: str, file: FileOption = None, as_json: JsonOption = False) 
 
 @parked_app.command("retry")
 def parked_retry(
-    keys: Annotated[list[str] | None, typer.Argument(help="Records to look at again.")] = None,
+    keys: Annotated[list[str] | None, typer.Argument(help=_KEYS_HELP)] = None,
+    group: GroupOption = "",
     everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
     file: FileOption = None,
     as_json: JsonOption = False,
     why: WhyOption = "",
 ) -> None:
-    """Look at parked records again: the target may have been mended, or the mapping."""
+    """Look at parked records again, one by one or a group: the target may have been mended, or the mapping."""
+    _one_way("parked retry", keys, group, everything=everything)
 
     async def work(store: Store) -> int:
-        wanted = [row["key"] for row in await insight.parked(store)] if everything else list(keys or ())
+        wanted = await _wanted(store, "parked retry", keys or (), group, everything=everything)
         count = await steer.retry(store, at_the_command_line(), wanted, why)
-        print_json({"retried": count}) if as_json else out.print(f"{count} will be looked at again.")
-        return 0 if count else 1
+        if as_json:
+            print_json({"retried": count})
+        elif wanted:
+            out.print(f"{count} will be looked at again.")
+        return 0 if count and len(wanted) >= len(keys or ()) else 1
 
     do(with_state(file, work))
 
 
 @parked_app.command("drop")
 def parked_drop(
-    keys: Annotated[list[str], typer.Argument(help="Records to give up.")],
     why: Annotated[str, typer.Option(help="The reason, which goes on record.")],
+    keys: Annotated[list[str] | None, typer.Argument(help=_KEYS_HELP)] = None,
+    group: GroupOption = "",
     file: FileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give parked records up, with a reason. The next change of their facts brings them back."""
+    """Give parked records up, one by one or a group, with a reason. The next change of their facts brings them back."""
+    _one_way("parked drop", keys, group)
 
     async def work(store: Store) -> int:
-        count = await steer.drop(store, at_the_command_line(), keys, why)
-        print_json({"dropped": count}) if as_json else out.print(f"{count} given up.")
-        return 0 if count else 1
+        wanted = await _wanted(store, "parked drop", keys or (), group)
+        count = await steer.drop(store, at_the_command_line(), wanted, why)
+        if as_json:
+            print_json({"dropped": count})
+        elif wanted:
+            out.print(f"{count} given up.")
+        return 0 if count and len(wanted) >= len(keys or ()) else 1
 
     do(with_state(file, work))
+
+
+def _with_groups(rows: Sequence[Row]) -> list[Row]:
+    told = {id(row): {"group": each.id, "next": each.next} for each in stuck.grouped(rows) for row in each.rows}
+    return [row | told[id(row)] for row in rows]
+
+
+def _one_way(command: str, keys: Sequence[str] | None, group: str, *, everything: bool = False) -> None:
+    """:raises MisconfiguredError: records are named in no way, or in more than one."""
+    if sum(map(bool, (keys, group, everything))) != 1:
+        ways = "keys, or --group, or --all" if command == "parked retry" else "keys, or --group"
+        raise MisconfiguredError(command, f"it takes one of: {ways}", fix="`ironbridge parked list` shows what there is")
+
+
+async def _wanted(
+    store: Store, command: str, words: Sequence[str], group: str, *, everything: bool = False
+) -> list[str]:
+    """The keys of what is parked: all, those of a group as it is now, or those that the words mean."""
+    if everything:
+        return list(dict.fromkeys(row["key"] for row in await insight.parked(store)))
+    if not group:
+        return await _meant(store, command, words)
+    found = next((each for each in await stuck.groups(store) if each.id == group), None)
+    if found is None:
+        told = f"There is no group {group}: its records got on, or were given up. See `ironbridge parked list`."
+        err.print(told, markup=False)
+    return found.keys if found else []
+
+
+async def _meant(store: Store, command: str, words: Sequence[str]) -> list[str]:
+    """
+    The keys of the parked records that the words mean, each as `explain` takes it. Of one that means none it is said.
+
+    :raises MisconfiguredError: one means more than one.
+    """
+    keys = []
+    for word in words:
+        own = [word] if await insight.parked(store, word) else await insight.find(store, word)
+        found = [key for key in own if await insight.parked(store, key)]
+        if len(found) > 1:
+            raise MisconfiguredError(command, f"{word} may mean {len(found)} records", fix=f"name one: {', '.join(found)}")
+        if not found:
+            err.print(f"No such record is parked: {word}. See `ironbridge parked list`.", markup=False)
+        keys += found
+    return list(dict.fromkeys(keys))
 
 
 def trail(

@@ -59,14 +59,16 @@ async def streams(store: Store) -> list[Row]:
 
 
 async def flows(store: Store) -> list[Row]:
-    """Each flow: its subjects by state, events not yet ingested, and what is the matter."""
+    """Each flow: its subjects by state, records that are no events, how long the oldest to do has waited, what is the matter."""
     rows = await _rows(store, f"SELECT f.name AS flow, f.paused, f.error, {_AGAIN} FROM flows f ORDER BY f.name")  # noqa: S608
     counts = await _rows(
         store, "SELECT flow, state, count(*) AS n, count(digest) AS held FROM subjects GROUP BY flow, state"
     )
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
+    waits = {row["flow"]: row["seconds_waiting"] for row in await standing(store)}
     for row in rows:
         row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        row["seconds_waiting"] = waits.get(row["flow"])
         row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
         for state in State:

@@ -20,6 +20,7 @@ from adapters.port import Finding
 from canonical.errors import IronbridgeError
 from ironbridge.insight import REREADING, Change, Row, shown
 from ironbridge.reconcile.certificate import Certificate
+from ironbridge.stuck import grouped
 
 
 def error(console: Console, what: IronbridgeError) -> None:
@@ -59,13 +60,13 @@ class Standing:
         return json.dumps({"streams": self.streams, "flows": self.flows}, indent=indent)
 
     def __rich__(self) -> Group:
-        return Group(streams(self.streams), flows(self.flows))
+        """The flows first: they are few, and a screen of 24 lines cuts off what stands below."""
+        return Group(flows(self.flows), streams(self.streams))
 
 
 def streams(rows: Sequence[Row]) -> Group:
-    made = table(
-        "Legacy systems", "stream", "records", "quarantined", "last read", right=("records", "quarantined", "last read")
-    )
+    numbers = ("records", "published", "quarantined", "last read")
+    made = table("Legacy systems", "stream", *numbers, right=numbers)
     said = []
     for row in rows:
         remarks = [
@@ -74,66 +75,59 @@ def streams(rows: Sequence[Row]) -> Group:
             "paused" if row["paused"] else "",
         ]
         age = row["seconds_since_read"]
+        counts = (f"{row[name]:,}" for name in ("records", "events", "quarantined"))
         read = "being read" if age is None else f"{_span(age)} ago"
-        made.add_row(f"{row['adapter']}.{row['stream']}", f"{row['records']:,}", f"{row['quarantined']:,}", read)
+        made.add_row(f"{row['adapter']}.{row['stream']}", *counts, read)
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
 
 
 def flows(rows: Sequence[Row]) -> Group:
-    numbers = ("holds", "agreed", "to do", "waiting", "parked", "dropped")
+    numbers = ("holds", "agreed", "to do", "oldest", "waiting", "parked")
     made = table("Cloud systems", "flow", *numbers, right=numbers)
     said = []
     for row in rows:
         remarks = [
             row["error"] or "",
+            f"{row['dropped']:,} given up" if row["dropped"] else "",
             f"{row['rejected']} records are no events" if row["rejected"] else "",
             REREADING if row["rereading"] else "",
             "paused" if row["paused"] else "",
         ]
-        counts = (
-            row["held"],
-            row["agreed"],
-            row["dirty"] + row["sending"],
-            row["waiting"],
-            row["parked"],
-            row["dropped"],
-        )
-        made.add_row(row["flow"], *(f"{n:,}" for n in counts))
+        oldest = "—" if row["seconds_waiting"] is None else _span(row["seconds_waiting"])
+        counts = [f"{n:,}" for n in (row["held"], row["agreed"], row["dirty"] + row["sending"])]
+        made.add_row(row["flow"], *counts, oldest, f"{row['waiting']:,}", f"{row['parked']:,}")
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
 
 
 def _remarked(made: Table, said: Sequence[str]) -> Group:
-    """A table, and below it what is to be said of single rows, which no column would have room for."""
+    """A table with no room wasted, and below it what is to be said of single rows, which no column has room for."""
+    made.show_edge, made.collapse_padding = False, True
     names = list(made.columns[0].cells)
-    lines = [Text.assemble((f" {name} ", "bold"), remark) for name, remark in zip(names, said, strict=True) if remark]
-    return Group(made, *lines, *([Text()] if lines else []))
+    lines = [Text.assemble((f"{name} ", "bold"), remark) for name, remark in zip(names, said, strict=True) if remark]
+    return Group(made, *lines, Text())
 
 
 def parked(console: Console, rows: Sequence[Row]) -> None:
-    """Grouped by reason, the record's own key taken out of it, so that a hundred alike are one line."""
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        reason = str(row["reason"]).replace(row["key"], "…")
-        groups[row["part"], row["state"], reason if row["state"] != "waiting" else "waits for another record"].append(
-            row
-        )
+    """Grouped by reason as in the console, so that a hundred alike are one decision: what is wrong, what to do, its group."""
     if not rows:
         console.print("Nothing is parked, waiting or quarantined.")
         return
     console.print("[bold]Waiting for a person[/bold]")
-    for (part, state, reason), members in sorted(groups.items(), key=lambda g: -len(g[1])):
-        console.print(
-            Text.assemble((f"  {len(members):,} {state}", "bold"), f" in {part}, for example {members[0]['key']}")
-        )
-        console.print(Padding(Text(reason.removeprefix(f"{part} …: ")), (0, 0, 0, 6)))
+    for each in grouped(rows):
+        console.print(Text.assemble((f"  {len(each.rows):,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
+        for told in (each.rule, f"To do: {each.next}", f"For example {each.keys[0]}"):
+            console.print(_indented(told, 6))
 
 
 def reasons(console: Console, rows: Sequence[Row]) -> None:
     for row in rows:
-        console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}")
-        console.print(Text(f"  {row['reason']}"))
+        (group,) = grouped([row])
+        console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}, group {group.id}")
+        reason = str(row["reason"] or "")
+        for told in (reason.partition(". To do: ")[0], f"To do: {group.next}"):
+            console.print(_indented(told, 2))
     if not rows:
         console.print("It is not parked, waiting or quarantined.")
 
@@ -161,17 +155,13 @@ def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: 
     if len(changes) > most:
         console.print(f"… and {len(changes) - most} more (--most shows more)")
     summary = ", ".join(f"{n:,} to {action}" for action, n in counts.items())
-    console.print(f"[bold]{summary or 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
+    console.print(f"[bold]{f'{summary}.' if summary else 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
 
 
 def story(console: Console, told: Row) -> None:
     console.rule(f"[bold]{told['key']}", align="left")
     for row in told["published"]:
-        what = "deleted" if row["deleted"] else f"a {row['entity']}, version {row['version']}"
-        where = f"{row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else "never published"
-        console.print(
-            f"[bold]legacy[/bold]  {row['adapter']}.{row['stream']}: {what}; {where}; belongs to {row['owner'] or '—'}"
-        )
+        console.print(Text.assemble(("legacy  ", "bold"), f"{row['adapter']}.{row['stream']}: {_read(row, told['key'])}"))
     for version in told["versions"]:
         trace = (version["traceparent"] or "-" * 40)[3:35]
         seen = f"version {version['version']}, observed {_moment(version['at'])}, trace {trace}"
@@ -180,9 +170,9 @@ def story(console: Console, told: Row) -> None:
         if version["changed"] is not None:
             console.print(Text(f"          changed: {', '.join(version['changed']) or 'nothing that is published'}"))
     for fact in told["facts"]:
-        console.print("[bold]now[/bold]")
-        for name, value in (fact["fields"] or {}).items():
-            console.print(Text(f"          {name}: {value}"))
+        console.print("[bold]now[/bold]" if fact["fields"] is not None else "[bold]now[/bold]     it is deleted")
+        for line in _lines(fact["fields"] or {}):
+            console.print(_indented(line, 10))
     for subject in told["subjects"]:
         held = (
             f"holds {subject['document']['kind']} {subject['document']['number']}"
@@ -206,6 +196,45 @@ def story(console: Console, told: Row) -> None:
     for row in told["stuck"]:
         if row["state"] in ("quarantined", "rejected"):
             console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))
+    for act in told.get("audit", ()):
+        console.print(Text.assemble(("audit   ", "bold"), f"{_moment(act['at'])} {act['action']} by {_whose(act)}"))
+
+
+def _read(row: Row, key: str) -> str:
+    """What a legacy row became: where it was published, and to whom it belongs where that is another."""
+    what = f"{'an' if row['entity'][0] in 'aeiou' else 'a'} {row['entity']}"
+    if not row["version"]:
+        return f"read as {what}; it has never been published"
+    where = f", published to {row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else ""
+    owner = f"; it belongs to {row['owner']}" if row["owner"] and row["owner"] != key else ""
+    return f"{what}, version {row['version']}{', deleted' if row['deleted'] else ''}{where}{owner}"
+
+
+def _lines(fields: Row) -> list[str]:
+    """An entity's fields for a person's eyes: a line each, and one for each item of a list of blocks."""
+    told = []
+    for name, value in fields.items():
+        blocks = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
+        told += [f"{name}: {_block(each) if isinstance(each, dict) else _value(each)}" for each in blocks]
+    return told
+
+
+def _block(value: Row) -> str:
+    return "; ".join(f"{name} {_value(each)}" for name, each in value.items()) or "none"
+
+
+def _value(value: Any) -> str:
+    match value:
+        case dict():
+            return f"({_block(value)})"
+        case list():
+            return ", ".join(map(_value, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "—"
+        case _:
+            return str(value)
 
 
 def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:
@@ -223,7 +252,7 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
     for each in found.differences[:most]:
         console.print(Text.assemble((f"{each.where.value} {each.kind.value} ", "bold"), f"{each.what} {each.key}"))
         told = "; ".join(filter(None, [", ".join(each.fields), each.why]))
-        console.print(Padding(Text(told), (0, 0, 0, 6)))
+        console.print(_indented(told, 6))
     if len(found.differences) > most:
         console.print(f"… and {len(found.differences) - most:,} more (--most shows more, --out writes all)")
     console.print(f"[bold]{found.verdict}[/bold]")
@@ -232,12 +261,19 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
 
 
 def trail(console: Console, rows: Sequence[Row]) -> None:
-    made = table("What people did", "when", "who", "through", "what", "to", "why")
+    """Two lines an act, so that a long key and a long name stay whole on a narrow screen."""
+    console.print("[bold]What people did[/bold]" if rows else "Nobody has done anything yet.")
     for row in rows:
-        made.add_row(
-            _moment(row["at"]), *(Text(str(row[name])) for name in ("who", "through", "action", "what", "why"))
-        )
-    console.print(made if rows else "Nobody has done anything yet.")
+        console.print(Text.assemble(f"{_moment(row['at'])}  ", (str(row["action"]), "bold"), f" {row['what']}"))
+        console.print(_indented(_whose(row), 22))
+
+
+def _whose(act: Row) -> str:
+    return f"{act['who']}, {act['through']}{': ' if act['why'] else ''}{act['why']}"
+
+
+def _indented(told: str, by: int) -> Padding:
+    return Padding(Text(told), (0, 0, 0, by), expand=False)
 
 
 def _moment(at: float) -> str:
@@ -245,7 +281,7 @@ def _moment(at: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {name}"
     return f"{seconds:.0f} s"

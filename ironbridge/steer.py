@@ -25,8 +25,11 @@ _PIECE = 2000  # subjects marked in one transaction, so that deliveries never wa
 
 
 async def retry(store: Store, by: Actor, keys: Sequence[str], why: str = "") -> int:
-    """Look at parked subjects and quarantined rows again; how many there were. A row is read again with its next sweep."""
-    count = 0
+    """
+    Look at parked subjects and quarantined rows again; how many there were. A row is read again with its next sweep. Only
+    what something was done to is on record.
+    """
+    count, done = 0, []
     async with store.write() as connection:
         for key in keys:
             bound = {"key": key, "now": time.time()}
@@ -38,8 +41,10 @@ async def retry(store: Store, by: Actor, keys: Sequence[str], why: str = "") -> 
                 bound,
             )
             freed = await _reread(connection, bound)
-            count += woken.rowcount + freed
-        await note(connection, by, Action.RETRY, keys, why)
+            if woken.rowcount + freed:
+                count += woken.rowcount + freed
+                done.append(key)
+        await note(connection, by, Action.RETRY, done, why)
     return count
 
 
@@ -64,8 +69,11 @@ async def _reread(connection: AsyncConnection, bound: dict[str, Any]) -> int:
 
 
 async def drop(store: Store, by: Actor, keys: Sequence[str], why: str) -> int:
-    """Give up parked subjects and quarantined rows, with the reason on record; how many. A new fact brings them back."""
-    count = 0
+    """
+    Give up parked subjects and quarantined rows, with the reason on record; how many. A new fact brings them back. Only
+    what something was done to is on record.
+    """
+    count, done = 0, []
     those = "flow IN (SELECT name FROM flows) AND subject = :key AND state IN ('parked', 'waiting')"
     async with store.write() as connection:
         for key in keys:
@@ -82,8 +90,10 @@ async def drop(store: Store, by: Actor, keys: Sequence[str], why: str) -> int:
             for table, column in (("problems", "key"), ("rejects", "place")):
                 gone = await connection.execute(text(f"DELETE FROM {table} WHERE {column} = :key"), bound)  # noqa: S608
                 out.append(gone.rowcount)
-            count += sum(out)
-        await note(connection, by, Action.DROP, keys, why)
+            if sum(out):
+                count += sum(out)
+                done.append(key)
+        await note(connection, by, Action.DROP, done, why)
     return count
 
 

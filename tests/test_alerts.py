@@ -147,6 +147,12 @@ def test_all_that_the_program_sends_is_looked_at_somewhere(sent: set[str]):
     assert ours == looked_at
 
 
+def test_a_runbook_names_a_dashboard_by_its_title():
+    titles = {json.loads(file.read_text("utf-8"))["title"] for file in DASHBOARDS}
+    named = {n for page in RUNBOOKS.glob("*.md") for n in re.findall(r"dashboard \*(.+?)\*", page.read_text("utf-8"))}
+    assert named == titles
+
+
 def test_grafana_finds_the_dashboards_and_their_sources():
     uids = set()
     for file in DASHBOARDS:

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ironbridge import demo
+from ironbridge import demo, insight, render, stuck
 from ironbridge.cli import app
 from ironbridge.settings import Settings, load
 from ironbridge.systems import ADAPTERS, TARGETS, found
@@ -141,20 +141,67 @@ def test_settings_given_by_a_program_take_nothing_from_where_it_happens_to_run(
 
 
 def test_status_shows_every_stream_and_flow(played: Path) -> None:
-    status, text = invoke("status", "--file", str(played))
+    status, shown = invoke("status", "--file", str(played))
     assert status == 0
-    assert "liquidlogic.person" in text
-    assert "business_central" in text
     status, text = invoke("status", "--file", str(played), "--json")
     told = json.loads(text)
     assert {row["adapter"] for row in told["streams"]} == {"ledger", "liquidlogic"}
     assert all(row["error"] is None for row in told["streams"] + told["flows"])
     assert all(row["dirty"] == row["sending"] == 0 for row in told["flows"])
+    assert all(row["seconds_waiting"] is None for row in told["flows"])
+    assert all(f"{row['events']:,}" in shown for row in told["streams"])
+    assert shown.index("business_central") < shown.index("liquidlogic.person")
+
+
+STREAM = {
+    "adapter": "liquidlogic", "stream": "looked-after-episode", "sweep": 1, "read": 1, "held": 0, "error": None, "paused": False,
+    "records": 999_999, "events": 9_999_999, "quarantined": 17, "seconds_since_read": 12.3 * 86400, "reading": False,
+}  # fmt: skip
+FLOW = {
+    "flow": "business_central", "paused": False, "rereading": False, "error": None, "held": 1_999_999, "rejected": 0,
+    "dirty": 1_200, "sending": 34, "waiting": 5, "parked": 6, "agreed": 1_999_999, "dropped": 0, "seconds_waiting": 3599.0,
+}  # fmt: skip
+
+
+def test_status_shows_what_was_published_and_how_long_the_oldest_has_waited_in_eighty_columns() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render.Standing([STREAM | {"paused": True}], [FLOW, FLOW | {"flow": "dfe_csc", "dropped": 3}]))
+    assert isinstance(console.file, io.StringIO)
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+        "Cloud systems",
+        "flow                  holds     agreed  to do    oldest  waiting  parked",
+        "────────────────────────────────────────────────────────────────────────",
+        "business_central  1,999,999  1,999,999  1,234  60.0 min        5       6",
+        "dfe_csc           1,999,999  1,999,999  1,234  60.0 min        5       6",
+        "dfe_csc 3 given up",
+        "",
+        "Legacy systems",
+        "stream                            records  published  quarantined   last read",
+        "─────────────────────────────────────────────────────────────────────────────",
+        "liquidlogic.looked-after-episode  999,999  9,999,999           17  12.3 d ago",
+        "liquidlogic.looked-after-episode paused",
+        "",
+    ]
+
+
+def test_status_fits_a_screen_of_24_lines_where_all_systems_are_read() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render.Standing([STREAM | {"stream": f"stream-{n}"} for n in range(13)], [FLOW, FLOW]))
+    assert isinstance(console.file, io.StringIO)
+    assert len(console.file.getvalue().splitlines()) < 24
 
 
 def test_plan_says_that_the_target_agrees_and_writes_nothing(played: Path) -> None:
     status, text = invoke("plan", "dfe_csc", "--file", str(played))
     assert (status, text.strip()) == (0, "Nothing to write: the target agrees. Nothing was written.")
+
+
+def test_a_plan_ends_with_two_sentences() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    changes = [insight.Change(f"k{n}", "update", []) for n in range(2)] + [insight.Change("k3", "refuse", [], "no")]
+    render.plan(console, changes, as_json=False, reveal=False, most=0)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[-1] == "2 to update, 1 to refuse. Nothing was written."
 
 
 def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_for(played: Path) -> None:
@@ -180,6 +227,66 @@ def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_
     assert status == 1
 
 
+def test_explain_says_who_did_what_to_a_record_and_shows_its_fields_line_by_line(played: Path) -> None:
+    file = ("--file", str(played))
+    key = "liquidlogic:person:1001"
+    assert invoke("explain", key, "--reveal", "--why", "a complaint, reference 13", *file)[0] == 0
+    text = invoke("explain", key, *file)[1]
+    assert re.search(r"^audit   .* reveal by .*, command line: a complaint, reference 13$", text, re.M)
+    assert "names: given •••; family •••\n" in text
+    assert "restricted: no\n" in text
+    assert "[{" not in text
+    assert "[]" not in text
+    (story,) = json.loads(invoke("explain", key, "--json", *file)[1])
+    assert story["audit"][0]["action"] == "reveal"
+    assert re.search(r"^legacy  liquidlogic.person: a person, version \d+, published to \S+ at \d+$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({}, "an invoice, version 2, published to canonical.invoice[0] at 7; it belongs to ledger:supplier:1"),
+        ({"deleted": True, "owner": "k"}, "an invoice, version 2, deleted, published to canonical.invoice[0] at 7"),
+        ({"version": 0, "topic": "", "owner": ""}, "read as an invoice; it has never been published"),
+        ({"version": 0, "topic": "", "entity": "person"}, "read as a person; it has never been published"),
+    ],
+)
+def test_a_story_begins_with_a_plain_sentence(row: dict[str, object], said: str) -> None:
+    whole = {
+        "adapter": "ledger", "stream": "payables", "entity": "invoice", "owner": "ledger:supplier:1", "version": 2,
+        "deleted": False, "topic": "canonical.invoice", "partition": 0, "offset": 7,
+    }  # fmt: skip
+    console = Console(file=io.StringIO(), width=160)
+    lines = [{"number": 1, "net": "•••", "dimensions": [{"dimension": "D", "value": "V"}]}, {"number": 2, "tax": None}]
+    parts = dict.fromkeys(("versions", "subjects", "owns", "stuck"), ())
+    facts = [{"fields": {"lines": lines, "notes": []}}, {"fields": None}]
+    render.story(console, {"key": "k", "published": [whole | row], "facts": facts, **parts})
+    assert isinstance(console.file, io.StringIO)
+    assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
+        f"legacy  ledger.payables: {said}",
+        "now",
+        "lines: number 1; net •••; dimensions (dimension D; value V)",
+        "lines: number 2; tax —",
+        "notes: none",
+        "now     it is deleted",
+    ]
+
+
+def test_the_audit_trail_breaks_no_word_in_eighty_columns() -> None:
+    act = {
+        "at": 0.0, "who": "wilhelmina.featherstonehaugh@council.gov.uk", "through": "console", "action": "retry",
+        "what": "liquidlogic:looked-after-episode:1234567", "why": "the target was mended, and so was the mapping of it",
+    }  # fmt: skip
+    console = Console(file=io.StringIO(), width=80)
+    render.trail(console, [act, act | {"why": ""}])
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert all(len(line.rstrip()) <= 80 for line in printed.splitlines())
+    words = " ".join(printed.split())
+    assert words.count("retry liquidlogic:looked-after-episode:1234567") == 2
+    assert f"{act['who']}, console: {act['why']}" in words
+
+
 def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     file = ("--file", str(played))
     status, text = invoke("parked", "list", *file, "--json")
@@ -197,6 +304,66 @@ def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     assert invoke("parked", "show", key, *file)[0] == 1
 
 
+def test_parked_alone_lists_as_parked_list_does(played: Path) -> None:
+    file = ("--file", str(played))
+    for options in (file, (*file, "--json")):
+        assert invoke("parked", *options) == invoke("parked", "list", *options)
+    done = ironbridge("parked", *file, "list")
+    assert done.returncode == 2
+    assert "to do put them behind `parked list`" in done.stderr
+
+
+def test_parked_shows_the_next_step_and_the_group_that_the_console_shows(played: Path) -> None:
+    file = ("--file", str(played))
+    rows = json.loads(invoke("parked", *file, "--json")[1])
+    groups = {each.id: each for each in stuck.grouped(rows)}
+    assert {(row["group"], row["next"]) for row in rows} == {(each.id, each.next) for each in groups.values()}
+    text = invoke("parked", *file)[1]
+    assert all(f"{len(each.rows)} {each.state} in {each.part}, group {each.id}" in text for each in groups.values())
+    assert all(f"To do: {each.next[:40]}" in text for each in groups.values())
+    text = invoke("parked", "show", rows[0]["key"], *file)[1]
+    assert f"To do: {rows[0]['next'][:40]}" in text
+    assert rows[0]["group"] in text
+
+
+def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
+    file = ("--file", str(played))
+    groups = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    group = max(groups, key=lambda each: len(each.rows))
+    count = len(group.rows)
+    assert invoke("parked", "retry", "--group", group.id, *file) == (0, f"{count} will be looked at again.\n")
+    assert invoke("parked", "drop", "--group", group.id, "--why", "a test", *file) == (0, f"{count} given up.\n")
+    lines = json.loads(invoke("audit", *file, "--json")[1])[: 2 * count]
+    assert {(line["action"], line["what"]) for line in lines} == {(a, k) for a in ("retry", "drop") for k in group.keys}
+    left = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    assert {each.id for each in left} == {each.id for each in groups} - {group.id}
+    done = ironbridge("parked", "retry", "--group", group.id, *file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"There is no group {group.id}: its records got on, or were given up.")
+    done = ironbridge("parked", "retry", "liquidlogic:person:1", "--all", *file)
+    assert done.returncode == 2
+    assert "error parked retry: it takes one of: keys, or --group, or --all" in done.stderr
+
+
+def test_nothing_is_on_record_where_no_such_record_is_parked(played: Path) -> None:
+    file = ("--file", str(played))
+    before = invoke("audit", *file, "--json")
+    for words in (["retry", "nokey"], ["drop", "nokey", "--why", "x"], ["show", "nokey"], ["retry", "1001"]):
+        done = ironbridge("parked", *words, *file)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"No such record is parked: {words[1]}. See `ironbridge parked list`.\n"
+    assert invoke("audit", *file, "--json") == before
+
+
+def test_the_end_of_a_key_is_enough_where_it_means_one_parked_record(played: Path) -> None:
+    file = ("--file", str(played))
+    key = json.loads(invoke("parked", *file, "--json")[1])[0]["key"]
+    end = key.rsplit(":", 1)[1]
+    assert invoke("parked", "show", end, *file) == invoke("parked", "show", key, *file)
+    assert invoke("parked", "retry", end, *file) == (0, "1 will be looked at again.\n")
+    assert json.loads(invoke("audit", *file, "--json")[1])[0]["what"] == key
+
+
 def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -> None:
     file = ("--file", str(played))
 
@@ -206,15 +373,33 @@ def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -
         return streams | {row["flow"]: row["paused"] for row in told["flows"]}
 
     assert not any(paused().values())
-    for name in ("dfe_csc", "liquidlogic.person"):
-        assert invoke("pause", name, *file)[0] == 0
+    flow, stream = "dfe_csc", "liquidlogic.person"
+    assert invoke("pause", flow, *file) == (0, "dfe_csc is paused: it still takes events in, and writes nothing.\n")
+    assert invoke("pause", stream, *file) == (0, "liquidlogic.person is paused: it is not read.\n")
     assert {name for name, held in paused().items() if held} == {"dfe_csc", "liquidlogic.person"}
-    for name in ("dfe_csc", "liquidlogic.person"):
-        assert invoke("resume", name, *file)[0] == 0
+    assert invoke("resume", flow, *file) == (0, "dfe_csc goes on: what waited is written.\n")
+    assert invoke("resume", stream, *file) == (0, "liquidlogic.person goes on: it is read again.\n")
     assert not any(paused().values())
-    done = ironbridge("pause", "dfe", *file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("pause dfe", "error pause: dfe is no flow and no stream\nto do there are: dfe_csc, business_central, liquid"),
+        ("resume dfe", "error resume: dfe is no flow and no stream\nto do there are: dfe_csc, business_central, liquid"),
+        ("plan liquidlogic", "error plan: liquidlogic is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("replay dfe", "error replay: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("reconcile dfe", "error reconcile: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("backfill ledger x", "error backfill: ledger.x is no stream\nto do there are: ledger.payables\n"),
+        ("backfill x person", "error backfill: x.person is no stream\nto do there are: liquidlogic."),
+    ],
+)
+def test_a_name_that_is_not_there_is_said_by_its_command_with_what_there_is(
+    played: Path, arguments: str, said: str
+) -> None:
+    done = ironbridge(*arguments.split(), "--file", str(played))
     assert done.returncode == 2
-    assert "dfe is no flow and no stream" in done.stderr
+    assert done.stderr.startswith(said), done.stderr
 
 
 def test_reconcile_compares_the_ends_and_writes_a_certificate(played: Path, tmp_path: Path) -> None:
@@ -240,8 +425,6 @@ def test_replay_and_backfill_say_what_they_will_do_and_are_on_record(played: Pat
     assert invoke("replay", "dfe_csc", "--since", "2999-01-01", *file)[1].startswith("0 will be looked at")
     status, text = invoke("backfill", "liquidlogic", "person", *file, "--json", "--why", "after a restore")
     assert json.loads(text)["stream"] == "person"
-    done = ironbridge("backfill", "liquidlogic", "persons", *file)
-    assert (done.returncode, "liquidlogic.persons is no flow and no stream" in done.stderr) == (2, True)
     rows = json.loads(invoke("audit", *file, "--json")[1])
     told = [(row["action"], row["what"], row["why"]) for row in rows]
     assert ("backfill", "liquidlogic.person", "after a restore") in told

@@ -18,7 +18,7 @@ from ironbridge import audit, bridge, insight, steer
 from ironbridge.audit import Actor
 from ironbridge.reconcile import compare
 from ironbridge.settings import Settings
-from ironbridge.store import Store, StoredMemory
+from ironbridge.store import Store, StoredMemory, tables
 from tests.agreement import START, World, numbers, supplier, supplier_key
 
 JO = Actor("jo", "command line")
@@ -121,12 +121,29 @@ async def test_what_a_person_dropped_is_not_replayed(world: World) -> None:
 async def test_every_act_is_on_record_with_who_and_why(
     store: Store, act: Callable[[Store], Awaitable[object]], action: str, what: list[str]
 ) -> None:
+    await _park(store, "k1", "k2")
     await act(store)
     rows = await audit.trail(store)
     assert [row["what"] for row in rows] == what
     assert {(row["who"], row["through"], row["action"], row["why"]) for row in rows} == {
         ("jo", "command line", action, "why not")
     }
+
+
+async def _park(store: Store, *keys: str) -> None:
+    async with store.write() as connection:
+        await connection.execute(tables.flows.insert().values(name="dfe_csc", paused=False))
+        row = {"flow": "dfe_csc", "partition": 0, "state": "parked", "urgency": 0, "seq": 1, "changes": 1, "since": 1.0}
+        parked = [row | {"subject": key, "attempts": 1, "reason": "no"} for key in keys]
+        await connection.execute(tables.subjects.insert(), parked)
+
+
+async def test_what_nothing_was_done_to_is_not_on_record(store: Store) -> None:
+    await _park(store, "k1")
+    assert await steer.retry(store, JO, ["nokey", "k1"]) == 1
+    assert await steer.retry(store, JO, ["k1"]) == 0, "it is to do already"
+    assert await steer.drop(store, JO, ["k1", "nokey"], "why not") == 0
+    assert [(row["action"], row["what"]) for row in await audit.trail(store)] == [("retry", "k1")]
 
 
 async def test_nothing_is_revealed_without_a_reason(store: Store) -> None:
