@@ -18,7 +18,7 @@ from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.console.stuck import Group
+from ironbridge.console.stuck import STATES, Group
 
 PAGE = 100  # records on a page of a group
 _GROUP = re.compile(r"[0-9a-f]{12}")
@@ -39,22 +39,30 @@ async def live_map(request: Request) -> Response:
 async def _map(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
-    groups = await room.groups()
-    return show(request, template, picture=picture, drawing=draw(picture), tally=_tally(picture, groups))
+    tally = _tally(picture, await room.groups())
+    but_for = _but_for(tally) if picture.state == "agrees" else ""
+    return show(request, template, picture=picture, drawing=draw(picture), tally=tally, but_for=but_for)
 
 
 def _tally(picture: Picture, groups: Sequence[Group]) -> dict[str, int]:
     """What the tiles say: subjects and rows by how they stand."""
-    counts = {
-        state: sum(len(g.rows) for g in groups if g.state == state) for state in ("parked", "quarantined", "waiting")
-    }
+    counts = {state: sum(len(g.rows) for g in groups if g.state == state) for state in STATES}
     unwell = sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
     return counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
 
 
+def _but_for(tally: dict[str, int]) -> str:
+    """`, but for what is parked, quarantined or given up`: of these only what there is."""
+    there = [STATES[state].lower() for state in ("parked", "quarantined", "rejected", "dropped") if tally[state]]
+    there = [", ".join(there[:-1]), there[-1]] if len(there) > 1 else there
+    return f", but for what is {' or '.join(there)}" if there else ""
+
+
 async def part(request: Request) -> Response:
     """One arrow of the map: how it stands, and its pause."""
-    return show(request, "part.html", arrow=await arrow_of(request))
+    arrow = await arrow_of(request)
+    held = await _held(request, arrow) if arrow.paused else None
+    return show(request, "part.html", arrow=arrow, held=held)
 
 
 async def arrow_of(request: Request) -> Arrow:
@@ -78,7 +86,15 @@ async def _late(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
     unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy")]
-    return show(request, template, picture=picture, unwell=unwell, oldest=await insight.oldest(room.store))
+    held = {arrow.name: await _held(request, arrow) for arrow in unwell if arrow.paused}
+    oldest = await insight.oldest(room.store)
+    return show(request, template, picture=picture, unwell=unwell, held=held, oldest=oldest)
+
+
+async def _held(request: Request, arrow: Arrow) -> audit.Row | None:
+    """Who has paused it, when and why, by the audit trail."""
+    actions = await audit.about(room_of(request).store, arrow.name)
+    return next((row for row in actions if row["action"] == audit.Action.PAUSE), None)
 
 
 async def live_dependencies(request: Request) -> Response:
