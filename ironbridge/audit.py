@@ -30,6 +30,23 @@ class Action(StrEnum):
     """Personal fields were shown in clear."""
 
 
+Row = dict[str, Any]
+
+_DID = {
+    Action.RETRY: "had it looked at again", Action.DROP: "gave it up", Action.PAUSE: "paused it",
+    Action.RESUME: "let it go on", Action.REPLAY: "had it replayed", Action.BACKFILL: "had it read again, whole",
+    Action.REVEAL: "saw its personal fields",
+}  # fmt: skip
+_WHERE = {"command line": "at the command line", "console": "in the console"}
+
+
+def did(row: Row) -> str:
+    """An entry's action as the end of a sentence that begins with who it was: `gave it up in the console`."""
+    action, through = str(row["action"]), str(row["through"])
+    known = {each.value: words for each, words in _DID.items()}
+    return f"{known.get(action, action)} {_WHERE.get(through, through)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Somebody who acts. `through` is how: `command line`, `console`."""
@@ -67,7 +84,7 @@ async def reveal(store: Store, by: Actor, keys: Sequence[str], why: str) -> None
         await note(connection, by, Action.REVEAL, keys, why)
 
 
-async def trail(store: Store, *, most: int = 200, before: int | None = None) -> list[dict[str, Any]]:
+async def trail(store: Store, *, most: int = 200, before: int | None = None) -> list[Row]:
     """The newest actions first: `id`, `at` (seconds since 1970), `who`, `through`, `action`, `what`, `why`; `before` an id."""
     async with store.read() as connection:
         found = await connection.execute(
@@ -80,7 +97,7 @@ async def trail(store: Store, *, most: int = 200, before: int | None = None) -> 
         return [dict(row) for row in found.mappings()]
 
 
-async def about(store: Store, what: str, most: int = 50) -> list[dict[str, Any]]:
+async def about(store: Store, what: str, most: int = 50) -> list[Row]:
     """What people did to one record, stream or flow, newest first."""
     async with store.read() as connection:
         found = await connection.execute(

@@ -15,9 +15,10 @@ from ironbridge.bridge import Delivery
 from ironbridge.console import pages
 from ironbridge.console.jobs import Job
 from ironbridge.console.room import actor, room_of
-from ironbridge.console.shown import show, story_of
+from ironbridge.console.shown import counted, show, story_of
 
 MOST = 200  # changes that a plan shows field by field
+GOT_ON = "Nothing was done: it has got on by itself, or somebody else was here first."
 NO_REASON = "Say why, in a few words: it goes on record."
 
 
@@ -52,33 +53,37 @@ async def reveal(request: Request, form: FormData) -> Response:
 async def retry(request: Request, form: FormData) -> Response:
     """Look at one record, or at all of a group, again."""
     room = room_of(request)
-    keys, name = await _keys(request, form)
-    count = await steer.retry(room.store, actor(request), keys, _text(form, "why"))
-    room.forget()
-    return await pages.group_page(request, name, done=f"{count:,} will be looked at again.")
+    count = await steer.retry(room.store, actor(request), await _keys(request, form), _text(form, "why"))
+    return _back(request, form, f"{_records(count)} being looked at again." if count else GOT_ON)
 
 
 async def drop(request: Request, form: FormData) -> Response:
     """Give up one record, or all of a group, with a reason."""
-    room = room_of(request)
-    keys, name = await _keys(request, form)
     why = _text(form, "why")
     if not why:
-        return await pages.group_page(request, name, status=422, error=NO_REASON)
-    count = await steer.drop(room.store, actor(request), keys, why)
-    room.forget()
-    return await pages.group_page(
-        request, name, done=f"{count:,} given up. The next change of their facts brings them back."
-    )
+        return await pages.refused_page(request, _text(form, "group"), _text(form, "key"), NO_REASON)
+    count = await steer.drop(room_of(request).store, actor(request), await _keys(request, form), why)
+    then = "The next change of their facts brings them back." if count > 1 else "The next change of its facts brings it back."
+    return _back(request, form, f"{_records(count)} given up. {then}" if count else GOT_ON)
 
 
-async def _keys(request: Request, form: FormData) -> tuple[list[str], str]:
-    """The one record that the form names, or all that are in its group now; and the group."""
+def _records(count: int) -> str:
+    return f"{counted(count, 'record')} {'is' if count == 1 else 'are'}"
+
+
+def _back(request: Request, form: FormData, said: str) -> Response:
+    """To the group's own page, which says once what was done: a reload does nothing again."""
+    room_of(request).forget()
+    request.session[pages.SAID] = said
+    return _seen(pages.address_of(_text(form, "group"), _text(form, "page", 6)))
+
+
+async def _keys(request: Request, form: FormData) -> list[str]:
+    """The one record that the form names, or all that are in its group now."""
     name, one = _text(form, "group"), _text(form, "key")
     if one:
-        return [one], name
-    found = next((each for each in await room_of(request).groups() if each.id == name), None)
-    return (found.keys if found else []), name
+        return [one]
+    return next((each.keys for each in await room_of(request).groups() if each.id == name), [])
 
 
 async def pause(request: Request, form: FormData) -> Response:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from ironbridge import audit, insight, reconcile
 from ironbridge.console.drawing import draw
@@ -19,9 +19,11 @@ from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.console.stuck import Group
+from ironbridge.console.stuck import STATES, Group
 
 PAGE = 100  # records on a page of a group
+_GROUP = re.compile(r"[0-9a-f]{12}")
+SAID = "said"  # in a session: what the last form did
 MOST_DIFFERENCES = 500  # that a certificate's page shows; its files have all
 
 # -- the map, and what is late ------------------------------------------------------------------------------------------
@@ -38,22 +40,30 @@ async def live_map(request: Request) -> Response:
 async def _map(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
-    groups = await room.groups()
-    return show(request, template, picture=picture, drawing=draw(picture), tally=_tally(picture, groups))
+    tally = _tally(picture, await room.groups())
+    but_for = _but_for(tally) if picture.state == "agrees" else ""
+    return show(request, template, picture=picture, drawing=draw(picture), tally=tally, but_for=but_for)
 
 
 def _tally(picture: Picture, groups: Sequence[Group]) -> dict[str, int]:
     """What the tiles say: subjects and rows by how they stand."""
-    counts = {
-        state: sum(len(g.rows) for g in groups if g.state == state) for state in ("parked", "quarantined", "waiting")
-    }
+    counts = {state: sum(len(g.rows) for g in groups if g.state == state) for state in STATES}
     unwell = sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
     return counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
 
 
+def _but_for(tally: dict[str, int]) -> str:
+    """`, but for what is parked, quarantined or given up`: of these only what there is."""
+    there = [STATES[state].lower() for state in ("parked", "quarantined", "rejected", "dropped") if tally[state]]
+    there = [", ".join(there[:-1]), there[-1]] if len(there) > 1 else there
+    return f", but for what is {' or '.join(there)}" if there else ""
+
+
 async def part(request: Request) -> Response:
     """One arrow of the map: how it stands, and its pause."""
-    return show(request, "part.html", arrow=await arrow_of(request))
+    arrow = await arrow_of(request)
+    held = await _held(request, arrow) if arrow.paused else None
+    return show(request, "part.html", arrow=arrow, held=held)
 
 
 async def arrow_of(request: Request) -> Arrow:
@@ -77,7 +87,15 @@ async def _late(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
     unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy")]
-    return show(request, template, picture=picture, unwell=unwell, oldest=await insight.oldest(room.store))
+    held = {arrow.name: await _held(request, arrow) for arrow in unwell if arrow.paused}
+    oldest = await insight.oldest(room.store)
+    return show(request, template, picture=picture, unwell=unwell, held=held, oldest=oldest)
+
+
+async def _held(request: Request, arrow: Arrow) -> audit.Row | None:
+    """Who has paused it, when and why, by the audit trail."""
+    actions = await audit.about(room_of(request).store, arrow.name)
+    return next((row for row in actions if row["action"] == audit.Action.PAUSE), None)
 
 
 async def live_dependencies(request: Request) -> Response:
@@ -90,7 +108,7 @@ async def live_dependencies(request: Request) -> Response:
 
 
 async def stuck(request: Request) -> Response:
-    return show(request, "stuck.html", groups=await room_of(request).groups())
+    return show(request, "stuck.html", groups=await room_of(request).groups(), done=_said(request))
 
 
 async def live_stuck(request: Request) -> Response:
@@ -98,17 +116,51 @@ async def live_stuck(request: Request) -> Response:
 
 
 async def group(request: Request) -> Response:
-    return await group_page(request, request.path_params["group"])
+    return await _group(request, "group.html", done=_said(request))
 
 
-async def group_page(request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
+async def live_group(request: Request) -> Response:
+    return await _group(request, "group_live.html")
+
+
+async def sent_again(request: Request) -> Response:
+    """Somebody opens a form's address as a page: after signing in again, or out of the browser's history."""
+    return RedirectResponse("/stuck", 303)
+
+
+def address_of(group: str, page: str = "") -> str:
+    """A group's page; that of all groups where it is no group's name."""
+    if not _GROUP.fullmatch(group):
+        return "/stuck"
+    return f"/stuck/{group}" + (f"?page={number}" if (number := _number(page)) > 1 else "")
+
+
+def _said(request: Request) -> str:
+    """What the last form did: said once, on the page that follows it."""
+    return str(request.session.pop(SAID, ""))
+
+
+async def refused_page(request: Request, name: str, key: str, error: str) -> Response:
+    """A group's page that says what a form lacks, beside the form that it was: that of a record, or of all."""
+    return await _group(request, "group.html", name, 422, error=error, wrong=key)
+
+
+async def _group(
+    request: Request, template: str, name: str = "", status: int = 200, *, wrong: str = "", **context: Any
+) -> Response:
     """One group with its records, a page of them at a time; an empty one says that it is no more."""
+    name = name or request.path_params["group"]
+    if not _GROUP.fullmatch(name):
+        raise HTTPException(404, "There is no group of that name.")
     found = next((each for each in await room_of(request).groups() if each.id == name), None)
     rows = found.rows if found else ()
     pages = max(ceil(len(rows) / PAGE), 1)
-    number = min(max(_number(request.query_params.get("page")), 1), pages)
+    at = next((i for i, row in enumerate(rows) if wrong and row["key"] == wrong), None)
+    number = at // PAGE + 1 if at is not None else min(max(_number(request.query_params.get("page")), 1), pages)
     shown = rows[(number - 1) * PAGE : number * PAGE]
-    return show(request, "group.html", status, group=found, shown=shown, number=number, pages=pages, **context)
+    told = {"name": name, "group": found, "shown": shown, "number": number, "pages": pages, "wrong": wrong}
+    where = {"error_at": f"#why-{wrong}".replace(" ", "_")} if wrong else {}
+    return show(request, template, status, **told, **where, **context)
 
 
 def _number(text: str | None) -> int:

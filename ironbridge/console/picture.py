@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ class Arrow:
 
     `count` is records live, or subjects that agree; `changes` is events published since ever, or documents held. `rate`
     is changes a minute, None while nothing is known of it yet. `fresh` is seconds since a stream was read to its end, or
-    for how long the oldest subject of a flow has waited. `stuck` is what needs a person; `busy` what is under way.
+    for how long the oldest subject of a flow has waited. `stuck` is what needs a person; `busy` what is under way;
+    `besides` says with its number what the state does not: `3 parked`.
     """
 
     name: str
@@ -50,10 +51,16 @@ class Arrow:
     busy: int
     topics: tuple[str, ...]
     paused: bool
+    besides: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
         return WORDS[self.state]
+
+    @property
+    def words(self) -> str:
+        """The state and what does not get on beside it: `Agrees, 3 parked`."""
+        return ", ".join((self.word, *self.besides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +101,38 @@ def worst(states: Any) -> str:
     return min(states, key=_WORST.index, default="loading")
 
 
+class Lately:
+    """What was counted in the last minute, as often as somebody looked, and what that makes a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, dict[str, int]]] = deque()
+
+    def add(self, counts: dict[str, int]) -> None:
+        now = self._clock()
+        self._seen.append((now, counts))
+        # What is older goes whole: over minutes in which nobody looked, a change of just now would be as good as none.
+        while self._seen[0][0] < now - _WINDOW:
+            self._seen.popleft()
+
+    def now(self, name: str) -> int:
+        return self._seen[-1][1].get(name, 0)
+
+    def rate(self, name: str) -> float | None:
+        """Changes a minute, over the last minute or as much of it as somebody has looked on."""
+        (first, then), (last, now) = self._seen[0], self._seen[-1]
+        if last - first < 1.0:
+            return None
+        return max(now.get(name, 0) - then.get(name, 0), 0) * 60.0 / (last - first)
+
+
 class Painter:
     """Takes pictures of a platform for all who look, and remembers enough of the last minute for rates."""
 
     def __init__(self, built: Platform, health: Health) -> None:
         self._built = built
         self._health = health
-        self._seen: deque[tuple[float, dict[str, int]]] = deque()
+        self._events = Lately()
         self.picture = Recent(self._take)
 
     async def _take(self) -> Picture:
@@ -109,7 +141,7 @@ class Painter:
         streams = {f"{row['adapter']}.{row['stream']}": row for row in await insight.streams(store)}
         flows = {row["flow"]: row for row in await insight.flows(store)}
         behind, rates = await self._behind(), await self._rates()
-        self._remember({name: row["events"] for name, row in streams.items()})
+        self._events.add({name: row["events"] for name, row in streams.items()})
         legacy = tuple(
             Place(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
             for name, (_, found) in self._built.pumps.items()
@@ -128,9 +160,10 @@ class Painter:
         state, why = _judged(row, verdicts.get(name))
         return Arrow(
             name, stream.name, state, why,
-            count=row.get("records", 0), changes=self._seen[-1][1].get(name, 0), rate=self._rate(name),
+            count=row.get("records", 0), changes=self._events.now(name), rate=self._events.rate(name),
             fresh=row.get("seconds_since_read"), stuck=row.get("quarantined", 0) + (row.get("held") or 0),
             busy=0, topics=tuple(self._topics(stream.entities)), paused=bool(row.get("paused")),
+            besides=_counted({"quarantined": row.get("quarantined"), "held back": row.get("held")}),
         )  # fmt: skip
 
     def _flow(
@@ -144,25 +177,15 @@ class Painter:
         return Arrow(
             name, name, state, why,
             count=row.get("agreed", 0), changes=row.get("held", 0), rate=rates.get(name, 0.0),
-            fresh=verdict.seconds if verdict else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
+            fresh=verdict.seconds if verdict and busy else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
             busy=busy, topics=topics, paused=bool(row.get("paused")),
+            besides=_counted(
+                {"parked": row.get("parked"), "no event": row.get("rejected"), "given up": row.get("dropped")}
+            ),
         )  # fmt: skip
 
     def _topics(self, entities: Sequence[Any]) -> list[str]:
         return [topic_of(entity, self._built.kafka.topic_prefix) for entity in entities]
-
-    def _remember(self, counts: dict[str, int]) -> None:
-        now = time.monotonic()
-        self._seen.append((now, counts))
-        while len(self._seen) > 2 and self._seen[1][0] <= now - _WINDOW:
-            self._seen.popleft()
-
-    def _rate(self, name: str) -> float | None:
-        """Changes a minute, over the last minute or as much of it as somebody has looked on."""
-        (first, then), (last, now) = self._seen[0], self._seen[-1]
-        if last - first < 1.0:
-            return None
-        return max(now.get(name, 0) - then.get(name, 0), 0) * 60.0 / (last - first)
 
     async def _behind(self) -> dict[str, int]:
         """Events that a flow has not taken in yet, as far as the state knows what was published."""
@@ -190,6 +213,10 @@ class Painter:
         # Where the newest attempts do not reach back a whole minute, the rate is that of as far as they reach.
         full = sum(count for _, count, _ in rows) >= _RECENT
         return {flow: count * 60.0 / (max(now - oldest, 1.0) if full else _WINDOW) for flow, count, oldest in rows}
+
+
+def _counted(counts: Mapping[str, int | None]) -> tuple[str, ...]:
+    return tuple(f"{count:,} {word}" for word, count in counts.items() if count)
 
 
 def _judged(row: Row, verdict: Verdict | None) -> tuple[str, str]:

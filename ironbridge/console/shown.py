@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
+from ironbridge.audit import did
 from ironbridge.console import access
 from ironbridge.console.access import Right
 from ironbridge.insight import HIDDEN
@@ -79,7 +80,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters |= {
         "moment": moment, "span": span, "ago": ago, "number": number, "milliseconds": milliseconds, "story_of": story_of,
-        "moment_of": lambda at: moment(at.timestamp()),
+        "did": did, "moment_of": lambda at: moment(at.timestamp()),
     }  # fmt: skip
     environment.globals |= {
         "navigation": NAVIGATION, "HIDDEN": HIDDEN, "counted": counted, "release": version("ironbridge"), "now": time.time,
