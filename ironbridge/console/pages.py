@@ -19,7 +19,7 @@ from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.console.stuck import STATES, Group
+from ironbridge.stuck import STATES, Group
 
 PAGE = 100  # records on a page of a group
 _GROUP = re.compile(r"[0-9a-f]{12}")

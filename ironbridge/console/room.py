@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from ironbridge import stuck
 from ironbridge.audit import Actor
 from ironbridge.bridge import Platform
-from ironbridge.console import stuck
 from ironbridge.console.jobs import Jobs
 from ironbridge.console.picture import Painter
 from ironbridge.console.recent import Recent
-from ironbridge.console.stuck import Group
 from ironbridge.health import Health, Verdict
 from ironbridge.spans import SpanFile, span_file
 from ironbridge.store import Store
+from ironbridge.stuck import Group
 
 
 @dataclass
