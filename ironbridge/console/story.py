@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ironbridge import audit
 from ironbridge.insight import Row
 
 
@@ -73,7 +74,7 @@ def _as_part(subject: Row, told: Row) -> str:
 
 def _actions(actions: list[Row]) -> list[Happening]:
     return [
-        Happening("action", float(a["at"]), f"{a['who']} did this: {a['action']} ({a['through']})", a["why"])
+        Happening("action", float(a["at"]), f"{a['who']} {audit.did(a)}", a["why"])
         for a in actions
     ]
 
