@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -444,7 +445,9 @@ def test_status_can_be_watched(played: Path) -> None:
         "--file",
         str(played),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # Whoever is started in a shell's background is born deaf to Ctrl-C, and so are its children.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=hears)
     assert process.stdout is not None
     looks = [json.loads(process.stdout.readline()) for _ in range(2)]
     process.send_signal(signal.SIGINT)
