@@ -362,18 +362,21 @@ async def _wanted(
 
 async def _meant(store: Store, command: str, words: Sequence[str]) -> list[str]:
     """
-    The keys of the parked records that the words mean, each as `explain` takes it. Of one that means none it is said.
+    The keys of the parked records that the words mean, each as `explain` takes it. Of one that means none it is said, without
+    the word: it may be somebody's number.
 
     :raises MisconfiguredError: one means more than one.
     """
     keys = []
-    for word in words:
+    for number, word in enumerate(words, 1):
+        which = f" (word {number} of {len(words)})" if len(words) > 1 else ""
         own = [word] if await insight.parked(store, word) else await insight.find(store, word)
         found = [key for key in own if await insight.parked(store, key)]
         if len(found) > 1:
-            raise MisconfiguredError(command, f"{word} may mean {len(found)} records", fix=f"name one: {', '.join(found)}")
+            several = f"that may mean {len(found)} records{which}"
+            raise MisconfiguredError(command, several, fix=f"name one: {', '.join(found)}")
         if not found:
-            err.print(f"No such record is parked: {word}. See `ironbridge parked list`.", markup=False)
+            err.print(f"No such record is parked{which}. See `ironbridge parked list`.", markup=False)
         keys += found
     return list(dict.fromkeys(keys))
 

@@ -349,10 +349,10 @@ def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
 def test_nothing_is_on_record_where_no_such_record_is_parked(played: Path) -> None:
     file = ("--file", str(played))
     before = invoke("audit", *file, "--json")
-    for words in (["retry", "nokey"], ["drop", "nokey", "--why", "x"], ["show", "nokey"], ["retry", "1001"]):
+    for words in (["retry", "nokey"], ["drop", "nokey", "--why", "x"], ["show", "nokey"], ["retry", "9434765919"]):
         done = ironbridge("parked", *words, *file)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == f"No such record is parked: {words[1]}. See `ironbridge parked list`.\n"
+        assert done.stderr == "No such record is parked. See `ironbridge parked list`.\n"  # never somebody's number
     assert invoke("audit", *file, "--json") == before
 
 
