@@ -299,6 +299,18 @@ def test_one_record_is_given_up_with_a_reason_on_record_and_the_others_stay(page
     expect(page.locator("tbody")).not_to_contain_text(first)
 
 
+def test_the_story_of_what_needs_a_person_says_what_to_do_and_leads_to_it(page: Page) -> None:
+    for words in ("records quarantined in ", "parked in dfe_csc"):
+        in_group(page, words)
+        group, step = page.url, page.locator(".app-next").first.inner_text()
+        page.locator("tbody tr .app-key").first.click()
+        expect(page.locator(".app-next").first).to_have_text(step)
+        found = Axe().run(page, options={"resultTypes": ["violations"]})
+        assert found.violations_count == 0, found.generate_report()
+        page.get_by_role("link", name="Have it looked at again, or give it up").click()
+        assert page.url == group
+
+
 def test_a_group_is_given_up_with_a_reason_on_record_and_is_then_no_more(page: Page) -> None:
     in_group(page, "records quarantined in ledger.payables")
     group = page.url

@@ -19,7 +19,7 @@ from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.stuck import STATES, Group
+from ironbridge.stuck import STATES, Group, grouped
 
 PAGE = 100  # records on a page of a group
 _GROUP = re.compile(r"[0-9a-f]{12}")
@@ -183,9 +183,12 @@ async def story_page(request: Request, key: str, *, revealed: bool, status: int 
     store = room_of(request).store
     told = await insight.story(store, key, reveal=revealed)
     line = happenings(told, await audit.about(store, key))
+    needs = [each for each in grouped(told["stuck"]) if each.state in ("parked", "quarantined", "rejected")]
     known = bool(told["published"] or told["facts"] or told["subjects"] or told["stuck"])
     found = status if known else 404
-    return show(request, "record.html", found, story=told, line=line, known=known, revealed=revealed, error=error)
+    return show(
+        request, "record.html", found, story=told, stuck=needs, line=line, known=known, revealed=revealed, error=error
+    )
 
 
 # -- plan and agreement -----------------------------------------------------------------------------------------------
