@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
@@ -20,6 +21,7 @@ from ironbridge.meters import state_operation
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
+_LONGEST_LOCK = 5.0  # seconds
 _LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
 
 
@@ -198,6 +200,15 @@ def _lively(engine: AsyncEngine) -> None:
 
 def _embedded(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000"):
+    until = time.monotonic() + _LONGEST_LOCK
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError:  # a file that others are just making; SQLite does not wait here
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
