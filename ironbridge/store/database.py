@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from adapters import tls
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
@@ -21,7 +22,6 @@ from ironbridge.meters import state_operation
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
-_LONGEST_LOCK = 5.0  # seconds
 _LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
 
 
@@ -200,15 +200,11 @@ def _lively(engine: AsyncEngine) -> None:
 
 def _embedded(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    until = time.monotonic() + _LONGEST_LOCK
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            break
-        except sqlite3.OperationalError:  # a file that others are just making; SQLite does not wait here
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+    # A file that others are just making is locked for a moment, and here SQLite does not wait.
+    patient = Retrying(
+        retry=retry_if_exception_type(sqlite3.OperationalError), wait=wait_fixed(0.01), stop=stop_after_delay(5), reraise=True
+    )
+    patient(cursor.execute, "PRAGMA journal_mode=WAL")
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-32000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
