@@ -391,19 +391,19 @@ async def _table(out: Console, world: World, built: Platform) -> int:
         records, bad = sum(r["records"] for r in rows), sum(r["quarantined"] for r in rows)
         legacy.add_row(system, f"{records + bad:,}", f"{records:,}", f"{bad:,}")
     numbers = ("should hold", "holds", "the same", "differs")
-    cloud = render.table("What the cloud systems hold", "system", "documents", *numbers, "agreement", right=numbers)
-    differing = 0
-    for row in await compare(world, built):
-        differing += row.differs
-        verdict = "[green]agrees[/green]" if not row.differs else "[red]differs[/red]"
-        cloud.add_row(
-            row.cloud, row.kind, f"{row.should:,}", f"{row.holds:,}", f"{row.same:,}", f"{row.differs:,}", verdict
-        )
     out.print(legacy)
-    out.print(cloud)
+    compared = await compare(world, built)
+    for name in dict.fromkeys(row.cloud for row in compared):
+        cloud = render.table(f"What {name} holds", "documents", *numbers, "agreement", right=numbers)
+        for row in compared:
+            if row.cloud == name:
+                verdict = "[green]agrees[/green]" if not row.differs else "[red]differs[/red]"
+                counts = (f"{n:,}" for n in (row.should, row.holds, row.same, row.differs))
+                cloud.add_row(row.kind, *counts, verdict)
+        out.print(cloud)
     apart = [f"{f['flow']}: {f['parked']} parked, {f['waiting']} waiting" for f in await insight.flows(built.store)]
     out.print(f"Not counted above, each with its reason (`ironbridge parked list`): {'; '.join(apart)}.")
-    return differing
+    return sum(row.differs for row in compared)
 
 
 def _by_system(streams: Sequence[Row]) -> list[tuple[str, list[Row]]]:
