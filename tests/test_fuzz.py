@@ -308,7 +308,7 @@ def test_a_fuzzer_that_is_guided_by_coverage_finds_nothing_in_a_short_time(targe
     command = [sys.executable, "-m", "security.fuzz", "--target", target, "--seconds", "10", "--seed", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     print(f"{' '.join(command[1:])}\n{done.stderr[-2000:]}")
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-1000:]}"  # the exception is in what it prints
     assert "stat::number_of_executed_units" in done.stderr
 
 

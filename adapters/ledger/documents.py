@@ -49,7 +49,10 @@ class Ledger:
 
 @dataclass(slots=True)
 class Document:
-    """Some lines that are one document, or one that is spoilt: then `faults` says by what."""
+    """
+    Some lines that are one document, or one that is spoilt: then `faults` says by what. A row whose own document cannot be
+    told has no identity, and its place in the file is its key: no word of a ledger can be taken for that.
+    """
 
     identity: tuple[str, ...]
     number: str
@@ -89,7 +92,7 @@ def documents(ledger: Ledger, lines: Sequence[Line]) -> list[Document]:
         for document in by_number.get(stray.words.get("number", ""), []):
             if _might_hold(ledger.layout, document.lines[0], stray):
                 document.faults += stray.faults
-    return singles + [Document(("row", str(line.row)), "", [line], line.faults) for line in strays]
+    return singles + [Document((), "", [line], line.faults) for line in strays]
 
 
 def _placeable(layout: Layout, line: Line) -> bool:
@@ -252,9 +255,9 @@ def bad_row(ledger: Ledger, document: Document) -> Row:
 
 
 def _bad_key(ledger: Ledger, document: Document) -> str:
-    if document.identity[0] == "row":
-        return ledger.key("row", f"{token(ledger.extract)}-{document.identity[1]}")
-    return ledger.key(document.entity, *document.identity)
+    if document.identity:
+        return ledger.key(document.entity, *document.identity)
+    return ledger.key("row", f"{token(ledger.extract)}-{document.lines[0].row}")
 
 
 def _rows(rows: Sequence[int]) -> str:
