@@ -252,11 +252,14 @@ async def looking(_: Stage, plan: Plan) -> list[Line]:
     told = await console.measure(plan.children, plan.invoices, plan.looks)
     slowest = Line("the slowest story of a record", "ms", [1000 * max(told.stories)], "300 ms")
     slowest.note = f"median {1000 * median(told.stories):.0f} ms of {len(told.stories)}"
+    meanwhile = told.meanwhile or told.stories  # it may be so small that it has loaded at once
+    busy = Line("the slowest story while it loads", "ms", [1000 * max(meanwhile)], "300 ms")
+    busy.note = f"median {1000 * median(meanwhile):.0f} ms of {len(told.meanwhile)}, asked one at a time"
     shown = Line("the slowest change until the map shows it", "s", [max(told.changes)], "2 s")
     shown.note = f"median {median(told.changes):.2f} s of {len(told.changes)}, in Chromium on the same machine"
-    slowest.reached, shown.reached = slowest.median <= 300, shown.median <= 2
+    slowest.reached, busy.reached, shown.reached = slowest.median <= 300, busy.median <= 300, shown.median <= 2
     size = f"{plan.children:,} children, {plan.invoices:,} invoices, on SQLite and the embedded broker"
-    return [Line("the demonstration to its end", "s", [told.loading], note=size), slowest, shown]
+    return [Line("the demonstration to its end", "s", [told.loading], note=size), busy, slowest, shown]
 
 
 Benchmark = Callable[[Stage, Plan], Awaitable[list[Line]]]

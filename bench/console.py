@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -30,60 +30,94 @@ _PUBLISHED = "[id='row-liquidlogic.person'] [data-label='Published']"
 
 @dataclass(frozen=True)
 class Figures:
-    """In seconds: to load it all, of each story that was opened, of each change until it showed."""
+    """In seconds: to load it all, of each story opened meanwhile, of each opened then, of each change until it showed."""
 
     loading: float
+    meanwhile: list[float]
     stories: list[float]
     changes: list[float]
 
 
 async def measure(children: int, invoices: int, times: int) -> Figures:
-    """Load the demonstration, then open so many stories of each kind, and make so many changes, one at a time."""
+    """Open stories while the demonstration loads; then so many of each kind, and make so many changes, one at a time."""
     return await asyncio.to_thread(_measure, children, invoices, times)
 
 
 def _measure(children: int, invoices: int, times: int) -> Figures:
-    with tempfile.TemporaryDirectory() as folder, _demonstration(Path(folder), children, invoices) as (url, loading):
-        return Figures(loading, _stories(Path(folder), url, times), _changes(Path(folder), url, times))
+    with tempfile.TemporaryDirectory() as folder, httpx.Client(timeout=30) as http:
+        world = Path(folder)
+        with _demonstration(world, children, invoices) as demonstration:
+            while demonstration.loads():
+                demonstration.meanwhile += _stories(world, http, demonstration.url, 1)
+                time.sleep(0.5)
+            loading = time.perf_counter() - demonstration.began
+            stories = _stories(world, http, demonstration.url, times)
+            return Figures(loading, demonstration.meanwhile, stories, _changes(world, demonstration.url, times))
+
+
+@dataclass
+class _Demonstration:
+    """A running one, whose console is served from its first moments on."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str
+    began: float
+    meanwhile: list[float] = field(default_factory=list)
+
+    def loads(self) -> bool:
+        """
+        Whether it is still on its way to its end.
+
+        :raises RuntimeError: it does not come to it.
+        """
+        said = self.log.read_text("utf-8")
+        if self.process.poll() is not None or time.perf_counter() - self.began > _PATIENCE:
+            raise RuntimeError(f"the demonstration did not come to its end:\n{said[-3000:]}")
+        return "Everything goes on" not in said
 
 
 @contextmanager
-def _demonstration(folder: Path, children: int, invoices: int) -> Iterator[tuple[str, float]]:
-    """It runs, all of it has arrived, and its console is served: where, and how many seconds that took."""
-    address, began = f"{HOST}:{free_port()}", time.perf_counter()
+def _demonstration(folder: Path, children: int, invoices: int) -> Iterator[_Demonstration]:
+    address, log, began = f"{HOST}:{free_port()}", folder / "log", time.perf_counter()
     command = [
         str(Path(sys.executable).with_name("ironbridge")), "demo", "--data", str(folder / "world"), "--no-traces",
         "--children", str(children), "--invoices", str(invoices), "--console", address,
     ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), cwd=folder)
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment(), cwd=folder)
     try:
-        while "Everything goes on" not in (said := (folder / "log").read_text("utf-8")):
-            if process.poll() is not None or time.perf_counter() - began > _PATIENCE:
-                raise RuntimeError(f"the demonstration did not come to its end:\n{said[-3000:]}")
-            time.sleep(0.1)
-        yield f"http://{address}", time.perf_counter() - began
+        yield _Demonstration(process, log, f"http://{address}", began)
     finally:
         process.terminate()
         status = process.wait()
     if status != 0:
-        raise RuntimeError(
-            f"the demonstration did not end in agreement:\n{(folder / 'log').read_text('utf-8')[-3000:]}"
-        )
+        raise RuntimeError(f"the demonstration did not end in agreement:\n{log.read_text('utf-8')[-3000:]}")
 
 
-def _stories(folder: Path, url: str, times: int) -> list[float]:
+def _stories(folder: Path, http: httpx.Client, url: str, times: int) -> list[float]:
+    """Seconds that each of so many stories of each kind took to open; none of a kind that has not arrived yet."""
     taken = []
-    with closing(sqlite3.connect(folder / "world" / "state.sqlite3", timeout=30)) as state, httpx.Client() as http:
-        for entity in ("person", "invoice"):
-            found = state.execute("SELECT key FROM facts WHERE entity = ? AND data IS NOT NULL ORDER BY key", (entity,))
-            for key in random.Random(1).choices([key for (key,) in found], k=times):
-                began = time.perf_counter()
-                answer = http.get(f"{url}/record", params={"key": key}, timeout=30)
-                taken.append(time.perf_counter() - began)
-                if answer.status_code != 200 or "Version 1 of this" not in answer.text:
-                    raise RuntimeError(f"the story of {key} did not open: {answer.status_code}")
+    for entity in ("person", "invoice"):
+        keys = _keys(folder / "world" / "state.sqlite3", entity)
+        for key in random.Random(len(keys)).choices(keys, k=times if keys else 0):
+            began = time.perf_counter()
+            answer = http.get(f"{url}/record", params={"key": key})
+            taken.append(time.perf_counter() - began)
+            if answer.status_code != 200 or "Version 1 of this" not in answer.text:
+                raise RuntimeError(f"the story of {key} did not open: {answer.status_code}")
     return taken
+
+
+def _keys(state: Path, entity: str) -> list[str]:
+    """What flows have taken in of an entity."""
+    if not state.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{state}?mode=ro", timeout=30, uri=True)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
+            return []
+        found = connection.execute("SELECT key FROM facts WHERE entity = ? AND data IS NOT NULL ORDER BY key", (entity,))
+        return [key for (key,) in found]
 
 
 def _changes(folder: Path, url: str, times: int) -> list[float]:

@@ -35,8 +35,8 @@ from tests.test_privacy import CANARY
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
-    "/", "/part/dfe_csc", "/late", "/stuck", "/records", "/record?key=liquidlogic:person:1002", "/record?key=nobody:is:1",
-    "/plan", "/plan/business_central", "/traces", "/audit", "/nowhere",
+    "/", "/part/dfe_csc", "/part/liquidlogic.person", "/late", "/stuck", "/records", "/record?key=liquidlogic:person:1002",
+    "/record?key=nobody:is:1", "/plan", "/plan/business_central", "/traces", "/audit", "/nowhere",
 ]  # fmt: skip
 PEOPLE = {
     "vera": ["ironbridge-viewer"], "otto": ["ironbridge-operator"], "petra": ["ironbridge-viewer", "ironbridge-personal"],
@@ -333,7 +333,7 @@ def test_a_flow_is_paused_with_a_reason_and_goes_on(page: Page) -> None:
     page.goto("/part/business_central")
     page.get_by_role("button", name="Pause business_central").click()
     expect(page.get_by_role("alert")).to_contain_text("Say why")
-    page.get_by_role("textbox", name="Why").fill("month end")
+    page.get_by_role("textbox", name="Why it is paused").fill("month end")
     page.get_by_role("button", name="Pause business_central").click()
     expect(page.get_by_role("main").get_by_text("Paused", exact=True)).to_be_visible()
     said = re.compile(r"\(at the machine\) paused it in the console on .*: month end")
@@ -345,9 +345,53 @@ def test_a_flow_is_paused_with_a_reason_and_goes_on(page: Page) -> None:
     expect(page.get_by_role("button", name="Pause business_central")).to_be_visible()
 
 
+def test_a_flow_is_replayed_and_says_how_many_records_it_looks_at_again(page: Page, consoles: Consoles) -> None:
+    def looked_at() -> int:
+        with closing(sqlite3.connect(consoles.folder / "state.sqlite3", timeout=30)) as connection:
+            found = connection.execute("SELECT sum(seq) FROM subjects WHERE flow = 'business_central' AND state <> 'dropped'")
+            return int(found.fetchone()[0])
+
+    page.goto("/part/business_central")
+    page.get_by_role("radio", name="All", exact=True).check()
+    page.get_by_role("checkbox", name="Take nothing for confirmed").check()
+    page.get_by_role("button", name="Replay business_central").click()
+    expect(page.get_by_role("alert")).to_contain_text("Say why")
+    expect(page.get_by_role("checkbox", name="Take nothing for confirmed")).to_be_checked()
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+    page.get_by_role("alert").get_by_role("link").click()
+    box = page.get_by_role("textbox", name="Why they are looked at again")
+    expect(box).to_be_focused()
+    box.fill("somebody worked in the cloud by hand")
+    before = looked_at()
+    page.get_by_role("button", name="Replay business_central").click()
+    said = page.get_by_text(re.compile(r"Looked at again on .*: [0-9,]+ records are being looked at again\."))
+    expect(said).to_be_visible(timeout=15_000)
+    count = int(re.sub(r".*: ([0-9,]+) records.*", r"\1", said.inner_text()).replace(",", ""))
+    assert looked_at() >= before + count > before + 50
+    expect(page.get_by_role("main").get_by_text("Agrees", exact=True)).to_be_visible(timeout=30_000)  # without a reload
+    page.goto("/audit")
+    row = page.get_by_role("row").filter(has_text="somebody worked in the cloud by hand").first
+    expect(row).to_contain_text("business_central (all, rewrite)")
+    expect(row).to_contain_text("had it replayed in the console")
+
+
+def test_a_stream_is_read_again_whole_and_the_page_shows_how_far_it_is(page: Page) -> None:
+    page.goto("/part/liquidlogic.person")
+    page.get_by_role("button", name="Backfill liquidlogic.person").click()
+    expect(page.get_by_role("alert")).to_contain_text("Say why")
+    page.get_by_role("textbox", name="Why it is read again").fill("the topic was restored")
+    page.get_by_role("button", name="Backfill liquidlogic.person").click()
+    done = re.compile(r"Read again, whole on .*: [1-9][0-9,]* rows read, 0 events published\.")
+    expect(page.get_by_text(done)).to_be_visible(timeout=15_000)
+    page.goto("/audit")
+    row = page.get_by_role("row").filter(has_text="the topic was restored").first
+    expect(row).to_contain_text("liquidlogic.person")
+
+
 def test_a_paused_flow_with_work_says_for_how_long_it_waits(page: Page, consoles: Consoles) -> None:
     page.goto("/part/dfe_csc")
-    page.get_by_role("textbox", name="Why").fill("the department counts")
+    page.get_by_role("textbox", name="Why it is paused").fill("the department counts")
     page.get_by_role("button", name="Pause dfe_csc").click()
     row = page.locator("#row-dfe_csc")
     consoles.warehouse(
@@ -485,6 +529,9 @@ def test_a_viewer_looks_an_operator_acts_and_a_stranger_does_neither(visitor: Vi
     assert "vera" in vera.get("/stuck").text
     for client, status in ((vera, 403), (otto, 303)):
         word = token(client)
+        form = {"token": word, "why": "a rehearsal"}
+        assert client.post("/part/liquidlogic.person/backfill", data=form).status_code == status
+        assert client.post("/part/dfe_csc/replay", data=form | {"reach": "hour"}).status_code == status
         done = client.post("/stuck/retry", data={"token": word, "key": "liquidlogic:person:1003", "group": "none"})
         assert done.status_code == status
         assert client.post("/record/reveal", data={"token": word, "key": "x", "why": "y"}).status_code == 403
@@ -492,6 +539,17 @@ def test_a_viewer_looks_an_operator_acts_and_a_stranger_does_neither(visitor: Vi
     assert "Pause dfe_csc" not in vera.get("/part/dfe_csc").text
     assert vera.post("/sign-out", data={"token": token(vera)}).headers["location"] == "/signed-out"
     assert vera.get("/").status_code == 303
+
+
+def test_a_stream_is_not_replayed_a_flow_is_not_read_and_no_other_reach_is_taken(visitor: Visitor) -> None:
+    otto = visitor("otto")
+    form = {"token": token(otto), "why": "mischief", "reach": "all"}
+    for path in ("liquidlogic.person/replay", "dfe_csc/backfill", "liquidlogic.nobody/backfill", "nobody/replay"):
+        assert otto.post(f"/part/{path}", data=form).status_code == 404, path
+    asked = otto.post("/part/dfe_csc/replay", data=form | {"reach": "for ever"})
+    assert asked.status_code == 422
+    assert "Choose which records." in asked.text
+    assert "mischief" not in otto.get("/audit").text
 
 
 def test_people_come_back_to_a_page_of_ours_after_signing_in(visitor: Visitor) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -18,6 +21,7 @@ from ironbridge.console.room import actor, room_of
 from ironbridge.console.shown import counted, show, story_of
 
 MOST = 200  # changes that a plan shows field by field
+_LOOK = 0.5  # seconds between two looks at how far a backfill is
 GOT_ON = "Nothing was done: it has got on by itself, or somebody else was here first."
 NO_REASON = "Say why, in a few words: it goes on record."
 
@@ -89,7 +93,7 @@ async def _keys(request: Request, form: FormData) -> list[str]:
 async def pause(request: Request, form: FormData) -> Response:
     arrow, why = await pages.arrow_of(request), _text(form, "why")
     if not why:
-        return show(request, "part.html", 422, arrow=arrow, error=NO_REASON)
+        return await pages.part_page(request, status=422, wrong="why", error=NO_REASON)
     return await _hold(request, arrow.name, steer.pause, why)
 
 
@@ -101,6 +105,54 @@ async def resume(request: Request, form: FormData) -> Response:
 async def _hold(request: Request, name: str, act: Any, why: str) -> Response:
     room = room_of(request)
     await act(room.store, actor(request), name, why)
+    room.forget()
+    return _seen(f"/part/{name}")
+
+
+async def replay(request: Request, form: FormData) -> Response:
+    """Have a flow look at its records again: all, or those that changed of late."""
+    room, flow, by = room_of(request), pages.flow_of(request), actor(request)
+    reach, rewrite, why = _text(form, "reach"), _text(form, "rewrite") == "yes", _text(form, "why")
+    if reach not in pages.REACHES:
+        return await pages.part_page(request, status=422, wrong="reach", error="Choose which records.", rewrite=rewrite)
+    if not why:
+        asked: dict[str, Any] = {"reach": reach, "rewrite": rewrite}
+        return await pages.part_page(request, status=422, wrong="why-again", error=NO_REASON, **asked)
+    back = pages.REACHES[reach]
+    since = None if back is None else time.time() - back
+
+    async def work(_: Job) -> str:
+        wanted = room.built.deliveries[flow].flow
+        count = await steer.replay(room.store, by, wanted, why, since=since, rewrite=rewrite)
+        return f"{_records(count)} being looked at again." if count else "None of its records has changed since then."
+
+    return _again(request, flow, work)
+
+
+async def backfill(request: Request, form: FormData) -> Response:
+    """Have a stream read whole again. Its running adapter does that; this process shows how far it is."""
+    room, by, why = room_of(request), actor(request), _text(form, "why")
+    adapter, stream = await pages.stream_of(request)
+    if not why:
+        return await pages.part_page(request, status=422, wrong="why-again", error=NO_REASON)
+
+    async def work(job: Job) -> str:
+        job.step = told = "it waits for its adapter"
+        asked = await steer.backfill(room.store, by, adapter, stream, why)
+        async for stands in steer.watched(room.store, adapter, stream, asked):
+            if stands.taken_up:
+                told = f"{counted(stands.read, 'row')} read, {counted(stands.published, 'event')} published"
+                job.step = stands.error or told
+            if not stands.done:
+                await asyncio.sleep(_LOOK)
+        return f"{told}."
+
+    return _again(request, f"{adapter}.{stream}", work)
+
+
+def _again(request: Request, name: str, work: Callable[[Job], Coroutine[Any, Any, str]]) -> Response:
+    room = room_of(request)
+    room.jobs.begin(f"again {name}", request.user.display_name, work)
     room.forget()
     return _seen(f"/part/{name}")
 

@@ -79,7 +79,8 @@ def application(room: Room) -> Starlette:
 
 def _looks() -> list[BaseRoute]:
     seen = {
-        "/": pages.bridge, "/live/map": pages.live_map, "/part/{name}": pages.part,
+        "/": pages.bridge, "/live/map": pages.live_map,
+        "/part/{name}": pages.part, "/live/part/{name}": pages.live_part,
         "/late": pages.late, "/live/late": pages.live_late,
         "/live/dependencies": pages.live_dependencies,
         "/stuck": pages.stuck, "/live/stuck": pages.live_stuck,
@@ -103,6 +104,7 @@ def _acts() -> list[BaseRoute]:
         ("/records", Right.LOOK, actions.find), ("/record/reveal", Right.REVEAL, actions.reveal),
         ("/stuck/retry", Right.ACT, actions.retry), ("/stuck/drop", Right.ACT, actions.drop),
         ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
+        ("/part/{name}/replay", Right.ACT, actions.replay), ("/part/{name}/backfill", Right.ACT, actions.backfill),
         ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
     ]  # fmt: skip
     return [Route(path, action(right, endpoint), methods=["POST"]) for path, right, endpoint in done]

@@ -25,6 +25,7 @@ PAGE = 100  # records on a page of a group
 _GROUP = re.compile(r"[0-9a-f]{12}")
 SAID = "said"  # in a session: what the last form did
 MOST_DIFFERENCES = 500  # that a certificate's page shows; its files have all
+REACHES = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0, "all": None}  # how far back a replay looks, in seconds
 
 # -- the map, and what is late ------------------------------------------------------------------------------------------
 
@@ -60,10 +61,22 @@ def _but_for(tally: dict[str, int]) -> str:
 
 
 async def part(request: Request) -> Response:
-    """One arrow of the map: how it stands, and its pause."""
+    return await part_page(request)
+
+
+async def live_part(request: Request) -> Response:
+    return await part_page(request, "part_live.html")
+
+
+async def part_page(
+    request: Request, template: str = "part.html", status: int = 200, *, wrong: str = "", **context: Any
+) -> Response:
+    """One arrow of the map: how it stands, what it does again, and what may be done to it. `wrong` is the box that lacks."""
     arrow = await arrow_of(request)
     held = await _held(request, arrow) if arrow.paused else None
-    return show(request, "part.html", arrow=arrow, held=held)
+    again = room_of(request).jobs.get(f"again {arrow.name}")
+    where = {"wrong": wrong, "error_at": f"#{wrong}"} if wrong else {}
+    return show(request, template, status, arrow=arrow, held=held, again=again, **where, **context)
 
 
 async def arrow_of(request: Request) -> Arrow:
@@ -73,6 +86,14 @@ async def arrow_of(request: Request) -> Arrow:
     if arrow is None:
         raise HTTPException(404, "There is no stream and no flow of that name here.")
     return arrow
+
+
+async def stream_of(request: Request) -> tuple[str, str]:
+    """:raises HTTPException: 404, the path names no stream of an adapter."""
+    adapter, _, stream = (await arrow_of(request)).name.partition(".")
+    if not stream:
+        raise HTTPException(404, "There is no stream of that name here.")
+    return adapter, stream
 
 
 async def late(request: Request) -> Response:
@@ -214,7 +235,7 @@ def _plan(request: Request, template: str) -> Response:
 
 def flow_of(request: Request) -> str:
     """:raises HTTPException: 404, the path names no flow."""
-    flow: str = request.path_params["flow"]
+    flow: str = request.path_params.get("flow") or request.path_params["name"]
     if flow not in room_of(request).built.deliveries:
         raise HTTPException(404, "There is no flow of that name here.")
     return flow
