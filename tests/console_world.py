@@ -44,6 +44,7 @@ async def console(stack: AsyncExitStack, built: Platform, settings: ConsoleSetti
 
 async def main(folder: Path, issuer: str | None) -> None:
     logging.disable(logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
     async with demo.clouds(folder) as world, AsyncExitStack() as stack:
         await demo.make(world, children=60, invoices=60, seed=5)
         plant(world)

@@ -365,7 +365,7 @@ def test_a_flow_is_replayed_and_says_how_many_records_it_looks_at_again(page: Pa
     box.fill("somebody worked in the cloud by hand")
     before = looked_at()
     page.get_by_role("button", name="Replay business_central").click()
-    said = page.get_by_text(re.compile(r"Looked at again on .*: [0-9,]+ records are being looked at again\."))
+    said = page.get_by_text(re.compile(r"\(at the machine\) had it replayed on .*: [0-9,]+ records to look at again\."))
     expect(said).to_be_visible(timeout=15_000)
     count = int(re.sub(r".*: ([0-9,]+) records.*", r"\1", said.inner_text()).replace(",", ""))
     assert looked_at() >= before + count > before + 50
@@ -382,7 +382,7 @@ def test_a_stream_is_read_again_whole_and_the_page_shows_how_far_it_is(page: Pag
     expect(page.get_by_role("alert")).to_contain_text("Say why")
     page.get_by_role("textbox", name="Why it is read again").fill("the topic was restored")
     page.get_by_role("button", name="Backfill liquidlogic.person").click()
-    done = re.compile(r"Read again, whole on .*: [1-9][0-9,]* rows read, 0 events published\.")
+    done = re.compile(r"\(at the machine\) had it read again, whole on .*: [1-9][0-9,]* rows read, 0 events published\.")
     expect(page.get_by_text(done)).to_be_visible(timeout=15_000)
     page.goto("/audit")
     row = page.get_by_role("row").filter(has_text="the topic was restored").first

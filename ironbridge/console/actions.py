@@ -124,7 +124,7 @@ async def replay(request: Request, form: FormData) -> Response:
     async def work(_: Job) -> str:
         wanted = room.built.deliveries[flow].flow
         count = await steer.replay(room.store, by, wanted, why, since=since, rewrite=rewrite)
-        return f"{_records(count)} being looked at again." if count else "None of its records has changed since then."
+        return f"{counted(count, 'record')} to look at again." if count else "none of its records had changed by then."
 
     return _again(request, flow, work)
 
