@@ -73,6 +73,7 @@ async def flows(store: Store) -> list[Row]:
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
         for state in State:
             row[state.value] = sum(c["n"] for c in counts if c["flow"] == row["flow"] and c["state"] == state)
+        row["todo"] = row["dirty"] + row["sending"]
     return rows
 
 

@@ -137,13 +137,14 @@ class Painter:
 
     async def _take(self) -> Picture:
         store = self._built.store
-        verdicts = {verdict.what: verdict for verdict in await self._health.progress()}
-        streams = {f"{row['adapter']}.{row['stream']}": row for row in await insight.streams(store)}
-        flows = {row["flow"]: row for row in await insight.flows(store)}
+        read, held = await insight.streams(store), await insight.flows(store)
+        verdicts = {verdict.what: verdict for verdict in self._health.judged(read, held)}
+        streams = {f"{row['adapter']}.{row['stream']}": row for row in read}
+        flows = {row["flow"]: row for row in held}
         behind, rates = await self._behind(), await self._rates()
         self._events.add({name: row["events"] for name, row in streams.items()})
         legacy = tuple(
-            Place(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
+            Place(name, tuple(self._stream(f"{name}.{each.name}", each, streams, verdicts) for each in found))
             for name, (_, found) in self._built.pumps.items()
         )
         clouds = tuple(
@@ -154,12 +155,10 @@ class Painter:
         topics = tuple(dict.fromkeys(topic for arrow in arrows for topic in arrow.topics))
         return Picture(time.time(), legacy, topics, clouds)
 
-    def _stream(self, adapter: str, stream: Any, rows: dict[str, Row], verdicts: dict[str, Verdict]) -> Arrow:
-        name = f"{adapter}.{stream.name}"
-        row = rows.get(name, {})
-        state, why = _judged(row, verdicts.get(name))
+    def _stream(self, name: str, stream: Any, rows: dict[str, Row], verdicts: dict[str, Verdict]) -> Arrow:
+        row, verdict = rows.get(name, {}), verdicts[name]
         return Arrow(
-            name, stream.name, state, why,
+            name, stream.name, _STATES[verdict.state], verdict.why,
             count=row.get("records", 0), changes=self._events.now(name), rate=self._events.rate(name),
             fresh=row.get("seconds_since_read"), stuck=row.get("quarantined", 0) + (row.get("held") or 0),
             busy=0, topics=tuple(self._topics(stream.entities)), paused=bool(row.get("paused")),
@@ -170,14 +169,13 @@ class Painter:
         self, name: str, row: Row, verdicts: dict[str, Verdict], behind: dict[str, int], rates: dict[str, float]
     ) -> Arrow:
         topics = tuple(self._topics(self._built.deliveries[name].flow.entities))
-        verdict = verdicts.get(name)
-        state, why = _judged(row, verdict)
-        busy = row.get("dirty", 0) + row.get("sending", 0) + behind.get(name, 0)
-        state = "busy" if busy and state == "agrees" else state
+        verdict = verdicts[name]
+        busy = row.get("todo", 0) + behind.get(name, 0)
+        state = "busy" if busy and verdict.state == "well" else _STATES[verdict.state]
         return Arrow(
-            name, name, state, why,
+            name, name, state, verdict.why,
             count=row.get("agreed", 0), changes=row.get("held", 0), rate=rates.get(name, 0.0),
-            fresh=verdict.seconds if verdict and busy else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
+            fresh=verdict.seconds if busy else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
             busy=busy, topics=topics, paused=bool(row.get("paused")),
             besides=_counted(
                 {"parked": row.get("parked"), "no event": row.get("rejected"), "given up": row.get("dropped")}
@@ -217,14 +215,3 @@ class Painter:
 
 def _counted(counts: Mapping[str, int | None]) -> tuple[str, ...]:
     return tuple(f"{count:,} {word}" for word, count in counts.items() if count)
-
-
-def _judged(row: Row, verdict: Verdict | None) -> tuple[str, str]:
-    """What a verdict of a few seconds ago and the row as it is now say together."""
-    if row.get("paused"):
-        return "paused", "a person has paused it"
-    if row.get("error"):
-        return "stopped", str(row["error"])
-    if verdict is None or verdict.state == "paused":
-        return ("loading", "nothing is known of it yet") if not row else ("agrees", "")
-    return _STATES[verdict.state], verdict.why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -11,7 +12,8 @@ T = TypeVar("T")
 
 OFTEN = 0.25
 """Seconds that an answer holds …"""
-_SHARE = 5.0  # … and at least so many times what it took: looking shall not be what keeps the database busy
+_SHARE = 5.0  # … and at least so many times what it takes: looking shall not be what keeps the database busy
+_TRIES = 8  # "what it takes" is the least of so many: what it took beside a burst of other work is no measure of it
 
 
 class Recent(Generic[T]):
@@ -22,6 +24,7 @@ class Recent(Generic[T]):
         self._turn = asyncio.Lock()
         self._answer: T | None = None
         self._until = 0.0
+        self._took: deque[float] = deque(maxlen=_TRIES)
 
     async def __call__(self) -> T:
         async with self._turn:
@@ -29,7 +32,8 @@ class Recent(Generic[T]):
             if self._answer is None or began >= self._until:
                 self._answer = await self._ask()
                 now = time.monotonic()
-                self._until = now + max(OFTEN, _SHARE * (now - began))
+                self._took.append(now - began)
+                self._until = now + max(OFTEN, _SHARE * min(self._took))
             return self._answer
 
     def forget(self) -> None:
