@@ -129,27 +129,20 @@ async def parked(store: Store, key: str | None = None) -> list[Row]:
 
 
 async def _parked(connection: AsyncConnection, key: str | None) -> list[Row]:
-    one, bound = (":key", {"key": key}) if key is not None else ("", {})
-    subjects = await _asked(
+    bound = {} if key is None else {"key": key}
+    subject, row, place = ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
+    return await _asked(
         connection,
+        "SELECT part, key, state, reason, since FROM ("  # noqa: S608 (our own words)
         # Through the flows, so that one key is found in the index, whatever flow has it.
-        "SELECT s.flow AS part, s.subject AS key, s.state, s.reason, s.since FROM flows f JOIN subjects s ON s.flow = f.name "  # noqa: S608
-        f"WHERE s.state IN ('parked', 'waiting', 'dropped'){one and f' AND s.subject = {one}'} ORDER BY s.flow, s.subject",
+        "SELECT 0 AS kind, s.flow AS part, s.subject AS key, s.state, s.reason, s.since FROM flows f "
+        f"JOIN subjects s ON s.flow = f.name WHERE s.state IN ('parked', 'waiting', 'dropped') {subject} "
+        "UNION ALL SELECT 1, s.adapter || '.' || s.name, p.key, 'quarantined', p.what, p.since FROM problems p "
+        f"JOIN streams s ON s.id = p.stream {row} "
+        f"UNION ALL SELECT 2, flow, place, 'rejected', what, since FROM rejects {place}"
+        ") AS stuck ORDER BY kind, part, key",
         **bound,
     )
-    rows = await _asked(
-        connection,
-        "SELECT s.adapter || '.' || s.name AS part, p.key AS key, 'quarantined' AS state, p.what AS reason, p.since AS since "  # noqa: S608
-        f"FROM problems p JOIN streams s ON s.id = p.stream{one and f' WHERE p.key = {one}'} ORDER BY 1, 2",
-        **bound,
-    )
-    foreign = await _asked(
-        connection,
-        "SELECT flow AS part, place AS key, 'rejected' AS state, what AS reason, since FROM rejects"  # noqa: S608
-        f"{one and f' WHERE place = {one}'} ORDER BY 1, 2",
-        **bound,
-    )
-    return subjects + rows + foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +249,14 @@ async def _told(connection: AsyncConnection, key: str, *, reveal: bool) -> Row:
         "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key",
         key=key,
     )
-    facts = await _asked(
-        connection, "SELECT entity, owner, version, at, data, traceparent FROM facts WHERE key = :key", key=key
+    read = await _asked(
+        connection,
+        "SELECT 0 AS now, entity, NULL AS owner, version, at, data, traceparent FROM versions WHERE key = :key "
+        "UNION ALL SELECT 1, entity, owner, version, at, data, traceparent FROM facts WHERE key = :key ORDER BY now, version",
+        key=key,
     )
-    earlier = await _asked(
-        connection, "SELECT entity, version, at, data, traceparent FROM versions WHERE key = :key ORDER BY version", key=key
-    )
-    versions = _versions([*earlier, *({k: v for k, v in f.items() if k != "owner"} for f in facts)], reveal=reveal)
+    facts = [dict(row) for row in read if row.pop("now")]
+    versions = _versions([{k: v for k, v in row.items() if k != "owner"} for row in read], reveal=reveal)
     for fact in facts:
         data = fact.pop("data")
         fact["fields"] = None if data is None else masked(fact["entity"], from_json(data), reveal=reveal)
