@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -47,12 +47,13 @@ def _measure(children: int, invoices: int, times: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder, httpx.Client(timeout=30) as http:
         world = Path(folder)
         with _demonstration(world, children, invoices) as demonstration:
+            meanwhile: list[float] = []
             while demonstration.loads():
-                demonstration.meanwhile += _stories(world, http, demonstration.url, 1)
+                meanwhile += _stories(world, http, demonstration.url, 1)
                 time.sleep(0.5)
             loading = time.perf_counter() - demonstration.began
             stories = _stories(world, http, demonstration.url, times)
-            return Figures(loading, demonstration.meanwhile, stories, _changes(world, demonstration.url, times))
+            return Figures(loading, meanwhile, stories, _changes(world, demonstration.url, times))
 
 
 @dataclass
@@ -63,7 +64,6 @@ class _Demonstration:
     log: Path
     url: str
     began: float
-    meanwhile: list[float] = field(default_factory=list)
 
     def loads(self) -> bool:
         """
