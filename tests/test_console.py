@@ -25,7 +25,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from canonical.errors import MisconfiguredError
 from ironbridge.broker import free_port
-from ironbridge.console import recent
 from ironbridge.console.access import check
 from ironbridge.console.picture import Lately
 from ironbridge.reconcile.certificate import Certificate, Compared, Difference, Kind, Where
@@ -432,38 +431,6 @@ def test_a_rate_is_that_of_the_last_minute_even_where_nobody_has_looked_for_long
     now = 330.0
     lately.add({"ledger.payables": 17})
     assert lately.rate("ledger.payables") == 14.0
-
-
-async def test_what_all_look_at_is_asked_seldom_for_what_it_takes_and_not_for_what_it_took_beside_other_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now, takes, asked = 0.0, 0.2, 0
-
-    class Clock:
-        @staticmethod
-        def monotonic() -> float:
-            return now
-
-    async def ask() -> int:
-        nonlocal now, asked
-        now, asked = now + takes, asked + 1
-        return asked
-
-    async def after(seconds: float) -> int:
-        nonlocal now
-        now += seconds
-        return await look()
-
-    monkeypatch.setattr(recent, "time", Clock)
-    look = recent.Recent(ask)
-    assert [await after(0), await after(0.9), await after(0.2)] == [1, 1, 2], "five times as long as it took"
-    takes = 0.01
-    assert [await after(1.1), await after(0.2), await after(0.1)] == [3, 3, 4], "at least a quarter of a second"
-    takes = 0.2  # a burst of other work
-    assert [await after(0.3), await after(0.3)] == [5, 6]
-    takes = 0.01
-    look.forget()
-    assert await after(0) == 7
 
 
 def test_personal_fields_are_shown_only_for_a_reason_which_goes_on_record(page: Page, consoles: Consoles) -> None:
