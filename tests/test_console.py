@@ -167,6 +167,12 @@ def token(client: httpx.Client, path: str = "/records") -> str:
     return found[1]
 
 
+def assert_accessible(page: Page) -> None:
+    """axe finds nothing."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+
+
 # -- what it looks like ------------------------------------------------------------------------------------------------
 
 
@@ -176,8 +182,7 @@ def test_every_page_meets_wcag_wide_and_at_400_percent(page: Page, path: str) ->
     for width in (1280, 320):  # 1280 pixels at 400 % are 320
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} scrolls sideways at {width}"
-        found = Axe().run(page, options={"resultTypes": ["violations"]})
-        assert found.violations_count == 0, found.generate_report()
+        assert_accessible(page)
 
 
 def test_a_record_is_found_and_read_by_keyboard_alone(page: Page, consoles: Consoles) -> None:
@@ -255,6 +260,18 @@ def test_a_live_page_says_when_the_console_has_gone(page: Page) -> None:
 # -- what it lets people do --------------------------------------------------------------------------------------------
 
 
+def asked_why(page: Page, button: str, box: str, why: str) -> None:
+    """Press a button, be asked for a reason, follow the error to its box, give one, and press again."""
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("alert")).to_contain_text("Say why")
+    page.get_by_role("alert").get_by_role("link").click()
+    field = page.get_by_role("textbox", name=box)
+    expect(field).to_be_focused()
+    assert_accessible(page)
+    field.fill(why)
+    page.get_by_role("button", name=button).click()
+
+
 def in_group(page: Page, words: str) -> None:
     page.goto("/stuck")
     page.get_by_role("link", name=re.compile(words)).first.click()
@@ -287,8 +304,7 @@ def test_one_record_is_given_up_with_a_reason_on_record_and_the_others_stay(page
     box = page.get_by_role("textbox", name=f"Why {first} is given up", exact=True)
     expect(box).to_be_focused()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+    assert_accessible(page)
     box.fill("left the council in 2009")
     with page.expect_response(re.compile("/live/stuck/")):  # what comes in live leaves alone what is being typed
         pass
@@ -305,8 +321,7 @@ def test_the_story_of_what_needs_a_person_says_what_to_do_and_leads_to_it(page: 
         group, step = page.url, page.locator(".app-next").first.inner_text()
         page.locator("tbody tr .app-key").first.click()
         expect(page.locator(".app-next").first).to_have_text(step)
-        found = Axe().run(page, options={"resultTypes": ["violations"]})
-        assert found.violations_count == 0, found.generate_report()
+        assert_accessible(page)
         page.get_by_role("link", name="Have it looked at again, or give it up").click()
         assert page.url == group
 
@@ -322,8 +337,7 @@ def test_a_group_is_given_up_with_a_reason_on_record_and_is_then_no_more(page: P
     expect(page.get_by_role("alert")).to_contain_text(re.compile("[0-9]+ records are given up."))
     assert page.url == group
     expect(page.get_by_text("Its records are being looked at again, have got on, or were given up.")).to_be_visible()
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+    assert_accessible(page)
     page.goto("/audit")
     row = page.get_by_role("row").filter(has_text="exported twice by mistake").first
     expect(row).to_contain_text("gave it up in the console")
@@ -331,10 +345,7 @@ def test_a_group_is_given_up_with_a_reason_on_record_and_is_then_no_more(page: P
 
 def test_a_flow_is_paused_with_a_reason_and_goes_on(page: Page) -> None:
     page.goto("/part/business_central")
-    page.get_by_role("button", name="Pause business_central").click()
-    expect(page.get_by_role("alert")).to_contain_text("Say why")
-    page.get_by_role("textbox", name="Why it is paused").fill("month end")
-    page.get_by_role("button", name="Pause business_central").click()
+    asked_why(page, "Pause business_central", "Why it is paused", "month end")
     expect(page.get_by_role("main").get_by_text("Paused", exact=True)).to_be_visible()
     said = re.compile(r"\(at the machine\) paused it in the console on .*: month end")
     expect(page.get_by_text(said)).to_be_visible()
@@ -354,17 +365,8 @@ def test_a_flow_is_replayed_and_says_how_many_records_it_looks_at_again(page: Pa
     page.goto("/part/business_central")
     page.get_by_role("radio", name="All", exact=True).check()
     page.get_by_role("checkbox", name="Take nothing for confirmed").check()
-    page.get_by_role("button", name="Replay business_central").click()
-    expect(page.get_by_role("alert")).to_contain_text("Say why")
-    expect(page.get_by_role("checkbox", name="Take nothing for confirmed")).to_be_checked()
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
-    page.get_by_role("alert").get_by_role("link").click()
-    box = page.get_by_role("textbox", name="Why they are looked at again")
-    expect(box).to_be_focused()
-    box.fill("somebody worked in the cloud by hand")
     before = looked_at()
-    page.get_by_role("button", name="Replay business_central").click()
+    asked_why(page, "Replay business_central", "Why they are looked at again", "somebody worked in the cloud by hand")
     said = page.get_by_text(re.compile(r"\(at the machine\) had it replayed on .*: [0-9,]+ records to look at again\."))
     expect(said).to_be_visible(timeout=15_000)
     count = int(re.sub(r".*: ([0-9,]+) records.*", r"\1", said.inner_text()).replace(",", ""))
@@ -378,10 +380,7 @@ def test_a_flow_is_replayed_and_says_how_many_records_it_looks_at_again(page: Pa
 
 def test_a_stream_is_read_again_whole_and_the_page_shows_how_far_it_is(page: Page) -> None:
     page.goto("/part/liquidlogic.person")
-    page.get_by_role("button", name="Backfill liquidlogic.person").click()
-    expect(page.get_by_role("alert")).to_contain_text("Say why")
-    page.get_by_role("textbox", name="Why it is read again").fill("the topic was restored")
-    page.get_by_role("button", name="Backfill liquidlogic.person").click()
+    asked_why(page, "Backfill liquidlogic.person", "Why it is read again", "the topic was restored")
     done = re.compile(r"\(at the machine\) had it read again, whole on .*: [1-9][0-9,]* rows read, 0 events published\.")
     expect(page.get_by_text(done)).to_be_visible(timeout=15_000)
     page.goto("/audit")
@@ -460,8 +459,7 @@ def test_all_sides_of_a_flow_are_compared_and_the_certificate_is_had_in_three_fo
     page.get_by_role("button", name="Compare now").click()
     page.get_by_role("link", name="see the certificate").click(timeout=90_000)
     expect(page.get_by_text("Verified through")).to_be_visible()
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+    assert_accessible(page)
     for form in ("HTML", "CSV", "JSON"):
         with page.expect_download() as download:
             page.get_by_role("link", name=form).click()
@@ -550,6 +548,24 @@ def test_a_stream_is_not_replayed_a_flow_is_not_read_and_no_other_reach_is_taken
     assert asked.status_code == 422
     assert "Choose which records." in asked.text
     assert "mischief" not in otto.get("/audit").text
+
+
+def test_what_is_under_way_is_not_begun_twice_and_a_reach_is_on_record(visitor: Visitor) -> None:
+    otto = visitor("otto")
+    path, form = "/part/liquidlogic.cin-plan", {"token": token(otto), "why": "a first reason", "reach": "hour"}
+    assert otto.post(f"{path}/pause", data=form).status_code == 303  # so that nobody takes the backfill up
+    assert otto.post(f"{path}/backfill", data=form).status_code == 303
+    second = otto.post(f"{path}/backfill", data=form | {"why": "a second reason"})
+    assert second.status_code == 409
+    assert "It is under way already" in second.text
+    assert otto.post(f"{path}/resume", data=form).status_code == 303
+    assert otto.post("/part/business_central/replay", data=form).status_code == 303
+    for _ in range(100):
+        if "business_central (changed since 20" in (said := otto.get("/audit").text):
+            break
+        time.sleep(0.1)
+    assert "business_central (changed since 20" in said
+    assert "a second reason" not in said
 
 
 def test_people_come_back_to_a_page_of_ours_after_signing_in(visitor: Visitor) -> None:

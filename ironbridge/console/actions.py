@@ -24,6 +24,7 @@ MOST = 200  # changes that a plan shows field by field
 _LOOK = 0.5  # seconds between two looks at how far a backfill is
 GOT_ON = "Nothing was done: it has got on by itself, or somebody else was here first."
 NO_REASON = "Say why, in a few words: it goes on record."
+UNDER_WAY = "It is under way already: nothing was done, and nothing is on record."
 
 
 def _seen(to: str) -> Response:
@@ -126,7 +127,7 @@ async def replay(request: Request, form: FormData) -> Response:
         count = await steer.replay(room.store, by, wanted, why, since=since, rewrite=rewrite)
         return f"{counted(count, 'record')} to look at again." if count else "none of its records had changed by then."
 
-    return _again(request, flow, work)
+    return await _again(request, flow, work)
 
 
 async def backfill(request: Request, form: FormData) -> Response:
@@ -147,11 +148,13 @@ async def backfill(request: Request, form: FormData) -> Response:
                 await asyncio.sleep(_LOOK)
         return f"{told}."
 
-    return _again(request, f"{adapter}.{stream}", work)
+    return await _again(request, f"{adapter}.{stream}", work)
 
 
-def _again(request: Request, name: str, work: Callable[[Job], Coroutine[Any, Any, str]]) -> Response:
+async def _again(request: Request, name: str, work: Callable[[Job], Coroutine[Any, Any, str]]) -> Response:
     room = room_of(request)
+    if room.jobs.running(f"again {name}"):
+        return await pages.part_page(request, status=409, wrong="why-again", error=UNDER_WAY)
     room.jobs.begin(f"again {name}", request.user.display_name, work)
     room.forget()
     return _seen(f"/part/{name}")
