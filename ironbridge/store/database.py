@@ -6,7 +6,7 @@ import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableErr
 from ironbridge.meters import state_operation
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_MEASURED = 10.0  # seconds after which the database's clock is looked at again
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
 _LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
 
@@ -34,6 +35,8 @@ class Store:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self.clock: Callable[[], float] = DatabaseClock() if engine.dialect.name != "sqlite" else time.time
+        """The database's clock, in seconds since 1970: claims, budgets and editions go by it, whatever a worker's own says."""
         self.embedded = engine.dialect.name == "sqlite"
         # A statement by itself needs no transaction round it, which would be two more round trips.
         self._reading = engine if self.embedded else engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -44,6 +47,7 @@ class Store:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         with state_operation("read", self.engine.dialect.name), translated():
             async with self._reading.connect() as connection:
+                await self._see_the_time(connection)
                 yield connection
 
     @asynccontextmanager
@@ -53,7 +57,15 @@ class Store:
                 async with self.engine.begin() as connection:
                     if self.embedded:
                         await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    await self._see_the_time(connection)
                     yield connection
+
+    async def _see_the_time(self, connection: AsyncConnection) -> None:
+        clock = self.clock
+        if isinstance(clock, DatabaseClock) and clock.stale:
+            asked = _steady()
+            shown = await connection.execute(text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)"))
+            clock.measure(asked, float(shown.scalar_one()), _steady())
 
     async def migrate(self) -> None:
         """Bring the tables up to date, whole or not at all; of several workers that start at once the first one does it."""
@@ -71,6 +83,35 @@ class Store:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+class DatabaseClock:
+    """
+    The time that the database's clock shows, in seconds since 1970, without asking it each time.
+
+    `measure` notes how far it is from a clock of this machine that nobody can set; it is called with each new connection
+    and again after `_MEASURED` seconds. Until then it is the machine's own time.
+    """
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+        self._measured = -math.inf
+
+    def __call__(self) -> float:
+        return time.time() if self._offset is None else _steady() + self._offset
+
+    @property
+    def stale(self) -> bool:
+        return _steady() - self._measured > _MEASURED
+
+    def measure(self, asked: float, shown: float, answered: float) -> None:
+        """`shown` is what the database said between two moments of the steady clock."""
+        self._offset, self._measured = shown - (asked + answered) / 2, answered
+
+
+def _steady() -> float:
+    """A clock that goes on while the machine sleeps and that nobody sets; seconds."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class translated:  # noqa: N801 (reads as a word: `with translated():`)

@@ -78,6 +78,9 @@ records = Table(
     _text("topic", null=True),
     _number("partition", null=True),
     _number("offset", null=True),
+    # Which fields held something when it was last published, and what it said before: see adapters/guard.py.
+    Column("filled", LargeBinary),
+    Column("former", LargeBinary),
     Index("ix_records_stream_region", "stream", "region"),
 )
 regions = Table(
@@ -106,8 +109,32 @@ offsets = Table(
     _text("topic", key=True),
     _number("partition", key=True),
     _number("next"),
+    # The last event that lies before `next`: if another one lies there, the log was made anew.
+    Column("last", Text),
 )
-copies = Table("copies", metadata, _text("adapter", key=True), _number("claims"))
+copies = Table(
+    "copies",
+    metadata,
+    _text("adapter", key=True),
+    _number("claims"),
+    # Counts what was saved under this claim: a state that went back to a copy says less than its adapter knows.
+    _number("steps"),
+)
+# How much of a stream (or, with a region, of one extract) vanished or emptied within a day, and what is held back for a
+# person until somebody allows it: see adapters/guard.py.
+guarded = Table(
+    "guarded",
+    metadata,
+    Column("stream", Integer, ForeignKey("streams.id"), primary_key=True, autoincrement=False),
+    _text("region", key=True),
+    _text("what", key=True),
+    Column("began", Double, nullable=False),
+    _number("done"),
+    _number("base"),
+    _number("held"),
+    Column("since", Double),
+    _number("allowed", null=True),
+)
 
 # What the flows know and what they did: facts are shared, the ledger is per flow, see flows/ledger.py.
 facts = Table(
@@ -130,7 +157,25 @@ flows = Table(
     _text("edition", null=True),
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
+    # Editions are numbered as they are opened; `reopened` is how far the subjects were looked through for the open one
+    # (None: to the end), `alive` the last sign of life of a worker that works by it.
+    _number("number"),
+    _text("reopened", null=True),
+    Column("alive", Double),
+    # How far the flow's trail in Kafka is known to this state, see flows/trail.py.
+    _number("trail"),
 )
+# How many times each worker's hand has sent something, as this state knows it; the trail in Kafka says it from outside.
+hands = Table(
+    "hands",
+    metadata,
+    _text("flow", key=True),
+    _text("hand", key=True),
+    _number("sent"),
+    Column("at", Double, nullable=False),
+)
+# The name of this state among all that ever shared its Kafka topics: one row.
+installation = Table("installation", metadata, _text("id", key=True))
 # What a fact was before: a trigger of the database keeps it when a newer version takes its place, so that a fact which
 # is there for the first time costs nothing.
 versions = Table(
@@ -171,6 +216,9 @@ subjects = Table(
     Column("confirmed", Double),
     Column("observed", Double),
     _text("traces", null=True),
+    # The number of the edition by which it was last settled, and when something was last sent for it.
+    _number("edition"),
+    Column("sent", Double),
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
     # Few wait: the others shall not pay for the index with every change.
     Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),

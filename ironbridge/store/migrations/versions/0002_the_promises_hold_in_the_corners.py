@@ -1,0 +1,54 @@
+"""the promises hold in the corners: editions are numbered, an old state and a log made anew are told"""
+
+from uuid import uuid4
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def _number(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), server_default="0", nullable=False)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "guarded",
+        sa.Column("stream", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("region", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("began", sa.Double(), nullable=False),
+        _number("done"),
+        _number("base"),
+        _number("held"),
+        sa.Column("since", sa.Double(), nullable=True),
+        sa.Column("allowed", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["stream"], ["streams.id"], name=op.f("fk_guarded_stream")),
+        sa.PrimaryKeyConstraint("stream", "region", "what", name=op.f("pk_guarded")),
+    )
+    op.create_table(
+        "hands",
+        sa.Column("flow", sa.Text(), nullable=False),
+        sa.Column("hand", sa.Text(), nullable=False),
+        _number("sent"),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("flow", "hand", name=op.f("pk_hands")),
+    )
+    installation = op.create_table(
+        "installation", sa.Column("id", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("id", name=op.f("pk_installation"))
+    )
+    op.bulk_insert(installation, [{"id": uuid4().hex}])
+    op.add_column("records", sa.Column("filled", sa.LargeBinary(), nullable=True))
+    op.add_column("records", sa.Column("former", sa.LargeBinary(), nullable=True))
+    op.add_column("offsets", sa.Column("last", sa.Text(), nullable=True))
+    op.add_column("copies", _number("steps"))
+    op.add_column("flows", _number("number"))
+    op.add_column("flows", sa.Column("reopened", sa.Text(), nullable=True))
+    op.add_column("flows", sa.Column("alive", sa.Double(), nullable=True))
+    op.add_column("flows", _number("trail"))
+    op.add_column("subjects", _number("edition"))
+    op.add_column("subjects", sa.Column("sent", sa.Double(), nullable=True))
