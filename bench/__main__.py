@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bench import report
+from bench import compare, report
 from bench.benchmarks import BENCHMARKS, Plan
 from bench.stage import Stage, stage
 
@@ -58,4 +59,7 @@ async def _all(servers: Stage, plan: Plan, names: list[str]) -> list[report.Line
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["compare"]:
+        del sys.argv[1]
+        typer.run(compare.main)
     typer.run(main)

