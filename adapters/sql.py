@@ -8,21 +8,25 @@ MariaDB, SQLite and SQL Server all understand.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, cast, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, cast, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ColumnClause, FromClause, TableClause
 from sqlalchemy.types import NULLTYPE, DateTime
 
 from adapters.port import Finding, Page, Position, Record, Row, Sweep, Tail
+from adapters.sql_moments import Trusted, behind, moment
 from adapters.sql_session import Session, SqlSettings
 from canonical.errors import IronbridgeError, MisconfiguredError
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Database", "Parts", "Reading", "SqlSettings", "beyond", "columns_read"]
 
@@ -123,6 +127,7 @@ class Database:
     def __init__(self, where: str, settings: SqlSettings) -> None:
         self.where = where
         self.session = Session(where, settings)
+        self._future: dict[str, int] = {}
 
     async def open(self) -> None:
         await self.session.open()
@@ -138,8 +143,9 @@ class Database:
         """
         What `change` (a time, or a number that grows) says is new; a cursor is its value, then the key.
 
-        Times are read again from `overlap` before the cursor, numbers from the cursor's own. Rows without a value are
-        left to the sweep behind it, which comes `every` so often. A record's position is always that of the sweep.
+        Times are read again from `overlap` before the cursor, and an hour more where the clocks go back (see
+        `adapters.sql_moments`), numbers from the cursor's own. A time beyond the source's own clock moves no cursor. Rows without
+        a value are left to the sweep behind it, which comes `every` so often. A record's position is always that of the sweep.
         """
         return Tail(lambda after: self._tail(reading, change, overlap, after), self.sweep(reading), every)
 
@@ -208,31 +214,50 @@ class Database:
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
         size, parts = min(self.session.settings.page_size, _TAIL_PAGE), [part.of_keys() for part in reading.parts]
-        condition = change.is_not(None) if cursor is None else change >= self._value(_earlier(cursor[0], overlap))
+        begins = None if cursor is None else behind(cursor[0], overlap, self.session.settings.zone)
+        condition = change.is_not(None) if begins is None else change >= self._value(begins)
         last, about = None, str(reading)
+        trusted = Trusted(await self._clock(about), cursor)
         while True:
             async with self.session.connection(about) as connection:
                 found = [tuple(row) for row in await connection.execute(reading.changes(change, condition, size))]
                 if not found:
-                    return
+                    break
                 rows = [row[1:] for row in found]
                 records = await _records(connection, reading, rows, parts, {"keys": [row[0] for row in rows]})
-            cursor = (self._remembered(found[-1][0]), *records[-1].position)
-            if cursor == last:  # the source compares the value that it gave us as if it were another
+            here = (self._remembered(found[-1][0]), *records[-1].position)
+            if here == last:  # the source compares the value that it gave us as if it were another
                 fix = "take this stream out of `tail`: it is then read by sweeps alone"
                 raise MisconfiguredError(self.where, f"{about}: cannot go on behind {change}", fix=fix)
-            yield Page(records, cursor)
+            yield Page(records, trusted.cursor([self._remembered(row[0]) for row in found], records))
             if len(rows) < size:
-                return
-            last = cursor
-            condition = beyond((change, *reading.key), [self._value(cursor[0]), *map(_untyped, cursor[1:])])
+                break
+            last = here
+            condition = beyond((change, *reading.key), [self._value(here[0]), *map(_untyped, here[1:])])
+        self._report(about, str(change), trusted.future)
+
+    async def _clock(self, about: str) -> datetime:
+        """The time that the source's own clock shows: with a zone where the database says one, else as it is written there."""
+        async with self.session.connection(about) as connection:
+            shown = (await connection.execute(select(func.current_timestamp()))).scalar_one()
+        return shown if isinstance(shown, datetime) else datetime.fromisoformat(str(shown))
+
+    def _report(self, about: str, change: str, future: int) -> None:
+        """Say once of a number of rows that they claim to have changed in the future."""
+        if future and self._future.get(about) != future:
+            log.warning(
+                "%s: %d rows of %s have a change time (%s) in the future of the source's own clock. They are read each time "
+                "and move no cursor. To do: mend the times in the legacy system",
+                self.where, future, about, change,
+            )  # fmt: skip
+        self._future[about] = future
 
     def _value(self, value: int | str) -> ColumnElement[Any]:
         """A value as the database compares it: SQLite keeps times as text, SQL Server rounds them to its DATETIME."""
-        moment, kind = _moment(value), self.session.settings.kind
-        if moment is None or kind == "sqlite":
+        at, kind = moment(value), self.session.settings.kind
+        if at is None or kind == "sqlite":
             return _untyped(value)
-        return cast(_untyped(moment), DateTime()) if kind == "mssql" else _untyped(moment)
+        return cast(_untyped(at), DateTime()) if kind == "mssql" else _untyped(at)
 
     def _remembered(self, value: object) -> int | str:
         if isinstance(value, int | str):
@@ -276,18 +301,3 @@ def _whole(value: Any) -> int | str:
 
 def _untyped(value: object) -> ColumnElement[Any]:
     return bindparam(None, value, type_=NULLTYPE)  # the database then takes it for what the column is
-
-
-def _moment(value: int | str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def _earlier(value: int | str, overlap: timedelta) -> int | str:
-    moment, written = _moment(value), str(value)
-    if moment is None:
-        return value
-    # Spelt as it was, so that a database which keeps times as text compares like with like.
-    return (moment - overlap).isoformat(written[10:11] or "T", "microseconds" if "." in written else "auto")

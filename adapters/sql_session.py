@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from sqlalchemy import URL, event, literal, make_url, select
@@ -37,7 +38,8 @@ class SqlSettings(BaseModel):
     """
     How to read one SQL database. The URL holds the password and is never shown; see adapters/tls.py for its words about TLS.
 
-    `pause` is how long the pump waits between two pages, to spare the source.
+    `pause` is how long the pump waits between two pages, to spare the source. `time_zone` is where the wall's time that the
+    source writes without a zone is told: an hour comes twice there when the clocks go back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -47,6 +49,19 @@ class SqlSettings(BaseModel):
     pause: timedelta = Field(default=timedelta(0), ge=timedelta(0))
     statement_timeout: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
     connect_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
+    time_zone: str = "Europe/London"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            return ZoneInfo(value).key
+        except (ValueError, OSError, KeyError):
+            raise ValueError("is no time zone such as Europe/London") from None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
 
     @field_validator("url")
     @classmethod

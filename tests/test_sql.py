@@ -6,10 +6,11 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.port import Page, Position, Record
 from adapters.sql import Database, Parts, Reading, SqlSettings
+from adapters.sql_moments import behind
 from adapters.sql_session import translated
 from canonical.errors import MisconfiguredError, UnavailableError
 
@@ -263,6 +265,59 @@ async def test_a_tail_reads_again_from_a_little_before_its_cursor_for_late_commi
     assert (20,) in behind
     assert (5,) not in behind
     assert (20,) not in [r.position for r in await records(tail_of(database).pages(cursor))]
+
+
+async def test_a_change_time_in_the_future_blinds_no_tail_and_is_said(zoo: Zoo, caplog: pytest.LogCaptureFixture) -> None:
+    database = await zoo.open(page_size=3)
+    tail = tail_of(database, overlap=timedelta(minutes=2))
+    await zoo.run("UPDATE child SET changed = '2062-01-03 10:00:00.000000' WHERE id IN (2, 6)")
+    cursor = (await pages(tail.pages(None)))[-1].cursor
+    assert str(cursor[0]).startswith("2026-01-03")
+    await zoo.run("UPDATE child SET name = 'New', changed = '2026-01-05 10:00:00.000000' WHERE id = 3")
+    found = [record.position for record in await records(tail.pages(cursor))]
+    assert found[-3:] == [(3,), (2,), (6,)]
+    assert caplog.text.count("2 rows of ") == 1, "it is said once, not with each reading"
+    assert "have a change time (child.changed) in the future" in caplog.text
+
+
+async def test_a_tail_that_meets_nothing_but_the_future_still_sees_what_comes(zoo: Zoo) -> None:
+    await zoo.run("UPDATE child SET changed = '2062-01-03 10:00:00.000000'")
+    database = await zoo.open()
+    cursor = (await pages(tail_of(database).pages(None)))[-1].cursor
+    stamp = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    await zoo.run(f"UPDATE child SET changed = '{stamp}' WHERE id = 4")
+    assert (4,) in [record.position for record in await records(tail_of(database).pages(cursor))]
+
+
+@pytest.mark.parametrize(("last", "later"), [("01:58", "01:05"), ("01:00", "01:00"), ("02:01", "01:59")])
+async def test_the_hour_that_comes_twice_hides_nothing_from_a_tail(zoo: Zoo, last: str, later: str) -> None:
+    await zoo.run(f"UPDATE child SET changed = '2025-10-26 {last}:00.000000' WHERE id = 1", "DELETE FROM child WHERE id > 1")
+    database = await zoo.open()
+    tail = tail_of(database, overlap=timedelta(minutes=2))
+    cursor = (await pages(tail.pages(None)))[-1].cursor
+    await zoo.run(f"INSERT INTO child (id, name, changed) VALUES (20, 'Later', '2025-10-26 {later}:00.000000')")
+    assert (20,) in [record.position for record in await records(tail.pages(cursor))]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "zone", "from_there"),
+    [
+        ("2026-06-01 12:00:00", "Europe/London", "2026-06-01 11:58:00"),
+        ("2026-10-25 01:30:00.000000", "Europe/London", "2026-10-25 00:28:00.000000"),
+        ("2026-10-25T02:01:00", "Europe/London", "2026-10-25T00:59:00"),
+        ("2026-10-25 02:03:00", "Europe/London", "2026-10-25 02:01:00"),
+        ("2026-10-25 01:30:00", "UTC", "2026-10-25 01:28:00"),
+        ("2026-10-25 01:30:00+00:00", "Europe/London", "2026-10-25 01:28:00+00:00"),
+        (41, "Europe/London", 41),
+    ],
+)
+def test_a_tail_reads_again_from_where_a_later_change_may_stand(cursor: int | str, zone: str, from_there: int | str) -> None:
+    assert behind(cursor, timedelta(minutes=2), ZoneInfo(zone)) == from_there
+
+
+def test_a_time_zone_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValidationError, match="is no time zone such as Europe/London"):
+        SqlSettings(url=SecretStr("sqlite:///x"), time_zone="Europe/Shropshire")
 
 
 async def test_a_tail_by_a_number_reads_the_cursors_own_number_again(zoo: Zoo) -> None:

@@ -1,0 +1,86 @@
+"""
+Times of a change column, as a tail's cursor keeps them: which of them to believe, and from where to read again.
+
+A legacy system writes the wall's time, often without a zone. So an hour comes twice when the clocks go back, a typing error
+lies in the year 2062, and a server's clock may be ahead: no such value may make a tail blind for what comes after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from adapters.port import Position, Record
+
+_A_ZONE = timedelta(hours=26)
+"""The widest that two zones' clocks lie apart: a time farther ahead than this is no matter of zones, but wrong."""
+
+
+def moment(value: int | str) -> datetime | None:
+    """The time that a cursor's value says; None where it is a number or another text."""
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def behind(value: int | str, overlap: timedelta, zone: ZoneInfo) -> int | str:
+    """
+    From where to read on so that nothing is missed that was written after a cursor's value, or committed up to `overlap` late.
+
+    In an hour that comes twice in `zone` a later change can have an earlier time: then that is an hour more.
+    """
+    at, written = moment(value), str(value)
+    if at is None:
+        return value
+    low = at - overlap
+    if at.tzinfo is None:
+        low -= max(_twice(at, zone), _twice(low, zone))
+    # Spelt as it was, so that a database which keeps times as text compares like with like.
+    return low.isoformat(written[10:11] or "T", "microseconds" if "." in written else "auto")
+
+
+def _twice(at: datetime, zone: ZoneInfo) -> timedelta:
+    """By how much the clocks go back after this time's first coming; nothing where it comes once, or never."""
+    first, second = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
+    return max(first - second, timedelta(0))
+
+
+class Trusted:
+    """
+    Which values of one reading move its cursor: those that are not beyond the source's own clock.
+
+    `future` counts the others, as far as no difference of zones explains them.
+    """
+
+    def __init__(self, clock: datetime, cursor: Position | None) -> None:
+        self._clock = clock
+        self._cursor = cursor
+        self.future = 0
+
+    def cursor(self, values: Sequence[int | str], records: Sequence[Record]) -> Position:
+        """Where the next reading goes on, once these records are safe; their change values lie beside them, in order."""
+        for value, record in zip(values, records, strict=True):
+            ahead = self._ahead(value)
+            if ahead <= timedelta(0):
+                self._cursor = (value, *record.position)
+            elif ahead > _A_ZONE:
+                self.future += 1
+        if self._cursor is None:
+            # Nothing that could be believed yet: from a day ago on, which costs no more than reading a few rows again.
+            yesterday, written = self._shown(values[0]) - timedelta(days=1), str(values[0])
+            spelt = yesterday.isoformat(written[10:11] or "T", "microseconds" if "." in written else "seconds")
+            return (spelt, *records[-1].position)
+        return self._cursor
+
+    def _ahead(self, value: int | str) -> timedelta:
+        at = moment(value)
+        return timedelta(0) if at is None else at - self._shown(value)
+
+    def _shown(self, value: int | str) -> datetime:
+        """The source's clock, with a zone where the value has one."""
+        at, clock = moment(value), self._clock
+        if at is not None and at.tzinfo is not None:
+            return clock if clock.tzinfo is not None else clock.replace(tzinfo=UTC)
+        return clock if clock.tzinfo is None else clock.astimezone(UTC).replace(tzinfo=None)
