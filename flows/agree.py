@@ -12,19 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from hashlib import blake2b
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 from pydantic_core import to_json
 
 from canonical import Event
 from canonical.errors import BadRecordError, RefusedError
+from flows.clock import LondonDay, steady
 from flows.ledger import (
     Arrivals,
     Inbox,
@@ -42,6 +41,7 @@ from flows.ledger import (
 )
 from flows.meters import measure
 from flows.port import (
+    LONGEST_SILENCE,
     Absent,
     Confirmed,
     Document,
@@ -64,7 +64,6 @@ from flows.tracing import Journeys, ingesting
 
 log = logging.getLogger(__name__)
 
-LONDON = ZoneInfo("Europe/London")
 T = TypeVar("T")
 _LONGEST_WAIT = 60.0  # seconds between attempts at a target that says nothing of when to come again
 _LONGEST_ALONE = 900.0  # the same for one subject whose every attempt fails, while others succeed
@@ -77,11 +76,7 @@ _LONGEST_BACKLOG = 30.0  # seconds that it waits for
 _GONE = Nothing("no such record is published")
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
-__all__ = ["Agreement", "Tally", "pack", "today_in_london", "unpack"]
-
-
-def today_in_london() -> date:
-    return datetime.now(LONDON).date()
+__all__ = ["Agreement", "Tally", "pack", "unpack"]
 
 
 @dataclass(slots=True)
@@ -101,7 +96,12 @@ class Tally:
 
 
 class Agreement:
-    """One worker of one flow. Several share the work: each takes subjects that no other has in hand."""
+    """
+    One worker of one flow. Several share the work: each takes subjects that no other has in hand.
+
+    `today` is the day in London by the ledger's clock, which all workers share. `clock` gives seconds for this worker's
+    own waiting, of which only differences count.
+    """
 
     def __init__(
         self,
@@ -109,14 +109,14 @@ class Agreement:
         target: Target,
         ledger: Ledger,
         *,
-        today: Callable[[], date] = today_in_london,
-        clock: Callable[[], float] = time.time,
+        today: Callable[[], date] | None = None,
+        clock: Callable[[], float] = steady,
     ) -> None:
         self.flow = flow
         self.target = target
         self.tally = Tally()
         self._ledger = ledger
-        self._today = today
+        self._today = today or LondonDay(ledger.now)
         self._clock = clock
         self._arrived = asyncio.Event()
         self._opened: str | None = None
@@ -213,7 +213,7 @@ class Agreement:
 
     async def _pause(self, stop: asyncio.Event) -> None:
         due = await self._ledger.due()
-        wait = 1.0 if due is None else min(max(due - self._clock(), 0.01), 1.0)
+        wait = 1.0 if due is None else min(max(due, 0.01), 1.0)
         waits = [asyncio.ensure_future(event.wait()) for event in (self._arrived, stop)]
         await asyncio.wait(waits, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
@@ -322,7 +322,7 @@ class Agreement:
             portion, left = _portion(left)
             if not await self._send(portion, journeys):
                 break
-        await self._settle([put_back(w.task, self._held_until) for w in left], journeys)
+        await self._settle([put_back(w.task, self._patience) for w in left], journeys)
 
     async def _send(self, wanted: Sequence[Wanted], journeys: Journeys) -> bool:
         """Save what is about to be sent, send it in batches, save what became of it; whether the target answered for all."""
@@ -343,18 +343,18 @@ class Agreement:
         """Send as many as the target takes in one write, unless it has asked for patience meanwhile."""
         async with self._slots:
             if self._held_until > self._clock():
-                return [put_back(w.task, self._held_until) for w in wanted]
+                return [put_back(w.task, self._patience) for w in wanted]
             with journeys.writing(self.target.name, [w.task.subject for w in wanted]):
                 outcomes = await self._outcomes(wanted)
             self.tally.writes += 1
             self._hold(outcomes)
-            due = self._due(wanted)
-            return [self._settled(w, o, due) for w, o in zip(wanted, outcomes, strict=True)]
+            after = self._after(wanted)
+            return [self._settled(w, o, after) for w, o in zip(wanted, outcomes, strict=True)]
 
     async def _settle(self, settled: Sequence[Settlement], journeys: Journeys) -> None:
         """Save outcomes; then say so, to the spans and the meters."""
         await self._ledger.settle([journeys.named(each) for each in settled])
-        measure(self.flow.name, settled, self._clock(), journeys.context)
+        measure(self.flow.name, settled, self._ledger.now(), journeys.context)
         journeys.end(settled)
 
     async def _outcomes(self, wanted: Sequence[Wanted]) -> Sequence[Outcome]:
@@ -373,25 +373,31 @@ class Agreement:
         if not away:
             self._failures = 0
             return
-        asked = [o.after.total_seconds() for o in away if isinstance(o, Unavailable) and o.after is not None]
+        said = [o.after for o in away if isinstance(o, Unavailable) and o.after is not None]
+        asked = [min(after, LONGEST_SILENCE).total_seconds() for after in said]
         backoff = min(0.25 * 2**self._failures, _LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
         if self._held_until <= self._clock():  # else another batch has just met the same trouble
             self._failures = min(self._failures + 1, 16)
         self._held_until = max(self._held_until, self._clock() + max([backoff, *asked]))
 
-    def _due(self, wanted: Sequence[Wanted]) -> float:
-        """When to try again: with everybody else, or later and later where it is one subject that always fails."""
+    @property
+    def _patience(self) -> float:
+        """For how many seconds the target is left alone."""
+        return max(self._held_until - self._clock(), 0.0)
+
+    def _after(self, wanted: Sequence[Wanted]) -> float:
+        """After how many seconds to try again: with everybody else, or ever later where one subject always fails."""
         attempts = wanted[0].task.attempts
         if len(wanted) > 1 or attempts <= _PATIENCE or self._failures > _PATIENCE:
-            return self._held_until
-        return max(self._held_until, self._clock() + min(0.25 * 2.0 ** min(attempts, 16), _LONGEST_ALONE))
+            return self._patience
+        return max(self._patience, min(0.25 * 2.0 ** min(attempts, 16), _LONGEST_ALONE))
 
-    def _settled(self, wanted: Wanted, outcome: Outcome, due: float | None = None) -> Settlement:
+    def _settled(self, wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
         word = type(outcome).__name__.lower()
         setattr(self.tally, word, getattr(self.tally, word) + 1)
         if isinstance(outcome, Confirmed):
             self.tally.saved += max(wanted.task.changes - 1, 0)
-        return settlement(wanted, outcome, due)
+        return settlement(wanted, outcome, after)
 
     def _count(self, settled: Iterable[Settlement]) -> None:
         counts: dict[str, int] = defaultdict(int)

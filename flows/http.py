@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from flows.meters import requesting
-from flows.port import Limits, Unavailable, Unknown
+from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
 
 TEMPLATE: Final = "url.template"
 """
@@ -41,7 +41,7 @@ The request extension that names the path in spans, e.g. `/companies({id})/vendo
 TIMEOUT: Final = httpx.Timeout(connect=15.0, read=120.0, write=60.0, pool=120.0)
 """Seconds. `read` is long: giving up on a batch that is still being written costs a whole rewrite."""
 _KEEP_ALIVE = 4.0  # seconds; shorter than any server's, so that a request never meets a connection that is being closed
-_LONGEST_WAIT = timedelta(days=1)  # a Retry-After beyond this is a mistake of the other side
+_LONGEST_TOKEN = 86400.0  # seconds; a token that says that it lives longer is renewed as one that says nothing
 
 
 class Budget(Protocol):
@@ -242,19 +242,27 @@ def _request_of(error: Exception, ours: httpx.Request) -> httpx.Request:
 
 def retry_after(response: httpx.Response) -> timedelta | None:
     """
-    How long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), a day at most.
+    How long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
 
     None where it does not say, or not in a form that can be read.
     """
     said = response.headers.get("retry-after", "").strip()
     if said.isascii() and said.isdigit():
-        return min(timedelta(seconds=min(int(said[:12]), 10**6)), _LONGEST_WAIT)
+        return min(timedelta(seconds=min(int(said[:12]), 10**6)), LONGEST_SILENCE)
+    if (until := _moment(said)) is None:
+        return None
+    # By the clock that wrote it, where it says what that one shows: ours may be another.
+    now = _moment(response.headers.get("date", "")) or datetime.now(UTC)
+    return min(max(until - now, timedelta(0)), LONGEST_SILENCE)
+
+
+def _moment(said: str) -> datetime | None:
+    """An HTTP date; None where it is none."""
     try:
-        until = parsedate_to_datetime(said)
-        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        moment = parsedate_to_datetime(said)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, TypeError, IndexError, OverflowError):  # whatever the standard library makes of it
         return None
-    return min(max(until - datetime.now(UTC), timedelta(0)), _LONGEST_WAIT)
 
 
 def json_of(response: httpx.Response) -> Any | Unknown:
@@ -384,7 +392,7 @@ class ClientCredentials(httpx.Auth):
             lifetime = float(granted.get("expires_in", 300))
         except (TypeError, ValueError, OverflowError):
             lifetime = 300.0
-        lifetime = lifetime if 0 <= lifetime <= _LONGEST_WAIT.total_seconds() else 300.0  # nor NaN
+        lifetime = lifetime if 0 <= lifetime <= _LONGEST_TOKEN else 300.0  # nor NaN
         self._token = token
         self._until = time.monotonic() + lifetime - min(60.0, lifetime / 10)
 

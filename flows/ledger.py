@@ -30,6 +30,10 @@ class State(StrEnum):
     """A person gave it up, and said why: until its facts change."""
 
 
+HOLD = 20.0
+"""Seconds that a subject stays in a worker's hand without a sign of life; then another worker may take it."""
+
+
 class Reject(NamedTuple):
     """A record on a topic that is no event of ours: where it lies, and what is wrong with it."""
 
@@ -121,7 +125,7 @@ class Settlement:
     What became of a subject in hand.
 
     `document`, `ref`, `tag`, `digest` are saved where `confirmed`. `doubtful` is what may be at the target besides.
-    `due` (seconds since 1970) holds a DIRTY subject back. `outcome` is a word for the record's story. `sent` is what
+    `after` so many seconds a DIRTY subject is looked at again. `outcome` is a word for the record's story. `sent` is what
     was sent and may have been done. `denied` is the id under which the target does not know `waiting_on`.
     """
 
@@ -136,7 +140,7 @@ class Settlement:
     doubtful: bytes | None = None
     reason: str | None = None
     waiting_on: str | None = None
-    due: float | None = None
+    after: float | None = None
     trace: str | None = None
     sent: bytes | None = None
     denied: str | None = None
@@ -186,7 +190,15 @@ class Inbox(Protocol):
 
 
 class Ledger(Protocol):
-    """Facts, subjects and confirmations of one flow, as one worker of it sees them; each method is one transaction."""
+    """
+    Facts, subjects and confirmations of one flow, as one worker of it sees them; each method is one transaction.
+
+    Moments are the database's, whatever a worker's clock says: what goes in and out here are durations, in seconds.
+    """
+
+    def now(self) -> float:
+        """The time that all workers share, in seconds since 1970: the database's."""
+        ...
 
     async def begin(self) -> None:
         """This worker starts, or starts again: what it had in its hand is dirty, as nobody works on it any more."""
@@ -234,7 +246,7 @@ class Ledger(Protocol):
         ...
 
     async def due(self) -> float | None:
-        """When the next dirty subject falls due, in seconds since 1970; None where none is dirty."""
+        """In how many seconds the next dirty subject falls due, 0 where one is; None where none is dirty."""
         ...
 
     def every(self) -> AsyncIterator[list[Task]]:

@@ -191,6 +191,13 @@ class Unavailable:
     after: timedelta | None = None
 
 
+LONGEST_SILENCE = timedelta(minutes=15)
+"""
+However long a target asks to be left alone, it is asked again after that: a Retry-After of hours is nearly always a
+gateway's mistake, one question in a quarter of an hour burdens nobody, and a silence of a day would be noticed by nobody.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """The answer was lost: it may or may not have been done. Read back before writing again."""

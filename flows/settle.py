@@ -52,8 +52,8 @@ def in_doubt(wanted: Wanted) -> Wanted:
     return replace(wanted, write=replace(write, confirmed=None, doubtful=(*write.doubtful, write.confirmed)))
 
 
-def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None) -> Settlement:
-    """What becomes of a subject; `due` (seconds since 1970) is when to try again where that is needed."""
+def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
+    """What becomes of a subject; `after` so many seconds it is tried again where that is needed."""
     task = wanted.task
     match outcome:
         case Confirmed(ref, tag):
@@ -66,10 +66,10 @@ def settlement(wanted: Wanted, outcome: Outcome, due: float | None = None) -> Se
         case Refused(reason):
             return parked(task, reason)
         case Unavailable(reason):
-            return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, due=due)
+            return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, after=after)
         case Unknown(reason):
             return Settlement(
-                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, due=due,
+                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, after=after,
                 sent=wanted.sent,
             )  # fmt: skip
         case Waiting(on):
@@ -92,9 +92,9 @@ def untried(task: Task) -> Task:
     return replace(task, attempts=task.attempts - 1)
 
 
-def put_back(task: Task, due: float) -> Settlement:
+def put_back(task: Task, after: float) -> Settlement:
     reason = "not sent: the target asked for patience"
-    return Settlement(untried(task), State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, due=due)
+    return Settlement(untried(task), State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, after=after)
 
 
 def _id_given(write: Write, on: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from canonical.errors import MisconfiguredError
 from ironbridge.store import Store
 from ironbridge.store.bulk import put
+from ironbridge.store.database import now
 from ironbridge.store.tables import audit
 
 
@@ -67,8 +67,7 @@ def at_the_command_line() -> Actor:
 
 async def note(connection: AsyncConnection, by: Actor, action: Action, what: Sequence[str], why: str = "") -> None:
     """Put an action on record, one row for each thing that it was done to, in the transaction that does it."""
-    now = time.time()
-    rows = [(now, by.who, by.through, action.value, each, why) for each in what]
+    rows = [(now(connection), by.who, by.through, action.value, each, why) for each in what]
     await put(connection, audit, ("at", "who", "through", "action", "what", "why"), rows, {})
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import text
@@ -175,7 +176,11 @@ def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream
     tracing = telemetry.ChangeTracing(plan.name, telemetry.TraceBudget(built.settings.telemetry.most_traces))
     journal = KafkaJournal(built.kafka, plan.name, sorted(entities, key=lambda e: e.type_name), tracing)
     memory = StoredMemory(built.store, plan.name)
-    return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard), streams
+
+    def clock() -> datetime:
+        return datetime.fromtimestamp(built.store.clock(), UTC)
+
+    return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard, clock=clock), streams
 
 
 async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitStack) -> Delivery:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.port import Limits
+from flows.clock import steady
+from flows.port import LONGEST_SILENCE, Limits
 from ironbridge.store import Store
 
 _BURST = 0.1
@@ -18,6 +20,7 @@ _BURST = 0.1
 _FRESH = 1.0
 """Seconds that an allowance may be kept, at most: so long after a hold another worker may still send."""
 _LONGEST_SLEEP = 5.0
+_ASTRAY = 5.0  # seconds by which what two workers think that the database's clock shows never differs
 
 
 class Standing(NamedTuple):
@@ -33,11 +36,12 @@ class Standing(NamedTuple):
 
 class SharedBudget:
     """
-    At most `limits.requests` within any `limits.window` seconds, and silence as long as the target asks for it
-    (`flows.http.Budget`). `clock` gives seconds since 1970.
+    At most `limits.requests` within any `limits.window` seconds, and silence as long as the target asks for it, a quarter
+    of an hour at most (`flows.http.Budget`). `clock` gives seconds for what this worker has taken; only differences count.
 
-    The generic cell rate algorithm (ITU-T I.371): one moment in the database tells when all that was spent is made up
-    for. Allowance is taken some requests at a time where a worker is busy; what it has not used soon is lost.
+    The generic cell rate algorithm (ITU-T I.371): one moment in the database, by the database's clock, tells when all that
+    was spent is made up for. A moment further ahead than it can ever be was written before that clock was set back: it is
+    cut down. Allowance is taken some requests at a time where a worker is busy; what it has not used soon is lost.
 
     :raises UnavailableError: the state database is away.
     """
@@ -48,7 +52,7 @@ class SharedBudget:
         target: str,
         limits: Limits,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         burst = max(int(limits.requests * _BURST), 1)
@@ -63,7 +67,7 @@ class SharedBudget:
         self._sleep = sleep
         self._portion = 1
         self._mine = 0
-        self._until = 0.0
+        self._until = -math.inf
         self._turn = asyncio.Lock()
 
     async def spend(self, requests: int) -> None:
@@ -76,38 +80,39 @@ class SharedBudget:
                 self._mine -= 1
 
     async def hold(self, after: timedelta) -> None:
-        """The target asked for silence: nobody spends for so long."""
+        """The target asked for silence: nobody spends for so long, or for `LONGEST_SILENCE` where it asked for more."""
         self._mine = 0
-        bound = {"target": self._target, "until": self._clock() + after.total_seconds(), "full": 0.0}
         async with self._store.write() as connection:
+            until = self._store.clock() + min(after, LONGEST_SILENCE).total_seconds()
             await connection.execute(
                 text(
                     "INSERT INTO budgets (target, full_at, held) VALUES (:target, :full, :until) ON CONFLICT (target) "
                     "DO UPDATE SET held = excluded.held WHERE budgets.held < excluded.held"
                 ),
-                bound,
+                {"target": self._target, "until": until, "full": 0.0},
             )
 
     async def standing(self) -> Standing:
         """How much of it is used, for whoever watches; takes nothing."""
         async with self._store.read() as connection:
+            now = self._store.clock()
             row = await connection.execute(
                 text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
             )
             full_at, held = row.one_or_none() or (0.0, 0.0)
-        now = self._clock()
         used = min(max(float(full_at) - now, 0.0) / self._cost, float(self._burst))
-        return Standing(used, self._burst - used, max(float(held) - now, 0.0))
+        return Standing(used, self._burst - used, min(max(float(held) - now, 0.0), LONGEST_SILENCE.total_seconds()))
 
     async def _take(self) -> float:
         """Take an allowance; how long to wait (seconds) where there is none."""
-        now = self._clock()
         # A worker that uses up what it takes takes more at a time; the first request after a pause takes one.
-        busy = self._mine < 1 and now < self._until
+        asked = self._clock()
+        busy = self._mine < 1 and asked < self._until
         self._portion = min(self._portion * 2, max(self._burst // 10, 1)) if busy else 1
-        most = now + self._burst * self._cost
-        bound = {"target": self._target, "now": now, "price": self._portion * self._cost, "most": most}
         async with self._store.write() as connection:
+            now = self._store.clock()
+            most = now + self._burst * self._cost
+            bound = {"target": self._target, "now": now, "price": self._portion * self._cost, "most": most}
             await connection.execute(
                 text("INSERT INTO budgets (target, full_at) VALUES (:target, :now) ON CONFLICT (target) DO NOTHING"),
                 {"target": self._target, "now": now},
@@ -120,14 +125,41 @@ class SharedBudget:
                 bound,
             )
             if paid.rowcount == 1:
-                self._mine, self._until = self._portion, now + self._fresh
+                self._mine, self._until = self._portion, asked + self._fresh
                 return 0.0
-            row = await connection.execute(
-                text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
-            )
-            full_at, held = row.one()
-        self._mine, self._until = 0, 0.0  # scarce: one at a time from now on
+            wait = await self._wait(connection, now, most)
+        self._mine, self._until = 0, -math.inf  # scarce: one at a time from now on
+        return wait
+
+    async def _wait(self, connection: AsyncConnection, now: float, most: float) -> float:
+        """How long to wait; moments that lie further ahead than they can are put where they can lie at most."""
+        longest = now + LONGEST_SILENCE.total_seconds()
+        await connection.execute(
+            text(
+                "UPDATE budgets SET full_at = CASE WHEN full_at > :most THEN :most ELSE full_at END, "
+                "held = CASE WHEN held > :longest THEN :longest ELSE held END "
+                "WHERE target = :target AND (full_at > :far OR held > :longest)"
+            ),
+            {"target": self._target, "most": most, "longest": longest, "far": most + _ASTRAY},
+        )
+        row = await connection.execute(
+            text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
+        )
+        full_at, held = row.one()
         return max(float(held) - now, float(full_at) + self._cost - most, 0.0) + 1e-6
+
+
+async def release(store: Store, target: str) -> bool:
+    """
+    Lift the silence that a target has asked for, for all its workers; whether there was one. Those that wait for it go on
+    within a few seconds.
+    """
+    async with store.write() as connection:
+        lifted = await connection.execute(
+            text("UPDATE budgets SET held = 0 WHERE target = :target AND held > CAST(:now AS float8)"),
+            {"target": target, "now": store.clock()},
+        )
+        return lifted.rowcount == 1
 
 
 _FROM = "(CASE WHEN full_at > CAST(:now AS float8) THEN full_at ELSE CAST(:now AS float8) END)"

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from canonical.errors import IronbridgeError
+from flows.clock import steady
 from ironbridge import insight, kafka
 from ironbridge.bridge import Platform
 from ironbridge.store import Store
@@ -89,10 +90,10 @@ class _Moved:
 
 @dataclass
 class Health:
-    """The health of what one process runs. `clock` gives seconds since 1970."""
+    """The health of what one process runs. `clock` gives seconds; only differences count."""
 
     built: Platform
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = steady
     since: float = field(init=False)
     _moved: dict[str, _Moved] = field(init=False, default_factory=dict)
 

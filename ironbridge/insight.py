@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ async def streams(store: Store) -> list[Row]:
         "(SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live, sum(version) AS events "
         "FROM records GROUP BY stream) AS r ON r.stream = s.id ORDER BY s.adapter, s.name",
     )
-    now = time.time()
+    now = store.clock()
     for row in rows:
         looked = row.pop("looked")
         row["seconds_since_read"] = None if looked is None else round(now - looked, 1)
@@ -85,7 +84,7 @@ async def standing(store: Store) -> list[Row]:
         "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
         f"s.state IN ('dirty', 'sending')) AS oldest, {_AGAIN} FROM flows f ORDER BY f.name",
     )
-    now = time.time()
+    now = store.clock()
     for row in rows:
         oldest = row.pop("oldest")
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
@@ -116,7 +115,7 @@ async def oldest(store: Store, most: int = 10) -> list[Row]:
         "SELECT flow, subject, attempts, since FROM subjects WHERE state IN ('dirty', 'sending') ORDER BY since LIMIT :most",
         most=most,
     )
-    now = time.time()
+    now = store.clock()
     for row in rows:
         row["seconds"] = max(now - row.pop("since"), 0.0)
     return rows

@@ -20,6 +20,7 @@ from flows.port import Flow, Grouping
 from ironbridge.audit import Action, Actor, note
 from ironbridge.store import Store
 from ironbridge.store.bulk import among, postgres, values
+from ironbridge.store.database import now
 
 _PIECE = 2000  # subjects marked in one transaction, so that deliveries never wait long for their rows
 
@@ -32,7 +33,7 @@ async def retry(store: Store, by: Actor, keys: Sequence[str], why: str = "") -> 
     count, done = 0, []
     async with store.write() as connection:
         for key in keys:
-            bound = {"key": key, "now": time.time()}
+            bound = {"key": key, "now": store.clock()}
             woken = await connection.execute(
                 text(
                     "UPDATE subjects SET state = 'dirty', due = NULL, since = :now WHERE flow IN (SELECT name FROM flows) "
@@ -77,7 +78,7 @@ async def drop(store: Store, by: Actor, keys: Sequence[str], why: str) -> int:
     those = "flow IN (SELECT name FROM flows) AND subject = :key AND state IN ('parked', 'waiting')"
     async with store.write() as connection:
         for key in keys:
-            bound = {"key": key, "why": why, "now": time.time()}
+            bound = {"key": key, "why": why, "now": store.clock()}
             await connection.execute(
                 text(
                     "INSERT INTO attempts (flow, subject, at, outcome, detail) "  # noqa: S608 (our own words)
@@ -177,7 +178,7 @@ async def _again(connection: AsyncConnection, flow: str, subjects: Sequence[str]
     """Mark subjects; one in hand is dirty once it is settled. Rows are locked in the order in which everybody locks."""
     if not subjects:
         return 0
-    bound = {"flow": flow, "subjects": values(connection, subjects), "now": time.time()}
+    bound = {"flow": flow, "subjects": values(connection, subjects), "now": now(connection)}
     those = f"flow = :flow AND {among(connection, 'subject', 'subjects')} AND state <> 'dropped'"
     if postgres(connection):
         order = 'ORDER BY subject COLLATE "C" FOR UPDATE'
@@ -205,17 +206,17 @@ async def backfill(store: Store, by: Actor, adapter: str, stream: str, why: str 
     Ask for a stream to be read whole again, every row compared by itself, and what its topics lack published again. The
     running adapter takes that up with its next reading. When it was asked (seconds since 1970), for `backfilling`.
     """
-    now = time.time()
     async with store.write() as connection:
+        asked = store.clock()
         await connection.execute(
             text(
                 "INSERT INTO streams (adapter, name, backfill) VALUES (:adapter, :stream, :now) "
                 "ON CONFLICT (adapter, name) DO UPDATE SET backfill = excluded.backfill"
             ),
-            {"adapter": adapter, "stream": stream, "now": now},
+            {"adapter": adapter, "stream": stream, "now": asked},
         )
         await note(connection, by, Action.BACKFILL, [f"{adapter}.{stream}"], why)
-    return now
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,12 @@ class World:
     inbox: ArrayInbox = field(default_factory=ArrayInbox)
 
     def __post_init__(self) -> None:
+        self.store.clock = self.clock
         self.ledger = self.new_ledger()
         self.agreement = self.worker(self.ledger)
 
     def new_ledger(self) -> StoredLedger:
-        return StoredLedger(self.store, self.flow.name, clock=self.clock)
+        return StoredLedger(self.store, self.flow.name)
 
     def worker(self, ledger: Any = None, target: Any = None) -> Agreement:
         return Agreement(
@@ -138,7 +139,7 @@ class World:
             due = await worker._ledger.due()
             if due is None:
                 return
-            self.clock.now = max(self.clock.now, due)
+            self.clock.forward(due)
         raise AssertionError("it never comes to rest")
 
     async def row(self, subject: str) -> dict[str, Any]:

@@ -309,7 +309,7 @@ class AgreementScenarios:
             if not await world.agreement.step():
                 await world.ledger.reclaim()
                 if (due := await world.ledger.due()) is not None:
-                    world.clock.now = max(world.clock.now, due)
+                    world.clock.forward(due)
         assert world.clock.now - began > 5 * HOLD
         await world.agree()
         assert invoice_key(7) in world.target.documents
@@ -361,7 +361,7 @@ class AgreementScenarios:
         await world.arrive(*(supplier(n) for n in range(1, 41)))
         for _ in range(80):
             if not await world.agreement.step():
-                world.clock.now = max(world.clock.now, await world.agreement._ledger.due() or 0)
+                world.clock.forward(await world.agreement._ledger.due() or 0)
         assert len(world.target.documents) == 39
         assert (await world.row(S2))["state"] == "dirty"
         assert (await world.row(S2))["due"] > world.clock.now - 1

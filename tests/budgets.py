@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from flows.port import Limits
-from ironbridge.budget import SharedBudget
+from flows.port import LONGEST_SILENCE, Limits
+from ironbridge.budget import SharedBudget, release
 from ironbridge.store import Store
 
 
@@ -29,6 +29,7 @@ class Days:
         await asyncio.sleep(0)
 
     def budget(self, store: Store, limits: Limits) -> SharedBudget:
+        store.clock = self
         return SharedBudget(store, "somewhere", limits, clock=self, sleep=self.sleep)
 
     async def use(self, budget: SharedBudget, times: int) -> None:
@@ -110,12 +111,54 @@ class BudgetScenarios:
             days.now += 0.02  # each look at the clock, so that what is taken is always old already
             return days.now
 
+        store.clock = days
         budget = SharedBudget(store, "somewhere", limits, clock=late, sleep=days.sleep)
         await asyncio.wait_for(days.use(budget, 60), 30)
         assert len(days.sent) == 60
 
-    async def test_a_worker_whose_clock_is_behind_spends_no_more_for_it(self, store: Store, days: Days) -> None:
+    @pytest.mark.parametrize("off", [-7200, -3, 25, 7200])
+    async def test_what_a_workers_own_clock_shows_neither_starves_others_nor_lets_more_go(
+        self, store: Store, days: Days, off: float
+    ) -> None:
         limits = Limits(requests=40, window=30.0)
-        behind = SharedBudget(store, "somewhere", limits, clock=lambda: days.now - 3, sleep=days.sleep)
-        await asyncio.gather(days.use(days.budget(store, limits), 60), days.use(behind, 60))
-        assert days.most_within(limits.window) <= 40 + 4
+        skewed = SharedBudget(store, "somewhere", limits, clock=lambda: days.now + off, sleep=days.sleep)
+        began = days.now
+        await asyncio.gather(days.use(skewed, 60), days.use(days.budget(store, limits), 60))
+        assert days.most_within(limits.window) <= 40
+        assert days.now - began < 120
+
+    async def test_a_database_whose_clock_is_set_back_makes_nobody_wait_for_what_was_spent_before(
+        self, store: Store, days: Days
+    ) -> None:
+        budget = days.budget(store, Limits(requests=6000, window=300.0))
+        await days.use(budget, 5)
+        days.now -= 3600
+        began = days.now
+        await days.use(budget, 5)
+        assert days.now - began < 1
+
+    async def test_a_silence_from_before_the_clock_was_set_back_lasts_no_longer_than_any(
+        self, store: Store, days: Days
+    ) -> None:
+        budget = days.budget(store, Limits())
+        await budget.hold(timedelta(minutes=10))
+        days.now -= 3600
+        began = days.now
+        await days.use(budget, 1)
+        assert days.now - began < LONGEST_SILENCE.total_seconds() + 5
+
+    async def test_a_silence_of_a_day_ends_after_a_quarter_of_an_hour(self, store: Store, days: Days) -> None:
+        await days.budget(store, Limits()).hold(timedelta(days=1))
+        began = days.now
+        await days.use(days.budget(store, Limits()), 1)
+        assert days.now - began < LONGEST_SILENCE.total_seconds() + 5
+
+    async def test_a_person_can_lift_a_silence(self, store: Store, days: Days) -> None:
+        budget = days.budget(store, Limits())
+        await budget.hold(timedelta(minutes=10))
+        assert await release(store, "somewhere")
+        assert not await release(store, "somewhere")
+        began = days.now
+        await days.use(budget, 1)
+        assert days.now == began
+        assert (await budget.standing()).held == 0.0

@@ -66,7 +66,7 @@ async def until(done: Callable[[], Awaitable[bool]], *tasks: asyncio.Task[None])
 async def test_workers_of_one_flow_never_have_the_same_subject_in_hand(store: Store, workers: int) -> None:
     target = Guarded(limits=Limits(batch=20, concurrency=2))
     world = World(store, target=target)
-    world.clock = time.time  # type: ignore[assignment]
+    world.clock = store.clock = time.time  # type: ignore[assignment]
     agreements = [world.worker() for _ in range(workers)]
     stop = asyncio.Event()
     delivering = [asyncio.create_task(agreement.deliver(stop)) for agreement in agreements]

@@ -29,7 +29,7 @@ from flows.http import (
     retry_after,
     trouble,
 )
-from flows.port import Limits, Unavailable, Unknown
+from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
 
 Says = Callable[[str, dict[str, str], bytes], bytes]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -320,9 +320,15 @@ def test_a_retry_after_that_cannot_be_read_is_as_none(said: str):
     assert retry_after(replied(429)) is None
 
 
-def test_a_retry_after_of_a_year_is_cut_to_a_day():
-    assert retry_after(replied(503, retry_after="31536000")) == timedelta(days=1)
-    assert retry_after(replied(503, retry_after="9" * 40)) == timedelta(days=1)
+def test_a_retry_after_of_a_day_or_a_year_is_cut_to_a_quarter_of_an_hour():
+    assert retry_after(replied(503, retry_after="86400")) == LONGEST_SILENCE
+    assert retry_after(replied(503, retry_after="31536000")) == LONGEST_SILENCE
+    assert retry_after(replied(503, retry_after="9" * 40)) == LONGEST_SILENCE
+
+
+def test_a_retry_after_that_is_a_date_is_read_by_the_clock_that_wrote_it():
+    dates = {"retry_after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert retry_after(replied(503, **dates)) == timedelta(seconds=30)
 
 
 def test_only_what_was_turned_away_is_unavailable_and_a_failed_gateway_is_unknown():

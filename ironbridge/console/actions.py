@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -120,7 +119,7 @@ async def replay(request: Request, form: FormData) -> Response:
         asked: dict[str, Any] = {"reach": reach, "rewrite": rewrite}
         return await pages.part_page(request, status=422, wrong="why-again", error=NO_REASON, **asked)
     back = pages.REACHES[reach]
-    since = None if back is None else time.time() - back
+    since = None if back is None else room.store.clock() - back
 
     async def work(_: Job) -> str:
         wanted = room.built.deliveries[flow].flow

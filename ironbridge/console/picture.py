@@ -153,7 +153,7 @@ class Painter:
         )
         arrows = [arrow for place in (*legacy, *clouds) for arrow in place.arrows]
         topics = tuple(dict.fromkeys(topic for arrow in arrows for topic in arrow.topics))
-        return Picture(time.time(), legacy, topics, clouds)
+        return Picture(self._built.store.clock(), legacy, topics, clouds)
 
     def _stream(self, name: str, stream: Any, rows: dict[str, Row], verdicts: dict[str, Verdict]) -> Arrow:
         row, verdict = rows.get(name, {}), verdicts[name]
@@ -198,8 +198,8 @@ class Painter:
 
     async def _rates(self) -> dict[str, float]:
         """Confirmed writes a minute, by flow."""
-        now = time.time()
         async with self._built.store.read() as connection:
+            now = self._built.store.clock()
             found = await connection.execute(
                 text(
                     "SELECT flow, count(*), min(at) FROM (SELECT flow, outcome, at FROM attempts ORDER BY id DESC "

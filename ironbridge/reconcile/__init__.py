@@ -8,7 +8,6 @@ what was on its way, and only what still does not agree, and did not move meanwh
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
@@ -16,7 +15,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from canonical.errors import MisconfiguredError
-from flows.agree import today_in_london
+from flows.clock import LondonDay
 from flows.port import Flow, Target
 from ironbridge import bridge
 from ironbridge.audit import Actor
@@ -84,12 +83,14 @@ async def compare(
     *,
     by: str = "",
     patience: float | None = None,
-    today: Callable[[], date] = today_in_london,
+    today: Callable[[], date] | None = None,
     say: Say = lambda _step: None,
 ) -> Certificate:
     """Compare all sides of a flow. The adapters are opened here, and closed."""
     entities = {entity.type_name for entity in flow.entities}
-    began = int(time.time() * 1000) / 1000  # as a certificate writes it
+    await _streams(store)  # which tells its clock
+    began = int(store.clock() * 1000) / 1000  # as a certificate writes it
+    today = today or LondonDay(store.clock)
     async with AsyncExitStack() as stack:
         scratch = await stack.enter_async_context(open_scratch())
         sources = covering(sources, entities)
@@ -112,7 +113,7 @@ async def compare(
         await legacy.judge()
         await cloud.judge()
     return Certificate(
-        flow.name, datetime.fromtimestamp(began, UTC), datetime.now(UTC), version("ironbridge"), by,
+        flow.name, datetime.fromtimestamp(began, UTC), datetime.fromtimestamp(store.clock(), UTC), version("ironbridge"), by,
         [*legacy.parts.values(), cloud.part], [*legacy.differences, *cloud.differences],
     )  # fmt: skip
 
@@ -124,20 +125,20 @@ async def _settle(
     Give the bridge time for what is on its way: until each stream whose adapter runs has been read again, and nothing
     suspicious is still to be written.
     """
-    began = time.time()
+    began = store.clock()
     every = {(source.adapter.name, s.name): s.every.total_seconds() for source in sources for s in source.streams}
     awaited = {
         name: every[name] for name, stand in (await _streams(store)).items() if stand.runs(every.get(name), began)
     }
     longest = min(max([0.0, *(2 * each + _LATE for each in awaited.values())]), _LONGEST)
     until = began + (longest if patience is None else patience)
-    while awaited and time.time() < until:
+    while awaited and store.clock() < until:
         stands = await _streams(store)
         if all(stands[name].started >= began and stands[name].completed >= stands[name].started for name in awaited):
             break
         await asyncio.sleep(0.5)
-    until = time.time() + _WRITING if patience is None else until
-    while time.time() < until and (await legacy.unsettled() or await cloud.unsettled()):  # noqa: ASYNC110 (another process does it)
+    until = store.clock() + _WRITING if patience is None else until
+    while store.clock() < until and (await legacy.unsettled() or await cloud.unsettled()):  # noqa: ASYNC110 (another process does it)
         await asyncio.sleep(0.5)
 
 

@@ -204,7 +204,7 @@ class Legacy:
             asked = "SELECT key FROM suspects WHERE side = 'legacy' AND key IN (SELECT value FROM json_each(?))"
             wanted = {key for (key,) in await self._scratch.among(asked, [r.key for r in records])}
             records = [record for record in records if record.key in wanted]
-        comparison = Comparison(source.adapter.name, stream, (), set(), datetime.now(UTC))
+        comparison = Comparison(source.adapter.name, stream, (), set(), datetime.fromtimestamp(self._store.clock(), UTC))
         rows = [self._row(look, source, comparison, place, record) for record in records]
         await self._scratch.put(_PUT, [row for row in rows if row[3] in self._entities])
 

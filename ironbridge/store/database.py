@@ -18,11 +18,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from adapters import tls
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from flows.clock import steady
 from ironbridge.meters import state_operation
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MEASURED = 10.0  # seconds after which the database's clock is looked at again
+_SURE = 1.0  # seconds: an answer that took longer does not tell the time well enough to replace one that did
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
+_CLOCK = "ironbridge.clock"  # where a connection keeps its store's clock
 _LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
 
 
@@ -61,11 +64,11 @@ class Store:
                     yield connection
 
     async def _see_the_time(self, connection: AsyncConnection) -> None:
-        clock = self.clock
+        clock = connection.info[_CLOCK] = self.clock
         if isinstance(clock, DatabaseClock) and clock.stale:
-            asked = _steady()
+            asked = steady()
             shown = await connection.execute(text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)"))
-            clock.measure(asked, float(shown.scalar_one()), _steady())
+            clock.measure(asked, float(shown.scalar_one()), steady())
 
     async def migrate(self) -> None:
         """Bring the tables up to date, whole or not at all; of several workers that start at once the first one does it."""
@@ -85,12 +88,18 @@ class Store:
         await self.engine.dispose()
 
 
+def now(connection: AsyncConnection) -> float:
+    """The database's time, in seconds since 1970, for whoever has only a connection that a `Store` gave."""
+    clock: Callable[[], float] = connection.info[_CLOCK]
+    return clock()
+
+
 class DatabaseClock:
     """
     The time that the database's clock shows, in seconds since 1970, without asking it each time.
 
-    `measure` notes how far it is from a clock of this machine that nobody can set; it is called with each new connection
-    and again after `_MEASURED` seconds. Until then it is the machine's own time.
+    `measure` notes how far it is from a clock of this machine that nobody can set; it is called with the first connection
+    that is used, and again after `_MEASURED` seconds. Until then it is the machine's own time.
     """
 
     def __init__(self) -> None:
@@ -98,20 +107,19 @@ class DatabaseClock:
         self._measured = -math.inf
 
     def __call__(self) -> float:
-        return time.time() if self._offset is None else _steady() + self._offset
+        return time.time() if self._offset is None else steady() + self._offset
 
     @property
     def stale(self) -> bool:
-        return _steady() - self._measured > _MEASURED
+        return steady() - self._measured > _MEASURED
 
     def measure(self, asked: float, shown: float, answered: float) -> None:
         """`shown` is what the database said between two moments of the steady clock."""
-        self._offset, self._measured = shown - (asked + answered) / 2, answered
-
-
-def _steady() -> float:
-    """A clock that goes on while the machine sleeps and that nobody sets; seconds."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+        sure = answered - asked <= _SURE  # else this process, or the database, stood still meanwhile
+        if sure or self._offset is None:
+            self._offset = shown - (asked + answered) / 2
+        if sure:
+            self._measured = answered
 
 
 class translated:  # noqa: N801 (reads as a word: `with translated():`)

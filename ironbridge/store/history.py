@@ -7,7 +7,6 @@ that a first load pays nothing for them. What several versions of one poll skip 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -114,7 +113,7 @@ class Retention:
 
     async def _attempts(self) -> int:
         # In the order of their numbers they are in the order of time, near enough: the first piece tells.
-        cutoff = time.time() - self._keep.attempt_days * 86400
+        cutoff = self._store.clock() - self._keep.attempt_days * 86400
         async with self._store.write() as connection:
             gone = await connection.execute(
                 text(
@@ -126,7 +125,7 @@ class Retention:
             return int(gone.rowcount)
 
     async def _versions(self) -> int:
-        cutoff = time.time() - self._keep.version_days * 86400
+        cutoff = self._store.clock() - self._keep.version_days * 86400
         async with self._store.write() as connection:
             found = await connection.execute(
                 text(

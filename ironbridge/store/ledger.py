@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.journal import Partition
 from canonical import Event
-from flows.ledger import Arrivals, Intent, Mark, Settlement, Stand, State, Task, doubts
+from flows.ledger import HOLD, Arrivals, Intent, Mark, Settlement, Stand, State, Task, doubts
 from flows.port import Fact, Grouping
 from ironbridge.store.bulk import among, bind, postgres, put, selected, values
 from ironbridge.store.database import Store
@@ -22,9 +21,6 @@ from ironbridge.store.history import Names, passed
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
 _MOST_TRACES = 16_000  # characters; each takes 56
-HOLD = 20.0
-"""Seconds that a subject stays in a worker's hand without a sign of life; then another worker may take it."""
-
 _TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, observed, traces, claim"
 _FACT = ("key", "entity", "owner", "source", "version", "data", "at", "traceparent")
 _MARK = (
@@ -64,16 +60,18 @@ _TOUCH_IN_DOUBT = _TOUCH | {"doubtful": "COALESCE(subjects.doubtful, excluded.do
 
 
 class StoredLedger:
-    """One worker's view of one flow's ledger. `clock` gives seconds since 1970."""
+    """One worker's view of one flow's ledger."""
 
-    def __init__(self, store: Store, flow: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, flow: str) -> None:
         self._store = store
         self._flow = flow
-        self._clock = clock
         self._hand = uuid4().hex  # this process's hand: no other has it, not even the same worker started again
         self._names = Names()
         self._takes = 0
         self._troubled = True  # for all that this process knows
+
+    def now(self) -> float:
+        return self._store.clock()
 
     async def ingested(self) -> dict[Partition, Stand]:
         """Where the flow stands in each partition."""
@@ -103,7 +101,7 @@ class StoredLedger:
         for event, _ in arrivals.events:
             if (had := newest.get(event.key)) is None or had.version < event.version:
                 newest[event.key] = event
-        now = self._clock()
+        now = self.now()
         rows = [
             (e.key, e.entity, e.owner, e.source, e.version, e.data, e.time.timestamp(), e.traceparent)
             for e in newest.values()
@@ -159,11 +157,11 @@ class StoredLedger:
             return await self._dirty(connection, "state IN ('agreed', 'parked', 'waiting')")
 
     async def take(self, limit: int) -> list[Task]:
-        now = self._clock()
         self._takes += 1
         # MATERIALIZED: else PostgreSQL may run the inner query more than once, and take more than the limit.
         once, skip = ("", "") if self._store.embedded else ("MATERIALIZED", "FOR UPDATE SKIP LOCKED")
         async with self._store.write() as connection:
+            now = self.now()
             if not self._store.embedded:
                 # Of a table that grew just now PostgreSQL thinks that it is small, and would sort a whole backlog.
                 await connection.execute(text("SET LOCAL enable_bitmapscan = off"))
@@ -212,7 +210,7 @@ class StoredLedger:
         async with self._store.write() as connection:
             stands = await self._locked(connection, [i.task.subject for i in intents])
             mine = [i for i in intents if _in_hand(i.task, stands)]
-            due = self._clock() + HOLD
+            due = self.now() + HOLD
             rows = [(i.task.subject, i.doubtful, due) for i in mine]
             await _change(connection, {"doubtful": "bytea", "due": "float8"}, self._flow, rows)
             return {i.task.subject for i in mine}
@@ -220,9 +218,9 @@ class StoredLedger:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
             return
-        now = self._clock()
         others = {s.waiting_on for s in settlements if s.waiting_on is not None}
         async with self._store.write() as connection:
+            now = self.now()
             stands = await self._locked(connection, {*others, *(s.task.subject for s in settlements)})
             kept = [_judged(s, stands) for s in settlements if _in_hand(s.task, stands)]
             held = [s for s in kept if s.confirmed]
@@ -284,7 +282,8 @@ class StoredLedger:
         for s in settled:
             over = s.state in (State.AGREED, State.PARKED)
             row = (
-                s.task.subject, s.task.seq, s.state, s.task.changes if over else 0, s.due, s.reason, s.waiting_on,
+                s.task.subject, s.task.seq, s.state, s.task.changes if over else 0,
+                None if s.after is None else now + s.after, s.reason, s.waiting_on,
                 s.doubtful, 0 if over else s.task.attempts, now, now,
                 len(s.task.traces) + 1 if over and s.task.traces else 0,
             )  # fmt: skip
@@ -298,9 +297,9 @@ class StoredLedger:
         )
 
     async def reclaim(self) -> int:
-        now = self._clock()
         mine = f"{self._hand}.%"
         async with self._store.write() as connection:
+            now = self.now()
             # What is in this worker's own hand stays there, and says that it is alive.
             alive = self._found("state = 'sending' AND claim LIKE :hand", skip_locked=True)
             await connection.execute(
@@ -325,7 +324,7 @@ class StoredLedger:
                 f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} END "
                 f"WHERE flow = :flow AND {found}"
             ),
-            {"flow": self._flow, "since": self._clock(), **bound},
+            {"flow": self._flow, "since": self.now(), **bound},
         )
         return int(result.rowcount)
 
@@ -352,7 +351,7 @@ class StoredLedger:
                 {"flow": self._flow},
             )
             due: float | None = found.scalar_one()
-            return due
+            return None if due is None else max(due - self.now(), 0.0)
 
     async def _well(self, connection: AsyncConnection) -> None:
         if self._troubled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -191,7 +190,7 @@ class StoredMemory:
         """Note that a stream has just been looked at to its end, in whichever way."""
         number = await self._number(stream)
         async with self._store.write() as connection:
-            bound = {"now": time.time(), "stream": number}
+            bound = {"now": self._store.clock(), "stream": number}
             await connection.execute(text("UPDATE streams SET looked = :now, error = NULL WHERE id = :stream"), bound)
 
     async def paused(self, stream: str) -> bool:
@@ -216,7 +215,7 @@ class StoredMemory:
             )
 
     async def _problems(self, connection: AsyncConnection, number: int, step: Step) -> None:
-        now = time.time()
+        now = self._store.clock()
         rows = [
             (number, p.key, p.field, p.rule, p.shape, p.what, now) for p in {p.key: p for p in step.problems}.values()
         ]

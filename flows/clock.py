@@ -1,0 +1,42 @@
+"""Clocks: one for durations on this machine, and the day in London by the clock that all workers share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+LONDON = ZoneInfo("Europe/London")
+_SET_BACK = timedelta(hours=1)  # by so much a clock is set back on purpose; by less it only trembles
+
+
+def steady() -> float:
+    """Seconds by a clock that goes on while the machine sleeps and that nobody sets. Only differences mean something."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def day_in_london(at: float) -> date:
+    """The day in London at a moment (seconds since 1970)."""
+    return datetime.fromtimestamp(at, UTC).astimezone(LONDON).date()
+
+
+class LondonDay:
+    """
+    Today in London by a clock (seconds since 1970).
+
+    A clock that is corrected by some milliseconds at midnight does not lead back to yesterday: a day that has begun goes
+    on until the clock is at least an hour before it.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._day: date | None = None
+
+    def __call__(self) -> date:
+        now = self._clock()
+        day = day_in_london(now)
+        if self._day is not None and day < self._day <= day_in_london(now + _SET_BACK.total_seconds()):
+            return self._day
+        self._day = day
+        return day
