@@ -10,8 +10,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
+from adapters.difference import LEARNED, extract_mark
 from adapters.journal import Journal, Known, Memory, Partition, Place, Seen, Step
-from adapters.port import Position
 from canonical import Event
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,6 @@ class CatchUp:
         self._memory = memory
         self._clock = clock
         self._remembered: dict[Partition, int] = {}
-        self._stopped: dict[str, Position] = {}  # where a stopped sweep of a stream stands
-        self._moments: dict[str, set[datetime]] = {}  # when what is learned of a stream was published
 
     async def run(self) -> None:
         remembered, ends = await self._memory.offsets(), await self._journal.ends()
@@ -62,11 +60,6 @@ class CatchUp:
                 cut.add(partition)
         for partition in sorted(cut):
             await self._heal(partition)
-        for stream, after in self._stopped.items():
-            # Published at one moment: the one step that the memory just missed, behind where the sweep stands.
-            if len(self._moments[stream]) == 1:
-                progress = await self._memory.progress(stream)
-                await self._memory.save(stream, Step(progress=replace(progress, after=after)))
 
     async def _proven(self, batch: list[tuple[Event, Place]]) -> set[Partition]:
         """The partitions whose last remembered event lies where it is remembered to lie."""
@@ -121,24 +114,26 @@ class CatchUp:
         for stream, events in by_stream.items():
             known = {k.key: k for k in await self._memory.lookup(stream, [e.key for e, _ in events])}
             behind = offsets_behind(p for _, p in events)
+            homes = {k.key: k.region for k in known.values()}
             learned = {e.key: k for e, place in events if (k := _learned(known, e, place)) is not None}
             if not learned and all(self._remembered.get(p) == offset for p, offset in behind.items()):
                 continue
             step = Step(list(learned.values()), offsets=behind)
-            step.regions = await self._questioned(stream, step.known)
+            step.regions = await self._questioned(
+                stream, {homes.get(key) for key in learned} | {k.region for k in step.known}
+            )
+            if any(k.region == LEARNED for k in step.known):
+                # They may lie before where a stopped sweep stands: only the next one can find that they are gone.
+                step.regions[LEARNED] = Seen(None, (await self._memory.progress(stream)).sweep)
             step.mended = [k.key for k in step.known if k.deleted]
-            self._moments.setdefault(stream, set()).update(e.time for e, _ in events if e.key in learned)
-            progress = await self._memory.progress(stream)
-            if progress.after is not None and any(k.region is None and not k.deleted for k in step.known):
-                # No region holds them yet, and they may lie before where the sweep stands: it has to start again.
-                self._stopped[stream] = progress.after
-                step.progress = replace(progress, after=None)
             await self._memory.save(stream, step)
 
-    async def _questioned(self, stream: str, records: Iterable[Known]) -> dict[str, Seen]:
-        """The regions of records, to be compared again."""
-        touched = {k.region for k in records} - {None}
+    async def _questioned(self, stream: str, touched: set[str | None]) -> dict[str, Seen]:
+        """Regions, and the files that these are the marks of, to be compared again."""
+        touched = touched - {None, LEARNED}
         seen = await self._memory.regions(stream) if touched else {}
+        if touched - seen.keys():
+            touched |= {name for name in seen if extract_mark(name) in touched}
         return {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
 
     # -- healing -------------------------------------------------------------------------------------------------
@@ -183,9 +178,10 @@ class CatchUp:
             return
         for known in lost:
             known.lost, known.row_digest = True, None
-        self._stopped.pop(stream, None)
         progress = replace(await self._memory.progress(stream), after=None, completed=None)
-        await self._memory.save(stream, Step(lost, await self._questioned(stream, lost), progress=progress))
+        await self._memory.save(
+            stream, Step(lost, await self._questioned(stream, {k.region for k in lost}), progress=progress)
+        )
 
     async def _stranded(self, partition: Partition, held: dict[str, _Held]) -> list[Event]:
         """Deletions of records that have moved to another owner's partition and live on in the journal here."""
@@ -235,15 +231,15 @@ def offsets_behind(places: Iterable[Place]) -> dict[Partition, int]:
 def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | None:
     had = known.get(event.key)
     if had is None:
-        # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile.
-        region = event.extract or None
-        had = known[event.key] = Known(event.key, event.entity, event.owner, region, None, None, 0)
+        had = known[event.key] = Known(event.key, event.entity, event.owner, None, None, None, 0)
     if (had.version, had.topic, had.partition, had.offset) == (event.version, *place) and not had.lost:
         return None  # the last one that was remembered
     if event.version < had.version:
         return None
     had.entity, had.owner, had.version = event.entity, event.owner, event.version
     had.deleted, had.lost, had.row_digest = event.data is None, False, None
+    # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile.
+    had.region = None if had.deleted else event.extract or LEARNED
     had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
     had.topic, had.partition, had.offset = place
     return had

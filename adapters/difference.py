@@ -26,7 +26,8 @@ from canonical.entity import bad_record
 from canonical.errors import BadRecordError
 
 MEAN_REGION = 512
-LAST_REGION = "~"  # sorts behind every key and is none
+LAST_REGION = "~"  # the open end: it sorts behind every key and is none
+LEARNED = "?"  # of records that the journal taught, and that no sweep has met since
 LONGEST_KEY = 240  # as canonical.entity.Key has it
 LARGEST_EVENT = 4_000_000  # bytes of JSON; half of what the topics take
 BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
@@ -78,7 +79,8 @@ class Regions:
         return complete
 
     def end(self) -> list[Region]:
-        """The region behind the last boundary: the stream's open end."""
+        """The region behind the last boundary: the stream's open end, whatever key it ends with."""
+        self._full = False
         return [self._cut()] if self._open else []
 
     def _cut(self) -> Region:
@@ -112,7 +114,7 @@ def mapped(stream: Stream, record: Record) -> Made:
 def tamed(record: Record) -> Record:
     """A record under the key that it is known by: one that no canonical key can be is replaced by its digest."""
     key = record.key
-    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable():
+    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and key not in (LAST_REGION, LEARNED):
         return record
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return record._replace(key=f"unreadable-key:{digest}")
@@ -146,7 +148,13 @@ class Comparison:
     """
 
     def __init__(
-        self, adapter: str, stream: Stream, known: Iterable[Known], quarantined: set[str], now: datetime, extract: str = ""
+        self,
+        adapter: str,
+        stream: Stream,
+        known: Iterable[Known],
+        quarantined: set[str],
+        now: datetime,
+        extract: str = "",
     ) -> None:
         self._adapter = adapter
         self._stream = stream
@@ -294,7 +302,9 @@ class Comparison:
         known.version += fresh
         stream, extract = self._stream.name, self._extract
         self.found.events.append(
-            Event(known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream, extract=extract)
+            Event(
+                known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream, extract=extract
+            )
         )
         self.found.about.append(known)
 

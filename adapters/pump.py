@@ -23,7 +23,17 @@ from opentelemetry import trace
 
 from adapters.ahead import Portion, ahead, portions
 from adapters.catchup import CatchUp, closing, note, offsets_behind
-from adapters.difference import MEAN_REGION, Comparison, Difference, Region, Regions, extract_mark, region
+from adapters.difference import (
+    LAST_REGION,
+    LEARNED,
+    MEAN_REGION,
+    Comparison,
+    Difference,
+    Region,
+    Regions,
+    extract_mark,
+    region,
+)  # fmt: skip
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
 from adapters.meters import count
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
@@ -181,7 +191,9 @@ class Pump:
         if begins:
             progress = replace(progress, sweep=progress.sweep + 1, started=self._clock(), read=0, published=0)
         seen = await self._memory.regions(stream.name)
-        passed = {name for name, s in seen.items() if s.sweep == progress.sweep}
+        # A stopped sweep reads its open end again, and other regions may lie there by now. The records that the journal
+        # taught count as seen by it, but it has not met them.
+        passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         run = _Sweeping(seen, passed, whole=begins)
         regions = Regions(self._salt, self._mean_region)
         pages = self._from_system(sweep.pages(progress.after), stream.pause)
@@ -192,7 +204,7 @@ class Pump:
         await self._finish(stream, run, progress)
 
     async def _compare(self, stream: Stream, portion: Portion, run: _Sweeping, progress: Progress) -> Progress:
-        regions = portion.regions
+        regions = _apart(portion.regions, run.passed)
         changed = {r.name for r in regions if (had := run.seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self.adapter.name}.{stream.name}") as span:
             comparison = await self._comparison(stream, [r for r in regions if r.name in changed])
@@ -201,7 +213,7 @@ class Pump:
                     comparison.rows(each, run.passed, portion.made)
                 run.passed.add(each.name)
             found = comparison.found
-            marks = _marks(regions, found, run, progress.sweep)
+            marks = _marks(regions, changed, found, run, progress.sweep)
             progress = replace(
                 progress,
                 read=progress.read + sum(len(r.records) for r in regions),
@@ -221,7 +233,9 @@ class Pump:
         quarantined: set[str] = set()
         if changed:
             keys = [r.key for each in changed for r in each.records]
-            known = await self._memory.members(stream.name, [*(r.name for r in changed), *([extract] if extract else [])])
+            known = await self._memory.members(
+                stream.name, [*(r.name for r in changed), *([extract] if extract else [])]
+            )
             for each in known:
                 if each.region == extract:  # learned from the journal, which knows files by their marks
                     each.region = changed[0].name
@@ -390,9 +404,31 @@ class Pump:
         count(self.adapter.name, stream.name, read, found.events, step.problems)
 
 
-def _marks(regions: list[Region], found: Difference, run: _Sweeping, sweep: int) -> dict[str, Seen]:
-    """What to remember of regions; one without a digest is compared again, whatever it holds."""
-    marks = {r.name: Seen(None if r.name in found.doubled else r.digest, sweep) for r in regions}
+def _apart(regions: list[Region], passed: set[str]) -> list[Region]:
+    """
+    Regions under names that their sweep has not met yet: two are named alike where a key that ends one occurs twice.
+
+    No key has the mark that tells the second one, for keys are ASCII.
+    """
+    names = set[str]()
+    apart = []
+    for each in regions:
+        while each.name in passed or each.name in names:
+            each = each._replace(name=each.name + "²")
+        names.add(each.name)
+        apart.append(each)
+    return apart
+
+
+def _marks(regions: list[Region], changed: set[str], found: Difference, run: _Sweeping, sweep: int) -> dict[str, Seen]:
+    """
+    What to remember of regions; one without a digest is compared again, whatever it holds.
+
+    That is one with a second row of a key in it, and one that was not compared though a record has just left it: another
+    row of that record may lie in it.
+    """
+    again = found.doubled | (found.left - changed)
+    marks = {r.name: Seen(None if r.name in again else r.digest, sweep) for r in regions}
     for name in found.left - marks.keys():
         if name in run.seen:
             marks[name] = Seen(None, run.seen[name].sweep)
