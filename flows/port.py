@@ -156,7 +156,8 @@ class Write:
     `document` None: the target shall hold nothing. `confirmed` is what it was last known to hold (None: nothing is known
     to be there); `doubtful` is all that was sent since without an answer: any of it may be there instead. `ref` and
     `tag` are the target's own id and concurrency tag, as last confirmed; `refs` are the ids of the subjects that the
-    document refers to.
+    document refers to. `late`: something was in doubt and reading back did not show it, so a request of somebody who has
+    lost the subject may still arrive. A target that does not refuse a second create looks for it again after its own.
     """
 
     subject: str
@@ -166,6 +167,7 @@ class Write:
     ref: str | None = None
     tag: str | None = None
     refs: Mapping[str, str] = field(default_factory=dict)
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def again(wanted: Wanted, body: Body | None, ref: str | None, tag: str | None) -
     write = wanted.write
     like = next((d for d in (write.document, write.confirmed, *write.doubtful) if d is not None), None)
     there = Document(like.kind, like.number, body) if like is not None and body is not None else None
-    return replace(wanted, write=replace(write, confirmed=there, doubtful=(), ref=ref, tag=tag))
+    return replace(wanted, write=replace(write, confirmed=there, doubtful=(), ref=ref, tag=tag, late=body is None))
 
 
 def in_doubt(wanted: Wanted) -> Wanted:

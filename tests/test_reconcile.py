@@ -156,7 +156,7 @@ async def test_every_kind_of_difference_with_the_target_is_found_and_named(world
         ("cloud", "stale", supplier_key(2), ("name",)),
     ]
     why = {d.key: d.why for d in found.differences}
-    assert why["id55"] == "a second one of this number"
+    assert why["id55"] == "a second one of this number: id5 is the first"
     assert why["id77"] == "no subject of this flow stands for it"
     assert why[supplier_key(3)] == (
         "it was confirmed, and somebody changed that there since: `ironbridge replay --rewrite` puts it right"

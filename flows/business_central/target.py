@@ -3,20 +3,22 @@ Business Central, brought into agreement: look, send the difference, judge each 
 
 There is no upsert. What is not known for certain is looked up first, by its id or by its number, and only then created
 or changed; so an answer that was lost, or a crash between a document and its dimensions, is found and completed, never
-doubled. All of it goes in `$batch` requests: for a hundred subjects one to look and one to write.
+doubled. A create that two workers sent at once nothing there refuses: after a doubt the number is looked for once more,
+and what is there twice is named (`job.py`). All of it goes in `$batch` requests: for a hundred subjects one to look and
+one to write.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 
 import httpx
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from flows.business_central.company import Company
-from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR, identifier, vendor_number
+from flows.business_central.documents import LINES_OF, VENDOR, identifier, vendor_number
+from flows.business_central.job import Job, Turns, waves
 from flows.business_central.odata import (
     FIX_COMPANY,
     GARBLED,
@@ -31,11 +33,9 @@ from flows.business_central.odata import (
     no_company,
 )
 from flows.business_central.settings import BusinessCentralSettings
-from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat, lines_of
+from flows.business_central.wire import SET_OF, Plan, Wire, lines_of
 from flows.port import (
     Absent,
-    Confirmed,
-    Document,
     Held,
     Holding,
     Limits,
@@ -64,18 +64,24 @@ class BusinessCentralTarget:
         self._service = Service(name, settings, http)
         self._company = Company(self._service, settings.dimensions.values())
         self._wire = Wire(settings.edition, self._company)
+        self._turns = Turns()
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        jobs = [_Job(write) for write in batch]
-        await self._codes(jobs)
+        jobs = [Job(write) for write in batch]
+        async with self._turns.taken(name for job in jobs for name in job.names):
+            await self._codes(jobs)
+            for wave in waves(jobs):
+                await self._agree(wave)
+        return [job.outcome or Unknown(_CHANGED) for job in jobs]
+
+    async def _agree(self, jobs: Sequence[Job]) -> None:
         for _ in range(_ROUNDS):
             if waiting := [job for job in jobs if job.outcome is None]:
                 await self._look([job for job in waiting if not job.quick(self._wire)])
                 await self._send([job for job in waiting if job.outcome is None])
-        return [job.outcome or Unknown(_CHANGED) for job in jobs]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
-        jobs = [_Job(write) for write in batch]
+        jobs = [Job(write) for write in batch]
         if any(job.kind in LINES_OF for job in jobs) and (trouble := await self._company.know([])):
             return [Untold(trouble.reason)] * len(jobs)  # without the accounts' numbers no line can be told
         await self._look(jobs)
@@ -111,7 +117,7 @@ class BusinessCentralTarget:
         return reply.body
 
     def told(self, holding: Holding, write: Write) -> Held:
-        job = _Job(write, held=holding.shown)
+        job = Job(write, held=holding.shown)
         told = self._told(job)
         return told if isinstance(told, Held) else Held({}, holding.ref)
 
@@ -126,7 +132,7 @@ class BusinessCentralTarget:
 
     # -- the company's codes ---------------------------------------------------------------------------------------
 
-    async def _codes(self, jobs: Sequence[_Job]) -> None:
+    async def _codes(self, jobs: Sequence[Job]) -> None:
         """Refuse the documents that name an account or a dimension value which the company does not have."""
         with_lines = [job for job in jobs if lines_of(job.write.document)]
         if not with_lines:
@@ -141,17 +147,26 @@ class BusinessCentralTarget:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def _look(self, jobs: Sequence[_Job]) -> None:
-        """Find out what is held: by id where there is one, else, or where that is gone, by number."""
-        wire = self._wire
-        await self._found([(job, wire.by_ref(job.kind, job.ref)) for job in jobs if job.ref], by_ref=True)
-        left = [(job, self._whose(job)) for job in jobs if not job.ref and job.trouble is None and job.numbers]
-        while left:
-            asked = [(job, wire.by_number(job.kind, job.numbers, whose.pop(0))) for job, whose in left]
-            await self._found(asked, by_ref=False)
-            left = [(job, whose) for job, whose in left if whose and job.held is None and job.trouble is None]
+    async def _look(self, jobs: Sequence[Job]) -> None:
+        """Find out what is held: by id where there is one, by number where there is none or it may not be all."""
+        for job in jobs:
+            job.look()
+        doubted = [job for job in jobs if job.doubted]
+        await self._by_number(doubted)
+        known = [job for job in jobs if job.ref and job.ref not in job.found and job.trouble is None]
+        await self._found([(job, self._wire.by_ref(job.kind, job.ref or "")) for job in known], by_ref=True)
+        await self._by_number([job for job in jobs if not job.ref and not job.doubted and job.trouble is None])
+        for job in jobs:
+            job.seen()
 
-    def _whose(self, job: _Job) -> list[str | None]:
+    async def _by_number(self, jobs: Sequence[Job]) -> None:
+        left = [(job, self._whose(job)) for job in jobs if job.numbers]
+        while left:
+            asked = [(job, self._wire.by_number(job.kind, job.numbers, whose.pop(0))) for job, whose in left]
+            await self._found(asked, by_ref=False)
+            left = [(job, whose) for job, whose in left if whose and not job.found and job.trouble is None]
+
+    def _whose(self, job: Job) -> list[str | None]:
         """
         The vendors from whom a document may be, to be asked for one after another: Business Central takes no `or` between two
         fields (its known limitations of OData). The last are those of documents whose vendor's id is forgotten (`recall`).
@@ -161,15 +176,14 @@ class BusinessCentralTarget:
         whose: list[str | None] = [f"vendorId eq {job.vendor}"] if job.vendor else []
         return whose + [f"vendorNumber eq {literal(number)}" for number in numbers] or [None]
 
-    async def _found(self, asked: Sequence[tuple[_Job, Operation]], *, by_ref: bool) -> None:
-        wire = self._wire
+    async def _found(self, asked: Sequence[tuple[Job, Operation]], *, by_ref: bool) -> None:
         replies = await self._service.send([operation for _, operation in asked])
         for (job, operation), reply in zip(asked, replies, strict=True):
-            job.held = job.trouble = None
             if isinstance(reply, Answer) and reply.well:
                 try:
                     rows = [reply.body] if by_ref else reply.body.get("value", [])
-                    job.hold([wire.record(job.kind, row) for row in rows])
+                    records = [self._wire.record(job.kind, row) for row in rows]
+                    job.found |= {record.ref: record for record in records}
                 except NOT_ITS_FORM:
                     job.trouble = Unknown(f"{SET_OF[job.kind]}: {GARBLED}")
             elif isinstance(reply, Answer) and by_ref and reply.status == 404 and reply.code != NO_COMPANY:
@@ -177,7 +191,7 @@ class BusinessCentralTarget:
             else:
                 job.trouble = _outcome(self.name, operation, reply)
 
-    def _told(self, job: _Job) -> ReadBack:
+    def _told(self, job: Job) -> ReadBack:
         if job.trouble is not None:
             return Untold(getattr(job.trouble, "reason", "it cannot be read"))
         if job.held is None:
@@ -188,15 +202,17 @@ class BusinessCentralTarget:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, jobs: Sequence[_Job]) -> None:
-        plans: list[tuple[_Job, Plan]] = []
+    async def _send(self, jobs: Sequence[Job]) -> None:
+        plans: list[tuple[Job, Plan]] = []
         for job in jobs:
             if job.trouble is not None:
-                job.outcome = job.trouble
+                job.fail(job.trouble)
                 continue
             plan = job.plan(self._wire)
             if not plan.operations:
                 job.outcome = job.confirmed()
+            elif job.made and job.held is None:
+                job.outcome = Unknown("created, but not to be found there since")
             elif job.crossed:
                 job.outcome = Unknown(_CHANGED)
             else:
@@ -208,21 +224,16 @@ class BusinessCentralTarget:
             self._judge(job, plan, [(operation, next(replies)) for operation in plan.operations])
         await self._vendors_gone([job for job, _ in plans if isinstance(job.outcome, Refused) and job.vendor])
 
-    def _judge(self, job: _Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
+    def _judge(self, job: Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         bad = [(operation, reply) for operation, reply in answers if not _well(operation, reply)]
         if not bad:
             job.learn(plan, answers)
         elif all(isinstance(reply, Answer) and _crossed(reply) for _, reply in bad):
             job.crossed = True
         else:
-            outcome = _failed(self.name, bad)
-            if isinstance(outcome, Unavailable | Refused) and len(bad) < len(answers):
-                # Neither the old document nor the new one is there: only reading back tells. What was refused is then
-                # all that is left to do, and is refused for good.
-                outcome = Unknown(f"only a part of it was done: {outcome.reason}")
-            job.outcome = outcome
+            job.fail(_failed(self.name, bad), partly=len(bad) < len(answers))
 
-    async def _vendors_gone(self, jobs: Sequence[_Job]) -> None:
+    async def _vendors_gone(self, jobs: Sequence[Job]) -> None:
         """A document may have been refused because its vendor is there no more: then it waits for the vendor."""
         asked = [Operation("GET", f"{SET_OF[VENDOR]}({job.vendor})?$select=id") for job in jobs]
         for job, reply in zip(jobs, await self._service.send(asked), strict=True):
@@ -254,92 +265,6 @@ class BusinessCentralTarget:
 
 def limits_of(settings: BusinessCentralSettings) -> Limits:
     return Limits(settings.batch, settings.concurrency, settings.requests, WINDOW)
-
-
-@dataclass(slots=True)
-class _Job:
-    """One write on its way: what is held, as far as is known, and what became of it."""
-
-    write: Write
-    ref: str | None = None
-    held: Record | None = None
-    trouble: Outcome | None = None
-    crossed: bool = False
-    """Somebody came between: what is held is looked at once more, and nothing is sent again."""
-    outcome: Outcome | None = None
-
-    def __post_init__(self) -> None:
-        self.ref = self.write.ref
-
-    @property
-    def earlier(self) -> tuple[Document, ...]:
-        confirmed = self.write.confirmed
-        return (*((confirmed,) if confirmed else ()), *self.write.doubtful)
-
-    @property
-    def kind(self) -> str:
-        return KIND_OF[self.write.subject.split(":")[1]]
-
-    @property
-    def numbers(self) -> set[str]:
-        """The document's number, and any under which an answer was lost."""
-        return {document.number for document in (self.write.document, *self.earlier) if document}
-
-    @property
-    def vendor(self) -> str | None:
-        return self.write.refs.get("vendorId")
-
-    def quick(self, wire: Wire) -> bool:
-        """Whether what was confirmed can stand for what is held: the tag guards it, and no question is needed."""
-        write = self.write
-        if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
-            return False
-        if write.document is None:
-            self.held = Record(write.ref, write.tag, {})
-            return True
-        if self.kind != VENDOR:
-            return False  # the lines' own tags are not in the ledger
-        held = Record(write.ref, write.tag, flat(write.confirmed.body))
-        changes = wire.changes(held, write.document, self.earlier, None).operations
-        # An address is replaced whole, with parts that are not ours: it has to be read first.
-        if not changes or any("address" in (operation.body or {}) for operation in changes):
-            return False
-        self.held = held
-        return True
-
-    def hold(self, records: Sequence[Record]) -> None:
-        if len({record.vendor for record in records}) > 1 and not self.vendor:
-            self.trouble = Refused("several vendors' documents have this number, and whose it is is not known")
-        self.held = min(records, key=lambda record: record.fields.get("number", ""), default=None)
-        if self.held:
-            self.ref = self.held.ref
-
-    def plan(self, wire: Wire) -> Plan:
-        document, held = self.write.document, self.held
-        if document is None:
-            return wire.removal(self.kind, held.ref, held.tag) if held else Plan([])
-        if held is None:
-            return wire.creation(document, self.vendor)
-        return wire.changes(held, document, self.earlier, self.vendor)
-
-    def confirmed(self) -> Outcome:
-        return Confirmed(self.ref or "", self.held.tag if self.held else None)
-
-    def learn(self, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
-        """All was done: confirmed, or, where dimensions have to follow, looked at again."""
-        operation, reply = answers[0]
-        shown = reply.body if isinstance(reply, Answer) else {}
-        made = shown.get("id")
-        self.ref = self.ref if self.held else made if isinstance(made, str) else None
-        # A change of a line gives its document another tag, which no answer tells.
-        alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
-        if self.write.document is None:
-            self.outcome = Confirmed(self.ref or "")
-        elif self.ref is None:
-            self.outcome = Unknown("created, but the answer does not say under which id")
-        elif plan.final:
-            self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None)
-        self.held = None
 
 
 _TAKEN = "Internal_EntityWithSameKeyExists"

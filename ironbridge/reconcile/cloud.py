@@ -253,18 +253,16 @@ class Cloud:
                 rows,
             )
         async for refs in self._scratch.suspects("stranger"):
-            asked = "SELECT ref, kind, number FROM strangers WHERE look = 2 AND ref IN (SELECT value FROM json_each(?))"
-            there = {ref: (kind, number) for ref, kind, number in await self._scratch.among(asked, refs)}
+            asked = "SELECT * FROM strangers WHERE look = 2 AND ref IN (SELECT value FROM json_each(?))"
+            there = {ref: like for _, ref, *like in await self._scratch.among(asked, refs)}
             ours = await self._refs_of_ours(list(there))
             for ref in refs:
                 if ref not in there or ref in ours:
                     self.part.looked -= ref not in there
                     continue
-                kind, number = there[ref]
-                twice = await self._scratch.count(
-                    "SELECT count(*) FROM ours WHERE kind = ? AND number = ? AND seen IS NOT NULL", kind, number
-                )
-                why = "a second one of this number" if twice else "no subject of this flow stands for it"
+                kind, number, refers = there[ref]
+                found = await self._scratch.rows(_LIKE, kind, number, refers)
+                why = f"a second one of this number: {found[0][0]} is the first" if found else _NOBODYS
                 self.differences.append(Difference(Where.CLOUD, Kind.EXTRA, ref, kind, (), why))
 
     # -- asking --------------------------------------------------------------------------------------------------
@@ -344,6 +342,8 @@ class Cloud:
             return (await connection.execute(text(sql), bound | {"flow": self._flow.name})).fetchall()
 
 
+_LIKE = "SELECT seen FROM ours WHERE kind = ?1 AND number = ?2 AND seen <> '' AND (refers = ?3 OR '{}' IN (refers, ?3))"
+_NOBODYS = "no subject of this flow stands for it"
 _LISTED = "read back: the target listed all that it holds"
 _ASKED = "read back: the target was asked for every subject"
 _MUTE = (

@@ -10,9 +10,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.torture import report, scenes
+from tests.torture import corners, report, scenes
 from tests.torture.stage import staged
 from tests.torture.torture import SPLIT, Torture
 from tests.torture.witness import CENTRAL, DFE
@@ -46,6 +47,23 @@ async def short(t: Torture) -> None:
     await scenes.sleeper(t)
     await scenes.state_lost(t)
     await t.rest()
+    await in_the_corners(t, CORNERS, 3)
+
+
+CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
+    "clocks": corners.clocks,
+    "rolling": corners.rolling,
+    "set_back": lambda t, kills: corners.set_back(t, 1.0 + 0.2 * kills),
+    "recreated": lambda t, _: corners.recreated(t),
+    "installations": lambda t, _: corners.installations(t),
+}
+
+
+async def in_the_corners(t: Torture, names: Iterable[str], kills: int) -> None:
+    """Each of these, and a rest after it."""
+    for name in names:
+        await CORNERS[name](t, kills)
+        await t.rest()
 
 
 async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> None:
@@ -53,6 +71,7 @@ async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> N
     await t.take_the_stage(SPLIT)
     turn, between, ways = 0, t.rng.sample(scenes.steps(), len(scenes.steps())), t.rng.sample(NETWORK, len(NETWORK))
     until = time.time() + 60 * minutes
+    corner = t.rng.sample([*CORNERS], len(CORNERS))
     while (t.all_kills() < kills or turn < 13) and time.time() < until:
         turn += 1
         t.say(f"round {turn}, {time.time() - t.began:.0f} s")
@@ -64,6 +83,7 @@ async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> N
             ways = ways[1:] + ways[:1]
         await _turn(t, turn)
         await t.rest()
+        await in_the_corners(t, [corner[turn % len(corner)]], 12)
         if folder is not None:
             report.write(t, folder)
     await scenes.replaced(t)
@@ -80,14 +100,25 @@ async def _turn(t: Torture, turn: int) -> None:
         await scene(t)  # type: ignore[operator]
 
 
-async def torture(seed: int, kills: int, minutes: float, folder: Path | None) -> Torture:
+async def chosen(t: Torture, names: Sequence[str], kills: int) -> None:
+    """Only these corners, so often that so many are killed."""
+    await t.take_the_stage(SPLIT)
+    while t.all_kills() < kills:
+        await in_the_corners(t, names, 12)
+        await scenes.storm(t, 4)
+
+
+async def torture(seed: int, kills: int, minutes: float, folder: Path | None, only: Sequence[str] = ()) -> Torture:
     work = Path(tempfile.mkdtemp(prefix="ironbridge-torture-"))
     print(f"seed {seed}, at least {kills} kills, in {work}", flush=True)
     async with staged(work, seed) as stage:
         t = Torture(stage, seed, kills, say=lambda said: print(said, flush=True))
         async with t.playing():
             try:
-                await (short(t) if kills <= 100 else long(t, kills, minutes, folder))
+                if only:
+                    await chosen(t, only, kills)
+                else:
+                    await (short(t) if kills <= 100 else long(t, kills, minutes, folder))
                 t.say("a new subscriber reads it all from the start")
                 t.note(await t.judged(await stage.subscriber.all()))
             finally:
@@ -105,9 +136,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="at least so many; over 100 in rounds of everything")
     parser.add_argument("--report", type=Path, help="a folder for report.md, report.html and report.json")
     parser.add_argument("--minutes", type=float, default=60, help="no new round after so many")
+    parser.add_argument("--only", nargs="+", choices=[*CORNERS], default=(), help="play only these, again and again")
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our subscriber loses its broker again and again
-    done = asyncio.run(torture(asked.seed, asked.kills, asked.minutes, asked.report))
+    done = asyncio.run(torture(asked.seed, asked.kills, asked.minutes, asked.report, asked.only))
     sys.exit(1 if done.violations else 0)
 
 

@@ -42,7 +42,10 @@ class Violation(NamedTuple):
 
 
 class Told(NamedTuple):
-    """One event as a read_committed subscriber saw it. `content` tells two states of a key apart, None for a tombstone."""
+    """
+    One event as a read_committed subscriber saw it. `content` tells two states of a key apart, None for a tombstone. `era`
+    counts how often its topic had been deleted and made anew by then.
+    """
 
     topic: str
     partition: int
@@ -52,13 +55,14 @@ class Told(NamedTuple):
     version: int
     value: Value
     content: str | None
+    era: int = 0
 
 
 class Effect(NamedTuple):
     """
     One thing done at a target, as it says itself. `parts` are the records that the document tells of, with their values,
     as it stood afterwards; `changed` False: it was written as it was held already. What one request did to a document may be
-    several effects: its lines one by one.
+    several effects: its lines one by one. `release` is the one that wrote it so, None where that cannot be told.
     """
 
     target: str
@@ -69,6 +73,7 @@ class Effect(NamedTuple):
     operation: str
     changed: bool
     parts: Mapping[str, str]
+    release: str | None = None
 
 
 class Should(NamedTuple):
@@ -95,7 +100,8 @@ class Evidence:
     what was in doubt there is written again, and no promise is broken. Where the program has said that such a target was
     `forgotten`, its state being lost, what was deleted meanwhile may stay there: nobody knows of it any more. A target in
     `stepwise` takes a document in several steps (its head, then its lines): what stands there between two of them is no
-    state, and nobody's last one.
+    state, and nobody's last one. `release` is the one that stands now; `releases` tells, by target, which one wrote each
+    document that is held, and `switches` how often the flow of a target may have changed its release.
     """
 
     history: Mapping[str, Sequence[Value]]
@@ -112,6 +118,9 @@ class Evidence:
     doubts: Sequence[Span] = ()
     unplanned: Sequence[tuple[str, str]] = ()
     """Targets and subjects that the program itself says it would still write, now that all is quiet."""
+    release: str = ""
+    releases: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    switches: Mapping[str, int] = field(default_factory=dict)
 
 
 ANSWER = 5.0
@@ -126,6 +135,7 @@ def judge(evidence: Evidence) -> list[Violation]:
         *_lost(evidence),
         *_effects(evidence),
         *_holdings(evidence),
+        *_releases(evidence),
         *_silent(evidence),
     ]
 
@@ -142,18 +152,22 @@ def _by_key(events: Iterable[Told]) -> dict[str, list[Told]]:
     found: dict[str, list[Told]] = defaultdict(list)
     for event in events:
         found[event.key].append(event)
-    return {key: sorted(told, key=lambda e: (e.version, e.topic, e.partition, e.offset)) for key, told in found.items()}
+    return {key: sorted(told, key=_place) for key, told in found.items()}
+
+
+def _place(event: Told) -> tuple[int, int, str, int, int]:
+    return event.version, event.era, event.topic, event.partition, event.offset
 
 
 def _versions(events: Sequence[Told]) -> Iterator[Violation]:
-    ids: dict[str, Told] = {}
+    ids: dict[tuple[str, int], Told] = {}
     reached: dict[tuple[str, int, str], int] = {}
-    for event in sorted(events, key=lambda e: (e.topic, e.partition, e.offset)):
+    for event in sorted(events, key=lambda e: (e.topic, e.era, e.partition, e.offset)):
         where = f"{event.topic}[{event.partition}]@{event.offset}"
-        if (had := ids.get(event.id)) is not None:
+        if (had := ids.get((event.id, event.era))) is not None:
             what = f"the id of {where} was at {had.topic}[{had.partition}]@{had.offset} already"
             yield Violation(Promise.DUPLICATE, event.key, what)
-        ids[event.id] = event
+        ids[event.id, event.era] = event
         place = (event.topic, event.partition, event.key)
         if event.version < reached.get(place, 0):
             what = f"version {event.version} lies behind version {reached[place]} ({where})"
@@ -169,7 +183,7 @@ def _versions(events: Sequence[Told]) -> Iterator[Violation]:
 def _events(evidence: Evidence) -> Iterator[Violation]:
     for key, told in _by_key(evidence.events).items():
         for before, after in pairwise(told):
-            if before.content == after.content:
+            if before.content == after.content and before.era == after.era:
                 what = f"versions {before.version} and {after.version} are the same state, published twice"
                 yield Violation(Promise.DUPLICATE, key, what)
         if key in evidence.history and key not in evidence.unsaid:
@@ -273,6 +287,24 @@ def _holdings(evidence: Evidence) -> Iterator[Violation]:
                     yield Violation(Promise.LOSS, key, f"{what} {about}")
         for subject in holds.keys() - subjects.keys() - excepted:
             yield Violation(Promise.LOSS, f"{target} {subject}", "is at the target, though no legacy system ever held it")
+
+
+def _releases(evidence: Evidence) -> Iterator[Violation]:
+    for target, releases in evidence.releases.items():
+        excepted = {*evidence.aside, *evidence.parked.get(target, ())}
+        for subject, should in evidence.should.get(target, {}).items():
+            if should.parts and subject in releases and subject not in excepted and releases[subject] != evidence.release:
+                what = "is there as another release writes it than the one that stands"
+                yield Violation(Promise.LOSS, f"{target} {subject}", what)
+    went: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for effect in sorted(evidence.effects, key=lambda e: (e.target, e.sequence)):
+        path = went[effect.target, effect.subject]
+        if effect.release is not None and (not path or path[-1] != effect.release):
+            path.append(effect.release)
+    for (target, subject), path in went.items():
+        if len(path) - 2 > evidence.switches.get(target, 0):
+            what = f"went back and forth between two releases {len(path) - 1} times"
+            yield Violation(Promise.DUPLICATE, f"{target} {subject}", what)
 
 
 def _silent(evidence: Evidence) -> Iterator[Violation]:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ class Subscriber:
         self._partitions = partitions
         self._reached: dict[TopicPartition, int] = {}
         self._alive = 0.0
+        self._eras: Counter[str] = Counter()
+        self._turned = 0
         self.told: list[Told] = []
         self.last: dict[str, Told] = {}
 
@@ -46,18 +49,27 @@ class Subscriber:
                 listening.exception()  # whatever it was: the next try begins where this one had come to
             await asyncio.sleep(0.5)
 
+    def forget(self, topic: str) -> None:
+        """The topic was deleted: what comes under its name from now on is another one, and is read from its start."""
+        self._reached = {partition: at for partition, at in self._reached.items() if partition.topic != topic}
+        self._eras[topic] += 1
+        self._turned += 1
+
     async def _listen(self, stop: asyncio.Event) -> None:
         async with self._consumer() as (consumer, partitions):
-            heard = time.monotonic()
+            heard, turned = time.monotonic(), self._turned
             while not stop.is_set() and partitions:
                 now = self._alive = time.monotonic()
                 # Where nothing comes, look again: for topics that were not there yet, or for a broker that is another.
                 if now - heard > 5:
                     return
-                for partition, records in (await consumer.getmany(timeout_ms=200, max_records=5000)).items():
+                brought = await consumer.getmany(timeout_ms=200, max_records=5000)
+                if turned != self._turned:
+                    return  # and read again what this brought, from where it has to be read
+                for partition, records in brought.items():
                     heard = now
                     for record in records:
-                        self._heard(_told(record))
+                        self._heard(_told(record, self._eras[record.topic]))
                     self._reached[partition] = records[-1].offset + 1
 
     def _heard(self, told: Told) -> None:
@@ -93,22 +105,23 @@ class Subscriber:
     async def all(self) -> list[Told]:
         """Everything from the start, as a service would see it that subscribes now."""
         fresh = Subscriber(self._bootstrap, self._prefix, self._partitions)
+        fresh._eras = self._eras
         async with fresh._consumer() as (consumer, partitions):
             ends = await consumer.end_offsets(partitions)
             while any([await consumer.position(p) < end for p, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=200, max_records=5000)).values():
                     for record in records:
-                        fresh._heard(_told(record))
+                        fresh._heard(_told(record, fresh._eras[record.topic]))
         return fresh.told
 
 
-def _told(record: Any) -> Told:
+def _told(record: Any, era: int) -> Told:
     headers = {name: value.decode() for name, value in record.headers}
     key, entity = record.key.decode(), headers["ce_type"].split(".")[1]
     value = None if record.value is None else witness.of_event(entity, json.loads(record.value))
     content = None if record.value is None else hashlib.blake2b(record.value, digest_size=12).hexdigest()
     place = (record.topic, record.partition, record.offset)
-    return Told(*place, key, headers["ce_id"], int(headers["ce_sequence"]), value, content)
+    return Told(*place, key, headers["ce_id"], int(headers["ce_sequence"]), value, content, era)
 
 
 class Target:
@@ -118,6 +131,8 @@ class Target:
         self.name = name
         self._url = url
         self.seen: list[Effect] = []
+        self.releases: dict[str, str | None] = {}
+        """Which release wrote each document that was held at the last look, by the key of its subject."""
         self._asking = asyncio.Lock()
 
     async def effects(self) -> list[Effect]:
@@ -131,23 +146,26 @@ class Target:
 
     def _effect(self, row: Mapping[str, Any]) -> Effect:
         document = row["document"]
-        parts = self._parts(row["kind"], json.loads(document)) if document else {}
+        shown = json.loads(document) if document else None
+        parts = self._parts(row["kind"], shown) if document else {}
         return Effect(
             self.name, row["sequence"], row["at"], row["request"], self._subject(row["kind"], row["subject"]), row["operation"],
-            bool(row["changed"]), parts,
+            bool(row["changed"]), parts, witness.release_of(row["kind"], shown) if document else None,
         )  # fmt: skip
 
     async def holds(self) -> dict[str, dict[str, str]]:
         """What is held, by the key of its subject."""
         async with httpx.AsyncClient(timeout=60) as http:
             documents = (await http.get(f"{self._url}/_sandbox/documents")).json()
-        found = {}
+        found, releases = {}, {}
         for kind, rows in documents.items():
             if kind in ("accounts", "dimensions", "dimensionValues"):
                 continue
             for row in rows.values():
                 parts = self._parts(kind, row)
                 found[next(iter(parts))] = parts
+                releases[next(iter(parts))] = witness.release_of(kind, row)
+        self.releases = releases
         return found
 
     async def misbehave(self, *faults: Mapping[str, Any]) -> None:

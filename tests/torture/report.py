@@ -13,7 +13,8 @@ from tests.torture.torture import Mark, Torture
 _WIDTH, _LEFT, _RIGHT, _TOP = 1000, 60, 20, 20
 _INK, _LINES, _BEHIND = "#0b0c0c", ("#1d70b8", "#00703c", "#912b88"), "#d4351c"
 _COLOURS = {"kill": "#d4351c", "network": "#f47738", "disk": "#b58840", "target": "#912b88", "legacy": "#85994b",
-            "state": "#4c2c92", "pause": "#28a197", "copies": "#f499be", "rest": "#00703c"}  # fmt: skip
+            "state": "#4c2c92", "pause": "#28a197", "copies": "#f499be", "clock": "#003078",
+            "release": "#1d70b8", "topic": "#801650", "rest": "#00703c"}  # fmt: skip
 
 
 def verdict(t: Torture) -> str:

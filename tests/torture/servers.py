@@ -99,6 +99,15 @@ class PostgresServer:
         self.begin()
         await self.ready()
 
+    def copy(self, to: Path) -> None:
+        """Keep what it has on disk, as a snapshot of the disk would. It has to be killed first."""
+        subprocess.run(["cp", "-a", str(self._work / "data"), str(to)], check=True)
+
+    def set_back(self, copy: Path) -> None:
+        """Put a copy in the place of what it has. It has to be killed first."""
+        shutil.rmtree(self._work / "data")
+        subprocess.run(["cp", "-a", str(copy), str(self._work / "data")], check=True)
+
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -109,6 +118,24 @@ class PostgresServer:
                 self._process.wait(20)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+
+def clock_library() -> Path | None:
+    """libfaketime, where it is installed (Debian: libfaketime)."""
+    return next(iter(sorted(Path("/usr").glob("lib*/**/faketime/libfaketime.so.1"))), None)
+
+
+def own_clocks() -> dict[str, str]:
+    """
+    The environment of processes each of which may have a clock of its own: FAKETIME says by how many seconds it differs.
+
+    Steady clocks and the times of files stay as they are.
+    """
+    library = clock_library()
+    if library is None:
+        return {}
+    settings = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1", "FAKETIME": "+0"}
+    return {"LD_PRELOAD": str(library), **settings}
 
 
 class SmallDisk:

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from ironbridge.broker import HOST, free_port, tail
 from tests.torture.legacy import Legacy
 from tests.torture.observer import Subscriber, Target
-from tests.torture.servers import PostgresServer, ProxiedKafka, Proxies, SmallDisk, TlsFront
+from tests.torture.servers import PostgresServer, ProxiedKafka, Proxies, SmallDisk, TlsFront, own_clocks
 from tests.torture.witness import CENTRAL, DFE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,11 +35,16 @@ PARTITIONS = 3
 
 @dataclass
 class Part:
-    """One process of the program, as an operator would deploy it: what it runs, and as which worker."""
+    """
+    One process of the program, as an operator would deploy it: what it runs, and as which worker; of which release and by
+    which settings, where these are not those of the stage.
+    """
 
     name: str
     runs: tuple[str, ...]
     worker: str = ""
+    release: str | None = None
+    file: Path | None = None
     pid: int | None = None
     started: float = 0.0
 
@@ -78,7 +84,10 @@ class Zygote:
 
 @dataclass
 class Stage:
-    """Everything that runs. `file` is the program's settings; `parts` are its processes."""
+    """
+    Everything that runs. `file` is the program's settings; `parts` are its processes. `release` is the one that stands, and
+    `clocks` gives how many seconds the clock of a process that starts is before the time.
+    """
 
     work: Path
     proxies: Proxies
@@ -93,33 +102,49 @@ class Stage:
     subscriber: Subscriber
     file: Path
     parts: list[Part] = field(default_factory=list)
+    release: str = ""
+    clocks: Callable[[], int] = lambda: 0
+    switches: Counter[str] = field(default_factory=Counter)
+    """How often, at most, each flow may have changed its release so far."""
 
     # -- the program's processes -------------------------------------------------------------------------------------
 
     def run(self, part: Part) -> Part:
         """Start it; whatever ran as this part before is no more."""
-        environment = {"IRONBRIDGE_WORKER": part.worker or part.name}
-        asked = {"words": ["run", *part.runs, "--file", str(self.file)], "environment": environment}
-        part.pid = self.zygote.ask(**asked, log=str(self.log(part)))["pid"]
+        return self._start(part, words=["run", *part.runs, "--file", str(part.file or self.file)])
+
+    def run_mortal(self, part: Part, at: str, nth: int) -> Part:
+        """Start it with ports that kill it at a step."""
+        return self._start(part, mortal={"file": str(self.file), "names": part.runs, "at": at, "nth": nth})
+
+    def _start(self, part: Part, **asked: Any) -> Part:
+        self._count_releases(part)
+        asked |= {"environment": self._environment(part), "release": self._release(part), "log": str(self.log(part))}
+        part.pid = self.zygote.ask(**asked)["pid"]
         part.started = time.time()
         if part not in self.parts:
             self.parts.append(part)
         return part
 
-    def run_mortal(self, part: Part, at: str, nth: int) -> Part:
-        """Start it with ports that kill it at a step."""
-        environment = {"IRONBRIDGE_WORKER": part.worker or part.name}
-        mortal = {"file": str(self.file), "names": part.runs, "at": at, "nth": nth}
-        part.pid = self.zygote.ask(mortal=mortal, environment=environment, log=str(self.log(part)))["pid"]
-        part.started = time.time()
-        if part not in self.parts:
-            self.parts.append(part)
-        return part
+    def _environment(self, part: Part) -> dict[str, str]:
+        return {"IRONBRIDGE_WORKER": part.worker or part.name, "FAKETIME": f"{self.clocks():+d}"}
+
+    def _release(self, part: Part) -> str:
+        return self.release if part.release is None else part.release
+
+    def _count_releases(self, part: Part) -> None:
+        """
+        A worker that starts beside one of another release may take its flow over at once, and lose it again to the other one
+        where it dies.
+        """
+        running = {self._release(other) for other in self.parts if other.pid is not None or other is part}
+        if len(running | {self._release(part)}) > 1:
+            self.switches.update(dict.fromkeys(set(part.runs or (DFE, CENTRAL)) & {DFE, CENTRAL}, 2))
 
     def run_cold(self, part: Part) -> subprocess.Popen[bytes]:
         """Start it as an operator does, loading everything anew."""
         command = [sys.executable, "-m", "ironbridge", "run", *part.runs, "--file", str(self.file)]
-        environment = {**self.zygote.environment, "IRONBRIDGE_WORKER": part.worker or part.name}
+        environment = {**self.zygote.environment, **self._environment(part)}
         with self.log(part).open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         part.pid, part.started = process.pid, time.time()
@@ -167,7 +192,7 @@ class Stage:
     async def command(self, *words: str) -> Any:
         """What a command of the program prints as JSON; None where it fails."""
         out = self.work / f"answer-{time.monotonic_ns()}.json"
-        pid = self.zygote.ask(words=[*words, "--json", "--file", str(self.file)], out=str(out),
+        pid = self.zygote.ask(words=[*words, "--json", "--file", str(self.file)], out=str(out), release=self.release,
                               log=str(self.work / "logs" / "commands.log"))["pid"]  # fmt: skip
         asked = Part("command", (), pid=pid)
         if await self.gone(asked, 60) not in (0, 1):
@@ -188,7 +213,7 @@ async def staged(work: Path, seed: int, *, children: int = 40, invoices: int = 8
     async with contextlib.AsyncExitStack() as stack:
         ca, trusted = trustme.CA(), work / "ca.pem"
         ca.cert_pem.write_to_path(str(trusted))
-        zygote = Zygote.start(work / "logs", os.environ | {"SSL_CERT_FILE": str(trusted)})
+        zygote = Zygote.start(work / "logs", os.environ | {"SSL_CERT_FILE": str(trusted)} | own_clocks())
         stack.callback(zygote.stop)
         proxies = Proxies(work)
         stack.callback(proxies.stop)

@@ -231,7 +231,8 @@ class Torture:
         unplanned = [(t, change["subject"]) for t in (DFE, CENTRAL) for change in await self._plan(t)] if plans else []
         return Evidence(
             legacy.history, told, effects, holds, witness.should(legacy.now, ever), self._aside, self._parked,
-            legacy.now.unsaid, {DFE}, self.forgotten, {CENTRAL}, self.doubts, unplanned,
+            legacy.now.unsaid, {DFE}, self.forgotten, {CENTRAL}, self.doubts, unplanned, stage.release,
+            {name: target.releases for name, target in stage.targets.items()}, stage.switches,
         )  # fmt: skip
 
     async def _look_aside(self) -> None:

@@ -38,7 +38,11 @@ def _become(asked: dict[str, Any]) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(log, 2)
-    os.environ.update(asked.get("environment", {}))
+    os.environ.update(asked.get("environment", {}))  # FAKETIME among it, which libfaketime looks at each time
+    if asked.get("release"):
+        from tests.torture import release
+
+        release.install()
     if asked.get("mortal"):
         from tests.torture import mortal
 
@@ -82,7 +86,7 @@ def _ended(pid: int) -> int | None:
 def main() -> None:
     import flows.sandbox  # noqa: F401
     import ironbridge.cli  # noqa: F401
-    from tests.torture import mortal  # noqa: F401
+    from tests.torture import mortal, release  # noqa: F401
 
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, signal.SIG_IGN)  # they are for the torture, and then our stdin ends

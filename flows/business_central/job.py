@@ -1,0 +1,189 @@
+"""
+One write on its way through Business Central: what was found of its document, and what became of it.
+
+Business Central keeps two purchase documents of one vendor with one number, and its API documents no key of ours that
+would keep it from making the second. What is there twice is named with both ids, and never made a third time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
+from flows.business_central.odata import Answer, Operation, Reply
+from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat
+from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
+
+_OVER = {"Canceled", "Corrective"}
+"""The statuses of a posted invoice that was taken back: its number may then be used again."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One write on its way: what is held, as far as is known, and what became of it."""
+
+    write: Write
+    ref: str | None = None
+    held: Record | None = None
+    found: dict[str, Record] = field(default_factory=dict)
+    """All that this look has found under the write's id and numbers, by id."""
+    trouble: Outcome | None = None
+    crossed: bool = False
+    """Somebody came between: what is held is looked at once more, and nothing is sent again."""
+    begun: bool = False
+    """Some of it is done already."""
+    made: bool = False
+    """Its document was created by this write: it is not created again, whatever a look shows."""
+    outcome: Outcome | None = None
+
+    def __post_init__(self) -> None:
+        self.ref = self.write.ref
+
+    @property
+    def earlier(self) -> tuple[Document, ...]:
+        confirmed = self.write.confirmed
+        return (*((confirmed,) if confirmed else ()), *self.write.doubtful)
+
+    @property
+    def kind(self) -> str:
+        return KIND_OF[self.write.subject.split(":")[1]]
+
+    @property
+    def numbers(self) -> set[str]:
+        """The document's number, and any under which an answer was lost."""
+        return {document.number for document in (self.write.document, *self.earlier) if document}
+
+    @property
+    def vendor(self) -> str | None:
+        return self.write.refs.get("vendorId")
+
+    @property
+    def doubted(self) -> bool:
+        """Whether something of it was sent before of which nobody knows what became: another create may be on its way."""
+        return self.kind in LINES_OF and bool(self.write.doubtful or self.write.late)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """What no other write may have in hand at the same time."""
+        yield self.write.subject
+        yield from (f"{self.kind} {number}" for number in self.numbers)
+
+    def quick(self, wire: Wire) -> bool:
+        """Whether what was confirmed can stand for what is held: the tag guards it, and no question is needed."""
+        write = self.write
+        if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
+            return False
+        if write.document is None:
+            self.held = Record(write.ref, write.tag, {})
+            return True
+        if self.kind != VENDOR:
+            return False  # the lines' own tags are not in the ledger
+        held = Record(write.ref, write.tag, flat(write.confirmed.body))
+        changes = wire.changes(held, write.document, self.earlier, None).operations
+        # An address is replaced whole, with parts that are not ours: it has to be read first.
+        if not changes or any("address" in (operation.body or {}) for operation in changes):
+            return False
+        self.held = held
+        return True
+
+    def look(self) -> None:
+        """Begin to look at what is held."""
+        self.held = self.trouble = None
+        self.found = {}
+
+    def seen(self) -> None:
+        """All that was looked for is found: choose the document that is ours, or say that it cannot be told."""
+        if self.trouble is not None:
+            return
+        records = [self.found[ref] for ref in sorted(self.found)]
+        current = [record for record in records if record.fields.get("status") not in _OVER]
+        if len({record.vendor for record in records}) > 1 and not self.vendor:
+            self.trouble = Refused("several vendors' documents have this number, and whose it is is not known")
+        elif len(current) > 1:
+            self.trouble = Refused(twice(self.kind, [record.ref for record in current]))
+        self.held = self.found.get(self.ref or "") or next(iter(current or records), None)
+        if self.held:
+            self.ref = self.held.ref
+
+    def plan(self, wire: Wire) -> Plan:
+        document, held = self.write.document, self.held
+        if document is None:
+            return wire.removal(self.kind, held.ref, held.tag) if held else Plan([])
+        if held is None:
+            return wire.creation(document, self.vendor)
+        return wire.changes(held, document, self.earlier, self.vendor)
+
+    def confirmed(self) -> Outcome:
+        return Confirmed(self.ref or "", self.held.tag if self.held else None)
+
+    def fail(self, outcome: Outcome, *, partly: bool = False) -> None:
+        """It ends so; where some of it is done, it is in doubt what is held, and only reading back tells."""
+        if (partly or self.begun) and isinstance(outcome, Unavailable | Refused):
+            # What was refused is then all that is left to do, and is refused for good.
+            outcome = Unknown(f"only a part of it was done: {outcome.reason}")
+        self.outcome = outcome
+
+    def learn(self, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
+        """All was done: confirmed, or looked at again, for dimensions that have to follow or a second one that may be there."""
+        operation, reply = answers[0]
+        shown = reply.body if isinstance(reply, Answer) else {}
+        made = shown.get("id")
+        self.begun, self.made = True, self.made or (self.held is None and self.write.document is not None)
+        self.ref = self.ref if self.held else made if isinstance(made, str) else None
+        # A change of a line gives its document another tag, which no answer tells.
+        alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
+        if self.write.document is None:
+            self.outcome = Confirmed(self.ref or "")
+        elif self.ref is None:
+            self.outcome = Unknown("created, but the answer does not say under which id")
+        elif plan.final and not (self.held is None and self.doubted):
+            self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None)
+        self.held = None
+
+
+def twice(kind: str, refs: Iterable[str]) -> str:
+    """Says which documents are one."""
+    *some, last = sorted(refs)
+    there = f"{', '.join(some)} and {last}"
+    return (
+        f"{SET_OF[kind]}: {there} are one document of one vendor: keep one, delete the others in Business Central, then "
+        "retry"
+    )
+
+
+def waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs, those that stand for the same document one after another: the second then finds what the first made."""
+    often: dict[tuple[str, str, str | None], int] = {}
+    found: list[list[Job]] = []
+    for job in jobs:
+        document = job.write.document
+        which = (job.kind, document.number if document else job.write.subject, job.vendor)
+        turn = often[which] = often.get(which, -1) + 1
+        if turn == len(found):
+            found.append([])
+        found[turn].append(job)
+    yield from found
+
+
+class Turns:
+    """
+    Lets one write at a time at each document, within this process: two that both find nothing would both create.
+
+    Between processes the claim alone keeps them apart.
+    """
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def taken(self, names: Iterable[str]) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for name in sorted(set(names)):  # always in the same order: no two wait for each other
+                lock = self._locks.get(name) or asyncio.Lock()
+                self._locks[name] = lock
+                await stack.enter_async_context(lock)
+            yield

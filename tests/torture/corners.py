@@ -1,0 +1,188 @@
+"""What is done to the platform's surroundings: clocks, releases, the state, a topic, a second installation."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from ironbridge.broker import HOST
+from tests.torture import scenes
+from tests.torture.checker import Span
+from tests.torture.servers import clock_library
+from tests.torture.stage import PARTITIONS, PREFIX, Part
+from tests.torture.torture import ADAPTERS, CHILDREN, FINANCE, SPLIT, Torture
+from tests.torture.witness import DFE
+
+_HOURS = 2 * 3600
+_TOPICS = ("person", "care-episode", "care-plan", "supplier", "invoice", "credit-note")
+
+
+async def _start_anew(t: Torture) -> None:
+    for part in t.cast:
+        await t.kill(part)
+        t.stage.run(part)
+
+
+async def clocks(t: Torture, kills: int) -> None:
+    """Every process has a clock of its own, up to two hours before or behind, and another one whenever it starts again."""
+    if clock_library() is None:
+        t.scenes["clocks of their own: not done, as libfaketime is not installed"] += 1
+        return
+    t.scenes["clocks of their own"] += 1
+    await t.take_the_stage(SPLIT)
+    t.stage.clocks = lambda: t.rng.randint(-_HOURS, _HOURS)
+    began = time.time()
+    more = [Part(f"{part.name}-2", part.runs) for part in (CHILDREN, FINANCE)]
+    try:
+        await _start_anew(t)
+        for part in more:
+            t.stage.run(part)
+        await scenes.storm(t, kills, most=2.0)
+        for part in more:
+            await t.stage.leave(part)
+            t.doubt(part)
+        await t.rest()
+    finally:
+        t.stage.clocks = lambda: 0
+    t.mark("clock", "clocks up to two hours apart", began)
+    await _start_anew(t)  # and now they are put right
+
+
+async def rolling(t: Torture, kills: int) -> None:
+    """
+    A later release of the flows comes, worker by worker, beside the earlier one; then that goes. Later the same the other way
+    round, as a rollback.
+    """
+    t.scenes["a rolling upgrade and a rollback"] += 1
+    await t.take_the_stage(SPLIT)
+    for release in ("next", ""):
+        began = time.time()
+        await _roll(t, release, kills)
+        t.mark("release", "a later release beside the earlier one" if release else "a rollback", began)
+        if release:
+            await t.rest()
+
+
+async def _roll(t: Torture, release: str, kills: int) -> None:
+    """The pods of both flows are replaced by those of another release; some of either die in the middle of it."""
+    t.stage.legacy.working.set()
+    arrived = [Part(f"{part.name}-{release or 'shipped'}", part.runs, release=release) for part in (CHILDREN, FINANCE)]
+    for part in arrived:
+        t.stage.run(part)
+    for _ in range(kills):
+        await asyncio.sleep(t.rng.uniform(0.5, 2.5))
+        part = t.rng.choice([CHILDREN, FINANCE, *arrived])
+        await t.kill(part)
+        t.stage.run(part)
+    for part in (CHILDREN, FINANCE):
+        await t.stage.leave(part)
+        t.doubt(part)
+    t.stage.release = release
+    await asyncio.sleep(2)
+    await t.take_the_stage(SPLIT)
+
+
+async def set_back(t: Torture, seconds: float) -> None:
+    """
+    The state is set back to a copy that was taken at work: under processes that go on (a failover that loses what came last),
+    or while all are stopped (a backup that is put back).
+    """
+    alive = t.rng.random() < 0.5
+    t.scenes[f"the state set back to a copy, {'under living workers' if alive else 'while all are stopped'}"] += 1
+    await t.take_the_stage(SPLIT)
+    t.stage.legacy.working.set()
+    await asyncio.sleep(1)
+    state, copy, began = t.stage.state, t.stage.work / "copy", time.time()
+    state.kill()
+    await asyncio.to_thread(state.copy, copy)
+    state.begin()
+    await state.ready()
+    await scenes.storm(t, 2, most=seconds)
+    if not alive:
+        for part in t.cast:
+            await t.kill(part)
+    state.kill()
+    await asyncio.to_thread(state.set_back, copy)
+    state.begin()
+    await state.ready()
+    await asyncio.to_thread(shutil.rmtree, copy)
+    t.mark("state", "set back to a copy", began)
+    # The DfE's API shows nothing: what was sent to it since the copy was taken is in doubt, and is sent once more.
+    t.doubts.append(Span(DFE, began - 1, time.time() + 1))
+    await t.take_the_stage(SPLIT)
+
+
+async def recreated(t: Torture) -> None:
+    """A topic is deleted and made anew, while all are at work or while all are stopped."""
+    topic, alive = f"{PREFIX}.{t.rng.choice(_TOPICS)}", t.rng.random() < 0.5
+    t.scenes[f"a topic made anew, {'under living processes' if alive else 'while all are stopped'}"] += 1
+    await t.take_the_stage(SPLIT)
+    t.stage.legacy.working.set()
+    await asyncio.sleep(2)
+    began = time.time()
+    if not alive:
+        for part in t.cast:
+            await t.kill(part)
+    admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{t.stage.proxies.ports['kafka']}")
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        t.stage.subscriber.forget(topic)
+        await _made(admin, topic)
+    finally:
+        await admin.close()
+    t.mark("topic", f"{topic} made anew", began)
+    await t.take_the_stage(SPLIT)
+
+
+async def _made(admin: AIOKafkaAdminClient, topic: str) -> None:
+    """Make it again as soon as the broker has let go of the old one, unless a process of ours was faster."""
+    for _ in range(200):
+        try:
+            made = await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs={"cleanup.policy": "compact"})])
+        except KafkaError:
+            await asyncio.sleep(0.1)
+            continue
+        if all(code in (0, 36) for _, code, *_ in made.topic_errors):  # 36: it is there
+            return
+        await asyncio.sleep(0.1)
+    raise RuntimeError(f"{topic} could not be made anew")
+
+
+async def installations(t: Torture) -> None:
+    """Somebody starts a second installation with the same prefix and a state of its own: it is refused, and says whose it is."""
+    t.scenes["a second installation with the same prefix"] += 1
+    await t.take_the_stage(SPLIT)
+    t.stage.legacy.working.set()
+    connection = await asyncpg.connect(f"postgresql://ironbridge@{HOST}:{t.stage.state.port}/postgres")
+    await connection.execute("DROP DATABASE IF EXISTS elsewhere WITH (FORCE)")
+    await connection.execute("CREATE DATABASE elsewhere")
+    await connection.close()
+    file = t.stage.work / "elsewhere.toml"
+    port = t.stage.proxies.ports["state"]
+    settings = t.stage.file.read_text("utf-8")
+    file.write_text(settings.replace(f":{port}/postgres", f":{port}/elsewhere"), "utf-8")
+    began = time.time()
+    others = [Part(f"{part.name}-elsewhere", part.runs, file=file) for part in (CHILDREN, FINANCE, ADAPTERS)]
+    silent = [(part, _size(t, part)) for part in others]
+    for part in others:
+        t.stage.run(part)
+    while silent and time.time() - began < 30:
+        await asyncio.sleep(0.5)
+        silent = [(p, size) for p, size in silent if b"installation" not in t.stage.log(p).read_bytes()[size:]]
+    for part, _ in silent:
+        t.odd(f"{part.name} did not say that another installation has its part")
+    for part in others:
+        await t.kill(part)
+        t.stage.parts.remove(part)
+    t.mark("copies", "a second installation", began)
+
+
+def _size(t: Torture, part: Part) -> int:
+    log = t.stage.log(part)
+    return log.stat().st_size if log.exists() else 0

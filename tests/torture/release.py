@@ -1,0 +1,68 @@
+"""
+A later release of both targets' mappings: another edition, and one field of each document that the shipped one has not so.
+
+`witness.release_of` tells by that field which of the two wrote a document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+import flows.business_central
+import flows.dfe_csc
+from flows.port import Body, Document, Facts, Flow, Limits, Nothing, Target, TargetSystem
+from tests.torture.witness import NEXT_LINE, NEXT_PHONE, NEXT_POSTCODE
+
+
+def install() -> None:
+    """From here on this process is one of the later release."""
+    for package in (flows.business_central, flows.dfe_csc):
+        package.system = NextSystem(package.system)  # type: ignore[attr-defined, assignment]
+
+
+class NextSystem:
+    """The entry point of the later release."""
+
+    def __init__(self, shipped: TargetSystem) -> None:
+        self._shipped = shipped
+        self.settings: type[BaseModel] = shipped.settings
+        self.sample = shipped.sample
+
+    def limits(self, settings: Any) -> Limits:
+        return self._shipped.limits(settings)
+
+    def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]:
+        flow, target = self._shipped.build(name, settings, http)
+        return NextFlow(flow), target
+
+
+class NextFlow:
+    """The shipped flow, but for one field of each document. All else it is asked for is the shipped one's."""
+
+    def __init__(self, shipped: Any) -> None:
+        self._shipped = shipped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shipped, name)
+
+    def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
+        found: Document | Nothing | None = self._shipped.desired(subject, facts)
+        return replace(found, body=_changed(found)) if isinstance(found, Document) else found
+
+    def edition(self, today: date) -> str:
+        return f"{self._shipped.edition(today)}, next"
+
+
+def _changed(document: Document) -> Body:
+    body = dict(document.body)
+    if document.kind == "vendor":
+        return body | {"phoneNumber": NEXT_PHONE}
+    if document.kind == "child":
+        return body | {"child_details": body["child_details"] | {"postcode": NEXT_POSTCODE}}
+    (lines,) = [name for name in body if name.endswith("Lines")]
+    return body | {lines: [line | {"description": f"{line['description'][:90]}{NEXT_LINE}"} for line in body[lines]]}
