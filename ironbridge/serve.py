@@ -26,6 +26,7 @@ from ironbridge.bridge import Platform
 from ironbridge.settings import HttpSettings
 
 log = logging.getLogger(__name__)
+_ROUND = 60.0  # seconds for the work's event loop to come round; who restarts the process has given up before
 _TURN = 0.001  # seconds that a busy thread keeps the interpreter from the others; Python's own 0.005 is felt in a page
 
 
@@ -58,7 +59,8 @@ async def served_beside(built: Platform) -> AsyncIterator[str | None]:
     begun: Future[tuple[str | None, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def turned() -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(health.here(), loop))
+        async with asyncio.timeout(_ROUND):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(health.here(), loop))
 
     async def work() -> None:
         stop, parts = asyncio.Event(), [*built.pumps, *built.deliveries]
