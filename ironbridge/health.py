@@ -170,17 +170,18 @@ class Health:
 
     def _flow(self, what: str, row: insight.Row) -> Verdict:
         expected = self.built.deliveries[what].within
-        seconds = row.get("seconds_waiting")
+        seconds, held = row.get("seconds_waiting"), row.get("seconds_silent")
+        silent = insight.silence(what, held) if held else ""
         if row.get("paused"):
             return Verdict(what, "paused", "a person has paused it", seconds, expected)
         if row.get("error"):
             return Verdict(what, "failing", row["error"], seconds, expected)
         if seconds is not None and seconds > expected:
             why = f"the oldest of {row['todo']:,} subjects to do has waited for {_spoken(seconds)}"
-            return Verdict(what, "late", why, seconds, expected)
+            return Verdict(what, "late", f"{why}: {silent}" if silent else why, seconds, expected)
         if row.get("rereading"):
             return Verdict(what, "loading", insight.REREADING, seconds, expected)
-        return Verdict(what, "well", seconds=seconds, expected=expected)
+        return Verdict(what, "well", silent, seconds, expected)
 
 
 def allowed(every: timedelta) -> float:

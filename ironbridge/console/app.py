@@ -104,6 +104,7 @@ def _acts() -> list[BaseRoute]:
         ("/records", Right.LOOK, actions.find), ("/record/reveal", Right.REVEAL, actions.reveal),
         ("/stuck/retry", Right.ACT, actions.retry), ("/stuck/drop", Right.ACT, actions.drop),
         ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
+        ("/part/{name}/release", Right.ACT, actions.release),
         ("/part/{name}/replay", Right.ACT, actions.replay), ("/part/{name}/backfill", Right.ACT, actions.backfill),
         ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
     ]  # fmt: skip
