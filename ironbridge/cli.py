@@ -145,7 +145,7 @@ def console(
 
     async def work() -> None:
         settings = settings_of(file)
-        where = HttpSettings(listen=listen or settings.http.listen or "127.0.0.1:8080")
+        where = HttpSettings(listen=listen or settings.http.listen or "127.0.0.1:8080", probes=settings.http.probes)
         shown = settings.console.model_copy(update={"serve": True})
         settings = settings.model_copy(update={"http": where, "console": shown})
         stop = asyncio.Event()

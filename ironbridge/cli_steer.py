@@ -43,7 +43,7 @@ _KEYS_HELP = "A record's key, the end of one (`1042`), or another number that `e
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(parked_app, name="parked")
-    for command in (explain, pause, resume, replay, backfill, reconcile):
+    for command in (explain, pause, resume, release, replay, backfill, reconcile):
         app.command()(command)
     app.command("audit")(trail)
 
@@ -126,6 +126,21 @@ def pause(name: PartArgument, file: FileOption = None, as_json: JsonOption = Fal
 def resume(name: PartArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
     """Let a paused flow or stream go on; what waited goes at once."""
     _hold(name, file, as_json, why, steer.resume)
+
+
+def release(flow: FlowArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
+    """Lift the silence that a flow's target has asked for (its Retry-After): what waits for it goes at once."""
+    known("release", flow, "no flow", list(settings_of(file).targets))
+
+    async def work(store: Store) -> int:
+        lifted = await steer.release(store, at_the_command_line(), flow, why)
+        if as_json:
+            print_json({"flow": flow, "released": lifted})
+        else:
+            out.print(f"{flow} goes on: what waited is written." if lifted else f"The target of {flow} wants no silence.")
+        return 0 if lifted else 1
+
+    do(with_state(file, work))
 
 
 def replay(

@@ -55,8 +55,15 @@ class Verdict:
 class Kept:
     """One answer for all who ask within a few seconds; one question at a time, given up after a while."""
 
-    def __init__(self, ask: Callable[[], Awaitable[list[Verdict]]], what: str, kept: float = _KEPT) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[list[Verdict]]],
+        what: str,
+        held_by: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        kept: float = _KEPT,
+    ) -> None:
         self._ask = ask
+        self._held_by = held_by
         self._what = what
         self._kept = kept
         self._turn = asyncio.Lock()
@@ -75,7 +82,9 @@ class Kept:
             async with asyncio.timeout(_PATIENCE):
                 return await self._ask()
         except TimeoutError:
-            return [Verdict(self._what, "failing", f"no answer within {_PATIENCE:.0f} s")]
+            who, fix = self._held_by()
+            held = f": {who}. To do: {fix}" if who else ""
+            return [Verdict(self._what, "failing", f"no answer within {_PATIENCE:.0f} s{held}")]
         except IronbridgeError as error:
             return [Verdict(self._what, "failing", str(error))]
 
@@ -99,8 +108,9 @@ class Health:
 
     def __post_init__(self) -> None:
         self.since = self.clock()
-        self._dependencies = (Kept(self._kafka, "kafka"), Kept(self._state, "state"))
-        self._progress = Kept(self.look, "state")
+        held_by = self.built.store.held_by
+        self._dependencies = (Kept(self._kafka, "kafka"), Kept(self._state, "state", held_by))
+        self._progress = Kept(self.look, "state", held_by)
 
     async def ready(self) -> list[Verdict]:
         """Whether Kafka and the state answer."""
@@ -161,17 +171,18 @@ class Health:
 
     def _flow(self, what: str, row: insight.Row) -> Verdict:
         expected = self.built.deliveries[what].within
-        seconds = row.get("seconds_waiting")
+        seconds, held = row.get("seconds_waiting"), row.get("seconds_silent")
+        silent = insight.silence(what, held) if held else ""
         if row.get("paused"):
             return Verdict(what, "paused", "a person has paused it", seconds, expected)
         if row.get("error"):
             return Verdict(what, "failing", row["error"], seconds, expected)
         if seconds is not None and seconds > expected:
             why = f"the oldest of {row['todo']:,} subjects to do has waited for {_spoken(seconds)}"
-            return Verdict(what, "late", why, seconds, expected)
+            return Verdict(what, "late", f"{why}: {silent}" if silent else why, seconds, expected)
         if row.get("rereading"):
             return Verdict(what, "loading", insight.REREADING, seconds, expected)
-        return Verdict(what, "well", seconds=seconds, expected=expected)
+        return Verdict(what, "well", silent, seconds, expected)
 
 
 def allowed(every: timedelta) -> float:
@@ -203,7 +214,10 @@ def routes(health: Health, turned: Turned = here) -> list[Route]:
     """
 
     async def healthz(_: Request) -> JSONResponse:
-        await turned()
+        try:
+            await turned()
+        except TimeoutError:
+            return JSONResponse({"state": "unwell", "why": "its work stands still: the event loop does not come round"}, 503)
         return JSONResponse({"state": "well", "seconds": round(health.clock() - health.since, 1)})
 
     async def readyz(_: Request) -> JSONResponse:

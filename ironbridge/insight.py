@@ -23,6 +23,7 @@ from ironbridge.store.history import plainly
 Row = dict[str, Any]
 HIDDEN = "•••"
 REREADING = "reads again what a state that is lost had read; delivers after that"
+_SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
 _AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
 
 
@@ -58,16 +59,20 @@ async def streams(store: Store) -> list[Row]:
 
 
 async def flows(store: Store) -> list[Row]:
-    """Each flow: its subjects by state, records that are no events, how long the oldest to do has waited, what is the matter."""
+    """
+    Each flow: its subjects by state, records that are no events, how long the oldest to do has waited, what is the matter, and
+    for how many seconds the target still wants silence.
+    """
     rows = await _rows(store, f"SELECT f.name AS flow, f.paused, f.error, {_AGAIN} FROM flows f ORDER BY f.name")  # noqa: S608
     counts = await _rows(
         store, "SELECT flow, state, count(*) AS n, count(digest) AS held FROM subjects GROUP BY flow, state"
     )
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
-    waits = {row["flow"]: row["seconds_waiting"] for row in await standing(store)}
+    brief = {row["flow"]: row for row in await standing(store)}
     for row in rows:
         row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
-        row["seconds_waiting"] = waits.get(row["flow"])
+        found = brief.get(row["flow"], {})
+        row["seconds_waiting"], row["seconds_silent"] = found.get("seconds_waiting"), found.get("seconds_silent")
         row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
         for state in State:
@@ -82,14 +87,22 @@ async def standing(store: Store) -> list[Row]:
         store,
         "SELECT f.name AS flow, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "  # noqa: S608
         "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
-        f"s.state IN ('dirty', 'sending')) AS oldest, {_AGAIN} FROM flows f ORDER BY f.name",
+        f"s.state IN ('dirty', 'sending')) AS oldest, {_SILENT}, {_AGAIN} FROM flows f ORDER BY f.name",
     )
     now = store.clock()
     for row in rows:
         oldest = row.pop("oldest")
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
+        left = (row.pop("silent_until") or 0.0) - store.clock()
+        row["seconds_silent"] = round(left, 1) if left > 0 else None
         row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
     return rows
+
+
+def silence(flow: str, seconds: float) -> str:
+    """That a target wants silence, until when, and what lifts it."""
+    until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + seconds))
+    return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
 
 
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:

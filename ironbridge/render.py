@@ -18,7 +18,7 @@ from rich.text import Text
 
 from adapters.port import Finding
 from canonical.errors import IronbridgeError
-from ironbridge.insight import REREADING, Change, Row, shown
+from ironbridge.insight import REREADING, Change, Row, shown, silence
 from ironbridge.reconcile.certificate import Certificate
 from ironbridge.stuck import grouped
 
@@ -91,6 +91,7 @@ def flows(rows: Sequence[Row]) -> Group:
             row["error"] or "",
             f"{row['dropped']:,} given up" if row["dropped"] else "",
             f"{row['rejected']} records are no events" if row["rejected"] else "",
+            silence(row["flow"], row["seconds_silent"]) if row.get("seconds_silent") else "",
             REREADING if row["rereading"] else "",
             "paused" if row["paused"] else "",
         ]

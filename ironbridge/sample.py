@@ -49,7 +49,8 @@ broker = "embedded"
 # attempt_days = 90                   # what was tried at a target; the audit trail and certificates are kept for good
 
 [http]
-# listen = "127.0.0.1:8080"           # the console; /healthz, /readyz and /progress: is it there, what it needs, is anything late
+# listen = "127.0.0.1:8080"           # the console
+# probes = "127.0.0.1:8081"           # /healthz, /readyz, /progress: is it there, what it needs, is it late; else at `listen`
 
 [console]
 # On 127.0.0.1 nobody signs in. On any other address people sign in with OpenID Connect, e.g. Entra ID or Keycloak; the

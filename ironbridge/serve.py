@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,9 +23,11 @@ from starlette.types import ASGIApp
 from canonical.errors import MisconfiguredError
 from ironbridge import bridge, health
 from ironbridge.bridge import Platform
-from ironbridge.settings import HttpSettings
+from ironbridge.listener import PEOPLE, PROBES, QUEUE, BoundedConfig, Bounds
+from ironbridge.settings import HttpSettings, address_of
 
 log = logging.getLogger(__name__)
+_ROUND = 60.0  # seconds for the work's event loop to come round; who restarts the process has given up before
 _TURN = 0.001  # seconds that a busy thread keeps the interpreter from the others; Python's own 0.005 is felt in a page
 
 
@@ -38,27 +40,37 @@ def application(
 
 @asynccontextmanager
 async def served(built: Platform, turned: health.Turned = health.here) -> AsyncIterator[str | None]:
-    """Health and the console over a platform, where its settings say; gives their URL, None where nothing shall listen."""
-    if built.settings.http.address is None:
-        yield None
-        return
-    from ironbridge.console.app import mounted  # its libraries are for those who serve it
+    """
+    Health and the console over a platform, where its settings say; gives the console's URL, None where nothing shall listen.
 
-    async with mounted(built) as routes, serving(application(built, routes, turned), built.settings.http) as url:
-        yield url
+    Health has a listener of its own where `http.probes` names one, and is answered there alone.
+    """
+    http = built.settings.http
+    async with AsyncExitStack() as stack:
+        if http.probes is not None:
+            await stack.enter_async_context(at(http.probes, application(built, (), turned), PROBES, "http.probes"))
+        if http.listen is None:
+            yield None
+            return
+        from ironbridge.console.app import mounted  # its libraries are for those who serve it
+
+        routes = await stack.enter_async_context(mounted(built))
+        app = application(built, routes, turned) if http.probes is None else Starlette(routes=routes)
+        yield await stack.enter_async_context(serving(app, http))
 
 
 @asynccontextmanager
 async def served_beside(built: Platform) -> AsyncIterator[str | None]:
     """The same beside work: in a thread of its own."""
-    if built.settings.http.address is None:
+    if built.settings.http.listen is None and built.settings.http.probes is None:
         yield None
         return
     loop = asyncio.get_running_loop()
     begun: Future[tuple[str | None, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def turned() -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(health.here(), loop))
+        async with asyncio.timeout(_ROUND):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(health.here(), loop))
 
     async def work() -> None:
         stop, parts = asyncio.Event(), [*built.pumps, *built.deliveries]
@@ -89,22 +101,26 @@ async def serving(app: ASGIApp, settings: HttpSettings) -> AsyncIterator[str | N
 
     :raises MisconfiguredError: the address cannot be listened on.
     """
-    if settings.address is None:
+    if settings.listen is None:
         yield None
         return
-    with _listening(*settings.address) as listener:
-        config = uvicorn.Config(
-            app, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=2,
-        )  # fmt: skip
-        server = _Embedded(config)
+    async with at(settings.listen, app, PEOPLE, "http.listen") as url:
+        yield url
+
+
+@asynccontextmanager
+async def at(where: str, app: ASGIApp, bounds: Bounds, setting: str) -> AsyncIterator[str]:
+    """Serve an application at `host:port` within bounds; gives its URL. `setting` names the address for the error."""
+    with _listening(*address_of(where), setting) as listener:
+        server = _Embedded(BoundedConfig(app, bounds))
         running = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn offers no event to wait for)
             await asyncio.sleep(0.005)
+        listener.listen(QUEUE)
         try:
             host, port = listener.getsockname()[:2]
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            log.info("listening on %s", url)
+            log.info("listening on %s" if bounds is PEOPLE else "probes are answered on %s", url)
             yield url
         finally:
             server.should_exit = True
@@ -117,14 +133,14 @@ class _Embedded(uvicorn.Server):
         yield  # the process's signals are its own
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int, setting: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         raise MisconfiguredError(
             "http", f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error})",
-            fix="set `http.listen` to another address, or stop what listens there",
+            fix=f"set `{setting}` to another address, or stop what listens there",
         ) from None  # fmt: skip
     # asyncio does this only for sockets that name their protocol; without it an answer in two writes takes 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

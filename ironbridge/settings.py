@@ -98,19 +98,31 @@ class TelemetrySettings(Section):
         return float("inf") if self.traces_a_second == "all" else self.traces_a_second
 
 
+_Address = Annotated[str | None, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s/\[\]]+):\d{1,5}$")]
+
+
+def address_of(where: str) -> tuple[str, int]:
+    """Host and port of `host:port`."""
+    host, _, port = where.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 class HttpSettings(Section):
     """
     Where `ironbridge run` answers to HTTP: `listen` is `host:port`, e.g. `127.0.0.1:8080` (`[::1]:8080`; port 0: a free one).
     Without it nothing listens.
+
+    `probes` is an address of its own for `/healthz`, `/readyz` and `/progress`, e.g. `0.0.0.0:8081`: whoever occupies the
+    console cannot silence them. Without it they are answered at `listen`.
     """
 
-    listen: Annotated[str | None, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s/\[\]]+):\d{1,5}$")] = None
+    listen: _Address = None
+    probes: _Address = None
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port; None where nothing shall listen."""
-        host, _, port = (self.listen or "").rpartition(":")
-        return (host.strip("[]"), int(port)) if self.listen else None
+        """Host and port of `listen`; None where nothing shall listen."""
+        return address_of(self.listen) if self.listen else None
 
 
 class ConsoleSettings(Section):

@@ -1,5 +1,5 @@
 """
-What a person does to streams and flows: retry, drop, pause, resume, replay, backfill. Each leaves its mark in the audit
+What a person does to streams and flows: retry, drop, pause, resume, release, replay, backfill. Each leaves its mark in the audit
 trail, in the transaction that does it.
 
 All of it is a word in the state that the running adapters and flows take up with their next step: whoever steers never
@@ -113,6 +113,28 @@ async def resume(store: Store, by: Actor, name: str, why: str = "") -> None:
     async with store.write() as connection:
         await _hold(connection, name, paused=False)
         await note(connection, by, Action.RESUME, [name], why)
+
+
+async def release(store: Store, by: Actor, target: str, why: str = "") -> bool:
+    """
+    Lift the silence that a target has asked for (its Retry-After): whoever waits for it goes on within a few seconds.
+    Whether there was one; only then it is on record.
+    """
+    async with store.write() as connection:
+        bound = {"target": target, "now": store.clock()}
+        lifted = await connection.execute(
+            text("UPDATE budgets SET held = 0 WHERE target = :target AND held > CAST(:now AS float8)"), bound
+        )
+        if lifted.rowcount:
+            # What was put back meanwhile need not wait for the moment that the target named.
+            await connection.execute(
+                text(
+                    "UPDATE subjects SET due = NULL WHERE flow = :target AND state = 'dirty' AND due > CAST(:now AS float8)"
+                ),
+                bound,
+            )
+            await note(connection, by, Action.RELEASE, [target], why)
+    return lifted.rowcount > 0
 
 
 async def _hold(connection: AsyncConnection, name: str, *, paused: bool) -> None:

@@ -268,3 +268,54 @@ def _running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class Line:
+    """A line to a server that can go silent: what is sent is taken and goes nowhere, and nobody hangs up."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._speaks = True
+        self.kept: list[asyncio.StreamWriter] = []
+
+    def silent(self) -> None:
+        """From now on nothing passes, either way, in old connections and in new ones."""
+        self._speaks = False
+
+    def well(self) -> None:
+        """New connections pass again; those that were silenced stay so."""
+        self._speaks = True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+        self.kept.append(writer)
+        if not self._speaks:
+            await reader.read()
+            return
+        there, back = await asyncio.open_connection(host, port)
+        self.kept.append(back)
+        broken = asyncio.Event()
+
+        async def pass_on(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                if not self._speaks:
+                    broken.set()
+                if not broken.is_set():
+                    to.write(data)
+            if not broken.is_set():
+                to.close()
+
+        await asyncio.gather(pass_on(reader, back), pass_on(there, writer), return_exceptions=True)
+
+
+@asynccontextmanager
+async def silenced(host: str, port: int) -> AsyncIterator[Line]:
+    """A line to a server, on a port of its own; see `Line`."""
+    line = Line(0)
+    server = await asyncio.start_server(lambda r, w: line.serve(r, w, host, port), HOST, 0)
+    line.port = server.sockets[0].getsockname()[1]
+    try:
+        yield line
+    finally:
+        server.close()
+        for each in line.kept:
+            each.transport.abort()

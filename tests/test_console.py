@@ -356,6 +356,19 @@ def test_a_flow_is_paused_with_a_reason_and_goes_on(page: Page) -> None:
     expect(page.get_by_role("button", name="Pause business_central")).to_be_visible()
 
 
+def test_the_silence_that_a_cloud_system_asked_for_is_told_and_lifted_with_a_reason(page: Page, consoles: Consoles) -> None:
+    with closing(sqlite3.connect(consoles.folder / "state.sqlite3", timeout=30)) as connection, connection:
+        connection.execute("UPDATE budgets SET held = ? WHERE target = 'dfe_csc'", [time.time() + 600])
+    page.goto("/part/dfe_csc")
+    expect(page.get_by_text("the target asked for silence until").first).to_be_visible(timeout=15_000)
+    page.reload()
+    asked_why(page, "Release dfe_csc", "Why it is asked again now", "their gateway was restarted")
+    expect(page.get_by_role("button", name="Release dfe_csc")).to_have_count(0)
+    page.goto("/audit")
+    row = page.get_by_role("row").filter(has_text="their gateway was restarted").first
+    expect(row).to_contain_text("lifted its silence in the console")
+
+
 def test_a_flow_is_replayed_and_says_how_many_records_it_looks_at_again(page: Page, consoles: Consoles) -> None:
     def looked_at() -> int:
         with closing(sqlite3.connect(consoles.folder / "state.sqlite3", timeout=30)) as connection:

@@ -34,6 +34,7 @@ from ironbridge.settings import (
     Settings,
     StateSettings,
     TelemetrySettings,
+    address_of,
     load,
 )
 from tests.conftest import needed
@@ -159,11 +160,13 @@ def test_the_console_of_compose_is_reached_through_its_door_from_this_machine(co
     host, _, inside = services["business-central-sandbox"]["ports"][0].rpartition(":")
     assert (host, inside) == ("127.0.0.1:8080", entrance)
     assert services["console"]["command"] == ["console", "--listen", f"127.0.0.1:{to}"]
-    assert f"127.0.0.1:{to}/readyz" in services["console"]["healthcheck"]["test"][-1]
+    probes = services["console"]["environment"]["IRONBRIDGE_HTTP__PROBES"]
+    assert f"{probes}/readyz" in services["console"]["healthcheck"]["test"][-1]
     places = {services[name]["network_mode"] for name in ("console", "door", "business_central")}
     assert places == {"service:business-central-sandbox"}, "one reaches the sandbox, the other the console"
     sandbox = services["business-central-sandbox"]["command"][1]
-    assert len({entrance, to, sandbox, "8080"}) == 4, "the flow's own health is on 8080 there"
+    ports = {entrance, to, sandbox, probes.rpartition(":")[2], "8080"}
+    assert len(ports) == 5, "the flow's own health is on 8080 there"
 
 
 async def test_the_door_carries_what_is_asked_and_what_is_answered():
@@ -401,13 +404,12 @@ def test_kubernetes_asks_the_program_itself_how_it_is(
         part = container(deployment)
         given = {each["name"]: secret_value(each) for each in part["env"] if "valueFrom" in each}
         settings = loaded(file, given, monkeypatch)
-        assert part["ports"] == [
-            {"name": "http", "containerPort": settings.http.address[1] if settings.http.address else 0}
-        ]
+        assert settings.http.listen is None
+        assert part["ports"] == [{"name": "probes", "containerPort": address_of(settings.http.probes or "")[1]}]
         served = {route.path for route in health.routes(Health(Platform(settings, None)))}  # type: ignore[arg-type]
         asked = {kind: part[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
-        assert asked["liveness"] == asked["startup"] == {"path": "/healthz", "port": "http"}
-        assert asked["readiness"] == {"path": "/readyz", "port": "http"}
+        assert asked["liveness"] == asked["startup"] == {"path": "/healthz", "port": "probes"}
+        assert asked["readiness"] == {"path": "/readyz", "port": "probes"}
         assert {each["path"] for each in asked.values()} < served
         assert settings.console.serve is False, "nobody could sign in"
 
@@ -483,7 +485,9 @@ def test_the_console_is_a_part_of_its_own_that_reaches_all_systems_and_people_si
     assert {*systems.adapters(settings), *systems.targets(settings)} == others
     assert {"name": "drop-ledger", "mountPath": "/drop", "readOnly": True} in part["volumeMounts"]
     [port] = services[name]["spec"]["ports"]
-    assert port["targetPort"] in {each["name"] for each in part["ports"]}
+    reached = {each["name"]: each["containerPort"] for each in part["ports"]}
+    assert (port["targetPort"], settings.http.listen) == ("http", f"0.0.0.0:{reached['http']}")
+    assert (part["livenessProbe"]["httpGet"]["port"], settings.http.probes) == ("probes", f"0.0.0.0:{reached['probes']}")
     assert services[name]["spec"]["selector"] == deployments[name]["spec"]["selector"]["matchLabels"]
     rules = of_kind(with_console, "NetworkPolicy")[name]["spec"]
     assert {443, 5432} < {each["port"] for rule in rules["egress"] for each in rule["ports"]}

@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from adapters.pump import Pump
 from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from adapters.testing import Bench, assert_gap_free
 from canonical.errors import MisconfiguredError
-from flows.port import Document, Refused
+from flows.port import Document, Limits, Refused
 from ironbridge import audit, bridge, insight, steer
 from ironbridge.audit import Actor
+from ironbridge.budget import SharedBudget
 from ironbridge.reconcile import compare
 from ironbridge.settings import Settings
 from ironbridge.store import Store, StoredMemory, tables
@@ -266,3 +268,28 @@ async def test_the_standing_counts_what_lives_what_was_published_and_what_is_hel
     assert [row[name] for name in ("records", "events", "quarantined")] == [3, 6, 1]
     (flow,) = await insight.flows(store)
     assert [flow[name] for name in ("agreed", "held", "dirty", "rejected")] == [4, 4, 0, 0]
+
+
+# -- release -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_silence_that_a_target_asked_for_is_shown_and_a_person_can_lift_it(world: World) -> None:
+    store, flow = world.store, world.flow.name
+    budget = SharedBudget(store, flow, Limits(requests=100, window=60.0))
+    await budget.hold(timedelta(minutes=10))
+    async with store.write() as connection:
+        await connection.execute(
+            text("UPDATE subjects SET state = 'dirty', due = :due WHERE flow = :flow"),
+            {"flow": flow, "due": store.clock() + 600},
+        )
+    (stands,) = await insight.standing(store)
+    assert stands["seconds_silent"] == pytest.approx(600, abs=60)
+    assert "asked for silence until" in insight.silence(flow, stands["seconds_silent"])
+    assert await steer.release(store, JO, flow, "their gateway was restarted")
+    await budget.spend(1)  # at once
+    (stands,) = await insight.standing(store)
+    assert stands["seconds_silent"] is None
+    assert await world.ledger.take(10), "what was put back until then goes at once, too"
+    assert not await steer.release(store, JO, flow), "there is nothing to lift"
+    (line,) = await audit.trail(store)
+    assert (line["action"], line["what"], line["why"]) == ("release", flow, "their gateway was restarted")

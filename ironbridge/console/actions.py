@@ -102,6 +102,16 @@ async def resume(request: Request, form: FormData) -> Response:
     return await _hold(request, arrow.name, steer.resume, _text(form, "why"))
 
 
+async def release(request: Request, form: FormData) -> Response:
+    """Lift the silence that a flow's target has asked for."""
+    room, flow, why = room_of(request), pages.flow_of(request), _text(form, "why")
+    if not why:
+        return await pages.part_page(request, status=422, wrong="why-now", error=NO_REASON)
+    await steer.release(room.store, actor(request), flow, why)
+    room.forget()
+    return _seen(f"/part/{flow}")
+
+
 async def _hold(request: Request, name: str, act: Any, why: str) -> Response:
     room = room_of(request)
     await act(room.store, actor(request), name, why)

@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -70,7 +70,7 @@ def application(room: Room) -> Starlette:
         routes=routes, middleware=_middleware(room.built.settings),
         exception_handlers={
             SignInFirst: _to_the_sign_in, HTTPException: _told, IronbridgeError: _said, UnavailableError: _said,
-            MisconfiguredError: _said, Exception: _failed,
+            MisconfiguredError: _said, ClientDisconnect: _gone, Exception: _failed,
         },
     )  # fmt: skip
     app.state.room = room
@@ -104,6 +104,7 @@ def _acts() -> list[BaseRoute]:
         ("/records", Right.LOOK, actions.find), ("/record/reveal", Right.REVEAL, actions.reveal),
         ("/stuck/retry", Right.ACT, actions.retry), ("/stuck/drop", Right.ACT, actions.drop),
         ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
+        ("/part/{name}/release", Right.ACT, actions.release),
         ("/part/{name}/replay", Right.ACT, actions.replay), ("/part/{name}/backfill", Right.ACT, actions.backfill),
         ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
     ]  # fmt: skip
@@ -149,8 +150,15 @@ async def _to_the_sign_in(request: Request, _: Exception) -> Response:
 async def _told(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else ""
-    titles = {403: "You may not do this", 404: "There is no such page", 502: "The sign-in does not answer"}
+    titles = {
+        403: "You may not do this", 404: "There is no such page", 413: "That is too long",
+        502: "The sign-in does not answer",
+    }  # fmt: skip
     return pages.trouble(request, status, titles.get(status, "That did not work"), detail)
+
+
+async def _gone(request: Request, _: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it: a form came too slowly, or its sender left
 
 
 async def _said(request: Request, error: Exception) -> Response:

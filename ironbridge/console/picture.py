@@ -36,7 +36,7 @@ class Arrow:
     `count` is records live, or subjects that agree; `changes` is events published since ever, or documents held. `rate`
     is changes a minute, None while nothing is known of it yet. `fresh` is seconds since a stream was read to its end, or
     for how long the oldest subject of a flow has waited. `stuck` is what needs a person; `busy` what is under way;
-    `besides` says with its number what the state does not: `3 parked`.
+    `silent`: the target has asked to be left alone; `besides` says with its number what the state does not: `3 parked`.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Arrow:
     busy: int
     topics: tuple[str, ...]
     paused: bool
+    silent: bool = False
     besides: tuple[str, ...] = ()
 
     @property
@@ -176,7 +177,7 @@ class Painter:
             name, name, state, verdict.why,
             count=row.get("agreed", 0), changes=row.get("held", 0), rate=rates.get(name, 0.0),
             fresh=verdict.seconds if busy else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
-            busy=busy, topics=topics, paused=bool(row.get("paused")),
+            busy=busy, topics=topics, paused=bool(row.get("paused")), silent=bool(row.get("seconds_silent")),
             besides=_counted(
                 {"parked": row.get("parked"), "no event": row.get("rejected"), "given up": row.get("dropped")}
             ),

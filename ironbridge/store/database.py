@@ -7,19 +7,23 @@ import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, SQLAlchemyError
+import asyncpg
+from sqlalchemy import URL, Connection, NullPool, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from adapters import tls
-from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.clock import steady
 from ironbridge.meters import state_operation
+from ironbridge.store import waits
+from ironbridge.store.faults import translated
+from ironbridge.store.waits import Holders, Patience
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MEASURED = 10.0  # seconds after which the database's clock is looked at again
@@ -36,8 +40,10 @@ class Store:
     Both raise `UnavailableError` where the database is away or locked and `MisconfiguredError` where a person must act.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, aside: AsyncEngine | None = None, holders: Holders | None = None) -> None:
         self.engine = engine
+        self._aside = aside or engine  # for a migration, whose statements may take long
+        self._holders = holders
         self.clock: Callable[[], float] = DatabaseClock() if engine.dialect.name != "sqlite" else time.time
         """The database's clock, in seconds since 1970: claims, budgets and editions go by it, whatever a worker's own says."""
         self.embedded = engine.dialect.name == "sqlite"
@@ -48,16 +54,16 @@ class Store:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with state_operation("read", self.engine.dialect.name), translated():
-            async with self._reading.connect() as connection:
+        with state_operation("read", self.engine.dialect.name), translated(self.held_by):
+            async with self._reading.connect() as connection, self._watching(connection):
                 await self._see_the_time(connection)
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         async with self._writing or nullcontext():
-            with state_operation("write", self.engine.dialect.name), translated():
-                async with self.engine.begin() as connection:
+            with state_operation("write", self.engine.dialect.name), translated(self.held_by):
+                async with self.engine.begin() as connection, self._watching(connection):
                     if self.embedded:
                         await connection.exec_driver_sql("BEGIN IMMEDIATE")
                     await self._see_the_time(connection)
@@ -70,10 +76,17 @@ class Store:
             shown = await connection.execute(text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)"))
             clock.measure(asked, float(shown.scalar_one()), steady())
 
+    def held_by(self) -> tuple[str, str]:
+        """Who holds a lock that we waited for of late, and what ends that; empty where nothing was waited for."""
+        return self._holders.lately() if self._holders else ("", "")
+
+    def _watching(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
+        return self._holders.watching(connection) if self._holders else nullcontext()
+
     async def migrate(self) -> None:
         """Bring the tables up to date, whole or not at all; of several workers that start at once the first one does it."""
-        with translated():
-            async with self.engine.connect() as connection:
+        with translated(self.held_by):
+            async with self._aside.connect() as connection, self._watching(connection):
                 if await connection.run_sync(_is_current):
                     return
                 await connection.rollback()
@@ -86,6 +99,7 @@ class Store:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        await self._aside.dispose()
 
 
 def now(connection: AsyncConnection) -> float:
@@ -122,38 +136,6 @@ class DatabaseClock:
             self._measured = answered
 
 
-class translated:  # noqa: N801 (reads as a word: `with translated():`)
-    """Driver errors as our own. What the database said may quote a row: only its class goes on."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, IronbridgeError) or not isinstance(error, SQLAlchemyError | OSError):
-            return
-        if shaken := tls.complaint(error):
-            raise MisconfiguredError(
-                "state", f"the database: {shaken[0]}", fix=shaken[1].format_map(tls.FIXES)
-            ) from None
-        cause = getattr(error, "orig", None)
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
-        name = type(getattr(cause, "__cause__", None) or cause or error).__name__
-        # SQLSTATE: 28 login, 3D no such database, 42 no such table or right. These texts name things, never values.
-        if code[:2] in ("28", "3D", "42"):
-            said = str(getattr(cause, "__cause__", None) or cause).strip().splitlines()[0]
-            raise MisconfiguredError(
-                "state",
-                f"the database refused us: {said} (SQLSTATE {code})",
-                fix="check `state.url` and its user's rights",
-            ) from None
-        if isinstance(error, DBAPIError | OSError) or code:
-            raise UnavailableError(
-                "state",
-                f"the database does not answer ({name})",
-                fix="check that it runs and that `state.url` names it",
-            ) from None
-        raise MisconfiguredError("state", f"cannot be used ({name})", fix="check `state.url`") from error
-
-
 def _is_current(connection: Connection) -> bool:
     """:raises MisconfiguredError: a newer release has made the tables."""
     known = sorted(file.stem.split("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
@@ -181,11 +163,12 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def open_store(url: str, *, migrate: bool = True) -> Store:
+async def open_store(url: str, *, migrate: bool = True, patience: Patience = waits.USUAL) -> Store:
     """
     Open the state at a SQLAlchemy URL (`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`) and bring it up to date.
 
     :raises MisconfiguredError: the URL is none of these, or the database refuses us.
+    :raises UnavailableError: it is away, or somebody holds a lock that we need for longer than `patience` allows.
     """
     try:
         parsed = make_url(url)
@@ -196,25 +179,13 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
         ) from None  # fmt: skip
     match parsed.get_backend_name():
         case "sqlite":
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = create_async_engine(parsed, connect_args={"timeout": 30, "isolation_level": None})
-            event.listen(engine.sync_engine, "connect", _embedded)
+            store = Store(_sqlite(parsed))
         case "postgresql":
-            # What is about to be sent must be on disk before it is sent: leave synchronous_commit on.
-            parsed, encrypted = tls.of_url("state", parsed.set(drivername="postgresql+asyncpg"))
-            engine = create_async_engine(
-                parsed, pool_size=8, max_overflow=8,
-                connect_args={
-                    "ssl": encrypted or False, "server_settings": {"application_name": "ironbridge", "jit": "off"},
-                },
-            )  # fmt: skip
-            _lively(engine)
+            store = _postgres(parsed, patience)
         case other:
             raise MisconfiguredError(
                 "state", f"cannot be kept in {other}", fix="use PostgreSQL or SQLite in `state.url`"
             )
-    store = Store(engine)
     if migrate:
         try:
             await store.migrate()
@@ -222,6 +193,33 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
             await store.close()
             raise
     return store
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, connect_args={"timeout": 30, "isolation_level": None}, pool_timeout=waits.POOL)
+    event.listen(engine.sync_engine, "connect", _embedded)
+    return engine
+
+
+def _postgres(url: URL, patience: Patience) -> Store:
+    url, encrypted = tls.of_url("state", url.set(drivername="postgresql+asyncpg"))
+
+    def engine(patience: Patience, **pool: Any) -> AsyncEngine:
+        # What is about to be sent must be on disk before it is sent: leave synchronous_commit on.
+        arguments = {
+            "ssl": encrypted or False, "server_settings": {"application_name": "ironbridge", "jit": "off"},
+            "timeout": patience.connect, "command_timeout": patience.command,
+        }  # fmt: skip
+        made = create_async_engine(url, connect_args=arguments, **pool)
+        waits.limit(made, patience)
+        return made
+
+    usual = engine(patience, pool_size=8, max_overflow=8, pool_timeout=waits.POOL)
+    _lively(usual)
+    aside = engine(patience._replace(statement=waits.MIGRATION), poolclass=NullPool)
+    return Store(usual, aside, Holders(aside, patience.look))
 
 
 def _lively(engine: AsyncEngine) -> None:
@@ -239,8 +237,8 @@ def _lively(engine: AsyncEngine) -> None:
             if connection.driver_connection.is_closed():
                 raise InvalidatePoolError
             if time.monotonic() - record.info.get("used", math.inf) > _IDLE:
-                dialect.do_ping(connection)
-        except dialect.loaded_dbapi.Error as error:
+                waits.ping(connection)
+        except (dialect.loaded_dbapi.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise InvalidatePoolError from error
 
     event.listen(engine.sync_engine, "checkin", returned)

@@ -69,7 +69,11 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- include "ironbridge.section" $values.retention }}
 
 [http]
+{{- if eq .kind "console" }}
+{{- if eq (int $values.http.port) (int $values.http.probes) }}{{ fail "http.port and http.probes are the same port: choose another for one of them" }}{{ end }}
 listen = "0.0.0.0:{{ $values.http.port }}"
+{{- end }}
+probes = "0.0.0.0:{{ $values.http.probes }}"
 
 [console]
 {{- if eq .kind "console" }}

@@ -49,20 +49,23 @@ spec:
       env:
         {{- include "ironbridge.env" . | nindent 8 }}
       ports:
+        {{- if eq .kind "console" }}
         - {name: http, containerPort: {{ $values.http.port }}}
+        {{- end }}
+        - {name: probes, containerPort: {{ $values.http.probes }}}
       # A first start may have to bring the state's tables up to date.
       startupProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {path: /healthz, port: probes}
         periodSeconds: 5
         failureThreshold: 60
       livenessProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {path: /healthz, port: probes}
         periodSeconds: 20
         timeoutSeconds: 5
         failureThreshold: 6
       # Not /progress: a part that is late is seldom mended by a restart. The alerts watch that.
       readinessProbe:
-        httpGet: {path: /readyz, port: http}
+        httpGet: {path: /readyz, port: probes}
         periodSeconds: 15
         timeoutSeconds: 10
       securityContext:
