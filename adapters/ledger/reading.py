@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import islice
+from typing import Any
 
 from pydantic import ValidationError
 
 from adapters.ledger import mapping
 from adapters.ledger.documents import Document, Ledger, bad_row, document_row, documents, refused, said, said_row
 from adapters.ledger.layout import Layout
-from adapters.ledger.recognise import Fit, fit
+from adapters.ledger.recognise import fit
 from adapters.ledger.rows import Tally, lines
 from adapters.ledger.scratch import Scratch, loads
 from adapters.ledger.tables import Table, tables
@@ -64,6 +65,9 @@ class Reckoning:
     @property
     def money(self) -> Decimal:
         return self.money_published + self.money_quarantined
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

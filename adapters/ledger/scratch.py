@@ -123,8 +123,9 @@ def _packed(line: Line) -> tuple[Any, ...]:
 
 
 def _unpacked(packed: tuple[Any, ...]) -> Line:
-    *values, faults = packed
-    return Line(*values, [Fault(*fault) for fault in faults])
+    line = Line(*packed)
+    line.faults = [Fault(*fault) for fault in packed[-1]]
+    return line
 
 
 class _Plain(pickle.Unpickler):
