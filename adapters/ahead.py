@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from adapters.catchup import closing
 from adapters.difference import BUGS, Made, Region, Regions, mapped
 from adapters.journal import Seen
-from adapters.port import Page, Position, Stream
+from adapters.port import Page, Position, Record, Stream
 from canonical.errors import BadRecordError
 
 T = TypeVar("T")
@@ -44,12 +44,13 @@ async def _portion(stream: Stream, regions: list[Region], seen: Mapping[str, See
     made: dict[bytes, Made] = {}
     for each in regions:
         if each.name not in seen:
-            await _map(stream, each, made)
+            await map_rows(stream, zip(each.records, each.digests, strict=True), made)
     return Portion(regions, after, made)
 
 
-async def _map(stream: Stream, region: Region, made: dict[bytes, Made]) -> None:
-    for n, (record, digest) in enumerate(zip(region.records, region.digests, strict=True)):
+async def map_rows(stream: Stream, rows: Iterable[tuple[Record, bytes]], made: dict[bytes, Made]) -> None:
+    """Map rows into `made`, by their digests, and let others have their turn meanwhile."""
+    for n, (record, digest) in enumerate(rows):
         if n % _SLICE == 0:
             await asyncio.sleep(0)
         try:

@@ -139,6 +139,23 @@ class Difference:
     doubled: set[str] = field(default_factory=set)
 
 
+class Keys:
+    """Keys that were met: of each only eight bytes are kept, so that a million of them take 70 MB."""
+
+    def __init__(self) -> None:
+        self._met: set[int] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return _mark(key) in self._met
+
+    def add(self, key: str) -> None:
+        self._met.add(_mark(key))
+
+
+def _mark(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
+
+
 class Comparison:
     """
     Compares one stream's rows with what is known.
@@ -169,15 +186,20 @@ class Comparison:
         self.found = Difference()
 
     def rows(
-        self, region: Region, passed: Container[str | None] = (), made: Mapping[bytes, Made] = MappingProxyType({})
+        self,
+        region: Region,
+        passed: Container[str | None] = (),
+        made: Mapping[bytes, Made] = MappingProxyType({}),
+        met: Keys | None = None,
     ) -> None:
         """
         Compare a region's rows; what is known in the region and has no row any more loses its region.
 
         `passed` are the regions that the same sweep has left behind: a row whose key one of them holds is a second one.
-        `made` is what some rows were mapped to already, by their digests.
+        `made` is what some rows were mapped to already, by their digests. `met` are the keys of rows that came before, of a
+        region that is compared in pieces; those of this one are added.
         """
-        name, seen = region.name, set[str]()
+        name, seen = region.name, set[str]() if met is None else met
         for record, digest in zip(region.records, region.digests, strict=True):
             known = self._known.get(record.key)
             home = None if known is None else known.region

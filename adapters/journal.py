@@ -159,6 +159,10 @@ class Memory(Protocol):
 
     async def members(self, stream: str, regions: Iterable[str]) -> list[Known]: ...
 
+    async def members_after(self, stream: str, regions: Sequence[str], after: str, most: int) -> list[Known]:
+        """Members in the order of their keys, from behind one, so many at most."""
+        ...
+
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]: ...
 
     async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
@@ -40,17 +40,20 @@ class Page(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Extract:
     """
-    A file that a legacy system left: read as a whole, and known again by the digest of its content.
+    A file that a legacy system left, known again by the digest of its content.
 
     `name` is what the file is an extract of: a corrected file has the name of the one that it corrects, and what it
-    no longer holds is gone. `read` gives every record of it; asking for the next extract means that this one is safe.
+    no longer holds is gone. Asking for the next extract means that this one is safe.
 
-    `read` raises `BadRecordError` when the file is not what it says; the file is quarantined and the next one goes on.
+    `portions` reads the file once and gives its records some at a time, a thousand or so; asking for the next portion means
+    that the last one is safe. An adapter whose files are small may give one. It raises `BadRecordError` when the file is not
+    what it says, and that before the first portion, for a file is published whole or not at all: look through all of it
+    before. The file is quarantined and the next one goes on. What takes long belongs in a thread or a process of its own.
     """
 
     name: str
     digest: str
-    read: Callable[[], Awaitable[Sequence[Record]]]
+    portions: Callable[[], AsyncIterator[Sequence[Record]]]
 
 
 @dataclass(frozen=True, slots=True)

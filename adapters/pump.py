@@ -31,10 +31,10 @@ from adapters.difference import (
     Difference,
     Region,
     Regions,
-    extract_mark,
     region,
 )  # fmt: skip
-from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Problem, Progress, Seen, Step
+from adapters.extracts import ExtractReading
+from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Progress, Seen, Step
 from adapters.meters import count
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, FencedError, UnavailableError
@@ -228,22 +228,17 @@ class Pump:
         run.again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         return progress
 
-    async def _comparison(self, stream: Stream, changed: list[Region], extract: str = "") -> Comparison:
+    async def _comparison(self, stream: Stream, changed: list[Region]) -> Comparison:
         known: list[Known] = []
         quarantined: set[str] = set()
         if changed:
             keys = [r.key for each in changed for r in each.records]
-            known = await self._memory.members(
-                stream.name, [*(r.name for r in changed), *([extract] if extract else [])]
-            )
-            for each in known:
-                if each.region == extract:  # learned from the journal, which knows files by their marks
-                    each.region = changed[0].name
+            known = await self._memory.members(stream.name, [r.name for r in changed])
             have = {k.key for k in known}
             if strange := [key for key in keys if key not in have]:
                 known += await self._memory.lookup(stream.name, strange)
             quarantined = await self._quarantined(stream, keys)
-        return Comparison(self.adapter.name, stream, known, quarantined, self._clock(), extract)
+        return Comparison(self.adapter.name, stream, known, quarantined, self._clock())
 
     async def _quarantined(self, stream: Stream, keys: list[str]) -> set[str]:
         return await self._memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
@@ -334,32 +329,38 @@ class Pump:
         await self._publish(stream, Difference(), {}, Step(progress=progress))
 
     async def _extract(self, stream: Stream, extract: Extract, digest: bytes, progress: Progress) -> Progress:
-        """A file replaces what the last file of its name held; what it no longer holds is gone at once."""
-        step = Step(regions={extract.name: Seen(digest, progress.sweep)}, progress=progress)
-        cursor: Cursor = {"extract": extract.name, "digest": extract.digest}
-        mark = extract_mark(extract.name)
-        bad = f"{self.adapter.name}:file:{mark}"
+        """
+        A file replaces what the last file of its name held. Its digest is remembered once all of it is published: a kill
+        before that has it read again, which repeats nothing.
+        """
+        reading = ExtractReading(self.adapter.name, stream, extract, self._memory, self._salt, self._clock)
+        # From now on no older file of this name counts as read, should it come back while half of this one is published.
+        step = Step(regions={extract.name: Seen(None, progress.sweep)})
+        await self._publish(stream, Difference(), reading.cursor, step)
+        read = Seen(digest, progress.sweep)
         try:
-            with self._watched():
-                records = await extract.read()
+            async with closing(ahead(self._from_system(reading.pieces(), stream.pause))) as pieces:
+                async for records in pieces:
+                    found = await reading.compared(records)
+                    await self._publish(stream, found, reading.cursor, Step(), len(records))
         except BadRecordError as error:
-            step.problems = [Problem(bad, error.field, error.rule, error.shape, str(error))]
-            await self._publish(stream, Difference(), cursor, step)
+            # An adapter says so before the first portion. One that says it later has deleted nothing all the same.
+            step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
+            await self._publish(stream, Difference(), reading.cursor, step)
             return progress
-        whole = region(extract.name, records, self._salt)
-        comparison = await self._comparison(stream, [whole], mark)
-        comparison.rows(whole)
-        found = comparison.found
-        lost = [k for k in found.known.values() if k.region is None]
-        comparison.gone([k for k in lost if not k.version or k.entity not in stream.lasting])
-        again = {p.key for p in found.problems}
-        quarantined = await self._quarantined(stream, [r.key for r in whole.records])
-        step.mended = [bad, *(key for key in quarantined if key.endswith(AGAIN) and key not in again)]
-        step.progress = replace(
-            progress, read=progress.read + len(records), published=progress.published + len(found.events)
+        await self._gone_from(stream, reading)
+        progress = replace(
+            progress, read=progress.read + reading.read, published=progress.published + reading.published
         )
-        await self._publish(stream, found, cursor, step, len(records))
-        return step.progress
+        step = Step(regions={extract.name: read}, mended=reading.mended, progress=progress)
+        await self._publish(stream, Difference(), reading.cursor, step)
+        return progress
+
+    async def _gone_from(self, stream: Stream, reading: ExtractReading) -> None:
+        """The extract was read to its end: what it no longer holds is gone."""
+        async with closing(reading.lacking()) as batches:
+            async for lacking in batches:
+                await self._publish(stream, reading.gone(lacking), reading.cursor, Step())
 
     # -- both ends -----------------------------------------------------------------------------------------------
 

@@ -203,6 +203,10 @@ class MemoryMemory:
         wanted = set(regions)
         return [copy(k) for k in self._state.of(stream).records.values() if k.region in wanted]
 
+    async def members_after(self, stream: str, regions: Sequence[str], after: str, most: int) -> list[Known]:
+        members = sorted(await self.members(stream, regions), key=lambda known: known.key)
+        return [known for known in members if known.key > after][:most]
+
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
         self._faults.point("lookup")
         records = self._state.of(stream).records
@@ -351,12 +355,15 @@ class TableAdapter:
     async def _extracts(self) -> AsyncIterator[Extract]:
         for name, lines in list(self.files.items()):
 
-            async def read(name: str = name, lines: list[tuple[int, Line]] | None = lines) -> Sequence[Record]:
+            async def portions(
+                name: str = name, lines: list[tuple[int, Line]] | None = lines
+            ) -> AsyncIterator[Sequence[Record]]:
                 if lines is None:
                     raise BadRecordError(f"{self.name} {name}", field="file", rule="is torn", shape="bytes")
-                return [self.record(n, line) for n, line in lines]
+                for page in _pages((self.record(n, line) for n, line in lines), self._page):
+                    yield page
 
-            yield Extract(name, repr(lines), read)
+            yield Extract(name, repr(lines), portions)
 
 
 def _pages(records: Iterable[Record], size: int) -> Iterable[list[Record]]:

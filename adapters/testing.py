@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from adapters.journal import Memory, Problem
-from adapters.port import Adapter, Files, Record, Sweep, Tail
+from adapters.port import Adapter, Extract, Files, Record, Sweep, Tail
 from adapters.pump import Guard, Pump
 from adapters.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
@@ -76,6 +76,11 @@ def assert_gap_free(told: Iterable[Event]) -> None:
         versions.setdefault(event.key, []).append(event.version)
     wrong = {key: v for key, v in versions.items() if v != list(range(1, len(v) + 1))}
     assert not wrong, f"versions that are not 1, 2, 3 …: {wrong}"
+
+
+async def whole(extract: Extract) -> list[Record]:
+    """All records of an extract at once, which only a test may ask for."""
+    return [record async for portion in extract.portions() for record in portion]
 
 
 _KEY = re.compile(r"[a-z][a-z0-9_.-]*:[a-z][a-z0-9-]*:.+")
@@ -225,7 +230,7 @@ async def _records(adapter: Adapter) -> dict[str, list[Record]]:
         match stream.reading:
             case Files():
                 async for extract in stream.reading.extracts():
-                    records += await extract.read()
+                    records += await whole(extract)
             case Sweep(pages=pages) | Tail(sweep=Sweep(pages=pages)):
                 async for page in pages(None):
                     records += page.records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import from_json
@@ -101,7 +102,7 @@ async def standing(store: Store) -> list[Row]:
 
 def silence(flow: str, seconds: float) -> str:
     """That a target wants silence, until when, and what lifts it."""
-    until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + seconds))
+    until = f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S UTC}"
     return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
 
 

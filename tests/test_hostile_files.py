@@ -13,6 +13,7 @@ from adapters.ledger import world as ledger
 from adapters.ledger.layout import built_in
 from adapters.ledger.reading import Rules, read
 from adapters.ledger.tables import MOST_ROWS
+from adapters.testing import whole
 from canonical.errors import BadRecordError
 from tests.test_ledger import ONE, adapter, leave, look
 
@@ -99,7 +100,7 @@ def test_text_of_more_rows_or_cells_than_a_spreadsheet_has_is_refused(data: byte
 async def refusal(ledger: LedgerAdapter) -> str:
     (extract,) = await look(ledger)
     with pytest.raises(BadRecordError) as raised:
-        await extract.read()
+        await whole(extract)
     return str(raised.value)
 
 
@@ -115,7 +116,7 @@ async def test_a_link_within_the_drop_folder_is_read(tmp_path: Path) -> None:
     leave(tmp_path / "inbox" / "april.csv")
     (tmp_path / "may.csv").symlink_to(tmp_path / "inbox" / "april.csv")
     (extract,) = await look(adapter(tmp_path))
-    assert len(await extract.read()) > 1
+    assert len(await whole(extract)) > 1
 
 
 async def test_a_name_that_is_no_text_can_be_logged_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +124,7 @@ async def test_a_name_that_is_no_text_can_be_logged_and_kept(tmp_path: Path, cap
     leave(tmp_path / name)
     with caplog.at_level(logging.INFO):
         (extract,) = await look(adapter(tmp_path))
-        await extract.read()
+        await whole(extract)
     assert extract.name.isprintable()
     assert extract.name.encode().startswith(b"april?2026-01-01 INFO all is well?-")
     assert all(line.isprintable() for record in caplog.records for line in [record.getMessage()])
@@ -141,4 +142,4 @@ async def test_a_file_that_has_grown_since_it_was_looked_at_is_not_read_beyond_t
     (extract,) = await look(ledger)
     file.write_bytes(ONE.encode() + b" " * 1_100_000)
     with pytest.raises(BadRecordError, match="is larger than 1 MB"):
-        await extract.read()
+        await whole(extract)

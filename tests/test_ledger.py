@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from adapters.difference import Comparison, Difference, region
 from adapters.journal import Known
 from adapters.ledger import LedgerAdapter, LedgerSettings, system, world
-from adapters.ledger.folder import Folder, extract_name
+from adapters.ledger.folder import Folder, content, extract_name
 from adapters.ledger.layout import Layout, built_in, declared
 from adapters.ledger.mapping import entity
 from adapters.ledger.reading import Reading, Rules, read
 from adapters.port import Extract, Files, Record, Stream
+from adapters.testing import whole
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 
@@ -79,7 +80,7 @@ async def test_each_record_maps_to_the_entity_that_its_key_names(tmp_path: Path)
     world.write(tmp_path, seed=3, suppliers=12, invoices=60)
     kinds = set()
     for extract in await look(adapter(tmp_path)):
-        for record in await extract.read():
+        for record in await whole(extract):
             if record.row[0] == "bad":
                 with pytest.raises(BadRecordError):
                     entity(record.row)
@@ -103,7 +104,7 @@ async def test_a_file_is_read_in_a_thread_so_that_the_loop_goes_on(tmp_path: Pat
             beats += 1
 
     beating = asyncio.create_task(heart())
-    await extract.read()
+    await whole(extract)
     beating.cancel()
     assert beats > 5
 
@@ -123,10 +124,10 @@ async def test_a_file_that_somebody_writes_to_while_it_is_read_is_left_for_the_n
     path.write_bytes(b"whole")
     folder = Folder("ledger", [tmp_path], ["*.csv"], 0, "", b"")
     (found,) = folder.ready()
-    assert folder.content(found, 100) == b"whole"
+    assert content("ledger", found, 100) == b"whole"
     path.write_bytes(b"hal")
     with pytest.raises(UnavailableError, match=r"may\.csv was changed while it was read"):
-        folder.content(found, 100)
+        content("ledger", found, 100)
 
 
 async def test_a_file_waits_until_two_looks_apart_find_it_unchanged(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ async def test_of_several_files_of_one_name_only_the_newest_is_read(tmp_path: Pa
     leave(tmp_path / "may.csv", ONE, age=200)
     ledger = adapter(tmp_path)
     assert await names(ledger) == ["may", "april"]
-    read_in = {e.name: len([r for r in await e.read() if r.row[0] == "invoice"]) for e in await look(ledger)}
+    read_in = {e.name: len([r for r in await whole(e) if r.row[0] == "invoice"]) for e in await look(ledger)}
     assert read_in == {"may": 1, "april": 2}
 
 
@@ -207,7 +208,7 @@ async def test_two_corrections_of_one_moment_are_told_by_their_number(tmp_path: 
         path = leave(tmp_path / name, text)
         os.utime(path, (1_700_000_000, 1_700_000_000))
     (extract,) = await look(adapter(tmp_path))
-    assert len([r for r in await extract.read() if r.row[0] == "invoice"]) == 2
+    assert len([r for r in await whole(extract) if r.row[0] == "invoice"]) == 2
 
 
 async def test_folders_within_and_several_folders_keep_their_files_apart(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ async def test_a_digest_is_taken_without_reading_what_the_file_says(tmp_path: Pa
     (extract,) = await look(adapter(tmp_path))
     assert len(extract.digest) == 32
     with pytest.raises(BadRecordError):
-        await extract.read()
+        await whole(extract)
 
 
 # -- what a correction changes -------------------------------------------------------------------------------------
@@ -318,7 +319,7 @@ async def test_the_demonstration_s_correction_does_what_its_sentences_say(tmp_pa
 
 
 async def everything(ledger: LedgerAdapter) -> dict[str, tuple[Any, ...]]:
-    return {r.key: r.row for extract in await look(ledger) for r in await extract.read()}
+    return {r.key: r.row for extract in await look(ledger) for r in await whole(extract)}
 
 
 def test_the_demonstration_is_the_same_for_the_same_seed_and_has_every_kind_of_row(tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ async def compared(ledger: LedgerAdapter, stream: Stream, path: Path, known: dic
     """What the pump does with an extract, without Kafka."""
     (extract,) = await look(ledger)
     comparison = Comparison("acme", stream, known.values(), set(), datetime.now(UTC))
-    comparison.rows(region(extract.name, list(await extract.read()), b"salt"))
+    comparison.rows(region(extract.name, list(await whole(extract)), b"salt"))
     gone = [k for k in comparison.found.known.values() if k.region is None and k.entity not in stream.lasting]
     comparison.gone(gone)
     return comparison.found
@@ -374,7 +375,7 @@ async def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> Non
     leave(tmp_path / "april.csv", "x" * 1_000_001)
     (extract,) = await look(adapter(tmp_path, max_megabytes=1))
     with pytest.raises(BadRecordError, match="is larger than 1 MB"):
-        await extract.read()
+        await whole(extract)
 
 
 async def test_a_folder_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
@@ -392,7 +393,7 @@ async def test_a_file_that_went_away_before_it_was_read_is_tried_again_later(tmp
     (extract,) = await look(adapter(tmp_path))
     path.unlink()
     with pytest.raises(UnavailableError, match="cannot be read now"):
-        await extract.read()
+        await whole(extract)
 
 
 async def test_no_log_and_no_error_and_no_key_names_a_payee(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -407,7 +408,7 @@ async def test_no_log_and_no_error_and_no_key_names_a_payee(tmp_path: Path, capl
     ledger = adapter(tmp_path)
     with caplog.at_level(logging.DEBUG):
         (extract,) = await look(ledger)
-        records = await extract.read()
+        records = await whole(extract)
         said = [f.what + f.fix for f in await ledger.check()]
     for record in records:
         if record.row[0] == "bad":
@@ -479,7 +480,7 @@ async def test_a_layout_of_one_s_own_stands_in_the_settings(tmp_path: Path) -> N
     own = {"mine": {"title": "Mine", "columns": {"number": "No", "supplier_name": "Who", "net": "How much"}}}
     leave(tmp_path / "april.csv", "No,Who,How much\n1,Ashgrove Ltd,5.00\n")
     (extract,) = await look(adapter(tmp_path, layouts=[], own_layouts=own))
-    assert [r.row[0] for r in await extract.read()] == ["supplier", "invoice"]
+    assert [r.row[0] for r in await whole(extract)] == ["supplier", "invoice"]
 
 
 @pytest.mark.parametrize(

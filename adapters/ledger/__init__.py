@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from adapters.ledger import mapping, reading
-from adapters.ledger.folder import Folder, Found, printable
+from adapters.ledger import aside, mapping, reading
+from adapters.ledger.folder import Folder, Found, content, printable
 from adapters.ledger.layout import Layout, built_in
 from adapters.port import Adapter, Extract, Files, Finding, Record, Stream
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PORTION = 1000
+"""Records of an extract that are given together."""
+_SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a file that is read in less time than a process needs to start
 
 
 class LedgerSettings(BaseModel):
@@ -109,33 +115,46 @@ class LedgerAdapter:
     async def _extracts(self) -> AsyncIterator[Extract]:
         for found in await asyncio.to_thread(self._folder.ready):
             digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
-            yield Extract(found.name, digest, partial(self._records, found))
+            yield Extract(found.name, digest, partial(self._portions, found))
 
-    async def _records(self, found: Found) -> Sequence[Record]:
-        return (await asyncio.to_thread(self._read, found)).records
-
-    def _read(self, found: Found) -> reading.Reading:
-        s = self.settings
+    async def _portions(self, found: Found) -> AsyncIterator[Sequence[Record]]:
+        """A small file is read in a thread, a large one in a process of its own."""
         where = f"{self.name} file {printable(found.path.name)}"
+        self._not_outside(where, found)
+        rules, say = self._rules(), partial(_say, where)
+        small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
+        here = not small < found.size <= rules.largest
+        read = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
+        async with aclosing(read) as portions:
+            async for portion in portions:
+                yield portion
+
+    async def _in_a_thread(
+        self, found: Found, rules: reading.Rules, say: Callable[[reading.Reckoning], None]
+    ) -> AsyncGenerator[list[Record], None]:
+        with ExitStack() as stack:
+            opened = await _threaded(lambda: stack.enter_context(_opened(found, rules)))
+            say(opened.reckoning)
+            portions = opened.portions(PORTION)
+            while portion := await _threaded(lambda: next(portions, None)):
+                yield portion
+
+    def _rules(self) -> reading.Rules:
+        s = self.settings
+        return reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.largest)
+
+    def _not_outside(self, where: str, found: Found) -> None:
         if found.outside:
             raise BadRecordError(
                 where, field="file", rule="is a link to a place outside the watched folder", shape="link",
                 fix="put the file itself there, or name its own folder in the settings",
             )  # fmt: skip
-        content = self._folder.content(found, s.largest) if found.size <= s.largest else b""
-        if max(found.size, len(content)) > s.largest:
-            raise BadRecordError(
-                where, field="file", rule=f"is larger than {s.max_megabytes} MB", shape=f"{found.size} bytes",
-                fix="split it, or raise max_megabytes in the settings",
-            )  # fmt: skip
-        rules = reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.largest)
-        read = reading.read(found.name, content, rules)
-        _say(where, read.reckoning)
-        return read
 
     def _looked_at(self, found: Found) -> Finding:
         try:
-            read = self._read(found).reckoning
+            self._not_outside(f"{self.name} file {printable(found.path.name)}", found)
+            with _opened(found, self._rules()) as opened:
+                read = opened.reckoning
         except IronbridgeError as error:
             return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
         what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
@@ -143,6 +162,22 @@ class LedgerAdapter:
             return Finding(what, True)
         why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
         return Finding(f"{what}, {read.quarantined} to quarantine ({why})", True)
+
+
+@contextmanager
+def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.Opened]:
+    with reading.opened(found.name, content(rules.source, found, rules.largest), rules) as opened:
+        yield opened
+
+
+async def _threaded(work: Callable[[], T]) -> T:
+    """Do it in a thread, to its end even when we are cancelled: nobody may close what it works on before that."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
 
 
 def _say(where: str, read: reading.Reckoning) -> None:

@@ -1,13 +1,14 @@
 """
 From lines to records: which lines make one document, what its key is, who is paid, which dimensions were used.
 
-Nothing here depends on the order of the rows, so that a corrected file publishes only what differs.
+Nothing here depends on the order of the rows, so that a corrected file publishes only what differs. Lines are sorted on
+disk (`Scratch`), and one document at a time is in memory.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from urllib.parse import quote
 from adapters.ledger.cells import plain
 from adapters.ledger.layout import DATES, Layout
 from adapters.ledger.rows import Fault, Line
+from adapters.ledger.scratch import Scratch
 from adapters.port import Row
 from canonical.errors import BadRecordError
 
@@ -58,6 +60,12 @@ class Document:
     number: str
     lines: list[Line]
     faults: list[Fault]
+    copy: bool = False
+
+    @property
+    def copies(self) -> int:
+        """How many of its lines repeat another one exactly; unnumbered copies are documents of their own, each a copy."""
+        return 1 if self.copy else len(self.lines) - len({line.content for line in self.lines})
 
     @property
     def net(self) -> Decimal:
@@ -71,28 +79,28 @@ class Document:
 # -- grouping ------------------------------------------------------------------------------------------------------
 
 
-def documents(ledger: Ledger, lines: Sequence[Line]) -> list[Document]:
+def documents(ledger: Ledger, lines: Iterable[Line], scratch: Scratch) -> Iterator[Document]:
     """
     The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part
     of an invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
     """
-    groups: dict[tuple[str, ...], list[Line]] = defaultdict(list)
-    strays = []
+    for identity, group in scratch.grouped(_placed(ledger, lines, scratch)):
+        for document in _apart(ledger, _document(ledger, identity, group)):
+            for stray in scratch.strays(document.number):
+                if _might_hold(ledger.layout, document.lines[0], stray):
+                    document.faults += stray.faults
+            yield document
+    for line in scratch.strays():
+        yield Document((), "", [line], line.faults)
+
+
+def _placed(ledger: Ledger, lines: Iterable[Line], scratch: Scratch) -> Iterator[tuple[tuple[str, ...], Line]]:
+    """Each line with its document's identity; those that have none become strays."""
     for line in lines:
         if _placeable(ledger.layout, line):
-            groups[_identity(ledger, line)].append(line)
+            yield _identity(ledger, line), line
         else:
-            strays.append(line)
-    made = [_document(ledger, identity, group) for identity, group in sorted(groups.items(), key=lambda g: g[0])]
-    singles = [d for document in made for d in _apart(ledger, document)]
-    by_number: dict[str, list[Document]] = defaultdict(list)
-    for document in singles:
-        by_number[document.number].append(document)
-    for stray in strays:
-        for document in by_number.get(stray.words.get("number", ""), []):
-            if _might_hold(ledger.layout, document.lines[0], stray):
-                document.faults += stray.faults
-    return singles + [Document((), "", [line], line.faults) for line in strays]
+            scratch.stray(line)
 
 
 def _placeable(layout: Layout, line: Line) -> bool:
@@ -137,8 +145,8 @@ def _apart(ledger: Ledger, document: Document) -> list[Document]:
     mark = document.identity[1]
     names = [mark if n == 1 else f"{mark}-{n}" for n in range(1, len(document.lines) + 1)]
     return [
-        Document((token(ledger.extract), name), f"u-{name}", [line], document.faults)
-        for name, line in zip(names, document.lines, strict=True)
+        Document((token(ledger.extract), name), f"u-{name}", [line], document.faults, copy=n > 0)
+        for n, (name, line) in enumerate(zip(names, document.lines, strict=True))
     ]
 
 
@@ -203,46 +211,42 @@ def _signed(amount: Decimal | None, sign: int) -> Decimal | None:
     return None if amount is None else amount * sign + Decimal(0)
 
 
-def supplier_rows(ledger: Ledger, lines: Iterable[Line]) -> list[Row]:
-    """One row a supplier: of several spellings the commonest one, so that no single row decides."""
-    by_id: dict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        by_id[supplier_id(line)].append(line)
-    return [_supplier_row(ledger, name, group) for name, group in sorted(by_id.items())]
+_OF_SUPPLIERS = ("supplier_number", "supplier_name", "vat_number", "company_number", "charity_number")
 
 
-def _supplier_row(ledger: Ledger, name: str, lines: list[Line]) -> Row:
-    def said(part: str) -> Any:
-        return _commonest(line.words.get(part) for line in lines)
-
-    withheld = lines[0].redacted
-    facts = ("vat_number", "company_number", "charity_number")
-    return (
-        "supplier",
-        ledger.key("supplier", name),
-        name if withheld else said("supplier_number") or name,
-        said("supplier_name"),
-        *(None if withheld else said(fact) for fact in facts),
-        withheld,
-    )
+def said(line: Line) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    """
+    What a published line says besides its document: of a supplier, of the values of dimensions. First the kind and the key
+    of what it speaks of, then what it says. Accounts are the dimension ACCOUNT.
+    """
+    yield ("0 supplier", supplier_id(line)), (line.redacted, *(line.words.get(word) for word in _OF_SUPPLIERS))
+    analysed = [("ACCOUNT", *line.account)] if line.account else []
+    for dimension, code, name in (*analysed, *line.dimensions):
+        yield ("1 dimension", dimension, code), (name,)
 
 
-def dimension_rows(ledger: Ledger, lines: Iterable[Line]) -> list[Row]:
-    """One row a value of a dimension; accounts are the dimension ACCOUNT."""
-    names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for line in lines:
-        if line.account:
-            names["ACCOUNT", line.account[0]].append(line.account[1])
-        for dimension, code, name in line.dimensions:
-            names[dimension, code].append(name)
-    return [
-        ("ledger-dimension", ledger.key("ledger-dimension", token(d), token(code)), d, code, _commonest(called))
-        for (d, code), called in sorted(names.items())
-    ]
+def said_row(ledger: Ledger, about: tuple[str, ...], sayings: Sequence[tuple[tuple[Any, ...], int]]) -> Row:
+    """The row of a supplier or of a dimension's value: of several spellings the commonest, so that no row decides."""
+    kind, *what = about
+    columns = [_commonest(column, sayings) for column in range(len(sayings[0][0]))]
+    if kind == "0 supplier":
+        return _supplier_row(ledger, what[0], columns)
+    dimension, code = what
+    key = ledger.key("ledger-dimension", token(dimension), token(code))
+    return ("ledger-dimension", key, dimension, code, *columns)
 
 
-def _commonest(values: Iterable[Hashable]) -> Any:
-    counts = Counter(value for value in values if value is not None)
+def _supplier_row(ledger: Ledger, name: str, columns: Sequence[Any]) -> Row:
+    withheld, number, called, *facts = columns
+    shown, told = (name, [None] * len(facts)) if withheld else (number or name, facts)
+    return ("supplier", ledger.key("supplier", name), shown, called, *told, withheld)
+
+
+def _commonest(column: int, sayings: Iterable[tuple[tuple[Any, ...], int]]) -> Any:
+    counts = Counter[Any]()
+    for values, times in sayings:
+        if values[column] is not None:
+            counts[values[column]] += times
     return min(counts, key=lambda value: (-counts[value], str(value)), default=None)
 
 

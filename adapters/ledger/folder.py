@@ -15,13 +15,14 @@ from itertools import groupby
 from pathlib import Path
 from time import monotonic, time
 
-from canonical.errors import MisconfiguredError, UnavailableError
+from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 
 _CORRECTED = re.compile(
     r"(?i)(?:[ _.-]+v(?P<v>[0-9]{1,3})"
     r"|[ _.-]+(?:corrected|correction|revised|amended|copy)(?:[ _-]*\(?(?P<c>[0-9]{1,3})\)?)?"
     r"|[ _]*\((?P<n>[0-9]{1,2})\))$"
 )
+_PIECE = 1_000_000  # bytes that are read together
 
 
 def extract_name(stem: str) -> tuple[str, int]:
@@ -101,30 +102,14 @@ class Folder:
         bytes or outside its folder will be refused unread, so its size and time stand for its content.
         """
         if (had := self._digests.get(found.path)) is None or had[0] != found.look:
-            content = blake2b(key=self.salt, digest_size=16)
+            digest = blake2b(key=self.salt, digest_size=16)
             if found.size > largest or found.outside:
-                content.update(repr(found.look).encode())
+                digest.update(repr(found.look).encode())
             else:
-                content.update(self.content(found, largest))
-            had = self._digests[found.path] = (found.look, content.hexdigest())
+                for piece in _pieces(self.source, found, largest):
+                    digest.update(piece)
+            had = self._digests[found.path] = (found.look, digest.hexdigest())
         return had[1]
-
-    def content(self, found: Found, largest: int) -> bytes:
-        """
-        The file's bytes, as they were when it was found; of one that has grown too large since, `largest` and one more.
-
-        :raises UnavailableError: it cannot be read now, or somebody writes to it: half of a file would delete the other half.
-        """
-        try:
-            with found.path.open("rb") as file:
-                content, stat = file.read(largest + 1), os.fstat(file.fileno())
-                now = found.path.stat()
-        except OSError as error:
-            raise _unavailable(self.source, printable(found.path.name), error) from error
-        looks = {(each.st_size, each.st_mtime_ns) for each in (stat, now)}
-        if looks != {found.look} and len(content) <= largest:
-            raise UnavailableError(self.source, f"{printable(found.path.name)} was changed while it was read")
-        return content
 
     def _look(self) -> list[Found]:
         found = []
@@ -178,6 +163,45 @@ class Folder:
         age = time() - found.changed / 1e9
         # A time ahead of ours is a file server's clock: then only our own watch counts.
         return self.settle == 0 or (watched >= self.settle and (age >= self.settle or age < 0))
+
+
+def content(source: str, found: Found, largest: int) -> bytes:
+    """
+    The file's bytes, as they were when it was found. `largest` is how many it may have.
+
+    :raises UnavailableError: it cannot be read now, or somebody writes to it: half of a file would delete the other half.
+    :raises BadRecordError: it is too large, or has grown too large since it was found.
+    """
+    if found.size > largest:
+        raise _too_large(source, found, largest)
+    data = b"".join(_pieces(source, found, largest))
+    if len(data) > largest:
+        raise _too_large(source, found, largest)
+    return data
+
+
+def _too_large(source: str, found: Found, largest: int) -> BadRecordError:
+    return BadRecordError(
+        f"{source} file {printable(found.path.name)}", field="file", rule=f"is larger than {largest // 1_000_000} MB",
+        shape=f"{found.size} bytes", fix="split it, or raise max_megabytes in the settings",
+    )  # fmt: skip
+
+
+def _pieces(source: str, found: Found, largest: int) -> Iterator[bytes]:
+    """The content some at a time; that it was changed meanwhile is found out at the end."""
+    size = 0
+    try:
+        with found.path.open("rb") as file:
+            while piece := file.read(min(_PIECE, largest + 1 - size)):
+                size += len(piece)
+                yield piece
+            stat = os.fstat(file.fileno())
+            now = found.path.stat()
+    except OSError as error:
+        raise _unavailable(source, printable(found.path.name), error) from error
+    looks = {(each.st_size, each.st_mtime_ns) for each in (stat, now)}
+    if looks != {found.look} and size <= largest:
+        raise UnavailableError(source, f"{printable(found.path.name)} was changed while it was read")
 
 
 def printable(name: str) -> str:

@@ -1,31 +1,34 @@
-"""A whole file read: its records, and an account of every row and every penny of it."""
+"""
+A whole file read: its records, and an account of every row and every penny of it.
+
+The file is read to its end, and every document of it mapped once, before the first record is given: a file that must be
+refused is refused whole. What was found waits on disk meanwhile (`Scratch`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
 
 from pydantic import ValidationError
 
 from adapters.ledger import mapping
-from adapters.ledger.documents import (
-    Document,
-    Ledger,
-    bad_row,
-    dimension_rows,
-    document_row,
-    documents,
-    refused,
-    supplier_rows,
-)
+from adapters.ledger.documents import Document, Ledger, bad_row, document_row, documents, refused, said, said_row
 from adapters.ledger.layout import Layout
-from adapters.ledger.recognise import Fit, fit
-from adapters.ledger.rows import Lines, lines
+from adapters.ledger.recognise import fit
+from adapters.ledger.rows import Tally, lines
+from adapters.ledger.scratch import Scratch, loads
 from adapters.ledger.tables import Table, tables
 from adapters.port import Record, Row
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
+
+_SUPPLIERS_AND_DIMENSIONS, _DOCUMENTS, _BAD = range(3)
 
 
 @dataclass(slots=True)
@@ -63,6 +66,9 @@ class Reckoning:
     def money(self) -> Decimal:
         return self.money_published + self.money_quarantined
 
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -87,80 +93,125 @@ def read(name: str, data: bytes, rules: Rules) -> Reading:
     """
     Read a file's bytes; `name` is what it is an extract of.
 
+    :raises BadRecordError: see `opened`.
+    """
+    with opened(name, data, rules) as found:
+        return Reading([record for portion in found.portions(1000) for record in portion], found.reckoning)
+
+
+@dataclass(slots=True)
+class Opened:
+    """A file that was read to its end and is whole: its account, and its records, which wait on disk."""
+
+    reckoning: Reckoning
+    scratch: Scratch
+    digest: bytes = b""
+
+    def packed(self, most: int) -> Iterator[list[bytes]]:
+        """The rows of its records, so many at a time; `unpacked` makes records of them."""
+        rows = self.scratch.rows()
+        while some := list(islice(rows, most)):
+            yield some
+
+    def portions(self, most: int) -> Iterator[list[Record]]:
+        """Its records, so many at a time."""
+        given = 0
+        for rows in self.packed(most):
+            yield unpacked(rows, given)
+            given += len(rows)
+
+
+def unpacked(rows: Sequence[bytes], given: int) -> list[Record]:
+    """A portion of records; `given` is how many came before it."""
+    return [Record(row[1], (at,), row) for at, row in enumerate(map(loads, rows), start=given)]
+
+
+@contextmanager
+def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
+    """
+    Read a file's bytes to their end, and have its records ready; `name` is what it is an extract of.
+
     :raises BadRecordError: the file cannot be read as one thing: no layout or several, an encoding in doubt, a total
         that does not agree. Single rows that cannot be read are records whose mapping raises.
     """
     where = f"{rules.source} extract {name}"
     if not data.strip(b"\r\n\t \xef\xbb\xbf"):
         raise BadRecordError(where, field="file", rule="is empty", shape="nothing", fix="export it again")
-    readings = []
-    for ways in tables(where, data, encoding=rules.encoding, largest=rules.largest):
-        readings.append(_read(where, name, ways, rules))
-        if readings[-1].records != readings[0].records:
-            raise BadRecordError(
-                where, field="encoding", rule=f"may be {readings[0].reckoning.how} or {readings[-1].reckoning.how}, "
-                "and the records would differ", shape="bytes",
-                fix="export it as UTF-8, or name its encoding in the settings",
-            )  # fmt: skip
-    return readings[0]
+    ways = tables(where, data, encoding=rules.encoding, largest=rules.largest)
+    with ExitStack() as stack:
+        found: list[Opened] = []
+        for way in ways:
+            scratch = stack.enter_context(closing(Scratch()))
+            found.append(_read(where, name, way, rules, scratch, digested=len(ways) > 1))
+            if found[-1].digest != found[0].digest:
+                raise BadRecordError(
+                    where, field="encoding", rule=f"may be {found[0].reckoning.how} or {found[-1].reckoning.how}, "
+                    "and the records would differ", shape="bytes",
+                    fix="export it as UTF-8, or name its encoding in the settings",
+                )  # fmt: skip
+        yield found[0]
 
 
-def _read(where: str, name: str, ways: list[Table], rules: Rules) -> Reading:
+def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scratch, *, digested: bool) -> Opened:
     found = fit(where, ways, rules.layouts)
-    read = lines(where, found, rules.currency)
-    ledger = Ledger(rules.source, name, found.layout, rules.currency)
-    good, bad = _sorted(ledger, documents(ledger, read.lines))
-    published = [line for document, _ in good for line in document.lines]
-    rows: list[Row] = [
-        *supplier_rows(ledger, published),
-        *dimension_rows(ledger, published),
-        *(row for _, row in good),
-        *(bad_row(ledger, document) for document in bad),
-    ]
-    records = [Record(row[1], (at,), row) for at, row in enumerate(rows)]
-    return Reading(records, _reckoned(found, read, [document for document, _ in good], bad))
+    ledger, tally = Ledger(rules.source, name, found.layout, rules.currency), Tally()
+    read = Opened(Reckoning(found.name, found.table.how, found.table.count), scratch)
+    for document in documents(ledger, lines(where, found, rules.currency, tally), scratch):
+        _keep(ledger, document, read)
+    for about, sayings in scratch.said():
+        scratch.keep(_SUPPLIERS_AND_DIMENSIONS, said_row(ledger, about, sayings))
+    if digested:
+        content = blake2b(digest_size=16)
+        for row in scratch.rows():
+            content.update(repr(loads(row)).encode())
+        read.digest = content.digest()
+    _count_apart(read.reckoning, tally)
+    return read
 
 
-def _sorted(ledger: Ledger, made: list[Document]) -> tuple[list[tuple[Document, Row]], list[Document]]:
-    """The documents that map, with their rows, and those that are spoilt or that the canonical schema refuses."""
-    good, bad = [], []
-    for document in made:
-        if document.faults:
-            bad.append(document)
-            continue
-        row = document_row(ledger, document)
-        try:
-            mapping.entity(row)
-        except ValidationError as error:
-            bad.append(refused(document, bad_record(row[1], error)))
-        else:
-            good.append((document, row))
-    return good, bad
+def _keep(ledger: Ledger, document: Document, read: Opened) -> None:
+    """Keep a document's row, and what its lines say besides; one that is spoilt, or refused when mapped, is a bad row."""
+    row = _good_row(ledger, document)
+    if isinstance(row, Document):
+        read.scratch.keep(_BAD, bad_row(ledger, row))
+        _count_bad(read.reckoning, row)
+        return
+    read.scratch.keep(_DOCUMENTS, row)
+    for line in document.lines:
+        for about, saying in said(line):
+            read.scratch.say(about, saying)
+    _count_good(read.reckoning, document)
 
 
-def _reckoned(found: Fit, read: Lines, good: list[Document], bad: list[Document]) -> Reckoning:
-    spoilt = [line for document in bad for line in document.lines]
-    copies = _copies(good)
-    reckoning = Reckoning(
-        layout=found.name, how=found.table.how, rows=len(found.table.rows), blank=found.blank, preamble=found.preamble,
-        headings=found.headings, totals=read.totals, notes=read.notes, duplicates=copies,
-        published=sum(len(d.lines) for d in good) - copies, quarantined=len(spoilt),
-        unreadable=sum(1 for line in spoilt if line.net is None),
-        money_published=sum((d.net for d in good), Decimal("0.00")),
-        money_quarantined=sum((line.net for line in spoilt if line.net is not None), Decimal("0.00")),
-    )  # fmt: skip
-    for document in bad:
-        reason = f"{document.faults[0].heading} {document.faults[0].rule}"
-        reckoning.reasons[reason] = reckoning.reasons.get(reason, 0) + len(document.lines)
-    return reckoning
+def _good_row(ledger: Ledger, document: Document) -> Row | Document:
+    """The document's row; the document with its faults if it is spoilt, or if the canonical schema refuses it."""
+    if document.faults:
+        return document
+    row = document_row(ledger, document)
+    try:
+        mapping.entity(row)
+    except ValidationError as error:
+        return refused(document, bad_record(row[1], error))
+    return row
 
 
-def _copies(documents: list[Document]) -> int:
-    """A copy of a numbered row lies in the same document; unnumbered copies are documents of their own."""
-    seen: set[tuple[object, ...]] = set()
-    copies = 0
-    for document in documents:
-        for line in document.lines:
-            copies += line.content in seen
-            seen.add(line.content)
-    return copies
+def _count_good(reckoning: Reckoning, document: Document) -> None:
+    copies = document.copies
+    reckoning.duplicates += copies
+    reckoning.published += len(document.lines) - copies
+    reckoning.money_published += document.net
+
+
+def _count_bad(reckoning: Reckoning, document: Document) -> None:
+    amounts = [line.net for line in document.lines if line.net is not None]
+    reckoning.quarantined += len(document.lines)
+    reckoning.unreadable += len(document.lines) - len(amounts)
+    reckoning.money_quarantined += sum(amounts, Decimal("0.00"))
+    reason = f"{document.faults[0].heading} {document.faults[0].rule}"
+    reckoning.reasons[reason] = reckoning.reasons.get(reason, 0) + len(document.lines)
+
+
+def _count_apart(reckoning: Reckoning, tally: Tally) -> None:
+    apart = tally.apart
+    reckoning.blank, reckoning.preamble, reckoning.headings = apart.blank, apart.preamble, apart.headings
+    reckoning.totals, reckoning.notes = tally.totals, tally.notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.ledger.cells import Cell, plain, text_of
@@ -16,30 +16,67 @@ MOST = 0.75  # of its columns filled, and a row above the headings is none of th
 Row = tuple[int, Sequence[Cell]]
 
 
+@dataclass(slots=True)
+class Apart:
+    """How many rows of a table are no data."""
+
+    preamble: int = 0
+    blank: int = 0
+    headings: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """
-    A table read with a layout: where each part stands, counted from 0, and which rows are data.
+    A table read with a layout: where each part stands, counted from 0.
 
-    `heading` is the row of headings, 0 where there is none. `preamble`, `blank` and `headings` count other rows.
+    `heading` is the number of the row of headings, 0 where there is none, and `titles` are its cells.
     """
 
     name: str
     layout: Layout
     table: Table
     at: Mapping[str, int]
-    width: int | None
-    heading: int
-    data: Sequence[Row]
-    preamble: int
-    blank: int
-    headings: int
+    heading: int = 0
+    titles: Sequence[Cell] = ()
+
+    @property
+    def width(self) -> int | None:
+        """How many cells a row may fill; None where no headings say so."""
+        return len(self.titles) if self.heading else None
 
     def called(self, part: str) -> str:
         """The heading that the file has over a part, for a person to find it."""
         if self.heading and part in self.at:
-            return text_of(self.table.rows[self.heading - 1][self.at[part]])
+            return text_of(self.titles[self.at[part]])
         return self.layout.heading(part)
+
+    def data(self, apart: Apart) -> Iterator[Row]:
+        """The rows that are data; the blank ones, the repeated headings and the preamble are counted in `apart`."""
+        titles = {at: plain(text_of(self.titles[at])) for at in self.at.values()} if self.heading else {}
+        begun = False
+        for number, cells in numbered(self.table):
+            if number == self.heading:
+                apart.headings += 1
+            elif not any(cell and text_of(cell) for cell in cells):
+                apart.blank += 1
+            elif titles and all(_title(cells, at) == title for at, title in titles.items()):
+                apart.headings += 1
+            elif number < self.heading and not begun and not self._like_data(cells):
+                apart.preamble += 1  # a report's name, its period, who printed it
+            else:
+                begun = True
+                yield number, cells
+
+    def _like_data(self, cells: Sequence[Cell]) -> bool:
+        """
+        Whether a row above the headings is a payment all the same: files are sorted by hand, headings and all.
+
+        In doubt it is one: what it lacks then quarantines it, where a preamble would only be counted.
+        """
+        filled = {part for part, at in self.at.items() if at < len(cells) and text_of(cells[at])}
+        paid = "supplier_name" in filled and bool(filled & {"net", "gross"})
+        return paid or len(filled) >= MOST * len(self.at)
 
 
 def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> Fit:
@@ -70,7 +107,7 @@ def _told_apart(found: Fit) -> str:
 
 
 def _size(tables: Sequence[Table]) -> str:
-    return ", ".join(f"{len(t.rows)} rows as {t.how}" for t in tables) or "nothing"
+    return ", ".join(f"{t.count} rows as {t.how}" for t in tables) or "nothing"
 
 
 # -- with headings -------------------------------------------------------------------------------------------------
@@ -102,58 +139,33 @@ def _placed(where: str, name: str, layout: Layout, table: Table, number: int, ce
             )  # fmt: skip
         if places:
             at[part] = places[0]
-    rows = [row for row in numbered(table) if row[0] != number]
-    return _sorted(Fit(name, layout, table, at, len(cells), number, rows, 0, 0, 1), titles)
-
-
-def _sorted(found: Fit, titles: list[str]) -> Fit:
-    """Set the blank rows, the repeated headings and the preamble apart; what is left is data."""
-    data: list[Row] = []
-    preamble = blank = headings = 0
-    for number, cells in found.data:
-        if not any(cell and text_of(cell) for cell in cells):
-            blank += 1
-        elif titles and all(_title(cells, at) == titles[at] for at in found.at.values()):
-            headings += 1
-        elif number < found.heading and not data and not _like_data(found, cells):
-            preamble += 1  # a report's name, its period, who printed it
-        else:
-            data.append((number, cells))
-    return Fit(
-        found.name, found.layout, found.table, found.at, found.width, found.heading, data,
-        preamble, blank, found.headings + headings,
-    )  # fmt: skip
+    return Fit(name, layout, table, at, number, cells)
 
 
 def _title(cells: Sequence[Cell], at: int) -> str:
     return plain(text_of(cells[at])) if at < len(cells) else ""
 
 
-def _like_data(found: Fit, cells: Sequence[Cell]) -> bool:
-    """
-    Whether a row above the headings is a payment all the same: files are sorted by hand, headings and all.
-
-    In doubt it is one: what it lacks then quarantines it, where a preamble would only be counted.
-    """
-    filled = {part for part, at in found.at.items() if at < len(cells) and text_of(cells[at])}
-    paid = "supplier_name" in filled and bool(filled & {"net", "gross"})
-    return paid or len(filled) >= MOST * len(found.at)
-
-
 # -- without headings ----------------------------------------------------------------------------------------------
 
 
 def _headless(table: Table, layouts: Mapping[str, Layout]) -> list[Fit]:
-    filled = [cells for cells in table.rows if any(text_of(cell) for cell in cells)]
-    found = []
-    for name, layout in layouts.items():
-        if not (layout.headless and filled):
-            continue
-        columns = [(part, c) for part, c in layout.parts() if c.position is not None]
-        if sum(_looks_like(cells, columns) for cells in filled) >= ENOUGH * len(filled):
-            at = {part: c.position - 1 for part, c in columns if c.position is not None}
-            found.append(_sorted(Fit(name, layout, table, at, None, 0, list(numbered(table)), 0, 0, 0), []))
-    return found
+    wanted = {
+        name: [(part, column) for part, column in layout.parts() if column.position is not None]
+        for name, layout in layouts.items()
+        if layout.headless
+    }
+    filled, fitting = 0, dict.fromkeys(wanted, 0)
+    for cells in table.rows if wanted else ():
+        if any(text_of(cell) for cell in cells):
+            filled += 1
+            for name, columns in wanted.items():
+                fitting[name] += _looks_like(cells, columns)
+    return [
+        Fit(name, layouts[name], table, {part: c.position - 1 for part, c in columns if c.position is not None})
+        for name, columns in wanted.items()
+        if filled and fitting[name] >= ENOUGH * filled
+    ]
 
 
 def _looks_like(cells: Sequence[Cell], columns: Sequence[tuple[str, Column]]) -> bool:
@@ -174,7 +186,8 @@ def _looked_for(tables: Sequence[Table], layouts: Mapping[str, Layout]) -> str:
     """For each layout the headings that its best row lacks: the nearest miss says what changed."""
     known = {plain(h) for layout in layouts.values() for _, c in layout.parts() for h in c.heading}
     rows = (cells for table in tables for cells in table.rows)
-    seen = [names for cells in rows if (names := {plain(text_of(c)) for c in cells if isinstance(c, str)} & known)]
+    found = (frozenset(plain(text_of(c)) for c in cells if isinstance(c, str)) & known for cells in rows)
+    seen = dict.fromkeys(names for names in found if names)
 
     def missing(layout: Layout) -> list[str]:
         needs = [(c.heading[0], {plain(h) for h in c.heading}) for _, c in layout.parts() if not c.optional]

@@ -8,14 +8,14 @@ above it, so that a file that lost rows on its way is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
 from adapters.ledger.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
 from adapters.ledger.layout import DATES, MONEY, Analysis
-from adapters.ledger.recognise import Fit, Row
+from adapters.ledger.recognise import Apart, Fit, Row
 from canonical.errors import BadRecordError, shape_of
 
 
@@ -51,62 +51,73 @@ class Line:
 
 
 @dataclass(slots=True)
-class Lines:
-    """The rows of a file: the lines, and how many rows were totals and notes."""
+class Tally:
+    """Of the rows of a file: how many went where that is no line, and the sums that a total may be checked against."""
 
-    lines: list[Line]
+    apart: Apart = field(default_factory=Apart)
     totals: int = 0
     notes: int = 0
+    lines: int = 0
+    all: Decimal = Decimal(0)
+    since: Decimal = Decimal(0)  # since the last total
+    unreadable: bool = False  # of some line the amount could not be read: then nothing can be checked
+
+    def add(self, line: Line) -> None:
+        self.lines += 1
+        if line.net is None:
+            self.unreadable = True
+        else:
+            self.all += line.net
+            self.since += line.net
+
+    @property
+    def sums(self) -> set[Decimal]:
+        """What a total may be: the sum since the last total, or of everything. None where an amount could not be read."""
+        return set() if self.unreadable or not self.lines else {self.since, self.all}
 
 
-def lines(where: str, found: Fit, currency: str) -> Lines:
+def lines(where: str, found: Fit, currency: str, tally: Tally) -> Iterator[Line]:
     """
-    Every data row of a file as a line.
+    Every data row of a file as a line; all others are counted in `tally`.
 
     :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
     """
     _not_american(where, found)
     reader = _Reader(found, currency)
-    read = Lines([])
-    since = 0  # the first line that the next total may be about
-    for row in found.data:
+    for row in found.data(tally.apart):
         kind, total = reader.kind(row)
         if kind == "note":
-            read.notes += 1
-        elif (kind == "total" and _agrees(where, found, row[0], total, read.lines[since:], read.lines)) or (
-            kind == "sum" and total in _sums(read.lines[since:], read.lines)
+            tally.notes += 1
+        elif (kind == "total" and _agrees(where, found, row[0], total, tally.sums)) or (
+            kind == "sum" and total in tally.sums
         ):
-            read.totals += 1
-            since = len(read.lines)
+            tally.totals += 1
+            tally.since = Decimal(0)
         else:
-            read.lines.append(reader.line(row))
-    return read
+            line = reader.line(row)
+            tally.add(line)
+            yield line
 
 
 def _not_american(where: str, found: Fit) -> None:
     """One date that can only be month-first and none that can only be day-first: 04/05 in this file may be either."""
     columns = [found.at[d] for d in DATES if d in found.at]
-    cells = [cells[at] for _, cells in found.data for at in columns if at < len(cells)]
     if not any(style.startswith("dd") and style[-1] == "y" for style in found.layout.dates):
         return
-    if any(month_first(c) for c in cells) and not any(day_first(c) for c in cells):
+    american = False
+    for _, cells in found.data(Apart()):
+        dates = [cells[at] for at in columns if at < len(cells)]
+        if any(day_first(c) for c in dates):
+            return
+        american = american or any(month_first(c) for c in dates)
+    if american:
         raise BadRecordError(
             where, field="dates", rule="have the month in front in places and never surely the day", shape="99/99/9999",
             fix="have the extract write dates as 2024-04-25 or 25/04/2024",
         )  # fmt: skip
 
 
-def _sums(block: Sequence[Line], above: Sequence[Line]) -> set[Decimal]:
-    """What a total may be: the sum since the last total, or of everything. None where an amount could not be read."""
-    if not above or any(line.net is None for line in above):
-        return set()
-    return {sum((line.net for line in some if line.net is not None), Decimal(0)) for some in (block, above)}
-
-
-def _agrees(
-    where: str, found: Fit, row: int, total: Decimal | None, block: Sequence[Line], above: Sequence[Line]
-) -> bool:
-    sums = _sums(block, above)
+def _agrees(where: str, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
     if total is not None and sums and total not in sums:
         raise BadRecordError(
             f"{where} row {row}", field=found.called("net" if "net" in found.at else "gross"),

@@ -3,6 +3,9 @@ From bytes to rows of cells: which encoding, which delimiter, which sheet, decid
 
 Nothing here knows what a column means. A file that can be read in several ways gives every way that is not excluded;
 the caller keeps the one that fits a layout, and refuses the file when two readings would give different records.
+
+No table is ever in memory as a whole: its rows are read from the file's bytes again each time that somebody goes
+through them, which costs little and is bounded, where a list of all cells takes thirty times the file.
 """
 
 from __future__ import annotations
@@ -11,22 +14,28 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from adapters.ledger.cells import Cell
 from adapters.ledger.workbook import sheets
 from canonical.errors import BadRecordError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-MOST_ROWS, MOST_CELLS = 1_048_576, 20_000_000  # a spreadsheet's own rows; lists of more than that fill the memory
+MOST_ROWS, MOST_CELLS = 1_048_576, 20_000_000  # a spreadsheet's own rows; more than that is no ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows as a spreadsheet would number them from 1, blank ones included, and how they were read."""
+    """
+    Rows as a spreadsheet would number them from 1, blank ones included, how many there are, and how they were read.
 
-    rows: Sequence[Sequence[Cell]]
+    `rows` can be gone through any number of times, by one reader at a time.
+    """
+
+    rows: Iterable[Sequence[Cell]]
+    count: int
     how: str
 
 
@@ -36,9 +45,41 @@ def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> li
 
     :raises BadRecordError: no encoding fits, the quotes do not match, or the workbook cannot be opened.
     """
-    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        return [[Table(rows, f"workbook, sheet {at}") for at, rows in enumerate(sheets(where, data, largest), start=1)]]
-    return [_delimited(where, text, name) for name, text in texts(where, data, encoding)]
+    if is_workbook(data):
+        found = sheets(where, data, largest)
+        return [[Table(sheet, sheet.count, f"workbook, sheet {at}") for at, sheet in enumerate(found, start=1)]]
+    return [_delimited(where, Text(data, name)) for name in encodings(where, data, encoding)]
+
+
+def is_workbook(data: bytes) -> bool:
+    """Whether a file begins as an Excel workbook does, the newer kind or the older one."""
+    return data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's bytes as text, decoded anew each time that somebody goes through its lines."""
+
+    data: bytes
+    encoding: str
+
+    def lines(self) -> Iterator[str]:
+        """
+        The lines with their ends, as the csv module wants them: it knows CR, LF and CRLF itself, and keeps those inside quotes.
+
+        :raises UnicodeError: the bytes are no text of this encoding.
+        """
+        # Without a byte order mark the codec for streams asks for one; Windows writes the little end first.
+        bare = self.encoding == "utf-16" and not self.data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        encoding = "utf-16-le" if bare else self.encoding
+        with io.TextIOWrapper(io.BytesIO(self.data), encoding, newline="") as text:
+            yield from text
+
+    def digest(self) -> bytes:
+        content = blake2b(digest_size=16)
+        for line in self.lines():
+            content.update(line.encode("utf-8", "surrogatepass"))
+        return content.digest()
 
 
 # -- encodings -----------------------------------------------------------------------------------------------------
@@ -51,45 +92,48 @@ _ALSO = "£€§°–—’´`¨©®™¼½¾²³\u00a0"  # what British office 
 _BETWEEN_WORDS = "‘“”…•·×"
 
 
-def texts(where: str, data: bytes, encoding: str | None = None) -> list[tuple[str, str]]:
+def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]:
     """
-    The file's text by each encoding that the evidence does not exclude: a byte order mark, valid UTF-8, the place of
+    The encodings that the evidence does not exclude, each for another text: a byte order mark, valid UTF-8, the place of
     the pound sign (0xA3 in Windows-1252, 0x9C in DOS 437 and 850), and whether the letters make sense.
 
     :raises BadRecordError: no encoding is left.
     """
     marked = next((name for bom, name in _BOMS.items() if data.startswith(bom)), None)
     if sure := marked or encoding:
-        if (text := _decoded(data, sure)) is None:
+        if not _decodes(Text(data, sure)):
             raise _refused(
                 where, "encoding", f"is not {sure}, although its first bytes or the settings say so", "bytes"
             )
-        return [(sure, text)]
-    if (text := _decoded(data, "utf-8")) is not None:
-        return [("utf-8", text)]
+        return [sure]
+    if _decodes(Text(data, "utf-8")):
+        return ["utf-8"]
     pounds = [name for name, pound in _POUNDS.items() if pound.search(data)]
     if len(pounds) > 1:
         raise _refused(
             where, "encoding", "has pound signs of both Windows and DOS: two files were pasted together", "bytes"
         )
     names = {"cp1252": ["cp1252"], "cp850": ["cp850", "cp437"]}.get("".join(pounds), ["cp1252", "cp850", "cp437"])
-    left = [(name, text) for name in names if (text := _decoded(data, name)) is not None and _sensible(text)]
+    left: dict[bytes, str] = {}
+    for name in names:
+        if _decodes(text := Text(data, name), sensible=True):
+            left.setdefault(text.digest(), name)
     if not left:
         raise _refused(where, "encoding", "is none of UTF-8, UTF-16, Windows-1252, DOS 850 and DOS 437", "bytes")
-    return list({text: (name, text) for name, text in reversed(left)}.values())[::-1]
+    return list(left.values())
 
 
-def _decoded(data: bytes, encoding: str) -> str | None:
+def _decodes(text: Text, *, sensible: bool = False) -> bool:
+    """Whether the bytes are text, and if asked whether every character stands where a British office would write it."""
     try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
+        return not any("\0" in line or (sensible and not _sensible(line)) for line in text.lines())
+    except UnicodeError:
+        return False
 
 
-def _sensible(text: str) -> bool:
+def _sensible(line: str) -> bool:
     """Whether every character beyond ASCII is one that a British office writes, and stands where one stands."""
-    return all(_at_home(text, found.start()) for found in re.finditer(r"[^\x00-\x7f]", text))
+    return line.isascii() or all(_at_home(line, found.start()) for found in re.finditer(r"[^\x00-\x7f]", line))
 
 
 def _at_home(text: str, at: int) -> bool:
@@ -105,34 +149,51 @@ def _at_home(text: str, at: int) -> bool:
 # -- delimited text ------------------------------------------------------------------------------------------------
 
 
-def _delimited(where: str, text: str, encoding: str) -> list[Table]:
-    read = {d: _rows(text, d) for d in DELIMITERS if d in text}
-    whole = {d: rows for d, rows in read.items() if not isinstance(rows, str)}
+@dataclass(frozen=True, slots=True)
+class Delimited:
+    """The rows of a text by one delimiter."""
+
+    text: Text
+    delimiter: str
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return csv.reader(self.text.lines(), delimiter=self.delimiter, strict=True)
+
+    def count(self) -> int | str:
+        """How many rows there are, or why they cannot be read."""
+        rows = cells = 0
+        try:
+            for row in self:
+                rows += 1
+                cells += len(row)
+                if rows > MOST_ROWS or cells > MOST_CELLS:
+                    return f"has more than {MOST_ROWS} rows or {MOST_CELLS} cells"
+        except csv.Error as error:
+            return f"is not text that a CSV reader understands ({error})"
+        return rows
+
+
+def _delimited(where: str, text: Text) -> list[Table]:
+    counts = {d: Delimited(text, d).count() for d in _delimiters(text)}
+    whole = {d: count for d, count in counts.items() if isinstance(count, int)}
     if not whole:
-        why = next(
-            (rows for rows in read.values() if isinstance(rows, str)), "has no delimiter of " + _named(DELIMITERS)
-        )
+        why = next((count for count in counts.values() if isinstance(count, str)), "has no delimiter of " + _named())
         raise _refused(where, "file", why, "text")
-    return [Table(rows, f"{encoding}, {DELIMITERS[d]}") for d, rows in whole.items()]
+    return [Table(Delimited(text, d), n, f"{text.encoding}, {DELIMITERS[d]}") for d, n in whole.items()]
 
 
-def _named(delimiters: dict[str, str]) -> str:
-    return ", ".join(delimiters.values())
+def _delimiters(text: Text) -> list[str]:
+    """Those that occur in the text."""
+    missing = set(DELIMITERS)
+    for line in text.lines():
+        missing -= {d for d in missing if d in line}
+        if not missing:
+            break
+    return [d for d in DELIMITERS if d not in missing]
 
 
-def _rows(text: str, delimiter: str) -> list[list[str]] | str:
-    rows: list[list[str]] = []
-    cells = 0
-    try:
-        # newline="": the module itself knows CR, LF and CRLF, and keeps those inside quotes.
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            rows.append(row)
-            cells += len(row)
-            if len(rows) > MOST_ROWS or cells > MOST_CELLS:
-                return f"has more than {MOST_ROWS} rows or {MOST_CELLS} cells"
-    except csv.Error as error:
-        return f"is not text that a CSV reader understands ({error})"
-    return rows
+def _named() -> str:
+    return ", ".join(DELIMITERS.values())
 
 
 def _refused(where: str, field: str, rule: str, shape: str) -> BadRecordError:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from adapters.ledger.cells import Cell
 from canonical.errors import BadRecordError
@@ -24,7 +27,23 @@ _PATIENCE = 600  # seconds by the clock, on a machine that has much else to do
 _SCRIPT = Path(__file__).with_name("unpacking.py")
 
 
-def sheets(where: str, data: bytes, largest: int) -> list[Sequence[Sequence[Cell]]]:
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The rows of a sheet: `count` lines of JSON in a temporary file without a name, the first one at the byte `start`."""
+
+    file: mmap.mmap
+    start: int
+    count: int
+
+    def __iter__(self) -> Iterator[Sequence[Cell]]:
+        at = self.start
+        for _ in range(self.count):
+            end = self.file.find(b"\n", at)
+            yield json.loads(self.file[at:end], object_hook=_read)
+            at = end + 1
+
+
+def sheets(where: str, data: bytes, largest: int) -> list[Sheet]:
     """
     The rows of each visible sheet, in their order. `largest` is what a file may have in bytes; all limits follow it.
 
@@ -33,22 +52,32 @@ def sheets(where: str, data: bytes, largest: int) -> list[Sequence[Sequence[Cell
     if data.startswith(b"PK"):
         _no_bomb(where, data, largest * UNPACKED)
     memory = _AT_LEAST + _MEMORY * largest
-    try:
-        done = subprocess.run(  # noqa: S603 (our own script, with numbers as arguments)
-            [sys.executable, "-I", str(_SCRIPT), str(memory), str(_SECONDS)],
-            input=data, capture_output=True, timeout=_PATIENCE, env=_environment(), check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise _too_much(where, memory) from None
-    if done.returncode == 1 and done.stdout.isalpha():
-        raise refused(where, f"cannot be opened as a workbook ({done.stdout.decode()}): damaged, or locked")
-    if done.returncode != 0:  # its standard error is of no use: a library's trace, which may quote the file
+    with tempfile.TemporaryFile() as rows:
+        try:
+            done = subprocess.run(  # noqa: S603 (our own script, with numbers as arguments)
+                [sys.executable, "-I", str(_SCRIPT), str(memory), str(_SECONDS)],
+                input=data, stdout=rows, stderr=subprocess.DEVNULL, timeout=_PATIENCE, env=environment(), check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise _too_much(where, memory) from None
+        if done.returncode not in (0, 1):
+            raise _too_much(where, memory)
+        return _found(where, rows, memory)
+
+
+def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:
+    """The script's last line says how many rows each sheet has and where they begin, or why there are none."""
+    size = rows.seek(0, os.SEEK_END)
+    if not size:  # Python itself failed, for want of memory as a rule
         raise _too_much(where, memory)
-    found: list[Sequence[Sequence[Cell]]] = json.loads(done.stdout, object_hook=_read)
-    return found
+    file = mmap.mmap(rows.fileno(), size, access=mmap.ACCESS_READ)
+    said = json.loads(file[file.rfind(b"\n", 0, size - 1) + 1 :])
+    if isinstance(said, str):
+        raise refused(where, f"cannot be opened as a workbook ({said}): damaged, or locked")
+    return [Sheet(file, start, count) for start, count in said]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours without our secrets: what reads strangers' files need not know them."""
     return {name: value for name, value in os.environ.items() if not name.startswith("IRONBRIDGE_")}
 

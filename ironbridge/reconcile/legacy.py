@@ -173,16 +173,15 @@ class Legacy:
         part = self.parts[source.adapter.name]
         for extract in await self._extracts(source, stream, files, patience):
             try:
-                records = await extract.read()
+                async with closing(extract.portions()) as portions:
+                    async for records in portions:
+                        await self._keep(look, source, stream, f"{stream.name}/{extract.name}", records)
             except BadRecordError as error:
                 if look == 1:
                     part.untold += 1
                     part.notes.append(f"a file cannot be read: {error}")
                 continue
-            place = (look, stream.name, extract.name)
-            await self._scratch.do("INSERT OR IGNORE INTO extracts VALUES (?, ?, ?)", *place)
-            for start in range(0, len(records), PAGE):
-                await self._keep(look, source, stream, f"{stream.name}/{extract.name}", records[start : start + PAGE])
+            await self._scratch.do("INSERT OR IGNORE INTO extracts VALUES (?, ?, ?)", look, stream.name, extract.name)
 
     async def _extracts(self, source: Source, stream: Stream, files: Files, patience: float) -> list[Extract]:
         """The extracts that lie ready, once all are that were read before: to a new reader a file has to settle first."""
@@ -205,7 +204,11 @@ class Legacy:
             wanted = {key for (key,) in await self._scratch.among(asked, [r.key for r in records])}
             records = [record for record in records if record.key in wanted]
         comparison = Comparison(source.adapter.name, stream, (), set(), datetime.fromtimestamp(self._store.clock(), UTC))
-        rows = [self._row(look, source, comparison, place, record) for record in records]
+        rows = []
+        for n, record in enumerate(records):
+            if n % _SLICE == 0:
+                await asyncio.sleep(0)
+            rows.append(self._row(look, source, comparison, place, record))
         await self._scratch.put(_PUT, [row for row in rows if row[3] in self._entities])
 
     def _row(self, look: int, source: Source, comparison: Comparison, place: str, record: Record) -> tuple[Any, ...]:
@@ -366,6 +369,7 @@ class Legacy:
 
 
 _HOW = "every row was read again, mapped, and held against what the flow knows"
+_SLICE = 32  # rows that are mapped, about a millisecond, before others have their turn
 _SETTLE = 15.0  # seconds that a file may have to lie still before a new reader takes it for whole
 
 

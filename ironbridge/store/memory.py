@@ -90,6 +90,19 @@ class StoredMemory:
     async def members(self, stream: str, regions: Iterable[str]) -> list[Known]:
         return [_known(row) for row in await self._among(_KNOWN, "records", stream, "region", list(regions))]
 
+    async def members_after(self, stream: str, regions: Sequence[str], after: str, most: int) -> list[Known]:
+        number = await self._number(stream)
+        async with self._store.read() as connection:
+            condition = among(connection, "region", "regions")
+            found = await connection.execute(
+                text(
+                    f"SELECT {_KNOWN} FROM records WHERE stream = :stream AND {condition} AND key > :after "  # noqa: S608
+                    "ORDER BY key LIMIT :most"
+                ),
+                {"stream": number, "regions": values(connection, regions), "after": after, "most": most},
+            )
+            return [_known(row) for row in found.fetchall()]
+
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
         return [_known(row) for row in await self._among(_KNOWN, "records", stream, "key", keys)]
 

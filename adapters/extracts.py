@@ -1,0 +1,117 @@
+"""
+One reading of one extract: its records are compared some at a time, and what it no longer holds is found at its end.
+
+Nothing here keeps the file, or all that is known of it: of each record that was met eight bytes are remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+
+from adapters.ahead import map_rows
+from adapters.catchup import closing
+from adapters.difference import Comparison, Difference, Keys, Made, Region, extract_mark, region
+from adapters.journal import AGAIN, Known, Memory, Problem
+from adapters.port import Extract, Record, Stream
+from canonical.errors import BadRecordError
+
+PIECE = 1000
+"""Records that are compared and published together: about 30 ms for which nobody else gets a turn, all in all."""
+
+
+class ExtractReading:
+    """
+    Reads an extract to its end: `compared` for each of its `pieces`, then `lacking`, and `mended` last.
+
+    `read` and `published` count its records and the events that came of them.
+    """
+
+    def __init__(
+        self, adapter: str, stream: Stream, extract: Extract, memory: Memory, salt: bytes, clock: Callable[[], datetime]
+    ) -> None:
+        self.extract = extract
+        self.read = self.published = 0
+        self._adapter = adapter
+        self._stream = stream
+        self._memory = memory
+        self._salt = salt
+        self._clock = clock
+        self._mark = extract_mark(extract.name)
+        self._met = Keys()
+        self._doubled: set[str] = set()  # problems of second rows that some keys had before,
+        self._again: set[str] = set()  # and those that they have now
+
+    @property
+    def cursor(self) -> dict[str, str | int]:
+        """Where it stands, beside the events in Kafka."""
+        return {"extract": self.extract.name, "digest": self.extract.digest, "read": self.read}
+
+    async def pieces(self) -> AsyncIterator[Sequence[Record]]:
+        """The extract's portions; of a large one so much at a time that the loop does not stand still."""
+        async with closing(self.extract.portions()) as portions:
+            async for portion in portions:
+                for start in range(0, len(portion), PIECE):
+                    yield portion[start : start + PIECE]
+
+    async def compared(self, records: Sequence[Record]) -> Difference:
+        """What differs from what is known; a key that was met before, in whichever piece, has a second row."""
+        here = region(self.extract.name, records, self._salt)
+        keys = [record.key for record in here.records]
+        known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
+        quarantined = await self._memory.quarantined(self._stream.name, [*keys, *(key + AGAIN for key in keys)])
+        made = await self._made(here, known)
+        comparison = self._comparison(known, quarantined)
+        comparison.rows(here, made=made, met=self._met)
+        found = comparison.found
+        self._doubled |= {key for key in quarantined if key.endswith(AGAIN)}
+        self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
+        self.read += len(records)
+        self.published += len(found.events)
+        return found
+
+    async def _made(self, here: Region, known: list[Known]) -> dict[bytes, Made]:
+        """What the rows that changed are mapped to: made in slices, for it is what takes long."""
+        same = {k.key: None if k.lost else k.row_digest for k in known}
+        made: dict[bytes, Made] = {}
+        rows = zip(here.records, here.digests, strict=True)
+        await map_rows(self._stream, [(r, digest) for r, digest in rows if same.get(r.key) != digest], made)
+        return made
+
+    async def lacking(self) -> AsyncIterator[list[Known]]:
+        """What is known of the extract and was not met in it, some at a time. Only a whole reading can tell."""
+        after, regions = "", (self.extract.name, self._mark)
+        while page := await self._memory.members_after(self._stream.name, regions, after, PIECE):
+            after = page[-1].key
+            if lacking := [self._of_this(known) for known in page if known.key not in self._met]:
+                yield lacking
+
+    def gone(self, lacking: list[Known]) -> Difference:
+        """What is to be published of records that the extract lacks: a deletion, but for lasting types."""
+        comparison = self._comparison(lacking, set())
+        comparison.rows(Region(self.extract.name, [], [], b""))  # they lose their region, all of them
+        comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
+        self.published += len(comparison.found.events)
+        return comparison.found
+
+    @property
+    def mended(self) -> list[str]:
+        """The problems that are none any more, now that the whole of the extract was read."""
+        return [self._bad, *sorted(self._doubled - self._again)]
+
+    def problem(self, error: BadRecordError) -> Problem:
+        """The extract's own problem: it cannot be read."""
+        return Problem(self._bad, error.field, error.rule, error.shape, str(error))
+
+    @property
+    def _bad(self) -> str:
+        return f"{self._adapter}:file:{self._mark}"
+
+    def _of_this(self, known: Known) -> Known:
+        """What was learned from the journal is known by the extract's mark."""
+        if known.region == self._mark:
+            known.region = self.extract.name
+        return known
+
+    def _comparison(self, known: list[Known], quarantined: set[str]) -> Comparison:
+        return Comparison(self._adapter, self._stream, known, quarantined, self._clock(), self._mark)

@@ -1,0 +1,146 @@
+"""
+Where a file's lines are sorted and its rows wait: a temporary database without a name, gone when it is closed.
+
+What is small stays in memory; beyond `_CACHE` it lies on disk, where no other program can open it. So the memory that a
+file takes does not grow with it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+from typing import Any, TypeVar
+
+from adapters.ledger.rows import Fault, Line
+from adapters.port import Row
+
+T = TypeVar("T")
+Identity = tuple[str, ...]
+_CACHE = 16_000_000  # bytes
+_SAYINGS = 20_000  # different ones are counted in memory; more than that, and they are put away
+_AT_ONCE = 500  # rows that are put away together
+_TABLES = f"""
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA cache_size = -{_CACHE // 1000};
+CREATE TABLE lines (identity BLOB, line BLOB);
+CREATE TABLE strays (number TEXT, line BLOB);
+CREATE INDEX strays_number ON strays (number);
+CREATE TABLE said (about BLOB, saying BLOB, times INTEGER);
+CREATE TABLE rows (part INTEGER, row BLOB);
+"""
+
+
+class Scratch:
+    """A file's temporary database. It may be used from several threads, one after the other."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database.executescript(_TABLES)
+        self._sayings = Counter[tuple[Identity, tuple[Any, ...]]]()
+        self._waiting: list[tuple[int, bytes]] = []
+        self._strays = False
+
+    def close(self) -> None:
+        self._database.close()
+
+    def grouped(self, lines: Iterable[tuple[Identity, Line]]) -> Iterator[tuple[Identity, list[Line]]]:
+        """The lines of each identity together, in the order in which they came; the identities in their own order."""
+        self._insert("lines", 2, ((_sortable(identity), pickle.dumps(_packed(line))) for identity, line in lines))
+        found = self._database.execute("SELECT identity, line FROM lines ORDER BY identity, rowid")
+        for identity, group in groupby(found, key=lambda row: row[0]):
+            yield tuple(identity.decode().split("\0")), [_unpacked(loads(line)) for _, line in group]
+        self._database.execute("DELETE FROM lines")
+
+    def stray(self, line: Line) -> None:
+        """Keep a line that has no identity."""
+        self._strays = True
+        bound = (line.words.get("number", ""), pickle.dumps(_packed(line)))
+        self._database.execute("INSERT INTO strays VALUES (?, ?)", bound)
+
+    def strays(self, number: str | None = None) -> Iterator[Line]:
+        """The lines without identity in the order in which they came: all of them, or those of a document's number."""
+        if self._strays:
+            these = "" if number is None else " WHERE number = ?"
+            bound = () if number is None else (number,)
+            for (line,) in self._database.execute(f"SELECT line FROM strays{these} ORDER BY rowid", bound):  # noqa: S608
+                yield _unpacked(loads(line))
+
+    def say(self, about: Identity, saying: tuple[Any, ...]) -> None:
+        """Count what is said of something."""
+        self._sayings[about, saying] += 1
+        if len(self._sayings) >= _SAYINGS:
+            self._put_sayings_away()
+
+    def said(self) -> Iterator[tuple[Identity, Sequence[tuple[tuple[Any, ...], int]]]]:
+        """All that was said of each thing, and how often; the things in their order."""
+        self._put_sayings_away()
+        found = self._database.execute("SELECT about, saying, times FROM said ORDER BY about, rowid")
+        for about, group in groupby(found, key=lambda row: row[0]):
+            yield tuple(about.decode().split("\0", 2)), [(loads(saying), times) for _, saying, times in group]
+
+    def keep(self, part: int, row: Row) -> None:
+        """Keep a row until `rows`; the parts come one after the other."""
+        self._waiting.append((part, pickle.dumps(row)))
+        if len(self._waiting) >= _AT_ONCE:
+            self._put_rows_away()
+
+    def rows(self) -> Iterator[bytes]:
+        """The rows that were kept, as `loads` reads them."""
+        self._put_rows_away()
+        for (row,) in self._database.execute("SELECT row FROM rows ORDER BY part, rowid"):
+            yield row
+
+    def _put_sayings_away(self) -> None:
+        counted = ((_sortable(about), pickle.dumps(saying), n) for (about, saying), n in self._sayings.items())
+        self._insert("said", 3, counted)
+        self._sayings.clear()
+
+    def _put_rows_away(self) -> None:
+        self._insert("rows", 2, self._waiting)
+        self._waiting = []
+
+    def _insert(self, table: str, columns: int, rows: Iterable[Sequence[Any]]) -> None:
+        self._database.execute("BEGIN")
+        self._database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", rows)  # noqa: S608
+        self._database.execute("COMMIT")
+
+
+def _sortable(identity: Identity) -> bytes:
+    """Bytes in the order of the words: no part of a key holds a NUL, but for the last one of some, and it sorts first."""
+    return "\0".join(identity).encode()
+
+
+def _packed(line: Line) -> tuple[Any, ...]:
+    faults = [(f.row, f.heading, f.rule, f.shape) for f in line.faults]
+    return line.row, line.words, line.dates, line.net, line.tax, line.account, line.dimensions, line.redacted, faults
+
+
+def _unpacked(packed: tuple[Any, ...]) -> Line:
+    line = Line(*packed)
+    line.faults = [Fault(*fault) for fault in packed[-1]]
+    return line
+
+
+class _Plain(pickle.Unpickler):
+    """Reads nothing but plain values: what another process wrote may come from a file that a stranger sent."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("decimal", "Decimal"), ("datetime", "date")):
+            return Decimal if name == "Decimal" else date
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
+
+
+def loads(packed: bytes) -> Any:
+    """
+    A value of tuples, lists, dictionaries, texts, numbers, money and dates.
+
+    :raises pickle.UnpicklingError: it holds anything else.
+    """
+    return _Plain(io.BytesIO(packed)).load()
