@@ -14,7 +14,7 @@ from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
 from flows.agree import Agreement, unpack
-from flows.ledger import State
+from flows.ledger import HOLD, State
 from flows.port import Document
 from ironbridge.store import Store, StoredLedger
 from ironbridge.store.bulk import among, values
@@ -23,7 +23,12 @@ from ironbridge.store.history import plainly
 Row = dict[str, Any]
 HIDDEN = "•••"
 REREADING = "reads again what a state that is lost had read; delivers after that"
-_AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
+REOPENING = "looks at all its subjects again, as another edition was opened"
+STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
+_AGAIN = (
+    "f.reopened IS NOT NULL AS reopening, f.standby, "
+    "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
+)
 
 
 async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
@@ -66,7 +71,7 @@ async def flows(store: Store) -> list[Row]:
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
     waits = {row["flow"]: row["seconds_waiting"] for row in await standing(store)}
     for row in rows:
-        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        _told_of_editions(row, store.clock())
         row["seconds_waiting"] = waits.get(row["flow"])
         row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
         row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
@@ -88,8 +93,15 @@ async def standing(store: Store) -> list[Row]:
     for row in rows:
         oldest = row.pop("oldest")
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
-        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        _told_of_editions(row, now)
     return rows
+
+
+def _told_of_editions(row: Row, now: float) -> None:
+    standby = row["standby"]
+    row["standby"] = standby is not None and now - standby < HOLD
+    for word in ("paused", "rereading", "reopening"):
+        row[word] = bool(row[word])
 
 
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
