@@ -15,7 +15,7 @@ from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
 from flows.agree import Agreement, unpack
-from flows.ledger import State
+from flows.ledger import HOLD, State
 from flows.port import Document
 from ironbridge.store import Store, StoredLedger
 from ironbridge.store.bulk import among, values
@@ -25,7 +25,12 @@ Row = dict[str, Any]
 HIDDEN = "•••"
 REREADING = "reads again what a state that is lost had read; delivers after that"
 _SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
-_AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
+REOPENING = "looks at all its subjects again, as another edition was opened"
+STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
+_AGAIN = (
+    "f.reopened IS NOT NULL AS reopening, f.standby, "
+    "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
+)
 
 
 async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
@@ -71,7 +76,7 @@ async def flows(store: Store) -> list[Row]:
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
     brief = {row["flow"]: row for row in await standing(store)}
     for row in rows:
-        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        _told_of_editions(row, store.clock())
         found = brief.get(row["flow"], {})
         row["seconds_waiting"], row["seconds_silent"] = found.get("seconds_waiting"), found.get("seconds_silent")
         row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
@@ -94,9 +99,9 @@ async def standing(store: Store) -> list[Row]:
     for row in rows:
         oldest = row.pop("oldest")
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
-        left = (row.pop("silent_until") or 0.0) - store.clock()
+        left = (row.pop("silent_until") or 0.0) - now
         row["seconds_silent"] = round(left, 1) if left > 0 else None
-        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        _told_of_editions(row, now)
     return rows
 
 
@@ -104,6 +109,13 @@ def silence(flow: str, seconds: float) -> str:
     """That a target wants silence, until when, and what lifts it."""
     until = f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S UTC}"
     return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
+
+
+def _told_of_editions(row: Row, now: float) -> None:
+    standby = row["standby"]
+    row["standby"] = standby is not None and now - standby < HOLD
+    for word in ("paused", "rereading", "reopening"):
+        row[word] = bool(row[word])
 
 
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
