@@ -206,5 +206,8 @@ async def reconcile(request: Request, form: FormData) -> Response:
 
 
 async def sign_out(request: Request, form: FormData) -> Response:
+    """End the session here, so that a copy of its cookie is worthless, and forget the cookie."""
+    if (sessions := room_of(request).sessions) is not None:
+        await sessions.end(str(request.session.get("session", "")))
     request.session.clear()
     return _seen("/signed-out")

@@ -281,6 +281,22 @@ audit = Table(
     _text("what"),
     _text("why"),
 )
+# Who has signed in to the console: see console/sessions.py. `id` is a digest of what the cookie holds.
+sessions = Table(
+    "sessions",
+    metadata,
+    _text("id", key=True),
+    _text("subject"),
+    _text("name"),
+    _text("rights"),
+    Column("refresh", LargeBinary),
+    # When it ends, when the provider last confirmed it, and when it was last asked to.
+    Column("until", Double, nullable=False),
+    Column("checked", Double, nullable=False),
+    Column("asked", Double, nullable=False),
+)
+# Secrets that the processes of one state share, e.g. what signs the console's cookies.
+keys = Table("keys", metadata, _text("name", key=True), _text("value"))
 # What `reconcile` found: the certificate whole, as JSON.
 certificates = Table(
     "certificates",
