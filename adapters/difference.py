@@ -89,6 +89,17 @@ class Regions:
         return region(name, records, self._salt)
 
 
+def fresh(version: int, now: datetime) -> int:
+    """
+    The version of a change of a record whose last one is `version`: milliseconds since 1970, or more if it has more already.
+
+    So a key that is used again after everybody has forgotten it begins above all that anybody may hold. They are even: the
+    odd one below belongs to the tombstone that a move leaves in the old owner's partition, and to no other event.
+    """
+    at = max(version + 2, int(now.timestamp() * 1000))
+    return at + at % 2
+
+
 def extract_mark(name: str) -> str:
     """What stands for an extract in events and in keys: a file's name may name somebody."""
     return blake2b(name.encode(), digest_size=8).hexdigest()
@@ -243,7 +254,7 @@ class Comparison:
         """Publish the deletion of records that the legacy system no longer holds."""
         for known in records:
             if known.version and not known.deleted:
-                self._event(known, known.owner, None)
+                self._event(known, known.owner, None, fresh(known.version, self._now))
             known.deleted, known.lost = True, False
             known.region = known.row_digest = known.fingerprint = None
             self.found.known[known.key] = known
@@ -295,12 +306,13 @@ class Comparison:
             known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
+            # An event that the journal lost is a new one, too: who knows what it lost behind that one?
+            version = fresh(known.version, self._now)
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
-                self._event(known, known.owner, None)
+                self._event(known, known.owner, None, version - 1)
             known.entity, known.owner = kind.type_name, owner
-            # An event that the journal lost is published again as what it was: same version, same id.
-            self._event(known, owner, data, fresh=not (same and known.lost))
+            self._event(known, owner, data, version)
         known.fingerprint, known.deleted, known.lost = fingerprint, False, False
         self.found.known[key] = known
         if key in self._quarantined:
@@ -320,8 +332,8 @@ class Comparison:
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem(key, error.field, error.rule, error.shape, str(error)))
 
-    def _event(self, known: Known, owner: str, data: bytes | None, *, fresh: bool = True) -> None:
-        known.version += fresh
+    def _event(self, known: Known, owner: str, data: bytes | None, version: int) -> None:
+        known.version = version
         stream, extract = self._stream.name, self._extract
         self.found.events.append(
             Event(

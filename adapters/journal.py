@@ -33,8 +33,8 @@ class Known:
     What is known of one record: the last event of its key and the row that it came from.
 
     `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
-    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and
-    is published again when the record is read.
+    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and the
+    record is published again when it is read.
     """
 
     key: str
@@ -92,7 +92,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Step:
-    """What one step taught, saved in one transaction. None for `progress` leaves it as it is."""
+    """What one step taught, saved in one transaction; `told` events are new. None for `progress` leaves it as it is."""
 
     known: list[Known] = field(default_factory=list)
     regions: dict[str, Seen] = field(default_factory=dict)
@@ -101,6 +101,7 @@ class Step:
     mended: list[str] = field(default_factory=list)
     progress: Progress | None = None
     offsets: dict[Partition, int] = field(default_factory=dict)
+    told: int = 0
 
 
 class Journal(Protocol):

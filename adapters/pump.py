@@ -392,7 +392,7 @@ class Pump:
                 if found.events:
                     places = await self._journal.publish(found.events, (stream.name, cursor))
                     note(found.about, places)
-                    step.offsets = offsets_behind(places)
+                    step.offsets, step.told = offsets_behind(places), len(places)
                 step.known = list(found.known.values())
                 step.problems += found.problems
                 step.mended += found.mended

@@ -189,6 +189,9 @@ class StoredMemory:
             await self._problems(connection, number, step)
             if step.progress is not None:
                 await self._progress(connection, number, step.progress)
+            if step.told:
+                bound = {"told": step.told, "stream": number}
+                await connection.execute(text("UPDATE streams SET events = events + :told WHERE id = :stream"), bound)
             behind = [(self._adapter, *partition, offset) for partition, offset in step.offsets.items()]
             await put(connection, offsets, ("adapter", "topic", "partition", "next"), behind)
 

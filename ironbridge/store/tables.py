@@ -55,6 +55,8 @@ streams = Table(
     Column("looked", Double),  # when it was last looked at to the end, by a sweep, a tail or a folder's files
     _number("read"),
     _number("published"),
+    # How many events it published since ever; `published` are those of the running sweep.
+    _number("events"),
     _number("held"),
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),

@@ -62,6 +62,9 @@ def upgrade() -> None:
     op.bulk_insert(installation, [{"id": uuid4().hex}])
     op.add_column("records", sa.Column("filled", sa.LargeBinary(), nullable=True))
     op.add_column("records", sa.Column("former", sa.LargeBinary(), nullable=True))
+    op.add_column("streams", _number("events"))
+    # Until now the versions of a key counted its events.
+    op.execute("UPDATE streams SET events = COALESCE((SELECT sum(version) FROM records WHERE stream = streams.id), 0)")
     op.add_column("offsets", sa.Column("last", sa.Text(), nullable=True))
     op.add_column("copies", _number("steps"))
     op.add_column("flows", _number("number"))
