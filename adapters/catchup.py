@@ -244,6 +244,7 @@ def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | Non
     had.region = None if had.deleted else event.extract or LEARNED
     had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
     had.topic, had.partition, had.offset = place
+    had.filled = had.former = None
     return had
 
 

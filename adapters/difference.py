@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -24,6 +24,9 @@ from adapters.port import Record, Stream
 from canonical import Entity, Event
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
+
+if TYPE_CHECKING:
+    from adapters.guard import Watch
 
 MEAN_REGION = 512
 LAST_REGION = "~"  # the open end: it sorts behind every key and is none
@@ -50,6 +53,14 @@ class Made(NamedTuple):
     owner: str
     kind: type[Entity]
     data: bytes
+
+
+class Aside(NamedTuple):
+    """A change that is not published with its row: what the row was mapped to, its digest, and why it was put aside."""
+
+    made: Made
+    digest: bytes
+    kinds: tuple[str, ...]
 
 
 class Regions:
@@ -138,7 +149,7 @@ class Difference:
 
     `events` lie beside the known records that they are about, in `about`: each record's place is noted there once it is
     known. `left` are regions that records were known in before they turned up in another one, `doubled` those that hold
-    the second row of a key: both have to be compared again.
+    the second row of a key or a change that was put `aside`: all of them have to be compared again.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -148,6 +159,7 @@ class Difference:
     mended: list[str] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
     doubled: set[str] = field(default_factory=set)
+    aside: list[Aside] = field(default_factory=list)
 
 
 class Keys:
@@ -172,7 +184,7 @@ class Comparison:
     Compares one stream's rows with what is known.
 
     `known` holds every record that they might be about, `quarantined` which of their keys have a problem. `extract` marks
-    the file that they were read from.
+    the file that they were read from. A change that `watch` wants put aside is not published.
     """
 
     def __init__(
@@ -183,6 +195,7 @@ class Comparison:
         quarantined: set[str],
         now: datetime,
         extract: str = "",
+        watch: Watch | None = None,
     ) -> None:
         self._adapter = adapter
         self._stream = stream
@@ -194,6 +207,7 @@ class Comparison:
         self._quarantined = quarantined
         self._now = now
         self._extract = extract
+        self._watch = watch
         self.found = Difference()
 
     def rows(
@@ -260,6 +274,12 @@ class Comparison:
             self.found.known[known.key] = known
             self.found.mended.append(known.key)
 
+    def let(self, asides: Iterable[Aside]) -> None:
+        """Publish changes that were put aside."""
+        for made, digest, _ in asides:
+            known = self._compare(made, self._known.get(made.key))
+            known.row_digest = digest
+
     def _without_region(self, known: Known) -> None:
         known.region = known.row_digest = None
         self.found.known[known.key] = known
@@ -275,6 +295,9 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
+                if known is not None and (kinds := self._takes_away(made, known)):
+                    self._put_aside(Aside(made, digest, kinds), known, region)
+                    return
                 known = self._compare(made, known)
                 known.row_digest, known.region = digest, region
         elif known.region != region:
@@ -299,11 +322,31 @@ class Comparison:
             raise BadRecordError(self._where(record.key), field="the entity", rule=rule, shape=shape)
         return made
 
+    def _takes_away(self, made: Made, known: Known) -> tuple[str, ...]:
+        if self._watch is None or known.deleted or not known.version:
+            return ()
+        fingerprint = blake2b(made.data, digest_size=16).digest()
+        if known.fingerprint == fingerprint:
+            return ()
+        return self._watch.takes_away(known, self._watch.contents(made.kind, made.data), fingerprint)
+
+    def _put_aside(self, aside: Aside, known: Known, region: str | None) -> None:
+        """The record stays as it was published; it is seen, and its region is compared again."""
+        known.region = region
+        self.found.known[known.key] = known
+        self.found.aside.append(aside)
+        if region is not None:
+            self.found.doubled.add(region)
+        if known.key in self._quarantined:
+            self.found.mended.append(known.key)
+
     def _compare(self, made: Made, known: Known | None) -> Known:
         key, owner, kind, data = made
         fingerprint = blake2b(data, digest_size=16).digest()
         if known is None:
             known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
+        if self._watch is not None:
+            self._watch.remember(known, self._watch.contents(kind, data), fingerprint)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
             # An event that the journal lost is a new one, too: who knows what it lost behind that one?

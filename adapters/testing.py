@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from adapters.guard import Guard
 from adapters.journal import Memory, Problem
 from adapters.port import Adapter, Extract, Files, Record, Sweep, Tail
-from adapters.pump import Guard, Pump
+from adapters.pump import Pump
 from adapters.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
 from canonical.entity import classified

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import canonical
+from adapters.guard import Guard
 from adapters.port import Adapter, AdapterSystem
-from adapters.pump import Guard
 from canonical.errors import MisconfiguredError
 from flows.port import Limits, TargetSystem
 from ironbridge.settings import Settings, section

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from adapters.guard import Guard
 from adapters.journal import Journal, Memory, Step
 from adapters.port import Adapter, Page, Position, Row
-from adapters.pump import Guard
 from adapters.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, State, TableAdapter
 from adapters.testing import AdapterSuite, Bench, assert_versions_grow
 from canonical import Event
@@ -189,8 +189,8 @@ async def test_what_is_missing_is_held_back_when_it_is_too_much_to_be_true(caplo
     assert await bench.read() == []
     assert bench.state.of("episodes").progress.held == 100
     assert (
-        "legacy.episodes: 100 of 300 records are missing from this sweep; no deletion was published. To do: if they "
-        "really are gone, raise guard_share for this adapter in ironbridge.toml; if the system is being rebuilt, wait"
+        "legacy.episodes: 100 of 300 records are missing; this is held back, the rest goes on. To do: if the system is "
+        "being rebuilt, wait; if it is right, let it through with: ironbridge held allow legacy.episodes --what 'deleted'"
     ) in caplog.text
     adapter.lines[3] = Line(1, "N8")
     assert bench.said(await bench.read()) == [("3", 2, True)]  # the rest goes on
@@ -638,7 +638,7 @@ async def test_a_lost_event_whose_row_is_gone_since_gets_a_deletion_with_the_nex
 async def test_a_lost_deletion_is_published_again_as_it_was(reading: str) -> None:
     adapter = table(1, reading=reading)
     adapter.files = {"may": [(n, line) for n, line in adapter.lines.items()]}
-    bench = Bench(adapter)
+    bench = Bench(adapter, guard=OVER_THE_GUARD)
     await bench.read()
     adapter.lines.clear()
     adapter.files = {"may": []}

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import pytest
 
-from adapters.pump import Guard
+from adapters.guard import Guard
 from adapters.stand_ins import Faults, Killed, Line, TableAdapter
 from adapters.testing import Bench
 from canonical import Event
