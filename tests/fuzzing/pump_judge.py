@@ -129,13 +129,13 @@ class Judge:
         self._agree("a subscriber who compares versions", self._subscriber(), wanted, free | unknowable)
         for at, held in self.lying.items():
             for key, event in held.items():
-                if event.data is not None and key not in free:
-                    child = int(self._child(key))
-                    if self.partition_of(self.legacy.owner(child)) != at:
-                        raise Broken(f"{key}: still lives in partition {at}, from which it has moved")
+                if event.data is not None and key not in free and self._place(key) != at:
+                    raise Broken(f"{key}: still lives in partition {at}, and should live in {self._place(key)}")
 
-    def _child(self, key: str) -> int:
-        return self.legacy.standing()[int(key.rpartition(":")[2])][0].child
+    def _place(self, key: str) -> int | None:
+        """The partition in which a record should lie."""
+        rows = self.legacy.standing().get(int(key.rpartition(":")[2]))
+        return None if rows is None else self.partition_of(self.legacy.owner(rows[0].child))
 
     def _subscriber(self) -> dict[str, bytes]:
         newest: dict[str, Event] = {}
