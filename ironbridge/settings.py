@@ -224,7 +224,7 @@ def load(file: Path | None = None, **given: Any) -> Settings:
 def section(where: str, model: type[BaseModel], given: dict[str, Any]) -> BaseModel:
     """One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`."""
     try:
-        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "within")})
+        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "guard_few", "within")})
     except ValidationError as error:
         raise explained(where, error, model) from None
 

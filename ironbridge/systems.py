@@ -61,7 +61,8 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     for name, given in settings.adapters.items():
         system: AdapterSystem = _system(ADAPTERS, "adapters", name, given)
         checked = section(f"adapters.{name}", system.settings, given)
-        guard = Guard(share=_number(f"adapters.{name}", given, "guard_share", Guard().share))
+        share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
+        guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
         plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
     return plans
 

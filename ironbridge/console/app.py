@@ -111,6 +111,7 @@ def _acts() -> list[BaseRoute]:
         ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
         ("/part/{name}/release", Right.ACT, actions.release),
         ("/part/{name}/replay", Right.ACT, actions.replay), ("/part/{name}/backfill", Right.ACT, actions.backfill),
+        ("/part/{name}/allow", Right.ACT, actions.allow),
         ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
     ]  # fmt: skip
     return [Route(path, action(right, endpoint), methods=["POST"]) for path, right, endpoint in done]

@@ -250,6 +250,14 @@ class StoredMemory:
         )
         return float(found[0][0]) if found and found[0][0] is not None else None
 
+    async def allowed(self, stream: str) -> int:
+        """How many kinds of what is held back a person has let through that are not published yet."""
+        found = await self._rows(
+            "SELECT count(*) FROM guarded WHERE stream = :stream AND since IS NOT NULL AND allowed IS NOT NULL",
+            stream=await self._number(stream),
+        )
+        return int(found[0][0])
+
     async def backfilled(self, stream: str, asked: float) -> None:
         """That was taken up; somebody may have asked once more since."""
         number = await self._number(stream)
