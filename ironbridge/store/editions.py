@@ -24,7 +24,7 @@ from flows.ledger import HOLD, Edition
 from ironbridge.store.bulk import postgres
 from ironbridge.store.database import Store, now
 
-SLICE = 2000
+SLICE = 1000
 """Subjects marked in one transaction, so that deliveries never wait long for their rows."""
 OPEN = "EXISTS (SELECT 1 FROM flows WHERE name = :flow AND number = :number AND edition = :edition AND NOT paused)"
 """The edition that a worker works by is the open one, and no person holds the flow back."""
