@@ -254,7 +254,13 @@ class ApacheKafka(Broker):
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(settings)]
         tool += self.format_options
-        done = subprocess.run([*java_command, *tool], capture_output=True, text=True, check=False)  # noqa: S603
+        patience = START_PATIENCE
+        try:
+            done = subprocess.run(  # noqa: S603
+                [*java_command, *tool], capture_output=True, text=True, check=False, timeout=patience
+            )
+        except subprocess.TimeoutExpired:
+            raise UnavailableError(self.name, f"could not format {self.data_dir} within {patience:.0f} s") from None
         if done.returncode != 0:
             end = (done.stdout + done.stderr)[-2000:]
             raise UnavailableError(self.name, f"could not format {self.data_dir}:\n{end}", fix="empty that directory")

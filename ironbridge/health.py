@@ -108,9 +108,8 @@ class Health:
 
     def __post_init__(self) -> None:
         self.since = self.clock()
-        held_by = self.built.store.held_by
-        self._dependencies = (Kept(self._kafka, "kafka"), Kept(self._state, "state", held_by))
-        self._progress = Kept(self.look, "state", held_by)
+        self._dependencies = (Kept(self._kafka, "kafka"), Kept(self._state, "state", self._held_by))
+        self._progress = Kept(self.look, "state", self._held_by)
 
     async def ready(self) -> list[Verdict]:
         """Whether Kafka and the state answer."""
@@ -136,6 +135,9 @@ class Health:
         ]
         found += [self._flow(name, flows.get(name, {})) for name in self.built.deliveries]
         return found
+
+    def _held_by(self) -> tuple[str, str]:
+        return self.built.store.held_by()
 
     async def _kafka(self) -> list[Verdict]:
         await kafka.answers(self.built.kafka)

@@ -316,9 +316,10 @@ async def _stop(producer: AIOKafkaProducer) -> None:
         while not sender.done():
             sender.cancel()  # the first time it waits for its requests, the second time it cancels them
             await asyncio.sleep(0.01)
-        await asyncio.wait({stopping})
+        await asyncio.wait({stopping}, timeout=_LAST_WORDS)
+        stopping.cancel()
         await producer.client.close()
-    if not stopping.cancelled():
+    if stopping.done() and not stopping.cancelled():
         stopping.result()
 
 

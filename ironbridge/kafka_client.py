@@ -7,6 +7,7 @@ connect, each broker is asked once more, by itself, and its reason becomes a sen
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -34,6 +35,8 @@ from adapters import tls
 from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.settings import KafkaSettings
 
+CONNECT = 120.0
+"""Seconds for a connection to come about, and for what is asked at once: topics, or a place in a consumer group."""
 _ASK_PATIENCE = 5_000  # milliseconds for one broker to say why it will not have us
 _FIXES = {
     "ca": "kafka.ssl_cafile",
@@ -90,6 +93,23 @@ def _security(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+class OverdueError(KafkaError):  # type: ignore[misc]
+    """Kafka did not say something in time; aiokafka itself would ask for ever. `what` ends the sentence `Kafka did not …`."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"Kafka did not {what} within {seconds:.0f} s")
+
+
+@asynccontextmanager
+async def ending(what: str, seconds: float) -> AsyncIterator[None]:
+    """:raises OverdueError: it takes longer than so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise OverdueError(what, seconds) from error
+
+
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Kafka's errors as our own."""
@@ -106,6 +126,10 @@ def translated(where: str) -> Iterator[None]:
             where,
             "Kafka refuses our time: it is more than an hour ahead",
             fix="set this machine's clock, or the broker's",
+        ) from error
+    except OverdueError as error:
+        raise UnavailableError(
+            where, str(error.args[0]), fix="check the broker; kafka-consumer-groups.sh --describe shows who holds up a group"
         ) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise UnavailableError(
@@ -125,7 +149,8 @@ async def connecting(settings: KafkaSettings, where: str) -> AsyncIterator[None]
     """
     try:
         with translated(where):
-            yield
+            async with ending("answer", CONNECT):
+                yield
     except UnavailableError as error:
         reason = await _reason(settings, where) if settings.security_protocol != "PLAINTEXT" else None
         if reason is not None:

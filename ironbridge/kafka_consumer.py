@@ -11,15 +11,16 @@ wait: a client would ask it 1,300 times a second.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
-from ironbridge.kafka_client import client_options
+from ironbridge.kafka_client import client_options, ending
 from ironbridge.settings import KafkaSettings
 
 _PAUSE = 0.05  # seconds after an answer that came at once and holds nothing
@@ -31,7 +32,7 @@ def consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
 
     :raises MisconfiguredError: a certificate's or an authority's file cannot be used.
     """
-    made = AIOKafkaConsumer(**client_options(settings), **options)
+    made = Consumer(**client_options(settings), **options)
     ask = made._client.send
 
     async def send(node: Any, request: Any, **other: Any) -> Any:
@@ -45,6 +46,58 @@ def consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
 
     made._client.send = send
     return made
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """
+    aiokafka's consumer, with an end to each wait. It asks for ever for a group's coordinator, a place in a group, a position
+    or the offsets committed where the broker or a partition's leader is away.
+
+    :raises OverdueError: Kafka did not say it in time.
+    """
+
+    patience = 60.0
+    """Seconds for Kafka to say where something stands."""
+    joining = 100.0
+    """Seconds for a place in the group: the other members give theirs back meanwhile, and one that died goes after 10."""
+    last_words = 15.0
+    """Seconds to leave in good order."""
+
+    async def start(self) -> None:
+        try:
+            async with ending("give us a place in the consumer group", self.joining):
+                await super().start()
+        except BaseException:
+            await self._give_up()
+            raise
+
+    async def stop(self) -> None:
+        async with ending("let us go", self.last_words):
+            await super().stop()
+
+    async def position(self, partition: TopicPartition) -> int:
+        async with ending(f"say where {partition.topic}[{partition.partition}] stands", self.patience):
+            return int(await super().position(partition))
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        async with ending(f"say what is committed of {partition.topic}[{partition.partition}]", self.patience):
+            found: int | None = await super().committed(partition)
+            return found
+
+    async def end_offsets(self, partitions: Any) -> Any:
+        async with ending("say where the topics end", self.patience):
+            return await super().end_offsets(partitions)
+
+    async def commit(self, offsets: Any = None) -> None:
+        async with ending("take the offsets", self.patience):
+            await super().commit(offsets)
+
+    async def _give_up(self) -> None:
+        """Let go of what was begun, so that no task of it goes on asking."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(self.last_words):
+                await asyncio.sleep(0)  # one that is stopped before its tasks have begun raises CancelledError
+                await super().stop()
 
 
 def _forget_what_had_ended(request: FetchRequest, answer: Any) -> None:

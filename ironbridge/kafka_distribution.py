@@ -45,8 +45,8 @@ def java_runtime() -> Path:
 
 def _java_version(java: Path) -> int:
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
         return 0
     found = re.search(r'version "(\d+)', said.stderr)
     return int(found.group(1)) if found else 0
@@ -146,6 +146,6 @@ def _fetch_with_maven(into: Path) -> None:
         "mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime",
         f"-DoutputDirectory={into}",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)  # noqa: S603
     if done.returncode != 0:
         raise RuntimeError(f"mvn: {done.stdout.strip()[-300:]}")
