@@ -12,16 +12,15 @@ import logging
 import random as _random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from random import Random
 from typing import Any
 
 from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
-from canonical.errors import MisconfiguredError, RefusedError, UnavailableError
+from canonical.errors import RefusedError, UnavailableError
 from flows.agree import LONDON, Agreement
 from flows.port import Document, Facts, Grouping, Limits, Nothing, Urgency
 from ironbridge.store import StoredLedger

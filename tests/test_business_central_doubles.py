@@ -21,11 +21,11 @@ from flows.business_central.documents import INVOICE, VENDOR
 from flows.business_central.job import Job
 from flows.business_central.wire import Record
 from flows.http import LocalBudget, client
+from flows.ledger import HOLD
 from flows.port import Confirmed, Document, Limits, Refused, Unknown, Untold, Write
 from flows.testing import ArrayInbox
 from ironbridge.reconcile import compare
 from ironbridge.store import Store, StoredLedger
-from ironbridge.store.ledger import HOLD
 from tests.agreement import Clock
 from tests.gate import gated
 from tests.test_business_central import INVOICES, MEMOS, SUPPLIER, Council, cost_centre, council, invoice, line
@@ -219,10 +219,11 @@ class Office:
 
     def __init__(self, town: Council, store: Store) -> None:
         self.town, self.store, self.clock = town, store, Clock()
+        store.clock = self.clock
         self.inbox = ArrayInbox()
 
     def worker(self, side: Council) -> Agreement:
-        ledger = StoredLedger(self.store, side.flow.name, clock=self.clock)
+        ledger = StoredLedger(self.store, side.flow.name)
         return Agreement(side.flow, side.target, ledger, today=lambda: TODAY, clock=self.clock)
 
     async def arrive(self, worker: Agreement, *entities: Entity, version: int = 1, gone: bool = False) -> None:
@@ -244,7 +245,7 @@ class Office:
             await worker._ledger.reclaim()
             if (due := await worker._ledger.due()) is None:
                 return
-            self.clock.now = max(self.clock.now, due)
+            self.clock.forward(due)
         raise AssertionError("it never comes to rest")
 
     async def stands(self, subject: str) -> tuple[str, str | None]:
