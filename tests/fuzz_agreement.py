@@ -12,7 +12,6 @@ import logging
 import random as _random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,7 +20,7 @@ from typing import Any
 
 from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
-from canonical.errors import MisconfiguredError, RefusedError, UnavailableError
+from canonical.errors import RefusedError, UnavailableError
 from flows.agree import Agreement
 from flows.clock import LONDON
 from flows.port import Document, Facts, Grouping, Limits, Nothing, Urgency

@@ -15,7 +15,7 @@ from canonical.errors import FencedError, IronbridgeError, UnavailableError
 MOST_CALLS = 60_000  # that one process makes in one action: more means that it turns in a circle
 
 
-class Gone(BaseException):  # noqa: N818 (it is no error: the process has ended)
+class Gone(BaseException):
     """The process ended here: nothing that it would have done afterwards happens."""
 
 
