@@ -2,7 +2,7 @@
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: help run test check audit lock fuzz bench clean servers torture console-style
+.PHONY: help run test check audit lock fuzz fuzz-corners bench clean servers torture console-style
 
 help:
 	@echo "make run    start the demonstration: everything on this machine, in one go"
@@ -13,6 +13,7 @@ help:
 	@echo "make audit  what is known against the packages in the image (exit status 3: nobody could be asked)"
 	@echo "make lock   lock the image's packages anew, by version and hash"
 	@echo "make fuzz   fuzz the file reader and the envelope, SECONDS each, from SEED on"
+	@echo "make fuzz-corners  fuzz the pump and agreement, SEEDS of each (0-19999), JOBS side by side"
 	@echo "make clean  remove what these commands made (.venv and caches)"
 	@echo "PYTHON=... chooses the Python (3.11 or newer); now: $(PYTHON)"
 
@@ -46,6 +47,14 @@ SECONDS = 60
 SEED = 1
 fuzz: .venv/installed-test
 	@$(BIN)/python -m security.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+# Rows that change while they are read, clocks, releases, old states: judged from outside, from seeds. One seed's story:
+# python -m tests.fuzz_pump --seed N --fewest -v
+SEEDS = 0-19999
+JOBS = 2
+fuzz-corners: .venv/installed-test
+	@$(BIN)/python -m tests.fuzz_pump --seeds $(SEEDS) --jobs $(JOBS)
+	@$(BIN)/python -m tests.fuzz_agreement --seeds $(SEEDS) --jobs $(JOBS)
 
 # Kills, cuts, lies and lost states on real servers, judged from outside: SEED=…, KILLS=1000, REPORT=folder.
 torture: .venv/installed-test

@@ -115,6 +115,8 @@ class ExtractReading:
         comparison = self._comparison(lacking, set())
         comparison.rows(Region(self.extract.name, [], [], b""))  # they lose their region, all of them
         comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
+        # Of a record without a row, lasting or not, no row can be bad or a second one.
+        comparison.found.mended += [key for known in lacking for key in (known.key, known.key + AGAIN)]
         self.published += len(comparison.found.events)
         return comparison.found
 

@@ -585,6 +585,22 @@ async def test_a_second_row_in_a_file_is_quarantined_until_the_file_is_corrected
     assert not bench.problems()
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+async def test_what_a_file_no_longer_holds_is_no_second_row_and_no_bad_one(lasting: bool) -> None:
+    adapter = TableAdapter(reading="files")
+    adapter.files = {"april": [(1, Line(1, "N1")), (1, Line(1, "N2")), (2, Line(1, "N1")), (3, Line(1, "N1"))]}
+    bench = Bench(adapter, guard=OVER_THE_GUARD)
+    (stream,) = adapter.streams()
+    stream = replace(stream, lasting=frozenset(["care-episode"]) if lasting else frozenset())
+    pump = bench.pump()
+    for lines in (adapter.files["april"], [(1, Line(1, "N1")), (1, Line(1, "N2")), (2, Line(1, ""))], [(4, Line(1, "N1"))]):
+        adapter.files["april"] = lines
+        await pump.ready()
+        await pump.read(stream)
+    assert not bench.problems()
+
+
+
 # -- what the journal lost ---------------------------------------------------------------------------------------
 
 

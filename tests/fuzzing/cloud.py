@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import Enum
 from random import Random
 
+from flows.claims import seconds_left
 from flows.port import (
     Absent,
     Body,
@@ -26,6 +27,7 @@ from flows.port import (
 )
 
 HATED = "Hated"
+TRAVELS = 4.0  # seconds that a request is on its way, at most: see `flows.claims`
 
 
 class Kind(Enum):
@@ -91,9 +93,11 @@ class Cloud:
             return [Unavailable("429", timedelta(seconds=self.random.choice([1, 7, 40])))] * len(batch)
         if self.random.random() < self.mood.fails / 2:
             raise ValueError("a mistake")
-        slow = self.random.uniform(0, self.mood.slow)
+        await asyncio.sleep(self.random.uniform(0, self.mood.slow))  # its budget is waited for
+        if seconds_left() <= 0:
+            return [Unavailable("not sent: the claim on it ran out")] * len(batch)
         try:
-            await asyncio.sleep(slow)
+            await asyncio.sleep(self.random.uniform(0, min(self.mood.slow, TRAVELS)))
         except asyncio.CancelledError:
             if self.random.random() < 0.5:  # the request was on its way
                 for write in batch:

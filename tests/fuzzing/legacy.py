@@ -223,11 +223,13 @@ class Reader:
             await self._chaos.point("after a file")
 
     def _extract(self, name: str, rows: list[Row] | None) -> Extract:
-        async def read() -> Sequence[Record]:
+        async def read() -> AsyncIterator[Sequence[Record]]:
             await self._chaos.point("a file is read")
             if rows is None:
                 raise BadRecordError(f"{self.name} {name}", field="file", rule="is torn", shape="bytes")
-            return [self._record(row, (at,)) for at, row in enumerate(rows)]
+            for first in range(0, len(rows), self._page):
+                yield [self._record(row, (at,)) for at, row in enumerate(rows[first : first + self._page], first)]
+                await self._chaos.point("between two portions")
 
         return Extract(name, repr(rows), read)
 

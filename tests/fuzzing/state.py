@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import tempfile
+from collections import namedtuple
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -19,7 +20,7 @@ from typing import Any
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import TextClause
 
-from ironbridge.store import open_store
+from ironbridge.store import database, open_store
 
 _DIALECT = sqlite.dialect()
 _FOREIGN = (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE", ' COLLATE "C"')
@@ -58,12 +59,18 @@ def _spoken(sql: str) -> str:
     return sql
 
 
+@cache
+def _named(names: tuple[str, ...]) -> Any:
+    return namedtuple("Row", names, rename=True)
+
+
 class Result:
     """Rows, as SQLAlchemy gives them."""
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._rows = cursor.fetchall() if cursor.description else []
-        self._names = [column[0] for column in cursor.description or ()]
+        self._names = tuple(column[0] for column in cursor.description or ())
+        row = _named(self._names)
+        self._rows = [row._make(each) for each in cursor.fetchall()] if cursor.description else []
         self.rowcount = len(self._rows) if cursor.description else cursor.rowcount
 
     def __iter__(self) -> Iterator[Any]:
@@ -103,8 +110,9 @@ class Connection:
 
     dialect = _DIALECT
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
+    def __init__(self, raw: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._raw = raw
+        self.info = {database._CLOCK: clock}
 
     async def execute(self, statement: Any, bound: Any = None) -> Result:
         if isinstance(statement, TextClause):
@@ -139,13 +147,13 @@ class SharedState:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        yield Connection(self._raw)
+        yield Connection(self._raw, self.clock)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
         self._raw.execute("BEGIN")
         try:
-            yield Connection(self._raw)
+            yield Connection(self._raw, self.clock)
         except BaseException:
             self._raw.execute("ROLLBACK")
             raise
