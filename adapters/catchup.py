@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 from adapters.difference import LEARNED, extract_mark
-from adapters.journal import Journal, Known, Memory, Partition, Place, Seen, Step
+from adapters.journal import (
+    NOTHING,
+    TOMBSTONES,
+    Journal,
+    Known,
+    Mark,
+    Memory,
+    Partition,
+    Place,
+    Seen,
+    Step,
+    named,
+)
 from canonical import Event
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+STALE = timedelta(days=1)
+"""
+A memory older than that is held against the whole journal: tombstones that it never learned of may be gone. It is the
+shortest time that topics made by others keep them (Kafka's default for `delete.retention.ms`).
+"""
 
 
 class _Held(NamedTuple):
@@ -32,7 +49,8 @@ class CatchUp:
     """
     Brings one adapter's memory to where its journal is. Nothing else may publish meanwhile.
 
-    It may be killed at any point and started again: each step of it is one that can be done twice.
+    It may be killed at any point and started again: each step of it is one that can be done twice, and no mark of a
+    partition moves before all of it is done. `told` are the events that it published, and their places.
     """
 
     def __init__(self, adapter: str, journal: Journal, memory: Memory, clock: Callable[[], datetime]) -> None:
@@ -40,64 +58,102 @@ class CatchUp:
         self._journal = journal
         self._memory = memory
         self._clock = clock
-        self._remembered: dict[Partition, int] = {}
+        self._remembered: dict[Partition, Mark] = {}
+        self._newest: dict[Partition, Mark] = {}
+        self._moved: set[str] = set()
+        self.told: list[tuple[Event, Place]] = []
 
-    async def run(self) -> None:
-        remembered, ends = await self._memory.offsets(), await self._journal.ends()
-        self._remembered = remembered
-        cut = {p for p, behind in remembered.items() if p in ends and ends[p] < behind}
-        # From the last event that is remembered: if another one lies there now, the log was cut off and grew again.
-        since = {
-            p: max(remembered.get(p, 0) - 1, 0) for p in ends if p not in cut and ends[p] > remembered.get(p, 0)
-        }  # fmt: skip
-        unproven = {p for p in since if p in remembered}
-        async with closing(self._journal.history(since)) as batches:
+    async def run(self) -> dict[Partition, Mark]:
+        """Learn what is new, and put right what is not proven to be as it was; where the newest event of each partition lies."""
+        self._remembered, ends = await self._memory.offsets(), await self._journal.ends()
+        self._newest = dict.fromkeys(ends, NOTHING)
+        await self._move_to_our_topics(ends)
+        whole = await self._in_question(ends)
+        whole |= await self._follow([p for p in ends if p not in whole])
+        for partition in sorted(whole):
+            lost = await self._look_through(partition)
+            if lost and partition[0] not in self._moved:
+                log.error(
+                    "%s: the journal's %s[%d] does not hold what was published to it: %d events are lost there and will "
+                    "be published again. To do: find out whether the broker lost its tail or the topic was made anew",
+                    self._adapter, *partition, lost,
+                )  # fmt: skip
+        gone = [p for p in self._remembered if p not in ends]
+        await self._memory.save("", Step(offsets=self._newest, gone_offsets=gone, at=self._clock()))
+        return self._newest
+
+    async def _in_question(self, ends: Mapping[Partition, int]) -> set[Partition]:
+        """The partitions that have to be looked through whole, as far as that can be told without reading them."""
+        saved = await self._memory.saved()
+        stale = saved is not None and self._clock() - saved > STALE
+        whole = set()
+        for partition, end in ends.items():
+            had = self._remembered.get(partition)
+            if had is None:
+                asked = await self._remembers(partition)
+            else:
+                asked = stale or partition[0] in self._moved or end < had.next or bool(had.next and not had.last)
+            if asked:
+                whole.add(partition)
+        return whole
+
+    async def _remembers(self, partition: Partition) -> bool:
+        async for _, records in self._memory.in_partition(partition):
+            if records:
+                return True
+        return False
+
+    async def _follow(self, partitions: list[Partition]) -> set[Partition]:
+        """Learn what lies behind the marks; the partitions in which the event of the mark does not lie where it lay."""
+        marks = {p: self._remembered.get(p, NOTHING) for p in partitions}
+        unproven = {p for p, mark in marks.items() if mark.next}
+        async with closing(self._journal.history({p: max(m.next - 1, 0) for p, m in marks.items()})) as batches:
             async for batch in batches:
-                unproven -= await self._proven(batch)
+                for event, (topic, partition, offset) in batch:
+                    if (offset + 1, named(event)) == marks[topic, partition][:2]:
+                        unproven.discard((topic, partition))
                 await self._learn(batch)
-        for partition in sorted(unproven):
-            if await self._remembers_wrongly(Place(*partition, remembered[partition] - 1)):
-                cut.add(partition)
-        for partition in sorted(cut):
-            await self._heal(partition)
+        older = {p: Mark(m.since, m.first) for p, m in marks.items() if m.since and p not in unproven}
+        return unproven | (older.keys() - await self._journal.lying(older)) if older else unproven
 
-    async def _proven(self, batch: list[tuple[Event, Place]]) -> set[Partition]:
-        """The partitions whose last remembered event lies where it is remembered to lie."""
-        proven = set()
-        for event, place in batch:
-            if self._remembered.get((place.topic, place.partition), 0) - 1 == place.offset:
-                known = await self._memory.at(place)
-                if known is None or (known.key, known.version) == (event.key, event.version):
-                    proven.add((place.topic, place.partition))
-        return proven
+    async def _look_through(self, partition: Partition, only: str | None = None) -> int:
+        """
+        Hold what is remembered of a partition (of one stream) against all that lies in it; how many events it lacks.
 
-    async def _remembers_wrongly(self, place: Place) -> bool:
-        # Compaction takes what a newer event of the key has replaced, and we have just learned of that one; and
-        # tombstones when their time is over. Anything else that is not where it was is lost.
-        known = await self._memory.at(place)
-        return known is not None and not known.deleted
+        Deletions are published again at once. What lives is published again when it is read, for only the legacy system
+        has its content: the next reading is a whole one, and compares its region.
+        """
+        held = await self._held(partition)
+        lost = 0
+        deletions: dict[str, list[Known]] = {}
+        async for stream, records in self._memory.in_partition(partition):
+            if only not in (None, stream):
+                continue
+            lacking = [k for k in records if self._lacks(held.get(k.key), k)]
+            await self._mark_lost(stream, [k for k in lacking if not k.deleted])
+            deletions.setdefault(stream, []).extend(k for k in lacking if k.deleted)
+            lost += len(lacking)
+        stranded = await self._stranded(partition, held, only)
+        await self._publish_deletions(deletions, stranded)
+        return lost + len(stranded)
+
+    def _lacks(self, last: _Held | None, known: Known) -> bool:
+        """Whether the journal lacks the last event of a record. `last` is all that it says of it."""
+        if last is not None and last.version >= known.version:
+            return False
+        if not known.deleted or (last is not None and not last.deleted):
+            return True
+        # Compaction takes a tombstone that is old enough, and a version is the time of its event in milliseconds.
+        return self._clock().timestamp() * 1000 - known.version < TOMBSTONES.total_seconds() * 1000
 
     async def examine(self, stream: str) -> int:
         """
         Hold what is remembered of a stream against all that the journal holds: what it lacks is published again when it is
-        next read. A deletion whose record it does not hold at all is not lacking: compaction takes both. How many lack.
+        next read. How many events it lacks.
         """
         lacking = 0
         for partition in sorted(await self._journal.ends()):
-            held, _ = await self._held(partition)
-            deletions: list[Known] = []
-            async for name, records in self._memory.in_partition(partition):
-                if name != stream:
-                    continue
-                there = [(k, held.get(k.key)) for k in records]
-                lost = [k for k, last in there if not k.deleted and (last is None or last.version < k.version)]
-                deletions += [
-                    k for k, last in there if k.deleted and last and not last.deleted and last.version < k.version
-                ]
-                await self._mark_lost(stream, lost)
-                lacking += len(lost)
-            await self._publish_deletions(partition, {stream: deletions}, [])
-            lacking += len(deletions)
+            lacking += await self._look_through(partition, stream)
         # Every row is compared by itself with the next reading, whatever its region's digest is.
         progress = replace(await self._memory.progress(stream), after=None, completed=None)
         seen = await self._memory.regions(stream)
@@ -105,20 +161,44 @@ class CatchUp:
         await self._memory.save(stream, Step(regions=questioned, progress=progress))
         return lacking
 
+    async def _move_to_our_topics(self, ends: Mapping[Partition, int]) -> None:
+        """What was published under other topics than the adapter's counts as lost: another prefix is another journal."""
+        ours = {topic for topic, _ in ends}
+        lost = 0
+        for partition in sorted(self._remembered.keys() - ends.keys()):
+            async for stream, records in self._memory.in_partition(partition):
+                # A type that the adapter no longer publishes stays where it is.
+                elsewhere = [k for k in records if self._journal.topic_of(k.entity) in ours]
+                for known in elsewhere:
+                    topic, number = self._journal.topic_of(known.entity), self._journal.partition_of(known.owner)
+                    self._moved.add(topic)
+                    # Nothing is to be deleted where nothing was published.
+                    known.topic, known.partition = (None, None) if known.deleted else (topic, number)
+                    known.offset = None
+                await self._memory.save(stream, Step([k for k in elsewhere if k.deleted]))
+                await self._mark_lost(stream, [k for k in elsewhere if not k.deleted])
+                lost += sum(not k.deleted for k in elsewhere)
+        if lost:
+            log.error(
+                "%s: %d records were published under other topics than now and will be published again. To do: nothing, if "
+                "`kafka.topic_prefix` was changed on purpose; otherwise set it back",
+                self._adapter, lost,
+            )  # fmt: skip
+
     # -- learning ------------------------------------------------------------------------------------------------
 
     async def _learn(self, batch: list[tuple[Event, Place]]) -> None:
         by_stream: dict[str, list[tuple[Event, Place]]] = {}
         for event, place in batch:
             by_stream.setdefault(event.stream, []).append((event, place))
+            self._newest[place.topic, place.partition] = Mark(place.offset + 1, named(event))
         for stream, events in by_stream.items():
             known = {k.key: k for k in await self._memory.lookup(stream, [e.key for e, _ in events])}
-            behind = offsets_behind(p for _, p in events)
             homes = {k.key: k.region for k in known.values()}
             learned = {e.key: k for e, place in events if (k := _learned(known, e, place)) is not None}
-            if not learned and all(self._remembered.get(p) == offset for p, offset in behind.items()):
+            if not learned:
                 continue
-            step = Step(list(learned.values()), told=len(learned), offsets=behind)
+            step = Step(list(learned.values()), told=len(learned))
             step.regions = await self._questioned(
                 stream, {homes.get(key) for key in learned} | {k.region for k in step.known}
             )
@@ -138,40 +218,16 @@ class CatchUp:
 
     # -- healing -------------------------------------------------------------------------------------------------
 
-    async def _heal(self, partition: Partition) -> None:
-        """
-        Put right what the journal no longer holds.
-
-        Deletions are published again at once. What lives is published again when it is read, for only the legacy system
-        has its content: the next reading is a whole one, and compares its region.
-        """
-        held, behind = await self._held(partition)
-        lost = 0
-        deletions: dict[str, list[Known]] = {}
-        async for stream, records in self._memory.in_partition(partition):
-            missing = [k for k in records if k.version > (held[k.key].version if k.key in held else 0)]
-            await self._mark_lost(stream, [k for k in missing if not k.deleted])
-            deletions.setdefault(stream, []).extend(k for k in missing if k.deleted)
-            lost += len(missing)
-        stranded = await self._stranded(partition, held)
-        # In one transaction: once the log is as long as it was, nothing would show that it had been cut off.
-        behind = max(behind, await self._publish_deletions(partition, deletions, stranded))
-        await self._memory.save("", Step(offsets={partition: behind}))
-        log.error(
-            "%s: the journal's %s[%d] ends before what was published to it: %d events are lost there and will be "
-            "published again. To do: find out why the broker lost its tail",
-            self._adapter, *partition, lost + len(stranded),
-        )  # fmt: skip
-
-    async def _held(self, partition: Partition) -> tuple[dict[str, _Held], int]:
+    async def _held(self, partition: Partition) -> dict[str, _Held]:
+        """All that a partition holds of the adapter's; what is not known of it is learned."""
         held: dict[str, _Held] = {}
-        behind = 0
+        self._newest[partition] = NOTHING
         async with closing(self._journal.history({partition: 0})) as batches:
             async for batch in batches:
-                for event, place in batch:
+                for event, _ in batch:
                     held[event.key] = _Held(event.version, event.data is None, event.owner, event.stream, event.entity)
-                    behind = place.offset + 1
-        return held, behind
+                await self._learn(batch)
+        return held
 
     async def _mark_lost(self, stream: str, lost: list[Known]) -> None:
         if not lost:
@@ -183,34 +239,34 @@ class CatchUp:
             stream, Step(lost, await self._questioned(stream, {k.region for k in lost}), progress=progress)
         )
 
-    async def _stranded(self, partition: Partition, held: dict[str, _Held]) -> list[Event]:
-        """Deletions of records that have moved to another owner's partition and live on in the journal here."""
-        living = [(key, last) for key, last in held.items() if not last.deleted]
+    async def _stranded(self, partition: Partition, held: dict[str, _Held], only: str | None) -> list[Event]:
+        """Deletions of records that live on in the journal here, and have been deleted or moved elsewhere since."""
+        living = [(key, last) for key, last in held.items() if not last.deleted and only in (None, last.stream)]
         stranded = []
         for start in range(0, len(living), 1000):
             some = living[start : start + 1000]
             for stream in {last.stream for _, last in some}:
-                known = {k.key: k for k in await self._memory.lookup(stream, [key for key, _ in some])}
+                keys = [key for key, last in some if last.stream == stream]
+                known = {k.key: k for k in await self._memory.lookup(stream, keys)}
                 for key, last in some:
                     now = known.get(key)
                     if now and now.version > last.version and (now.topic, now.partition) != partition:
                         # The version that a move's tombstone has, and no other event of the key (see `fresh`).
-                        version = max(last.version + 1, now.version - 1)
+                        version = now.version if now.deleted else max(last.version + 1, now.version - 1)
                         stranded.append(self._deletion(key, last.entity, last.owner, version, stream))
         return stranded
 
-    async def _publish_deletions(
-        self, partition: Partition, deletions: dict[str, list[Known]], stranded: list[Event]
-    ) -> int:
+    async def _publish_deletions(self, deletions: dict[str, list[Known]], stranded: list[Event]) -> None:
         about = [(stream, known) for stream, several in deletions.items() for known in several]
         events = [self._deletion(k.key, k.entity, k.owner, k.version, stream) for stream, k in about] + stranded
         if not events:
-            return 0
+            return
         places = await self._journal.publish(events, None)
+        self.told += zip(events, places, strict=True)
+        self._newest.update(marks(events, places))
         note([known for _, known in about], places[: len(about)])
         for stream, several in deletions.items():
             await self._memory.save(stream, Step(several))
-        return offsets_behind(places)[partition]
 
     def _deletion(self, key: str, entity: str, owner: str, version: int, stream: str) -> Event:
         return Event(entity, self._adapter, key, owner, version, self._clock(), None, stream)
@@ -222,12 +278,12 @@ def note(about: list[Known], places: list[Place]) -> None:
         known.topic, known.partition, known.offset = place
 
 
-def offsets_behind(places: Iterable[Place]) -> dict[Partition, int]:
-    """The offset behind the last place in each partition."""
-    behind: dict[Partition, int] = {}
-    for topic, partition, offset in places:
-        behind[topic, partition] = max(behind.get((topic, partition), 0), offset + 1)
-    return behind
+def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Mark]:
+    """The last of these events in each partition."""
+    return {
+        (topic, partition): Mark(offset + 1, named(event))
+        for event, (topic, partition, offset) in zip(events, places, strict=True)
+    }
 
 
 def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | None:

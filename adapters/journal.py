@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from canonical import Event
@@ -14,6 +14,9 @@ Partition = tuple[str, int]
 
 Cursor = dict[str, Any]
 """Where a stream stands, as JSON; it lies in Kafka beside the events that brought it there."""
+
+TOMBSTONES = timedelta(days=30)
+"""How long the journal keeps a tombstone at least: it must outlive the longest time that a subscriber is away."""
 
 AGAIN = "#again"
 """Marks the problem of a second row with a key that was already seen."""
@@ -25,6 +28,28 @@ class Place(NamedTuple):
     topic: str
     partition: int
     offset: int
+
+
+class Mark(NamedTuple):
+    """
+    The adapter's newest event in a partition: `next` is the offset behind it (0: there is none), `last` says which it is.
+
+    `since` and `first` are those of an older one where it has yet to be seen that this one lay in the log that the newest
+    one was published to (0: the newest one is enough). If both lie where they lay, nothing was made anew or cut off.
+    """
+
+    next: int
+    last: str
+    since: int = 0
+    first: str = ""
+
+
+NOTHING = Mark(0, "")
+
+
+def named(event: Event) -> str:
+    """What an event is known by in a `Mark`: its id, and when it was observed, for one that is published again is another."""
+    return f"{event.id} {event.time.timestamp():.6f}"
 
 
 @dataclass(slots=True)
@@ -116,7 +141,11 @@ class Guarded:
 
 @dataclass(slots=True)
 class Step:
-    """What one step taught, saved in one transaction; `told` events are new. None for `progress` leaves it as it is."""
+    """
+    What one step taught, saved in one transaction; `told` events are new. None for `progress` leaves it as it is.
+
+    `at` (UTC) is when the memory held all that the journal holds; None where it may not.
+    """
 
     known: list[Known] = field(default_factory=list)
     regions: dict[str, Seen] = field(default_factory=dict)
@@ -124,9 +153,11 @@ class Step:
     problems: list[Problem] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     progress: Progress | None = None
-    offsets: dict[Partition, int] = field(default_factory=dict)
+    offsets: dict[Partition, Mark] = field(default_factory=dict)
     told: int = 0
     guarded: list[Guarded] = field(default_factory=list)
+    gone_offsets: list[Partition] = field(default_factory=list)
+    at: datetime | None = None
 
 
 class Journal(Protocol):
@@ -156,8 +187,16 @@ class Journal(Protocol):
         """The offset behind the last record of every partition that the adapter may publish to."""
         ...
 
+    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+        """The partitions in which the event of a mark lies where the mark says."""
+        ...
+
     def partition_of(self, owner: str) -> int:
         """The partition of an owner's events, in every topic."""
+        ...
+
+    def topic_of(self, entity: str) -> str:
+        """The topic that an entity type is published to, or would be."""
         ...
 
 
@@ -177,7 +216,15 @@ class Memory(Protocol):
         """
         ...
 
-    async def offsets(self) -> dict[Partition, int]: ...
+    async def current(self) -> bool:
+        """Whether the memory holds all that this copy saved, and no newer copy has claimed it: a database may go back."""
+        ...
+
+    async def saved(self) -> datetime | None:
+        """When a step last said that the memory held all that the journal held (UTC)."""
+        ...
+
+    async def offsets(self) -> dict[Partition, Mark]: ...
 
     async def progress(self, stream: str) -> Progress: ...
 
@@ -219,10 +266,6 @@ class Memory(Protocol):
         """Records, not deleted, that no region of this sweep holds, but for lasting types; some at a time."""
         ...
 
-    async def at(self, place: Place) -> Known | None:
-        """The record whose last event lies at a place."""
-        ...
-
     def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
         """Every record whose last event lies in a partition, some of one stream at a time."""
         ...
@@ -232,5 +275,6 @@ class Memory(Protocol):
         Save what a step taught, whole or not at all.
 
         :raises FencedError: a newer copy of this adapter has claimed the memory.
+        :raises UnavailableError: the memory has gone back behind what this copy saved: claim it again and catch up.
         """
         ...

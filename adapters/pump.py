@@ -22,7 +22,7 @@ from typing import TypeVar
 from opentelemetry import trace
 
 from adapters.ahead import Portion, ahead, portions
-from adapters.catchup import CatchUp, closing, note, offsets_behind
+from adapters.catchup import CatchUp, closing, note
 from adapters.contents import Contents
 from adapters.difference import (
     LAST_REGION,
@@ -38,6 +38,7 @@ from adapters.difference import (
 from adapters.extracts import ExtractReading
 from adapters.guard import Guard, Watch
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Progress, Seen, Step
+from adapters.lookout import Lookout
 from adapters.meters import count
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, FencedError, UnavailableError
@@ -93,6 +94,7 @@ class Pump:
         self._clock = clock
         self._mean_region = mean_region
         self._publishing = asyncio.Lock()  # one transaction at a time is all that a producer can have
+        self._lookout = Lookout(adapter.name, journal, memory, clock)
         self._in_doubt = True
         self._claim: int | None = None
         self._caught_up = 0  # how often: a reading that began before the last time compares with what is no longer so
@@ -103,9 +105,13 @@ class Pump:
     async def ready(self) -> None:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
         async with self._publishing:
+            if not self._in_doubt:
+                self._in_doubt = True  # should the look fail
+                self._in_doubt = not await self._lookout.holds()
             if self._in_doubt:
                 await self._take_over()
-                await CatchUp(self.adapter.name, self._journal, self._memory, self._clock).run()
+                catch_up = CatchUp(self.adapter.name, self._journal, self._memory, self._clock)
+                self._lookout.begin(await catch_up.run())
                 self._caught_up += 1
                 self._in_doubt = False
             if not self._connected:
@@ -127,7 +133,10 @@ class Pump:
             if self._in_doubt:
                 raise UnavailableError(self.adapter.name, "what was published last is in doubt")
             self._in_doubt = True
-            lacking = await CatchUp(self.adapter.name, self._journal, self._memory, self._clock).examine(stream.name)
+            look = CatchUp(self.adapter.name, self._journal, self._memory, self._clock)
+            lacking = await look.examine(stream.name)
+            first = self._lookout.published([event for event, _ in look.told], [place for _, place in look.told])
+            await self._memory.save("", Step(offsets=first))
             self._in_doubt = False
             return lacking
 
@@ -159,11 +168,12 @@ class Pump:
         """
         Become the only copy, for Kafka and for the memory: of two that start at once the same one must win both.
 
-        It is the memory that says who is the newest: Kafka fences off a copy whose transaction took too long, too.
+        It is the memory that says who is the newest: Kafka fences off a copy whose transaction took too long, too. One
+        that counts fewer copies than this one has gone back to an older state.
         """
         while True:
             had = await self._memory.claimed()
-            if self._claim is not None and had != self._claim:
+            if self._claim is not None and had > self._claim:
                 raise self._fenced_off()
             await self._journal.close()
             await self._journal.open()
@@ -437,19 +447,33 @@ class Pump:
             self._in_doubt = True
             try:
                 if found.events:
+                    await self._nothing_went_back()
                     places = await self._journal.publish(found.events, (stream.name, cursor))
                     note(found.about, places)
-                    step.offsets, step.told = offsets_behind(places), len(places)
+                    step.offsets, step.told = self._lookout.published(found.events, places), len(places)
+                step.at = self._clock()
                 step.known = list(found.known.values())
                 step.problems += found.problems
                 step.mended += found.mended
                 await self._memory.save(stream.name, step)
             except FencedError as error:
-                if await self._memory.claimed() != self._claim:
+                if await self._memory.claimed() > (self._claim or 0):
                     raise self._fenced_off() from error
                 raise UnavailableError(self.adapter.name, "Kafka ended its transaction, which took too long") from error
             self._in_doubt = False
         count(self.adapter.name, stream.name, read, found.events, step.problems)
+
+    async def _nothing_went_back(self) -> None:
+        """
+        :raises UnavailableError: the memory, or the journal, is no longer what it was when this copy caught up.
+        :raises FencedError: a newer copy of this adapter has taken over.
+        """
+        if not await self._memory.current():
+            if await self._memory.claimed() > (self._claim or 0):
+                raise self._fenced_off()
+            raise UnavailableError(self.adapter.name, "the state is not what was saved last: it is caught up with first")
+        if not await self._lookout.holds():
+            raise UnavailableError(self.adapter.name, "the journal is not what it was: it is looked through first")
 
 
 def _batches(asides: list[Aside]) -> Iterator[list[Aside]]:

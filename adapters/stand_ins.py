@@ -6,12 +6,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import NamedTuple
 from zlib import crc32
 
-from adapters.journal import AGAIN, Cursor, Guarded, Known, Partition, Place, Problem, Progress, Seen, Step
+from adapters.journal import (
+    AGAIN,
+    TOMBSTONES,
+    Cursor,
+    Guarded,
+    Known,
+    Mark,
+    Partition,
+    Place,
+    Problem,
+    Progress,
+    Seen,
+    Step,
+    named,
+)
 from adapters.port import Extract, Files, Finding, Page, Position, Record, Row, Stream, Sweep, Tail
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
@@ -78,6 +93,20 @@ class Log:
                 newest[event.key] = event
         return {key: event.data for key, event in newest.items() if event.data is not None}
 
+    def compact(self, now: datetime) -> None:
+        """Keep the newest record of each key in a partition, as Kafka's cleaner does, and no tombstone that is too old."""
+        for records in self.topics.values():
+            newest = {event.key: at for at, event in enumerate(records) if event}
+            for at, event in enumerate(records):
+                old = event and event.data is None and now - event.time > TOMBSTONES
+                if event and (old or newest[event.key] != at):
+                    records[at] = None
+
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic and create it again: nothing lies in it."""
+        for partition in [p for p in self.topics if p[0] == topic]:
+            del self.topics[partition]
+
     def lose_tail(self, partition: Partition, keep: int) -> None:
         """Forget everything from an offset on, as a broker does that answered before it wrote."""
         del self.topics[partition][keep:]
@@ -87,11 +116,17 @@ class MemoryJournal:
     """One adapter's journal (`adapters.journal.Journal`): transactions are whole, older copies are fenced off."""
 
     def __init__(
-        self, log: Log, adapter: str, entities: Iterable[type[Entity]] = (CareEpisode,), faults: Faults | None = None
+        self,
+        log: Log,
+        adapter: str,
+        entities: Iterable[type[Entity]] = (CareEpisode,),
+        faults: Faults | None = None,
+        prefix: str = "canonical",
     ) -> None:
         self._log = log
         self._adapter = adapter
-        self._topics = [topic_of(entity) for entity in entities]
+        self._prefix = prefix
+        self._topics = [topic_of(entity, prefix) for entity in entities]
         self._faults = faults or Faults()
         self._generation: int | None = None
 
@@ -107,6 +142,9 @@ class MemoryJournal:
     def partition_of(self, owner: str) -> int:
         return crc32(owner.encode()) % self._log.partitions
 
+    def topic_of(self, entity: str) -> str:
+        return topic_of(entity, self._prefix)
+
     async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
         self._faults.point("publish")
         if self._generation is None:
@@ -115,7 +153,7 @@ class MemoryJournal:
             raise FencedError(self._adapter, "a newer copy of it has taken over", fix="stop one of the two")
         places = []
         for event in events:
-            partition = (topic_of(event.entity), self.partition_of(event.owner))
+            partition = (self.topic_of(event.entity), self.partition_of(event.owner))
             records = self._log.topics.setdefault(partition, [])
             places.append(Place(*partition, len(records)))
             records.append(event)
@@ -134,6 +172,15 @@ class MemoryJournal:
             for topic in self._topics
             for number in range(self._log.partitions)
         }
+
+    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+        self._faults.point("lying")
+        return {p for p, mark in marks.items() if mark.next and self._at(p, mark.next - 1) == mark.last}
+
+    def _at(self, partition: Partition, offset: int) -> str:
+        """Which event lies at an offset, if one of this adapter's does."""
+        event = dict(enumerate(self._log.topics.get(partition, ()))).get(offset)
+        return named(event) if event and event.source == self._adapter else ""
 
     async def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
         for partition, start in since.items():
@@ -160,8 +207,14 @@ class State:
     """A state database in memory, for one adapter; it outlives the memories that are opened on it."""
 
     streams: dict[str, Remembered] = field(default_factory=dict)
-    offsets: dict[Partition, int] = field(default_factory=dict)
+    offsets: dict[Partition, Mark] = field(default_factory=dict)
     claims: int = 0
+    steps: int = 0
+    saved: datetime | None = None
+
+    def go_back(self, to: State) -> None:
+        """Be again what a copy of it holds, under the feet of those who have it open, as after a failover."""
+        self.__dict__.update(deepcopy(to).__dict__)
 
     def of(self, stream: str) -> Remembered:
         return self.streams.setdefault(stream, Remembered())
@@ -174,6 +227,7 @@ class MemoryMemory:
         self._state = state
         self._faults = faults or Faults()
         self._claim: int | None = None
+        self._steps = 0
 
     async def claimed(self) -> int:
         self._faults.point("claimed")
@@ -184,10 +238,18 @@ class MemoryMemory:
         if self._state.claims != had:
             return False
         self._claim = self._state.claims = had + 1
+        self._steps = self._state.steps = 0
         self._faults.point("claimed_it")
         return True
 
-    async def offsets(self) -> dict[Partition, int]:
+    async def current(self) -> bool:
+        self._faults.point("current")
+        return (self._claim, self._steps) == (self._state.claims, self._state.steps)
+
+    async def saved(self) -> datetime | None:
+        return self._state.saved
+
+    async def offsets(self) -> dict[Partition, Mark]:
         self._faults.point("offsets")
         return dict(self._state.offsets)
 
@@ -250,19 +312,18 @@ class MemoryMemory:
             if (not k.deleted or k.region) and k.region not in seen and (not k.version or k.entity not in lasting)
         ]  # fmt: skip
 
-    async def at(self, place: Place) -> Known | None:
-        self._faults.point("at")
-        everything = (k for stream in self._state.streams.values() for k in stream.records.values())
-        return next((copy(k) for k in everything if (k.topic, k.partition, k.offset) == place), None)
-
     async def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
         for name, stream in list(self._state.streams.items()):
             yield name, [copy(k) for k in stream.records.values() if (k.topic, k.partition) == partition]
 
     async def save(self, stream: str, step: Step) -> None:
         self._faults.point("save")
-        if self._claim is not None and self._claim != self._state.claims:
-            raise FencedError("memory", "a newer copy of it has taken over", fix="stop one of the two")
+        if self._claim is not None:
+            if self._claim < self._state.claims:
+                raise FencedError("memory", "a newer copy of it has taken over", fix="stop one of the two")
+            if (self._claim, self._steps) != (self._state.claims, self._state.steps):
+                raise UnavailableError("memory", "has gone back to what it was")
+            self._steps = self._state.steps = self._steps + 1
         here = self._state.of(stream)
         here.records.update((known.key, copy(known)) for known in step.known)
         here.regions.update(step.regions)
@@ -277,6 +338,9 @@ class MemoryMemory:
             newer = had is not None and had.allowed != each.was and each.held
             here.guarded[each.region, each.what] = replace(each, allowed=had.allowed if newer and had else each.allowed)
         self._state.offsets.update(step.offsets)
+        for partition in step.gone_offsets:
+            self._state.offsets.pop(partition, None)
+        self._state.saved = step.at or self._state.saved
         self._faults.point("saved")
 
 

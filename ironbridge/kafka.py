@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError
 
-from adapters.journal import Cursor, Partition, Place
+from adapters.journal import TOMBSTONES, Cursor, Mark, Partition, Place, named
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, MisconfiguredError, UnavailableError
 from canonical.event import topic_of
@@ -34,8 +34,7 @@ _LAST_WORDS = 5.0  # seconds for a client to stop in good order
 _TOPIC = {
     "cleanup.policy": "compact",
     "max.message.bytes": str(8 * 1024 * 1024),
-    # A deleted record's tombstone must outlive the longest time that a subscriber is away.
-    "delete.retention.ms": str(30 * 24 * 3600 * 1000),
+    "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
 }
 
 
@@ -204,6 +203,9 @@ class KafkaJournal:
     def partition_of(self, owner: str) -> int:
         return partition_of(owner, self._settings.partitions)
 
+    def topic_of(self, entity: str) -> str:
+        return topic_of(entity, self._settings.topic_prefix)
+
     async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
         with kafka_operation("commit", self._adapter), self._tracing.publishing(events) as traced:
             places = await self._publish(traced, cursor)
@@ -263,6 +265,28 @@ class KafkaJournal:
             consumer.pause(*partitions)
             ends = await consumer.end_offsets(partitions)
         return {(p.topic, p.partition): end for p, end in ends.items()}
+
+    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+        ends = await self.ends()
+        places = {TopicPartition(*p): m for p, m in marks.items() if 0 < m.next <= ends.get(p, 0)}
+        found = set[Partition]()
+        if not places:
+            return found
+        # What lies there now is asked for: an event that was committed once is not made open again.
+        async with self._consumer("read_uncommitted") as consumer:
+            consumer.assign(list(places))
+            for partition, mark in places.items():
+                consumer.seek(partition, mark.next - 1)
+            asked, deadline = set(places), time.monotonic() + _PATIENCE
+            while asked := {p for p in asked if await consumer.position(p) < ends[p]}:
+                if time.monotonic() > deadline:
+                    raise UnavailableError(self._adapter, f"{next(iter(asked)).topic} cannot be read")
+                for partition, records in (await consumer.getmany(*asked, timeout_ms=200)).items():
+                    asked.discard(partition)
+                    own, mark = self._own(records[0]), places[partition]
+                    if own and (own[1].offset + 1, named(own[0])) == mark[:2]:
+                        found.add((partition.topic, partition.partition))
+        return found
 
     async def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
         ends = await self.ends() if since else {}

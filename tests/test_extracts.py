@@ -199,7 +199,7 @@ async def test_a_large_file_whose_last_row_condemns_it_gives_no_record_at_all(tm
     given = []
     with pytest.raises(BadRecordError, match="is a total that the rows above it do not add up to"):
         async for portion in extract.portions():
-            given.append(portion)  # noqa: PERF401 (what came before the error counts)
+            given.append(portion)
     assert given == []
 
 

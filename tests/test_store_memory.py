@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.journal import Known, Memory, Place, Problem, Progress, Seen, Step
+from adapters.journal import Known, Mark, Memory, Problem, Progress, Seen, Step
 from adapters.stand_ins import MemoryMemory, State
-from canonical.errors import FencedError
+from canonical.errors import FencedError, UnavailableError
 from ironbridge.store import StoredMemory, open_store
 
 Open = Callable[[str], Memory]
@@ -50,7 +50,7 @@ async def test_a_step_is_read_back_as_it_was_saved(open_memory: Open) -> None:
     records = [known(1), known(2, region=None, row_digest=None, fingerprint=None, deleted=True, lost=True, topic=None,
                                partition=None, offset=None, version=1 << 40)]  # fmt: skip
     problem = Problem("legacy:person:1", "upn", "is too short", "text a", "the whole sentence")
-    step = Step(records, {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}, [], [problem], [], progress, {("t", 1): 9})
+    step = Step(records, {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}, [], [problem], [], progress, {("t", 1): Mark(9, "it")})
     await memory.save("people", step)
     keys = [record.key for record in records]
     assert sorted(await memory.lookup("people", [*keys, "nobody"]), key=lambda k: k.key) == records
@@ -58,7 +58,7 @@ async def test_a_step_is_read_back_as_it_was_saved(open_memory: Open) -> None:
     assert await memory.regions("people") == {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}
     assert await memory.progress("people") == progress
     assert await memory.quarantined("people", [*keys, "nobody"]) == {"legacy:person:1"}
-    assert await memory.offsets() == {("t", 1): 9}
+    assert await memory.offsets() == {("t", 1): Mark(9, "it")}
     assert await memory.lookup("people", []) == []
 
 
@@ -66,25 +66,27 @@ async def test_a_later_step_replaces_what_it_names_and_leaves_the_rest(open_memo
     memory = open_memory("legacy")
     problems = [Problem(f"legacy:person:{n}", "f", "r", "s", "w") for n in (1, 2)]
     await memory.save("s", Step([known(1), known(2)], {"r1": Seen(b"1", 1), "r2": Seen(b"2", 1)}, [], problems,
-                                offsets={("t", 0): 5, ("t", 1): 6}, progress=Progress(read=7)))  # fmt: skip
-    step = Step([known(2, version=9)], {"r1": Seen(b"3", 2)}, ["r2"], [], ["legacy:person:1"], None, {("t", 1): 2})
+                                offsets={("t", 0): Mark(5, "a", 3, "b"), ("t", 1): Mark(6, "c")},
+                                progress=Progress(read=7)))  # fmt: skip
+    step = Step([known(2, version=9)], {"r1": Seen(b"3", 2)}, ["r2"], [], ["legacy:person:1"], None, {("t", 1): Mark(2, "d")})
     await memory.save("s", step)
     assert await memory.lookup("s", ["legacy:person:1", "legacy:person:2"]) == [known(1), known(2, version=9)]
     assert await memory.regions("s") == {"r1": Seen(b"3", 2)}
     assert await memory.quarantined("s", ["legacy:person:1", "legacy:person:2"]) == {"legacy:person:2"}
     assert await memory.progress("s") == Progress(read=7)
-    assert await memory.offsets() == {("t", 0): 5, ("t", 1): 2}
+    assert await memory.offsets() == {("t", 0): Mark(5, "a", 3, "b"), ("t", 1): Mark(2, "d")}
+    await memory.save("", Step(gone_offsets=[("t", 0)]))
+    assert await memory.offsets() == {("t", 1): Mark(2, "d")}
 
 
 async def test_streams_and_adapters_are_apart(open_memory: Open) -> None:
     memory, other = open_memory("legacy"), open_memory("other")
-    await memory.save("a", Step([known(1)], {"r1": Seen(b"1", 1)}, offsets={("t", 0): 5}))
+    await memory.save("a", Step([known(1)], {"r1": Seen(b"1", 1)}, offsets={("t", 0): Mark(5, "a")}))
     for empty, stream in ((memory, "b"), (other, "a")):
         assert await empty.lookup(stream, ["legacy:person:1"]) == []
         assert await empty.regions(stream) == {}
         assert await empty.progress(stream) == Progress()
     assert await other.offsets() == {}
-    assert await other.at(Place("canonical.person", 1, 1)) is None
     assert [chunk async for chunk in other.in_partition(("canonical.person", 1)) if chunk[1]] == []
 
 
@@ -112,8 +114,6 @@ async def test_records_are_found_by_their_place(open_memory: Open) -> None:
     memory = open_memory("legacy")
     await memory.save("s", Step([known(n) for n in range(10)]))
     await memory.save("z", Step([replace(known(3), key="legacy:other:3")]))
-    assert await memory.at(Place("canonical.person", 1, 4)) == known(4)
-    assert await memory.at(Place("canonical.person", 2, 4)) is None
     found = {name: numbers(some) async for name, some in memory.in_partition(("canonical.person", 0)) if some}
     assert found == {"s": [0, 3, 6, 9], "z": [3]}
 
@@ -126,12 +126,39 @@ async def test_only_the_copy_that_claimed_last_may_save(open_memory: Open) -> No
     assert not await second.claim(0)
     assert await second.claim(await second.claimed())
     with pytest.raises(FencedError, match="a newer copy of it has taken over"):
-        await first.save("s", Step([known(1, version=2)], offsets={("t", 0): 3}))
+        await first.save("s", Step([known(1, version=2)], offsets={("t", 0): Mark(3, "a")}))
     assert await second.lookup("s", ["legacy:person:1"]) == [known(1)]
     assert await second.offsets() == {}
     await second.save("s", Step([known(1, version=3)]))
     assert await first.claim(await first.claimed())
     await first.save("s", Step([known(1, version=4)]))
+
+
+async def test_a_memory_tells_a_copy_whether_it_holds_all_that_this_one_saved(open_memory: Open) -> None:
+    first, second = open_memory("legacy"), open_memory("legacy")
+    assert await first.saved() is None
+    await first.claim(0)
+    assert await first.current()
+    at = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+    await first.save("s", Step([known(1)], at=at))
+    assert (await first.current(), await first.saved()) == (True, at)
+    assert not await second.current()
+    await second.claim(1)
+    assert not await first.current()
+    with pytest.raises(FencedError):
+        await first.save("s", Step([known(3)]))
+
+
+async def test_a_memory_that_counts_fewer_steps_than_its_copy_refuses_the_next_one(open_memory: Open) -> None:
+    memory = open_memory("legacy")
+    await memory.claim(0)
+    await memory.save("s", Step([known(1)]))
+    other = open_memory("legacy")
+    other._claim, other._steps = 1, 7  # type: ignore[attr-defined]  # as if the state had been set back under it
+    assert not await other.current()
+    with pytest.raises(UnavailableError, match="gone back to what it was"):
+        await other.save("s", Step([known(2)]))
+    assert numbers(await other.lookup("s", [known(2).key])) == []
 
 
 async def test_of_two_that_claim_at_once_one_succeeds(open_memory: Open) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.journal import AGAIN, Guarded, Known, Partition, Place, Progress, Seen, Step
-from canonical.errors import FencedError
-from ironbridge.store.bulk import among, postgres, put, values
+from adapters.journal import AGAIN, Guarded, Known, Mark, Partition, Progress, Seen, Step
+from canonical.errors import FencedError, UnavailableError
+from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.tables import offsets, problems, records, regions
 
@@ -43,6 +43,7 @@ class StoredMemory:
         self._adapter = adapter
         self._numbers: dict[str, int] = {}
         self._claim: int | None = None
+        self._steps = 0
 
     async def claimed(self) -> int:
         found = await self._rows("SELECT claims FROM copies WHERE adapter = :adapter", adapter=self._adapter)
@@ -54,33 +55,51 @@ class StoredMemory:
             claimed = await connection.execute(
                 text(
                     "INSERT INTO copies (adapter, claims) VALUES (:adapter, 1) "
-                    "ON CONFLICT (adapter) DO UPDATE SET claims = copies.claims + 1 WHERE copies.claims = :had "
+                    "ON CONFLICT (adapter) DO UPDATE SET claims = copies.claims + 1, steps = 0 "
+                    "WHERE copies.claims = :had "
                     "RETURNING claims"
                 ),
                 bound,
             )
             ours = claimed.scalar_one_or_none() == had + 1
         if ours:
-            self._claim = had + 1
+            self._claim, self._steps = had + 1, 0
         return ours
 
-    async def _not_fenced(self, connection: AsyncConnection) -> None:
-        """A save that overtakes a claim makes it wait; one that comes behind it is refused."""
+    async def current(self) -> bool:
+        found = await self._rows("SELECT claims, steps FROM copies WHERE adapter = :adapter", adapter=self._adapter)
+        return [tuple(row) for row in found] == [(self._claim, self._steps)]
+
+    async def saved(self) -> datetime | None:
+        found = await self._rows("SELECT at FROM copies WHERE adapter = :adapter", adapter=self._adapter)
+        return _at(found[0][0]) if found else None
+
+    async def _counted(self, connection: AsyncConnection, at: datetime | None) -> None:
+        """Count a save. One that overtakes a claim makes it wait; one that comes behind it is refused."""
         if self._claim is None:
             return
-        lock = " FOR SHARE" if postgres(connection) else ""  # SQLite has one writer at a time as it is
+        counted = await connection.execute(
+            text(
+                "UPDATE copies SET steps = steps + 1, at = COALESCE(:at, at) "
+                "WHERE adapter = :adapter AND claims = :claim AND steps = :steps"
+            ),
+            {"adapter": self._adapter, "claim": self._claim, "steps": self._steps, "at": at and at.timestamp()},
+        )
+        if counted.rowcount == 1:
+            return
         found = await connection.execute(
-            text(f"SELECT claims FROM copies WHERE adapter = :adapter{lock}"),  # noqa: S608 (our own words)
-            {"adapter": self._adapter},
+            text("SELECT claims FROM copies WHERE adapter = :adapter"), {"adapter": self._adapter}
         )
-        if found.scalar_one_or_none() != self._claim:
+        if (found.scalar_one_or_none() or 0) > self._claim:
             raise FencedError(self._adapter, "a newer copy of it has taken over", fix="stop one of the two")
+        raise UnavailableError(self._adapter, "the state has gone back to what it was: it is caught up with first")
 
-    async def offsets(self) -> dict[Partition, int]:
+    async def offsets(self) -> dict[Partition, Mark]:
         found = await self._rows(
-            'SELECT topic, "partition", next FROM offsets WHERE adapter = :adapter', adapter=self._adapter
+            'SELECT topic, "partition", next, last, since, first FROM offsets WHERE adapter = :adapter',
+            adapter=self._adapter,
         )
-        return {(topic, partition): behind for topic, partition, behind in found}
+        return {(topic, n): Mark(behind, last or "", since, first or "") for topic, n, behind, last, since, first in found}
 
     async def progress(self, stream: str) -> Progress:
         found = await self._rows(
@@ -178,16 +197,6 @@ class StoredMemory:
             )
             return found.fetchall()
 
-    async def at(self, place: Place) -> Known | None:
-        found = await self._rows(
-            f"SELECT {_KNOWN} FROM records WHERE topic = :topic "  # noqa: S608 (our own names)
-            'AND "partition" = :partition AND "offset" = :offset '
-            "AND stream IN (SELECT id FROM streams WHERE adapter = :adapter)",
-            adapter=self._adapter,
-            **place._asdict(),
-        )
-        return _known(found[0]) if found else None
-
     async def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
         streams = await self._rows("SELECT name, id FROM streams WHERE adapter = :adapter", adapter=self._adapter)
         for name, number in streams:
@@ -208,7 +217,7 @@ class StoredMemory:
     async def save(self, stream: str, step: Step) -> None:
         number = await self._number(stream) if stream else 0
         async with self._store.write() as connection:
-            await self._not_fenced(connection)
+            await self._counted(connection, step.at)
             await put(connection, records, _RECORD, [(number, *_values(known)) for known in step.known])
             rows = [(number, name, seen.digest, seen.sweep) for name, seen in step.regions.items()]
             await put(connection, regions, ("stream", "name", "digest", "sweep"), rows)
@@ -221,8 +230,18 @@ class StoredMemory:
             if step.told:
                 bound = {"told": step.told, "stream": number}
                 await connection.execute(text("UPDATE streams SET events = events + :told WHERE id = :stream"), bound)
-            behind = [(self._adapter, *partition, offset) for partition, offset in step.offsets.items()]
-            await put(connection, offsets, ("adapter", "topic", "partition", "next"), behind)
+            await self._offsets(connection, step)
+        # Only now: where a save failed, or may have, this copy is in doubt and claims the memory again.
+        self._steps += self._claim is not None
+
+    async def _offsets(self, connection: AsyncConnection, step: Step) -> None:
+        columns = ("adapter", "topic", "partition", "next", "last", "since", "first")
+        await put(connection, offsets, columns, [(self._adapter, *p, *mark) for p, mark in step.offsets.items()])
+        for topic, number in step.gone_offsets:
+            await connection.execute(
+                text('DELETE FROM offsets WHERE adapter = :adapter AND topic = :topic AND "partition" = :number'),
+                {"adapter": self._adapter, "topic": topic, "number": number},
+            )
 
     async def trouble(self, stream: str, error: str) -> None:
         """Note why a stream does not get on; its next step takes the note away."""

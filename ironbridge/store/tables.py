@@ -111,8 +111,11 @@ offsets = Table(
     _text("topic", key=True),
     _number("partition", key=True),
     _number("next"),
-    # The last event that lies before `next`: if another one lies there, the log was made anew.
+    # The event that lies before `next`: if another one lies there, the log was cut off or made anew. And an older one, with
+    # the offset behind it, which has yet to prove that the log was not made anew between the two: see adapters/lookout.py.
     Column("last", Text),
+    _number("since"),
+    Column("first", Text),
 )
 copies = Table(
     "copies",
@@ -121,6 +124,8 @@ copies = Table(
     _number("claims"),
     # Counts what was saved under this claim: a state that went back to a copy says less than its adapter knows.
     _number("steps"),
+    # When the memory last held all that the adapter's topics hold.
+    Column("at", Double),
 )
 # How much of a stream (or, with a region, of one extract) vanished or emptied within a day, and what is held back for a
 # person until somebody allows it: see adapters/guard.py.

@@ -66,7 +66,10 @@ def upgrade() -> None:
     # Until now the versions of a key counted its events.
     op.execute("UPDATE streams SET events = COALESCE((SELECT sum(version) FROM records WHERE stream = streams.id), 0)")
     op.add_column("offsets", sa.Column("last", sa.Text(), nullable=True))
+    op.add_column("offsets", _number("since"))
+    op.add_column("offsets", sa.Column("first", sa.Text(), nullable=True))
     op.add_column("copies", _number("steps"))
+    op.add_column("copies", sa.Column("at", sa.Double(), nullable=True))
     op.add_column("flows", _number("number"))
     op.add_column("flows", sa.Column("reopened", sa.Text(), nullable=True))
     op.add_column("flows", sa.Column("alive", sa.Double(), nullable=True))
