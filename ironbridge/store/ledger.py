@@ -56,7 +56,10 @@ _TOUCH = {
     "partition": "excluded.partition",
 }
 _MARK_IN_DOUBT = (*_MARK, "doubtful")
-_TOUCH_IN_DOUBT = _TOUCH | {"doubtful": "COALESCE(subjects.doubtful, excluded.doubtful)"}
+# What is in doubt already stays so; `[]` says that nothing is known of what it may be.
+_TOUCH_IN_DOUBT = _TOUCH | {
+    "doubtful": "CASE WHEN length(subjects.doubtful) > 2 THEN subjects.doubtful ELSE excluded.doubtful END"
+}
 
 
 class StoredLedger:
@@ -213,7 +216,12 @@ class StoredLedger:
             due = self.now() + HOLD
             rows = [(i.task.subject, i.doubtful, due) for i in mine]
             await _change(connection, {"doubtful": "bytea", "due": "float8"}, self._flow, rows)
+            if mine:
+                await self._sends(connection)
             return {i.task.subject for i in mine}
+
+    async def _sends(self, connection: AsyncConnection) -> None:
+        """One send more of this hand: see ironbridge/store/trail.py."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
