@@ -51,7 +51,8 @@ async def _once(stage: Stage, source: str) -> float:
     adapter = LiquidlogicAdapter("liquidlogic", LiquidlogicSettings.model_validate({"url": source}))
     kafka = KafkaSettings(broker="none", bootstrap_servers=stage.bootstrap, topic_prefix=prefix, partitions=PARTITIONS)
     entities = {entity for stream in adapter.streams() for entity in stream.entities}
-    topics = [name for name in await ensure_topics(kafka, entities) if not name.endswith(".cursors")]
+    await ensure_topics(kafka, entities)
+    topics = [topic_of(entity, prefix) for entity in entities]
     async with stage.postgres.database() as state:
         await (await open_store(state)).close()
         with tempfile.TemporaryDirectory() as folder:

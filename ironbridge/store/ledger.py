@@ -15,6 +15,7 @@ from adapters.journal import Partition
 from canonical import Event
 from flows.ledger import HOLD, Arrivals, Intent, Mark, Settlement, Stand, State, Task, doubts
 from flows.port import Fact, Grouping
+from ironbridge.store import inbox
 from ironbridge.store.bulk import among, bind, postgres, put, selected, values
 from ironbridge.store.database import Store
 from ironbridge.store.history import Names, passed
@@ -79,16 +80,17 @@ class StoredLedger:
     async def ingested(self) -> dict[Partition, Stand]:
         """Where the flow stands in each partition."""
         async with self._store.read() as connection:
-            rows = await connection.execute(
-                text('SELECT topic, "partition", next, last, COALESCE(again, 0) FROM ingested WHERE flow = :flow'),
-                {"flow": self._flow},
-            )
-            return {(topic, partition): Stand(*stand) for topic, partition, *stand in rows.fetchall()}
+            return await inbox.stands(connection, self._flow)
 
     async def forgotten(self, until: Mapping[Partition, int]) -> None:
         """A state that is lost had read these partitions so far: nothing is taken until all of that has been read again."""
         async with self._store.write() as connection:
             await self._hold(connection, until)
+
+    async def hidden(self, hidden: Mapping[Partition, int]) -> None:
+        """In these partitions a transaction that does not end hides so many records; 0: none any more."""
+        async with self._store.write() as connection:
+            await inbox.hide(connection, self._flow, hidden, self._clock())
 
     async def _hold(self, connection: AsyncConnection, until: Mapping[Partition, int]) -> None:
         rows = [(self._flow, *partition, 0, "", again) for partition, again in sorted(until.items())]
@@ -116,7 +118,6 @@ class StoredLedger:
             for m in marks
         ]
         foreign = [(self._flow, r.place, r.what, now) for r in arrivals.rejects]
-        stands = [(self._flow, *partition, *where) for partition, where in arrivals.reached.items()]
         async with self._store.write() as connection:
             # Sorted, here and everywhere, so that two workers never wait for each other's rows.
             await put(connection, facts, _FACT, sorted(rows, key=itemgetter(0)), where=_NEWER)
@@ -126,7 +127,7 @@ class StoredLedger:
             columns, touch = (_MARK, _TOUCH) if sure else (_MARK_IN_DOUBT, _TOUCH_IN_DOUBT)
             await put(connection, subjects, columns, sorted(touched, key=itemgetter(1)), touch)
             await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
-            await put(connection, ingested, _AGAIN[:-1], sorted(stands))
+            await inbox.reached(connection, self._flow, arrivals)
             await self._hold(connection, arrivals.until)
             if arrivals.there:
                 await connection.execute(

@@ -192,9 +192,9 @@ class TrailedLedger(StoredLedger):
                 rows = await connection.execute(
                     text(
                         "SELECT subject FROM subjects WHERE flow = :flow AND subject > :after "
-                        f"AND state <> 'dropped' ORDER BY subject LIMIT {_PAGE}"  # noqa: S608 (our own number)
+                        "AND state <> 'dropped' ORDER BY subject LIMIT :most"
                     ),
-                    {"flow": self._flow, "after": page[-1]},
+                    {"flow": self._flow, "after": page[-1], "most": _PAGE},
                 )
                 page = [subject for (subject,) in rows.fetchall()]
             if page:
