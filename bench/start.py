@@ -17,6 +17,7 @@ from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.liquidlogic.world import create
 from bench.job import environment
 from bench.stage import PARTITIONS, Stage
+from canonical.event import topic_of
 from ironbridge.kafka import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import open_store

@@ -17,6 +17,7 @@ from canonical.errors import shape_of
 from flows.agree import Agreement, unpack
 from flows.ledger import State
 from flows.port import Document
+from ironbridge import hidden
 from ironbridge.store import Store, StoredLedger
 from ironbridge.store.bulk import among, values
 from ironbridge.store.history import plainly
@@ -70,6 +71,7 @@ async def flows(store: Store) -> list[Row]:
     )
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
     brief = {row["flow"]: row for row in await standing(store)}
+    await _uncover(store, rows)
     for row in rows:
         row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
         found = brief.get(row["flow"], {})
@@ -90,6 +92,7 @@ async def standing(store: Store) -> list[Row]:
         "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
         f"s.state IN ('dirty', 'sending')) AS oldest, {_SILENT}, {_AGAIN} FROM flows f ORDER BY f.name",
     )
+    await _uncover(store, rows)
     now = store.clock()
     for row in rows:
         oldest = row.pop("oldest")
@@ -104,6 +107,18 @@ def silence(flow: str, seconds: float) -> str:
     """That a target wants silence, until when, and what lifts it."""
     until = f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S UTC}"
     return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
+
+
+async def _uncover(store: Store, rows: Sequence[Row]) -> None:
+    """Say of flows that have no other trouble that a transaction hides events from them."""
+    found = await _rows(
+        store,
+        'SELECT flow, topic, "partition", hidden, hidden_since FROM ingested '
+        'WHERE hidden > 0 ORDER BY hidden_since, topic, "partition"',
+    )
+    for row in rows:
+        if not row["error"] and (hides := [each for each in found if each["flow"] == row["flow"]]):
+            row["error"] = hidden.said(hides)
 
 
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
@@ -143,7 +158,9 @@ async def parked(store: Store, key: str | None = None) -> list[Row]:
 
 async def _parked(connection: AsyncConnection, key: str | None) -> list[Row]:
     bound = {} if key is None else {"key": key}
-    subject, row, place = ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
+    subject, row, place = (
+        ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
+    )
     return await _asked(
         connection,
         "SELECT part, key, state, reason, since FROM ("  # noqa: S608 (our own words)

@@ -90,7 +90,7 @@ class StoredLedger:
     async def hidden(self, hidden: Mapping[Partition, int]) -> None:
         """In these partitions a transaction that does not end hides so many records; 0: none any more."""
         async with self._store.write() as connection:
-            await inbox.hide(connection, self._flow, hidden, self._clock())
+            await inbox.hide(connection, self._flow, hidden, self._store.clock())
 
     async def _hold(self, connection: AsyncConnection, until: Mapping[Partition, int]) -> None:
         rows = [(self._flow, *partition, 0, "", again) for partition, again in sorted(until.items())]

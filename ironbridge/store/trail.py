@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,8 +40,8 @@ _DOUBT = {
 class TrailedLedger(StoredLedger):
     """One worker's view of one flow's ledger; what it is about to send is on the trail before it goes."""
 
-    def __init__(self, store: Store, flow: Flow, trail: Trail, **more: Any) -> None:
-        super().__init__(store, flow.name, **more)
+    def __init__(self, store: Store, flow: Flow, trail: Trail) -> None:
+        super().__init__(store, flow.name)
         self._of = flow
         self._trail = trail
         self._sent = 0  # by this hand
@@ -92,7 +91,7 @@ class TrailedLedger(StoredLedger):
 
         :raises UnavailableError: the state counts otherwise, so it is not the one that this hand has worked with.
         """
-        bound = {"flow": self._flow, "hand": self._hand, "sent": self._sent, "now": self._clock()}
+        bound = {"flow": self._flow, "hand": self._hand, "sent": self._sent, "now": self._store.clock()}
         counted = await connection.execute(
             text(
                 "INSERT INTO hands (flow, hand, sent, at) VALUES (:flow, :hand, 1, :now)"
@@ -158,7 +157,7 @@ class TrailedLedger(StoredLedger):
 
     async def _remember(self, since: int, end: int) -> None:
         """The trail is known up to `end`, unless another worker has looked back further meanwhile."""
-        bound = {"flow": self._flow, "since": since, "end": end, "old": self._clock() - _KEPT}
+        bound = {"flow": self._flow, "since": since, "end": end, "old": self._store.clock() - _KEPT}
         async with self._store.write() as connection:
             await connection.execute(
                 text(
@@ -205,7 +204,7 @@ class TrailedLedger(StoredLedger):
         known = await self._keys(named)
         async with self._store.write() as connection:
             stands = await self._locked(connection, named)
-            now = self._clock()
+            now = self._store.clock()
             rows = []
             for subject in sorted(named):
                 stand = stands.get(subject)
