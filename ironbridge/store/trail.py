@@ -15,13 +15,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import UnavailableError
-from flows.ledger import Intent, Settlement, State, Task
+from flows.ledger import HOLD, Intent, Settlement, State, Task
 from flows.port import Flow, Grouping
 from flows.settle import untried
 from flows.trail import Sent, Trail, in_doubt, unknown
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
-from ironbridge.store.ledger import HOLD, StoredLedger
+from ironbridge.store.ledger import StoredLedger
 from ironbridge.store.tables import subjects
 
 log = logging.getLogger(__name__)
