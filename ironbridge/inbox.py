@@ -26,7 +26,7 @@ from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
 from flows.ledger import Arrivals, Reject, Stand
-from ironbridge.hidden import Hidden
+from ironbridge.hidden import PATIENCE, Hidden
 from ironbridge.kafka_client import connecting, translated
 from ironbridge.kafka_consumer import consumer
 from ironbridge.meters import count_consumed, kafka_operation
@@ -70,6 +70,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         worker: str,
         *,
         most: int = 2000,
+        patience: float = PATIENCE,
     ) -> None:
         self._settings = settings
         self._flow = flow
@@ -90,7 +91,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._durable: dict[TopicPartition, int] = {}
         """Where the state stands, as far as we know."""
         self._disturbed: set[TopicPartition] = set()
-        self._hidden = Hidden()
+        self._hidden_for = patience
+        self._hidden = Hidden(patience=patience)
         self._look_due = 0.0
         self._forgotten = False
         self._there: list[TopicPartition] = []
@@ -108,6 +110,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 session_timeout_ms=10_000,
                 heartbeat_interval_ms=3_000,
                 fetch_max_wait_ms=100,
+                metadata_max_age_ms=10_000,  # a topic that was made anew is not known before that
                 disturbed=self._disturbed.add,
             )
             self._consumer.subscribe(self._topics, listener=self)
@@ -123,7 +126,6 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         """What was polled is durable before its offsets are committed, or read again by the next owner."""
         for each in (self._placed, self._again, self._there, self._stood, self._durable, self._disturbed):
             each.clear()
-        self._hidden = Hidden()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
@@ -149,7 +151,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             if stand.behind > ends[partition]:
                 self._say_anew(partition)
             self._prove(partition)
-        self._hidden = Hidden({(p.topic, p.partition): stand.hidden for p, stand in known.items() if stand.hidden})
+        told = {(p.topic, p.partition): stand.hidden for p, stand in known.items() if stand.hidden}
+        self._hidden = Hidden(told, self._hidden_for)
         self._placed = set(assigned)
 
     def _prove(self, partition: TopicPartition) -> None:
