@@ -53,6 +53,7 @@ class TrailedLedger(StoredLedger):
         await super().begin()
         self._sent = 0
         await self.look_back()
+        await self.trouble(None)  # whatever kept it from beginning is over
 
     async def take(self, limit: int) -> list[Task]:
         if self._looked is None:
