@@ -307,9 +307,12 @@ class KafkaJournal:
                 if found:
                     deadline = time.monotonic() + _PATIENCE
                 elif time.monotonic() > deadline:
+                    where, stands = behind[0], await consumer.position(behind[0])
                     raise UnavailableError(
-                        self._adapter, f"what was published to {behind[0].topic} is not yet all committed",
-                        fix="look for a transaction that hangs (kafka-transactions.sh find-hanging)",
+                        self._adapter, f"a transaction that its producer has not ended hides what was published to "
+                        f"{where.topic}[{where.partition}] from offset {stands} to {ends[where]}",
+                        fix=f"run `kafka-transactions.sh find-hanging --topic {where.topic} --partition {where.partition}`, "
+                        "then its `abort`",
                     )  # fmt: skip
                 batch = [b for records in found.values() for r in records if (b := self._own(r))]
                 if batch:
