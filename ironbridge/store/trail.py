@@ -27,6 +27,7 @@ from ironbridge.store.tables import subjects
 log = logging.getLogger(__name__)
 _EVERY = 600.0  # seconds between two looks at the trail, so that the next start has little to read
 _PAGE = 1000  # subjects that are put in doubt in one transaction
+_LONG = 10_000  # records of the trail whose reading is worth a line in the log
 _KEPT = 120 * 86_400.0  # seconds that a hand is remembered: longer than its records can lie in the trail
 _COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due")
 # What was in somebody's hand is taken out of it: whoever has it does not know what else was sent.
@@ -126,6 +127,8 @@ class TrailedLedger(StoredLedger):
                 async for page in self._every_subject():
                     await self._put_in_doubt(page)
             start = since if reach.first <= since <= reach.end else reach.first
+            if reach.end - start > _LONG:
+                log.info("%s: looks back at %d records of its trail before it delivers", self._flow, reach.end - start)
             old = cut
             async for records in self._trail.read(start, reach.end):
                 missing = unknown(records, await self._counted({record.hand for record in records}))
