@@ -24,7 +24,7 @@ from ironbridge.store.history import plainly
 
 Row = dict[str, Any]
 HIDDEN = "•••"
-REREADING = "reads again what a state that is lost had read; delivers after that"
+REREADING = "the state was lost or is old: reads again what it lacks, then delivers"
 _SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
 _AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
 
