@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import ssl
 import time
@@ -28,6 +29,7 @@ from opentelemetry.util.types import AttributeValue
 from pydantic import SecretStr
 
 from canonical.errors import MisconfiguredError, UnavailableError
+from flows.claims import seconds_left
 from flows.meters import requesting
 from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
 
@@ -112,6 +114,8 @@ class _Accounted(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await self._budget.spend(1)
+        if request.method not in _CHANGES_NOTHING:
+            _still_in_hand(request)
         response = await self._traced(request)
         if response.status_code in (429, 502, 503) and (after := retry_after(response)):
             await self._budget.hold(after)
@@ -161,6 +165,28 @@ class _Accounted(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         for transport in self._routes.values():
             await transport.aclose()
+
+
+_CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
+
+
+class _OutOfHandError(UnavailableError):
+    """Another worker may have in hand by now what this request is about: it was not sent."""
+
+
+def _still_in_hand(request: httpx.Request) -> None:
+    """
+    The last look before a request leaves: it may have waited for its budget while this process stood still.
+
+    A connection must then be there as long as the claim lasts: what is not sent by then is not sent.
+    """
+    left = seconds_left()
+    if left <= 0:
+        raise _OutOfHandError(request.url.host, "not sent: this worker's claim on what it is about ran out")
+    waits = request.extensions.get("timeout") or {}
+    shorter = {name: min(waits.get(name) or left, left) for name in ("connect", "pool")}
+    if left < math.inf:
+        request.extensions = {**request.extensions, "timeout": {**waits, **shorter}}
 
 
 _PORTS = {"https": 443, "http": 80}
@@ -216,6 +242,8 @@ async def exchange(
         return await http.send(request, auth=auth or httpx.USE_CLIENT_DEFAULT)
     except _NoTokenError as error:
         return Unavailable(error.what, error.after)
+    except _OutOfHandError as error:
+        return Unavailable(error.what)
     except (httpx.RequestError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
         cause = error.__cause__ or error
         kind = type(cause).__name__

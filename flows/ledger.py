@@ -98,7 +98,8 @@ class Task:
     """
     A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer. `observed`
     and `traces` are those of the `changes` that it has not been settled with yet (`Mark`). `claim` names this one time in
-    hand: it is lost when another worker, or this one once more, takes the subject.
+    hand: it is lost when another worker, or this one once more, takes the subject. `edition` is the number of the edition
+    that it was taken by, `sent_ago` for how many seconds nothing was sent for it; None where nothing ever was.
     """
 
     subject: str
@@ -113,6 +114,15 @@ class Task:
     observed: float | None
     traces: str | None
     claim: str | None
+    edition: int = 0
+    sent_ago: float | None = None
+
+
+class Edition(NamedTuple):
+    """What subjects are looked at by: its name (`flows.port.Flow.edition`), and its number among all that were ever opened."""
+
+    name: str
+    number: int
 
 
 class Intent(NamedTuple):
@@ -217,12 +227,27 @@ class Ledger(Protocol):
         """
         ...
 
-    async def reopen(self, edition: str) -> int:
-        """Mark all subjects dirty where the flow's edition is another than when they were looked at; how many."""
+    async def reopen(self, edition: str, had: Edition | None) -> Edition | None:
+        """
+        Open an edition, or join those who work by it. None where another one is at work: this worker stands by.
+
+        `had` is the last one that this worker worked by, None when it starts. See `flows.editions` for who may open.
+        """
         ...
 
-    async def take(self, limit: int) -> list[Task]:
-        """Take dirty subjects in hand, urgent ones first, then those that have waited longest."""
+    async def relook(self, edition: Edition) -> bool:
+        """
+        Mark dirty some more of the subjects that were settled by an older edition; whether there may be more.
+
+        What somebody settles by an older edition while this goes on, or later, stays to do.
+        """
+        ...
+
+    async def take(self, limit: int, edition: Edition) -> list[Task]:
+        """
+        Take dirty subjects in hand, urgent ones first, then those that have waited longest; none where another edition is
+        open by now.
+        """
         ...
 
     async def facts(self, subjects: Sequence[str], grouping: Grouping) -> dict[str, list[Fact]]:
@@ -234,16 +259,30 @@ class Ledger(Protocol):
         ...
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
-        """Save what is about to be sent; gives back the subjects that are still in this worker's hand."""
+        """
+        Save what is about to be sent; gives back the subjects that are still in this worker's hand, by the open edition.
+        """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """
         Save outcomes, and wake the subjects that waited for one of these.
 
+        What was worked out by another edition than the open one is saved, and the subject stays to do.
         A subject that this worker has lost keeps what its new holder finds; but what was sent for it may have come last
         at the target, so it is in doubt once more and looked at again after a while.
         """
+        ...
+
+    async def keep(self, number: int | None) -> set[tuple[str, str | None]]:
+        """
+        Give a sign of life for all that is in this worker's hand, and for the edition of that number; gives back the
+        subjects, with their claims, that it has in hand.
+        """
+        ...
+
+    async def lifted(self) -> float | None:
+        """How many seconds ago a person lifted the silence that the target had asked for; None where nobody ever did."""
         ...
 
     async def reclaim(self) -> int:

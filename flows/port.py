@@ -243,12 +243,18 @@ ReadBack = Held | Absent | Untold
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a target takes: subjects a write, writes at once, and requests in a window of so many seconds."""
+    """
+    What a target takes: subjects a write, writes at once, and requests in a window of so many seconds.
+
+    `settles` is how long after a request a question may still be answered as if it had not been: some cloud systems are
+    consistent only after a while. Until then the runtime does not take "absent", or a former content, for an answer.
+    """
 
     batch: int = 100
     concurrency: int = 4
     requests: int = 6000
     window: float = 300.0
+    settles: timedelta = timedelta(0)
 
 
 class Target(Protocol):

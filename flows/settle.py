@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flows.ledger import Settlement, State, Task, doubts
-from flows.port import Body, Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Waiting, Write
+from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Waiting, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,21 @@ def untried(task: Task) -> Task:
     return replace(task, attempts=task.attempts - 1)
 
 
-def put_back(task: Task, after: float) -> Settlement:
-    reason = "not sent: the target asked for patience"
+PATIENCE = "not sent: the target asked for patience"
+OUT_OF_HAND = "not sent: its claim ran out, or another edition is at work"
+NOT_SHOWN_YET = "not looked at yet: the target shows only after a while what it was sent"
+
+
+def put_back(task: Task, after: float, reason: str = PATIENCE) -> Settlement:
+    """It was taken in hand and nothing was sent: it is looked at again after so many seconds."""
     return Settlement(untried(task), State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, after=after)
+
+
+def settles_in(task: Task, limits: Limits) -> float:
+    """In how many seconds the target shows what was last sent for a subject; 0 where it does by now."""
+    if task.sent_ago is None:
+        return 0.0
+    return max(limits.settles.total_seconds() - max(task.sent_ago, 0.0), 0.0)
 
 
 def _id_given(write: Write, on: str) -> str | None:

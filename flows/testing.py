@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -18,6 +18,8 @@ from typing import Protocol
 
 from canonical import Event
 from canonical.errors import UnavailableError
+from flows.claims import seconds_left
+from flows.clock import steady
 from flows.ledger import Arrivals, Reject
 from flows.port import (
     Absent,
@@ -57,13 +59,17 @@ class ScriptedTarget:
     A target in memory. Its documents carry an id and a tag; a reference to what it does not hold is `Waiting`.
 
     `effects` are all changes that it made, in order. `readable` False: it cannot tell what it holds. `slow` is how many
-    seconds a write takes. An exception in the script is raised: a crash.
+    seconds a write takes before it leaves; like the HTTP client it then sends nothing any more where the worker's claim has
+    run out. `shows_after`: so many seconds by `clock` it goes on showing what it held before. An exception in the script is
+    raised: a crash.
     """
 
     name: str = "scripted"
     limits: Limits = field(default_factory=lambda: Limits(batch=100, concurrency=1))
     readable: bool = True
     slow: float = 0.0
+    shows_after: float = 0.0
+    clock: Callable[[], float] = steady
     documents: dict[str, Document] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     effects: list[tuple[str, Document | None]] = field(default_factory=list)
@@ -71,6 +77,7 @@ class ScriptedTarget:
     looks: list[list[Write]] = field(default_factory=list)
     _script: dict[str, deque[tuple[Outcome | Exception, Work]]] = field(default_factory=lambda: defaultdict(deque))
     _made: int = 0
+    _past: list[tuple[float, str, ReadBack]] = field(default_factory=list)
 
     def answer(self, subject: str, *answers: Outcome | Exception, work: Work = Work.NOT_DONE) -> None:
         """What to answer the next writes of a subject (or `EVERY`), and whether to do the work first."""
@@ -89,6 +96,8 @@ class ScriptedTarget:
         self.batches.append(list(batch))
         if self.slow:
             await asyncio.sleep(self.slow)
+        if seconds_left() <= 0:
+            return [Unavailable("not sent: this worker's claim on it ran out")] * len(batch)
         return [self._one(write) for write in batch]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
@@ -122,6 +131,8 @@ class ScriptedTarget:
 
     def _do(self, write: Write) -> None:
         self.effects.append((write.subject, write.document))
+        if self.shows_after:
+            self._past.append((self.clock(), write.subject, self._held(write.subject)))
         if write.document is None:
             self.lose(write.subject)
             return
@@ -133,6 +144,11 @@ class ScriptedTarget:
     def _shown(self, subject: str) -> ReadBack:
         if not self.readable:
             return Untold("it only takes documents, it shows none")
+        shown_up_to = self.clock() - self.shows_after
+        still = (before for at, changed, before in self._past if changed == subject and at > shown_up_to)
+        return next(still, self._held(subject))
+
+    def _held(self, subject: str) -> ReadBack:
         document = self.documents.get(subject)
         return Absent() if document is None else Held(document.body, self.ids[subject])
 

@@ -349,7 +349,7 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def idle(built: Platform) -> bool:
-    """Whether every stream has been read to its end and no subject is dirty or in hand, now."""
+    """Whether every stream has been read to its end, no subject is dirty or in hand, and none is to be looked at again, now."""
     for name, (_, streams) in built.pumps.items():
         memory = StoredMemory(built.store, name)
         for stream in streams:
@@ -359,7 +359,12 @@ async def idle(built: Platform) -> bool:
     if not await _ingested(built):
         return False
     async with built.store.read() as connection:
-        busy = await connection.execute(text("SELECT count(*) FROM subjects WHERE state IN ('dirty', 'sending')"))
+        busy = await connection.execute(
+            text(
+                "SELECT (SELECT count(*) FROM subjects WHERE state IN ('dirty', 'sending')) "
+                "+ (SELECT count(*) FROM flows WHERE reopened IS NOT NULL)"
+            )
+        )
         return int(busy.scalar_one()) == 0
 
 

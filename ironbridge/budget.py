@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flows.clock import steady
 from flows.port import LONGEST_SILENCE, Limits
 from ironbridge.store import Store
+from ironbridge.store.database import now
+from ironbridge.store.subjects import found
 
 _BURST = 0.1
 """The share of a window's requests that may go at once; the rest is spread over the window."""
@@ -95,13 +97,13 @@ class SharedBudget:
     async def standing(self) -> Standing:
         """How much of it is used, for whoever watches; takes nothing."""
         async with self._store.read() as connection:
-            now = self._store.clock()
+            at = self._store.clock()
             row = await connection.execute(
                 text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
             )
             full_at, held = row.one_or_none() or (0.0, 0.0)
-        used = min(max(float(full_at) - now, 0.0) / self._cost, float(self._burst))
-        return Standing(used, self._burst - used, min(max(float(held) - now, 0.0), LONGEST_SILENCE.total_seconds()))
+        used = min(max(float(full_at) - at, 0.0) / self._cost, float(self._burst))
+        return Standing(used, self._burst - used, min(max(float(held) - at, 0.0), LONGEST_SILENCE.total_seconds()))
 
     async def _take(self) -> float:
         """Take an allowance; how long to wait (seconds) where there is none."""
@@ -110,12 +112,12 @@ class SharedBudget:
         busy = self._mine < 1 and asked < self._until
         self._portion = min(self._portion * 2, max(self._burst // 10, 1)) if busy else 1
         async with self._store.write() as connection:
-            now = self._store.clock()
-            most = now + self._burst * self._cost
-            bound = {"target": self._target, "now": now, "price": self._portion * self._cost, "most": most}
+            at = self._store.clock()
+            most = at + self._burst * self._cost
+            bound = {"target": self._target, "now": at, "price": self._portion * self._cost, "most": most}
             await connection.execute(
                 text("INSERT INTO budgets (target, full_at) VALUES (:target, :now) ON CONFLICT (target) DO NOTHING"),
-                {"target": self._target, "now": now},
+                {"target": self._target, "now": at},
             )
             paid = await connection.execute(
                 text(
@@ -127,13 +129,13 @@ class SharedBudget:
             if paid.rowcount == 1:
                 self._mine, self._until = self._portion, asked + self._fresh
                 return 0.0
-            wait = await self._wait(connection, now, most)
+            wait = await self._wait(connection, at, most)
         self._mine, self._until = 0, -math.inf  # scarce: one at a time from now on
         return wait
 
-    async def _wait(self, connection: AsyncConnection, now: float, most: float) -> float:
+    async def _wait(self, connection: AsyncConnection, at: float, most: float) -> float:
         """How long to wait; moments that lie further ahead than they can are put where they can lie at most."""
-        longest = now + LONGEST_SILENCE.total_seconds()
+        longest = at + LONGEST_SILENCE.total_seconds()
         await connection.execute(
             text(
                 "UPDATE budgets SET full_at = CASE WHEN full_at > :most THEN :most ELSE full_at END, "
@@ -146,20 +148,25 @@ class SharedBudget:
             text("SELECT full_at, held FROM budgets WHERE target = :target"), {"target": self._target}
         )
         full_at, held = row.one()
-        return max(float(held) - now, float(full_at) + self._cost - most, 0.0) + 1e-6
+        return max(float(held) - at, float(full_at) + self._cost - most, 0.0) + 1e-6
 
 
-async def release(store: Store, target: str) -> bool:
+async def release(connection: AsyncConnection, target: str) -> bool:
     """
-    Lift the silence that a target has asked for, for all its workers; whether there was one. Those that wait for it go on
-    within a few seconds.
+    Lift the silence that a target has asked for, for all its workers and for all that was put back for it; whether there
+    was any. They go on within a few seconds.
     """
-    async with store.write() as connection:
-        lifted = await connection.execute(
-            text("UPDATE budgets SET held = 0 WHERE target = :target AND held > CAST(:now AS float8)"),
-            {"target": target, "now": store.clock()},
-        )
-        return lifted.rowcount == 1
+    bound = {"target": target, "now": now(connection)}
+    held = await connection.execute(
+        text("UPDATE budgets SET held = 0 WHERE target = :target AND held > CAST(:now AS float8)"), bound
+    )
+    await connection.execute(text("UPDATE flows SET lifted = :now WHERE name = :target"), bound)
+    those = found(connection, "state = 'dirty' AND due > :now")
+    back = await connection.execute(
+        text(f"UPDATE subjects SET due = NULL WHERE flow = :flow AND {those}"),  # noqa: S608 (our own words)
+        {"flow": target, "now": bound["now"]},
+    )
+    return held.rowcount + back.rowcount > 0
 
 
 _FROM = "(CASE WHEN full_at > CAST(:now AS float8) THEN full_at ELSE CAST(:now AS float8) END)"

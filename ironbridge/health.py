@@ -182,6 +182,10 @@ class Health:
             return Verdict(what, "late", f"{why}: {silent}" if silent else why, seconds, expected)
         if row.get("rereading"):
             return Verdict(what, "loading", insight.REREADING, seconds, expected)
+        if row.get("reopening"):
+            return Verdict(what, "loading", insight.REOPENING, seconds, expected)
+        if row.get("standby"):
+            return Verdict(what, "well", insight.STANDING_BY, seconds, expected)
         return Verdict(what, "well", silent, seconds, expected)
 
 

@@ -15,7 +15,7 @@ from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
 from flows.agree import Agreement, unpack
-from flows.ledger import State
+from flows.ledger import HOLD, State
 from flows.port import Document
 from ironbridge import hidden
 from ironbridge.store import Store, StoredLedger
@@ -26,7 +26,12 @@ Row = dict[str, Any]
 HIDDEN = "•••"
 REREADING = "the state was lost or is old: reads again what it lacks, then delivers"
 _SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
-_AGAIN = "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
+REOPENING = "looks at all its subjects again, as another edition was opened"
+STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
+_AGAIN = (
+    "f.reopened IS NOT NULL AS reopening, f.standby, "
+    "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
+)
 
 
 async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
@@ -73,7 +78,7 @@ async def flows(store: Store) -> list[Row]:
     brief = {row["flow"]: row for row in await standing(store)}
     await _uncover(store, rows)
     for row in rows:
-        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        _told_of_editions(row, store.clock())
         found = brief.get(row["flow"], {})
         row["seconds_waiting"], row["seconds_silent"] = found.get("seconds_waiting"), found.get("seconds_silent")
         row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
@@ -99,7 +104,7 @@ async def standing(store: Store) -> list[Row]:
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
         left = (row.pop("silent_until") or 0.0) - store.clock()
         row["seconds_silent"] = round(left, 1) if left > 0 else None
-        row["paused"], row["rereading"] = bool(row["paused"]), bool(row["rereading"])
+        _told_of_editions(row, now)
     return rows
 
 
@@ -119,6 +124,13 @@ async def _uncover(store: Store, rows: Sequence[Row]) -> None:
     for row in rows:
         if not row["error"] and (hides := [each for each in found if each["flow"] == row["flow"]]):
             row["error"] = hidden.said(hides)
+
+
+def _told_of_editions(row: Row, now: float) -> None:
+    standby = row["standby"]
+    row["standby"] = standby is not None and now - standby < HOLD
+    for word in ("paused", "rereading", "reopening"):
+        row[word] = bool(row[word])
 
 
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:

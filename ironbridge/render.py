@@ -18,7 +18,7 @@ from rich.text import Text
 
 from adapters.port import Finding
 from canonical.errors import IronbridgeError
-from ironbridge.insight import REREADING, Change, Row, shown, silence
+from ironbridge.insight import REOPENING, REREADING, STANDING_BY, Change, Row, shown, silence
 from ironbridge.reconcile.certificate import Certificate
 from ironbridge.stuck import grouped
 
@@ -93,6 +93,8 @@ def flows(rows: Sequence[Row]) -> Group:
             f"{row['rejected']} records are no events" if row["rejected"] else "",
             silence(row["flow"], row["seconds_silent"]) if row.get("seconds_silent") else "",
             REREADING if row["rereading"] else "",
+            REOPENING if row["reopening"] else "",
+            STANDING_BY if row["standby"] else "",
             "paused" if row["paused"] else "",
         ]
         oldest = "—" if row["seconds_waiting"] is None else _span(row["seconds_waiting"])

@@ -15,6 +15,7 @@ from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
 from flows.agree import Agreement
+from flows.ledger import Task
 from flows.port import Document, Facts, Grouping, Nothing, Urgency
 from flows.testing import ArrayInbox, MemoryTrail, ScriptedTarget
 from ironbridge.store import Store, StoredLedger
@@ -119,6 +120,13 @@ class World:
 
     def new_ledger(self) -> StoredLedger:
         return TrailedLedger(self.store, self.flow, self.trail)
+
+    async def take(self, limit: int, ledger: StoredLedger | None = None) -> list[Task]:
+        """Take subjects in hand as a worker of the flow's present edition does."""
+        ledger = ledger or self.ledger
+        edition = await ledger.reopen(self.flow.edition_name)
+        assert edition is not None
+        return await ledger.take(limit, edition)
 
     def worker(self, ledger: Any = None, target: Any = None) -> Agreement:
         return Agreement(

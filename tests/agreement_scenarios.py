@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from canonical import Supplier
 from canonical.errors import MisconfiguredError
-from flows.ledger import Arrivals, Intent, Reject, Settlement, Stand, State
+from flows.ledger import Arrivals, Edition, Intent, Reject, Settlement, Stand, State
+from flows.marks import marks_of
 from flows.port import Confirmed, Document, Limits, Refused, Unavailable, Unknown, Waiting
 from flows.settle import put_back, settlement
 from flows.testing import EVERY, ScriptedTarget, Work
@@ -111,7 +112,7 @@ class AgreementScenarios:
     async def test_a_kill_between_the_facts_and_the_offsets_is_read_again_to_no_effect(self, world: World) -> None:
         world.inbox.add(supplier(1), supplier(2))
         arrived = await world.inbox.poll()
-        await world.ledger.ingest(arrived, world.agreement._marks(arrived, [None, None]))
+        await world.ledger.ingest(arrived, marks_of(world.flow, arrived, [None, None]))
         assert world.inbox.committed == 0
         await world.agree()
         world.inbox.deliver_again()
@@ -123,7 +124,7 @@ class AgreementScenarios:
 
     async def test_what_arrives_during_a_write_is_written_next(self, world: World) -> None:
         await world.arrive(supplier(1))
-        (task,) = await world.ledger.take(10)
+        (task,) = await world.take(10)
         await world.arrive(supplier(1, 2))
         assert (await world.row(S1))["state"] == "sending"
         old = Settlement(task, State.AGREED, "confirmed", confirmed=True, document=None, digest=b"old", ref="id1")
@@ -180,13 +181,13 @@ class AgreementScenarios:
         for late in (3, 1, 2):
             await world.arrive(supplier(late))
             world.clock.forward(1)
-        assert numbers([task.subject for task in await world.ledger.take(100)]) == [3, 1, 2]
+        assert numbers([task.subject for task in await world.take(100)]) == [3, 1, 2]
 
     async def test_an_urgent_change_makes_a_waiting_subject_urgent_and_another_does_not_calm_it(
         self, world: World
     ) -> None:
         await world.arrive(supplier(1))
-        marks = world.agreement._marks(Arrivals([(supplier(1, 2), 0)]), [None])
+        marks = marks_of(world.flow, Arrivals([(supplier(1, 2), 0)]), [None])
         await world.ledger.ingest(Arrivals(), [marks[0]._replace(urgency=0)])
         await world.arrive(supplier(1, 3))
         assert (await world.row(S1))["urgency"] == 0
@@ -269,7 +270,7 @@ class AgreementScenarios:
 
     async def test_a_supplier_confirmed_while_its_invoice_is_judged_is_not_missed(self, world: World) -> None:
         await world.arrive(invoice(7, of=1), supplier(1))
-        tasks = {task.subject: task for task in await world.ledger.take(10)}
+        tasks = {task.subject: task for task in await world.take(10)}
         settled, _ = await world.agreement.consider([tasks[invoice_key(7)]])
         assert [s.state for s in settled] == [State.WAITING]
         there = Settlement(tasks[S1], State.AGREED, "confirmed", confirmed=True, digest=b"d", ref="id1")
@@ -281,7 +282,7 @@ class AgreementScenarios:
         await world.arrive(invoice(7, of=1))
         await world.agree()
         await world.arrive(supplier(1))
-        (task,) = await world.ledger.take(1)
+        (task,) = await world.take(1)
         await world.ledger.settle([Settlement(task, State.AGREED, "x", confirmed=True, digest=b"d", ref="id1")])
         await world.run("UPDATE subjects SET state = 'waiting', waiting_on = :on WHERE subject LIKE '%inv%'", on=S1)
         assert await world.ledger.reclaim() == 1
@@ -325,7 +326,7 @@ class AgreementScenarios:
             world.clock.forward(1)
         world.target.answer(EVERY, *[Unavailable("429", timedelta(seconds=30))] * 2)
         await world.agreement.step()
-        assert world.agreement._held_until == world.clock.now + 30
+        assert world.agreement._patience.until == world.clock.now + 30
         assert (await world.row(S1))["due"] == world.clock.now + 30
         world.clock.forward(30)
         await world.agree()
@@ -562,8 +563,10 @@ class AgreementScenarios:
         await world.arrive(invoice(7, of=1))
         await world.agree()
         await world.arrive(supplier(2))
-        (task,) = await world.ledger.take(1)
-        await world.ledger.reopen("2")
+        (task,) = await world.take(1)
+        edition = await world.ledger.reopen("2")
+        assert edition is not None
+        assert not await world.ledger.relook(edition)
         assert await world.states() == {invoice_key(7): "dirty", S2: "sending"}
         await world.ledger.settle([Settlement(task, State.AGREED, "confirmed", confirmed=True, digest=b"d", ref="x")])
         assert (await world.row(S2))["state"] == "dirty"
@@ -571,7 +574,8 @@ class AgreementScenarios:
     async def test_the_same_edition_is_opened_once(self, world: World) -> None:
         await world.arrive(supplier(1))
         await world.agree()
-        assert await world.new_ledger().reopen("1") == 0
+        assert await world.new_ledger().reopen("1") == Edition("1", 1)
+        assert not await world.ledger.relook(Edition("1", 1))
         assert await world.states() == {S1: "agreed"}
 
     # -- hands -------------------------------------------------------------------------------------------------------
@@ -579,7 +583,7 @@ class AgreementScenarios:
     async def test_what_a_worker_has_in_hand_no_other_takes(self, world: World) -> None:
         await world.arrive(*(supplier(n) for n in range(1, 6)))
         other = world.new_ledger()
-        first, second = await world.ledger.take(3), await other.take(3)
+        first, second = await world.take(3), await world.take(3, other)
         assert len(first) == 3
         assert len(second) == 2
         assert not {t.subject for t in first} & {t.subject for t in second}
@@ -599,7 +603,7 @@ class AgreementScenarios:
 
     async def test_a_worker_that_lost_its_subject_neither_sends_nor_overwrites(self, world: World) -> None:
         await world.arrive(supplier(1))
-        (slow,) = await world.ledger.take(1)
+        (slow,) = await world.take(1)
         await self._taken_over(world)
         await world.arrive(supplier(1, 2))
         await world.agree(world.worker())
@@ -616,8 +620,8 @@ class AgreementScenarios:
         class Paused(ScriptedTarget):
             async def write(self, batch):  # type: ignore[no-untyped-def]
                 slow.set()
-                await late.wait()
-                return await world.target.write(batch)
+                await late.wait()  # the request has left by now, and takes its time on its way
+                return [world.target._one(write) for write in batch]
 
         sleeper = asyncio.create_task(world.agreement_of(Paused()).step())
         await slow.wait()
@@ -634,9 +638,9 @@ class AgreementScenarios:
 
     async def test_the_same_worker_that_takes_a_subject_twice_holds_it_by_the_second_hand(self, world: World) -> None:
         await world.arrive(supplier(1))
-        (first,) = await world.ledger.take(1)
+        (first,) = await world.take(1)
         await world.ledger.settle([put_back(first, 0.0)])
-        (second,) = await world.ledger.take(1)
+        (second,) = await world.take(1)
         assert second.attempts == 1
         await world.ledger.settle([Settlement(first, State.AGREED, "confirmed", confirmed=True, ref="old")])
         assert (await world.row(S1))["state"] == "sending"
@@ -801,7 +805,7 @@ class AgreementScenarios:
     async def test_a_change_that_comes_while_its_subject_is_in_hand_keeps_its_trace(self, world: World) -> None:
         first, second = (f"00-{n:032x}-{n:016x}-01" for n in (1, 2))
         await world.arrive(supplier(1, 1, traceparent=first))
-        tasks = await world.ledger.take(10)
+        tasks = await world.take(10)
         await world.arrive(supplier(1, 2, traceparent=second))
         settled, wanted = await world.agreement.consider(tasks)
         assert settled == []

@@ -96,7 +96,7 @@ async def test_workers_of_one_flow_never_have_the_same_subject_in_hand(store: St
 async def test_what_a_dead_worker_had_in_hand_is_taken_over_by_another(store: Store) -> None:
     world = World(store)
     await world.arrive(supplier(1), supplier(2))
-    await world.ledger.take(10)
+    await world.take(10)
     other = world.worker()
     await other._ledger.reclaim()
     assert await other.step() == 0
@@ -109,7 +109,7 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over_by_another(store: St
 async def test_a_worker_that_lives_keeps_what_it_has_in_hand_however_long_it_takes(store: Store) -> None:
     world = World(store)
     await world.arrive(supplier(1))
-    await world.ledger.take(10)
+    await world.take(10)
     for _ in range(5):
         world.clock.forward(HOLD - 1)
         await world.ledger.reclaim()
@@ -121,7 +121,7 @@ async def test_a_backlog_is_taken_by_its_index_even_before_postgresql_knows_how_
     world = World(store)
     await world.arrive(*(supplier(n) for n in range(1, 20_001)))
     for _ in range(20):
-        assert len(await world.ledger.take(100)) == 100
+        assert len(await world.take(100)) == 100
 
     async def read() -> tuple[int, int]:
         (row,) = await world.rows(

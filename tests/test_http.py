@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 
 from canonical.errors import MisconfiguredError
+from flows.claims import Claim
 from flows.http import (
     TEMPLATE,
     ClientCredentials,
@@ -154,6 +155,32 @@ async def test_no_more_connections_are_opened_than_the_target_takes_and_they_are
         answers = await asyncio.gather(*(exchange(http, post(http, url)) for _ in range(30)))
     assert [a.status_code for a in answers if isinstance(a, httpx.Response)] == [200] * 30
     assert server.connections == 3
+
+
+class Waits:
+    """A budget that lets nothing go before so many seconds have passed on somebody's clock."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self.clock, self.seconds = clock, seconds
+
+    async def spend(self, requests: int) -> None:
+        self.clock[0] += self.seconds
+
+    async def hold(self, after: timedelta) -> None: ...
+
+
+@pytest.mark.parametrize(("method", "waited", "sent"), [("POST", 14, 1), ("POST", 16, 0), ("DELETE", 16, 0), ("GET", 16, 1)])
+async def test_what_would_change_something_does_not_leave_once_the_claim_has_run_out(method: str, waited: int, sent: int):
+    server, clock = Asked(), [100.0]
+    async with talking(server) as url, client(Limits(), Waits(clock, waited)) as http:
+        claim = Claim([], asked=100.0, clock=lambda: clock[0])
+        with claim.at_work() as work:
+            answered = await exchange(http, http.build_request(method, url))
+        assert len(server.requests) == sent
+        if not sent:
+            assert answered == Unavailable("not sent: this worker's claim on what it is about ran out")
+        assert work.refused is (sent == 0)
+        assert isinstance(await exchange(http, http.build_request(method, url)), httpx.Response), "no claim, no question"
 
 
 async def test_a_body_of_megabytes_arrives_whole_and_with_its_length():

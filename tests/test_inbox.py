@@ -17,7 +17,8 @@ from canonical import Event
 from canonical.errors import UnavailableError
 from canonical.event import topic_of
 from flows.agree import Agreement
-from flows.ledger import Arrivals, Stand
+from flows.ledger import Arrivals, Stand, Task
+from flows.marks import marks_of
 from flows.testing import ScriptedTarget
 from ironbridge import insight
 from ironbridge.hidden import Hidden, said
@@ -102,6 +103,10 @@ class Worker:
     ledger: StoredLedger
     agreement: Agreement
 
+    async def take(self, limit: int) -> list[Task]:
+        edition = await self.ledger.reopen("1")
+        return [] if edition is None else await self.ledger.take(limit, edition)
+
     async def until(self, done: Callable[[], Any], *, quiet: int = 0) -> int:
         """Ingest until `done` holds, and then some polls more; how many events there were."""
         seen = 0
@@ -184,14 +189,14 @@ async def test_what_a_lost_state_had_read_is_in_doubt_also_after_a_kill_in_the_m
             while not await worker.agreement.ingest(worker.inbox):  # some of it, and not the rest
                 pass
         assert 0 < len(await doubted()) < 10
-        assert await worker.ledger.take(100) == [], "what is not read to the end yet would send old states"
+        assert await worker.take(100) == [], "what is not read to the end yet would send old states"
         assert await worker.ledger.due() is None
     async with post.worker() as worker:
         await worker.agreement._reopen()
-        assert await worker.ledger.take(100) == []
+        assert await worker.take(100) == []
         await worker.until(lambda: _read(post, 13), quiet=3)
         assert await doubted() == known
-        assert len(await worker.ledger.take(100)) == 10
+        assert len(await worker.take(100)) == 10
         await post.publish(supplier(11))
         await worker.until(lambda: _read(post, 14), quiet=3)
     assert await doubted() == known
@@ -214,7 +219,7 @@ async def test_markers_of_transactions_behind_the_last_event_are_no_lost_state(
         assert sum(offset for offset in (await post.committed()).values() if offset > 0) > stood
         async with post.worker() as worker:
             await worker.until(lambda: has(post, 11), quiet=5)
-            assert len(await worker.ledger.take(100)) == 11
+            assert len(await worker.take(100)) == 11
             await journal.publish(suppliers(11, 2), None)
             await worker.until(lambda: has(post, 11, 2), quiet=3)
     finally:
@@ -435,7 +440,7 @@ async def test_a_kill_between_the_facts_and_the_offsets_repeats_nothing(post: Po
     async with post.worker() as worker:
         while not await has(post, 10):
             arrived = await worker.inbox.poll()
-            await worker.ledger.ingest(arrived, worker.agreement._marks(arrived, [None] * len(arrived.events)))
+            await worker.ledger.ingest(arrived, marks_of(worker.agreement.flow, arrived, [None] * len(arrived.events)))
     assert all(offset <= 0 for offset in (await post.committed()).values())
     await post.publish(supplier(11))
     async with post.worker() as worker:

@@ -308,15 +308,16 @@ class ForgetsWhatItSent:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def take(self, limit: int) -> list[Any]:
-        return [replace(t, digest=None, document=None, ref=None) for t in await self._inner.take(limit)]
+    async def take(self, limit: int, edition: Any) -> list[Any]:
+        return [replace(t, digest=None, document=None, ref=None) for t in await self._inner.take(limit, edition)]
 
 
 async def test_a_state_that_is_written_again_after_it_was_confirmed_is_caught_as_a_duplicate(world: World) -> None:
     worker = world.worker(ForgetsWhatItSent(world.ledger))
     await world.arrive(supplier(1))
     await world.agree(worker)
-    await world.ledger.reopen("another edition")
+    world.flow.edition_name = "another edition"
+    await worker._reopen()
     await world.agree(worker)
     assert promises(judged(world, supplier(1))) == {Promise.DUPLICATE}
     # Where the target cannot be read and the first answer was lost, there was no other way.
@@ -356,7 +357,8 @@ async def test_an_old_state_that_is_written_after_a_newer_one_is_caught_as_order
     assert old is not None
     await world.arrive(events[2])
     await world.agree(world.worker(SendsOldFacts(world.ledger, {S1: old})))
-    await world.ledger.reopen("another edition")
+    world.flow.edition_name = "another edition"
+    await world.agreement._reopen()
     await world.agree()
     assert promises(judged(world, *events)) == {Promise.ORDER}
 

@@ -278,7 +278,9 @@ async def test_what_another_living_worker_is_just_sending_is_no_proof(
     await world.arrive(supplier(1), supplier(2))
     one, two = world.new_ledger(), world.new_ledger()
     await one.begin()
-    (task, _) = await one.take(2)
+    edition = await one.reopen("1")
+    assert edition is not None
+    (task, _) = await one.take(2, edition)
     await one.intend([Intent(task, b"[]")])
     await two.begin()
     assert await two.look_back() is False

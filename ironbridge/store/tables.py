@@ -162,6 +162,10 @@ flows = Table(
     _number("number"),
     _text("reopened", null=True),
     Column("alive", Double),
+    # When a person last lifted the silence that its target had asked for, and when a worker of another edition than the
+    # open one last said that it stands by.
+    Column("lifted", Double),
+    Column("standby", Double),
     # How far the flow's trail in Kafka is known to this state, see flows/trail.py.
     _number("trail"),
 )

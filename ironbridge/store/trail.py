@@ -15,13 +15,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import UnavailableError
-from flows.ledger import HOLD, Intent, Settlement, State, Task
+from flows.ledger import HOLD, Edition, Intent, Settlement, State, Task
 from flows.port import Flow, Grouping
 from flows.settle import untried
 from flows.trail import Sent, Trail, in_doubt, unknown
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.ledger import StoredLedger
+from ironbridge.store.subjects import locked
 from ironbridge.store.tables import subjects
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,11 @@ _EVERY = 600.0  # seconds between two looks at the trail, so that the next start
 _PAGE = 1000  # subjects that are put in doubt in one transaction
 _LONG = 10_000  # records of the trail whose reading is worth a line in the log
 _KEPT = 120 * 86_400.0  # seconds that a hand is remembered: longer than its records can lie in the trail
-_COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due")
+_COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due", "sent")
 # What was in somebody's hand is taken out of it: whoever has it does not know what else was sent.
 _DOUBT = {
     "state": "'dirty'", "claim": "NULL", "waiting_on": "NULL", "reason": "NULL", "seq": "subjects.seq + 1",
-    "doubtful": "excluded.doubtful", "due": "excluded.due",
+    "doubtful": "excluded.doubtful", "due": "excluded.due", "sent": "excluded.sent",
     "since": "CASE WHEN subjects.state IN ('dirty', 'sending') THEN subjects.since ELSE excluded.since END",
 }  # fmt: skip
 
@@ -56,10 +57,10 @@ class TrailedLedger(StoredLedger):
         await self.look_back()
         await self.trouble(None)  # whatever kept it from beginning is over
 
-    async def take(self, limit: int) -> list[Task]:
+    async def take(self, limit: int, edition: Edition) -> list[Task]:
         if self._looked is None:
             await self.look_back()
-        return await super().take(limit)
+        return await super().take(limit, edition)
 
     async def reclaim(self) -> int:
         if self._looked is not None and time.monotonic() - self._looked > _EVERY:
@@ -207,7 +208,7 @@ class TrailedLedger(StoredLedger):
         """Put subjects in doubt and to do, also those that this state has never heard of."""
         known = await self._keys(named)
         async with self._store.write() as connection:
-            stands = await self._locked(connection, named)
+            stands = await locked(connection, self._flow, named)
             now = self._store.clock()
             rows = []
             for subject in sorted(named):
@@ -216,7 +217,8 @@ class TrailedLedger(StoredLedger):
                 # Not at once: whoever has it in hand now is perhaps just sending, too.
                 due = now + HOLD if stand and stand.state == State.SENDING else None
                 # Its partition comes with its next event; nothing is decided by it.
-                rows.append((self._flow, subject, 0, State.DIRTY, 0, 1, 0, now, 0, doubtful, due))
+                # Nor is it known when it was sent, perhaps just now: the target may not show it yet.
+                rows.append((self._flow, subject, 0, State.DIRTY, 0, 1, 0, now, 0, doubtful, due, now))
             await put(connection, subjects, _COLUMNS, rows, _DOUBT)
 
     async def _keys(self, named: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:

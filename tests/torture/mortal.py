@@ -23,8 +23,8 @@ from tests.agreement import Mortal
 
 PUMP = ("open", "publish", "ends", "claimed", "claim", "offsets", "progress", "regions", "members", "lookup",
         "quarantined", "doubled", "live", "missing", "unseen", "save")  # fmt: skip
-AGREEMENT = ("begin", "ingest", "reopen", "take", "facts", "refs", "intend", "write", "read_back", "settle", "reclaim",
-             "due")  # fmt: skip
+AGREEMENT = ("begin", "ingest", "reopen", "relook", "take", "facts", "refs", "intend", "write", "read_back", "settle", "keep",
+             "reclaim", "due")  # fmt: skip
 
 
 class Doom:

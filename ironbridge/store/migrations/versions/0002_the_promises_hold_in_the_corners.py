@@ -51,6 +51,8 @@ def upgrade() -> None:
     op.add_column("flows", _number("number"))
     op.add_column("flows", sa.Column("reopened", sa.Text(), nullable=True))
     op.add_column("flows", sa.Column("alive", sa.Double(), nullable=True))
+    op.add_column("flows", sa.Column("lifted", sa.Double(), nullable=True))
+    op.add_column("flows", sa.Column("standby", sa.Double(), nullable=True))
     op.add_column("flows", _number("trail"))
     op.add_column("subjects", _number("edition"))
     op.add_column("subjects", sa.Column("sent", sa.Double(), nullable=True))

@@ -1,0 +1,65 @@
+"""What each subject should be at the target, held against what it was last confirmed to be: asks the ledger only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from hashlib import blake2b
+
+from pydantic_core import to_json
+
+from canonical.errors import BadRecordError, RefusedError
+from flows.ledger import Ledger, Settlement, State, Task, pack, unpack, unpack_all
+from flows.marks import MISTAKES
+from flows.port import Document, Facts, Flow, Nothing, Write
+from flows.settle import Wanted, parked, untried, waiting
+
+_GONE = Nothing("no such record is published")
+
+
+async def drafted(
+    flow: Flow, ledger: Ledger, tasks: Sequence[Task], today: Callable[[], date]
+) -> tuple[list[Settlement], list[Wanted]]:
+    """Those that are settled without a write, and those that need one."""
+    facts = await ledger.facts([task.subject for task in tasks], flow.grouping)
+    day, names = today(), {entity.type_name for entity in flow.entities}
+    settled: list[Settlement] = []
+    drafts: list[tuple[Task, Document | Nothing]] = []
+    for task in tasks:
+        known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
+        try:
+            drafts.append((task, flow.desired(task.subject, Facts(known, day)) or _GONE))
+        except (RefusedError, BadRecordError) as error:
+            settled.append(parked(task, str(error)))
+        except MISTAKES as error:
+            why = f"{flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
+            settled.append(parked(task, why))
+    referred = {s for _, draft in drafts if isinstance(draft, Document) for s in draft.refers.values()}
+    refs = await ledger.refs(sorted(referred))
+    wanted: list[Wanted] = []
+    for task, desired in drafts:
+        draft = _draft(task, desired, refs)
+        if isinstance(draft, Settlement):
+            settled.append(draft)
+        else:
+            wanted.append(draft)
+    return settled, wanted
+
+
+def _draft(task: Task, desired: Document | Nothing, refs: dict[str, str]) -> Settlement | Wanted:
+    document, why = (None, desired.reason) if isinstance(desired, Nothing) else (desired, None)
+    packed = digest = None
+    mine: dict[str, str] = {}
+    if document is not None:
+        missing = [subject for subject in document.refers.values() if subject not in refs]
+        if missing:
+            return waiting(untried(task), missing[0])
+        mine = {name: refs[subject] for name, subject in document.refers.items()}
+        packed = pack(document)
+        digest = blake2b(packed + to_json(mine), digest_size=16).digest()
+        document = unpack(packed)
+    if task.doubtful is None and digest == task.digest:
+        return Settlement(task, State.AGREED, "unchanged", doubtful=None, reason=why)
+    confirmed = unpack(task.document) if task.document else None
+    write = Write(task.subject, document, confirmed, unpack_all(task.doubtful), task.ref, task.tag, mine)
+    return Wanted(task, write, packed, digest, why=why)

@@ -1,0 +1,47 @@
+"""Which subjects some events touch, and what the target may hold of them where a state that is lost knew it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from flows.ledger import Arrivals, Mark, doubts, pack_all
+from flows.port import Document, Flow, Grouping, Recalls
+
+log = logging.getLogger(__name__)
+
+# A mistake in a flow or a target is not the other subjects' fault. Its text may quote a fact, so only its kind is kept.
+MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def marks_of(flow: Flow, arrived: Arrivals, traces: Iterable[str | None]) -> list[Mark]:
+    """One mark for each subject that these events touch."""
+    marks: dict[str, Mark] = {}
+    by_owner = flow.grouping is Grouping.OWNER
+    for (event, partition), trace in zip(arrived.events, traces, strict=True):
+        subject, at = event.owner if by_owner else event.key, event.time.timestamp()
+        urgency, had = int(flow.urgency(event.entity)), marks.get(subject)
+        if had is None:
+            marks[subject] = Mark(subject, partition, urgency, 1, at, trace)
+        else:
+            both = f"{trace} {had.traces}" if trace and had.traces else trace or had.traces
+            more = (min(urgency, had.urgency), had.changes + 1, min(at, had.observed), both)
+            marks[subject] = Mark(subject, partition, *more)
+    if isinstance(flow, Recalls):
+        for event in arrived.again:
+            subject = event.owner if by_owner else event.key
+            known = pack_all(recalled(flow, event.key, event.owner))
+            marks[subject] = marks[subject]._replace(doubtful=doubts(marks[subject].doubtful, known))
+    return list(marks.values())
+
+
+def recalled(flow: Flow, key: str, owner: str) -> Sequence[Document]:
+    """How the target may know an entity, whatever a state that is lost knew of it."""
+    if not isinstance(flow, Recalls):
+        return ()
+    try:
+        return flow.recall(key, owner)
+    except MISTAKES as error:
+        kind = type(error).__name__
+        log.error("%s: the flow's own code failed (%s) to recall: mend the flow", flow.name, kind)  # noqa: TRY400
+        return ()

@@ -1,0 +1,174 @@
+"""
+The rows of `subjects`: locking them, changing many at once, making them dirty.
+
+Whoever changes rows locks them first, in one order (`COLLATE "C"` of their names), so that two workers never wait for
+each other's rows. PostgreSQL is READ COMMITTED: each statement sees what was committed before it began, so what is
+decided about a row is read by a statement that begins after the row is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flows.ledger import HOLD, Settlement, State, Task
+from ironbridge.store.bulk import among, bind, postgres, selected, values
+from ironbridge.store.database import now
+
+_MOST_TRACES = 16_000  # characters; each takes 56
+
+MARK = (
+    "flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "observed", "traces",
+)  # fmt: skip
+_IN_HAND = "subjects.state IN ('dirty', 'sending')"
+TOUCH = {
+    "state": "CASE WHEN subjects.state = 'sending' THEN 'sending' ELSE 'dirty' END",
+    "seq": "subjects.seq + 1",
+    "changes": "subjects.changes + excluded.changes",
+    "since": f"CASE WHEN {_IN_HAND} THEN subjects.since ELSE excluded.since END",
+    "due": f"CASE WHEN {_IN_HAND} THEN subjects.due ELSE NULL END",
+    "urgency": f"CASE WHEN {_IN_HAND} AND subjects.urgency < excluded.urgency THEN subjects.urgency ELSE excluded.urgency END",
+    "observed": "CASE WHEN subjects.state IN ('dirty', 'sending', 'waiting') AND subjects.observed < excluded.observed "
+    "THEN subjects.observed ELSE excluded.observed END",
+    # Each change that is traced, until the subject is settled; of a subject that waits for ever, so many as fit.
+    "traces": f"CASE WHEN excluded.traces IS NULL THEN subjects.traces WHEN subjects.traces IS NULL THEN excluded.traces "
+    f"WHEN length(subjects.traces) > {_MOST_TRACES} THEN subjects.traces "
+    "ELSE excluded.traces || ' ' || subjects.traces END",
+    "partition": "excluded.partition",
+}
+"""What an event does to a subject: dirty it, wake it if it was parked or waiting, leave it in hand if it is."""
+MARK_IN_DOUBT = (*MARK, "doubtful", "sent")
+# What is in doubt already stays so; `[]` says that nothing is known of what it may be.
+TOUCH_IN_DOUBT = TOUCH | {
+    "doubtful": "CASE WHEN length(subjects.doubtful) > 2 THEN subjects.doubtful ELSE excluded.doubtful END",
+    "sent": "excluded.sent",
+}
+
+
+class Stand(NamedTuple):
+    """How a subject stands in the database, now that its row is locked."""
+
+    state: str
+    claim: str | None
+    ref: str | None
+    doubtful: bytes | None
+
+    def held_by(self, task: Task) -> bool:
+        return self.state == State.SENDING and self.claim == task.claim
+
+
+def in_hand(task: Task, stands: Mapping[str, Stand]) -> bool:
+    stand = stands.get(task.subject)
+    return stand is not None and stand.held_by(task)
+
+
+async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]) -> dict[str, Stand]:
+    """How these subjects stand, their rows locked."""
+    among_these = among(connection, "subject", "subjects")
+    order = ' ORDER BY subject COLLATE "C" FOR UPDATE' if postgres(connection) else ""
+    rows = await connection.execute(
+        text(
+            "SELECT subject, state, claim, ref, doubtful FROM subjects "  # noqa: S608 (our own names)
+            f"WHERE flow = :flow AND {among_these}{order}"
+        ),
+        {"flow": flow, "subjects": values(connection, list(wanted))},
+    )
+    return {subject: Stand(*stand) for subject, *stand in rows.fetchall()}
+
+
+def found(connection: AsyncConnection, condition: str, *, skip_locked: bool = False) -> str:
+    """
+    Subjects that meet a condition, their rows locked. `skip_locked`: a row that is just being changed need not be;
+    whoever changes a waiting or a lost subject makes it dirty, too.
+    """
+    once, lock = "", ""
+    if postgres(connection):
+        once = "MATERIALIZED"
+        lock = f' ORDER BY subject COLLATE "C" FOR UPDATE{" SKIP LOCKED" if skip_locked else ""}'
+    return (
+        f"subject IN (WITH found AS {once} (SELECT subject FROM subjects "  # noqa: S608 (our own words)
+        f"WHERE flow = :flow AND {condition}{lock}) SELECT subject FROM found)"
+    )
+
+
+async def dirtied(
+    connection: AsyncConnection, flow: str, condition: str, *, skip_locked: bool = False, **bound: Any
+) -> int:
+    """Make dirty what meets a condition; how many there were."""
+    those = found(connection, condition, skip_locked=skip_locked)
+    result = await connection.execute(
+        text(
+            "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
+            # One that wakes and waits again and again is asking a target that does not know what it confirmed.
+            f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} END "
+            f"WHERE flow = :flow AND {those}"
+        ),
+        {"flow": flow, "since": now(connection), **bound},
+    )
+    return int(result.rowcount)
+
+
+# A subject that was touched while it was in hand is dirty again, whatever became of what was in hand; and so is one
+# that was worked out by another edition than the open one.
+_AFTER = {
+    "state": "CASE WHEN new.state IN ('agreed', 'parked', 'waiting') "
+    "AND (subjects.seq <> new.seen OR new.edition <> new.opened) THEN 'dirty' ELSE new.state END",
+    "changes": "subjects.changes - new.changes",
+    # What was confirmed waits no more: what came since has waited from now on.
+    "since": "CASE WHEN new.state = 'agreed' THEN new.since ELSE subjects.since END",
+    "observed": "CASE WHEN new.state = 'agreed' THEN new.observed ELSE subjects.observed END",
+    # Those that it is settled with stand at the end: so many characters go.
+    "traces": "CASE WHEN length(subjects.traces) > new.traces "
+    "THEN substr(subjects.traces, 1, CAST(length(subjects.traces) - new.traces AS integer)) END",
+    "sent": "COALESCE(new.sent, subjects.sent)",
+}
+_ONLY_COMPARED = ("seen", "opened")
+_SETTLED = {
+    "seen": "bigint", "opened": "bigint", "edition": "bigint", "state": "text", "changes": "bigint", "due": "float8",
+    "reason": "text", "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint", "since": "float8",
+    "observed": "float8", "traces": "bigint", "sent": "float8",
+}  # fmt: skip
+_CONFIRMED = {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "text", "confirmed": "float8"}
+
+
+async def settled(
+    connection: AsyncConnection, flow: str, settlements: Sequence[Settlement], opened: int, *, confirmed: bool
+) -> None:
+    """Save settlements, all of which are confirmations or none; `opened` is the number of the open edition."""
+    at, rows = now(connection), []
+    for s in settlements:
+        over = s.state in (State.AGREED, State.PARKED)
+        row: tuple[Any, ...] = (
+            s.task.subject, s.task.seq, opened, s.task.edition, s.state, s.task.changes if over else 0,
+            None if s.after is None else at + s.after, s.reason, s.waiting_on, s.doubtful,
+            0 if over else s.task.attempts, at, at, len(s.task.traces) + 1 if over and s.task.traces else 0,
+            # An answer that was lost may be about a request that has only now arrived.
+            None if s.sent is None else at,
+        )  # fmt: skip
+        rows.append((*row, s.document, s.digest, s.ref, s.tag, at) if confirmed else row)
+    await changed(connection, _SETTLED | _CONFIRMED if confirmed else _SETTLED, flow, rows)
+
+
+async def changed(
+    connection: AsyncConnection, columns: dict[str, str], flow: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Set columns of many subjects at once; `rows` begin with the subject. Their rows are locked already."""
+    if not rows:
+        return
+    names = [name for name in columns if name not in _ONLY_COMPARED]
+    if postgres(connection):
+        sets = ", ".join(f'"{name}" = {_AFTER.get(name, f"new.{name}")}' for name in names)
+        alike, bound = bind(rows)
+        statement = (
+            f"UPDATE subjects SET {sets} FROM ({selected((('subject', 'text'), *columns.items()), alike)}) AS new "  # noqa: S608
+            f"WHERE subjects.flow = :flow AND subjects.subject = new.subject"
+        )
+        await connection.execute(text(statement), bound | {"flow": flow})
+    else:
+        sets = ", ".join(f'"{name}" = {_AFTER.get(name, f":{name}").replace("new.", ":")}' for name in names)
+        statement = f"UPDATE subjects SET {sets} WHERE flow = :flow AND subject = :subject"  # noqa: S608
+        many = [{"flow": flow} | dict(zip(("subject", *columns), row, strict=True)) for row in rows]
+        await connection.execute(text(statement), many)
