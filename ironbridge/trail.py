@@ -78,11 +78,15 @@ class KafkaTrail:
             stopping.cancel()
 
     async def reach(self) -> Reach:
-        # One that was deleted is made again: then it does not go back, and every subject is in doubt.
-        await ensure_topics(self._settings, self._entities)
         async with self._consumer("read_uncommitted") as reading:
-            first = await reading.beginning_offsets([self._topic])
-            end = await reading.end_offsets([self._topic])
+            if self._topic.topic not in await reading.topics():
+                # One that was deleted is made again: then it does not go back, and every subject is in doubt.
+                await ensure_topics(self._settings, self._entities)
+            _, first, end = await asyncio.gather(
+                self._started(),  # meanwhile, as it is needed next
+                reading.beginning_offsets([self._topic]),
+                reading.end_offsets([self._topic]),
+            )
             return Reach(first[self._topic], end[self._topic])
 
     async def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
