@@ -118,7 +118,7 @@ class CatchUp:
             learned = {e.key: k for e, place in events if (k := _learned(known, e, place)) is not None}
             if not learned and all(self._remembered.get(p) == offset for p, offset in behind.items()):
                 continue
-            step = Step(list(learned.values()), offsets=behind)
+            step = Step(list(learned.values()), told=len(learned), offsets=behind)
             step.regions = await self._questioned(
                 stream, {homes.get(key) for key in learned} | {k.region for k in step.known}
             )
@@ -194,7 +194,9 @@ class CatchUp:
                 for key, last in some:
                     now = known.get(key)
                     if now and now.version > last.version and (now.topic, now.partition) != partition:
-                        stranded.append(self._deletion(key, last.entity, last.owner, last.version + 1, stream))
+                        # The version that a move's tombstone has, and no other event of the key (see `fresh`).
+                        version = max(last.version + 1, now.version - 1)
+                        stranded.append(self._deletion(key, last.entity, last.owner, version, stream))
         return stranded
 
     async def _publish_deletions(
@@ -242,6 +244,7 @@ def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | Non
     had.region = None if had.deleted else event.extract or LEARNED
     had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
     had.topic, had.partition, had.offset = place
+    had.filled = had.former = None
     return had
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -24,6 +24,9 @@ from adapters.port import Record, Stream
 from canonical import Entity, Event
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
+
+if TYPE_CHECKING:
+    from adapters.guard import Watch
 
 MEAN_REGION = 512
 LAST_REGION = "~"  # the open end: it sorts behind every key and is none
@@ -50,6 +53,14 @@ class Made(NamedTuple):
     owner: str
     kind: type[Entity]
     data: bytes
+
+
+class Aside(NamedTuple):
+    """A change that is not published with its row: what the row was mapped to, its digest, and why it was put aside."""
+
+    made: Made
+    digest: bytes
+    kinds: tuple[str, ...]
 
 
 class Regions:
@@ -87,6 +98,17 @@ class Regions:
         records, self._open = self._open, []
         name, self._full = (tamed(records[-1]).key if self._full else LAST_REGION), False
         return region(name, records, self._salt)
+
+
+def fresh(version: int, now: datetime) -> int:
+    """
+    The version of a change of a record whose last one is `version`: milliseconds since 1970, or more if it has more already.
+
+    So a key that is used again after everybody has forgotten it begins above all that anybody may hold. They are even: the
+    odd one below belongs to the tombstone that a move leaves in the old owner's partition, and to no other event.
+    """
+    at = max(version + 2, int(now.timestamp() * 1000))
+    return at + at % 2
 
 
 def extract_mark(name: str) -> str:
@@ -127,7 +149,7 @@ class Difference:
 
     `events` lie beside the known records that they are about, in `about`: each record's place is noted there once it is
     known. `left` are regions that records were known in before they turned up in another one, `doubled` those that hold
-    the second row of a key: both have to be compared again.
+    the second row of a key or a change that was put `aside`: all of them have to be compared again.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -137,6 +159,7 @@ class Difference:
     mended: list[str] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
     doubled: set[str] = field(default_factory=set)
+    aside: list[Aside] = field(default_factory=list)
 
 
 class Keys:
@@ -161,7 +184,7 @@ class Comparison:
     Compares one stream's rows with what is known.
 
     `known` holds every record that they might be about, `quarantined` which of their keys have a problem. `extract` marks
-    the file that they were read from.
+    the file that they were read from. A change that `watch` wants put aside is not published.
     """
 
     def __init__(
@@ -172,6 +195,7 @@ class Comparison:
         quarantined: set[str],
         now: datetime,
         extract: str = "",
+        watch: Watch | None = None,
     ) -> None:
         self._adapter = adapter
         self._stream = stream
@@ -183,6 +207,7 @@ class Comparison:
         self._quarantined = quarantined
         self._now = now
         self._extract = extract
+        self._watch = watch
         self.found = Difference()
 
     def rows(
@@ -243,11 +268,17 @@ class Comparison:
         """Publish the deletion of records that the legacy system no longer holds."""
         for known in records:
             if known.version and not known.deleted:
-                self._event(known, known.owner, None)
+                self._event(known, known.owner, None, fresh(known.version, self._now))
             known.deleted, known.lost = True, False
             known.region = known.row_digest = known.fingerprint = None
             self.found.known[known.key] = known
             self.found.mended.append(known.key)
+
+    def let(self, asides: Iterable[Aside]) -> None:
+        """Publish changes that were put aside."""
+        for made, digest, _ in asides:
+            known = self._compare(made, self._known.get(made.key))
+            known.row_digest = digest
 
     def _without_region(self, known: Known) -> None:
         known.region = known.row_digest = None
@@ -264,6 +295,9 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
+                if known is not None and (kinds := self._takes_away(made, known)):
+                    self._put_aside(Aside(made, digest, kinds), known, region)
+                    return
                 known = self._compare(made, known)
                 known.row_digest, known.region = digest, region
         elif known.region != region:
@@ -288,19 +322,40 @@ class Comparison:
             raise BadRecordError(self._where(record.key), field="the entity", rule=rule, shape=shape)
         return made
 
+    def _takes_away(self, made: Made, known: Known) -> tuple[str, ...]:
+        if self._watch is None or known.deleted or not known.version:
+            return ()
+        fingerprint = blake2b(made.data, digest_size=16).digest()
+        if known.fingerprint == fingerprint:
+            return ()
+        return self._watch.takes_away(known, self._watch.contents(made.kind, made.data), fingerprint)
+
+    def _put_aside(self, aside: Aside, known: Known, region: str | None) -> None:
+        """The record stays as it was published; it is seen, and its region is compared again."""
+        known.region = region
+        self.found.known[known.key] = known
+        self.found.aside.append(aside)
+        if region is not None:
+            self.found.doubled.add(region)
+        if known.key in self._quarantined:
+            self.found.mended.append(known.key)
+
     def _compare(self, made: Made, known: Known | None) -> Known:
         key, owner, kind, data = made
         fingerprint = blake2b(data, digest_size=16).digest()
         if known is None:
             known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
+        if self._watch is not None:
+            self._watch.remember(known, self._watch.contents(kind, data), fingerprint)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
+            # An event that the journal lost is a new one, too: who knows what it lost behind that one?
+            version = fresh(known.version, self._now)
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
-                self._event(known, known.owner, None)
+                self._event(known, known.owner, None, version - 1)
             known.entity, known.owner = kind.type_name, owner
-            # An event that the journal lost is published again as what it was: same version, same id.
-            self._event(known, owner, data, fresh=not (same and known.lost))
+            self._event(known, owner, data, version)
         known.fingerprint, known.deleted, known.lost = fingerprint, False, False
         self.found.known[key] = known
         if key in self._quarantined:
@@ -320,8 +375,8 @@ class Comparison:
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem(key, error.field, error.rule, error.shape, str(error)))
 
-    def _event(self, known: Known, owner: str, data: bytes | None, *, fresh: bool = True) -> None:
-        known.version += fresh
+    def _event(self, known: Known, owner: str, data: bytes | None, version: int) -> None:
+        known.version = version
         stream, extract = self._stream.name, self._extract
         self.found.events.append(
             Event(

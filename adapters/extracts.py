@@ -11,7 +11,8 @@ from datetime import datetime
 
 from adapters.ahead import map_rows
 from adapters.catchup import closing
-from adapters.difference import Comparison, Difference, Keys, Made, Region, extract_mark, region
+from adapters.difference import Aside, Comparison, Difference, Keys, Made, Region, extract_mark, region
+from adapters.guard import Watch
 from adapters.journal import AGAIN, Known, Memory, Problem
 from adapters.port import Extract, Record, Stream
 from canonical.errors import BadRecordError
@@ -24,21 +25,30 @@ class ExtractReading:
     """
     Reads an extract to its end: `compared` for each of its `pieces`, then `lacking`, and `mended` last.
 
-    `read` and `published` count its records and the events that came of them.
+    `read` and `published` count its records and the events that came of them. What it takes away goes by `watch`.
     """
 
     def __init__(
-        self, adapter: str, stream: Stream, extract: Extract, memory: Memory, salt: bytes, clock: Callable[[], datetime]
+        self,
+        adapter: str,
+        stream: Stream,
+        extract: Extract,
+        memory: Memory,
+        watch: Watch,
+        salt: bytes,
+        clock: Callable[[], datetime],
     ) -> None:
         self.extract = extract
         self.read = self.published = 0
         self._adapter = adapter
         self._stream = stream
         self._memory = memory
+        self._watch = watch
         self._salt = salt
         self._clock = clock
         self._mark = extract_mark(extract.name)
         self._met = Keys()
+        self._held = 0  # records that were met and that the last file of this name held, too
         self._doubled: set[str] = set()  # problems of second rows that some keys had before,
         self._again: set[str] = set()  # and those that they have now
 
@@ -60,10 +70,12 @@ class ExtractReading:
         keys = [record.key for record in here.records]
         known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
         quarantined = await self._memory.quarantined(self._stream.name, [*keys, *(key + AGAIN for key in keys)])
+        self._held += sum(map(self._is_missed, known))
         made = await self._made(here, known)
         comparison = self._comparison(known, quarantined)
         comparison.rows(here, made=made, met=self._met)
         found = comparison.found
+        self._watch.put_aside(found.aside)
         self._doubled |= {key for key in quarantined if key.endswith(AGAIN)}
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         self.read += len(records)
@@ -78,6 +90,18 @@ class ExtractReading:
         await map_rows(self._stream, [(r, digest) for r, digest in rows if same.get(r.key) != digest], made)
         return made
 
+    async def missing(self) -> tuple[int, int, int]:
+        """How many records are gone, how many the last file of this name held, and how many this one holds."""
+        missing = 0
+        async with closing(self.lacking()) as batches:
+            async for lacking in batches:
+                missing += sum(map(self._is_missed, lacking))
+        return missing, self._held + missing, self.read
+
+    def _is_missed(self, known: Known) -> bool:
+        there = known.region == self.extract.name and known.version and not known.deleted
+        return bool(there) and known.entity not in self._stream.lasting
+
     async def lacking(self) -> AsyncIterator[list[Known]]:
         """What is known of the extract and was not met in it, some at a time. Only a whole reading can tell."""
         after, regions = "", (self.extract.name, self._mark)
@@ -91,6 +115,14 @@ class ExtractReading:
         comparison = self._comparison(lacking, set())
         comparison.rows(Region(self.extract.name, [], [], b""))  # they lose their region, all of them
         comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
+        self.published += len(comparison.found.events)
+        return comparison.found
+
+    async def let(self, asides: list[Aside]) -> Difference:
+        """What is to be published of changes that were put aside."""
+        known = await self._memory.lookup(self._stream.name, [aside.made.key for aside in asides])
+        comparison = self._comparison(known, set())
+        comparison.let(asides)
         self.published += len(comparison.found.events)
         return comparison.found
 
@@ -114,4 +146,4 @@ class ExtractReading:
         return known
 
     def _comparison(self, known: list[Known], quarantined: set[str]) -> Comparison:
-        return Comparison(self._adapter, self._stream, known, quarantined, self._clock(), self._mark)
+        return Comparison(self._adapter, self._stream, known, quarantined, self._clock(), self._mark, self._watch)

@@ -33,8 +33,9 @@ class Known:
     What is known of one record: the last event of its key and the row that it came from.
 
     `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
-    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and
-    is published again when the record is read.
+    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and the
+    record is published again when it is read. `filled` says which of its fields held something when it was published,
+    `former` what it held before, see `adapters.guard`.
     """
 
     key: str
@@ -49,6 +50,8 @@ class Known:
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
+    filled: bytes | None = None
+    former: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Progress:
     Where a stream stands.
 
     `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). `held` counts
-    deletions that wait for a person, see `Pump`. Times are UTC.
+    deletions and changes that wait for a person, see `adapters.guard`. Times are UTC.
     """
 
     sweep: int = 0
@@ -90,9 +93,30 @@ class Progress:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """
+    How much of one kind was taken away from a stream (or, with a `region`, from one extract) within a day.
+
+    The day `began` with `base` records, and `done` of them were published since. `held` are not published: since `since`
+    they wait for a person, who may let as many as `allowed` through; without `since` they were let through. `was` is
+    what `allowed` was when this was read: a newer word of a person is not overwritten. Times are seconds since 1970.
+    """
+
+    region: str
+    what: str
+    began: float
+    done: int = 0
+    base: int = 0
+    held: int = 0
+    since: float | None = None
+    allowed: int | None = None
+    was: int | None = None
+
+
 @dataclass(slots=True)
 class Step:
-    """What one step taught, saved in one transaction. None for `progress` leaves it as it is."""
+    """What one step taught, saved in one transaction; `told` events are new. None for `progress` leaves it as it is."""
 
     known: list[Known] = field(default_factory=list)
     regions: dict[str, Seen] = field(default_factory=dict)
@@ -101,6 +125,8 @@ class Step:
     mended: list[str] = field(default_factory=list)
     progress: Progress | None = None
     offsets: dict[Partition, int] = field(default_factory=dict)
+    told: int = 0
+    guarded: list[Guarded] = field(default_factory=list)
 
 
 class Journal(Protocol):
@@ -175,6 +201,14 @@ class Memory(Protocol):
 
     async def live(self, stream: str) -> int:
         """How many records are published and not deleted."""
+        ...
+
+    async def guarded(self, stream: str) -> list[Guarded]:
+        """What the guard counts and holds."""
+        ...
+
+    async def filled(self, stream: str, region: str | None = None) -> Mapping[bytes | None, int]:
+        """How many living records of a stream, or of one of its regions, hold something in the same fields."""
         ...
 
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:

@@ -23,10 +23,12 @@ from opentelemetry import trace
 
 from adapters.ahead import Portion, ahead, portions
 from adapters.catchup import CatchUp, closing, note, offsets_behind
+from adapters.contents import Contents
 from adapters.difference import (
     LAST_REGION,
     LEARNED,
     MEAN_REGION,
+    Aside,
     Comparison,
     Difference,
     Region,
@@ -34,6 +36,7 @@ from adapters.difference import (
     region,
 )  # fmt: skip
 from adapters.extracts import ExtractReading
+from adapters.guard import Guard, Watch
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Progress, Seen, Step
 from adapters.meters import count
 from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
@@ -42,22 +45,8 @@ from canonical.errors import BadRecordError, FencedError, UnavailableError
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """
-    How much may vanish at once: a warehouse that is being rebuilt looks like one whose records were all deleted.
-
-    A sweep that misses more than `share` of a stream's records, and more than `few`, publishes no deletion at all and
-    says so.
-    """
-
-    share: float = 0.2
-    few: int = 100
-
-    def holds(self, gone: int, live: int) -> bool:
-        return gone > self.few and gone > self.share * live
+_GUARD = Guard()
+_BATCH = 500  # changes that were put aside and are published in one transaction
 
 
 @dataclass(slots=True)
@@ -66,6 +55,7 @@ class _Sweeping:
 
     seen: dict[str, Seen]
     passed: set[str]
+    watch: Watch
     again: set[str] = field(default_factory=set)
     whole: bool = True
 
@@ -90,7 +80,7 @@ class Pump:
         memory: Memory,
         *,
         edition: str,
-        guard: Guard = Guard(),
+        guard: Guard = _GUARD,
         clock: Callable[[], datetime] = _now,
         mean_region: int = MEAN_REGION,
     ) -> None:
@@ -99,6 +89,7 @@ class Pump:
         self._memory = memory
         self._salt = blake2b(edition.encode(), digest_size=16).digest()
         self._guard = guard
+        self._contents = Contents(self._salt)
         self._clock = clock
         self._mean_region = mean_region
         self._publishing = asyncio.Lock()  # one transaction at a time is all that a producer can have
@@ -194,7 +185,9 @@ class Pump:
         # A stopped sweep reads its open end again, and other regions may lie there by now. The records that the journal
         # taught count as seen by it, but it has not met them.
         passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
-        run = _Sweeping(seen, passed, whole=begins)
+        run = _Sweeping(seen, passed, await self._watch(stream), whole=begins)
+        if run.watch.day_begins:
+            run.watch.day(await self._memory.live(stream.name))
         regions = Regions(self._salt, self._mean_region)
         pages = self._from_system(sweep.pages(progress.after), stream.pause)
         async with closing(ahead(portions(stream, pages, regions, seen))) as ready:
@@ -207,7 +200,7 @@ class Pump:
         regions = _apart(portion.regions, run.passed)
         changed = {r.name for r in regions if (had := run.seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self.adapter.name}.{stream.name}") as span:
-            comparison = await self._comparison(stream, [r for r in regions if r.name in changed])
+            comparison = await self._comparison(stream, [r for r in regions if r.name in changed], run.watch)
             for each in regions:
                 if each.name in changed:
                     comparison.rows(each, run.passed, portion.made)
@@ -223,12 +216,18 @@ class Pump:
             span.set_attributes({"ironbridge.read": progress.read, "ironbridge.changed": len(found.events)})
             cursor: Cursor = {"sweep": progress.sweep, "after": progress.after}
             read = sum(len(r.records) for r in regions)
-            await self._publish(stream, found, cursor, Step(regions=marks, progress=progress), read)
+            step = Step(regions=marks, progress=progress, guarded=run.watch.changed())
+            await self._publish(stream, found, cursor, step, read)
+        run.watch.put_aside(found.aside)
         run.seen.update(marks)
         run.again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         return progress
 
-    async def _comparison(self, stream: Stream, changed: list[Region]) -> Comparison:
+    async def _watch(self, stream: Stream) -> Watch:
+        guarded = await self._memory.guarded(stream.name)
+        return Watch(self._guard, self._contents, guarded, self._clock().timestamp())
+
+    async def _comparison(self, stream: Stream, changed: list[Region], watch: Watch) -> Comparison:
         known: list[Known] = []
         quarantined: set[str] = set()
         if changed:
@@ -238,7 +237,7 @@ class Pump:
             if strange := [key for key in keys if key not in have]:
                 known += await self._memory.lookup(stream.name, strange)
             quarantined = await self._quarantined(stream, keys)
-        return Comparison(self.adapter.name, stream, known, quarantined, self._clock())
+        return Comparison(self.adapter.name, stream, known, quarantined, self._clock(), watch=watch)
 
     async def _quarantined(self, stream: Stream, keys: list[str]) -> set[str]:
         return await self._memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
@@ -246,30 +245,47 @@ class Pump:
     async def _finish(self, stream: Stream, run: _Sweeping, progress: Progress) -> None:
         """A whole sweep is done: what no region of it held is gone."""
         missing = await self._memory.missing(stream.name, progress.sweep, stream.lasting)
-        live = await self._memory.live(stream.name)
-        held = missing if self._guard.holds(missing, live) else 0
-        if held:
-            log.error(
-                "%s.%s: %d of %d records are missing from this sweep; no deletion was published. To do: if they really "
-                "are gone, raise guard_share for this adapter in ironbridge.toml; if the system is being rebuilt, wait",
-                self.adapter.name, stream.name, held, live,
-            )  # fmt: skip
-        while not held and (gone := await self._memory.unseen(stream.name, progress.sweep, stream.lasting)):
-            progress = await self._gone(stream, gone, progress)
-        step = Step(progress=replace(progress, after=None, held=held, completed=self._clock(), error=None))
-        if not held:
+        live = await self._memory.live(stream.name) if missing else 0
+        delete = run.watch.deletions(missing, live, live - missing)
+        let = await run.watch.changes(self._memory, stream.name, whole=run.whole)
+        await self._intend(stream, run.watch)
+        while delete and (gone := await self._memory.unseen(stream.name, progress.sweep, stream.lasting)):
+            progress = await self._gone(stream, gone, run.watch, progress)
+        for some in _batches(let):
+            progress = await self._let(stream, some, run.watch, progress)
+        run.watch.end(whole=run.whole)
+        run.watch.say(f"{self.adapter.name}.{stream.name}")
+        step = Step(guarded=run.watch.changed())
+        step.progress = replace(progress, after=None, held=run.watch.held, completed=self._clock(), error=None)
+        if delete:
             step.gone_regions = [name for name, s in run.seen.items() if s.sweep < progress.sweep]
         if run.whole:
             step.mended = sorted(await self._memory.doubled(stream.name) - run.again)
         await self._publish(stream, Difference(), {"sweep": progress.sweep, "after": None}, step)
 
-    async def _gone(self, stream: Stream, gone: list[Known], progress: Progress) -> Progress:
+    async def _intend(self, stream: Stream, watch: Watch) -> None:
+        """Save what the guard lets through before it is published: whoever is killed in between has counted it."""
+        if guarded := watch.changed():
+            await self._publish(stream, Difference(), {}, Step(guarded=guarded))
+
+    async def _gone(self, stream: Stream, gone: list[Known], watch: Watch, progress: Progress) -> Progress:
         comparison = Comparison(self.adapter.name, stream, gone, set(), self._clock())
         comparison.gone(gone)
-        found = comparison.found
+        watch.deleted(len(gone))
+        return await self._behind(stream, comparison.found, watch, progress)
+
+    async def _let(self, stream: Stream, asides: list[Aside], watch: Watch, progress: Progress) -> Progress:
+        known = await self._memory.lookup(stream.name, [aside.made.key for aside in asides])
+        comparison = Comparison(self.adapter.name, stream, known, set(), self._clock(), watch=watch)
+        comparison.let(asides)
+        watch.spend(asides)
+        return await self._behind(stream, comparison.found, watch, progress)
+
+    async def _behind(self, stream: Stream, found: Difference, watch: Watch, progress: Progress) -> Progress:
+        """Publish what a sweep has found out at its end."""
         progress = replace(progress, published=progress.published + len(found.events))
         cursor: Cursor = {"sweep": progress.sweep, "after": progress.after}
-        await self._publish(stream, found, cursor, Step(progress=progress))
+        await self._publish(stream, found, cursor, Step(progress=progress, guarded=watch.changed()))
         return progress
 
     # -- tailing -------------------------------------------------------------------------------------------------
@@ -277,26 +293,34 @@ class Pump:
     async def _tail(self, stream: Stream, tail: Tail) -> None:
         progress = await self._memory.progress(stream.name)
         due = progress.completed is None or self._clock() - progress.completed >= tail.sweep_every
+        if progress.completed and (await self._watch(stream)).due(progress.completed.timestamp()):
+            due = True
         if due or progress.after is not None:
             # The first sweep is the first load. The first tail behind it reads all again, which costs a comparison and
             # leaves no gap between the two.
             await self._sweep(stream, tail.sweep)
             progress = await self._memory.progress(stream.name)
         last: dict[tuple[str, Position], bytes] = {}
+        watch = await self._watch(stream)
         async with closing(self._from_system(tail.pages(progress.tail), stream.pause)) as pages:
             async for page in pages:
                 singles = [region("", [record], self._salt) for record in page.records]
-                progress = await self._tailed(stream, singles, last, replace(progress, tail=page.cursor))
+                progress = await self._tailed(stream, singles, last, watch, replace(progress, tail=page.cursor))
                 last = {(s.records[0].key, s.records[0].position): s.digest for s in singles}
 
     async def _tailed(
-        self, stream: Stream, singles: list[Region], last: dict[tuple[str, Position], bytes], progress: Progress
+        self,
+        stream: Stream,
+        singles: list[Region],
+        last: dict[tuple[str, Position], bytes],
+        watch: Watch,
+        progress: Progress,
     ) -> Progress:
         """Compare a page's rows one by one; `last` are those of the page before."""
         times = Counter(s.records[0].key for s in singles)
         known = await self._memory.lookup(stream.name, list(times))
         quarantined = await self._quarantined(stream, list(times))
-        comparison = Comparison(self.adapter.name, stream, known, quarantined, self._clock())
+        comparison = Comparison(self.adapter.name, stream, known, quarantined, self._clock(), watch=watch)
         for single in singles:
             record = single.records[0]
             if times[record.key] > 1 or last.get((record.key, record.position), single.digest) != single.digest:
@@ -304,15 +328,24 @@ class Pump:
             else:
                 comparison.row(single)
         found = comparison.found
+        await self._let_page(stream, comparison, watch)
         # A row stays in the region where the sweep saw it, and that region is compared again at the next sweep.
         touched = {k.region for k in found.known.values()}
         seen = await self._memory.regions(stream.name) if touched else {}
         marks = {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
-        progress = replace(progress, published=progress.published + len(found.events), error=None)
-        await self._publish(
-            stream, found, {"tail": progress.tail}, Step(regions=marks, progress=progress), len(singles)
-        )
+        published = progress.published + len(found.events)
+        progress = replace(progress, published=published, held=watch.held, error=None)
+        step = Step(regions=marks, progress=progress, guarded=watch.changed())
+        await self._publish(stream, found, {"tail": progress.tail}, step, len(singles))
         return progress
+
+    async def _let_page(self, stream: Stream, comparison: Comparison, watch: Watch) -> None:
+        if comparison.found.aside:
+            watch.put_aside(comparison.found.aside)
+            let = watch.page()
+            await self._intend(stream, watch)
+            comparison.let(let)
+            watch.spend(let)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -320,20 +353,22 @@ class Pump:
         progress = await self._memory.progress(stream.name)
         progress = replace(progress, sweep=progress.sweep + 1, started=self._clock())
         seen = await self._memory.regions(stream.name)
+        watch = await self._watch(stream)
         async with closing(self._from_system(files.extracts(), stream.pause)) as extracts:
             async for extract in extracts:
                 digest = blake2b(extract.digest.encode(), digest_size=12, key=self._salt).digest()
-                if (had := seen.get(extract.name)) is None or had.digest != digest:
-                    progress = await self._extract(stream, extract, digest, progress)
-        progress = replace(progress, completed=self._clock(), error=None)
+                if (had := seen.get(extract.name)) is None or had.digest != digest or watch.allowed(extract.name):
+                    progress = await self._extract(stream, extract, digest, watch, progress)
+        progress = replace(progress, completed=self._clock(), held=watch.held, error=None)
         await self._publish(stream, Difference(), {}, Step(progress=progress))
 
-    async def _extract(self, stream: Stream, extract: Extract, digest: bytes, progress: Progress) -> Progress:
+    async def _extract(self, stream: Stream, extract: Extract, digest: bytes, watch: Watch, progress: Progress) -> Progress:
         """
         A file replaces what the last file of its name held. Its digest is remembered once all of it is published: a kill
         before that has it read again, which repeats nothing.
         """
-        reading = ExtractReading(self.adapter.name, stream, extract, self._memory, self._salt, self._clock)
+        watch.begin(extract.name)
+        reading = ExtractReading(self.adapter.name, stream, extract, self._memory, watch, self._salt, self._clock)
         # From now on no older file of this name counts as read, should it come back while half of this one is published.
         step = Step(regions={extract.name: Seen(None, progress.sweep)})
         await self._publish(stream, Difference(), reading.cursor, step)
@@ -342,25 +377,37 @@ class Pump:
             async with closing(ahead(self._from_system(reading.pieces(), stream.pause))) as pieces:
                 async for records in pieces:
                     found = await reading.compared(records)
-                    await self._publish(stream, found, reading.cursor, Step(), len(records))
+                    step = Step(guarded=watch.changed())
+                    await self._publish(stream, found, reading.cursor, step, len(records))
         except BadRecordError as error:
             # An adapter says so before the first portion. One that says it later has deleted nothing all the same.
             step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
             await self._publish(stream, Difference(), reading.cursor, step)
             return progress
-        await self._gone_from(stream, reading)
-        progress = replace(
-            progress, read=progress.read + reading.read, published=progress.published + reading.published
-        )
-        step = Step(regions={extract.name: read}, mended=reading.mended, progress=progress)
+        await self._end_of(stream, reading, watch)
+        read = Seen(None, progress.sweep) if watch.end() else read
+        published = progress.published + reading.published
+        progress = replace(progress, read=progress.read + reading.read, published=published, held=watch.held)
+        step = Step(regions={extract.name: read}, mended=reading.mended, progress=progress, guarded=watch.changed())
         await self._publish(stream, Difference(), reading.cursor, step)
         return progress
 
-    async def _gone_from(self, stream: Stream, reading: ExtractReading) -> None:
-        """The extract was read to its end: what it no longer holds is gone."""
-        async with closing(reading.lacking()) as batches:
-            async for lacking in batches:
-                await self._publish(stream, reading.gone(lacking), reading.cursor, Step())
+    async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch) -> None:
+        """The extract was read to its end: what it no longer holds is gone, if the guard does not hold it back."""
+        delete = watch.deletions(*await reading.missing())
+        let = await watch.changes(self._memory, stream.name)
+        watch.say(f"{self.adapter.name}.{stream.name}")
+        await self._intend(stream, watch)
+        if delete:
+            async with closing(reading.lacking()) as batches:
+                async for lacking in batches:
+                    watch.deleted(len(lacking))
+                    step = Step(guarded=watch.changed())
+                    await self._publish(stream, reading.gone(lacking), reading.cursor, step)
+        for some in _batches(let):
+            watch.spend(some)
+            step = Step(guarded=watch.changed())
+            await self._publish(stream, await reading.let(some), reading.cursor, step)
 
     # -- both ends -----------------------------------------------------------------------------------------------
 
@@ -392,7 +439,7 @@ class Pump:
                 if found.events:
                     places = await self._journal.publish(found.events, (stream.name, cursor))
                     note(found.about, places)
-                    step.offsets = offsets_behind(places)
+                    step.offsets, step.told = offsets_behind(places), len(places)
                 step.known = list(found.known.values())
                 step.problems += found.problems
                 step.mended += found.mended
@@ -403,6 +450,10 @@ class Pump:
                 raise UnavailableError(self.adapter.name, "Kafka ended its transaction, which took too long") from error
             self._in_doubt = False
         count(self.adapter.name, stream.name, read, found.events, step.problems)
+
+
+def _batches(asides: list[Aside]) -> Iterator[list[Aside]]:
+    return (asides[start : start + _BATCH] for start in range(0, len(asides), _BATCH))
 
 
 def _apart(regions: list[Region], passed: set[str]) -> list[Region]:

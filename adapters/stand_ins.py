@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from zlib import crc32
 
-from adapters.journal import AGAIN, Cursor, Known, Partition, Place, Problem, Progress, Seen, Step
+from adapters.journal import AGAIN, Cursor, Guarded, Known, Partition, Place, Problem, Progress, Seen, Step
 from adapters.port import Extract, Files, Finding, Page, Position, Record, Row, Stream, Sweep, Tail
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
@@ -152,6 +152,7 @@ class Remembered:
     regions: dict[str, Seen] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    guarded: dict[tuple[str, str], Guarded] = field(default_factory=dict)
 
 
 @dataclass
@@ -224,6 +225,15 @@ class MemoryMemory:
         self._faults.point("live")
         return sum(1 for k in self._state.of(stream).records.values() if k.version and not k.deleted)
 
+    async def guarded(self, stream: str) -> list[Guarded]:
+        self._faults.point("guarded")
+        return [replace(each, was=each.allowed) for each in self._state.of(stream).guarded.values()]
+
+    async def filled(self, stream: str, region: str | None = None) -> Mapping[bytes | None, int]:
+        self._faults.point("filled")
+        records = self._state.of(stream).records.values()
+        return Counter(k.filled for k in records if k.version and not k.deleted and region in (None, k.region))
+
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
         self._faults.point("missing")
         return len(self._unseen(stream, sweep, lasting))
@@ -262,6 +272,10 @@ class MemoryMemory:
             here.problems.pop(key, None)
         here.problems.update((problem.key, problem) for problem in step.problems)
         here.progress = step.progress or here.progress
+        for each in step.guarded:
+            had = here.guarded.get((each.region, each.what))
+            newer = had is not None and had.allowed != each.was and each.held
+            here.guarded[each.region, each.what] = replace(each, allowed=had.allowed if newer and had else each.allowed)
         self._state.offsets.update(step.offsets)
         self._faults.point("saved")
 

@@ -263,7 +263,11 @@ class Target(Protocol):
 
     Retries, budgets, order and the ledger are the runtime's. It never sleeps and never repeats a request, and it raises
     only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). Everything it sends goes
-    through the client it was built with, which keeps the budget and the trace.
+    through the client it was built with, which keeps the budget and the trace, and which sends nothing any more that
+    changes something once the worker's claim has run out: that is an `Unavailable`, as what is never sent always is.
+
+    Where the cloud system offers an idempotency key, or refuses a second document of one number, its creates use that. It
+    closes the last gap: a request that is on its way while its worker stands still.
     """
 
     name: str

@@ -26,6 +26,8 @@ class Action(StrEnum):
     RESUME = "resume"
     REPLAY = "replay"
     BACKFILL = "backfill"
+    ALLOW = "allow"
+    """What the guard held back was let through."""
     RELEASE = "release"
     """The silence that a target had asked for was lifted."""
     REVEAL = "reveal"
@@ -37,7 +39,7 @@ Row = dict[str, Any]
 _DID = {
     Action.RETRY: "had it looked at again", Action.DROP: "gave it up", Action.PAUSE: "paused it",
     Action.RESUME: "let it go on", Action.REPLAY: "had it replayed", Action.BACKFILL: "had it read again, whole",
-    Action.RELEASE: "lifted its silence", Action.REVEAL: "saw its personal fields",
+    Action.RELEASE: "lifted its silence", Action.ALLOW: "let it through", Action.REVEAL: "saw its personal fields",
 }  # fmt: skip
 _WHERE = {"command line": "at the command line", "console": "in the console"}
 

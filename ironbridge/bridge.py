@@ -269,13 +269,20 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
 
 
 async def _rest(memory: StoredMemory, stream: Stream, until: float, stop: asyncio.Event) -> None:
-    """Leave a stream alone until it is due, or until a person asks for all of it."""
+    """Leave a stream alone until it is due, or until a person asks for all of it or lets through what is held of it."""
     await _sleep(stop, 0.05)
+    allowed = 0
+    with suppress(UnavailableError):
+        allowed = await memory.allowed(stream.name)
     while (left := until - time.monotonic()) > 0 and not stop.is_set():
         await _sleep(stop, min(left, _ASKED))
         with suppress(UnavailableError):
-            if left > _ASKED and await memory.backfill(stream.name) is not None:
+            if left > _ASKED and await _asked_for(memory, stream, allowed):
                 return
+
+
+async def _asked_for(memory: StoredMemory, stream: Stream, allowed: int) -> bool:
+    return await memory.backfill(stream.name) is not None or await memory.allowed(stream.name) > allowed
 
 
 async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asyncio.Event) -> None:

@@ -16,6 +16,7 @@ from canonical.errors import MisconfiguredError
 from ironbridge import audit, bridge, insight, render, steer, stuck, systems
 from ironbridge import reconcile as reconciliation
 from ironbridge.audit import Actor, at_the_command_line
+from ironbridge.cli_held import held_app
 from ironbridge.cli_parts import (
     FileOption,
     JsonOption,
@@ -43,6 +44,7 @@ _KEYS_HELP = "A record's key, the end of one (`1042`), or another number that `e
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(parked_app, name="parked")
+    app.add_typer(held_app, name="held")
     for command in (explain, pause, resume, release, replay, backfill, reconcile):
         app.command()(command)
     app.command("audit")(trail)

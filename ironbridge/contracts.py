@@ -283,9 +283,14 @@ _ABOUT = """\
 What a council's legacy systems hold, and each change of it, as CloudEvents 1.0 in Kafka's binary mode.
 
 Each entity type has a topic of its own, compacted, keyed by the entity's key: the last record of a key is its whole
-state. A record without a value is a deletion; it still carries its headers. A key's events are in order, and its
-versions count 1, 2, 3 … without a gap. All that belongs to one owner (`ce_partitionkey`: a child, a supplier) lies in
-the same partition of every topic. Topics begin with `canonical` unless the settings say otherwise.
+state. A record without a value is a deletion; it still carries its headers. All that belongs to one owner
+(`ce_partitionkey`: a child, a supplier) lies in the same partition of every topic. Topics begin with `canonical` unless
+the settings say otherwise.
+
+Each change of a key has a greater version (`ce_sequence`) than all before it, with gaps, and a key that is deleted and
+used again goes on above them. The order that is promised is that of the versions: an entity that moves to another owner
+moves to another partition, and its tombstone in the old one may be read after it. So keep the version of what you hold
+of a key, that of a deletion, too, for 30 days, and leave out what is not newer.
 
 Read with `isolation.level=read_committed` and `auto.offset.reset=earliest`, ignore fields that you do not know, and
 heed `x-sensitivity` before you print or store anything."""
@@ -324,7 +329,7 @@ _HEADERS: Schema = {
         "ce_sequence": {
             "type": "string",
             "pattern": "^[0-9]{10,}$",
-            "description": "The version of this key, in ten digits or more: they sort as text.",
+            "description": "The version of this key: it grows, with gaps. Ten digits or more, which sort as text.",
         },
         "ce_partitionkey": {"type": "string", "description": "The owner's key, which decides the partition."},
         "ce_stream": {"type": "string", "description": "The part of the legacy system that it was read from."},

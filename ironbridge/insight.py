@@ -45,15 +45,15 @@ async def _asked(connection: AsyncConnection, sql: str, **bound: Any) -> list[Ro
 
 async def streams(store: Store) -> list[Row]:
     """
-    Each stream: records live and quarantined, events published since ever (a key's versions are 1, 2, 3 …), when it was last
-    read to its end, and what is the matter.
+    Each stream: records live and quarantined, events published since ever, when it was last read to its end, and what is the
+    matter.
     """
     rows = await _rows(
         store,
-        "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.looked, s.after, "
-        "COALESCE(r.live, 0) AS records, CAST(COALESCE(r.events, 0) AS BIGINT) AS events, "
+        "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.looked, s.after, s.events, "
+        "COALESCE(r.live, 0) AS records, "
         "(SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined FROM streams s LEFT JOIN "
-        "(SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live, sum(version) AS events "
+        "(SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live "
         "FROM records GROUP BY stream) AS r ON r.stream = s.id ORDER BY s.adapter, s.name",
     )
     now = store.clock()
@@ -102,7 +102,7 @@ async def standing(store: Store) -> list[Row]:
     for row in rows:
         oldest = row.pop("oldest")
         row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
-        left = (row.pop("silent_until") or 0.0) - store.clock()
+        left = (row.pop("silent_until") or 0.0) - now
         row["seconds_silent"] = round(left, 1) if left > 0 else None
         _told_of_editions(row, now)
     return rows

@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def streams(rows: Sequence[Row]) -> Group:
     for row in rows:
         remarks = [
             row["error"] or "",
-            f"{row['held']} deletions held back" if row["held"] else "",
+            f"{row['held']:,} deletions or changes held back: `ironbridge held`" if row["held"] else "",
             "paused" if row["paused"] else "",
         ]
         age = row["seconds_since_read"]
@@ -80,6 +80,20 @@ def streams(rows: Sequence[Row]) -> Group:
         made.add_row(f"{row['adapter']}.{row['stream']}", *counts, read)
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
+
+
+def held(out: Console, rows: Sequence[Row]) -> None:
+    """What the guard holds back, and what to do."""
+    if not rows:
+        out.print("Nothing is held back.")
+        return
+    made = table("Held back", "stream", "what", "records", "since", "file", right=("records",))
+    for row in rows:
+        since = f"{datetime.fromtimestamp(row['since'], UTC):%Y-%m-%d %H:%M UTC}"
+        made.add_row(row["part"], row["what"], f"{row['held']:,} of {row['base']:,}", since, row["file"] or "")
+    out.print(made)
+    out.print("Is the legacy system being rebuilt, or was a file cut short? Wait: it ends by itself once all is there again.")
+    out.print("Is it right? Let it through: ironbridge held allow STREAM --what '…' --why '…'", markup=False)
 
 
 def flows(rows: Sequence[Row]) -> Group:

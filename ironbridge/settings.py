@@ -130,6 +130,9 @@ class ConsoleSettings(Section):
     The web console, where `http.listen` says. `public_url` is how people reach it. Without `issuer` nobody signs in, which
     only a loopback address may do. `roles_claim` is where the provider puts roles: `roles` (Entra ID),
     `realm_access.roles` (Keycloak). `trace_url` and `dashboards_url` are links, e.g. `https://jaeger/trace/{trace}`.
+
+    Each `recheck_minutes` the provider is asked whether somebody still has their roles. That takes a refresh token, which
+    Entra ID gives for `offline_access` in `scope`; a session without one ends then, and people are sent to sign in again.
     """
 
     serve: bool = True
@@ -143,6 +146,8 @@ class ConsoleSettings(Section):
     personal_role: str = "ironbridge-personal"
     session_secret: SecretStr | None = None
     session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
+    recheck_minutes: Annotated[float, Field(gt=0, le=60)] = 5.0
+    scope: str = "openid profile email offline_access"
     spans_kept: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
     trace_url: str | None = None
     dashboards_url: str | None = None
@@ -219,7 +224,7 @@ def load(file: Path | None = None, **given: Any) -> Settings:
 def section(where: str, model: type[BaseModel], given: dict[str, Any]) -> BaseModel:
     """One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`."""
     try:
-        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "within")})
+        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "guard_few", "within")})
     except ValidationError as error:
         raise explained(where, error, model) from None
 

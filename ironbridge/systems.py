@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import canonical
+from adapters.guard import Guard
 from adapters.port import Adapter, AdapterSystem
-from adapters.pump import Guard
 from canonical.errors import MisconfiguredError
 from flows.port import Limits, TargetSystem
 from ironbridge.settings import Settings, section
@@ -61,7 +61,8 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     for name, given in settings.adapters.items():
         system: AdapterSystem = _system(ADAPTERS, "adapters", name, given)
         checked = section(f"adapters.{name}", system.settings, given)
-        guard = Guard(share=_number(f"adapters.{name}", given, "guard_share", Guard().share))
+        share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
+        guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
         plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
     return plans
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.pump import Guard, Pump
+from adapters.guard import Guard
+from adapters.pump import Pump
 from adapters.stand_ins import Line, TableAdapter
 from canonical import CareEpisode
 from ironbridge.kafka import KafkaJournal

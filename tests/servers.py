@@ -2,11 +2,14 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -319,3 +322,32 @@ async def silenced(host: str, port: int) -> AsyncIterator[Line]:
         server.close()
         for each in line.kept:
             each.transport.abort()
+
+
+@contextmanager
+def running_issuer(people: dict[str, list[str]]) -> Iterator[str]:
+    """A small real OpenID Connect provider that knows these people and their roles; gives its URL."""
+    port = free_port()
+    url, claims = f"http://{HOST}:{port}", {name: {"preferred_username": name, "roles": roles} for name, roles in people.items()}
+    told = [f"--user-claims={json.dumps({'sub': name} | each)}" for name, each in claims.items()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oidc_provider_mock", "--port", str(port), *told],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + START_PATIENCE
+        while not _listens(port):
+            assert time.monotonic() < deadline, "the provider does not start"
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port)).close()
+    except OSError:
+        return False
+    return True

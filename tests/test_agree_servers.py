@@ -112,7 +112,7 @@ async def test_a_worker_that_lives_keeps_what_it_has_in_hand_however_long_it_tak
     await world.take(10)
     for _ in range(5):
         world.clock.forward(HOLD - 1)
-        await world.ledger.reclaim()
+        await world.ledger.keep(None)
         assert await world.new_ledger().reclaim() == 0
     assert await world.states() == {supplier(1).key: "sending"}
 

@@ -401,6 +401,26 @@ def test_a_stream_is_read_again_whole_and_the_page_shows_how_far_it_is(page: Pag
     expect(row).to_contain_text("liquidlogic.person")
 
 
+def test_what_the_guard_holds_back_is_shown_and_let_through_with_a_reason(page: Page, consoles: Consoles) -> None:
+    with closing(sqlite3.connect(consoles.folder / "hdm.sqlite3", timeout=30)) as hdm, hdm:
+        hdm.execute("CREATE TABLE kept_disability AS SELECT * FROM FACT_DISABILITY")
+        hdm.execute("DELETE FROM FACT_DISABILITY")
+    page.goto("/stuck")
+    card = page.get_by_role("link", name=re.compile("held back in liquidlogic.person"))
+    expect(card).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("lost their disabilities").first).to_be_visible()
+    card.click()
+    expect(page.get_by_role("heading", name="Let through what is held back: emptied disabilities")).to_be_visible()
+    assert_accessible(page)
+    asked_why(page, "through", "Why it is right", "the table was retired")
+    expect(page.get_by_text("let through. It is published with the next reading.").first).to_be_visible()
+    expect(page.get_by_text("lost their disabilities").first).to_be_hidden(timeout=30_000)
+    page.goto("/audit")
+    expect(page.get_by_role("row").filter(has_text="the table was retired").first).to_contain_text("let it through")
+    with closing(sqlite3.connect(consoles.folder / "hdm.sqlite3", timeout=30)) as hdm, hdm:
+        hdm.execute("INSERT INTO FACT_DISABILITY SELECT * FROM kept_disability")
+
+
 def test_a_paused_flow_with_work_says_for_how_long_it_waits(page: Page, consoles: Consoles) -> None:
     page.goto("/part/dfe_csc")
     page.get_by_role("textbox", name="Why it is paused").fill("the department counts")

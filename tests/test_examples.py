@@ -21,6 +21,7 @@ from faststream.kafka import KafkaBroker
 
 from adapters.port import Adapter, AdapterSystem
 from adapters.pump import Pump
+from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Event, Name, Person
 from canonical.errors import UnavailableError
 from ironbridge.kafka import KafkaJournal, ensure_topics
@@ -294,16 +295,17 @@ async def test_an_adapter_of_ones_own_publishes_what_its_table_holds_and_what_ch
     finally:
         await pump.close()
         await store.close()
-    assert [(event.key, event.version) for event in first] == [("housing:person:1", 1), ("housing:person:2", 1)]
+    assert [event.key for event in first] == ["housing:person:1", "housing:person:2"]
     darby = json.loads(first[0].data or b"")
     assert darby["addresses"] == [{"lines": ["1 High Street", "Coalbrookdale"], "postcode": "TF8 7DT"}]
     assert (darby["birth_date"], darby["nino"]) == ("1750-04-24", "AB123456C")
-    assert [(event.key, event.version, event.data is None) for event in again] == [
-        ("housing:person:1", 1, False),
-        ("housing:person:1", 2, True),
-        ("housing:person:2", 1, False),
-        ("housing:person:2", 2, False),
+    assert [(event.key, event.data is None) for event in again] == [
+        ("housing:person:1", False),
+        ("housing:person:1", True),
+        ("housing:person:2", False),
+        ("housing:person:2", False),
     ]
+    assert_versions_grow(again)
 
 
 async def test_an_adapter_of_ones_own_checks_its_table(database: Path) -> None:

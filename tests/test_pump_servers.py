@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from adapters.stand_ins import Line, TableAdapter
-from adapters.testing import assert_gap_free
+from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Event
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.broker import ApacheKafka, Broker, EmbeddedBroker
@@ -58,7 +59,7 @@ class World:
 
     async def assert_agreement(self, told: list[Event] | None = None) -> list[Event]:
         events = await committed(self.kafka)
-        assert_gap_free(told or events)
+        assert_versions_grow(told or events)
         newest = {event.key: event.data for event in events}
         assert {key: data for key, data in newest.items() if data is not None} == self.adapter.state()
         return events
@@ -138,7 +139,7 @@ async def test_a_subscriber_sees_every_change_once_and_in_order(world: World) ->
     adapter.lines[33] = Line(11, "N1")
     assert await world.read(pump) == 1
     events = await world.assert_agreement()
-    assert [e.version for e in events if e.key == adapter.key(33)] == [1, 2, 3]
+    assert [e.data is not None for e in events if e.key == adapter.key(33)] == [True, False, True]
     assert len(events) == 504
     await pump.close()
 
@@ -221,7 +222,7 @@ async def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(world: Wo
     pump = world.pump()
     await world.insist(pump)
     events = await world.assert_agreement()
-    assert max(event.version for event in events) > 2
+    assert max(Counter(event.key for event in events).values()) > 2
     await pump.close()
 
 
@@ -278,7 +279,7 @@ async def test_a_killed_broker_that_forgot_what_it_had_confirmed_is_healed(
             assert event.version > order.get(event.key, 0)
             order[event.key] = event.version
         if isinstance(broker, ApacheKafka):
-            assert_gap_free(events)
+            assert_versions_grow(events)
             assert "lost its tail" not in caplog.text
         await pump.close()
 
@@ -311,7 +312,7 @@ async def test_two_adapters_share_a_topic_without_disturbing_each_other(world: W
     pumps = [(each, each.pump()) for each in (world, other)]
     assert await asyncio.gather(*(each.read(pump) for each, pump in pumps)) == [1, 1]
     events = await committed(world.kafka)
-    assert_gap_free(events)
+    assert_versions_grow(events)
     newest = {event.key: event.data for event in events}
     assert newest == {**world.adapter.state(), **other.adapter.state()}
     for _, pump in pumps:

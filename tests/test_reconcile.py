@@ -89,9 +89,11 @@ def village(world: World) -> Village:
 
 async def compared(world: World, legacy: Village, **more: Any) -> Certificate:
     source = Source(legacy, legacy.streams())
+    world.store.clock = time.time  # the bridge did its work long ago
     found = await compare(
         world.store, world.flow, world.target, [source], patience=0, today=lambda: START.date(), by="jo", **more
     )
+    world.store.clock = world.clock
     assert legacy.opened == 0
     return found
 
@@ -205,6 +207,7 @@ async def test_a_target_that_shows_nothing_is_held_against_what_it_confirmed_and
     legacy = village(world)
     legacy.names |= {2: "Supplier 2 as of 2", 8: "Supplier 8 as of 1"}
     del legacy.names[6]
+    world.store.clock = time.time
     found = await compare(
         world.store, world.flow, Mute(), [Source(legacy, legacy.streams())], patience=0, today=lambda: START.date()
     )  # type: ignore[arg-type]
@@ -280,6 +283,7 @@ async def test_the_bridge_gets_time_for_what_is_on_its_way_and_no_more_than_it_n
         await world.agree()
         await world.run("UPDATE streams SET started = :at, completed = :at", at=time.time())
 
+    world.store.clock = time.time
     working, source = asyncio.create_task(bridge()), Source(legacy, legacy.streams())
     began = time.monotonic()
     found = await compare(world.store, world.flow, world.target, [source], today=lambda: START.date())
@@ -297,6 +301,7 @@ async def test_an_adapter_that_does_not_run_is_not_waited_for(world: World) -> N
     legacy.names[2] = "Renamed yesterday"
     began = time.monotonic()
     source = Source(legacy, legacy.streams())
+    world.store.clock = time.time
     found = await compare(world.store, world.flow, world.target, [source], today=lambda: START.date())
     assert told(found) == [("canonical", "different", supplier_key(2), ("name",))]
     assert time.monotonic() - began < 25

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from adapters.pump import Pump
 from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
-from adapters.testing import Bench, assert_gap_free
+from adapters.testing import Bench, assert_versions_grow
 from canonical.errors import MisconfiguredError
 from flows.port import Document, Limits, Refused
 from ironbridge import audit, bridge, insight, steer
@@ -180,7 +180,8 @@ async def test_a_backfill_publishes_what_the_topic_lacks_and_no_event_twice() ->
     (stream,) = adapter.streams()
     assert await pump.backfill(stream) == 3
     again = await bench.read(pump)
-    assert {(e.key, e.version) for e in again} == {(adapter.key(3), 1), (adapter.key(7), 2), (adapter.key(40), 1)}
+    assert {e.key for e in again} == lost
+    assert_versions_grow(bench.log.told())
     assert bench.log.state() == state == adapter.state()
     assert await pump.backfill(stream) == 0
     assert await bench.read(pump) == []
@@ -200,8 +201,8 @@ async def test_a_backfill_compares_every_row_by_itself() -> None:
     here.regions.update(fresh.state.of(stream.name).regions)  # as if the change had been compared
     assert await bench.read(pump) == []
     assert await pump.backfill(stream) == 0
-    assert [(e.key, e.version) for e in await bench.read(pump)] == [(adapter.key(30), 2)]
-    assert_gap_free(bench.log.told())
+    assert [(e.key, bench.nth(e)) for e in await bench.read(pump)] == [(adapter.key(30), 2)]
+    assert_versions_grow(bench.log.told())
 
 
 async def test_a_backfill_waits_for_its_adapter_and_says_how_far_it_is(store: Store) -> None:

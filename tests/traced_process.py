@@ -16,8 +16,8 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from adapters.guard import Guard
 from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
-from adapters.pump import Guard
 from canonical import Supplier
 from canonical.errors import IronbridgeError
 from ironbridge import bridge, gauges, steer, systems, telemetry

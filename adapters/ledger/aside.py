@@ -51,7 +51,7 @@ async def portions(
         assert process.stdout is not None  # noqa: S101 (it is a pipe)
         given = 0
         while True:
-            kind, payload = await _frame(process, process.stdout, rules)
+            kind, payload = await _frame(process.stdout, rules, given)
             if kind == _END:
                 return
             said = loads(payload)
@@ -82,7 +82,7 @@ async def _started(found: Found, rules: Rules, most: int) -> AsyncIterator[Proce
         await process.wait()
 
 
-async def _frame(process: Process, out: asyncio.StreamReader, rules: Rules) -> tuple[bytes, bytes]:
+async def _frame(out: asyncio.StreamReader, rules: Rules, given: int) -> tuple[bytes, bytes]:
     try:
         async with asyncio.timeout(_PATIENCE):
             kind, size = _FRAME.unpack(await out.readexactly(_FRAME.size))
@@ -92,7 +92,8 @@ async def _frame(process: Process, out: asyncio.StreamReader, rules: Rules) -> t
             rules.source, f"a file is not read within {_PATIENCE:.0f} s", fix="see whether the share is well"
         ) from None
     except asyncio.IncompleteReadError:
-        await process.wait()
+        if given:  # then it could be read, and somebody else ended the process
+            raise UnavailableError(rules.source, "the process that read a file was ended") from None
         raise _too_much(rules) from None
 
 

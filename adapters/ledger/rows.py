@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 from adapters.ledger.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
 from adapters.ledger.layout import DATES, MONEY, Analysis
@@ -82,39 +83,47 @@ def lines(where: str, found: Fit, currency: str, tally: Tally) -> Iterator[Line]
 
     :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
     """
-    _not_american(where, found)
-    reader = _Reader(found, currency)
+    reader, months = _Reader(found, currency), _Months(where, found)
     for row in found.data(tally.apart):
-        kind, total = reader.kind(row)
-        if kind == "note":
+        months.look(row)
+        read = reader.kind(row)
+        if read.kind == "note":
             tally.notes += 1
-        elif (kind == "total" and _agrees(where, found, row[0], total, tally.sums)) or (
-            kind == "sum" and total in tally.sums
+        elif (read.kind == "total" and _agrees(where, found, row[0], read.total, tally.sums)) or (
+            read.kind == "sum" and read.total in tally.sums
         ):
             tally.totals += 1
             tally.since = Decimal(0)
         else:
-            line = reader.line(row)
+            line = reader.line(row, read)
             tally.add(line)
             yield line
+    months.refuse_american()
 
 
-def _not_american(where: str, found: Fit) -> None:
+class _Months:
     """One date that can only be month-first and none that can only be day-first: 04/05 in this file may be either."""
-    columns = [found.at[d] for d in DATES if d in found.at]
-    if not any(style.startswith("dd") and style[-1] == "y" for style in found.layout.dates):
-        return
-    american = False
-    for _, cells in found.data(Apart()):
-        dates = [cells[at] for at in columns if at < len(cells)]
-        if any(day_first(c) for c in dates):
-            return
-        american = american or any(month_first(c) for c in dates)
-    if american:
-        raise BadRecordError(
-            where, field="dates", rule="have the month in front in places and never surely the day", shape="99/99/9999",
-            fix="have the extract write dates as 2024-04-25 or 25/04/2024",
-        )  # fmt: skip
+
+    def __init__(self, where: str, found: Fit) -> None:
+        self.where = where
+        either = any(style.startswith("dd") and style[-1] == "y" for style in found.layout.dates)
+        self.columns = [found.at[d] for d in DATES if d in found.at] if either else []
+        self.american = False
+
+    def look(self, row: Row) -> None:
+        for at in self.columns:
+            if at < len(row[1]):
+                if day_first(row[1][at]):
+                    self.columns, self.american = [], False
+                    return
+                self.american = self.american or month_first(row[1][at])
+
+    def refuse_american(self) -> None:
+        if self.american:
+            raise BadRecordError(
+                self.where, field="dates", rule="have the month in front in places and never surely the day",
+                shape="99/99/9999", fix="have the extract write dates as 2024-04-25 or 25/04/2024",
+            )  # fmt: skip
 
 
 def _agrees(where: str, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
@@ -132,6 +141,21 @@ def _is_remark(filled: Sequence[str]) -> bool:
     return len(filled) == 1 and " " in filled[0]
 
 
+class _Kind(NamedTuple):
+    """
+    What a row is: `line`, `note` (says nothing of money or payee), `total` (says so), or `sum` (nothing but an amount). Its
+    amounts are read with it, once; `faults` are those of the amounts that cannot be.
+    """
+
+    kind: str
+    amounts: dict[str, Decimal]
+    faults: Sequence[Fault] = ()
+
+    @property
+    def total(self) -> Decimal | None:
+        return self.amounts.get("net")
+
+
 class _Reader:
     """Reads the rows of one file."""
 
@@ -140,29 +164,35 @@ class _Reader:
         self.layout = found.layout
         self.columns = dict(found.layout.parts())
         self.currency = currency
+        self.words = [part for part in found.layout.columns if part in found.at and part not in (*MONEY, *DATES)]
+        self.money = [part for part in MONEY if part in found.at]
+        self.dates = [part for part in DATES if part in found.at]
+        needed = {"supplier_name", *(p for p in found.layout.document if p != "supplier")}
+        if found.layout.unnumbered == "single" or "number" not in found.layout.columns:
+            needed.discard("number")
+        self.needed = sorted(needed)
         self.totals = re.compile(found.layout.totals)
         self.withheld = re.compile(found.layout.redacted)
 
-    def kind(self, row: Row) -> tuple[str, Decimal | None]:
-        """`line`, `note` (says nothing of money or payee), `total` (says so), or `sum` (nothing but an amount)."""
-        cells = row[1]
-        payee, number = self.text(cells, "supplier_name"), self.text(cells, "number")
+    def kind(self, row: Row) -> _Kind:
+        number, cells = row
+        payee, document = self.text(cells, "supplier_name"), self.text(cells, "number")
         unreadable: list[Fault] = []
-        amount = self._amounts(cells, unreadable).get("net")
+        amounts = self._amounts(cells, unreadable, number)
         if unreadable:
-            return "line", None
-        if self._is_total(cells):
-            return "total", amount
+            return _Kind("line", amounts, unreadable)
         filled = [text for cell in cells if (text := text_of(cell))]
-        if amount is None and not self._says_money(cells) and (not (payee or number) or _is_remark(filled)):
-            return "note", None
-        return ("sum" if len(filled) == 1 and amount is not None else "line"), amount
+        if self._is_total(cells, filled):
+            return _Kind("total", amounts)
+        amount = amounts.get("net")
+        if amount is None and not self._says_money(cells) and (not (payee or document) or _is_remark(filled)):
+            return _Kind("note", amounts)
+        return _Kind("sum" if len(filled) == 1 and amount is not None else "line", amounts)
 
-    def _is_total(self, cells: Sequence[Cell]) -> bool:
+    def _is_total(self, cells: Sequence[Cell], words: Sequence[str]) -> bool:
         """A label and amounts, no date and no other word: a supplier may well be called Total."""
-        if any(text_of(self._cell(cells, part)) for part in DATES):
+        if any(text_of(self._cell(cells, part)) for part in self.dates):
             return False
-        words = [text for cell in cells if (text := text_of(cell))]
         others = [word for word in words if not self.totals.fullmatch(word)]
         return len(others) < len(words) and not any(c.isalpha() for c in "".join(others))
 
@@ -184,9 +214,9 @@ class _Reader:
         amount = money(self._cell(cells, part), decimal=self.layout.decimal, currency=self.currency)
         return -amount if amount and self.layout.sign == "reversed" else amount
 
-    def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int = 0) -> dict[str, Decimal]:
+    def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int) -> dict[str, Decimal]:
         amounts: dict[str, Decimal] = {}
-        for part in MONEY:
+        for part in self.money:
             try:
                 if (amount := self._money(cells, part)) is not None:
                     amounts[part] = amount
@@ -196,21 +226,20 @@ class _Reader:
             amounts["net"] = amounts["gross"] - amounts["tax"]
         return amounts
 
-    def line(self, row: Row) -> Line:
+    def line(self, row: Row, read: _Kind) -> Line:
         number, cells = row
-        line = Line(number)
-        for part in self.layout.columns:
-            if part not in (*MONEY, *DATES) and (text := self.text(cells, part)):
+        line = Line(number, faults=list(read.faults))
+        for part in self.words:
+            if text := self.text(cells, part):
                 line.words[part] = text
         line.redacted = bool(self.withheld.fullmatch(line.words.get("supplier_name", "")))
-        self._read_money(line, cells)
+        self._read_money(line, cells, read.amounts)
         self._read_dates(line, cells)
         self._analyse(line, cells)
         self._needs(line, cells)
         return line
 
-    def _read_money(self, line: Line, cells: Sequence[Cell]) -> None:
-        amounts = self._amounts(cells, line.faults, line.row)
+    def _read_money(self, line: Line, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
         line.net, line.tax = amounts.get("net"), amounts.get("tax")
         part = "net" if "net" in self.found.at else "gross"
         if line.net is None and not line.faults:
@@ -220,7 +249,7 @@ class _Reader:
             line.faults.append(self._fault(line.row, part, rule, self._cell(cells, part)))
 
     def _read_dates(self, line: Line, cells: Sequence[Cell]) -> None:
-        for part in DATES:
+        for part in self.dates:
             cell = self._cell(cells, part)
             try:
                 if found := day(cell, self.layout.dates):
@@ -246,11 +275,8 @@ class _Reader:
         return code, title or code
 
     def _needs(self, line: Line, cells: Sequence[Cell]) -> None:
-        needed = {"supplier_name", *(p for p in self.layout.document if p != "supplier")}
-        if self.layout.unnumbered == "single" or "number" not in self.layout.columns:
-            needed.discard("number")
         had = line.words.keys() | line.dates.keys() | {fault.heading for fault in line.faults}
-        for part in sorted(needed):
+        for part in self.needed:
             if part not in had and self.found.called(part) not in had:
                 line.faults.append(self._fault(line.row, part, "is missing", None))
         beyond = cells[self.found.width :] if self.found.width is not None else ()

@@ -55,7 +55,7 @@ class Scratch:
         self._insert("lines", 2, ((_sortable(identity), pickle.dumps(_packed(line))) for identity, line in lines))
         found = self._database.execute("SELECT identity, line FROM lines ORDER BY identity, rowid")
         for identity, group in groupby(found, key=lambda row: row[0]):
-            yield tuple(identity.decode().split("\0")), [_unpacked(loads(line)) for _, line in group]
+            yield tuple(identity.decode().split("\0")), [_unpacked(line) for _, line in group]
         self._database.execute("DELETE FROM lines")
 
     def stray(self, line: Line) -> None:
@@ -70,7 +70,7 @@ class Scratch:
             these = "" if number is None else " WHERE number = ?"
             bound = () if number is None else (number,)
             for (line,) in self._database.execute(f"SELECT line FROM strays{these} ORDER BY rowid", bound):  # noqa: S608
-                yield _unpacked(loads(line))
+                yield _unpacked(line)
 
     def say(self, about: Identity, saying: tuple[Any, ...]) -> None:
         """Count what is said of something."""
@@ -122,9 +122,10 @@ def _packed(line: Line) -> tuple[Any, ...]:
     return line.row, line.words, line.dates, line.net, line.tax, line.account, line.dimensions, line.redacted, faults
 
 
-def _unpacked(packed: tuple[Any, ...]) -> Line:
-    line = Line(*packed)
-    line.faults = [Fault(*fault) for fault in packed[-1]]
+def _unpacked(packed: bytes) -> Line:
+    values = pickle.loads(packed)  # noqa: S301 (this very process packed it, and nobody else can open the database)
+    line = Line(*values)
+    line.faults = [Fault(*fault) for fault in values[-1]]
     return line
 
 

@@ -12,24 +12,19 @@ import getpass
 import hmac
 import ipaddress
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any
 from urllib.parse import urlsplit
 
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.starlette_client import OAuth
-from httpx2 import HTTPError
-from joserfc.errors import JoseError
-from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
-from canonical.errors import MisconfiguredError
-from ironbridge.settings import ConsoleSettings, Settings
+from canonical.errors import IronbridgeError, MisconfiguredError
+from ironbridge.console.sessions import Sessions
+from ironbridge.settings import Settings
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Action = Callable[[Request, FormData], Awaitable[Response]]
@@ -86,18 +81,27 @@ def check(settings: Settings) -> None:
 
 
 class SignedIn(AuthenticationBackend):
-    """Who a session's cookie says it is; on a loopback address without sign-in, whoever is at the machine."""
+    """Whose session a cookie names, as the state has it; on a loopback address without sign-in, whoever is at the machine."""
 
-    def __init__(self, console: ConsoleSettings) -> None:
-        self._console = console
+    def __init__(self, sessions: Sessions | None) -> None:
+        self._sessions = sessions
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, Person] | None:
-        if self._console.issuer is None:
+        if self._sessions is None:
             return AuthCredentials([*Right]), Person(f"{_at_the_machine()} (at the machine)")
-        session = conn.session
-        if session.get("until", 0) < time.time():
+        word = conn.session.get("session")
+        if not word or conn.url.path.startswith("/static/"):
             return None
-        return AuthCredentials(session["rights"]), Person(session["name"])
+        try:
+            found = await self._sessions.find(word)
+        except IronbridgeError as error:
+            raise AuthenticationError(f"Ironbridge cannot tell who you are: {error}") from error
+        return (AuthCredentials([*found.rights]), Person(found.name)) if found else None
+
+
+def not_told(_: HTTPConnection, error: Exception) -> Response:
+    """The state, which knows the sessions, does not answer."""
+    return PlainTextResponse(str(error), 503)
 
 
 def _at_the_machine() -> str:
@@ -156,75 +160,3 @@ def _from_our_page(request: Request, form: FormData) -> None:
     elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     if not known or not hmac.compare_digest(said, known) or site not in ("same-origin", "none") or elsewhere:
         raise HTTPException(403, "This form is out of date. Go back, reload the page and send it again.")
-
-
-class SignIn:
-    """OpenID Connect: authorisation code with PKCE; the roles come from the ID token or the user's info."""
-
-    def __init__(self, console: ConsoleSettings) -> None:
-        self._console = console
-        self._oauth: Any = OAuth()
-        secret = console.client_secret.get_secret_value() if console.client_secret else None
-        self._oauth.register(
-            "provider",
-            client_id=console.client_id,
-            client_secret=secret,
-            server_metadata_url=f"{(console.issuer or '').rstrip('/')}/.well-known/openid-configuration",
-            client_kwargs={"scope": "openid profile email", "code_challenge_method": "S256", "timeout": 10},
-        )
-
-    @property
-    def _public(self) -> str:
-        return (self._console.public_url or "").rstrip("/")
-
-    async def begin(self, request: Request) -> Response:
-        """Send to the provider; `next` is where to come back to, one of our own pages."""
-        request.session["next"] = _ours(request.query_params.get("next", "/"))
-        try:
-            sent: Response = await self._oauth.provider.authorize_redirect(request, f"{self._public}/signed-in")
-        except (HTTPError, AuthlibBaseError, RuntimeError) as error:
-            raise HTTPException(502, _trouble(error)) from error
-        return sent
-
-    async def end(self, request: Request) -> Response:
-        """Come back from the provider: who it is and what they may, in a new session."""
-        try:
-            given = await self._oauth.provider.authorize_access_token(request)
-            claims = dict(given.get("userinfo") or {})
-            if not self._roles(claims):
-                claims |= dict(await self._oauth.provider.userinfo(token=given))
-        except (HTTPError, AuthlibBaseError, JoseError, RuntimeError, LookupError, ValueError) as error:
-            raise HTTPException(403, _trouble(error)) from error
-        to = _ours(request.session.get("next", "/"))
-        rights = self._rights(claims)
-        request.session.clear()
-        if not rights:
-            raise HTTPException(403, f"You are known, but have no role here. Ask for {self._console.viewer_role}.")
-        name = next((str(claims[c]) for c in ("preferred_username", "email", "name", "sub") if claims.get(c)), "")
-        until = time.time() + self._console.session_hours * 3600
-        request.session.update(name=name[:100], rights=rights, until=until, form=secrets.token_urlsafe(24))
-        return RedirectResponse(to, 303)
-
-    def _roles(self, claims: dict[str, Any]) -> set[str]:
-        found: Any = claims
-        for step in self._console.roles_claim.split("."):
-            found = found.get(step) if isinstance(found, dict) else None
-        return {str(role) for role in found} if isinstance(found, list) else {str(found)} if found else set()
-
-    def _rights(self, claims: dict[str, Any]) -> list[str]:
-        roles, console = self._roles(claims), self._console
-        rights = {Right.LOOK} if roles & {console.viewer_role, console.operator_role} else set()
-        if console.operator_role in roles:
-            rights.add(Right.ACT)
-        if rights and console.personal_role in roles:
-            rights.add(Right.REVEAL)
-        return sorted(rights)
-
-
-def _ours(to: str) -> str:
-    """A path of ours, never another site: `//elsewhere` and `/\\elsewhere` are addresses to a browser."""
-    return to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/"
-
-
-def _trouble(error: Exception) -> str:
-    return f"Signing in did not work ({type(error).__name__}). Try again; if it stays so, tell whoever runs Ironbridge."

@@ -11,7 +11,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ironbridge import audit, insight, steer
+from ironbridge import audit, held, insight, steer
 from ironbridge import reconcile as reconciliation
 from ironbridge.bridge import Delivery
 from ironbridge.console import pages
@@ -112,6 +112,22 @@ async def release(request: Request, form: FormData) -> Response:
     return _seen(f"/part/{flow}")
 
 
+async def allow(request: Request, form: FormData) -> Response:
+    """Let through what the guard holds back of a stream: as many as the page has shown, and a tenth more."""
+    room, what, why = room_of(request), _text(form, "what"), _text(form, "why")
+    part = ".".join(await pages.stream_of(request))
+    file, most = _text(form, "file") or None, _text(form, "most", 12)
+    if not why:
+        return await pages.part_page(request, status=422, wrong=f"why-{_text(form, 'number', 3)}", error=NO_REASON)
+    shown = int(most) if most.isascii() and most.isdigit() else 0
+    let = await held.allow(room.store, actor(request), part, why, what=what, file=file, most=shown)
+    room.forget()
+    request.session[pages.SAID] = (
+        f"{let[0]['told']}: let through. It is published with the next reading." if let else GOT_ON
+    )
+    return _seen(f"/part/{part}")
+
+
 async def _hold(request: Request, name: str, act: Any, why: str) -> Response:
     room = room_of(request)
     await act(room.store, actor(request), name, why)
@@ -206,5 +222,8 @@ async def reconcile(request: Request, form: FormData) -> Response:
 
 
 async def sign_out(request: Request, form: FormData) -> Response:
+    """End the session here, so that a copy of its cookie is worthless, and forget the cookie."""
+    if (sessions := room_of(request).sessions) is not None:
+        await sessions.end(str(request.session.get("session", "")))
     request.session.clear()
     return _seen("/signed-out")

@@ -28,10 +28,11 @@ from starlette.staticfiles import StaticFiles
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.bridge import Platform
 from ironbridge.console import access, actions, pages, shown
-from ironbridge.console.access import Right, SignIn, SignInFirst, action, page
+from ironbridge.console.access import Right, SignInFirst, action, page
 from ironbridge.console.headers import SecurityHeaders
 from ironbridge.console.room import Room
-from ironbridge.settings import ConsoleSettings, Settings
+from ironbridge.console.sessions import Sessions, signing
+from ironbridge.console.sign_in import SignIn
 
 _HERE = Path(__file__).parent
 _LOCAL = ["127.0.0.1", "localhost", "[::1]"]
@@ -50,24 +51,28 @@ async def mounted(built: Platform) -> AsyncIterator[list[BaseRoute]]:
         return
     access.check(settings)
     room = Room(built)
+    secret = await signing(built.store, settings.console) if settings.console.issuer else secrets.token_urlsafe(32)
     warming = asyncio.create_task(asyncio.to_thread(shown.warm))
     try:
-        yield [Mount("/", application(room))]
+        yield [Mount("/", application(room, secret))]
     finally:
         await warming
         await room.close()
 
 
-def application(room: Room) -> Starlette:
+def application(room: Room, secret: str) -> Starlette:
+    """The pages over a room. `secret` signs the cookies."""
     settings = room.built.settings.console
+    provider = SignIn(settings) if settings.issuer else None
+    room.sessions = Sessions(room.store, settings, provider.again) if provider else None
     routes = [
         Mount("/static", StaticFiles(directory=_HERE / "static"), name="static"),
-        *_sign_in(settings),
+        *(_sign_in(provider) if provider else []),
         *_looks(),
         *_acts(),
     ]
     app = Starlette(
-        routes=routes, middleware=_middleware(room.built.settings),
+        routes=routes, middleware=_middleware(room, secret),
         exception_handlers={
             SignInFirst: _to_the_sign_in, HTTPException: _told, IronbridgeError: _said, UnavailableError: _said,
             MisconfiguredError: _said, ClientDisconnect: _gone, Exception: _failed,
@@ -106,15 +111,13 @@ def _acts() -> list[BaseRoute]:
         ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
         ("/part/{name}/release", Right.ACT, actions.release),
         ("/part/{name}/replay", Right.ACT, actions.replay), ("/part/{name}/backfill", Right.ACT, actions.backfill),
+        ("/part/{name}/allow", Right.ACT, actions.allow),
         ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
     ]  # fmt: skip
     return [Route(path, action(right, endpoint), methods=["POST"]) for path, right, endpoint in done]
 
 
-def _sign_in(settings: ConsoleSettings) -> list[BaseRoute]:
-    if settings.issuer is None:
-        return []
-    provider = SignIn(settings)
+def _sign_in(provider: SignIn) -> list[BaseRoute]:
     return [
         Route("/sign-in", provider.begin),
         Route("/signed-in", provider.end),
@@ -123,12 +126,11 @@ def _sign_in(settings: ConsoleSettings) -> list[BaseRoute]:
     ]
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
-    console = settings.console
+def _middleware(room: Room, secret: str) -> list[Middleware]:
+    console = room.built.settings.console
     public = urlsplit(console.public_url or "")
     # Whoever makes a browser believe that a foreign name is this machine comes with that name.
     hosts = [*_LOCAL, *([public.hostname] if public.hostname else [])]
-    secret = console.session_secret.get_secret_value() if console.session_secret else secrets.token_urlsafe(32)
     return [
         Middleware(SecurityHeaders, https=public.scheme == "https"),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
@@ -136,7 +138,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             SessionMiddleware, secret_key=secret, session_cookie="ironbridge", same_site="lax",
             max_age=int(console.session_hours * 3600), https_only=public.scheme == "https",
         ),
-        Middleware(AuthenticationMiddleware, backend=access.SignedIn(console)),
+        Middleware(AuthenticationMiddleware, backend=access.SignedIn(room.sessions), on_error=access.not_told),
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ironbridge import audit, insight, reconcile
+from ironbridge import audit, held, insight, reconcile
 from ironbridge.console.drawing import draw
 from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
@@ -61,7 +61,7 @@ def _but_for(tally: dict[str, int]) -> str:
 
 
 async def part(request: Request) -> Response:
-    return await part_page(request)
+    return await part_page(request, done=_said(request))
 
 
 async def live_part(request: Request) -> Response:
@@ -73,10 +73,11 @@ async def part_page(
 ) -> Response:
     """One arrow of the map: how it stands, what it does again, and what may be done to it. `wrong` is the box that lacks."""
     arrow = await arrow_of(request)
-    held = await _held(request, arrow) if arrow.paused else None
+    paused = await _held(request, arrow) if arrow.paused else None
+    kept_back = await held.entries(room_of(request).store, arrow.name) if "." in arrow.name else []
     again = room_of(request).jobs.get(f"again {arrow.name}")
     where = {"wrong": wrong, "error_at": f"#{wrong}"} if wrong else {}
-    return show(request, template, status, arrow=arrow, held=held, again=again, **where, **context)
+    return show(request, template, status, arrow=arrow, held=paused, kept_back=kept_back, again=again, **where, **context)
 
 
 async def arrow_of(request: Request) -> Arrow:
@@ -108,9 +109,9 @@ async def _late(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
     unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy")]
-    held = {arrow.name: await _held(request, arrow) for arrow in unwell if arrow.paused}
+    paused = {arrow.name: await _held(request, arrow) for arrow in unwell if arrow.paused}
     oldest = await insight.oldest(room.store)
-    return show(request, template, picture=picture, unwell=unwell, held=held, oldest=oldest)
+    return show(request, template, picture=picture, unwell=unwell, held=paused, oldest=oldest)
 
 
 async def _held(request: Request, arrow: Arrow) -> audit.Row | None:
@@ -129,11 +130,23 @@ async def live_dependencies(request: Request) -> Response:
 
 
 async def stuck(request: Request) -> Response:
-    return show(request, "stuck.html", groups=await room_of(request).groups(), done=_said(request))
+    return await _stuck(request, "stuck.html", done=_said(request))
 
 
 async def live_stuck(request: Request) -> Response:
-    return show(request, "stuck_live.html", groups=await room_of(request).groups())
+    return await _stuck(request, "stuck_live.html")
+
+
+async def _stuck(request: Request, template: str, **context: Any) -> Response:
+    room = room_of(request)
+    return show(
+        request,
+        template,
+        groups=await room.groups(),
+        kept_back=await held.entries(room.store),
+        next=held.NEXT,
+        **context,
+    )
 
 
 async def group(request: Request) -> Response:

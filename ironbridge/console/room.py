@@ -12,6 +12,7 @@ from ironbridge.bridge import Platform
 from ironbridge.console.jobs import Jobs
 from ironbridge.console.picture import Painter
 from ironbridge.console.recent import Recent
+from ironbridge.console.sessions import Sessions
 from ironbridge.health import Health, Verdict
 from ironbridge.spans import SpanFile, span_file
 from ironbridge.store import Store
@@ -20,7 +21,7 @@ from ironbridge.stuck import Group
 
 @dataclass
 class Room:
-    """One for each application. `spans` is None where the settings keep none."""
+    """One for each application. `spans` is None where the settings keep none, `sessions` where nobody signs in."""
 
     built: Platform
     health: Health = field(init=False)
@@ -29,6 +30,7 @@ class Room:
     jobs: Jobs = field(default_factory=Jobs)
     dependencies: Recent[list[Verdict]] = field(init=False)
     spans: SpanFile | None = field(init=False)
+    sessions: Sessions | None = None
 
     def __post_init__(self) -> None:
         self.health = Health(self.built)

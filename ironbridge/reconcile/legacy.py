@@ -130,7 +130,7 @@ class _Suspect(NamedTuple):
         if self._ahead:
             return f"published as version {memory.version}, not yet taken in: the flow is behind, or stopped"
         if kind is Kind.EXTRA and memory.held:
-            return "its deletion is held back, see `ironbridge status`"
+            return "its deletion is held back, see `ironbridge held`"
         if kind is Kind.DIFFERENT:
             return "the state was changed by other hands: `ironbridge backfill` its stream"
         ended = memory.completed

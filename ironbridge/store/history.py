@@ -130,18 +130,20 @@ class Retention:
             found = await connection.execute(
                 text(
                     # Two comparisons, so that every planner seeks in the key.
-                    "SELECT v.key, v.version, v.at, f.version FROM versions v LEFT JOIN facts f ON f.key = v.key "
+                    "SELECT v.key, v.version, v.at, f.version, (SELECT count(*) FROM (SELECT 1 FROM versions n "
+                    "WHERE n.key = v.key AND n.version > v.version LIMIT :keep) AS newer) "
+                    "FROM versions v LEFT JOIN facts f ON f.key = v.key "
                     "WHERE v.key >= :key AND (v.key > :key OR v.version > :version) "
                     "ORDER BY v.key, v.version LIMIT :piece"
                 ),
-                {"key": self._after[0], "version": self._after[1], "piece": self._piece},
+                {"key": self._after[0], "version": self._after[1], "piece": self._piece, "keep": self._keep.versions},
             )
             page = found.fetchall()
             self._after = (page[-1][0], page[-1][1]) if len(page) == self._piece else ("", 0)
             old = [
                 {"key": key, "version": version}
-                for key, version, at, newest in page
-                if at < cutoff or newest is None or version < newest - self._keep.versions
+                for key, version, at, newest, newer in page
+                if at < cutoff or newest is None or newer >= self._keep.versions
             ]
             if old:
                 await connection.execute(text("DELETE FROM versions WHERE key = :key AND version = :version"), old)

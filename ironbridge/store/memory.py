@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.journal import AGAIN, Known, Partition, Place, Progress, Seen, Step
+from adapters.journal import AGAIN, Guarded, Known, Partition, Place, Progress, Seen, Step
 from canonical.errors import FencedError
 from ironbridge.store.bulk import among, postgres, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.tables import offsets, problems, records, regions
 
-_KNOWN = 'key, entity, owner, region, row_digest, fingerprint, version, deleted, lost, topic, "partition", "offset"'
+_KNOWN = (
+    'key, entity, owner, region, row_digest, fingerprint, version, deleted, lost, topic, "partition", "offset", filled, former'
+)
 _RECORD = (
     "stream", "key", "entity", "owner", "region", "row_digest", "fingerprint", "version", "deleted", "lost", "topic",
-    "partition", "offset",
+    "partition", "offset", "filled", "former",
 )  # fmt: skip
+_GUARDED = "region, what, began, done, base, held, since, allowed"
+# What a person has allowed since the entry was read stands, unless nothing is held any more.
+_GUARD = f"""
+INSERT INTO guarded (stream, {_GUARDED})
+VALUES (:stream, :region, :what, :began, :done, :base, :held, CAST(:since AS DOUBLE PRECISION), CAST(:allowed AS BIGINT))
+ON CONFLICT (stream, region, what) DO UPDATE SET began = excluded.began, done = excluded.done, base = excluded.base,
+held = excluded.held, since = excluded.since, allowed = CASE WHEN excluded.held > 0
+AND coalesce(guarded.allowed, -1) <> coalesce(CAST(:was AS BIGINT), -1) THEN guarded.allowed ELSE excluded.allowed END
+"""  # noqa: S608 (our own names)
 
 
 class StoredMemory:
@@ -129,6 +141,22 @@ class StoredMemory:
         )
         return int(found[0][0])
 
+    async def guarded(self, stream: str) -> list[Guarded]:
+        found = await self._rows(
+            f"SELECT {_GUARDED} FROM guarded WHERE stream = :stream",  # noqa: S608 (our own names)
+            stream=await self._number(stream),
+        )
+        return [replace(Guarded(*row), was=row.allowed) for row in found]
+
+    async def filled(self, stream: str, region: str | None = None) -> Mapping[bytes | None, int]:
+        found = await self._rows(
+            "SELECT filled, count(*) FROM records WHERE stream = :stream AND version > 0 AND NOT deleted "  # noqa: S608
+            f"{'' if region is None else 'AND region = :region '}GROUP BY filled",
+            stream=await self._number(stream),
+            **({} if region is None else {"region": region}),
+        )
+        return {filled: int(count) for filled, count in found}
+
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
         return int((await self._unseen("count(*)", "", stream, sweep, lasting))[0][0])
 
@@ -187,8 +215,12 @@ class StoredMemory:
             await self._delete(connection, "regions", "name", number, step.gone_regions)
             await self._delete(connection, "problems", "key", number, step.mended)
             await self._problems(connection, number, step)
+            await self._guard(connection, number, step.guarded)
             if step.progress is not None:
                 await self._progress(connection, number, step.progress)
+            if step.told:
+                bound = {"told": step.told, "stream": number}
+                await connection.execute(text("UPDATE streams SET events = events + :told WHERE id = :stream"), bound)
             behind = [(self._adapter, *partition, offset) for partition, offset in step.offsets.items()]
             await put(connection, offsets, ("adapter", "topic", "partition", "next"), behind)
 
@@ -218,6 +250,14 @@ class StoredMemory:
         )
         return float(found[0][0]) if found and found[0][0] is not None else None
 
+    async def allowed(self, stream: str) -> int:
+        """How many kinds of what is held back a person has let through that are not published yet."""
+        found = await self._rows(
+            "SELECT count(*) FROM guarded WHERE stream = :stream AND since IS NOT NULL AND allowed IS NOT NULL",
+            stream=await self._number(stream),
+        )
+        return int(found[0][0])
+
     async def backfilled(self, stream: str, asked: float) -> None:
         """That was taken up; somebody may have asked once more since."""
         number = await self._number(stream)
@@ -236,6 +276,11 @@ class StoredMemory:
         # `since` is when it first went wrong: a row that is still wrong keeps it.
         update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what")}
         await put(connection, problems, columns, rows, update)
+
+    async def _guard(self, connection: AsyncConnection, number: int, entries: Sequence[Guarded]) -> None:
+        for e in entries:
+            bound = asdict(e) | {"stream": number}
+            await connection.execute(text(_GUARD), bound)
 
     async def _progress(self, connection: AsyncConnection, number: int, progress: Progress) -> None:
         await connection.execute(
@@ -299,27 +344,15 @@ class StoredMemory:
 
 
 def _known(row: Any) -> Known:
-    key, entity, owner, region, row_digest, fingerprint, version, deleted, lost, topic, partition, offset = row
-    return Known(
-        key,
-        entity,
-        owner,
-        region,
-        row_digest,
-        fingerprint,
-        version,
-        bool(deleted),
-        bool(lost),
-        topic,
-        partition,
-        offset,
-    )
+    known = Known(*row)
+    known.deleted, known.lost = bool(known.deleted), bool(known.lost)
+    return known
 
 
 def _values(known: Known) -> tuple[Any, ...]:
     return (
         known.key, known.entity, known.owner, known.region, known.row_digest, known.fingerprint, known.version,
-        known.deleted, known.lost, known.topic, known.partition, known.offset,
+        known.deleted, known.lost, known.topic, known.partition, known.offset, known.filled, known.former,
     )  # fmt: skip
 
 

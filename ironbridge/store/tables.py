@@ -55,6 +55,8 @@ streams = Table(
     Column("looked", Double),  # when it was last looked at to the end, by a sweep, a tail or a folder's files
     _number("read"),
     _number("published"),
+    # How many events it published since ever; `published` are those of the running sweep.
+    _number("events"),
     _number("held"),
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
@@ -284,6 +286,22 @@ audit = Table(
     _text("what"),
     _text("why"),
 )
+# Who has signed in to the console: see console/sessions.py. `id` is a digest of what the cookie holds.
+sessions = Table(
+    "sessions",
+    metadata,
+    _text("id", key=True),
+    _text("subject"),
+    _text("name"),
+    _text("rights"),
+    Column("refresh", LargeBinary),
+    # When it ends, when the provider last confirmed it, and when it was last asked to.
+    Column("until", Double, nullable=False),
+    Column("checked", Double, nullable=False),
+    Column("asked", Double, nullable=False),
+)
+# Secrets that the processes of one state share, e.g. what signs the console's cookies.
+keys = Table("keys", metadata, _text("name", key=True), _text("value"))
 # What `reconcile` found: the certificate whole, as JSON.
 certificates = Table(
     "certificates",

@@ -104,8 +104,8 @@ async def chosen(t: Torture, names: Sequence[str], kills: int) -> None:
     """Only these corners, so often that so many are killed."""
     await t.take_the_stage(SPLIT)
     while t.all_kills() < kills:
-        await in_the_corners(t, names, 12)
         await scenes.storm(t, 4)
+        await in_the_corners(t, names, 8)
 
 
 async def torture(seed: int, kills: int, minutes: float, folder: Path | None, only: Sequence[str] = ()) -> Torture:

@@ -38,12 +38,33 @@ def upgrade() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("flow", "hand", name=op.f("pk_hands")),
     )
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("rights", sa.Text(), nullable=False),
+        sa.Column("refresh", sa.LargeBinary(), nullable=True),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.Column("checked", sa.Double(), nullable=False),
+        sa.Column("asked", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+    )
+    op.create_table(
+        "keys",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_keys")),
+    )
     installation = op.create_table(
         "installation", sa.Column("id", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("id", name=op.f("pk_installation"))
     )
     op.bulk_insert(installation, [{"id": uuid4().hex}])
     op.add_column("records", sa.Column("filled", sa.LargeBinary(), nullable=True))
     op.add_column("records", sa.Column("former", sa.LargeBinary(), nullable=True))
+    op.add_column("streams", _number("events"))
+    # Until now the versions of a key counted its events.
+    op.execute("UPDATE streams SET events = COALESCE((SELECT sum(version) FROM records WHERE stream = streams.id), 0)")
     op.add_column("offsets", sa.Column("last", sa.Text(), nullable=True))
     op.add_column("copies", _number("steps"))
     op.add_column("ingested", sa.Column("hidden", sa.BigInteger(), nullable=True))

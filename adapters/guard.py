@@ -1,0 +1,317 @@
+"""
+The guard: what takes much away at once is held back until a person lets it through.
+
+A warehouse that is being rebuilt looks like one whose records were all deleted, or whose children have all lost their
+addresses. So deletions, changes that empty a field, and changes that go back to former content wait for the reading's
+end, are counted over a day, and are published only where they are few, or a small share. `Watch` counts and judges;
+the pump publishes. What is held is one entry (`Guarded`) for each kind; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from adapters.contents import TAG, Contents
+from adapters.difference import Aside
+from adapters.journal import Guarded, Known, Memory
+
+log = logging.getLogger(__name__)
+
+DELETED = "deleted"
+WENT_BACK = "went back"
+_DAY = timedelta(days=1).total_seconds()
+_FLOOR = 5
+_KEPT = 2000  # changes put aside that one reading keeps in memory
+_FORMER, _SHORT = 4, 6  # fingerprints of former content that are kept of a record, and bytes of each
+
+
+def emptied(field: str) -> str:
+    """The kind of change that empties a field."""
+    return f"emptied {field}"
+
+
+def sentence(entry: Guarded) -> str:
+    """What is held, in words."""
+    number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
+    where = " of one file" if entry.region else ""
+    match entry.what:
+        case "deleted":
+            return f"{number} of {base} records{where} are missing"
+        case "went back":
+            return f"{number} of {base} records{where} went back to what they held before"
+        case _:
+            return f"{number} of {base} records{where} lost their {field}"
+
+
+def allowance(held: int) -> int:
+    """How many may go once a person has let `held` through: a few more than were shown, for the system goes on."""
+    return math.ceil(held * 1.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """
+    How much may be taken away from a stream, or from one file's records, within a day.
+
+    More than `share` of what there was, and more than `few`, is held back; so is all that there was, if it was 5 or
+    more (in a file: 1 or more). A share of 1 or more holds nothing back.
+    """
+
+    share: float = 0.2
+    few: int = 20
+
+    @property
+    def off(self) -> bool:
+        return self.share >= 1
+
+    def holds(self, total: int, base: int) -> bool:
+        """Whether `total` of `base` within a day are too many."""
+        return not self.off and total > self.few and total > self.share * base
+
+
+class Watch:
+    """
+    What one reading of a stream takes away, kind by kind, held against the guard.
+
+    An entry with `since` is held. One that has `held` and no `since` was let through, and is counted in `done`: that
+    many of it may still be published, without being put aside. That is saved before the first is published, so that a
+    kill loses no count.
+    """
+
+    def __init__(self, guard: Guard, contents: Contents, entries: Iterable[Guarded], now: float) -> None:
+        self._guard = guard
+        self._contents = contents
+        self._entries = {(e.region, e.what): e for e in entries}
+        self._changed: set[tuple[str, str]] = set()
+        self._now = now
+        self._region = ""
+        self._filled: Mapping[bytes | None, int] | None = None
+        self._counts: Counter[str] = Counter()
+        self._kept: list[Aside] = []
+        self._left = False
+
+    def begin(self, region: str = "") -> None:
+        """Count anew: for the whole stream, or for one extract."""
+        self._region, self._filled = region, None
+        self._counts, self._kept, self._left = Counter(), [], False
+
+    @property
+    def held(self) -> int:
+        """How many deletions and changes of the stream wait for a person."""
+        return sum(e.held for e in self._entries.values() if e.since is not None)
+
+    def due(self, completed: float) -> bool:
+        """Whether a whole sweep has something to judge that the last one, completed then, could not know."""
+        whole = (e for (region, _), e in self._entries.items() if not region and e.since is not None)
+        return any(e.allowed is not None or (e.since or 0) > completed for e in whole)
+
+    def allowed(self, region: str) -> bool:
+        """Whether an extract has to be read again, though it is the same: a person has let its changes through."""
+        return any(
+            e.allowed is not None or (e.since is None and e.held > 0)
+            for (where, _), e in self._entries.items()
+            if where == region
+        )
+
+    def changed(self) -> list[Guarded]:
+        """The entries that were changed since this was asked last, to be saved."""
+        changed = [self._entries[each] for each in sorted(self._changed)]
+        self._changed.clear()
+        for e in changed:
+            self._entries[e.region, e.what] = replace(e, was=e.allowed)
+        return changed
+
+    # -- while rows are compared ---------------------------------------------------------------------------------
+
+    def takes_away(self, known: Known, filled: bytes, fingerprint: bytes) -> tuple[str, ...]:
+        """The kinds of loss for which a change has to be put aside; none where it may be published."""
+        if self._guard.off or known.filled is None:
+            return ()
+        kinds = [emptied(name) for name in self._contents.emptied(known.filled, filled)]
+        if known.former and fingerprint[:_SHORT] in _pieces(known.former):
+            kinds.append(WENT_BACK)
+        if known.filled[:TAG] != filled[:TAG]:
+            # Another edition of the mapping may well leave out a field; what is held already stays held.
+            kinds = [kind for kind in kinds if self._is_held(kind)]
+        if kinds and all(self._let(kind) for kind in kinds):
+            for kind in kinds:
+                self._spend(kind, 1)
+            return ()
+        return tuple(kinds)
+
+    def remember(self, known: Known, filled: bytes, fingerprint: bytes) -> None:
+        """Note what a record holds with the change that is published now, and what it held before."""
+        if known.filled is None or known.filled[:TAG] != filled[:TAG]:
+            known.former = None
+        elif known.fingerprint is not None and known.fingerprint != fingerprint:
+            known.former = (known.fingerprint[:_SHORT] + (known.former or b""))[: _FORMER * _SHORT]
+        known.filled = filled
+
+    def contents(self, entity: type, data: bytes) -> bytes:
+        return self._contents.of(entity, data)
+
+    def put_aside(self, asides: Iterable[Aside]) -> None:
+        """Count changes; as many as there is room for are kept."""
+        for aside in asides:
+            self._counts.update(aside.kinds)
+            if len(self._kept) < _KEPT:
+                self._kept.append(aside)
+            else:
+                self._left = True
+
+    # -- at the reading's end ------------------------------------------------------------------------------------
+
+    @property
+    def day_begins(self) -> bool:
+        """Whether the deletions of a new day are counted from now on: then `day` wants to know how many records live."""
+        return self._entry(DELETED, 0).base == 0
+
+    def day(self, live: int) -> None:
+        """The stream's day begins with so many records."""
+        self._put(self._entry(DELETED, live))
+
+    def deletions(self, missing: int, held: int, left: int) -> bool:
+        """Whether the deletion of what is missing may be published; `held` is what there was, `left` what there is."""
+        return self._judge(DELETED, missing, held, left)
+
+    def deleted(self, number: int) -> None:
+        """So many deletions are about to be published."""
+        self._spend(DELETED, number)
+
+    async def changes(self, memory: Memory, stream: str, *, whole: bool = True) -> list[Aside]:
+        """
+        The changes put aside that may be published now. What a reading that was not `whole` did not meet again stays
+        as it was.
+        """
+        here = [w for (r, w), e in self._entries.items() if r == self._region and w != DELETED and e.held]
+        allowed = {kind for kind, count in self._counts.items() if self._by_a_person(self._entry(kind, 0), count)}
+        free = set(allowed)
+        for kind in dict.fromkeys([*self._counts, *here]):
+            if kind in allowed:
+                continue
+            count, entry = self._counts[kind], self._entries.get((self._region, kind))
+            if not whole and entry and entry.allowed is None:
+                count = max(count, entry.held)
+            if self._judge(kind, count, await self._of(memory, stream, kind) if count else 0):
+                free.add(kind)
+        released = self._released(free)
+        # A person's word counts once; not yet, where all of these changes are held for another reason too.
+        for kind in allowed.intersection(k for aside in released for k in aside.kinds):
+            self._judge(kind, self._counts[kind], await self._of(memory, stream, kind))
+        return released
+
+    def page(self) -> list[Aside]:
+        """The changes of a tail's page that may be published now; those that are not few wait for the next sweep."""
+        free = {kind for kind, count in self._counts.items() if self._few(kind, count)}
+        released = self._released(free)
+        self.begin()
+        return released
+
+    def spend(self, asides: Iterable[Aside]) -> None:
+        """These changes are about to be published."""
+        for kind, number in Counter(k for aside in asides for k in aside.kinds).items():
+            self._spend(kind, number)
+
+    def end(self, *, whole: bool = True) -> bool:
+        """The reading has published all that it may; True if the next one has to publish what was not kept."""
+        let = [e for (region, _), e in self._entries.items() if region == self._region and e.held and e.since is None]
+        if whole and not self._left:
+            for entry in let:
+                self._put(replace(entry, held=0))
+        return self._left and bool(let)
+
+    def say(self, where: str) -> None:
+        """Log what is held, and what a person can do."""
+        for e in sorted(self._entries.values(), key=lambda e: (e.region, e.what)):
+            if e.region == self._region and e.since is not None and e.held:
+                log.error(
+                    "%s: %s; this is held back, the rest goes on. To do: if the system is being rebuilt, wait; if it is "
+                    "right, let it through with: ironbridge held allow %s --what '%s' --why '…'",
+                    where, sentence(e), where, e.what,
+                )  # fmt: skip
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def _judge(self, what: str, more: int, of: int, left: int | None = None) -> bool:
+        """Whether `more` may be taken away, of so many; `left` is what would be there then."""
+        entry = self._entry(what, of)
+        left = of - more if left is None else left
+        if not more:
+            if entry.held:
+                self._put(replace(entry, held=0, since=None, allowed=None))
+            return True
+        if self._by_a_person(entry, more):
+            # A person has seen it: the day begins anew behind it.
+            self._put(Guarded(self._region, what, self._now, base=max(of - more, 0), held=more, was=entry.was))
+            return True
+        counted = min(entry.held, more) if entry.since is None else 0
+        total = entry.done - counted + more
+        floor = 1 if self._region and what == DELETED else _FLOOR
+        if self._guard.holds(total, entry.base) or (left <= 0 and of >= floor and not self._guard.off):
+            self._put(
+                replace(entry, done=entry.done - counted, held=more, since=entry.since or self._now, allowed=None)
+            )
+            return False
+        self._put(replace(entry, done=total, held=more, since=None, allowed=None))
+        return True
+
+    @staticmethod
+    def _by_a_person(entry: Guarded, more: int) -> bool:
+        """Whether a person has let so many through."""
+        return entry.since is not None and entry.allowed is not None and more <= entry.allowed
+
+    def _few(self, kind: str, count: int) -> bool:
+        entry = self._entry(kind, 0)
+        if entry.since is None and entry.done + count <= self._guard.few:
+            self._put(replace(entry, done=entry.done + count, held=count))
+            return True
+        if entry.since in (None, self._now):
+            self._put(replace(entry, held=count + (entry.held if entry.since else 0), since=self._now))
+        return False
+
+    def _entry(self, what: str, of: int) -> Guarded:
+        """The day's count. A day does not end while something is held."""
+        entry = self._entries.get((self._region, what))
+        if entry is None or (not entry.held and self._now - entry.began >= _DAY):
+            return Guarded(self._region, what, self._now, base=of, was=entry.was if entry else None)
+        return entry if entry.base else replace(entry, base=of + entry.done)
+
+    def _put(self, entry: Guarded) -> None:
+        if self._entries.get((entry.region, entry.what)) != entry:
+            self._entries[entry.region, entry.what] = entry
+            self._changed.add((entry.region, entry.what))
+
+    def _is_held(self, kind: str) -> bool:
+        entry = self._entries.get((self._region, kind))
+        return entry is not None and entry.since is not None
+
+    def _let(self, kind: str) -> bool:
+        entry = self._entries.get((self._region, kind))
+        return entry is not None and entry.since is None and entry.held > 0
+
+    def _spend(self, kind: str, number: int) -> None:
+        entry = self._entries.get((self._region, kind))
+        if entry is not None and entry.since is None and entry.held:
+            self._put(replace(entry, held=max(entry.held - number, 0)))
+
+    def _released(self, free: set[str]) -> list[Aside]:
+        return [aside for aside in self._kept if free.issuperset(aside.kinds)]
+
+    async def _of(self, memory: Memory, stream: str, kind: str) -> int:
+        """How many records there are that could be changed so."""
+        if self._filled is None:
+            self._filled = await memory.filled(stream, self._region or None)
+        if kind == WENT_BACK:
+            return sum(self._filled.values())
+        return sum(
+            n for filled, n in self._filled.items() if filled and kind in map(emptied, self._contents.names(filled))
+        )
+
+
+def _pieces(former: bytes) -> set[bytes]:
+    return {former[at : at + _SHORT] for at in range(0, len(former), _SHORT)}

@@ -1,0 +1,201 @@
+"""
+The sessions of people who have signed in, kept in the state: several consoles share them, and they outlive a restart.
+
+A cookie holds a secret word and nothing else: once a session is ended here, by a sign-out or because the provider says so, every
+copy of its cookie is worthless. The state holds a digest of the word, so whoever reads the state has no cookie of it; what the
+provider gave us to ask it again is encrypted with that word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
+
+from joserfc import jwe
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from sqlalchemy import text
+
+from canonical.errors import UnavailableError
+from ironbridge.settings import ConsoleSettings
+from ironbridge.store import Store
+
+if TYPE_CHECKING:
+    from ironbridge.console.sign_in import Known
+
+_AGAIN = 15.0  # seconds until a provider that did not answer is asked again
+_OTHERS = 10.0  # seconds that we wait for the answer to a question that another console has asked
+_LOOK = 0.2
+_UNANSWERED = 3
+"""A session that could not be confirmed for so many times `recheck_minutes` is taken for ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who somebody is, and what they may."""
+
+    name: str
+    rights: tuple[str, ...]
+
+
+class _Row(NamedTuple):
+    subject: str
+    name: str
+    rights: str
+    refresh: bytes | None
+    until: float
+    checked: float
+
+
+class Sessions:
+    """
+    The sessions in the state. `ask` asks the provider again, see `sign_in.SignIn.again`.
+
+    A session ends after `session_hours`, at once when its owner signs out, and within `recheck_minutes` when the provider
+    takes the roles away or disables its owner; within three times that where the provider does not answer.
+
+    :raises UnavailableError: the state does not answer.
+    """
+
+    def __init__(
+        self, store: Store, settings: ConsoleSettings, ask: Callable[[str], Awaitable[Known | None]]
+    ) -> None:
+        self._store = store
+        self._ask = ask
+        self._lasts = settings.session_hours * 3600
+        self._every = settings.recheck_minutes * 60
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def begin(self, known: Known) -> str:
+        """A new session; its secret word. One that cannot be confirmed again ends when that would be due."""
+        word, now = secrets.token_urlsafe(32), self._store.clock()
+        async with self._store.write() as connection:
+            await connection.execute(text("DELETE FROM sessions WHERE until < :now"), {"now": now})
+            await connection.execute(
+                text(
+                    "INSERT INTO sessions (id, subject, name, rights, refresh, until, checked, asked) "
+                    "VALUES (:id, :subject, :name, :rights, :refresh, :until, :now, :now)"
+                ),
+                {
+                    "id": _id(word), "subject": known.subject, "name": known.name, "rights": " ".join(known.rights),
+                    "refresh": _sealed(word, known.refresh), "now": now,
+                    "until": now + (self._lasts if known.refresh else min(self._every, self._lasts)),
+                },
+            )  # fmt: skip
+        return word
+
+    async def find(self, word: str) -> Session | None:
+        """The session of a secret word, confirmed by the provider not long ago; None where there is none, or no more."""
+        row = await self._row(word)
+        if row is not None and self._store.clock() - row.checked >= self._every:
+            row = await self._confirmed(word)
+        if row is None or self._store.clock() - row.checked >= _UNANSWERED * self._every:
+            return None
+        return Session(row.name, tuple(row.rights.split()))
+
+    async def end(self, word: str) -> None:
+        """End a session, in every copy of its cookie."""
+        async with self._store.write() as connection:
+            await connection.execute(text("DELETE FROM sessions WHERE id = :id"), {"id": _id(word)})
+
+    async def _row(self, word: str) -> _Row | None:
+        async with self._store.read() as connection:
+            found = await connection.execute(
+                text(
+                    "SELECT subject, name, rights, refresh, until, checked FROM sessions WHERE id = :id AND until > :now"
+                ),
+                {"id": _id(word), "now": self._store.clock()},
+            )
+            row = found.one_or_none()
+        return _Row(*row) if row else None
+
+    async def _confirmed(self, word: str) -> _Row | None:
+        """Have the provider asked, by one of all the requests and consoles that find it due."""
+        async with self._turns.setdefault(_id(word), asyncio.Lock()):
+            row = await self._row(word)
+            if row is None or self._store.clock() - row.checked < self._every:
+                return row
+            if await self._claimed(word):
+                await self._renew(word, row)
+            else:
+                await self._answered(word)
+            return await self._row(word)
+
+    async def _claimed(self, word: str) -> bool:
+        now = self._store.clock()
+        async with self._store.write() as connection:
+            mine = await connection.execute(
+                text("UPDATE sessions SET asked = :now WHERE id = :id AND asked <= :before"),
+                {"id": _id(word), "now": now, "before": now - min(_AGAIN, self._every / 2)},
+            )
+            return mine.rowcount == 1
+
+    async def _answered(self, word: str) -> None:
+        """Another console asks: wait for its answer where we could say nothing without it."""
+        for _ in range(int(_OTHERS / _LOOK)):
+            row = await self._row(word)
+            if row is None or self._store.clock() - row.checked < _UNANSWERED * self._every:
+                return
+            await asyncio.sleep(_LOOK)
+
+    async def _renew(self, word: str, row: _Row) -> None:
+        refresh = _opened(word, row.refresh)
+        try:
+            known = await self._ask(refresh) if refresh else None
+        except UnavailableError:
+            return  # it is asked again soon; until then what it said last holds, for a while
+        if known is None or known.subject != row.subject:
+            await self.end(word)
+            return
+        async with self._store.write() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE sessions SET checked = :now, name = :name, rights = :rights, refresh = :refresh WHERE id = :id"
+                ),
+                {
+                    "id": _id(word), "now": self._store.clock(), "name": known.name, "rights": " ".join(known.rights),
+                    "refresh": _sealed(word, known.refresh or refresh),
+                },
+            )  # fmt: skip
+
+
+async def signing(store: Store, settings: ConsoleSettings) -> str:
+    """The secret that signs the cookies: the settings', or one that all consoles of this state share."""
+    if settings.session_secret is not None:
+        return settings.session_secret.get_secret_value()
+    async with store.write() as connection:
+        await connection.execute(
+            text("INSERT INTO keys (name, value) VALUES ('cookies', :fresh) ON CONFLICT (name) DO NOTHING"),
+            {"fresh": secrets.token_urlsafe(32)},
+        )
+        found = await connection.execute(text("SELECT value FROM keys WHERE name = 'cookies'"))
+        return str(found.scalar_one())
+
+
+def _id(word: str) -> str:
+    return sha256(word.encode()).hexdigest()
+
+
+def _key(word: str) -> OctKey:
+    return OctKey.import_key(sha256(b"refresh " + word.encode()).digest())
+
+
+def _sealed(word: str, refresh: str | None) -> bytes | None:
+    if refresh is None:
+        return None
+    return jwe.encrypt_compact({"alg": "dir", "enc": "A256GCM"}, refresh.encode(), _key(word)).encode()
+
+
+def _opened(word: str, sealed: bytes | None) -> str | None:
+    if sealed is None:
+        return None
+    try:
+        plain = jwe.decrypt_compact(bytes(sealed), _key(word)).plaintext
+    except (JoseError, ValueError):
+        return None
+    return plain.decode() if plain else None

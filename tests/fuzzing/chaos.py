@@ -1,0 +1,154 @@
+"""A process whose every call to the outside may be delayed, fail, or be the last thing that it does."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from copy import copy
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from canonical.errors import FencedError, IronbridgeError, UnavailableError
+
+MOST_CALLS = 60_000  # that one process makes in one action: more means that it turns in a circle
+
+
+class Gone(BaseException):  # noqa: N818 (it is no error: the process has ended)
+    """The process ended here: nothing that it would have done afterwards happens."""
+
+
+class Broken(AssertionError):  # noqa: N818
+    """A promise is broken."""
+
+
+@dataclass
+class Weather:
+    """
+    How likely something goes wrong at a call: `errors` before or after it, `late` that it takes effect after it was given up,
+    `turns` that others get a turn, `stirs` that the world changes meanwhile. `dies_at` is the call that is the last one.
+    """
+
+    errors: float = 0.0
+    late: float = 0.0
+    turns: float = 0.0
+    stirs: float = 0.0
+    dies_at: int | None = None
+
+
+@dataclass
+class Chaos:
+    """The fate of one process. `stir` changes the world a little; `trace` is told each call that was made to fail."""
+
+    random: Random
+    weather: Weather = field(default_factory=Weather)
+    stir: Callable[[Random], None] = lambda _: None
+    trace: Callable[[str], None] = lambda _: None
+    calls: int = 0
+    dead: bool = False
+    late: list[Callable[[], Any]] = field(default_factory=list)
+
+    def expect(self, weather: Weather) -> None:
+        self.weather, self.calls = weather, 0
+
+    async def point(self, name: str, *, fail: bool = True) -> None:
+        """Passed before and after each call."""
+        if self.dead:
+            raise Gone(name)
+        self.calls += 1
+        if self.calls > MOST_CALLS:
+            raise Broken("it goes on for ever")
+        weather, chance = self.weather, self.random.random
+        if weather.turns and chance() < weather.turns:
+            for _ in range(self.random.randint(1, 4)):
+                await asyncio.sleep(0)
+            if self.dead:
+                raise Gone(name)
+        if weather.stirs and chance() < weather.stirs:
+            self.stir(self.random)
+        if self.calls == weather.dies_at:
+            self.dead = True
+            self.trace(f"dies at {name}")
+            raise Gone(name)
+        if fail and weather.errors and chance() < weather.errors:
+            self.trace(f"error at {name}")
+            raise UnavailableError(name, "does not answer")
+
+    async def overdue(self) -> None:
+        """What was given up takes effect now, unless it is fenced off by now."""
+        late, self.late = self.late, []
+        for effect in late:
+            try:
+                await effect()
+                self.trace("a late effect")
+            except IronbridgeError as error:
+                self.trace(f"a late effect is refused: {error}")
+
+
+class Wire:
+    """
+    Something outside of a process, as the process reaches it: all its coroutines and asynchronous generators pass the chaos.
+
+    `changing` are the calls whose effect may come after they were given up. `heard` is told of each call that was done.
+    """
+
+    def __init__(
+        self, inner: Any, chaos: Chaos, changing: tuple[str, ...] = (), heard: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._inner = inner
+        self._chaos = chaos
+        self._changing = changing
+        self._heard = heard
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if inspect.isasyncgenfunction(found):
+            return self._streamed(name, found)
+        if inspect.iscoroutinefunction(found):
+            return self._called(name, found)
+        return found
+
+    def _called(self, name: str, found: Any) -> Any:
+        chaos = self._chaos
+
+        async def called(*args: Any, **more: Any) -> Any:
+            await chaos.point(f"before {name}")
+            if chaos.late and chaos.random.random() < 0.3:
+                await chaos.overdue()
+            if name in self._changing:
+                if chaos.random.random() < chaos.weather.late:
+                    self._postpone(name, args, more)
+                if name == "publish" and chaos.random.random() < chaos.weather.errors / 3:
+                    raise FencedError("kafka", "the transaction took too long")
+            answer = await found(*args, **more)
+            self._heard(name)
+            await chaos.point(f"after {name}")
+            return answer
+
+        return called
+
+    def _postpone(self, name: str, args: Any, more: Any) -> None:
+        # The copy is what the connection was when the call was made: whoever fences it off fences off the copy, too.
+        then, chaos = copy(self._inner), self._chaos
+
+        async def effect() -> None:
+            try:
+                await getattr(then, name)(*args, **more)
+            finally:
+                self._heard(name)
+
+        chaos.late.append(effect)
+        chaos.trace(f"{name} is given up, and comes late")
+        raise UnavailableError(name, "does not answer in time")
+
+    def _streamed(self, name: str, found: Any) -> Any:
+        chaos = self._chaos
+
+        async def streamed(*args: Any, **more: Any) -> AsyncIterator[Any]:
+            await chaos.point(f"before {name}")
+            async for item in found(*args, **more):
+                yield item
+                await chaos.point(f"during {name}")
+
+        return streamed

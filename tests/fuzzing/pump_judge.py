@@ -1,0 +1,154 @@
+"""Judges what a pump publishes from outside alone: the rows as they were, and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from adapters.stand_ins import Log
+from canonical import Event
+from tests.fuzzing.chaos import Broken
+from tests.fuzzing.legacy import Legacy, Reader
+
+Partition = tuple[str, int]
+
+
+@dataclass
+class Judge:
+    """
+    Hears each committed transaction. `holes`: the log lost something once. `older`: the state was once set back, or lost.
+    """
+
+    legacy: Legacy
+    log: Log
+    partition_of: Callable[[str], int]
+    holes: bool = False
+    older: bool = False
+    may_delete: bool = True
+    heard: int = 0
+    told: dict[str, list[Event]] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)  # by key: when the row of its last event was read
+    began: dict[str, int] = field(default_factory=dict)  # by stream: when the running sweep began
+    lying: dict[int, dict[str, Event]] = field(default_factory=dict)  # by partition: the last event of each key
+
+    def damaged(self) -> None:
+        """The log is another one now: it was cut, made anew or compacted."""
+        self.lying.clear()
+        for (_, number), records in self.log.topics.items():
+            for event in records:
+                if event is not None and event.source == self.legacy.name:
+                    self.lying.setdefault(number, {})[event.key] = event
+
+    def hear(self, reader: Reader) -> list[Event]:
+        """Judge what was committed since the last time."""
+        committed = self.log.transactions[self.heard :]
+        self.heard = len(self.log.transactions)
+        for events in committed:
+            own = [event for event in events if event.source == self.legacy.name]
+            for at, event in enumerate(own):
+                self._judge(event, own[at + 1 :], reader)
+                self.told.setdefault(event.key, []).append(event)
+                self.lying.setdefault(self.partition_of(event.owner), {})[event.key] = event
+                if event.data is not None:
+                    self.read[event.key] = reader.yielded.get(event.key, 0)
+        self.legacy.now()
+        return [event for events in committed for event in events]
+
+    def _judge(self, event: Event, following: Iterable[Event], reader: Reader) -> None:
+        here = self.partition_of(event.owner)
+        last = self.lying.get(here, {}).get(event.key)
+        told = self.told.get(event.key, [])
+        again = next((e for e in told if e.version == event.version), None)
+        if again is not None:
+            self._repeated(event, again, last)
+        elif told and event.version < max(e.version for e in told) and not self._stranded(event, here):
+            raise Broken(f"{event.key}: version {event.version} after {[e.version for e in told]}")
+        if last is not None and event.version <= last.version:
+            raise Broken(f"{event.key}: version {event.version} behind {last.version} in the log")
+        if event.data is None:
+            if again is None:
+                self._deleted(event, here, last, told, following, reader)
+        elif last is not None and last.data == event.data and told[-1].data == event.data:
+            raise Broken(f"{event.key}: version {event.version} says the same as version {last.version}, which lies there")
+
+    def _repeated(self, event: Event, again: Event, last: Event | None) -> None:
+        if not self.holes:
+            raise Broken(f"{event.key}: version {event.version} is published twice, and the log lost nothing")
+        if again.data != event.data:
+            raise Broken(f"{event.key}: version {event.version} says two things")
+        if last is not None and last.version >= event.version:
+            raise Broken(f"{event.key}: version {event.version} is published again, and lies there")
+
+    def _elsewhere(self, event: Event, here: int) -> Event | None:
+        """The record lives on in another partition."""
+        others = [held[event.key] for at, held in self.lying.items() if at != here and event.key in held]
+        newest = max(others, key=lambda e: e.version, default=None)
+        return newest if newest is not None and newest.data is not None else None
+
+    def _stranded(self, event: Event, here: int) -> bool:
+        return event.data is None and self._elsewhere(event, here) is not None
+
+    def _deleted(
+        self,
+        event: Event,
+        here: int,
+        last: Event | None,
+        told: list[Event],
+        following: Iterable[Event],
+        reader: Reader,
+    ) -> None:
+        moves = any(e.key == event.key and e.data is not None for e in following)
+        if not told:
+            raise Broken(f"{event.key}: deleted, and was never published")
+        if (last is None or last.data is None) and not self.holes and not (self.older and last is None):
+            raise Broken(f"{event.key}: deleted in a partition where it does not live")
+        if moves or self._elsewhere(event, here) is not None:
+            return
+        if not self.may_delete:
+            raise Broken(f"{event.key}: deleted, though a record that is missing says nothing here")
+        number = int(event.key.rpartition(":")[2])
+        if self.legacy.reading != "files" and event.key in reader.passed.get(event.stream, ()):
+            raise Broken(f"{event.key}: deleted by a pass that has just read it")
+        since = max(self.began.get(event.stream, 0), self.read.get(event.key, 0))
+        if self.legacy.throughout(number, since):
+            raise Broken(
+                f"{event.key}: deleted at {self.legacy.tick}, and was there all the time since {since}: the sweep began at "
+                f"{self.began.get(event.stream, 0)}, its last event was read at {self.read.get(event.key, 0)}"
+            )
+
+    # -- at rest -------------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> None:
+        """After enough quiet readings: the log, and whoever reads it, hold what the system holds."""
+        wanted = self.legacy.wanted()
+        bad = {key for key in self.legacy.problems() if "#" not in key}
+        free = bad if self.may_delete else bad | (set(self.told) - set(wanted))
+        self._agree("the log", self.log.state(), wanted, free)
+        # Nobody can know of a record that was published, lost from the log, and forgotten by the state.
+        unknowable = set(self.told) - set(wanted) if self.holes and self.older else set()
+        self._agree("a subscriber who compares versions", self._subscriber(), wanted, free | unknowable)
+        for at, held in self.lying.items():
+            for key, event in held.items():
+                if event.data is not None and key not in free and self._place(key) != at:
+                    raise Broken(f"{key}: still lives in partition {at}, and should live in {self._place(key)}")
+
+    def _place(self, key: str) -> int | None:
+        """The partition in which a record should lie."""
+        rows = self.legacy.standing().get(int(key.rpartition(":")[2]))
+        return None if rows is None else self.partition_of(self.legacy.owner(rows[0].child))
+
+    def _subscriber(self) -> dict[str, bytes]:
+        newest: dict[str, Event] = {}
+        for events in self.told.values():
+            for event in events:
+                had = newest.get(event.key)
+                if had is None or event.version > had.version:
+                    newest[event.key] = event
+        return {key: event.data for key, event in newest.items() if event.data is not None}
+
+    def _agree(self, who: str, held: dict[str, bytes], wanted: dict[str, bytes], free: set[str]) -> None:
+        held = {key: data for key, data in held.items() if key.startswith(f"{self.legacy.name}:")}
+        wrong = {key for key in held.keys() | wanted.keys() if key not in free and held.get(key) != wanted.get(key)}
+        if wrong:
+            lines = [f"{key}: {held.get(key)!r} instead of {wanted.get(key)!r}" for key in sorted(wrong)[:3]]
+            raise Broken(f"{who} holds {len(wrong)} records wrongly: " + "; ".join(lines))

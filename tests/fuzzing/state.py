@@ -1,0 +1,166 @@
+"""
+A state in memory that is asked as PostgreSQL would be: many workers share it, and one transaction follows another.
+
+It is the product's own SQL on SQLite, without a thread between. What is missing of PostgreSQL here are locks of rows: a
+transaction is never interleaved with another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.elements import TextClause
+
+from ironbridge.store import open_store
+
+_DIALECT = sqlite.dialect()
+_FOREIGN = (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE", ' COLLATE "C"')
+
+
+@cache
+def empty() -> sqlite3.Connection:
+    """The tables as the migrations make them, without a row: a copy for `SharedState.set_back`."""
+
+    async def made(file: Path) -> None:
+        store = await open_store(f"sqlite+aiosqlite:///{file}")
+        await store.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "state.sqlite3"
+        asyncio.run(made(file))
+        there = sqlite3.connect(file)
+        copy = _copied(there)
+        there.close()
+        return copy
+
+
+def _copied(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.backup(copy)
+    return copy
+
+
+@cache
+def _spoken(sql: str) -> str:
+    """PostgreSQL's words that SQLite has no use for are left out."""
+    if sql.startswith("SET LOCAL"):
+        return "SELECT 1"
+    for each in _FOREIGN:
+        sql = sql.replace(each, "")
+    return sql
+
+
+class Result:
+    """Rows, as SQLAlchemy gives them."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._rows = cursor.fetchall() if cursor.description else []
+        self._names = [column[0] for column in cursor.description or ()]
+        self.rowcount = len(self._rows) if cursor.description else cursor.rowcount
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+    all = fetchall
+
+    def first(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+    fetchone = one_or_none = first
+
+    def one(self) -> Any:
+        (row,) = self._rows
+        return row
+
+    def scalar_one(self) -> Any:
+        return self.one()[0]
+
+    def scalar(self) -> Any:
+        return self._rows[0][0] if self._rows else None
+
+    scalar_one_or_none = scalar
+
+    def scalars(self) -> list[Any]:
+        return [row[0] for row in self._rows]
+
+    def mappings(self) -> list[dict[str, Any]]:
+        return [dict(zip(self._names, row, strict=True)) for row in self._rows]
+
+
+class Connection:
+    """What the product uses of SQLAlchemy's connection."""
+
+    dialect = _DIALECT
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    async def execute(self, statement: Any, bound: Any = None) -> Result:
+        if isinstance(statement, TextClause):
+            sql = _spoken(statement.text)
+        else:
+            compiled = statement.compile(dialect=_DIALECT)
+            sql, bound = str(compiled), list(compiled.params.values())
+        if isinstance(bound, list) and bound and isinstance(bound[0], dict):
+            return Result(self._raw.executemany(sql, bound))
+        return Result(self._raw.execute(sql, bound or {}))
+
+    async def exec_driver_sql(self, sql: str, bound: Any = None) -> Result:
+        if isinstance(bound, list):
+            return Result(self._raw.executemany(sql, bound))
+        return Result(self._raw.execute(sql, bound or ()))
+
+
+class SharedState:
+    """Stands for `ironbridge.store.Store`, opened on PostgreSQL. `clock` is the database's, in seconds since 1970."""
+
+    embedded = False
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._raw = _copied(empty())
+        self._set_back = 0
+
+    @property
+    def changes(self) -> int:
+        """Grows with each row that is changed."""
+        return self._raw.total_changes + self._set_back
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        yield Connection(self._raw)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        self._raw.execute("BEGIN")
+        try:
+            yield Connection(self._raw)
+        except BaseException:
+            self._raw.execute("ROLLBACK")
+            raise
+        self._raw.execute("COMMIT")
+
+    def copy(self) -> sqlite3.Connection:
+        return _copied(self._raw)
+
+    def set_back(self, copy: sqlite3.Connection | None = None) -> None:
+        """To a copy, or to an empty state."""
+        (copy or empty()).backup(self._raw)
+        self._set_back += 1_000_000_000
+
+    def rows(self, sql: str, *bound: Any) -> list[Any]:
+        return self._raw.execute(sql, bound).fetchall()
+
+    def close(self) -> None:
+        self._raw.close()

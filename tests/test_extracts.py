@@ -1,0 +1,262 @@
+"""Extracts in pieces: one too large to hold is compared and published some at a time, and stays one extract all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.extracts import PIECE
+from adapters.journal import Known, Step
+from adapters.ledger import LedgerAdapter, LedgerSettings
+from adapters.ledger import reading as ledger_reading
+from adapters.ledger.layout import declared
+from adapters.ledger.reading import Rules
+from adapters.port import Extract, Record
+from adapters.stand_ins import Faults, Killed, Line, MemoryMemory, State, TableAdapter
+from adapters.testing import Bench, whole
+from canonical import Event
+from canonical.errors import BadRecordError, UnavailableError
+from ironbridge.store import Store
+from ironbridge.store.memory import StoredMemory
+
+LAYOUT = declared("vouchers", {
+    "title": "Vouchers", "dates": ["dd/mm/yyyy"],
+    "columns": {
+        "number": "Voucher", "supplier_name": "Creditor", "supplier_number": "Creditor No", "payment_date": "Paid",
+        "net": "Value",
+    },
+})  # fmt: skip
+HEAD = "Voucher,Creditor,Creditor No,Paid,Value\n"
+
+
+def filed(page: int = 5, **files: list[tuple[int, Line]]) -> TableAdapter:
+    adapter = TableAdapter(reading="files", page=page)
+    adapter.files = dict(files)
+    return adapter
+
+
+def lines(*numbers: int, need: str = "N1") -> list[tuple[int, Line]]:
+    return [(n, Line(n, need)) for n in numbers]
+
+
+def numbers(events: Sequence[Event]) -> list[tuple[int, bool]]:
+    """Which records, and whether they live."""
+    return sorted((int(e.key.rsplit(":", 1)[1]), e.data is not None) for e in events)
+
+
+# -- the pump --------------------------------------------------------------------------------------------------------
+
+
+async def test_each_portion_of_an_extract_is_a_transaction_of_its_own() -> None:
+    bench = Bench(filed(page=5, may=lines(*range(23))))
+    events = await bench.read()
+    assert len(events) == 23
+    assert [len(each) for each in bench.log.transactions] == [5, 5, 5, 5, 3]
+
+
+async def test_a_large_portion_is_cut_into_pieces() -> None:
+    bench = Bench(filed(page=100_000, may=lines(*range(2 * PIECE + 1))))
+    await bench.read()
+    assert [len(each) for each in bench.log.transactions] == [PIECE, PIECE, 1]
+
+
+async def test_a_key_that_comes_again_in_another_portion_is_a_second_row() -> None:
+    adapter = filed(page=5, may=[*lines(*range(12)), *lines(3, need="N9")])
+    bench = Bench(adapter)
+    assert len(await bench.read()) == 12
+    assert list(bench.problems()) == ["legacy:care-episode:3#again"]
+    bench.edition = "2"  # so that it is read again
+    assert await bench.read() == []
+    assert list(bench.problems()) == ["legacy:care-episode:3#again"]
+    adapter.files["may"] = lines(*range(12))
+    assert await bench.read() == []
+    assert not bench.problems()
+
+
+async def test_a_record_that_moves_to_another_portion_is_not_gone() -> None:
+    adapter = filed(page=5, may=lines(*range(20)))
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.files["may"] = lines(*reversed(range(19)))
+    assert numbers(await bench.read()) == [(19, False)]
+
+
+@pytest.mark.parametrize("at", ["publish", "published", "save", "saved", "members", "lookup"])
+async def test_a_kill_in_the_middle_of_an_extract_repeats_nothing_and_loses_nothing(at: str) -> None:
+    for n in range(14):
+        adapter = filed(page=4, may=lines(*range(20)))
+        bench = Bench(adapter)
+        await bench.read()
+        adapter.files["may"] = lines(*range(5, 25), need="N2")
+        faults = Faults(n, only=at)
+        try:
+            await bench.read(bench.pump(faults))
+        except Killed:
+            await bench.read()
+        assert bench.log.state() == adapter.state()
+        assert len(bench.log.told()) == 20 + 20 + 5  # as found first, as changed or added, as deleted: each once
+        assert await bench.read() == []
+
+
+async def test_an_older_extract_that_comes_back_while_half_of_a_newer_one_is_published_is_read_again() -> None:
+    adapter = filed(page=4, may=lines(*range(20)))
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.files["may"] = lines(*range(30), need="N2")
+    with pytest.raises(Killed):
+        await bench.read(bench.pump(Faults(3, only="saved")))
+    adapter.files["may"] = lines(*range(20))
+    await bench.read()
+    assert bench.log.state() == adapter.state()
+
+
+async def test_what_stops_in_the_middle_deletes_nothing_and_goes_on_later() -> None:
+    adapter = filed(page=4, may=lines(*range(20)))
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.files["may"] = lines(*range(1, 20), need="N2")
+    adapter.asked, adapter.fails_after = 0, 10
+    with pytest.raises(UnavailableError):
+        await bench.read()
+    assert all(event.data is not None for event in bench.log.told())
+    adapter.fails_after = None
+    await bench.read()
+    assert bench.log.state() == adapter.state()
+
+
+async def test_an_adapter_that_refuses_a_file_too_late_deletes_nothing() -> None:
+    class Late(TableAdapter):
+        async def _extracts(self) -> AsyncIterator[Extract]:
+            async for extract in super()._extracts():
+
+                async def portions(extract: Extract = extract) -> AsyncIterator[Sequence[Record]]:
+                    async for portion in extract.portions():
+                        yield portion
+                    if len(self.files["may"] or ()) < 20:
+                        raise BadRecordError("legacy may", field="file", rule="is torn", shape="bytes")
+
+                yield Extract(extract.name, extract.digest, portions)
+
+    adapter = Late(reading="files", page=4)
+    adapter.files = {"may": lines(*range(20))}
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.files["may"] = lines(*range(8))
+    assert await bench.read() == []
+    assert [problem.rule for problem in bench.problems().values()] == ["is torn"]
+
+
+async def test_both_memories_page_through_the_members_of_an_extract(store: Store) -> None:
+    known = [Known(f"legacy:care-episode:{n}", "care-episode", "", f"may{n % 2}", b"", b"", 1) for n in range(9)]
+    for memory in (MemoryMemory(State()), StoredMemory(store, "legacy")):
+        await memory.save("episodes", Step(known=[*known, Known("legacy:x", "care-episode", "", "june", b"", b"", 1)]))
+        found: list[str] = []
+        while page := await memory.members_after("episodes", ("may0", "may1"), found[-1] if found else "", 4):
+            assert len(page) <= 4
+            found += [each.key for each in page]
+        assert found == [each.key for each in known]
+
+
+# -- the ledger ------------------------------------------------------------------------------------------------------
+
+
+def adapter(folder: Path) -> LedgerAdapter:
+    settings = LedgerSettings(folders=(folder,), settle=timedelta(0), own_layouts={"vouchers": LAYOUT})
+    return LedgerAdapter("acme", settings, {"vouchers": LAYOUT})
+
+
+def vouchers(count: int) -> str:
+    return HEAD + "".join(
+        f"V{n},Firm {n % 50},C{n % 50},{'05/04/2024' if n % 100 else '99/04/2024'},{n % 90}.50\n" for n in range(count)
+    )
+
+
+async def extracts(folder: Path) -> list[Extract]:
+    (stream,) = adapter(folder).streams()
+    return [extract async for extract in stream.reading.extracts()]  # type: ignore[union-attr]
+
+
+async def test_a_large_file_is_read_in_another_process_and_gives_the_same_records(tmp_path: Path) -> None:
+    text = vouchers(8000)
+    (tmp_path / "may.csv").write_text(text)
+    (extract,) = await extracts(tmp_path)
+    portions = [portion async for portion in extract.portions()]
+    rules = Rules("acme", {"vouchers": LAYOUT})
+    assert [r for portion in portions for r in portion] == ledger_reading.read("may", text.encode(), rules).records
+    assert {len(portion) for portion in portions[:-1]} == {1000}
+
+
+async def test_a_large_file_whose_last_row_condemns_it_gives_no_record_at_all(tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000) + "Total,,,,1.00\n")
+    (tmp_path / "may.csv").write_text((tmp_path / "may.csv").read_text().replace("99/04", "09/04"))
+    (extract,) = await extracts(tmp_path)
+    given = []
+    with pytest.raises(BadRecordError, match="is a total that the rows above it do not add up to"):
+        async for portion in extract.portions():
+            given.append(portion)  # noqa: PERF401 (what came before the error counts)
+    assert given == []
+
+
+async def test_a_large_file_that_changes_before_it_is_read_is_left_for_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "may.csv"
+    path.write_text(vouchers(8000))
+    (extract,) = await extracts(tmp_path)
+    path.write_text(vouchers(7000))
+    with pytest.raises(UnavailableError, match=r"may\.csv was changed while it was read"):
+        await whole(extract)
+
+
+def readers() -> list[int]:
+    """The processes that read for us now."""
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+async def test_a_process_that_ends_before_it_has_read_its_file_costs_that_file_only(tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000))
+    (extract,) = await extracts(tmp_path)
+    before = set(readers())
+    reading = asyncio.ensure_future(whole(extract))
+    while not (started := set(readers()) - before):
+        await asyncio.sleep(0)
+    os.kill(started.pop(), signal.SIGKILL)
+    with pytest.raises(BadRecordError, match="cannot be read in 1512 MB and 900 s"):
+        await reading
+
+
+async def test_a_process_that_ends_while_it_hands_over_its_records_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000))
+    (extract,) = await extracts(tmp_path)
+    before = set(readers())
+    portions = extract.portions()
+    await anext(portions)
+    (started,) = set(readers()) - before
+    os.kill(started, signal.SIGKILL)
+    with pytest.raises(UnavailableError, match="the process that read a file was ended"):
+        async for _ in portions:
+            pass
+
+
+async def test_a_reading_that_is_given_up_leaves_no_process_behind(tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000))
+    (extract,) = await extracts(tmp_path)
+    before = readers()
+    portions = extract.portions()
+    await anext(portions)
+    assert len(readers()) == len(before) + 1
+    await portions.aclose()  # type: ignore[attr-defined]
+    assert readers() == before
+
+
+async def test_a_large_file_is_published_whole_and_once(tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000))
+    bench = Bench(adapter(tmp_path))
+    first = await bench.read()
+    documents = {event.key for event in first if event.entity == "invoice"}
+    assert len(documents) == 7920
+    assert await bench.read() == []
