@@ -46,6 +46,8 @@ from ironbridge.inbox import KafkaInbox
 from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings, TelemetrySettings
 from ironbridge.store import Store, StoredLedger, open_store
+from ironbridge.store.trail import TrailedLedger
+from ironbridge.trail import KafkaTrail
 
 FLOW = "dfe_csc"
 TODAY = date(2026, 11, 1)
@@ -141,7 +143,9 @@ async def _flow(
         stack.push_async_callback(store.close)
         parts = await stack.enter_async_context(_dfe(store) if kind == FLOW else _nothing())
         await ensure_topics(settings, parts.flow.entities)
-        ledger = StoredLedger(store, FLOW)
+        trail = KafkaTrail(settings, FLOW, parts.flow.entities)
+        stack.push_async_callback(trail.close)
+        ledger = TrailedLedger(store, parts.flow, trail)
         agreement = Agreement(parts.flow, parts.target, ledger, today=lambda: TODAY)
         events = subjects * max(changes, 2)
         collect_seldom()

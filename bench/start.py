@@ -17,6 +17,7 @@ from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.liquidlogic.world import create
 from bench.job import environment
 from bench.stage import PARTITIONS, Stage
+from canonical.event import topic_of
 from ironbridge.kafka import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import open_store
@@ -51,7 +52,8 @@ async def _once(stage: Stage, source: str) -> float:
     adapter = LiquidlogicAdapter("liquidlogic", LiquidlogicSettings.model_validate({"url": source}))
     kafka = KafkaSettings(broker="none", bootstrap_servers=stage.bootstrap, topic_prefix=prefix, partitions=PARTITIONS)
     entities = {entity for stream in adapter.streams() for entity in stream.entities}
-    topics = [name for name in await ensure_topics(kafka, entities) if not name.endswith(".cursors")]
+    await ensure_topics(kafka, entities)
+    topics = [topic_of(entity, prefix) for entity in entities]
     async with stage.postgres.database() as state:
         await (await open_store(state)).close()
         with tempfile.TemporaryDirectory() as folder:

@@ -43,13 +43,14 @@ class Reject(NamedTuple):
 
 class Stand(NamedTuple):
     """
-    Where a flow stands in a partition: the offset behind, what tells the last record from another, and how far a state that
-    is lost had read it, 0 where the flow has come there.
+    Where a flow stands in a partition: the offset behind, what tells the last record from another, how far a state that
+    is lost had read it, 0 where the flow has come there, and how many records a transaction hides that does not end.
     """
 
     behind: int = 0
     last: str = ""
     again: int = 0
+    hidden: int = 0
 
 
 Reached = Mapping[tuple[str, int], tuple[int, str]]
@@ -62,7 +63,8 @@ class Arrivals:
     What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
     how many records more it knows of in these partitions. `again` are those of the events that were read before by a
     state that is lost: what of them had reached the target, it alone knew. `until` says how far it had read which partitions,
-    where that has just come out, and `there` are those in which the inbox has come there now.
+    where that has just come out, and `there` are those in which the inbox has come there now. `since` is where the state
+    stands, as far as the inbox knows, in the partitions that are `reached`.
     """
 
     events: Sequence[tuple[Event, int]] = ()
@@ -72,6 +74,7 @@ class Arrivals:
     again: Sequence[Event] = ()
     until: Mapping[tuple[str, int], int] = field(default_factory=dict)
     there: Collection[tuple[str, int]] = ()
+    since: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
 class Mark(NamedTuple):
@@ -219,6 +222,8 @@ class Ledger(Protocol):
         Newest version of each fact wins; marked subjects become dirty, unless they are in hand: then they will.
 
         From `arrivals.until` on nothing is taken until all partitions are `there`: else the target would get old states again.
+
+        :raises UnavailableError: the state stands before `arrivals.since`: it went back, and lacks what was read since.
         """
         ...
 

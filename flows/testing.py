@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Protocol
 
 from canonical import Event
+from canonical.errors import UnavailableError
 from flows.claims import seconds_left
 from flows.clock import steady
 from flows.ledger import Arrivals, Reject
@@ -39,6 +40,7 @@ from flows.port import (
     Waiting,
     Write,
 )
+from flows.trail import Reach, Sent
 
 EVERY = "*"
 """In a script: whatever subject comes next."""
@@ -184,6 +186,44 @@ class ArrayInbox:
 
     async def commit(self) -> None:
         self.committed = self._at
+
+
+@dataclass(slots=True)
+class MemoryTrail:
+    """
+    A flow's trail in memory (`flows.trail.Trail`): give one to several states, as Kafka's is shared by a state and its copies.
+
+    `away`: it takes and tells nothing. `cut` forgets what lies before an offset, as Kafka does after its retention.
+    """
+
+    records: list[Sent] = field(default_factory=list)
+    first: int = 0
+    away: bool = False
+    topics: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    async def append(self, sent: Sent) -> None:
+        self._answer()
+        self.records.append(sent)
+
+    async def reach(self) -> Reach:
+        self._answer()
+        return Reach(self.first, len(self.records))
+
+    async def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        for at in range(since, end, 100):
+            self._answer()
+            yield self.records[at : min(at + 100, end)]
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        self._answer()
+        return self.topics
+
+    def cut(self, first: int) -> None:
+        self.first = first
+
+    def _answer(self) -> None:
+        if self.away:
+            raise UnavailableError("trail", "it does not answer")
 
 
 class Trouble(Enum):

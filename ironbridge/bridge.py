@@ -30,11 +30,15 @@ from flows.ledger import Stand
 from flows.port import Flow, Target
 from ironbridge import systems, telemetry
 from ironbridge.budget import SharedBudget
+from ironbridge.claims import Alone, Claims, KafkaClaims
 from ironbridge.inbox import KafkaInbox, worker_name
 from ironbridge.kafka import KafkaJournal, ensure_topics
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
 from ironbridge.store.history import Keep, Retention
+from ironbridge.store.installation import installation
+from ironbridge.store.trail import TrailedLedger
+from ironbridge.trail import KafkaTrail
 
 log = logging.getLogger(__name__)
 _ASKED = 2.0  # seconds between two looks whether a person asks for a stream
@@ -68,6 +72,7 @@ class Platform:
     broker: Broker | None = None
     pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
+    claims: Claims = field(default_factory=Alone)
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -124,6 +129,10 @@ async def platform(
             built.deliveries[name] = await _delivery(built, plan, stack)
         if topics and (built.pumps or built.deliveries):
             await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
+            if started is None:
+                mine = await _once_there(lambda: installation(store), patient)
+                built.claims = KafkaClaims(built.kafka, mine, worker_name(settings.worker))
+                stack.push_async_callback(built.claims.close)
         yield built
 
 
@@ -187,7 +196,9 @@ async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitS
     budget = SharedBudget(built.store, plan.name, plan.limits)
     http = await stack.enter_async_context(client(plan.limits, budget))
     flow, target = plan.system.build(plan.name, plan.settings, http)
-    ledger = StoredLedger(built.store, plan.name)
+    trail = KafkaTrail(built.kafka, plan.name, flow.entities)
+    stack.push_async_callback(trail.close)
+    ledger = TrailedLedger(built.store, flow, trail)
     return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within, budget)
 
 
@@ -239,6 +250,7 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
         # Here, where an outage of the state is waited for: outside it would end the process.
         if await memory.paused(stream.name):
             return
+        await built.claims.hold(f"adapter/{name}")
         await pump.ready()
         if (asked := await memory.backfill(stream.name)) is not None:
             lacking = await pump.backfill(stream)
@@ -276,6 +288,8 @@ async def _asked_for(memory: StoredMemory, stream: Stream, allowed: int) -> bool
 async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asyncio.Event) -> None:
     """Ingest and deliver side by side: a slow target never holds up the consumer."""
 
+    part = f"flow/{name}"
+
     async def ingest() -> None:
         worker = f"{worker_name(built.settings.worker)}.{name}"
         async with KafkaInbox(built.kafka, name, delivery.flow.entities, delivery.ledger, worker) as inbox:
@@ -295,10 +309,13 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
         while not stop.is_set():
             await _sleep(stop, 1.0 if await retention.sweep() else 30.0)
 
+    def held(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        return lambda: built.claims.while_held(part, work)
+
     async with asyncio.TaskGroup() as group:
         group.create_task(_insist(f"{name} (retention)", tidy, stop, trouble))
-        group.create_task(_insist(f"{name} (ingest)", ingest, stop, trouble))
-        group.create_task(_insist(f"{name} (deliver)", deliver, stop, trouble))
+        group.create_task(_insist(f"{name} (ingest)", held(ingest), stop, trouble))
+        group.create_task(_insist(f"{name} (deliver)", held(deliver), stop, trouble))
 
 
 async def _insist(

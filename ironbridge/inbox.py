@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -24,12 +26,16 @@ from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
 from flows.ledger import Arrivals, Reject, Stand
+from ironbridge.hidden import PATIENCE, Hidden
 from ironbridge.kafka_client import connecting, translated
 from ironbridge.kafka_consumer import consumer
 from ironbridge.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
+from ironbridge.store.inbox import went_back
 
 log = logging.getLogger(__name__)
+_LOOKS = 5.0  # seconds between two looks whether the state stands where we have brought it
+_PATIENCE = 30.0  # seconds for Kafka to say where it stands
 T = TypeVar("T")
 
 
@@ -40,6 +46,8 @@ class Ingested(Protocol):
 
     async def forgotten(self, until: Mapping[Partition, int]) -> None: ...
 
+    async def hidden(self, hidden: Mapping[Partition, int]) -> None: ...
+
 
 class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     """
@@ -47,6 +55,10 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     It goes on where the *state* stands: a state that was lost or restored from a copy reads again what it lacks. The offsets
     committed to Kafka follow it, for others to see the lag.
+
+    The last record that the state has proves that a partition's log is the one that it has read. Where that very record is
+    not found at its place, whatever else lies there, the partition is read again from its start: by the facts' versions that
+    changes nothing that is right already.
     """
 
     def __init__(
@@ -58,6 +70,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         worker: str,
         *,
         most: int = 2000,
+        patience: float = PATIENCE,
     ) -> None:
         self._settings = settings
         self._flow = flow
@@ -73,6 +86,14 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         Up to where partitions were read before, as Kafka knows it, where the state stands behind that: what lies between are
         markers of transactions, or else the state was lost. The offsets in Kafka stay until we are there again.
         """
+        self._stood: dict[TopicPartition, tuple[int, str]] = {}
+        """What has been polled: the offset behind, and the mark of the last record."""
+        self._durable: dict[TopicPartition, int] = {}
+        """Where the state stands, as far as we know."""
+        self._disturbed: set[TopicPartition] = set()
+        self._hidden_for = patience
+        self._hidden = Hidden(patience=patience)
+        self._look_due = 0.0
         self._forgotten = False
         self._there: list[TopicPartition] = []
         self._lost: IronbridgeError | None = None
@@ -89,6 +110,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 session_timeout_ms=10_000,
                 heartbeat_interval_ms=3_000,
                 fetch_max_wait_ms=100,
+                metadata_max_age_ms=10_000,  # a topic that was made anew is not known before that
+                disturbed=self._disturbed.add,
             )
             self._consumer.subscribe(self._topics, listener=self)
             await self._consumer.start()
@@ -101,9 +124,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """What was polled is durable before its offsets are committed, or read again by the next owner."""
-        self._placed.clear()
-        self._again.clear()
-        self._there.clear()
+        for each in (self._placed, self._again, self._there, self._stood, self._durable, self._disturbed):
+            each.clear()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Go on where the state stands, from the last event that it has: if another lies there, the log was cut off."""
@@ -112,7 +134,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             with translated(self._flow):
                 ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
                 committed = await asyncio.gather(*map(self._consumer.committed, assigned))  # type: ignore[union-attr]
-            known = {p: stands.get((p.topic, p.partition), Stand()) for p in assigned}
+            known = {p: _stand(stands, p) for p in assigned}
             ahead = {p: min(max(c or 0, known[p].again), ends[p]) for p, c in zip(assigned, committed, strict=True)}
             again = {p: once for p, once in ahead.items() if once > known[p].behind or known[p].again}
             self._forgotten = any(stand.again for stand in stands.values())
@@ -123,12 +145,36 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
         self._expected, self._again = {}, again
-        for partition, (behind, last, _) in known.items():
-            if 0 < behind <= ends[partition]:
-                self._expected[partition] = (behind - 1, last)
-            offset, _ = self._expected.get(partition, (0, ""))
-            self._consumer.seek(partition, offset)  # type: ignore[union-attr]
+        for partition, stand in known.items():
+            self._durable[partition] = stand.behind
+            self._stood[partition] = (stand.behind, stand.last) if stand.behind <= ends[partition] else (0, "")
+            if stand.behind > ends[partition]:
+                self._say_anew(partition)
+            self._prove(partition)
+        told = {(p.topic, p.partition): stand.hidden for p, stand in known.items() if stand.hidden}
+        self._hidden = Hidden(told, self._hidden_for)
         self._placed = set(assigned)
+
+    def _prove(self, partition: TopicPartition) -> None:
+        """Read on behind the last record that we have, once it is found at its place; from the start where there is none."""
+        behind, last = self._stood.get(partition, (0, ""))
+        self._expected.pop(partition, None)
+        if behind > 0:
+            self._expected[partition] = (behind - 1, last)
+        self._consumer.seek(partition, max(behind - 1, 0))  # type: ignore[union-attr]
+
+    def _read_anew(self, partition: TopicPartition) -> None:
+        self._say_anew(partition)
+        self._expected.pop(partition, None)
+        self._stood[partition] = (0, "")
+        self._consumer.seek(partition, 0)  # type: ignore[union-attr]
+
+    def _say_anew(self, partition: TopicPartition) -> None:
+        log.warning(
+            "%s: the last record that it had read of %s[%d] is not there any more: the topic was made anew or cut off, or the "
+            "record was compacted away. The partition is read again from its start",
+            self._flow, partition.topic, partition.partition,
+        )  # fmt: skip
 
     def _forget(self) -> None:
         if not self._forgotten:
@@ -144,20 +190,31 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def poll(self) -> Arrivals:
         """At most `most` records; waits 200 ms for the first."""
-        events: list[tuple[Event, int]] = []
-        rejects: list[Reject] = []
-        reached: dict[Partition, tuple[int, str]] = {}
-        taken: Counter[str] = Counter()
-        again: list[Event] = []
-        behind = 0
+        await self._look()
+        for partition in self._placed & self._disturbed:
+            self._prove(partition)
+        self._disturbed.clear()
         with kafka_operation("poll", self._flow), translated(self._flow):
             found = await self._consumer.getmany(timeout_ms=200, max_records=self._most)  # type: ignore[union-attr]
         if self._lost is not None:
             raise self._lost
+        # What was fetched before we knew where the state stands comes again from there.
+        fresh = {p: self._after_last(p, records) for p, records in found.items() if p in self._placed}
+        await self._unproven(found)
+        arrived = self._arrivals({p: records for p, records in fresh.items() if records})
+        until, there = await self._caught_up()
+        if arrived.again:
+            self._forget()
+        return replace(arrived, until=until if arrived.again else {}, there=there)
+
+    def _arrivals(self, found: Mapping[TopicPartition, list[Any]]) -> Arrivals:
+        events: list[tuple[Event, int]] = []
+        rejects: list[Reject] = []
+        again: list[Event] = []
+        behind = 0
+        since = {p: self._durable.get(p, 0) for p in found}
         for partition, records in found.items():
-            # What was fetched before we knew where the state stands comes again from there.
-            fresh = self._after_last(partition, records) if partition in self._placed else []
-            for record in fresh:
+            for record in records:
                 event = _event_of(record, self._settings.topic_prefix)
                 if isinstance(event, Reject):
                     rejects.append(event)
@@ -165,36 +222,81 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                     events.append((event, record.partition))
                     if record.offset < self._again.get(partition, 0):
                         again.append(event)
-            taken[partition.topic] += len(fresh)
-            if fresh:
-                reached[partition.topic, partition.partition] = (fresh[-1].offset + 1, _mark(fresh[-1]))
-                behind += max((self._consumer.highwater(partition) or 0) - fresh[-1].offset - 1, 0)  # type: ignore[union-attr]
+            self._stood[partition] = (records[-1].offset + 1, _mark(records[-1]))
+            behind += max((self._consumer.highwater(partition) or 0) - records[-1].offset - 1, 0)  # type: ignore[union-attr]
+        taken: Counter[str] = Counter()
+        for partition, records in found.items():
+            taken[partition.topic] += len(records)
         count_consumed(self._flow, taken)
-        until, there = await self._caught_up()
-        if again:
-            self._forget()
-        return Arrivals(events, rejects, reached, behind, again, until if again else {}, there)
+        reached = {p: self._stood[p] for p in found}
+        return Arrivals(events, rejects, _named(reached), behind, again, since=_named(since))
 
     async def _caught_up(self) -> tuple[dict[Partition, int], Collection[Partition]]:
         """What a lost state had read and we have not yet, and the partitions in which we are there again."""
         with translated(self._flow):
             # A position goes beyond the last record, over the markers of transactions.
-            self._there = [p for p in self._again if await self._consumer.position(p) >= self._again[p]]  # type: ignore[union-attr]
+            self._there = [p for p in self._again if await self._position(p) >= self._again[p]]
         left = {p: once for p, once in self._again.items() if p not in self._there}
         return _named(left), _named(dict.fromkeys(self._there))
 
+    async def _position(self, partition: TopicPartition) -> int:
+        async with asyncio.timeout(_PATIENCE):
+            return int(await self._consumer.position(partition))  # type: ignore[union-attr]
+
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
-        """What comes behind the last record that the state has; all from the start where that one is another now."""
-        offset, last = self._expected.pop(partition, (-1, ""))
-        if records[0].offset != offset:
-            return records  # compacted away: what follows is new, or known again by its version
-        if _mark(records[0]) == last:
+        """What comes behind the last record that the state has; nothing yet where that one is not at its place."""
+        if (expected := self._expected.pop(partition, None)) is None:
+            return records
+        if (records[0].offset, _mark(records[0])) == expected:
             return records[1:]
-        self._consumer.seek(partition, 0)  # type: ignore[union-attr]
+        self._read_anew(partition)
         return []
+
+    async def _unproven(self, found: Collection[TopicPartition]) -> None:
+        """Where the position has passed the last record that the state has and none came, a marker lies there now."""
+        for partition, (offset, _) in list(self._expected.items()):
+            if partition in self._placed and partition not in found:
+                with translated(self._flow):
+                    passed = await self._position(partition) > offset
+                if passed:
+                    self._read_anew(partition)
+
+    async def _look(self) -> None:
+        """
+        Now and then: does the state stand where we have brought it, what must be read again as somebody has proven that it
+        is old, and what do transactions hide that do not end?
+        """
+        if time.monotonic() < self._look_due or not self._placed:
+            return
+        self._look_due = time.monotonic() + _LOOKS
+        stands = await self._state.ingested()
+        for partition in self._placed & self._durable.keys():
+            if (stand := _stand(stands, partition)).behind < self._durable[partition]:
+                place = (partition.topic, partition.partition)
+                raise went_back(self._flow, place, stand.behind, self._durable[partition])
+        once = {p: _stand(stands, p).again for p in self._placed}
+        await self._adopt({p: until for p, until in once.items() if until > self._again.get(p, 0)})
+        await self._uncover()
+
+    async def _adopt(self, again: Mapping[TopicPartition, int]) -> None:
+        """Nothing is delivered before we are there; a log that ends before that is read to its end."""
+        if again:
+            with translated(self._flow):
+                ends = await self._consumer.end_offsets(list(again))  # type: ignore[union-attr]
+            self._again |= {partition: min(once, ends[partition]) for partition, once in again.items()}
+
+    async def _uncover(self) -> None:
+        stable: dict[Partition, tuple[int, int]] = {}
+        for p in self._placed:
+            stands, end = self._consumer.last_stable_offset(p), self._consumer.highwater(p)  # type: ignore[union-attr]
+            if stands is not None and stands >= 0:
+                stable[p.topic, p.partition] = (stands, end or 0)
+        if changed := self._hidden.see(stable, time.monotonic()):
+            await self._state.hidden(changed)
 
     async def commit(self) -> None:
         try:
+            self._durable |= {p: behind for p, (behind, _) in self._stood.items() if behind and p not in self._expected}
             for partition in self._there:
                 self._again.pop(partition, None)
             if not self._again:
@@ -226,6 +328,10 @@ def _event_of(record: Any, prefix: str) -> Event | Reject:
 
 def _named(by_partition: Mapping[TopicPartition, T]) -> dict[Partition, T]:
     return {(partition.topic, partition.partition): each for partition, each in by_partition.items()}
+
+
+def _stand(stands: Mapping[Partition, Stand], partition: TopicPartition) -> Stand:
+    return stands.get((partition.topic, partition.partition), Stand())
 
 
 def _mark(record: Any) -> str:

@@ -17,13 +17,14 @@ from canonical.errors import shape_of
 from flows.agree import Agreement, unpack
 from flows.ledger import HOLD, State
 from flows.port import Document
+from ironbridge import hidden
 from ironbridge.store import Store, StoredLedger
 from ironbridge.store.bulk import among, values
 from ironbridge.store.history import plainly
 
 Row = dict[str, Any]
 HIDDEN = "•••"
-REREADING = "reads again what a state that is lost had read; delivers after that"
+REREADING = "the state was lost or is old: reads again what it lacks, then delivers"
 _SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
 REOPENING = "looks at all its subjects again, as another edition was opened"
 STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
@@ -75,6 +76,7 @@ async def flows(store: Store) -> list[Row]:
     )
     rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
     brief = {row["flow"]: row for row in await standing(store)}
+    await _uncover(store, rows)
     for row in rows:
         _told_of_editions(row, store.clock())
         found = brief.get(row["flow"], {})
@@ -95,6 +97,7 @@ async def standing(store: Store) -> list[Row]:
         "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
         f"s.state IN ('dirty', 'sending')) AS oldest, {_SILENT}, {_AGAIN} FROM flows f ORDER BY f.name",
     )
+    await _uncover(store, rows)
     now = store.clock()
     for row in rows:
         oldest = row.pop("oldest")
@@ -109,6 +112,18 @@ def silence(flow: str, seconds: float) -> str:
     """That a target wants silence, until when, and what lifts it."""
     until = f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S UTC}"
     return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
+
+
+async def _uncover(store: Store, rows: Sequence[Row]) -> None:
+    """Say of flows that have no other trouble that a transaction hides events from them."""
+    found = await _rows(
+        store,
+        'SELECT flow, topic, "partition", hidden, hidden_since FROM ingested '
+        'WHERE hidden > 0 ORDER BY hidden_since, topic, "partition"',
+    )
+    for row in rows:
+        if not row["error"] and (hides := [each for each in found if each["flow"] == row["flow"]]):
+            row["error"] = hidden.said(hides)
 
 
 def _told_of_editions(row: Row, now: float) -> None:
@@ -155,7 +170,9 @@ async def parked(store: Store, key: str | None = None) -> list[Row]:
 
 async def _parked(connection: AsyncConnection, key: str | None) -> list[Row]:
     bound = {} if key is None else {"key": key}
-    subject, row, place = ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
+    subject, row, place = (
+        ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
+    )
     return await _asked(
         connection,
         "SELECT part, key, state, reason, since FROM ("  # noqa: S608 (our own words)

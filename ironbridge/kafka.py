@@ -38,6 +38,16 @@ _TOPIC = {
 }
 
 
+_TRAIL = {
+    # Every record counts, also those of one flow: a compacted topic would keep the newest alone.
+    "cleanup.policy": "delete",
+    # As old as a copy may be that is restored. One that is older has every subject looked at, which costs more and is safe.
+    "retention.ms": str(90 * 24 * 3600 * 1000),
+    "retention.bytes": "-1",
+    "max.message.bytes": str(8 * 1024 * 1024),
+}
+
+
 class Tracing(Protocol):
     """Gives events their trace context, and spans, until they are published, to those that are sampled."""
 
@@ -53,9 +63,26 @@ def cursors_topic(settings: KafkaSettings) -> str:
     return f"{settings.topic_prefix}.cursors"
 
 
+def trail_topic(settings: KafkaSettings) -> str:
+    """What the flows were about to send: see flows/trail.py."""
+    return f"{settings.topic_prefix}.trail"
+
+
+def claims_topic(settings: KafkaSettings) -> str:
+    """Which installation runs which part: see ironbridge/claims.py."""
+    return f"{settings.topic_prefix}.claims"
+
+
 def partition_of(owner: str, partitions: int) -> int:
     """The partition of an owner: CRC-32, which librdkafka calls `consistent`, so that other producers can agree."""
     return crc32(owner.encode()) % partitions
+
+
+def topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, tuple[int, dict[str, str]]]:
+    """Every topic that these entities' adapters and flows need, with its partitions and settings."""
+    found = {topic_of(entity, settings.topic_prefix): (settings.partitions, _TOPIC) for entity in entities}
+    found |= {cursors_topic(settings): (1, _TOPIC), claims_topic(settings): (1, _TOPIC)}
+    return found | {trail_topic(settings): (1, _TRAIL)}
 
 
 async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> list[str]:
@@ -64,8 +91,7 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
 
     :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
     """
-    wanted = {topic_of(entity, settings.topic_prefix): settings.partitions for entity in entities}
-    wanted[cursors_topic(settings)] = 1
+    wanted = topics(settings, entities)
     admin = AIOKafkaAdminClient(**client_options(settings))
     async with connecting(settings, "kafka"):
         await admin.start()
@@ -73,7 +99,8 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
             there = set(await admin.list_topics())
             missing = [name for name in wanted if name not in there]
             if missing:
-                new = [NewTopic(n, wanted[n], settings.replication, topic_configs=_TOPIC) for n in missing]
+                made = [(name, *wanted[name]) for name in missing]
+                new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, count, each in made]
                 await _create(admin, new)
             # The others' too, which may have been made by another worker since we looked.
             await _check(admin, wanted)
@@ -120,23 +147,24 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: flo
     raise UnavailableError("kafka", "topics that were made do not appear", fix="look at the brokers' logs")
 
 
-async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
+async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, tuple[int, dict[str, str]]]) -> None:
     for topic in await _described(admin, list(wanted)):
         name, count = topic["topic"], len(topic["partitions"])
-        if count != wanted[name]:
+        if count != wanted[name][0]:
             raise MisconfiguredError(
-                "kafka", f"topic {name} has {count} partitions, wanted {wanted[name]}",
+                "kafka", f"topic {name} has {count} partitions, wanted {wanted[name][0]}",
                 fix="set `kafka.partitions` to what is there, or recreate the topic: "
                 "an owner's events must stay together",
             )  # fmt: skip
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]):
         for _code, _message, _kind, name, entries in answer.resources:
-            policy = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), "compact")
-            if policy != "compact":
+            right = wanted[name][1]["cleanup.policy"]
+            policy = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), right)
+            if policy != right:
                 raise MisconfiguredError(
                     "kafka", f"topic {name} has cleanup.policy={policy}: old records would be lost",
                     fix=f"kafka-configs --alter --entity-type topics --entity-name {name} "
-                    "--add-config cleanup.policy=compact",
+                    f"--add-config cleanup.policy={right}",
                 )  # fmt: skip
 
 
@@ -303,9 +331,12 @@ class KafkaJournal:
                 if found:
                     deadline = time.monotonic() + _PATIENCE
                 elif time.monotonic() > deadline:
+                    where, stands = behind[0], await consumer.position(behind[0])
                     raise UnavailableError(
-                        self._adapter, f"what was published to {behind[0].topic} is not yet all committed",
-                        fix="look for a transaction that hangs (kafka-transactions.sh find-hanging)",
+                        self._adapter, f"a transaction that its producer has not ended hides what was published to "
+                        f"{where.topic}[{where.partition}] from offset {stands} to {ends[where]}",
+                        fix=f"run `kafka-transactions.sh find-hanging --topic {where.topic} --partition {where.partition}`, "
+                        "then its `abort`",
                     )  # fmt: skip
                 batch = [b for records in found.values() for r in records if (b := self._own(r))]
                 if batch:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
@@ -26,9 +28,12 @@ from ironbridge.settings import KafkaSettings
 _PAUSE = 0.05  # seconds after an answer that came at once and holds nothing
 
 
-def consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
+def consumer(
+    settings: KafkaSettings, *, disturbed: Callable[[TopicPartition], None] | None = None, **options: Any
+) -> AIOKafkaConsumer:
     """
-    A consumer that is not started yet; `options` are aiokafka's.
+    A consumer that is not started yet; `options` are aiokafka's. `disturbed` is told of each partition whose fetch failed:
+    behind a leader that went or a topic that was made anew the log may be another one.
 
     :raises MisconfiguredError: a certificate's or an authority's file cannot be used.
     """
@@ -37,8 +42,17 @@ def consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
 
     async def send(node: Any, request: Any, **other: Any) -> Any:
         began = time.monotonic()
-        answer = await ask(node, request, **other)
+        try:
+            answer = await ask(node, request, **other)
+        except KafkaError:
+            if disturbed and isinstance(request, FetchRequest):
+                for topic, partitions in request.topics:
+                    for number, *_ in partitions:
+                        disturbed(TopicPartition(topic, number))
+            raise
         if isinstance(request, FetchRequest):
+            if disturbed:
+                _tell(answer, disturbed)
             _forget_what_had_ended(request, answer)
             if time.monotonic() - began < _PAUSE and not any(given[-1] for _, each in answer.topics for given in each):
                 await asyncio.sleep(_PAUSE)
@@ -98,6 +112,14 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             async with asyncio.timeout(self.last_words):
                 await asyncio.sleep(0)  # one that is stopped before its tasks have begun raises CancelledError
                 await super().stop()
+
+
+def _tell(answer: Any, disturbed: Callable[[TopicPartition], None]) -> None:
+    """An offset that is out of range needs no telling: aiokafka begins from the start then."""
+    for topic, partitions in answer.topics:
+        for number, error, *_ in partitions:
+            if error not in (0, OffsetOutOfRangeError.errno):
+                disturbed(TopicPartition(topic, number))
 
 
 def _forget_what_had_ended(request: FetchRequest, answer: Any) -> None:

@@ -17,8 +17,9 @@ from canonical.errors import RefusedError
 from flows.agree import Agreement
 from flows.ledger import Task
 from flows.port import Document, Facts, Grouping, Nothing, Urgency
-from flows.testing import ArrayInbox, ScriptedTarget
+from flows.testing import ArrayInbox, MemoryTrail, ScriptedTarget
 from ironbridge.store import Store, StoredLedger
+from ironbridge.store.trail import TrailedLedger
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 BAD = "Refused Ltd"
@@ -110,6 +111,7 @@ class World:
     flow: PurchaseFlow = field(default_factory=PurchaseFlow)
     target: ScriptedTarget = field(default_factory=ScriptedTarget)
     inbox: ArrayInbox = field(default_factory=ArrayInbox)
+    trail: MemoryTrail = field(default_factory=MemoryTrail)
 
     def __post_init__(self) -> None:
         self.store.clock = self.clock
@@ -117,7 +119,7 @@ class World:
         self.agreement = self.worker(self.ledger)
 
     def new_ledger(self) -> StoredLedger:
-        return StoredLedger(self.store, self.flow.name)
+        return TrailedLedger(self.store, self.flow, self.trail)
 
     async def take(self, limit: int, ledger: StoredLedger | None = None) -> list[Task]:
         """Take subjects in hand as a worker of the flow's present edition does."""

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from canonical import Supplier
 from canonical.errors import MisconfiguredError
-from flows.ledger import Arrivals, Edition, Intent, Reject, Settlement, State
+from flows.ledger import Arrivals, Edition, Intent, Reject, Settlement, Stand, State
 from flows.marks import marks_of
 from flows.port import Confirmed, Document, Limits, Refused, Unavailable, Unknown, Waiting
 from flows.settle import put_back, settlement
@@ -106,7 +106,7 @@ class AgreementScenarios:
 
     async def test_where_the_inbox_stands_is_saved_with_the_facts(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2))
-        assert await world.ledger.ingested() == {("array", 0): (2, "2", 0)}
+        assert await world.ledger.ingested() == {("array", 0): Stand(2, "2")}
         assert world.inbox.committed == 2
 
     async def test_a_kill_between_the_facts_and_the_offsets_is_read_again_to_no_effect(self, world: World) -> None:

@@ -532,14 +532,16 @@ def test_strimzis_topics_are_those_that_ironbridge_would_create(helm: str, kafka
     manifests = rendered(helm, "-f", example, "-f", more)
     example_values = yaml.safe_load(example.read_text("utf-8"))["kafka"]
     settings = KafkaSettings.model_validate(example_values | kafka_values | {"password": "from a secret"})
-    wanted = {topic_of(entity, settings.topic_prefix): settings.partitions for entity in entities()}
-    wanted |= {topic_of("blue-badge", settings.topic_prefix): settings.partitions, kafka.cursors_topic(settings): 1}
+    wanted = kafka.topics(settings, entities())
+    wanted[topic_of("blue-badge", settings.topic_prefix)] = wanted[topic_of("person", settings.topic_prefix)]
     topics = of_kind(manifests, "KafkaTopic")
-    assert {topic["spec"]["topicName"]: topic["spec"]["partitions"] for topic in topics.values()} == wanted
+    assert {topic["spec"]["topicName"]: topic["spec"]["partitions"] for topic in topics.values()} == {
+        name: partitions for name, (partitions, _) in wanted.items()
+    }
     for name, topic in topics.items():
         assert name == topic["spec"]["topicName"]
         assert topic["spec"]["replicas"] == settings.replication
-        assert {key: str(value) for key, value in topic["spec"]["config"].items()} == kafka._TOPIC
+        assert {key: str(value) for key, value in topic["spec"]["config"].items()} == wanted[name][1]
         assert topic["metadata"]["labels"]["strimzi.io/cluster"] == "council"
         assert topic["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 

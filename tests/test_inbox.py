@@ -1,6 +1,7 @@
 """A flow's inbox on real Apache Kafka: where it goes on, what it turns away, and what a rebalance may not lose."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,11 +20,13 @@ from flows.agree import Agreement
 from flows.ledger import Arrivals, Stand, Task
 from flows.marks import marks_of
 from flows.testing import ScriptedTarget
+from ironbridge import insight
+from ironbridge.hidden import Hidden, said
 from ironbridge.inbox import KafkaInbox
 from ironbridge.kafka import KafkaJournal, ensure_topics, partition_of
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger, open_store
-from tests.agreement import PurchaseFlow, World, invoice, supplier
+from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key
 from tests.servers import Kafka
 
 PATIENCE = 40.0  # seconds
@@ -260,6 +263,168 @@ async def test_a_log_that_was_cut_off_and_written_anew_is_read_from_its_start(po
         await worker.until(lambda: has(post, count))
 
 
+async def test_a_log_made_anew_in_which_a_marker_lies_where_the_last_event_lay_is_read_from_its_start(post: Post) -> None:
+    """Nothing else comes: the consumer's position passes the marker, and no record tells."""
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+        stands = await worker.ledger.ingested()
+    behind = {number: stand.behind for (topic, number), stand in stands.items() if topic == post.topic()}
+    # Of each partition so many events in one transaction that its marker lies at the remembered offset.
+    anew: list[Event] = []
+    count = dict(behind)
+    for number in range(1, 500):
+        place = partition_of(supplier_key(number), 3)
+        if count.get(place, 0) > 1:
+            count[place] -= 1
+            anew.append(supplier(number, 2))
+    await post.rewrite()
+    journal = KafkaJournal(post.settings, "ledger", PurchaseFlow.entities)
+    await journal.open()
+    await journal.publish(anew, None)
+    await journal.close()
+    await post.forget("DELETE FROM facts")
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, len(anew), 2))
+
+
+async def test_a_topic_that_is_made_anew_while_the_worker_runs_is_read_from_its_start(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10))
+        stop = asyncio.Event()
+
+        async def ingesting() -> None:
+            while not stop.is_set():
+                await worker.agreement.ingest(worker.inbox)
+
+        running = asyncio.create_task(ingesting())
+        await post.rewrite(*suppliers(25, 2))
+        async with asyncio.timeout(PATIENCE):
+            while not await has(post, 25, 2):
+                await asyncio.sleep(0.1)
+        stop.set()
+        await running
+
+
+async def test_a_partition_whose_fetch_failed_goes_on_only_behind_the_record_that_it_had_read(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10), quiet=2)
+        worker.inbox._disturbed.update(worker.inbox._placed)
+        assert await worker.until(lambda: has(post, 10), quiet=5) == 0
+        for partition, (behind, _) in worker.inbox._stood.items():
+            worker.inbox._stood[partition] = (behind, "another log's")
+        worker.inbox._disturbed.update(worker.inbox._placed)
+        assert await worker.until(lambda: has(post, 10), quiet=10) == 10
+
+
+async def test_a_state_that_goes_back_under_a_living_worker_is_noticed_with_the_next_event(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10), quiet=2)
+        copy = await World(post.store).rows("SELECT * FROM ingested")
+        await post.publish(*suppliers(10, 2))
+        await worker.until(lambda: has(post, 10, 2), quiet=2)
+        # As a standby had it that lacked the last second.
+        await post.forget("UPDATE facts SET version = 1")
+        for row in copy:
+            await World(post.store).run(
+                'UPDATE ingested SET next = :next, last = :last WHERE topic = :topic AND "partition" = :partition',
+                **{name: row[name] for name in ("next", "last", "topic", "partition")},
+            )
+        worker.inbox._look_due = time.monotonic() + PATIENCE
+        await post.publish(supplier(11))
+        with pytest.raises(UnavailableError, match=r"it went back: purchasing had read .* to \d+, and the state knows it to"):
+            await worker.until(lambda: has(post, 11))
+    async with post.worker() as worker:
+        await worker.until(lambda: _read(post, 21))
+    assert await post.facts() == {str(n): 1 if n == 11 else 2 for n in range(1, 12)}
+
+
+async def test_a_state_that_goes_back_under_an_idle_worker_is_noticed_too(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10), quiet=2)
+        await post.forget("UPDATE ingested SET next = next - 1")
+        worker.inbox._look_due = 0.0
+        with pytest.raises(UnavailableError, match="it went back"):
+            await worker.inbox.poll()
+
+
+async def test_what_somebody_has_proven_to_be_old_is_read_to_its_end_and_then_delivered(post: Post) -> None:
+    await post.publish(*suppliers(10))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 10), quiet=2)
+        stands = await worker.ledger.ingested()
+        await worker.ledger.forgotten({partition: stand.behind for partition, stand in stands.items()})
+        assert await worker.ledger.take(100) == []
+
+        async def there() -> bool:
+            worker.inbox._look_due = 0.0
+            return all(not stand.again for stand in (await worker.ledger.ingested()).values())
+
+        await worker.until(there)
+        assert len(await worker.ledger.take(100)) == 10
+
+
+async def test_a_worker_that_has_less_than_the_state_takes_nothing_away_from_it(post: Post) -> None:
+    """What a partition's former worker had in hand reached the state after the new one had asked where it stands."""
+    ledger = StoredLedger(post.store, "purchasing")
+    place = ("canonical.supplier", 0)
+    await ledger.ingest(Arrivals([], [], {place: (10, "ten")}, since={place: 0}), [])
+    await ledger.ingest(Arrivals([], [], {place: (7, "seven")}, since={place: 5}), [])
+    assert (await ledger.ingested())[place] == Stand(10, "ten")
+    await ledger.ingest(Arrivals([], [], {place: (12, "twelve")}, since={place: 7}), [])
+    assert (await ledger.ingested())[place] == Stand(12, "twelve")
+    await ledger.ingest(Arrivals([], [], {place: (3, "anew")}, since={place: 12}), [])
+    assert (await ledger.ingested())[place] == Stand(3, "anew")
+
+
+async def test_an_open_transaction_that_hides_events_is_told_and_forgotten_when_it_ends(post: Post) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=post.settings.bootstrap_servers, transactional_id=post.settings.topic_prefix)
+    await producer.start()
+    try:
+        async with post.worker(patience=0.0) as worker:
+            await producer.begin_transaction()
+            await producer.send_and_wait(post.topic(), b"somebody else's", b"key", partition=1)
+            await post.publish(*suppliers(10))
+
+            async def told() -> str | None:
+                worker.inbox._look_due = 0.0
+                (row,) = await insight.standing(post.store)
+                return str(row["error"]) if row["error"] else None
+
+            await worker.ledger.reopen("1")
+            await worker.until(told)
+            assert f"in {post.topic()}[1] since" in str(await told())
+            await producer.abort_transaction()
+
+            async def forgotten() -> bool:
+                return await told() is None and await has(post, 10)
+
+            await worker.until(forgotten)
+    finally:
+        await producer.stop()
+
+
+def test_what_is_hidden_is_told_once_it_has_stood_still_for_long_enough() -> None:
+    hidden, place = Hidden(patience=30.0), ("canonical.person", 3)
+    assert hidden.see({place: (5, 9)}, 100.0) == {}
+    assert hidden.see({place: (6, 9)}, 129.0) == {}, "it has moved"
+    assert hidden.see({place: (6, 20)}, 158.0) == {}
+    assert hidden.see({place: (6, 20)}, 159.0) == {place: 14}
+    assert hidden.see({place: (6, 30)}, 160.0) == {}, "how many more there are is no news"
+    assert hidden.see({place: (30, 30)}, 161.0) == {place: 0}
+    assert Hidden({place: 3}).see({place: (30, 30)}, 0.0) == {place: 0}, "told by a process that is gone"
+    since = {"topic": "canonical.person", "partition": 3, "hidden": 1400, "hidden_since": 1_700_000_000.0}
+    assert said([since | {"partition": 4, "hidden_since": 1_700_000_060.0}, since]) == (
+        "some program began a transaction and has not ended it: it hides 1,400 records in canonical.person[3] and in 1 other "
+        "partitions since 2023-11-14 22:13 UTC; what comes behind it waits. To do: if it does not end by itself within minutes, "
+        "run `kafka-transactions.sh find-hanging --topic canonical.person --partition 3`, then its `abort`"
+    )
+
+
 async def test_a_kill_between_the_poll_and_the_facts_is_read_again(post: Post) -> None:
     await post.publish(*suppliers(10))
     async with post.worker() as worker:
@@ -330,6 +495,9 @@ async def test_a_state_that_is_away_when_partitions_come_is_told_and_nothing_is_
 
     class Away:
         async def forgotten(self, until: Any) -> None:
+            raise AssertionError
+
+        async def hidden(self, hidden: Any) -> None:
             raise AssertionError
 
         async def ingested(self) -> dict[tuple[str, int], Stand]:

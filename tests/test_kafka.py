@@ -17,7 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from canonical import CareEpisode, Event, Person
 from canonical.errors import FencedError, MisconfiguredError, UnavailableError
 from ironbridge.broker import ApacheKafka, free_port
-from ironbridge.kafka import KafkaJournal, cursors_topic, ensure_topics
+from ironbridge.kafka import KafkaJournal, ensure_topics, trail_topic
 from ironbridge.settings import KafkaSettings
 
 pytestmark = pytest.mark.servers
@@ -88,26 +88,33 @@ async def admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 # -- topics ------------------------------------------------------------------------------------------------------
 
 
+OWN = ("cursors", "claims", "trail")
+"""The topics besides the entities', each of one partition."""
+
+
 async def test_topics_are_created_compacted_with_equal_partitions_and_then_left_alone(kafka: KafkaSettings) -> None:
-    names = {f"{kafka.topic_prefix}.{name}" for name in ("person", "care-episode", "cursors")}
+    names = {f"{kafka.topic_prefix}.{name}" for name in ("person", "care-episode", *OWN)}
     assert set(await ensure_topics(kafka, ENTITIES)) == names
     assert await ensure_topics(kafka, ENTITIES) == []
     async with admin(kafka) as client:
         there = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics(sorted(names))}
-        assert there == {name: 1 if name == cursors_topic(kafka) else 4 for name in names}
-        asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]
+        assert there == {name: 1 if name.rpartition(".")[2] in OWN else 4 for name in names}
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names - {trail_topic(kafka)})]
         for answer in await client.describe_configs(asked):
             for *_, entries in answer.resources:
                 settings = {entry[0]: entry[1] for entry in entries}
                 assert settings["cleanup.policy"] == "compact"
                 assert settings["max.message.bytes"] == "8388608"
                 assert settings["delete.retention.ms"] == "2592000000"
+        (trail,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, trail_topic(kafka))])
+        kept = {entry[0]: entry[1] for *_, entries in trail.resources for entry in entries}
+        assert (kept["cleanup.policy"], kept["retention.ms"]) == ("delete", str(90 * 24 * 3600 * 1000))
 
 
 async def test_workers_that_start_at_once_create_the_topics_once(kafka: KafkaSettings) -> None:
     created = await asyncio.gather(*(ensure_topics(kafka, ENTITIES) for _ in range(4)))
     assert {name for names in created for name in names} == {
-        f"{kafka.topic_prefix}.{name}" for name in ("person", "care-episode", "cursors")
+        f"{kafka.topic_prefix}.{name}" for name in ("person", "care-episode", *OWN)
     }
     assert await ensure_topics(kafka, ENTITIES) == []
 

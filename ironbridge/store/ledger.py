@@ -15,7 +15,7 @@ from adapters.journal import Partition
 from canonical import Event
 from flows.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stand, State, Task, doubts
 from flows.port import Fact, Grouping
-from ironbridge.store import editions
+from ironbridge.store import editions, inbox
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.history import Names, passed
@@ -69,16 +69,17 @@ class StoredLedger:
     async def ingested(self) -> dict[Partition, Stand]:
         """Where the flow stands in each partition."""
         async with self._store.read() as connection:
-            rows = await connection.execute(
-                text('SELECT topic, "partition", next, last, COALESCE(again, 0) FROM ingested WHERE flow = :flow'),
-                {"flow": self._flow},
-            )
-            return {(topic, partition): Stand(*stand) for topic, partition, *stand in rows.fetchall()}
+            return await inbox.stands(connection, self._flow)
 
     async def forgotten(self, until: Mapping[Partition, int]) -> None:
         """A state that is lost had read these partitions so far: nothing is taken until all of that has been read again."""
         async with self._store.write() as connection:
             await self._hold(connection, until)
+
+    async def hidden(self, hidden: Mapping[Partition, int]) -> None:
+        """In these partitions a transaction that does not end hides so many records; 0: none any more."""
+        async with self._store.write() as connection:
+            await inbox.hide(connection, self._flow, hidden, self._store.clock())
 
     async def _hold(self, connection: AsyncConnection, until: Mapping[Partition, int]) -> None:
         rows = [(self._flow, *partition, 0, "", again) for partition, again in sorted(until.items())]
@@ -98,7 +99,6 @@ class StoredLedger:
             (e.key, e.entity, e.owner, e.source, e.version, e.data, e.time.timestamp(), e.traceparent)
             for e in newest.values()
         ]
-        stands = [(self._flow, *partition, *where) for partition, where in arrivals.reached.items()]
         async with self._store.write() as connection:
             now = self.now()
             foreign = [(self._flow, r.place, r.what, now) for r in arrivals.rejects]
@@ -108,7 +108,7 @@ class StoredLedger:
             await self._names.keep(connection, newest.values())
             await self._touch(connection, marks, now)
             await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
-            await put(connection, ingested, _AGAIN[:-1], sorted(stands))
+            await inbox.reached(connection, self._flow, arrivals)
             await self._hold(connection, arrivals.until)
             if arrivals.there:
                 await connection.execute(
@@ -196,7 +196,12 @@ class StoredLedger:
             mine = [i for i in intents if i.task.edition == opened and in_hand(i.task, stands)]
             rows = [(i.task.subject, i.doubtful, now + HOLD, now) for i in mine]
             await changed(connection, {"doubtful": "bytea", "due": "float8", "sent": "float8"}, self._flow, rows)
+            if mine:
+                await self._sends(connection)
             return {i.task.subject for i in mine}
+
+    async def _sends(self, connection: AsyncConnection) -> None:
+        """One send more of this hand: see ironbridge/store/trail.py."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:

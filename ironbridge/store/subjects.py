@@ -41,7 +41,11 @@ TOUCH = {
 }
 """What an event does to a subject: dirty it, wake it if it was parked or waiting, leave it in hand if it is."""
 MARK_IN_DOUBT = (*MARK, "doubtful", "sent")
-TOUCH_IN_DOUBT = TOUCH | {"doubtful": "COALESCE(subjects.doubtful, excluded.doubtful)", "sent": "excluded.sent"}
+# What is in doubt already stays so; `[]` says that nothing is known of what it may be.
+TOUCH_IN_DOUBT = TOUCH | {
+    "doubtful": "CASE WHEN length(subjects.doubtful) > 2 THEN subjects.doubtful ELSE excluded.doubtful END",
+    "sent": "excluded.sent",
+}
 
 
 class Stand(NamedTuple):

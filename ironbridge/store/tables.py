@@ -259,6 +259,9 @@ ingested = Table(
     _text("last"),
     # How far a lost state had read it: until all partitions are there again, nothing of the flow is delivered.
     _number("again", null=True),
+    # How many records a transaction hides that does not end, and since when.
+    _number("hidden", null=True),
+    Column("hidden_since", Double),
 )
 rejects = Table(
     "rejects",

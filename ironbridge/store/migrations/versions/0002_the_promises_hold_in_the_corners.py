@@ -70,6 +70,8 @@ def upgrade() -> None:
     op.add_column("offsets", sa.Column("first", sa.Text(), nullable=True))
     op.add_column("copies", _number("steps"))
     op.add_column("copies", sa.Column("at", sa.Double(), nullable=True))
+    op.add_column("ingested", sa.Column("hidden", sa.BigInteger(), nullable=True))
+    op.add_column("ingested", sa.Column("hidden_since", sa.Double(), nullable=True))
     op.add_column("flows", _number("number"))
     op.add_column("flows", sa.Column("reopened", sa.Text(), nullable=True))
     op.add_column("flows", sa.Column("alive", sa.Double(), nullable=True))

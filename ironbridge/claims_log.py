@@ -1,0 +1,73 @@
+"""
+What the topic of claims says, read in its order: which installation runs which part, who asks for it, who answers.
+
+A claim names the claim that it takes the place of, so that of two that are made at once the one that comes first counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Claim(NamedTuple):
+    """An installation's claim of a part. `host` is for a person; `since` is in seconds since 1970."""
+
+    part: str
+    installation: str
+    place: str
+    host: str
+    since: float
+
+    def same(self, other: Claim) -> bool:
+        """Whether the other one is of the same installation: a copy of its state in another database is not."""
+        places = {self.place, other.place} - {""}
+        return self.installation == other.installation and len(places) < 2
+
+
+class Knock(NamedTuple):
+    """Somebody asks whether the installation that has claimed a part still lives; `at` is the knock's own offset."""
+
+    at: int
+    by: Claim
+
+
+@dataclass
+class Book:
+    """The claims as of an offset. `knocked` is called with each knock, `changed` with each part that changes hands."""
+
+    knocked: Callable[[Knock], None] = lambda _: None
+    changed: Callable[[str], None] = lambda _: None
+    holders: dict[str, tuple[int, Claim]] = field(default_factory=dict)
+    answers: dict[int, Claim] = field(default_factory=dict)
+    """Who answered, by the offset of the knock."""
+
+    def holder(self, part: str) -> tuple[int, Claim] | None:
+        return self.holders.get(part)
+
+    def apply(self, offset: int, value: bytes | None) -> None:
+        """Take in one record; what is none of ours says nothing."""
+        try:
+            told: dict[str, Any] = json.loads(value or b"null") or {}
+            claim = Claim(*(told[name] for name in Claim._fields))
+            kind, to = told["kind"], int(told["to"])
+        except (ValueError, TypeError, LookupError, AttributeError):
+            return
+        if kind == "claim":
+            stands = self.holders.get(claim.part)
+            # The first that is still there counts, whatever it took the place of: that one has been compacted away.
+            if stands is None or stands[0] == to:
+                self.holders[claim.part] = (offset, claim)
+                self.changed(claim.part)
+        elif kind == "knock":
+            self.knocked(Knock(offset, claim))
+        elif kind == "answer":
+            self.answers[to] = claim
+
+
+def record(kind: str, claim: Claim, to: int) -> tuple[bytes, bytes]:
+    """Key and value of a record. Of each kind the newest of each installation is kept: what it says is over by then."""
+    key = f"{kind}/{claim.part}/{claim.installation}/{claim.place}"
+    return key.encode(), json.dumps({"kind": kind, "to": to, **claim._asdict()}).encode()

@@ -1,0 +1,46 @@
+"""Which installation this state belongs to: what tells two that share Kafka's topics from each other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ironbridge.store.database import Store
+
+
+class Installation(NamedTuple):
+    """
+    `id` is made with the state's tables and lies in a copy of it, too. `place` tells the copy from the original where the
+    database has a name of its own: PostgreSQL's system identifier, which a standby shares, and the database's number.
+    """
+
+    id: str
+    place: str = ""
+
+
+async def installation(store: Store) -> Installation:
+    async with store.write() as connection:
+        found = await connection.execute(text("SELECT id FROM installation ORDER BY id LIMIT 1"))
+        if (known := found.scalar_one_or_none()) is None:
+            known = uuid4().hex
+            await connection.execute(text("INSERT INTO installation (id) VALUES (:id)"), {"id": known})
+    return Installation(known, "" if store.embedded else await _place(store))
+
+
+async def _place(store: Store) -> str:
+    """Empty where the database does not tell us: a managed service may keep its identifier to itself."""
+    async with store.read() as connection:
+        try:
+            return await _named(connection)
+        except DBAPIError:
+            return ""
+
+
+async def _named(connection: AsyncConnection) -> str:
+    asked = "SELECT (SELECT system_identifier FROM pg_control_system()), oid FROM pg_database WHERE datname = current_database()"
+    system, database = (await connection.execute(text(asked))).one()
+    return f"{system}/{database}"

@@ -1,0 +1,235 @@
+"""
+A ledger that can prove its own age: it tells the flow's trail of each send before it goes, and looks back at the trail.
+
+See flows/trail.py for why, and docs/decisions/the-trail-proves-that-a-state-is-old.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from canonical.errors import UnavailableError
+from flows.ledger import HOLD, Edition, Intent, Settlement, State, Task
+from flows.port import Flow, Grouping
+from flows.settle import untried
+from flows.trail import Sent, Trail, in_doubt, unknown
+from ironbridge.store.bulk import among, put, values
+from ironbridge.store.database import Store
+from ironbridge.store.ledger import StoredLedger
+from ironbridge.store.subjects import locked
+from ironbridge.store.tables import subjects
+
+log = logging.getLogger(__name__)
+_EVERY = 600.0  # seconds between two looks at the trail, so that the next start has little to read
+_PAGE = 1000  # subjects that are put in doubt in one transaction
+_LONG = 10_000  # records of the trail whose reading is worth a line in the log
+_KEPT = 120 * 86_400.0  # seconds that a hand is remembered: longer than its records can lie in the trail
+_COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due", "sent")
+# What was in somebody's hand is taken out of it: whoever has it does not know what else was sent.
+_DOUBT = {
+    "state": "'dirty'", "claim": "NULL", "waiting_on": "NULL", "reason": "NULL", "seq": "subjects.seq + 1",
+    "doubtful": "excluded.doubtful", "due": "excluded.due", "sent": "excluded.sent",
+    "since": "CASE WHEN subjects.state IN ('dirty', 'sending') THEN subjects.since ELSE excluded.since END",
+}  # fmt: skip
+
+
+class TrailedLedger(StoredLedger):
+    """One worker's view of one flow's ledger; what it is about to send is on the trail before it goes."""
+
+    def __init__(self, store: Store, flow: Flow, trail: Trail) -> None:
+        super().__init__(store, flow.name)
+        self._of = flow
+        self._trail = trail
+        self._sent = 0  # by this hand
+        self._numbering = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._looked: float | None = None
+
+    async def begin(self) -> None:
+        await super().begin()
+        self._sent = 0
+        await self.look_back()
+        await self.trouble(None)  # whatever kept it from beginning is over
+
+    async def take(self, limit: int, edition: Edition) -> list[Task]:
+        if self._looked is None:
+            await self.look_back()
+        return await super().take(limit, edition)
+
+    async def reclaim(self) -> int:
+        if self._looked is not None and time.monotonic() - self._looked > _EVERY:
+            await self.look_back()
+        return await super().reclaim()
+
+    async def intend(self, intents: Sequence[Intent]) -> set[str]:
+        """
+        Save what is about to be sent, in the state and then on the trail.
+
+        :raises UnavailableError: nothing may be sent: the state went back, or the trail is away.
+        """
+        async with self._numbering:  # else a send would be saved before the one that is numbered before it
+            mine = await super().intend(intents)
+            if not mine:
+                return mine
+            self._sent += 1
+            sent = Sent(self._hand, self._sent, tuple(sorted(mine)))
+        try:
+            await self._trail.append(sent)
+        except UnavailableError:
+            why = "not sent: Kafka did not take note of it"
+            tasks = [untried(i.task) for i in intents if i.task.subject in mine]
+            await self.settle([Settlement(t, State.DIRTY, "put back", reason=why, doubtful=t.doubtful) for t in tasks])
+            raise
+        return mine
+
+    async def _sends(self, connection: AsyncConnection) -> None:
+        """
+        Count one send more of this hand, in the transaction that saves what is sent.
+
+        :raises UnavailableError: the state counts otherwise, so it is not the one that this hand has worked with.
+        """
+        bound = {"flow": self._flow, "hand": self._hand, "sent": self._sent, "now": self._store.clock()}
+        counted = await connection.execute(
+            text(
+                "INSERT INTO hands (flow, hand, sent, at) VALUES (:flow, :hand, 1, :now)"
+                if self._sent == 0
+                else "UPDATE hands SET sent = sent + 1, at = :now WHERE flow = :flow AND hand = :hand AND sent = :sent"
+            ),
+            bound,
+        )
+        if counted.rowcount != 1:
+            raise UnavailableError(
+                "state", f"it does not know all that {self._flow} has sent: it went back, perhaps over a failover",
+                fix="nothing: the flow looks back at its trail and asks the target for what the state does not know",
+            )  # fmt: skip
+
+    # -- looking back --------------------------------------------------------------------------------------------
+
+    async def look_back(self) -> bool:
+        """
+        Read the trail since the last look. What was sent that this state does not know is put in doubt and to do.
+
+        Whether there was such a thing, that is, whether the state went back. It may be interrupted and begun again.
+
+        :raises UnavailableError: the trail or the state is away; nothing may be delivered then.
+        """
+        async with self._looking:
+            since = await self._known_trail()
+            reach = await self._trail.reach()
+            cut = not reach.first <= since <= reach.end and await self._has_subjects()
+            if cut:
+                await self._tell(f"its trail does not go back to {since}: it holds {reach.first} to {reach.end}")
+                async for page in self._every_subject():
+                    await self._put_in_doubt(page)
+            start = since if reach.first <= since <= reach.end else reach.first
+            if reach.end - start > _LONG:
+                log.info("%s: looks back at %d records of its trail before it delivers", self._flow, reach.end - start)
+            old = cut
+            async for records in self._trail.read(start, reach.end):
+                missing = unknown(records, await self._counted({record.hand for record in records}))
+                if missing and not old:
+                    await self._tell(f"the trail names sends that it has never heard of, {len(missing)} subjects at first")
+                    old = True
+                for at in range(0, len(missing), _PAGE):
+                    await self._put_in_doubt(missing[at : at + _PAGE])
+            await self._remember(since, reach.end)
+            self._looked = time.monotonic()
+        return old
+
+    async def _tell(self, proof: str) -> None:
+        """Say that the state is old, and have all that it lacks read again before anything is delivered."""
+        log.error(
+            "%s: the state is older than what this flow has sent (%s). Perhaps it was restored from a copy, or a failover lost "
+            "its last seconds. What the topics hold is read again first; then the target is asked what it holds of each "
+            "subject that was sent since, or is sent it once more where it cannot be asked. To do: nothing, unless this goes "
+            "on; `ironbridge reconcile %s` shows afterwards that both agree",
+            self._flow, proof, self._flow,
+        )  # fmt: skip
+        ends = {partition: end for partition, end in (await self._trail.ends()).items() if end}
+        if ends:
+            await self.forgotten(ends)
+
+    async def _known_trail(self) -> int:
+        async with self._store.read() as connection:
+            found = await connection.execute(text("SELECT trail FROM flows WHERE name = :flow"), {"flow": self._flow})
+            return int(found.scalar_one_or_none() or 0)
+
+    async def _remember(self, since: int, end: int) -> None:
+        """The trail is known up to `end`, unless another worker has looked back further meanwhile."""
+        bound = {"flow": self._flow, "since": since, "end": end, "old": self._store.clock() - _KEPT}
+        async with self._store.write() as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO flows (name, trail) VALUES (:flow, :end) ON CONFLICT (name) "
+                    "DO UPDATE SET trail = excluded.trail WHERE flows.trail = :since"
+                ),
+                bound,
+            )
+            await connection.execute(text("DELETE FROM hands WHERE flow = :flow AND at < :old"), bound)
+
+    async def _has_subjects(self) -> bool:
+        async with self._store.read() as connection:
+            found = await connection.execute(
+                text("SELECT 1 FROM subjects WHERE flow = :flow LIMIT 1"), {"flow": self._flow}
+            )
+            return found.first() is not None
+
+    async def _counted(self, hands: set[str]) -> dict[str, int]:
+        """How often these hands have sent, as the state says it."""
+        async with self._store.read() as connection:
+            rows = await connection.execute(
+                text(f"SELECT hand, sent FROM hands WHERE flow = :flow AND {among(connection, 'hand', 'hands')}"),  # noqa: S608
+                {"flow": self._flow, "hands": values(connection, sorted(hands))},
+            )
+            return {hand: sent for hand, sent in rows.fetchall()}  # noqa: C416 (rows are no pairs to mypy)
+
+    async def _every_subject(self) -> AsyncIterator[list[str]]:
+        page = [""]
+        while page:
+            async with self._store.read() as connection:
+                rows = await connection.execute(
+                    text(
+                        "SELECT subject FROM subjects WHERE flow = :flow AND subject > :after "
+                        "AND state <> 'dropped' ORDER BY subject LIMIT :most"
+                    ),
+                    {"flow": self._flow, "after": page[-1], "most": _PAGE},
+                )
+                page = [subject for (subject,) in rows.fetchall()]
+            if page:
+                yield page
+
+    async def _put_in_doubt(self, named: Sequence[str]) -> None:
+        """Put subjects in doubt and to do, also those that this state has never heard of."""
+        known = await self._keys(named)
+        async with self._store.write() as connection:
+            stands = await locked(connection, self._flow, named)
+            now = self._store.clock()
+            rows = []
+            for subject in sorted(named):
+                stand = stands.get(subject)
+                doubtful = in_doubt(self._of, stand.doubtful if stand else None, known.get(subject, ()))
+                # Not at once: whoever has it in hand now is perhaps just sending, too.
+                due = now + HOLD if stand and stand.state == State.SENDING else None
+                # Its partition comes with its next event; nothing is decided by it.
+                # Nor is it known when it was sent, perhaps just now: the target may not show it yet.
+                rows.append((self._flow, subject, 0, State.DIRTY, 0, 1, 0, now, 0, doubtful, due, now))
+            await put(connection, subjects, _COLUMNS, rows, _DOUBT)
+
+    async def _keys(self, named: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
+        """Keys and owners of what is known of these subjects, deletions included."""
+        column = "owner" if self._of.grouping is Grouping.OWNER else "key"
+        found: dict[str, list[tuple[str, str]]] = {}
+        async with self._store.read() as connection:
+            rows = await connection.execute(
+                text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'named')}"),  # noqa: S608
+                {"named": values(connection, named)},
+            )
+            for subject, key, owner in rows.fetchall():
+                found.setdefault(subject, []).append((key, owner))
+        return found
