@@ -196,11 +196,8 @@ async def test_a_large_file_whose_last_row_condemns_it_gives_no_record_at_all(tm
     (tmp_path / "may.csv").write_text(vouchers(8000) + "Total,,,,1.00\n")
     (tmp_path / "may.csv").write_text((tmp_path / "may.csv").read_text().replace("99/04", "09/04"))
     (extract,) = await extracts(tmp_path)
-    given = []
     with pytest.raises(BadRecordError, match="is a total that the rows above it do not add up to"):
-        async for portion in extract.portions():
-            given.append(portion)
-    assert given == []
+        await anext(aiter(extract.portions()))
 
 
 async def test_a_large_file_that_changes_before_it_is_read_is_left_for_the_next_look(tmp_path: Path) -> None:

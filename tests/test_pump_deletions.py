@@ -44,7 +44,7 @@ def grow_until_a_region_ends(adapter: TableAdapter) -> None:
             return
 
 
-@pytest.mark.parametrize("point", ["missing", "live", "unseen", "doubled", "save"])
+@pytest.mark.parametrize("point", ["missing", "unseen", "doubled", "save"])
 @pytest.mark.parametrize("error", [Killed(), UnavailableError("state", "does not answer")])
 async def test_a_sweep_that_stops_between_its_open_end_and_its_last_step_deletes_nothing_that_is_there(
     point: str, error: BaseException
