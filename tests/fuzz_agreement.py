@@ -22,7 +22,8 @@ from typing import Any
 from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import MisconfiguredError, RefusedError, UnavailableError
-from flows.agree import LONDON, Agreement
+from flows.agree import Agreement
+from flows.clock import LONDON
 from flows.port import Document, Facts, Grouping, Limits, Nothing, Urgency
 from ironbridge.store import StoredLedger
 from tests.fuzzing.chaos import Broken, Gone
