@@ -38,6 +38,7 @@ _FARTHEST = 7200.0
 """Seconds by which nothing is ever held back: what is held back for longer was so before the clock was set back."""
 
 _TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, observed, traces, claim"
+_FIELDS = _TASK.count(",") + 1
 _FACT = ("key", "entity", "owner", "source", "version", "data", "at", "traceparent")
 _AGAIN = ("flow", "topic", "partition", "next", "last", "again")
 # Not while events are read again that a lost state had read.
@@ -339,8 +340,8 @@ class StoredLedger:
 
 def _task(row: Any, edition: int, now: float) -> Task:
     """A row of `_TASK` and `sent`, with whatever stands behind them."""
-    fields = tuple(row)[: _TASK.count(",") + 1]
-    return replace(Task(*fields), edition=edition, sent_ago=None if row.sent is None else now - row.sent)
+    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent]
+    return Task(*fields)
 
 
 def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
