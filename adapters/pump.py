@@ -255,7 +255,7 @@ class Pump:
     async def _finish(self, stream: Stream, run: _Sweeping, progress: Progress) -> None:
         """A whole sweep is done: what no region of it held is gone."""
         missing = await self._memory.missing(stream.name, progress.sweep, stream.lasting)
-        live = await self._memory.live(stream.name) if missing else 0
+        live = await self._memory.live(stream.name)
         delete = run.watch.deletions(missing, live, live - missing)
         let = await run.watch.changes(self._memory, stream.name, whole=run.whole)
         await self._intend(stream, run.watch)

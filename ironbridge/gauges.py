@@ -41,7 +41,7 @@ quarantined = meter.create_gauge(
     "ironbridge.stream.quarantined", unit="{record}", description="Records that cannot be mapped now"
 )
 held_back = meter.create_gauge(
-    "ironbridge.stream.deletions.held", unit="{record}", description="Deletions that wait for a person"
+    "ironbridge.stream.deletions.held", unit="{record}", description="Deletions and changes that wait for a person"
 )
 subjects = meter.create_gauge("ironbridge.flow.subjects", unit="{subject}", description="Subjects by how they stand")
 waiting_age = meter.create_gauge(

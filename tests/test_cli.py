@@ -53,7 +53,7 @@ def test_every_command_explains_itself() -> None:
     status, text = invoke("--help")
     assert status == 0
     commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts", "audit"]
-    commands += ["pause", "resume", "release", "replay", "backfill", "reconcile"]
+    commands += ["pause", "resume", "release", "replay", "backfill", "reconcile", "held"]
     for command in commands:
         assert command in text
         status, help_text = invoke(command, "--help")
@@ -424,6 +424,15 @@ def test_reconcile_compares_the_ends_and_writes_a_certificate(played: Path, tmp_
     done = ironbridge("reconcile", "nobody", "--file", str(played))
     assert done.returncode == 2
     assert "nobody is no flow" in done.stderr
+
+
+def test_nothing_is_let_through_where_nothing_is_held_back_and_a_reason_is_asked_for(played: Path) -> None:
+    file = ["--file", str(played / "ironbridge.toml")]
+    assert invoke("held", *file) == (0, "Nothing is held back.\n")
+    status, text = invoke("held", "allow", "liquidlogic.person", *file, "--why", "they moved away")
+    assert (status, text) == (1, "Nothing of that is held back, or it was let through already. See `ironbridge held`.\n")
+    status, text = invoke("held", "allow", "liquidlogic.nobody", *file, "--why", "x")
+    assert text.startswith("error held allow: liquidlogic.nobody is no stream")
 
 
 def test_replay_and_backfill_say_what_they_will_do_and_are_on_record(played: Path) -> None:

@@ -30,8 +30,8 @@ _GUARD = f"""
 INSERT INTO guarded (stream, {_GUARDED})
 VALUES (:stream, :region, :what, :began, :done, :base, :held, CAST(:since AS DOUBLE PRECISION), CAST(:allowed AS BIGINT))
 ON CONFLICT (stream, region, what) DO UPDATE SET began = excluded.began, done = excluded.done, base = excluded.base,
-held = excluded.held, since = excluded.since, allowed = CASE WHEN excluded.held > 0
-AND coalesce(guarded.allowed, -1) <> coalesce(CAST(:was AS BIGINT), -1) THEN guarded.allowed ELSE excluded.allowed END
+held = excluded.held, since = excluded.since, allowed = CASE WHEN excluded.held = 0 THEN NULL
+WHEN coalesce(guarded.allowed, -1) <> coalesce(CAST(:was AS BIGINT), -1) THEN guarded.allowed ELSE excluded.allowed END
 """  # noqa: S608 (our own names)
 
 
