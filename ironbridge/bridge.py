@@ -28,7 +28,7 @@ from flows.agree import Agreement
 from flows.http import client
 from flows.ledger import Stand
 from flows.port import Flow, Target
-from ironbridge import systems, telemetry
+from ironbridge import systems, telemetry, watchdog
 from ironbridge.budget import SharedBudget
 from ironbridge.claims import Alone, Claims, KafkaClaims
 from ironbridge.inbox import KafkaInbox, worker_name
@@ -224,7 +224,7 @@ def collect_seldom() -> None:
 async def run(built: Platform, stop: asyncio.Event) -> None:
     """Run every part until told to stop. Batches in hand are finished; nothing needs to be."""
     collect_seldom()
-    async with asyncio.TaskGroup() as group:
+    async with watchdog.watching(), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
             group.create_task(keep_adapter(built, name, pump, streams, stop))
         for name, delivery in built.deliveries.items():

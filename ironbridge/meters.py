@@ -29,6 +29,10 @@ transactions = meter.create_histogram(
     "ironbridge.state.operation.duration", unit="s", description="Reading the state, or one transaction that writes it",
     explicit_bucket_boundaries_advisory=_BUCKETS,
 )  # fmt: skip
+held = meter.create_histogram(
+    "ironbridge.loop.held", unit="s", description="Processor time for which the event loop was held, where it was too long",
+    explicit_bucket_boundaries_advisory=_BUCKETS,
+)  # fmt: skip
 
 
 def count_sent(client: str, topics: Iterable[str]) -> None:

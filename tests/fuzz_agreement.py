@@ -12,7 +12,6 @@ import logging
 import random as _random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,7 +20,7 @@ from typing import Any
 
 from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
-from canonical.errors import MisconfiguredError, RefusedError, UnavailableError
+from canonical.errors import RefusedError, UnavailableError
 from flows.agree import Agreement
 from flows.clock import LONDON
 from flows.port import Document, Facts, Grouping, Limits, Nothing, Urgency
@@ -189,11 +188,8 @@ class Worker:
 
     def start(self) -> None:
         flow = Purchasing(self.party.name, self.release)
-        ledger = Connection(self, StoredLedger(self.world.state, flow.name, clock=self.clock))
-        agreement = Agreement(
-            flow, Wired(self.party.cloud), ledger, clock=self.clock,
-            today=lambda: datetime.fromtimestamp(self.clock(), LONDON).date(),
-        )  # fmt: skip
+        ledger = Connection(self, StoredLedger(self.world.state, flow.name))
+        agreement = Agreement(flow, Wired(self.party.cloud), ledger, clock=self.clock)
         self.tasks = [
             asyncio.ensure_future(self._insist(lambda: self._ingest(agreement, ledger))),
             asyncio.ensure_future(self._insist(lambda: agreement.deliver(self.stop))),
@@ -416,12 +412,15 @@ def world_of(random: Random, tell: Callable[[str], None]) -> World:
     world = World(random.choice([START, MIDNIGHT]), None, Post(random.choice([1, 2, 3])), tell)  # type: ignore[arg-type]
     world.state = SharedState(world.clock)
     for name in ["purchasing", "mirror"][: random.choice([1, 1, 2])]:
-        limits = Limits(batch=random.choice([1, 3, 20]), concurrency=random.choice([1, 2]))
-        cloud = Cloud(name, Random(random.random()), world.clock, tell, random.choice(list(Kind)), limits=limits)
+        settles = random.choice([0, 0, 5, 30])
+        limits = Limits(random.choice([1, 3, 20]), random.choice([1, 2]), settles=timedelta(seconds=settles))
+        cloud = Cloud(name, Random(random.random()), world.clock, world.tell, random.choice(list(Kind)), limits=limits)
+        cloud.lag = settles * 0.4
         cloud.readable = random.random() < 0.7
         party = Party(name, cloud, Group(world.post), release=Release("1", daily=random.random() < 0.4))
         world.parties.append(party)
-        tell(f"{name}: {cloud.kind.name}, {'readable' if cloud.readable else 'unreadable'}, {limits}, {party.release}")
+        words = "readable" if cloud.readable else "unreadable"
+        tell(f"{name}: {cloud.kind.name}, {words}, settles in {settles} s, {limits}, {party.release}")
     return world
 
 
@@ -480,7 +479,7 @@ async def settle(world: World) -> None:
             world.new_worker(party, Random(world.started))
     loop = asyncio.get_running_loop()
     until, quiet = loop.time() + REST, 0
-    while quiet < 3:
+    while quiet < 3 + max(party.cloud.lag for party in world.parties) / 5:
         await asyncio.sleep(5.0)
         found(world)
         quiet = 0 if at_work(world) or any(wrong_of(world, party) for party in world.parties) else quiet + 1

@@ -1,0 +1,64 @@
+"""No part holds the event loop: what does is named by its place, and what a large piece of work does is watched."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.difference import region
+from adapters.port import Record
+from adapters.stand_ins import Line, TableAdapter
+from adapters.testing import Bench
+from ironbridge.store import Store
+from ironbridge.store.memory import StoredMemory
+from ironbridge.watchdog import Held, watching
+from tests.test_extracts import adapter, vouchers
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[list[Held]]:
+    """What held the loop while the test ran. All that the tests have in memory is no work of a part's: it is set aside."""
+    gc.collect()
+    gc.freeze()
+    found: list[Held] = []
+    async with watching(found.append):
+        yield found
+    gc.unfreeze()
+
+
+async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held: list[Held]) -> None:
+    await asyncio.sleep(0.03)
+    region("may", [Record(f"legacy:x:{n}", (n,), (n, "row")) for n in range(200_000)], b"salt")
+    await asyncio.sleep(0.03)
+    (found,) = held
+    assert found.seconds > 0.1
+    assert found.place.startswith("adapters/difference.py ")
+
+
+async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[Held]) -> None:
+    await asyncio.sleep(0.03)
+    time.sleep(0.3)  # the loop waits, and takes no processor time
+    await asyncio.sleep(0.03)
+    assert held == []
+
+
+async def test_a_large_file_holds_up_nobody(store: Store, held: list[Held], tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000))
+    bench = Bench(adapter(tmp_path))
+    await bench.read(bench.pump(memory=StoredMemory(store, "acme")))
+    assert held == []
+
+
+async def test_a_large_sweep_and_the_catching_up_with_it_hold_up_nobody(store: Store, held: list[Held]) -> None:
+    legacy = TableAdapter(page=1000)
+    legacy.lines = {n: Line(n, "N1") for n in range(5000)}
+    bench = Bench(legacy)
+    bench.mean_region = 512
+    await bench.read(bench.pump(memory=StoredMemory(store, "legacy")))
+    await bench.read()  # with a memory that is empty: all of it is learned from the log
+    assert held == []
