@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.port import Flow, Grouping
+from ironbridge import budget
 from ironbridge.audit import Action, Actor, note
 from ironbridge.store import Store
 from ironbridge.store.bulk import among, postgres, values
@@ -121,20 +122,10 @@ async def release(store: Store, by: Actor, target: str, why: str = "") -> bool:
     Whether there was one; only then it is on record.
     """
     async with store.write() as connection:
-        bound = {"target": target, "now": store.clock()}
-        lifted = await connection.execute(
-            text("UPDATE budgets SET held = 0 WHERE target = :target AND held > CAST(:now AS float8)"), bound
-        )
-        if lifted.rowcount:
-            # What was put back meanwhile need not wait for the moment that the target named.
-            await connection.execute(
-                text(
-                    "UPDATE subjects SET due = NULL WHERE flow = :target AND state = 'dirty' AND due > CAST(:now AS float8)"
-                ),
-                bound,
-            )
+        lifted = await budget.release(connection, target)
+        if lifted:
             await note(connection, by, Action.RELEASE, [target], why)
-    return lifted.rowcount > 0
+    return lifted
 
 
 async def _hold(connection: AsyncConnection, name: str, *, paused: bool) -> None:
