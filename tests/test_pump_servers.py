@@ -340,3 +340,45 @@ def test_a_journal_is_what_the_pump_asks_for() -> None:
 
     journal: Journal = KafkaJournal(KafkaSettings(), "legacy", [CareEpisode])
     assert journal.partition_of("a") in range(6)
+
+
+async def test_under_another_prefix_everything_is_published_there(world: World) -> None:
+    fill(world.adapter, 50)
+    pump = world.pump()
+    await world.insist(pump)
+    await pump.close()
+    other = World(
+        world.kafka.model_copy(update={"topic_prefix": f"{world.kafka.topic_prefix}b"}),
+        world.state, world.store, world.adapter,
+    )  # fmt: skip
+    for published in (50, 0):
+        pump = other.pump()
+        assert await other.read(pump) == published
+        await pump.close()
+    assert len(await other.assert_agreement()) == 50
+
+
+async def test_a_topic_made_anew_that_others_have_filled_is_noticed(world: World) -> None:
+    """What lies where our last event lay is another adapter's."""
+    fill(world.adapter, 100)
+    pump = world.pump()
+    await world.insist(pump)
+    del world.adapter.lines[7]  # so that a tombstone is the last one somewhere
+    await world.insist(pump)
+    await pump.close()
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([f"{world.kafka.topic_prefix}.care-episode"])
+    await admin.close()
+    await asyncio.sleep(1)
+    neighbour = World(world.kafka, world.state, world.store, TableAdapter("other", page=30))
+    fill(neighbour.adapter, 600)
+    pump = neighbour.pump()
+    await neighbour.insist(pump)
+    await pump.close()
+    pump = world.pump()
+    await world.insist(pump)
+    await pump.close()
+    newest = {event.key: event.data for event in await committed(world.kafka)}
+    held = {key: data for key, data in newest.items() if data is not None}
+    assert held == {**world.adapter.state(), **neighbour.adapter.state()}
