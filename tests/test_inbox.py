@@ -358,14 +358,14 @@ async def test_what_somebody_has_proven_to_be_old_is_read_to_its_end_and_then_de
         await worker.until(lambda: has(post, 10), quiet=2)
         stands = await worker.ledger.ingested()
         await worker.ledger.forgotten({partition: stand.behind for partition, stand in stands.items()})
-        assert await worker.ledger.take(100) == []
+        assert await worker.take(100) == []
 
         async def there() -> bool:
             worker.inbox._look_due = 0.0
             return all(not stand.again for stand in (await worker.ledger.ingested()).values())
 
         await worker.until(there)
-        assert len(await worker.ledger.take(100)) == 10
+        assert len(await worker.take(100)) == 10
 
 
 async def test_a_worker_that_has_less_than_the_state_takes_nothing_away_from_it(post: Post) -> None:
