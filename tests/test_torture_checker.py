@@ -187,6 +187,25 @@ async def test_a_version_that_stands_twice_or_lies_behind_a_later_one_is_caught(
     assert Promise.ORDER in promises(judge(Evidence(council.history, swapped)))
 
 
+def event(offset: int, version: int, content: str | None, era: int = 0) -> Told:
+    return Told("t", 0, offset, "k", f"k {version}", version, content, content, era)
+
+
+def test_what_a_topic_that_was_made_anew_lacks_may_come_again_as_it_was_and_not_otherwise() -> None:
+    history = {"k": ["a", "b"]}
+    first = [event(0, 1, "a"), event(1, 2, "b")]
+    assert judge(Evidence(history, [*first, event(0, 2, "b", 1)])) == []
+    assert judge(Evidence(history, [*first, event(0, 3, "b", 1)])) == []
+    assert promises(judge(Evidence(history, [*first, event(2, 2, "b")]))) == {Promise.DUPLICATE}
+    assert promises(judge(Evidence(history, [*first, event(0, 2, "b", 1), event(1, 3, "b", 1)]))) == {Promise.DUPLICATE}
+    assert Promise.DUPLICATE in promises(judge(Evidence(history, [*first, event(0, 2, "a", 1)])))
+
+
+def test_a_version_that_begins_again_in_a_topic_made_anew_is_caught() -> None:
+    told = [event(0, 5, "a"), event(0, 4, "b", 1)]
+    assert promises(judge(Evidence({"k": ["a", "b"]}, told))) >= {Promise.ORDER}
+
+
 async def test_a_row_that_is_skipped_is_caught_unless_it_lies_aside_with_a_reason(council: Council) -> None:
     council.history["legacy:care-episode:99"] = ["never read"]
     key = "legacy:care-episode:99"
@@ -381,3 +400,31 @@ async def test_a_subject_that_nobody_works_on_any_more_is_caught_as_silent(world
     found = judged(world, supplier(1), unplanned=[("t", S1)])
     assert promises(found) == {Promise.LOSS, Promise.SILENCE}
 
+
+
+# -- two releases ----------------------------------------------------------------------------------------------------
+
+
+def written(sequence: int, release: str | None) -> Effect:
+    return Effect("cloud", sequence, float(sequence), f"r{sequence}", "k", "update", True, {"k": "a"}, release)
+
+
+def released(stands: str, there: str | None, *effects: Effect, switches: int = 0) -> set[Promise]:
+    should = {"cloud": {"k": Should({"k": "a"})}}
+    holds = {"cloud": {"k": {"k": "a"}}}
+    found = Evidence(
+        {"k": ["a"]}, [event(0, 1, "a")], effects, holds, should, release=stands, releases={"cloud": {"k": there}},
+        switches={"cloud": switches},
+    )  # fmt: skip
+    return promises(judge(found))
+
+
+def test_a_document_that_stays_as_another_release_wrote_it_is_caught() -> None:
+    assert released("next", "next") == set()
+    assert released("next", "") == released("", "next") == released("", None) == {Promise.LOSS}
+
+
+def test_two_releases_that_write_a_document_in_turn_are_caught() -> None:
+    path = [written(n, release) for n, release in enumerate(["", "next", None, "next", "", "next"])]
+    assert released("next", "next", *path, switches=2) == set()
+    assert released("next", "next", *path, switches=1) == {Promise.DUPLICATE}
