@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random as _random
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -23,12 +23,14 @@ from canonical.entity import Entity
 from canonical.errors import RefusedError, UnavailableError
 from flows.agree import Agreement
 from flows.clock import LONDON
-from flows.port import Document, Facts, Grouping, Limits, Nothing, Urgency
-from ironbridge.store import StoredLedger
+from flows.port import Document, Fact, Facts, Grouping, Limits, Nothing, Urgency
+from flows.testing import MemoryTrail
+from flows.trail import Reach, Sent
+from ironbridge.store.trail import TrailedLedger
 from tests.fuzzing.chaos import Broken, Gone
 from tests.fuzzing.cloud import HATED, Cloud, Kind, Mood, Wired
 from tests.fuzzing.command import main
-from tests.fuzzing.post import Group, Inbox, Post
+from tests.fuzzing.post import TOPIC, Group, Inbox, Post
 from tests.fuzzing.state import SharedState, empty
 from tests.fuzzing.virtual import VirtualLoop
 
@@ -101,7 +103,7 @@ class Connection:
     question: that saves most of the time.
     """
 
-    def __init__(self, worker: Worker, inner: StoredLedger) -> None:
+    def __init__(self, worker: Worker, inner: TrailedLedger) -> None:
         self._worker = worker
         self._inner = inner
         self._idle: dict[str, tuple[int, float, Any]] = {}
@@ -132,6 +134,29 @@ class Connection:
             due = world.state.rows("SELECT min(COALESCE(due, 0)) FROM subjects WHERE state = 'dirty'")[0][0]
             left = 5.0 if due is None else due - world.clock()
             self._idle[name] = (world.state.changes, now + min(left, 5.0), answer)
+
+
+class Tracks:
+    """The flow's trail, as one worker reaches it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._trail = worker.party.trail
+
+    async def append(self, sent: Sent) -> None:
+        await self._worker.point("before append")
+        await self._trail.append(sent)
+        await self._worker.point("after append")
+
+    async def reach(self) -> Reach:
+        await self._worker.point("before reach")
+        return await self._trail.reach()
+
+    def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        return self._trail.read(since, end)
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        return {(TOPIC, p): len(log) for p, log in enumerate(self._worker.world.post.logs)}
 
 
 @dataclass
@@ -188,7 +213,7 @@ class Worker:
 
     def start(self) -> None:
         flow = Purchasing(self.party.name, self.release)
-        ledger = Connection(self, StoredLedger(self.world.state, flow.name))
+        ledger = Connection(self, TrailedLedger(self.world.state, flow, Tracks(self)))
         agreement = Agreement(flow, Wired(self.party.cloud), ledger, clock=self.clock)
         self.tasks = [
             asyncio.ensure_future(self._insist(lambda: self._ingest(agreement, ledger))),
@@ -237,6 +262,7 @@ class Party:
     group: Group
     workers: list[Worker] = field(default_factory=list)
     release: Release = Release("1", daily=False)
+    trail: MemoryTrail = field(default_factory=MemoryTrail)
 
     @property
     def living(self) -> list[Worker]:
@@ -454,9 +480,7 @@ def wrong_of(world: World, party: Party) -> list[str]:
     return wrong
 
 
-def _fact(event: Event) -> Any:
-    from flows.port import Fact
-
+def _fact(event: Event) -> Fact:
     assert event.data is not None
     return Fact(event.entity, event.key, event.owner, event.version, event.data)
 

@@ -13,6 +13,7 @@ from canonical.errors import UnavailableError
 from flows.ledger import Arrivals, Stand
 
 TOPIC = "canonical"
+LOOKS = 5.0  # seconds between two looks whether the state stands where it was brought
 Partition = tuple[str, int]
 
 
@@ -80,6 +81,9 @@ class Inbox:
         self._expected: dict[int, str] = {}
         self._again: dict[int, int] = {}
         self._there: list[int] = []
+        self._durable: dict[int, int] = {}  # where the state was brought
+        self._coming: dict[int, int] = {}
+        self._looked = 0.0
 
     async def _assigned(self) -> None:
         group = self._group
@@ -96,6 +100,7 @@ class Inbox:
         if self._again and not stands:
             await self._ledger.forgotten({(TOPIC, p): until for p, until in self._again.items()})
         self._at = {p: known[p].behind for p in mine}
+        self._durable, self._coming = dict(self._at), {}
 
     async def poll(self) -> Arrivals:
         group = self._group
@@ -103,6 +108,7 @@ class Inbox:
             await self._assigned()
         if self._generation != group.generation:
             return Arrivals()
+        await self._look()
         post = group.post
         if all(at >= len(post.logs[p]) for p, at in self._at.items()) and not self._again:
             try:
@@ -121,14 +127,31 @@ class Inbox:
             if found:
                 offset, last = found[-1]
                 reached[TOPIC, p] = (offset + 1, last.id)
+                self._coming[p] = offset + 1
             self._at[p] = end
             behind += len(post.logs[p]) - end
         self._there = [p for p, until in self._again.items() if self._at[p] >= until]
         left = {(TOPIC, p): until for p, until in self._again.items() if p not in self._there}
         there = [(TOPIC, p) for p in self._there]
-        return Arrivals(events, (), reached, behind, again, left if again else {}, there)
+        since = {place: self._durable.get(place[1], 0) for place in reached}
+        return Arrivals(events, (), reached, behind, again, left if again else {}, there, since)
+
+    async def _look(self) -> None:
+        """Does the state stand where it was brought, and has somebody proven that it is old?"""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < LOOKS:
+            return
+        self._looked = now
+        stands = await self._ledger.ingested()
+        for p in self._at:
+            stand = stands.get((TOPIC, p), Stand())
+            if stand.behind < self._durable[p]:
+                raise UnavailableError("state", "it went back")
+            if stand.again > self._again.get(p, 0):
+                self._again[p] = min(stand.again, len(self._group.post.logs[p]))
 
     async def commit(self) -> None:
+        self._durable |= self._coming
         for p in self._there:
             self._again.pop(p, None)
         if self._generation != self._group.generation or self._again:
