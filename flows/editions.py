@@ -58,6 +58,8 @@ class Editions:
 
     async def relook(self) -> bool:
         """Mark the next slice of what was settled by an older edition; whether there may be more."""
-        if self.open is not None and self._relooks:
+        if self.open is None:
+            return False  # it stands by: those who work by the open edition look through what is left
+        if self._relooks:
             self._relooks = await self._ledger.relook(self.open)
         return self._relooks

@@ -10,6 +10,7 @@ import pytest
 
 from flows.agree import Agreement
 from flows.clock import LondonDay, day_in_london
+from flows.editions import Editions
 from flows.ledger import HOLD, Edition, Settlement, State
 from flows.port import Document, Facts, Nothing
 from ironbridge import insight
@@ -335,3 +336,25 @@ def test_a_day_that_has_begun_goes_on_while_the_clock_trembles_and_ends_where_it
     assert today() == date(2026, 7, 6)
     at[0] -= timedelta(days=300)
     assert today() == date(2025, 9, 8)
+
+
+async def test_a_worker_that_stands_by_in_the_middle_of_its_relooking_does_not_stand_still() -> None:
+    class Endless:
+        """A ledger with more to look through than there is time for; another release takes over meanwhile."""
+
+        open: Edition | None = Edition("1", 1)
+
+        async def reopen(self, edition: str, had: Edition | None) -> Edition | None:
+            return self.open
+
+        async def relook(self, edition: Edition) -> bool:
+            return True
+
+    ledger = Endless()
+    editions = Editions(PurchaseFlow(), ledger, lambda: date(2026, 1, 5))  # type: ignore[arg-type]
+    assert await editions.look()
+    assert await editions.relook()
+    ledger.open = None
+    assert not await editions.look()
+    assert editions.stands_by
+    assert not await editions.relook()
