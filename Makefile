@@ -76,6 +76,7 @@ servers:
 	@wanted=""; \
 	{ command -v mariadbd && command -v my_print_defaults; } >/dev/null || wanted="mariadb-server-core mariadb-client-core"; \
 	command -v chromium >/dev/null || wanted="$$wanted chromium fonts-liberation"; \
+	ls /usr/lib*/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$$wanted libfaketime"; \
 	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing $$wanted for the tests"; \
 	  export DEBIAN_FRONTEND=noninteractive; \

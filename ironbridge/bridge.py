@@ -131,7 +131,7 @@ async def platform(
             await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
             if started is None:
                 mine = await _once_there(lambda: installation(store), patient)
-                built.claims = KafkaClaims(built.kafka, mine, worker_name(settings.worker))
+                built.claims = KafkaClaims(built.kafka, mine, worker_name(settings.worker), clock=store.clock)
                 stack.push_async_callback(built.claims.close)
         yield built
 
@@ -183,7 +183,8 @@ def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream
     streams = list(plan.adapter.streams())
     entities = {entity for stream in streams for entity in stream.entities}
     tracing = telemetry.ChangeTracing(plan.name, telemetry.TraceBudget(built.settings.telemetry.most_traces))
-    journal = KafkaJournal(built.kafka, plan.name, sorted(entities, key=lambda e: e.type_name), tracing)
+    sends = sorted(entities, key=lambda e: e.type_name)
+    journal = KafkaJournal(built.kafka, plan.name, sends, tracing, clock=built.store.clock)
     memory = StoredMemory(built.store, plan.name)
 
     def clock() -> datetime:
@@ -196,7 +197,7 @@ async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitS
     budget = SharedBudget(built.store, plan.name, plan.limits)
     http = await stack.enter_async_context(client(plan.limits, budget))
     flow, target = plan.system.build(plan.name, plan.settings, http)
-    trail = KafkaTrail(built.kafka, plan.name, flow.entities)
+    trail = KafkaTrail(built.kafka, plan.name, flow.entities, built.store.clock)
     stack.push_async_callback(trail.close)
     ledger = TrailedLedger(built.store, flow, trail)
     return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within, budget)

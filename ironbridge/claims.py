@@ -62,13 +62,25 @@ class Alone:
 
 
 class KafkaClaims:
-    """The claims in Kafka, as one process of an installation sees them (`Claims`). `patience` is for a knock, in seconds."""
+    """
+    The claims in Kafka, as one process of an installation sees them (`Claims`). `patience` is for a knock, in seconds;
+    `clock` is the one that an installation's processes share.
+    """
 
-    def __init__(self, settings: KafkaSettings, mine: Installation, host: str, *, patience: float = _ANSWER) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        mine: Installation,
+        host: str,
+        *,
+        patience: float = _ANSWER,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._mine = mine
         self._host = host
         self._patience = patience
+        self._clock = clock
         self._topic = TopicPartition(claims_topic(settings), 0)
         self._held: dict[str, asyncio.Event] = {}
         """The parts that we hold; the event is set once another has taken it over."""
@@ -131,7 +143,7 @@ class KafkaClaims:
             await self._next(left)
 
     def _claim_of(self, part: str) -> Claim:
-        return Claim(part, self._mine.id, self._mine.place, self._host, time.time())
+        return Claim(part, self._mine.id, self._mine.place, self._host, self._clock())
 
     # -- what the log says ---------------------------------------------------------------------------------------
 
@@ -216,7 +228,9 @@ class KafkaClaims:
         key, value = record(kind, claim, to)
         with translated("claims"):
             async with asyncio.timeout(_PATIENCE):
-                return int((await producer.send_and_wait(self._topic.topic, value, key=key, partition=0)).offset)
+                at = int(self._clock() * 1000)
+                sent = await producer.send_and_wait(self._topic.topic, value, key=key, partition=0, timestamp_ms=at)
+                return int(sent.offset)
 
     async def close(self) -> None:
         tasks = [*self._answering, *([self._listening] if self._listening else [])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Protocol
 from zlib import crc32
@@ -182,6 +182,7 @@ class KafkaJournal:
         entities: Iterable[type[Entity]],
         tracing: Tracing | None = None,
         patience: float = 50.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._adapter = adapter
@@ -189,6 +190,7 @@ class KafkaJournal:
         self._topics = [topic_of(entity, settings.topic_prefix) for entity in self._entities]
         self._tracing = tracing or _Untraced()
         self._patience = patience
+        self._clock = clock
         self._producer: AIOKafkaProducer | None = None
         self._fenced: FencedError | None = None
         self._unfinished = False
@@ -256,7 +258,8 @@ class KafkaJournal:
                     if cursor is not None:
                         stream, where = cursor
                         key, value = f"{self._adapter}/{stream}".encode(), json.dumps(where).encode()
-                        future = await producer.send(cursors_topic(self._settings), value, key=key)
+                        at = int(self._clock() * 1000)
+                        future = await producer.send(cursors_topic(self._settings), value, key=key, timestamp_ms=at)
                         future.add_done_callback(_look)
                     await producer.commit_transaction()
         except FencedError as error:

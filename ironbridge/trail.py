@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,12 +28,20 @@ _MOST = 8 * 1024 * 1024  # bytes of one record; a subject takes some fifty
 class KafkaTrail:
     """
     One flow's trail. Its producer starts with the first record; each look back has a consumer of its own, as it is seldom.
+    `clock` is the one that all workers share: Kafka refuses a record whose time is more than an hour ahead of its own.
 
     :raises UnavailableError: Kafka does not answer. :raises MisconfiguredError: it refuses us.
     """
 
-    def __init__(self, settings: KafkaSettings, flow: str, entities: Iterable[type[Entity]]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        flow: str,
+        entities: Iterable[type[Entity]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
+        self._clock = clock
         self._flow = flow
         self._topic = TopicPartition(trail_topic(settings), 0)
         self._entities = tuple(entities)
@@ -45,7 +54,13 @@ class KafkaTrail:
         try:
             with translated(self._flow):
                 async with asyncio.timeout(_PATIENCE):
-                    await producer.send_and_wait(self._topic.topic, value, key=self._flow.encode(), partition=0)
+                    await producer.send_and_wait(
+                        self._topic.topic,
+                        value,
+                        key=self._flow.encode(),
+                        partition=0,
+                        timestamp_ms=int(self._clock() * 1000),
+                    )
         except BaseException:
             await self.close()  # what is still on its way may yet arrive, which is harmless: the state knows its number
             raise

@@ -51,7 +51,7 @@ def _doomed(built: Platform, doom: Doom) -> None:
     plans = systems.adapters(built.settings)
     for name, (pump, streams) in list(built.pumps.items()):
         entities = sorted({e for s in streams for e in s.entities}, key=lambda e: e.type_name)
-        journal = Mortal(KafkaJournal(built.kafka, name, entities), doom)
+        journal = Mortal(KafkaJournal(built.kafka, name, entities, clock=built.store.clock), doom)
         memory = Mortal(StoredMemory(built.store, name), doom)
         again = Pump(pump.adapter, journal, memory, edition=plans[name].edition, guard=plans[name].guard)
         built.pumps[name] = (again, streams)

@@ -87,9 +87,8 @@ class Subscriber:
         try:
             async with asyncio.timeout(20):
                 await consumer.start()
-            names = [
-                t for t in await consumer.topics() if t.startswith(f"{self._prefix}.") and t != f"{self._prefix}.cursors"
-            ]
+            own = {f"{self._prefix}.{name}" for name in ("cursors", "claims", "trail")}
+            names = [t for t in await consumer.topics() if t.startswith(f"{self._prefix}.") and t not in own]
             partitions = [TopicPartition(t, p) for t in names for p in range(self._partitions)]
             consumer.assign(partitions)
             for partition in partitions:
