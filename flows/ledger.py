@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -63,7 +63,8 @@ class Arrivals:
     What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
     how many records more it knows of in these partitions. `again` are those of the events that were read before by a
     state that is lost: what of them had reached the target, it alone knew. `until` says how far it had read which partitions,
-    where that has just come out, and `there` are those in which the inbox has come there now. `since` is where the state
+    where that has just come out, and `there` are those in which the inbox has come there now, with how far it went by: one
+    of which somebody has said meanwhile that it was read further is not there. `since` is where the state
     stands, as far as the inbox knows, in the partitions that are `reached`.
     """
 
@@ -73,7 +74,7 @@ class Arrivals:
     behind: int = 0
     again: Sequence[Event] = ()
     until: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    there: Collection[tuple[str, int]] = ()
+    there: Mapping[tuple[str, int], int] = field(default_factory=dict)
     since: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 

@@ -181,7 +181,7 @@ class ArrayInbox:
         rejects = [event for event in found if isinstance(event, Reject)]
         reached = {("array", 0): (self._at, str(self._at))} if found else {}
         until = {("array", 0): self.once} if again and self._at < self.once else {}
-        there = [("array", 0)] if again and self._at >= self.once else []
+        there = {("array", 0): self.once} if again and self._at >= self.once else {}
         return Arrivals(events, rejects, reached, len(self.events) - self._at, again, until, there)
 
     async def commit(self) -> None:

@@ -86,6 +86,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         Up to where partitions were read before, as Kafka knows it, where the state stands behind that: what lies between are
         markers of transactions, or else the state was lost. The offsets in Kafka stay until we are there again.
         """
+        self._said: dict[TopicPartition, int] = {}  # the same as it was said, though the log may end before that now
         self._stood: dict[TopicPartition, tuple[int, str]] = {}
         """What has been polled: the offset behind, and the mark of the last record."""
         self._durable: dict[TopicPartition, int] = {}
@@ -135,7 +136,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 ends = await self._consumer.end_offsets(list(assigned)) if assigned else {}  # type: ignore[union-attr]
                 committed = await asyncio.gather(*map(self._consumer.committed, assigned))  # type: ignore[union-attr]
             known = {p: _stand(stands, p) for p in assigned}
-            ahead = {p: min(max(c or 0, known[p].again), ends[p]) for p, c in zip(assigned, committed, strict=True)}
+            said = {p: max(c or 0, known[p].again) for p, c in zip(assigned, committed, strict=True)}
+            ahead = {p: min(once, ends[p]) for p, once in said.items()}
             again = {p: once for p, once in ahead.items() if once > known[p].behind or known[p].again}
             self._forgotten = any(stand.again for stand in stands.values())
             if again and not stands:
@@ -144,7 +146,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         except IronbridgeError as error:
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
-        self._expected, self._again = {}, again
+        self._expected, self._again, self._said = {}, again, said
         for partition, stand in known.items():
             self._durable[partition] = stand.behind
             self._stood[partition] = (stand.behind, stand.last) if stand.behind <= ends[partition] else (0, "")
@@ -231,13 +233,13 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         reached = {p: self._stood[p] for p in found}
         return Arrivals(events, rejects, _named(reached), behind, again, since=_named(since))
 
-    async def _caught_up(self) -> tuple[dict[Partition, int], Collection[Partition]]:
+    async def _caught_up(self) -> tuple[dict[Partition, int], dict[Partition, int]]:
         """What a lost state had read and we have not yet, and the partitions in which we are there again."""
         with translated(self._flow):
             # A position goes beyond the last record, over the markers of transactions.
             self._there = [p for p in self._again if await self._position(p) >= self._again[p]]
         left = {p: once for p, once in self._again.items() if p not in self._there}
-        return _named(left), _named(dict.fromkeys(self._there))
+        return _named(left), _named({p: max(self._said.get(p, 0), self._again[p]) for p in self._there})
 
     async def _position(self, partition: TopicPartition) -> int:
         async with asyncio.timeout(_PATIENCE):
@@ -284,6 +286,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             with translated(self._flow):
                 ends = await self._consumer.end_offsets(list(again))  # type: ignore[union-attr]
             self._again |= {partition: min(once, ends[partition]) for partition, once in again.items()}
+            self._said |= again
 
     async def _uncover(self) -> None:
         stable: dict[Partition, tuple[int, int]] = {}

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from canonical.errors import UnavailableError
-from flows.ledger import Intent
+from flows.ledger import Arrivals, Intent
 from flows.port import Unknown
 from flows.testing import MemoryTrail, ScriptedTarget, Work
 from flows.trail import Sent, in_doubt, unknown
@@ -381,3 +381,14 @@ async def test_a_trail_that_was_deleted_is_made_again_and_everything_is_in_doubt
     await world.agree()
     assert await world.states() == {supplier_key(1): "agreed"}
     await trail.close()
+
+
+async def test_what_the_trail_says_is_to_be_read_again_is_not_cut_short_by_what_the_inbox_says(store: Store) -> None:
+    world = World(store)
+    ledger, place = world.new_ledger(), ("array", 0)
+    await ledger.forgotten({place: 9})
+    await ledger.forgotten({place: 1})  # the group's offsets had not followed as far
+    await ledger.ingest(Arrivals(there={place: 1}), [])
+    assert (await ledger.ingested())[place].again == 9
+    await ledger.ingest(Arrivals(there={place: 9}), [])
+    assert (await ledger.ingested())[place].again == 0

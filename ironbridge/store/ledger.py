@@ -84,7 +84,9 @@ class StoredLedger:
 
     async def _hold(self, connection: AsyncConnection, until: Mapping[Partition, int]) -> None:
         rows = [(self._flow, *partition, 0, "", again) for partition, again in sorted(until.items())]
-        await put(connection, ingested, _AGAIN, rows, {"again": "excluded.again"})
+        # Who looks back at the trail and who reads the topics say so at the same time: all that either says is read again.
+        further = "CASE WHEN ingested.again > excluded.again THEN ingested.again ELSE excluded.again END"
+        await put(connection, ingested, _AGAIN, rows, {"again": further})
 
     async def begin(self) -> None:
         hand, self._hand = self._hand, uuid4().hex
@@ -115,9 +117,12 @@ class StoredLedger:
                 await connection.execute(
                     text(
                         "UPDATE ingested SET again = NULL "
-                        'WHERE flow = :flow AND topic = :topic AND "partition" = :number AND again IS NOT NULL'
+                        'WHERE flow = :flow AND topic = :topic AND "partition" = :number AND again <= :until'
                     ),
-                    [{"flow": self._flow, "topic": topic, "number": number} for topic, number in sorted(arrivals.there)],
+                    [
+                        {"flow": self._flow, "topic": topic, "number": number, "until": until}
+                        for (topic, number), until in sorted(arrivals.there.items())
+                    ],
                 )
         self._names.kept()
 

@@ -80,6 +80,7 @@ class Inbox:
         self._at: dict[int, int] = {}
         self._expected: dict[int, str] = {}
         self._again: dict[int, int] = {}
+        self._said: dict[int, int] = {}
         self._there: list[int] = []
         self._durable: dict[int, int] = {}  # where the state was brought
         self._coming: dict[int, int] = {}
@@ -94,7 +95,8 @@ class Inbox:
             return  # another balance meanwhile: the next poll asks again
         known = {p: stands.get((TOPIC, p), Stand()) for p in mine}
         ends = {p: len(group.post.logs[p]) for p in mine}
-        ahead = {p: min(max(group.committed.get(p, 0), known[p].again), ends[p]) for p in mine}
+        self._said = {p: max(group.committed.get(p, 0), known[p].again) for p in mine}
+        ahead = {p: min(said, ends[p]) for p, said in self._said.items()}
         self._again = {p: ahead[p] for p in mine if ahead[p] > known[p].behind or known[p].again}
         self._there = []
         if self._again and not stands:
@@ -132,7 +134,7 @@ class Inbox:
             behind += len(post.logs[p]) - end
         self._there = [p for p, until in self._again.items() if self._at[p] >= until]
         left = {(TOPIC, p): until for p, until in self._again.items() if p not in self._there}
-        there = [(TOPIC, p) for p in self._there]
+        there = {(TOPIC, p): self._said[p] for p in self._there}
         since = {place: self._durable.get(place[1], 0) for place in reached}
         return Arrivals(events, (), reached, behind, again, left if again else {}, there, since)
 
@@ -148,6 +150,7 @@ class Inbox:
             if stand.behind < self._durable[p]:
                 raise UnavailableError("state", "it went back")
             if stand.again > self._again.get(p, 0):
+                self._said[p] = stand.again
                 self._again[p] = min(stand.again, len(self._group.post.logs[p]))
 
     async def commit(self) -> None:
