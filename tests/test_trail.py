@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from canonical.errors import UnavailableError
-from flows.ledger import Arrivals, Intent
+from flows.ledger import Arrivals, Intent, Mark
 from flows.port import Unknown
 from flows.testing import MemoryTrail, ScriptedTarget, Work
 from flows.trail import Sent, in_doubt, unknown
@@ -392,3 +392,14 @@ async def test_what_the_trail_says_is_to_be_read_again_is_not_cut_short_by_what_
     assert (await ledger.ingested())[place].again == 9
     await ledger.ingest(Arrivals(there={place: 9}), [])
     assert (await ledger.ingested())[place].again == 0
+
+
+async def test_a_doubt_outlives_a_poll_in_which_only_others_are_in_doubt(store: Store) -> None:
+    world = World(store)
+    ledger, place = world.new_ledger(), ("array", 0)
+    one, two = supplier_key(1), supplier_key(2)
+    again = Mark(one, 0, 5, 1, 1.0, None, b"[]")
+    await ledger.ingest(Arrivals(reached={place: (1, "1")}), [again])
+    await ledger.ingest(Arrivals(reached={place: (2, "2")}), [again._replace(subject=two), again._replace(doubtful=None)])
+    (row,) = await world.rows("SELECT doubtful, sent FROM subjects WHERE subject = :one", one=one)
+    assert (bytes(row["doubtful"]), row["sent"]) == (b"[]", world.clock())
