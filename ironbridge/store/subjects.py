@@ -41,7 +41,7 @@ TOUCH = {
 }
 """What an event does to a subject: dirty it, wake it if it was parked or waiting, leave it in hand if it is."""
 MARK_IN_DOUBT = (*MARK, "doubtful", "sent")
-# What is in doubt already stays so, also where only its neighbours of this poll are; `[]` says that nothing is known of what it may be.
+# What is in doubt already stays so, also where only others of this poll are. `[]` says that nothing is known of what it may be.
 TOUCH_IN_DOUBT = TOUCH | {
     "doubtful": "CASE WHEN length(subjects.doubtful) > 2 THEN subjects.doubtful "
     "ELSE COALESCE(excluded.doubtful, subjects.doubtful) END",

@@ -106,6 +106,7 @@ class Inbox:
 
     async def poll(self) -> Arrivals:
         group = self._group
+        group.join(self._worker)  # again, where it was taken for dead
         if self._generation != group.generation:
             await self._assigned()
         if self._generation != group.generation:
