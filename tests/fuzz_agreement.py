@@ -472,12 +472,19 @@ def wrong_of(world: World, party: Party) -> list[str]:
             wanted = None
         if wanted is not None and wanted.body.get("name") == HATED:
             continue
-        if wanted is not None and any(not party.cloud.living(other) for other in wanted.refers.values()):
-            continue  # it waits
+        if wanted is not None and any(_waits_for(world, party, other) for other in wanted.refers.values()):
+            continue
         if not _same(party.cloud, key, wanted):
             held = [thing.document.body for thing in party.cloud.living(key)]
             wrong.append(f"{party.name}: {key} is {held} instead of {wanted and wanted.body}")
     return wrong
+
+
+def _waits_for(world: World, party: Party, other: str) -> bool:
+    """Whether another subject is not there, or is parked, and perhaps in doubt."""
+    event = world.newest.get(other)
+    parked = event is None or event.data is None or any(name.encode() in event.data for name in (*NAMES[4:6], HATED))
+    return parked or not party.cloud.living(other)
 
 
 def _fact(event: Event) -> Fact:
