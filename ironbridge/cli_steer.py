@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from ironbridge.cli_parts import (
     known,
     out,
     print_json,
+    print_rows,
     settings_of,
     with_state,
 )
@@ -39,6 +40,8 @@ parked_app = typer.Typer()
 PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
 FlowArgument = Annotated[str, typer.Argument(help="The flow, as its section in the settings is called.")]
 GroupOption = Annotated[str, typer.Option("--group", help="A group's id, as `parked list` shows it: all that is in it now.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show so many groups, the largest of each kind first.")]
+EveryOption = Annotated[bool, typer.Option("--all", help="Show every group.")]
 _KEYS_HELP = "A record's key, the end of one (`1042`), or another number that `explain` takes."
 
 
@@ -264,23 +267,39 @@ def reconcile(
 
 
 @parked_app.callback(invoke_without_command=True)
-def parked(context: typer.Context, file: FileOption = None, as_json: JsonOption = False) -> None:
+def parked(
+    context: typer.Context,
+    limit: LimitOption = stuck.SHOWN,
+    everything: EveryOption = False,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """What does not get on by itself: list (when nothing else is said), show, retry, drop."""
     if context.invoked_subcommand is None:
-        parked_list(file, as_json)
-    elif file or as_json:
+        parked_list(limit, everything, file, as_json)
+    elif file or as_json or everything or limit != stuck.SHOWN:
         raise MisconfiguredError(
             "parked", "its options stand before the command", fix=f"put them behind `parked {context.invoked_subcommand}`"
         )
 
 
 @parked_app.command("list")
-def parked_list(file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Everything that waits for a person, grouped by its reason, with what to do and the group's id."""
+def parked_list(
+    limit: LimitOption = stuck.SHOWN,
+    everything: EveryOption = False,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Everything that waits for a person, grouped by its reason, with what to do and the group's id. With --json every record,
+    one a line.
+    """
 
     async def work(store: Store) -> None:
-        rows = await insight.parked(store)
-        print_json(_with_groups(rows)) if as_json else render.parked(out, rows)
+        if as_json:
+            await print_rows(_with_groups(rows) async for rows in stuck.everything(store))
+        else:
+            render.parked(out, await stuck.groups(store, None if everything else limit))
 
     do(with_state(file, work))
 
@@ -316,13 +335,14 @@ def parked_retry(
     _one_way("parked retry", keys, group, everything=everything)
 
     async def work(store: Store) -> int:
-        wanted = await _wanted(store, "parked retry", keys or (), group, everything=everything)
-        count = await steer.retry(store, at_the_command_line(), wanted, why)
+        count, wanted = 0, 0
+        async for piece in _wanted(store, "parked retry", keys or (), group, everything=everything):
+            count, wanted = count + await steer.retry(store, at_the_command_line(), piece, why), wanted + len(piece)
         if as_json:
             print_json({"retried": count})
         elif wanted:
             out.print(f"{count} will be looked at again.")
-        return 0 if count and len(wanted) >= len(keys or ()) else 1
+        return 0 if count and wanted >= len(keys or ()) else 1
 
     do(with_state(file, work))
 
@@ -339,13 +359,14 @@ def parked_drop(
     _one_way("parked drop", keys, group)
 
     async def work(store: Store) -> int:
-        wanted = await _wanted(store, "parked drop", keys or (), group)
-        count = await steer.drop(store, at_the_command_line(), wanted, why)
+        count, wanted = 0, 0
+        async for piece in _wanted(store, "parked drop", keys or (), group):
+            count, wanted = count + await steer.drop(store, at_the_command_line(), piece, why), wanted + len(piece)
         if as_json:
             print_json({"dropped": count})
         elif wanted:
             out.print(f"{count} given up.")
-        return 0 if count and len(wanted) >= len(keys or ()) else 1
+        return 0 if count and wanted >= len(keys or ()) else 1
 
     do(with_state(file, work))
 
@@ -364,17 +385,22 @@ def _one_way(command: str, keys: Sequence[str] | None, group: str, *, everything
 
 async def _wanted(
     store: Store, command: str, words: Sequence[str], group: str, *, everything: bool = False
-) -> list[str]:
-    """The keys of what is parked: all, those of a group as it is now, or those that the words mean."""
+) -> AsyncIterator[list[str]]:
+    """The keys of what is parked, in pieces: all, those of a group as it is now, or those that the words mean."""
     if everything:
-        return list(dict.fromkeys(row["key"] for row in await insight.parked(store)))
-    if not group:
-        return await _meant(store, command, words)
-    found = next((each for each in await stuck.groups(store) if each.id == group), None)
-    if found is None:
+        done: set[str] = set()
+        async for rows in stuck.everything(store):
+            keys = {str(row["key"]): None for row in rows if row["key"] not in done}
+            done |= keys.keys()
+            yield list(keys)
+    elif not group:
+        yield await _meant(store, command, words)
+    elif found := await stuck.group(store, group):
+        async for piece in stuck.members(store, found):
+            yield piece
+    else:
         told = f"There is no group {group}: its records got on, or were given up. See `ironbridge parked list`."
         err.print(told, markup=False)
-    return found.keys if found else []
 
 
 async def _meant(store: Store, command: str, words: Sequence[str]) -> list[str]:

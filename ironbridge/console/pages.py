@@ -19,7 +19,7 @@ from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.stuck import STATES, Group, grouped
+from ironbridge.stuck import SHOWN, STATES, Group, Listing, grouped
 
 PAGE = 100  # records on a page of a group
 _GROUP = re.compile(r"[0-9a-f]{12}")
@@ -46,11 +46,10 @@ async def _map(request: Request, template: str) -> Response:
     return show(request, template, picture=picture, drawing=draw(picture), tally=tally, but_for=but_for)
 
 
-def _tally(picture: Picture, groups: Sequence[Group]) -> dict[str, int]:
+def _tally(picture: Picture, listing: Listing) -> dict[str, int]:
     """What the tiles say: subjects and rows by how they stand."""
-    counts = {state: sum(len(g.rows) for g in groups if g.state == state) for state in STATES}
     unwell = sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
-    return counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
+    return listing.counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
 
 
 def _but_for(tally: dict[str, int]) -> str:
@@ -138,11 +137,14 @@ async def live_stuck(request: Request) -> Response:
 
 
 async def _stuck(request: Request, template: str, **context: Any) -> Response:
-    room = room_of(request)
+    room, number = room_of(request), _number(request.query_params.get("page"))
+    listing = await room.groups() if number == 1 else await groups(room.store, SHOWN, (number - 1) * SHOWN)
     return show(
         request,
         template,
-        groups=await room.groups(),
+        listing=listing,
+        number=number,
+        pages=max(ceil(listing.total / SHOWN), 1),
         kept_back=await held.entries(room.store),
         next=held.NEXT,
         **context,
