@@ -60,7 +60,7 @@ def _once(keys: Sequence[str], done: Sequence[str]) -> list[str]:
 async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Sequence[str]) -> str:
     """The condition for subjects of these keys and states. Their rows are locked, in the order in which everybody locks."""
     stuck = ", ".join(f"'{state}'" for state in states)
-    those = f"flow IN (SELECT name FROM flows) AND {among(connection, 'subject', 'keys')} AND state IN ({stuck})"
+    those = f"flow IN (SELECT name FROM flows) AND {among(connection, 'subject', 'keys')} AND state IN ({stuck})"  # noqa: S608
     if postgres(connection):
         order = 'ORDER BY subject COLLATE "C" FOR UPDATE'
         await connection.execute(text(f"SELECT 1 FROM subjects WHERE {those} {order}"), bound)  # noqa: S608

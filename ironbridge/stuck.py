@@ -8,6 +8,7 @@ an index, a page at a time, so that 100,000 parked records show at once.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from ironbridge.store.causes import STUCK, WAITING, WAITS, bare, cause_of, fill
 STATES = {
     "parked": "Parked", "waiting": "Waiting", "dropped": "Given up", "quarantined": "Quarantined", "rejected": "No event",
 }  # fmt: skip
+ID = re.compile(r"[0-9a-f]{12}")
 SHOWN = 50
 """Groups that are shown at a time."""
 _TO_DO = ". To do: "
@@ -144,7 +146,9 @@ async def _reasons(connection: AsyncConnection, rows: Sequence[Row]) -> dict[tup
 
 
 async def group(store: Store, name: str) -> Group | None:
-    """The group of an id as it is now; None if nothing is in it."""
+    """The group of an id as it is now; None if nothing is in it, or if it is no id."""
+    if not ID.fullmatch(name):
+        return None
     await fill(store)
     async with store.read() as connection:
         for part, state in await _places(connection):
@@ -171,6 +175,10 @@ async def _places(connection: AsyncConnection) -> list[tuple[str, str]]:
     return places + [(stream, "quarantined") for (stream,) in streams]
 
 
+def _table_of(state: str) -> _Table:
+    return next(table for table in _TABLES if state in table.states)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """What one part has in one state, for one cause (None: any)."""
@@ -182,7 +190,7 @@ class _Place:
 
     @classmethod
     def of(cls, part: str, state: str, cause: str | None) -> _Place:
-        return cls(part, state, cause, next(table for table in _TABLES if state in table.states))
+        return cls(part, state, cause, _table_of(state))
 
     async def where(self, connection: AsyncConnection) -> tuple[str, dict[str, Any]]:
         """The condition, by columns of the index."""
@@ -199,26 +207,41 @@ class _Place:
             condition, bound = condition + " AND cause = :cause", bound | {"cause": self.cause}
         return condition, bound
 
-    async def rows(self, connection: AsyncConnection, after: tuple[str, str], most: int, *, back: bool = False) -> list[Row]:
-        """Rows in the order of cause and key, behind one of them; `back`: those before it, the nearest first."""
+    async def rows(self, connection: AsyncConnection, sign: str, mark: tuple[str, str], most: int) -> list[Row]:
+        """Rows whose cause and key are `>`, `>=` or `<` a mark, those next to it first."""
         t, where, bound = self.table, *await self.where(connection)
-        sign, order = ("<", " DESC") if back else (">", "")
+        order = " DESC" if sign == "<" else ""
         found = await connection.execute(
             text(
                 f"SELECT {t.key} AS key, {t.reason} AS reason, since, cause FROM {t.name} WHERE {where} "  # noqa: S608
                 f"AND (cause, {t.key}) {sign} (:from, :key) ORDER BY cause{order}, {t.key}{order} LIMIT :most"
             ),
-            bound | {"from": after[0], "key": after[1], "most": most},
+            bound | {"from": mark[0], "key": mark[1], "most": most},
         )
         return [{"part": self.part, "state": self.state} | dict(row) for row in found.mappings()]
 
 
-async def page(store: Store, of: Group, most: int, *, after: str = "", before: str = "") -> list[Row]:
-    """So many of a group's rows in the order of their keys: those behind one key, or those right before another."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a group's rows in the order of their keys; whether there are others before, and the key that follows them."""
+
+    rows: list[Row]
+    earlier: bool
+    then: str | None
+
+
+async def page(store: Store, of: Group, most: int, *, start: str = "", before: str = "") -> Page:
+    """So many of a group's rows: from a key on, or those right before another one; the first where there are none."""
     place = _Place.of(of.part, of.state, of.cause)
     async with store.read() as connection:
-        rows = await place.rows(connection, (of.cause, before or after), most, back=bool(before))
-    return rows[::-1] if before else rows
+        if before:
+            back = await place.rows(connection, "<", (of.cause, before), most)
+            start = str(back[-1]["key"]) if len(back) == most else ""
+        rows = await place.rows(connection, ">=", (of.cause, start), most + 1)
+        if start and not rows:
+            start, rows = "", await place.rows(connection, ">=", (of.cause, ""), most + 1)
+        earlier = bool(start and await place.rows(connection, "<", (of.cause, start), 1))
+    return Page(rows[:most], earlier, str(rows[most]["key"]) if len(rows) > most else None)
 
 
 async def members(store: Store, of: Group) -> AsyncIterator[list[str]]:
@@ -231,7 +254,7 @@ async def everything(store: Store) -> AsyncIterator[list[Row]]:
     """Every row that does not get on, in pieces."""
     await fill(store)
     async with store.read() as connection:
-        places = sorted(await _places(connection), key=lambda place: (_TABLES.index(_Place.of(*place, None).table), place))
+        places = sorted(await _places(connection), key=lambda place: (_TABLES.index(_table_of(place[1])), place))
     for part, state in places:
         async for rows in _pieces(store, _Place.of(part, state, None)):
             yield rows
@@ -241,7 +264,7 @@ async def _pieces(store: Store, place: _Place) -> AsyncIterator[list[Row]]:
     after = ("", "")
     while True:
         async with store.read() as connection:
-            rows = await place.rows(connection, after, _PIECE)
+            rows = await place.rows(connection, ">", after, _PIECE)
         if rows:
             yield rows
         if len(rows) < _PIECE:

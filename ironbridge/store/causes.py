@@ -41,8 +41,9 @@ def cause_of(state: str, key: str, reason: str | None) -> str:
 
 WAITING = cause_of("waiting", "", None)
 _STATES = ", ".join(f"'{state}'" for state in STUCK)
+_THERE = f" AND state IN ({_STATES}) AND flow IN (SELECT name FROM flows)"  # noqa: S608 (our own words)
 _TABLES = {
-    "subjects": ("flow", "subject", "state", "reason", f" AND state IN ({_STATES}) AND flow IN (SELECT name FROM flows)"),
+    "subjects": ("flow", "subject", "state", "reason", _THERE),
     "problems": ("stream", "key", "'quarantined'", "what", ""),
     "rejects": ("flow", "place", "'rejected'", "what", ""),
 }
@@ -60,7 +61,7 @@ async def _filled(store: Store, table: str) -> int:
         if not await _missing(connection, table, 1):
             return 0
     async with store.write() as connection:
-        part, key, _, reason, _ = _TABLES[table]
+        part, key, *_ = _TABLES[table]
         rows = await _missing(connection, table, _PIECE, lock=True)
         if rows:
             await connection.execute(
