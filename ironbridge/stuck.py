@@ -83,21 +83,23 @@ class _Table(NamedTuple):
     key: str
     reason: str
     states: tuple[str, ...]
+    parts: str
     where: str
 
 
 _STUCK = ", ".join(f"'{state}'" for state in STUCK)
-_SUBJECTS = _Table("subjects", "flow", "subject", "reason", STUCK, f"state IN ({_STUCK})")
-_PROBLEMS = _Table("problems", "stream", "key", "what", ("quarantined",), "1 = 1")
-_REJECTS = _Table("rejects", "flow", "place", "what", ("rejected",), "1 = 1")
+_SUBJECTS = _Table("subjects", "flow", "subject", "reason", STUCK, "SELECT name FROM flows", f"state IN ({_STUCK})")
+_PROBLEMS = _Table("problems", "stream", "key", "what", ("quarantined",), "SELECT id FROM streams", "1 = 1")
+_REJECTS = _Table("rejects", "flow", "place", "what", ("rejected",), "SELECT name FROM flows", "1 = 1")
 _TABLES = (_SUBJECTS, _PROBLEMS, _REJECTS)
 _COUNTED = (
     "SELECT flow AS part, state, cause, count(*) AS n, min(subject) AS key, min(since) AS since FROM subjects "  # noqa: S608
-    f"WHERE state IN ({_STUCK}) GROUP BY flow, state, cause "
+    f"WHERE state IN ({_STUCK}) AND cause IS NOT NULL GROUP BY flow, state, cause "
     "UNION ALL SELECT s.adapter || '.' || s.name, 'quarantined', p.cause, p.n, p.key, p.since FROM (SELECT stream, cause, "
-    "count(*) AS n, min(key) AS key, min(since) AS since FROM problems GROUP BY stream, cause) AS p "
+    "count(*) AS n, min(key) AS key, min(since) AS since FROM problems WHERE cause IS NOT NULL GROUP BY stream, cause) AS p "
     "JOIN streams s ON s.id = p.stream "
-    "UNION ALL SELECT flow, 'rejected', cause, count(*), min(place), min(since) FROM rejects GROUP BY flow, cause"
+    "UNION ALL SELECT flow, 'rejected', cause, count(*), min(place), min(since) FROM rejects WHERE cause IS NOT NULL "
+    "GROUP BY flow, cause"
 )
 _PLACED = "CASE state " + " ".join(f"WHEN '{state}' THEN {n}" for n, state in enumerate(_ORDER)) + " END"
 
@@ -105,39 +107,42 @@ _PLACED = "CASE state " + " ".join(f"WHEN '{state}' THEN {n}" for n, state in en
 async def groups(store: Store, most: int | None = SHOWN, skip: int = 0) -> Listing:
     """Groups, those that need a person first, then the largest first: `most` of them behind `skip`; None for all."""
     await fill(store)
-    limit = "" if most is None else " LIMIT :most OFFSET :skip"
+    limit = "" if most is None else f" ORDER BY {_PLACED}, n DESC, part, cause LIMIT :most OFFSET :skip"
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                f"WITH counted AS ({_COUNTED}) SELECT part, state, cause, n, key, since FROM counted WHERE cause IS NOT NULL "  # noqa: S608
-                f"ORDER BY {_PLACED}, n DESC, part, cause{limit}"
+                f"WITH counted AS MATERIALIZED ({_COUNTED}), some AS (SELECT * FROM counted{limit}) "  # noqa: S608
+                "SELECT part, state, cause, n, key, since FROM some UNION ALL SELECT NULL, state, NULL, "
+                "CAST(sum(n) AS bigint), NULL, CAST(count(*) AS double precision) FROM counted GROUP BY state"
             ),
             {} if most is None else {"most": most, "skip": skip},
         )
-        rows = [dict(row) for row in found.mappings()]
-        totals = await connection.execute(
-            text(f"SELECT state, count(*), sum(n) FROM ({_COUNTED}) AS counted GROUP BY state")  # noqa: S608
-        )
-        sums = {state: (int(kinds), int(records)) for state, kinds, records in totals}
+        every = [dict(row) for row in found.mappings()]
+        rows, sums = [row for row in every if row["part"] is not None], [row for row in every if row["part"] is None]
         reasons = await _reasons(connection, rows)
     made = [_group(row, reasons.get((row["part"], row["state"], row["key"])), row["n"]) for row in rows]
-    counts = dict.fromkeys(STATES, 0) | {state: records for state, (_, records) in sums.items()}
-    return Listing(made, sum(kinds for kinds, _ in sums.values()), counts)
+    counts = dict.fromkeys(STATES, 0) | {row["state"]: row["n"] for row in sums}
+    return Listing(sorted(made, key=_order), sum(int(row["since"]) for row in sums), counts)
+
+
+def _order(of: Group) -> tuple[int, int, str, str]:
+    return _ORDER.index(of.state), -of.count, of.part, of.cause
 
 
 async def _reasons(connection: AsyncConnection, rows: Sequence[Row]) -> dict[tuple[str, str, str], str | None]:
     """The reasons of the groups' examples."""
     reasons: dict[tuple[str, str, str], str | None] = {}
     for table in _TABLES:
-        part = "s.adapter || '.' || s.name" if table is _PROBLEMS else f"t.{table.part}"
-        joined = " JOIN streams s ON s.id = t.stream" if table is _PROBLEMS else " JOIN flows f ON f.name = t.flow"
         state = "t.state" if table is _SUBJECTS else f"'{table.states[0]}'"
+        part, joined = f"t.{table.part}", ""
+        if table is _PROBLEMS:
+            part, joined = "s.adapter || '.' || s.name", " JOIN streams s ON s.id = t.stream"
         keys = sorted({row["key"] for row in rows if row["state"] in table.states})
         for piece in (keys[at : at + _PIECE] for at in range(0, len(keys), _PIECE)):
             found = await connection.execute(
                 text(
                     f"SELECT {part}, {state}, t.{table.key}, t.{table.reason} FROM {table.name} t{joined} "  # noqa: S608
-                    f"WHERE {among(connection, f't.{table.key}', 'keys')}"
+                    f"WHERE t.{table.part} IN ({table.parts}) AND {among(connection, f't.{table.key}', 'keys')}"
                 ),
                 {"keys": values(connection, piece)},
             )
@@ -210,13 +215,17 @@ class _Place:
     async def rows(self, connection: AsyncConnection, sign: str, mark: tuple[str, str], most: int) -> list[Row]:
         """Rows whose cause and key are `>`, `>=` or `<` a mark, those next to it first."""
         t, where, bound = self.table, *await self.where(connection)
-        order = " DESC" if sign == "<" else ""
+        down = " DESC" if sign == "<" else ""
+        # Of one cause they stand in the order of their keys in the index, of any in that of their causes and keys.
+        mine, order = f"(cause, {t.key}) {sign} (:from, :key)", f"cause{down}, {t.key}{down}"
+        if self.cause is not None:
+            mine, order = f"{t.key} {sign} :key", f"{t.key}{down}"
         found = await connection.execute(
             text(
-                f"SELECT {t.key} AS key, {t.reason} AS reason, since, cause FROM {t.name} WHERE {where} "  # noqa: S608
-                f"AND (cause, {t.key}) {sign} (:from, :key) ORDER BY cause{order}, {t.key}{order} LIMIT :most"
+                f"SELECT {t.key} AS key, {t.reason} AS reason, since, cause FROM {t.name} "  # noqa: S608
+                f"WHERE {where} AND {mine} ORDER BY {order} LIMIT :most"
             ),
-            bound | {"from": mark[0], "key": mark[1], "most": most},
+            bound | {"key": mark[1], "most": most} | ({"from": mark[0]} if self.cause is None else {}),
         )
         return [{"part": self.part, "state": self.state} | dict(row) for row in found.mappings()]
 
@@ -280,7 +289,7 @@ def grouped(rows: Sequence[Row]) -> list[Group]:
         cause = row.get("cause") or cause_of(state, key, row["reason"])
         found.setdefault((part, state, cause), []).append(row)
     made = [_made(part, state, cause, members) for (part, state, cause), members in found.items()]
-    return sorted(made, key=lambda g: (_ORDER.index(g.state), -g.count, g.part, g.cause))
+    return sorted(made, key=_order)
 
 
 def _made(part: str, state: str, cause: str, rows: Sequence[Row]) -> Group:

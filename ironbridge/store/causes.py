@@ -41,11 +41,10 @@ def cause_of(state: str, key: str, reason: str | None) -> str:
 
 WAITING = cause_of("waiting", "", None)
 _STATES = ", ".join(f"'{state}'" for state in STUCK)
-_THERE = f" AND state IN ({_STATES}) AND flow IN (SELECT name FROM flows)"  # noqa: S608 (our own words)
-_TABLES = {
-    "subjects": ("flow", "subject", "state", "reason", _THERE),
-    "problems": ("stream", "key", "'quarantined'", "what", ""),
-    "rejects": ("flow", "place", "'rejected'", "what", ""),
+_TABLES = {  # part, key, state, reason, condition
+    "subjects": ("flow", "subject", "state", "reason", f"state IN ({_STATES}) AND flow IN (SELECT name FROM flows)"),  # noqa: S608
+    "problems": ("stream", "key", "'quarantined'", "what", "stream IN (SELECT id FROM streams)"),
+    "rejects": ("flow", "place", "'rejected'", "what", "flow IN (SELECT name FROM flows)"),
 }
 
 
@@ -80,7 +79,7 @@ async def _missing(connection: AsyncConnection, table: str, most: int, *, lock: 
     locked = "FOR UPDATE SKIP LOCKED" if postgres(connection) and lock else ""
     found = await connection.execute(
         text(
-            f"SELECT {part}, {key}, {state}, {reason} FROM {table} WHERE cause IS NULL{where}{order} "  # noqa: S608
+            f"SELECT {part}, {key}, {state}, {reason} FROM {table} WHERE cause IS NULL AND {where}{order} "  # noqa: S608
             f"LIMIT :most {locked}"
         ),
         {"most": most},
