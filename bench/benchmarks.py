@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import console, job
+from bench import console, job, parked
 from bench.report import Line
 from bench.sink import draining
 from bench.stage import Stage
@@ -33,6 +34,7 @@ class Plan:
     children: int = 2_000
     invoices: int = 20_000
     looks: int = 30
+    parked: int = 100_000
     profiles: Path | None = None
     tree: Path | None = None
     say: Callable[[str], None] = print
@@ -266,6 +268,21 @@ async def looking(_: Stage, plan: Plan) -> list[Line]:
     return [Line("the demonstration to its end", "s", [told.loading], note=size), busy, slowest, shown]
 
 
+async def stuck(stage: Stage, plan: Plan) -> list[Line]:
+    """Many parked subjects and as many quarantined rows: the command's query, and the console's pages, on either database."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with stage.postgres.database() as server:
+            for name, url in (("SQLite", f"sqlite+aiosqlite:///{folder}/state.sqlite3"), ("PostgreSQL", server)):
+                plan.say(f"{plan.parked:,} parked subjects and as many quarantined rows on {name}")
+                for what, taken in (await parked.measure(url, plan.parked, plan.looks)).items():
+                    line = Line(f"parked on {name}: the slowest look at {what}", "ms", [1000 * max(taken)], "300 ms")
+                    line.note = f"median {1000 * median(taken):.0f} ms of {len(taken)}, {plan.parked:,} of either kind"
+                    line.reached = line.median <= 300
+                    lines.append(line)
+    return lines
+
+
 Benchmark = Callable[[Stage, Plan], Awaitable[list[Line]]]
 BENCHMARKS: dict[str, Benchmark] = {
     "sweep": sweep,
@@ -275,4 +292,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "telemetry": telemetry,
     "start": first_event,
     "console": looking,
+    "parked": stuck,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +51,16 @@ async def with_state(file: Path | None, work: Any) -> int | None:
         return status
     finally:
         await store.close()
+
+
+async def print_rows(pieces: AsyncIterator[Sequence[object]]) -> None:
+    """A JSON array of any length, a row on each line, printed while it is read."""
+    between = "["
+    async for rows in pieces:
+        for row in rows:
+            print(between, json.dumps(row, default=str), sep="", file=out.file)
+            between = ","
+    print("]" if between == "," else "[]", file=out.file)
 
 
 def print_json(value: object) -> None:

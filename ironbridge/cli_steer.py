@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from canonical.errors import MisconfiguredError
-from ironbridge import audit, bridge, insight, render, steer, stuck, systems
+from ironbridge import audit, bridge, insight, render, steer, systems
 from ironbridge import reconcile as reconciliation
 from ironbridge.audit import Actor, at_the_command_line
 from ironbridge.cli_held import held_app
+from ironbridge.cli_parked import parked_app
 from ironbridge.cli_parts import (
     FileOption,
     JsonOption,
@@ -30,16 +30,12 @@ from ironbridge.cli_parts import (
     settings_of,
     with_state,
 )
-from ironbridge.insight import Row
 from ironbridge.settings import Settings
 from ironbridge.store import Store
 
-parked_app = typer.Typer()
-
 PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
 FlowArgument = Annotated[str, typer.Argument(help="The flow, as its section in the settings is called.")]
-GroupOption = Annotated[str, typer.Option("--group", help="A group's id, as `parked list` shows it: all that is in it now.")]
-_KEYS_HELP = "A record's key, the end of one (`1042`), or another number that `explain` takes."
+
 
 
 def add_to(app: typer.Typer) -> None:
@@ -260,142 +256,7 @@ def reconcile(
     do(work())
 
 
-# -- what waits for a person -------------------------------------------------------------------------------------------
-
-
-@parked_app.callback(invoke_without_command=True)
-def parked(context: typer.Context, file: FileOption = None, as_json: JsonOption = False) -> None:
-    """What does not get on by itself: list (when nothing else is said), show, retry, drop."""
-    if context.invoked_subcommand is None:
-        parked_list(file, as_json)
-    elif file or as_json:
-        raise MisconfiguredError(
-            "parked", "its options stand before the command", fix=f"put them behind `parked {context.invoked_subcommand}`"
-        )
-
-
-@parked_app.command("list")
-def parked_list(file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Everything that waits for a person, grouped by its reason, with what to do and the group's id."""
-
-    async def work(store: Store) -> None:
-        rows = await insight.parked(store)
-        print_json(_with_groups(rows)) if as_json else render.parked(out, rows)
-
-    do(with_state(file, work))
-
-
-@parked_app.command("show")
-def parked_show(
-    key: Annotated[str, typer.Argument(help=_KEYS_HELP)], file: FileOption = None, as_json: JsonOption = False
-) -> None:
-    """Why one record is parked, and what to do about it."""
-
-    async def work(store: Store) -> int:
-        keys = await _meant(store, "parked show", [key])
-        rows = await insight.parked(store, keys[0]) if keys else []
-        if as_json:
-            print_json(_with_groups(rows))
-        elif rows:
-            render.reasons(out, rows)
-        return 0 if rows else 1
-
-    do(with_state(file, work))
-
-
-@parked_app.command("retry")
-def parked_retry(
-    keys: Annotated[list[str] | None, typer.Argument(help=_KEYS_HELP)] = None,
-    group: GroupOption = "",
-    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
-    file: FileOption = None,
-    as_json: JsonOption = False,
-    why: WhyOption = "",
-) -> None:
-    """Look at parked records again, one by one or a group: the target may have been mended, or the mapping."""
-    _one_way("parked retry", keys, group, everything=everything)
-
-    async def work(store: Store) -> int:
-        wanted = await _wanted(store, "parked retry", keys or (), group, everything=everything)
-        count = await steer.retry(store, at_the_command_line(), wanted, why)
-        if as_json:
-            print_json({"retried": count})
-        elif wanted:
-            out.print(f"{count} will be looked at again.")
-        return 0 if count and len(wanted) >= len(keys or ()) else 1
-
-    do(with_state(file, work))
-
-
-@parked_app.command("drop")
-def parked_drop(
-    why: Annotated[str, typer.Option(help="The reason, which goes on record.")],
-    keys: Annotated[list[str] | None, typer.Argument(help=_KEYS_HELP)] = None,
-    group: GroupOption = "",
-    file: FileOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Give parked records up, one by one or a group, with a reason. The next change of their facts brings them back."""
-    _one_way("parked drop", keys, group)
-
-    async def work(store: Store) -> int:
-        wanted = await _wanted(store, "parked drop", keys or (), group)
-        count = await steer.drop(store, at_the_command_line(), wanted, why)
-        if as_json:
-            print_json({"dropped": count})
-        elif wanted:
-            out.print(f"{count} given up.")
-        return 0 if count and len(wanted) >= len(keys or ()) else 1
-
-    do(with_state(file, work))
-
-
-def _with_groups(rows: Sequence[Row]) -> list[Row]:
-    told = {id(row): {"group": each.id, "next": each.next} for each in stuck.grouped(rows) for row in each.rows}
-    return [row | told[id(row)] for row in rows]
-
-
-def _one_way(command: str, keys: Sequence[str] | None, group: str, *, everything: bool = False) -> None:
-    """:raises MisconfiguredError: records are named in no way, or in more than one."""
-    if sum(map(bool, (keys, group, everything))) != 1:
-        ways = "keys, or --group, or --all" if command == "parked retry" else "keys, or --group"
-        raise MisconfiguredError(command, f"it takes one of: {ways}", fix="`ironbridge parked list` shows what there is")
-
-
-async def _wanted(
-    store: Store, command: str, words: Sequence[str], group: str, *, everything: bool = False
-) -> list[str]:
-    """The keys of what is parked: all, those of a group as it is now, or those that the words mean."""
-    if everything:
-        return list(dict.fromkeys(row["key"] for row in await insight.parked(store)))
-    if not group:
-        return await _meant(store, command, words)
-    found = next((each for each in await stuck.groups(store) if each.id == group), None)
-    if found is None:
-        told = f"There is no group {group}: its records got on, or were given up. See `ironbridge parked list`."
-        err.print(told, markup=False)
-    return found.keys if found else []
-
-
-async def _meant(store: Store, command: str, words: Sequence[str]) -> list[str]:
-    """
-    The keys of the parked records that the words mean, each as `explain` takes it. Of one that means none it is said, without
-    the word: it may be somebody's number.
-
-    :raises MisconfiguredError: one means more than one.
-    """
-    keys = []
-    for number, word in enumerate(words, 1):
-        which = f" (word {number} of {len(words)})" if len(words) > 1 else ""
-        own = [word] if await insight.parked(store, word) else await insight.find(store, word)
-        found = [key for key in own if await insight.parked(store, key)]
-        if len(found) > 1:
-            several = f"that may mean {len(found)} records{which}"
-            raise MisconfiguredError(command, several, fix=f"name one: {', '.join(found)}")
-        if not found:
-            err.print(f"No such record is parked{which}. See `ironbridge parked list`.", markup=False)
-        keys += found
-    return list(dict.fromkeys(keys))
+# -- what people did ----------------------------------------------------------------------------------------------------
 
 
 def trail(

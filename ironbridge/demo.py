@@ -35,7 +35,7 @@ from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from flows.port import Document, Held, Write
-from ironbridge import bridge, insight, render, serve, telemetry
+from ironbridge import bridge, insight, render, serve, stuck, telemetry
 from ironbridge import spans as kept_spans
 from ironbridge.bridge import Platform
 from ironbridge.insight import Row
@@ -137,7 +137,7 @@ async def _acts(
         _one_trace(out, world.spans.get_finished_spans())
     out.rule("[bold]3. What every system holds now", align="left")
     differing = await _table(out, world, built)
-    render.parked(out, await insight.parked(built.store))
+    render.parked(out, await stuck.groups(built.store))
     return 0 if not differing else 1
 
 

@@ -175,13 +175,13 @@ async def _parked(connection: AsyncConnection, key: str | None) -> list[Row]:
     )
     return await _asked(
         connection,
-        "SELECT part, key, state, reason, since FROM ("  # noqa: S608 (our own words)
+        "SELECT part, key, state, reason, since, cause FROM ("  # noqa: S608 (our own words)
         # Through the flows, so that one key is found in the index, whatever flow has it.
-        "SELECT 0 AS kind, s.flow AS part, s.subject AS key, s.state, s.reason, s.since FROM flows f "
+        "SELECT 0 AS kind, s.flow AS part, s.subject AS key, s.state, s.reason, s.since, s.cause FROM flows f "
         f"JOIN subjects s ON s.flow = f.name WHERE s.state IN ('parked', 'waiting', 'dropped') {subject} "
-        "UNION ALL SELECT 1, s.adapter || '.' || s.name, p.key, 'quarantined', p.what, p.since FROM problems p "
+        "UNION ALL SELECT 1, s.adapter || '.' || s.name, p.key, 'quarantined', p.what, p.since, p.cause FROM problems p "
         f"JOIN streams s ON s.id = p.stream {row} "
-        f"UNION ALL SELECT 2, flow, place, 'rejected', what, since FROM rejects {place}"
+        f"UNION ALL SELECT 2, flow, place, 'rejected', what, since, cause FROM rejects {place}"
         ") AS stuck ORDER BY kind, part, key",
         **bound,
     )

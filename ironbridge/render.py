@@ -20,7 +20,7 @@ from adapters.port import Finding
 from canonical.errors import IronbridgeError
 from ironbridge.insight import REOPENING, REREADING, STANDING_BY, Change, Row, shown, silence
 from ironbridge.reconcile.certificate import Certificate
-from ironbridge.stuck import grouped
+from ironbridge.stuck import Listing, grouped
 
 
 def error(console: Console, what: IronbridgeError) -> None:
@@ -126,16 +126,18 @@ def _remarked(made: Table, said: Sequence[str]) -> Group:
     return Group(made, *lines, Text())
 
 
-def parked(console: Console, rows: Sequence[Row]) -> None:
+def parked(console: Console, listing: Listing) -> None:
     """Grouped by reason as in the console, so that a hundred alike are one decision: what is wrong, what to do, its group."""
-    if not rows:
+    if not listing.total:
         console.print("Nothing is parked, waiting or quarantined.")
         return
     console.print("[bold]Waiting for a person[/bold]")
-    for each in grouped(rows):
-        console.print(Text.assemble((f"  {len(each.rows):,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
-        for told in (each.rule, f"To do: {each.next}", f"For example {each.keys[0]}"):
+    for each in listing.groups:
+        console.print(Text.assemble((f"  {each.count:,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
+        for told in (each.rule, f"To do: {each.next}", f"For example {each.example}"):
             console.print(_indented(told, 6))
+    if more := listing.total - len(listing.groups):
+        console.print(f"… and {more:,} more groups (--limit shows more, --all shows all)")
 
 
 def reasons(console: Console, rows: Sequence[Row]) -> None:

@@ -31,43 +31,61 @@ async def retry(store: Store, by: Actor, keys: Sequence[str], why: str = "") -> 
     Look at parked subjects and quarantined rows again; how many there were. A row is read again with its next sweep. Only
     what something was done to is on record.
     """
-    count, done = 0, []
-    async with store.write() as connection:
-        for key in keys:
-            bound = {"key": key, "now": store.clock()}
+    count = 0
+    for piece in _pieces(keys):
+        async with store.write() as connection:
+            bound = {"keys": values(connection, piece), "now": store.clock()}
+            those = await _those(connection, bound, ("parked", "waiting", "dropped"))
             woken = await connection.execute(
-                text(
-                    "UPDATE subjects SET state = 'dirty', due = NULL, since = :now WHERE flow IN (SELECT name FROM flows) "
-                    "AND subject = :key AND state IN ('parked', 'waiting', 'dropped')"
-                ),
+                text(f"UPDATE subjects SET state = 'dirty', due = NULL, since = :now WHERE {those} RETURNING subject"),  # noqa: S608
                 bound,
             )
-            freed = await _reread(connection, bound)
-            if woken.rowcount + freed:
-                count += woken.rowcount + freed
-                done.append(key)
-        await note(connection, by, Action.RETRY, done, why)
+            done = [key for (key,) in woken] + await _reread(connection, bound)
+            await note(connection, by, Action.RETRY, _once(piece, done), why)
+        count += len(done)
     return count
 
 
-async def _reread(connection: AsyncConnection, bound: dict[str, Any]) -> int:
-    """Forget the digests of a quarantined row and of its region, so that its next reading maps it again."""
+def _pieces(keys: Sequence[str]) -> list[list[str]]:
+    every = list(dict.fromkeys(keys))
+    return [every[at : at + _PIECE] for at in range(0, len(every), _PIECE)]
+
+
+def _once(keys: Sequence[str], done: Sequence[str]) -> list[str]:
+    """The keys that something was done to, in the order in which they were named."""
+    there = set(done)
+    return [key for key in keys if key in there]
+
+
+async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Sequence[str]) -> str:
+    """The condition for subjects of these keys and states. Their rows are locked, in the order in which everybody locks."""
+    stuck = ", ".join(f"'{state}'" for state in states)
+    those = f"flow IN (SELECT name FROM flows) AND {among(connection, 'subject', 'keys')} AND state IN ({stuck})"  # noqa: S608
+    if postgres(connection):
+        order = 'ORDER BY subject COLLATE "C" FOR UPDATE'
+        await connection.execute(text(f"SELECT 1 FROM subjects WHERE {those} {order}"), bound)  # noqa: S608
+    return those
+
+
+async def _reread(connection: AsyncConnection, bound: dict[str, Any]) -> list[str]:
+    """Forget the digests of quarantined rows and of their regions, so that their next reading maps them again; their keys."""
     await connection.execute(
         text(
-            "UPDATE regions SET digest = NULL WHERE EXISTS (SELECT 1 FROM records r JOIN problems p "
-            "ON p.stream = r.stream AND p.key = r.key WHERE r.key = :key AND r.stream = regions.stream "
-            "AND r.region = regions.name)"
+            "UPDATE regions SET digest = NULL WHERE (stream, name) IN (SELECT r.stream, r.region FROM problems p "  # noqa: S608
+            "JOIN records r ON r.stream = p.stream AND r.key = p.key "
+            f"WHERE p.stream IN (SELECT id FROM streams) AND {among(connection, 'p.key', 'keys')})"
         ),
         bound,
     )
     freed = await connection.execute(
         text(
-            "UPDATE records SET row_digest = NULL WHERE key = :key "
-            "AND stream IN (SELECT stream FROM problems WHERE key = :key)"
+            "UPDATE records SET row_digest = NULL WHERE stream IN (SELECT id FROM streams) "  # noqa: S608
+            f"AND {among(connection, 'key', 'keys')} AND EXISTS "
+            "(SELECT 1 FROM problems p WHERE p.stream = records.stream AND p.key = records.key) RETURNING key"
         ),
         bound,
     )
-    return freed.rowcount
+    return [key for (key,) in freed]
 
 
 async def drop(store: Store, by: Actor, keys: Sequence[str], why: str) -> int:
@@ -75,28 +93,35 @@ async def drop(store: Store, by: Actor, keys: Sequence[str], why: str) -> int:
     Give up parked subjects and quarantined rows, with the reason on record; how many. A new fact brings them back. Only
     what something was done to is on record.
     """
-    count, done = 0, []
-    those = "flow IN (SELECT name FROM flows) AND subject = :key AND state IN ('parked', 'waiting')"
-    async with store.write() as connection:
-        for key in keys:
-            bound = {"key": key, "why": why, "now": store.clock()}
-            await connection.execute(
-                text(
-                    "INSERT INTO attempts (flow, subject, at, outcome, detail) "  # noqa: S608 (our own words)
-                    f"SELECT flow, subject, :now, 'dropped', :why FROM subjects WHERE {those}"
-                ),
-                bound,
-            )
-            given_up = await connection.execute(text(f"UPDATE subjects SET state = 'dropped' WHERE {those}"), bound)  # noqa: S608
-            out = [given_up.rowcount]
-            for table, column in (("problems", "key"), ("rejects", "place")):
-                gone = await connection.execute(text(f"DELETE FROM {table} WHERE {column} = :key"), bound)  # noqa: S608
-                out.append(gone.rowcount)
-            if sum(out):
-                count += sum(out)
-                done.append(key)
-        await note(connection, by, Action.DROP, done, why)
+    count = 0
+    for piece in _pieces(keys):
+        async with store.write() as connection:
+            bound = {"keys": values(connection, piece), "why": why, "now": store.clock()}
+            done = await _dropped(connection, bound)
+            await note(connection, by, Action.DROP, _once(piece, done), why)
+        count += len(done)
     return count
+
+
+async def _dropped(connection: AsyncConnection, bound: dict[str, Any]) -> list[str]:
+    those = await _those(connection, bound, ("parked", "waiting"))
+    await connection.execute(
+        text(
+            "INSERT INTO attempts (flow, subject, at, outcome, detail) "  # noqa: S608 (our own words)
+            f"SELECT flow, subject, :now, 'dropped', :why FROM subjects WHERE {those}"
+        ),
+        bound,
+    )
+    done: list[str] = []
+    for statement in (
+        f"UPDATE subjects SET state = 'dropped' WHERE {those} RETURNING subject",  # noqa: S608
+        "DELETE FROM problems WHERE stream IN (SELECT id FROM streams) "  # noqa: S608
+        f"AND {among(connection, 'key', 'keys')} RETURNING key",
+        "DELETE FROM rejects WHERE flow IN (SELECT name FROM flows) "  # noqa: S608
+        f"AND {among(connection, 'place', 'keys')} RETURNING place",
+    ):
+        done += [key for (key,) in await connection.execute(text(statement), bound)]
+    return done
 
 
 async def pause(store: Store, by: Actor, name: str, why: str = "") -> None:

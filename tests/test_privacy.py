@@ -23,6 +23,7 @@ from flows.sandbox_faults import Fault
 from ironbridge import bridge, demo, gauges, insight, render, telemetry
 from ironbridge.bridge import Platform
 from ironbridge.health import Health
+from ironbridge.stuck import groups
 from tests.conftest import Metered
 
 CANARY = "zqx7canary"
@@ -98,7 +99,7 @@ async def shown(built: Platform) -> str:
     console = Console(file=io.StringIO(), width=200)
     console.print(render.Standing(await insight.streams(built.store), await insight.flows(built.store)))
     stuck = await insight.parked(built.store)
-    render.parked(console, stuck)
+    render.parked(console, await groups(built.store, None))
     render.reasons(console, stuck)
     for delivery in built.deliveries.values():
         async with built.store.write() as connection:  # as before go-live: nothing confirmed, everything to write

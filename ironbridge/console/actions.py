@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ironbridge import audit, held, insight, steer
+from ironbridge import audit, held, insight, steer, stuck
 from ironbridge import reconcile as reconciliation
 from ironbridge.bridge import Delivery
 from ironbridge.console import pages
@@ -56,8 +56,9 @@ async def reveal(request: Request, form: FormData) -> Response:
 
 async def retry(request: Request, form: FormData) -> Response:
     """Look at one record, or at all of a group, again."""
-    room = room_of(request)
-    count = await steer.retry(room.store, actor(request), await _keys(request, form), _text(form, "why"))
+    room, count = room_of(request), 0
+    async for keys in _keys(request, form):
+        count += await steer.retry(room.store, actor(request), keys, _text(form, "why"))
     return _back(request, form, f"{_records(count)} being looked at again." if count else GOT_ON)
 
 
@@ -65,8 +66,10 @@ async def drop(request: Request, form: FormData) -> Response:
     """Give up one record, or all of a group, with a reason."""
     why = _text(form, "why")
     if not why:
-        return await pages.refused_page(request, _text(form, "group"), _text(form, "key"), NO_REASON)
-    count = await steer.drop(room_of(request).store, actor(request), await _keys(request, form), why)
+        return await pages.refused_page(request, _text(form, "group"), _text(form, "from"), _text(form, "key"), NO_REASON)
+    count = 0
+    async for keys in _keys(request, form):
+        count += await steer.drop(room_of(request).store, actor(request), keys, why)
     then = "The next change of their facts brings them back." if count > 1 else "The next change of its facts brings it back."
     return _back(request, form, f"{_records(count)} given up. {then}" if count else GOT_ON)
 
@@ -79,15 +82,17 @@ def _back(request: Request, form: FormData, said: str) -> Response:
     """To the group's own page, which says once what was done: a reload does nothing again."""
     room_of(request).forget()
     request.session[pages.SAID] = said
-    return _seen(pages.address_of(_text(form, "group"), _text(form, "page", 6)))
+    return _seen(pages.address_of(_text(form, "group"), _text(form, "from")))
 
 
-async def _keys(request: Request, form: FormData) -> list[str]:
-    """The one record that the form names, or all that are in its group now."""
-    name, one = _text(form, "group"), _text(form, "key")
+async def _keys(request: Request, form: FormData) -> AsyncIterator[list[str]]:
+    """The one record that the form names, or all that are in its group now, in pieces."""
+    store, one = room_of(request).store, _text(form, "key")
     if one:
-        return [one]
-    return next((each.keys for each in await room_of(request).groups() if each.id == name), [])
+        yield [one]
+    elif found := await stuck.group(store, _text(form, "group")):
+        async for keys in stuck.members(store, found):
+            yield keys
 
 
 async def pause(request: Request, form: FormData) -> Response:

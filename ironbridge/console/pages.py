@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from math import ceil
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -14,15 +13,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ironbridge import audit, held, insight, reconcile
+from ironbridge import stuck as groups_of
 from ironbridge.console.drawing import draw
 from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.stuck import STATES, Group, grouped
+from ironbridge.stuck import SHOWN, STATES, Listing, Page, grouped
 
 PAGE = 100  # records on a page of a group
-_GROUP = re.compile(r"[0-9a-f]{12}")
 SAID = "said"  # in a session: what the last form did
 MOST_DIFFERENCES = 500  # that a certificate's page shows; its files have all
 REACHES = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0, "all": None}  # how far back a replay looks, in seconds
@@ -46,11 +45,10 @@ async def _map(request: Request, template: str) -> Response:
     return show(request, template, picture=picture, drawing=draw(picture), tally=tally, but_for=but_for)
 
 
-def _tally(picture: Picture, groups: Sequence[Group]) -> dict[str, int]:
+def _tally(picture: Picture, listing: Listing) -> dict[str, int]:
     """What the tiles say: subjects and rows by how they stand."""
-    counts = {state: sum(len(g.rows) for g in groups if g.state == state) for state in STATES}
     unwell = sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
-    return counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
+    return listing.counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
 
 
 def _but_for(tally: dict[str, int]) -> str:
@@ -138,11 +136,14 @@ async def live_stuck(request: Request) -> Response:
 
 
 async def _stuck(request: Request, template: str, **context: Any) -> Response:
-    room = room_of(request)
+    room, number = room_of(request), _number(request.query_params.get("page"))
+    listing = await room.groups() if number == 1 else await groups_of.groups(room.store, SHOWN, (number - 1) * SHOWN)
     return show(
         request,
         template,
-        groups=await room.groups(),
+        listing=listing,
+        number=number,
+        pages=max(ceil(listing.total / SHOWN), 1),
         kept_back=await held.entries(room.store),
         next=held.NEXT,
         **context,
@@ -162,11 +163,11 @@ async def sent_again(request: Request) -> Response:
     return RedirectResponse("/stuck", 303)
 
 
-def address_of(group: str, page: str = "") -> str:
-    """A group's page; that of all groups where it is no group's name."""
-    if not _GROUP.fullmatch(group):
+def address_of(group: str, start: str = "") -> str:
+    """A group's page that begins with a record; that of all groups where it is no group's name."""
+    if not groups_of.ID.fullmatch(group):
         return "/stuck"
-    return f"/stuck/{group}" + (f"?page={number}" if (number := _number(page)) > 1 else "")
+    return f"/stuck/{group}" + ("?" + urlencode({"from": start}) if start else "")
 
 
 def _said(request: Request) -> str:
@@ -174,27 +175,33 @@ def _said(request: Request) -> str:
     return str(request.session.pop(SAID, ""))
 
 
-async def refused_page(request: Request, name: str, key: str, error: str) -> Response:
+async def refused_page(request: Request, name: str, start: str, key: str, error: str) -> Response:
     """A group's page that says what a form lacks, beside the form that it was: that of a record, or of all."""
-    return await _group(request, "group.html", name, 422, error=error, wrong=key)
+    return await _group(request, "group.html", name, 422, start=start, error=error, wrong=key)
 
 
 async def _group(
-    request: Request, template: str, name: str = "", status: int = 200, *, wrong: str = "", **context: Any
+    request: Request, template: str, name: str = "", status: int = 200, *, start: str = "", wrong: str = "", **context: Any
 ) -> Response:
     """One group with its records, a page of them at a time; an empty one says that it is no more."""
-    name = name or request.path_params["group"]
-    if not _GROUP.fullmatch(name):
+    name, store = name or request.path_params["group"], room_of(request).store
+    if not groups_of.ID.fullmatch(name):
         raise HTTPException(404, "There is no group of that name.")
-    found = next((each for each in await room_of(request).groups() if each.id == name), None)
-    rows = found.rows if found else ()
-    pages = max(ceil(len(rows) / PAGE), 1)
-    at = next((i for i, row in enumerate(rows) if wrong and row["key"] == wrong), None)
-    number = at // PAGE + 1 if at is not None else min(max(_number(request.query_params.get("page")), 1), pages)
-    shown = rows[(number - 1) * PAGE : number * PAGE]
-    told = {"name": name, "group": found, "shown": shown, "number": number, "pages": pages, "wrong": wrong}
+    found, shown = await groups_of.group(store, name), Page([], earlier=False, then=None)
+    start = start or _key(request.query_params.get("from"))
+    if found:
+        shown = await groups_of.page(store, found, PAGE, start=start, before=_key(request.query_params.get("before")))
+        if wrong and wrong not in [row["key"] for row in shown.rows]:
+            shown = await groups_of.page(store, found, PAGE, start=wrong)
+    first = str(shown.rows[0]["key"]) if shown.rows and shown.earlier else ""
+    told = {"name": name, "group": found, "shown": shown, "first": first, "here": address_of(name, first), "wrong": wrong}
     where = {"error_at": f"#why-{wrong}".replace(" ", "_")} if wrong else {}
     return show(request, template, status, **told, **where, **context)
+
+
+def _key(text: str | None) -> str:
+    """A key out of an address, where anything may stand."""
+    return (text or "")[:500].replace("\0", "")
 
 
 def _number(text: str | None) -> int:

@@ -16,7 +16,7 @@ from ironbridge.console.sessions import Sessions
 from ironbridge.health import Health, Verdict
 from ironbridge.spans import SpanFile, span_file
 from ironbridge.store import Store
-from ironbridge.stuck import Group
+from ironbridge.stuck import Listing
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Room:
     built: Platform
     health: Health = field(init=False)
     painter: Painter = field(init=False)
-    groups: Recent[list[Group]] = field(init=False)
+    groups: Recent[Listing] = field(init=False)
     jobs: Jobs = field(default_factory=Jobs)
     dependencies: Recent[list[Verdict]] = field(init=False)
     spans: SpanFile | None = field(init=False)

@@ -17,6 +17,7 @@ from flows.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stan
 from flows.port import Fact, Grouping
 from ironbridge.store import editions, inbox
 from ironbridge.store.bulk import among, put, values
+from ironbridge.store.causes import cause_of
 from ironbridge.store.database import Store
 from ironbridge.store.history import Names, passed
 from ironbridge.store.subjects import (
@@ -104,13 +105,13 @@ class StoredLedger:
         ]
         async with self._store.write() as connection:
             now = self.now()
-            foreign = [(self._flow, r.place, r.what, now) for r in arrivals.rejects]
+            foreign = [(self._flow, r.place, r.what, now, cause_of("rejected", r.place, r.what)) for r in arrivals.rejects]
             # Sorted, here and everywhere, so that two workers never wait for each other's rows.
             await put(connection, facts, _FACT, sorted(rows, key=itemgetter(0)), where=_NEWER)
             await passed(connection, (event for event, _ in arrivals.events), newest)
             await self._names.keep(connection, newest.values())
             await self._touch(connection, marks, now)
-            await put(connection, rejects, ("flow", "place", "what", "since"), sorted(foreign), {})
+            await put(connection, rejects, ("flow", "place", "what", "since", "cause"), sorted(foreign), {})
             await inbox.reached(connection, self._flow, arrivals)
             await self._hold(connection, arrivals.until)
             if arrivals.there:

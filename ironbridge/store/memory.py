@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.journal import AGAIN, Guarded, Known, Mark, Partition, Progress, Seen, Step
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store.bulk import among, put, values
+from ironbridge.store.causes import cause_of
 from ironbridge.store.database import Store
 from ironbridge.store.tables import offsets, problems, records, regions
 
@@ -289,11 +290,12 @@ class StoredMemory:
     async def _problems(self, connection: AsyncConnection, number: int, step: Step) -> None:
         now = self._store.clock()
         rows = [
-            (number, p.key, p.field, p.rule, p.shape, p.what, now) for p in {p.key: p for p in step.problems}.values()
+            (number, p.key, p.field, p.rule, p.shape, p.what, now, cause_of("quarantined", p.key, p.what))
+            for p in {p.key: p for p in step.problems}.values()
         ]
-        columns = ("stream", "key", "field", "rule", "shape", "what", "since")
+        columns = ("stream", "key", "field", "rule", "shape", "what", "since", "cause")
         # `since` is when it first went wrong: a row that is still wrong keeps it.
-        update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what")}
+        update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what", "cause")}
         await put(connection, problems, columns, rows, update)
 
     async def _guard(self, connection: AsyncConnection, number: int, entries: Sequence[Guarded]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.ledger import HOLD, Settlement, State, Task
 from ironbridge.store.bulk import among, bind, postgres, selected, values
+from ironbridge.store.causes import STUCK, cause_of
 from ironbridge.store.database import now
 
 _MOST_TRACES = 16_000  # characters; each takes 56
@@ -130,7 +131,7 @@ _ONLY_COMPARED = ("seen", "opened")
 _SETTLED = {
     "seen": "bigint", "opened": "bigint", "edition": "bigint", "state": "text", "changes": "bigint", "due": "float8",
     "reason": "text", "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint", "since": "float8",
-    "observed": "float8", "traces": "bigint", "sent": "float8",
+    "observed": "float8", "traces": "bigint", "sent": "float8", "cause": "text",
 }  # fmt: skip
 _CONFIRMED = {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "text", "confirmed": "float8"}
 
@@ -148,6 +149,7 @@ async def settled(
             0 if over else s.task.attempts, at, at, len(s.task.traces) + 1 if over and s.task.traces else 0,
             # An answer that was lost may be about a request that has only now arrived.
             None if s.sent is None else at,
+            cause_of(s.state, s.task.subject, s.reason) if s.state in STUCK else None,
         )  # fmt: skip
         rows.append((*row, s.document, s.digest, s.ref, s.tag, at) if confirmed else row)
     await changed(connection, _SETTLED | _CONFIRMED if confirmed else _SETTLED, flow, rows)

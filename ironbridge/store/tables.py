@@ -103,6 +103,8 @@ problems = Table(
     _text("shape"),
     _text("what"),
     Column("since", Double, nullable=False),
+    _text("cause", null=True),  # see causes.py
+    Index("ix_problems_stream_cause", "stream", "cause", "key", "since"),
 )
 offsets = Table(
     "offsets",
@@ -203,6 +205,7 @@ versions = Table(
 identifiers = Table("identifiers", metadata, _text("value", key=True), _text("key", key=True))
 _WAITS = text("waiting_on IS NOT NULL")
 _HELD = text("ref IS NOT NULL")
+_STUCK = text("state IN ('parked', 'waiting', 'dropped')")
 subjects = Table(
     "subjects",
     metadata,
@@ -230,10 +233,16 @@ subjects = Table(
     # The number of the edition by which it was last settled, and when something was last sent for it.
     _number("edition"),
     Column("sent", Double),
+    # The reason without what is the record's own, as an id: see causes.py.
+    _text("cause", null=True),
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
     # Few wait: the others shall not pay for the index with every change.
     Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),
     Index("ix_subjects_flow_ref", "flow", "ref", postgresql_where=_HELD, sqlite_where=_HELD),
+    # What is parked is counted by its cause, and read a page at a time, without a look at any row.
+    Index(
+        "ix_subjects_flow_state_cause", "flow", "state", "cause", "subject", "since", postgresql_where=_STUCK, sqlite_where=_STUCK
+    ),
     # A subject is written four times between its event and its confirmation: room for that on its page.
     postgresql_with={"fillfactor": 70},
 )
@@ -270,6 +279,8 @@ rejects = Table(
     _text("place", key=True),
     _text("what"),
     Column("since", Double, nullable=False),
+    _text("cause", null=True),
+    Index("ix_rejects_flow_cause", "flow", "cause", "place", "since"),
 )
 budgets = Table(
     "budgets",

@@ -80,3 +80,12 @@ def upgrade() -> None:
     op.add_column("flows", _number("trail"))
     op.add_column("subjects", _number("edition"))
     op.add_column("subjects", sa.Column("sent", sa.Double(), nullable=True))
+    for table in ("subjects", "problems", "rejects"):
+        op.add_column(table, sa.Column("cause", sa.Text(), nullable=True))
+    stuck = sa.text("state IN ('parked', 'waiting', 'dropped')")
+    op.create_index(
+        "ix_subjects_flow_state_cause", "subjects", ["flow", "state", "cause", "subject", "since"],
+        postgresql_where=stuck, sqlite_where=stuck,
+    )  # fmt: skip
+    op.create_index("ix_problems_stream_cause", "problems", ["stream", "cause", "key", "since"])
+    op.create_index("ix_rejects_flow_cause", "rejects", ["flow", "cause", "place", "since"])
