@@ -111,8 +111,8 @@ async def groups(store: Store, most: int | None = SHOWN, skip: int = 0) -> Listi
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                f"WITH counted AS MATERIALIZED ({_COUNTED}), some AS (SELECT * FROM counted{limit}) "  # noqa: S608
-                "SELECT part, state, cause, n, key, since FROM some UNION ALL SELECT NULL, state, NULL, "
+                f"WITH counted AS MATERIALIZED ({_COUNTED}), shown AS (SELECT * FROM counted{limit}) "  # noqa: S608
+                "SELECT part, state, cause, n, key, since FROM shown UNION ALL SELECT NULL, state, NULL, "
                 "CAST(sum(n) AS bigint), NULL, CAST(count(*) AS double precision) FROM counted GROUP BY state"
             ),
             {} if most is None else {"most": most, "skip": skip},

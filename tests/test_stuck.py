@@ -10,18 +10,19 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from adapters.journal import Problem, Step
 from bench import parked as many
-from flows.port import Refused
 from ironbridge import audit, insight, serve, steer, stuck
 from ironbridge.audit import Actor
 from ironbridge.bridge import Platform
 from ironbridge.console import pages
 from ironbridge.console.app import mounted
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
-from ironbridge.store import Store
+from ironbridge.store import Store, StoredMemory
 from ironbridge.store.bulk import put
+from ironbridge.store.causes import cause_of
 from ironbridge.store.tables import problems, rejects, subjects
-from tests.agreement import World, supplier, supplier_key
+from tests.agreement import BAD, World, invoice, invoice_key, supplier, supplier_key
 
 JO = Actor("jo", "command line")
 
@@ -86,9 +87,7 @@ async def test_each_with_a_shape_of_its_own_they_are_one_group_and_done_with_who
     }
     await _quarantine(store, reasons)
     listing = await stuck.groups(store)
-    assert [(g.count, g.rule, g.next) for g in listing.groups] == [(4500, "legacy …: upn: is wrong", "correct it")] or [
-        (g.count, g.rule, g.next) for g in listing.groups
-    ] == [(4500, "upn: is wrong", "correct it")]
+    assert [(g.count, g.rule, g.next) for g in listing.groups] == [(4500, "upn: is wrong", "correct it")]
     count = 0
     async for keys in stuck.members(store, listing.groups[0]):
         count += await steer.drop(store, JO, keys, "exported twice")
@@ -149,17 +148,34 @@ async def test_what_waited_and_was_given_up_is_one_group(store: Store) -> None:
     assert {each.id for each in stuck.grouped(await insight.parked(store))} == {dropped.id}
 
 
-async def test_a_flow_writes_the_cause_beside_the_reason(store: Store) -> None:
-    world = World(store)
-    await world.arrive(*(supplier(n) for n in range(1, 4)))
-    world.target.answers = {n: [Refused(f"400: {supplier_key(n)} is not known")] for n in (1, 2)}
-    await world.agree()
+async def _causes(store: Store, table: str, key: str) -> dict[str, str | None]:
     async with store.read() as connection:
-        found = await connection.execute(text("SELECT subject, cause FROM subjects WHERE state = 'parked'"))
-        causes = dict(found.tuples().all())
-    assert causes.keys() == {supplier_key(1), supplier_key(2)}
-    (group,) = (await stuck.groups(store)).groups
-    assert {group.cause} == set(causes.values())
+        found = await connection.execute(text(f"SELECT {key}, cause FROM {table}"))
+        return {str(name): cause for name, cause in found}
+
+
+async def test_a_flow_writes_the_cause_beside_the_reason_and_none_where_all_is_well(store: Store) -> None:
+    world = World(store)
+    await world.arrive(supplier(1, name=BAD), supplier(2, name=BAD), supplier(3), invoice(4, of=9))
+    await world.agree()
+    causes = await _causes(store, "subjects", "subject")
+    (parked,) = {causes[supplier_key(n)] for n in (1, 2)}
+    assert parked is not None
+    assert causes[invoice_key(4)] == cause_of("waiting", invoice_key(4), None)
+    assert causes[supplier_key(3)] is None
+    assert {group.cause for group in (await stuck.groups(store)).groups} == {parked, causes[invoice_key(4)]}
+    await world.arrive(supplier(1, 2), supplier(2, 2))
+    await world.agree()
+    assert (await _causes(store, "subjects", "subject"))[supplier_key(1)] is None
+
+
+async def test_an_adapter_writes_the_cause_of_a_quarantined_row_and_of_its_next_one(store: Store) -> None:
+    memory = StoredMemory(store, "legacy")
+    for what in ("upn: is wrong", "name: is empty"):
+        problem = Problem("legacy:person:1", "f", "r", "s", f"legacy legacy:person:1: {what} (its shape: text a)")
+        await memory.save("person", Step(problems=[problem]))
+        ((key, cause),) = (await _causes(store, "problems", "key")).items()
+        assert cause == cause_of("quarantined", key, problem.what)
 
 
 # -- in the console ----------------------------------------------------------------------------------------------------
