@@ -328,6 +328,16 @@ def test_parked_shows_the_next_step_and_the_group_that_the_console_shows(played:
     assert rows[0]["group"] in text
 
 
+def test_parked_shows_so_many_groups_and_says_how_many_more_there_are(played: Path) -> None:
+    file = ("--file", str(played))
+    groups = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    assert len(groups) > 1
+    text = invoke("parked", *file, "--limit", "1")[1]
+    assert text.count("For example") == 1
+    assert f"{len(groups) - 1} more groups (--limit shows more, --all shows all)" in text
+    assert invoke("parked", "list", *file, "--all")[1].count("For example") == len(groups)
+
+
 def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
     file = ("--file", str(played))
     groups = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
