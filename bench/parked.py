@@ -95,4 +95,4 @@ async def fill(store: Store, count: int) -> None:
             )  # fmt: skip
     if not store.embedded:
         async with store.engine.connect() as connection:
-            await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("ANALYZE"))
+            await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("VACUUM ANALYZE"))

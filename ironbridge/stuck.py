@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ironbridge.insight import Row
 from ironbridge.store import Store
-from ironbridge.store.bulk import among, values
+from ironbridge.store.bulk import among, postgres, values
 from ironbridge.store.causes import STUCK, WAITING, WAITS, bare, cause_of, fill
 
 STATES = {
@@ -93,12 +93,12 @@ _PROBLEMS = _Table("problems", "stream", "key", "what", ("quarantined",), "SELEC
 _REJECTS = _Table("rejects", "flow", "place", "what", ("rejected",), "SELECT name FROM flows", "1 = 1")
 _TABLES = (_SUBJECTS, _PROBLEMS, _REJECTS)
 _COUNTED = (
-    "SELECT flow AS part, state, cause, count(*) AS n, min(subject) AS key, min(since) AS since FROM subjects "  # noqa: S608
+    "SELECT flow AS part, state, cause, count(*) AS n, min(subject{c}) AS key, min(since) AS since FROM subjects "  # noqa: S608
     f"WHERE state IN ({_STUCK}) AND cause IS NOT NULL GROUP BY flow, state, cause "
     "UNION ALL SELECT s.adapter || '.' || s.name, 'quarantined', p.cause, p.n, p.key, p.since FROM (SELECT stream, cause, "
-    "count(*) AS n, min(key) AS key, min(since) AS since FROM problems WHERE cause IS NOT NULL GROUP BY stream, cause) AS p "
+    "count(*) AS n, min(key{c}) AS key, min(since) AS since FROM problems WHERE cause IS NOT NULL GROUP BY stream, cause) AS p "
     "JOIN streams s ON s.id = p.stream "
-    "UNION ALL SELECT flow, 'rejected', cause, count(*), min(place), min(since) FROM rejects WHERE cause IS NOT NULL "
+    "UNION ALL SELECT flow, 'rejected', cause, count(*), min(place{c}), min(since) FROM rejects WHERE cause IS NOT NULL "
     "GROUP BY flow, cause"
 )
 _PLACED = "CASE state " + " ".join(f"WHEN '{state}' THEN {n}" for n, state in enumerate(_ORDER)) + " END"
@@ -111,7 +111,7 @@ async def groups(store: Store, most: int | None = SHOWN, skip: int = 0) -> Listi
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                f"WITH counted AS MATERIALIZED ({_COUNTED}), shown AS (SELECT * FROM counted{limit}) "  # noqa: S608
+                f"WITH counted AS MATERIALIZED ({_counted(connection)}), shown AS (SELECT * FROM counted{limit}) "  # noqa: S608
                 "SELECT part, state, cause, n, key, since FROM shown UNION ALL SELECT NULL, state, NULL, "
                 "CAST(sum(n) AS bigint), NULL, CAST(count(*) AS double precision) FROM counted GROUP BY state"
             ),
@@ -123,6 +123,11 @@ async def groups(store: Store, most: int | None = SHOWN, skip: int = 0) -> Listi
     made = [_group(row, reasons.get((row["part"], row["state"], row["key"])), row["n"]) for row in rows]
     counts = dict.fromkeys(STATES, 0) | {row["state"]: row["n"] for row in sums}
     return Listing(sorted(made, key=_order), sum(int(row["since"]) for row in sums), counts)
+
+
+def _counted(connection: AsyncConnection) -> str:
+    """Bytes are compared faster than words of a language, of which most are alike."""
+    return _COUNTED.format(c=' COLLATE "C"' if postgres(connection) else "")
 
 
 def _order(of: Group) -> tuple[int, int, str, str]:
