@@ -201,9 +201,10 @@ class MemoryTrail:
     away: bool = False
     topics: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    async def append(self, sent: Sent) -> None:
+    async def append(self, sent: Sent) -> int:
         self._answer()
         self.records.append(sent)
+        return len(self.records) - 1
 
     async def reach(self) -> Reach:
         self._answer()
@@ -213,6 +214,9 @@ class MemoryTrail:
         for at in range(since, end, 100):
             self._answer()
             yield self.records[at : min(at + 100, end)]
+
+    def follow(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        return self.read(since, end)
 
     async def ends(self) -> dict[tuple[str, int], int]:
         self._answer()

@@ -37,8 +37,8 @@ class Reach(NamedTuple):
 class Trail(Protocol):
     """One flow's trail, shared by all its workers. Everything raises `UnavailableError` where it is away."""
 
-    async def append(self, sent: Sent) -> None:
-        """Durable when it returns."""
+    async def append(self, sent: Sent) -> int:
+        """Durable when it returns. Gives back where it lies: everything that was told before lies before it."""
         ...
 
     async def reach(self) -> Reach:
@@ -47,6 +47,10 @@ class Trail(Protocol):
 
     def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
         """This flow's records between two offsets, some at a time."""
+        ...
+
+    def follow(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        """The same, at little cost for a worker that asks again and again from where it stopped; one asks at a time."""
         ...
 
     async def ends(self) -> Mapping[tuple[str, int], int]:

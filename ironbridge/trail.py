@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -22,6 +22,7 @@ from ironbridge.kafka_consumer import consumer
 from ironbridge.settings import KafkaSettings
 
 _PATIENCE = 30.0  # seconds for Kafka to take or to give something
+_NEAR = 1000  # records
 _MOST = 8 * 1024 * 1024  # bytes of one record; a subject takes some fifty
 
 
@@ -46,15 +47,16 @@ class KafkaTrail:
         self._topic = TopicPartition(trail_topic(settings), 0)
         self._entities = tuple(entities)
         self._producer: AIOKafkaProducer | None = None
+        self._following: AsyncExitStack | None = None
         self._starting = asyncio.Lock()
 
-    async def append(self, sent: Sent) -> None:
+    async def append(self, sent: Sent) -> int:
         value = json.dumps({"hand": sent.hand, "number": sent.number, "subjects": sent.subjects}).encode()
         producer = await self._started()
         try:
             with translated(self._flow):
                 async with asyncio.timeout(_PATIENCE):
-                    await producer.send_and_wait(
+                    stored = await producer.send_and_wait(
                         self._topic.topic,
                         value,
                         key=self._flow.encode(),
@@ -62,8 +64,10 @@ class KafkaTrail:
                         timestamp_ms=int(self._clock() * 1000),
                     )
         except BaseException:
-            await self.close()  # what is still on its way may yet arrive, which is harmless: the state knows its number
+            await self._stop_telling()  # what is still on its way may yet arrive, which is harmless: the state knows its number
             raise
+        # A broker that had it already, and no longer knows where, says -1.
+        return int(stored.offset) if stored.offset >= 0 else (await self.reach()).end - 1
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -86,11 +90,20 @@ class KafkaTrail:
             return self._producer
 
     async def close(self) -> None:
+        await self._stop_following()
+        await self._stop_telling()
+
+    async def _stop_telling(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             stopping = asyncio.ensure_future(producer.stop())
             await asyncio.wait({stopping}, timeout=5.0)
             stopping.cancel()
+
+    async def _stop_following(self) -> None:
+        following, self._following = self._following, None
+        if following is not None:
+            await following.aclose()
 
     async def reach(self) -> Reach:
         async with self._consumer("read_uncommitted") as reading:
@@ -110,18 +123,47 @@ class KafkaTrail:
         async with self._consumer("read_uncommitted") as reading:
             reading.assign([self._topic])
             reading.seek(self._topic, since)
-            deadline = asyncio.get_running_loop().time() + _PATIENCE
-            while (stands := await reading.position(self._topic)) < end:
-                found = await reading.getmany(timeout_ms=500, max_records=1000)
-                if records := [s for r in found.get(self._topic, ()) if r.offset < end and (s := self._sent(r))]:
+            async for records in self._come(reading, since, end):
+                yield records
+
+    async def follow(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        if since >= end:
+            return
+        try:
+            with translated(self._flow):
+                reading = await self._follower(since)
+                if not since - _NEAR <= await reading.position(self._topic) <= since:
+                    reading.seek(self._topic, since)  # else what lies between is read and passed over: that is quicker
+                async for records in self._come(reading, since, end):
                     yield records
-                if await reading.position(self._topic) > stands:
-                    deadline = asyncio.get_running_loop().time() + _PATIENCE
-                elif asyncio.get_running_loop().time() > deadline:
-                    raise UnavailableError(
-                        self._flow, f"the records of {self._topic.topic} from {stands} to {end} do not come",
-                        fix="look at the broker's log",
-                    )  # fmt: skip
+        except BaseException:
+            await self._stop_following()
+            raise
+
+    async def _follower(self, since: int) -> AIOKafkaConsumer:
+        """The consumer that stays open; it begins at an offset."""
+        if self._following is None:
+            self._following = AsyncExitStack()
+            self._stays = await self._following.enter_async_context(self._consumer("read_uncommitted"))
+            self._stays.assign([self._topic])
+            self._stays.seek(self._topic, since)
+        return self._stays
+
+    async def _come(self, reading: AIOKafkaConsumer, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        """This flow's records between two offsets, once they are there."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while (stands := await reading.position(self._topic)) < end:
+            found = await reading.getmany(timeout_ms=500, max_records=1000)
+            came = found.get(self._topic, ())
+            if records := [s for r in came if since <= r.offset < end and (s := self._sent(r))]:
+                yield records
+            if await reading.position(self._topic) > stands:
+                deadline = asyncio.get_running_loop().time() + _PATIENCE
+            elif asyncio.get_running_loop().time() > deadline:
+                raise UnavailableError(
+                    self._flow, f"the records of {self._topic.topic} from {stands} to {end} do not come",
+                    fix="look at the broker's log",
+                )  # fmt: skip
 
     def _sent(self, record: Any) -> Sent | None:
         """A record of this flow; None for another flow's, and for what is none of ours."""

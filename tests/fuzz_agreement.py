@@ -143,10 +143,11 @@ class Tracks:
         self._worker = worker
         self._trail = worker.party.trail
 
-    async def append(self, sent: Sent) -> None:
+    async def append(self, sent: Sent) -> int:
         await self._worker.point("before append")
-        await self._trail.append(sent)
+        at = await self._trail.append(sent)
         await self._worker.point("after append")
+        return at
 
     async def reach(self) -> Reach:
         await self._worker.point("before reach")
@@ -154,6 +155,11 @@ class Tracks:
 
     def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
         return self._trail.read(since, end)
+
+    async def follow(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
+        await self._worker.point("before follow")
+        async for records in self._trail.read(since, end):
+            yield records
 
     async def ends(self) -> dict[tuple[str, int], int]:
         return {(TOPIC, p): len(log) for p, log in enumerate(self._worker.world.post.logs)}

@@ -18,6 +18,7 @@ from flows.trail import Sent, in_doubt, unknown
 from ironbridge.kafka import ensure_topics, trail_topic
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, open_store
+from ironbridge.store.trail import TrailedLedger
 from ironbridge.trail import KafkaTrail
 from tests.agreement import PurchaseFlow, World, supplier, supplier_key
 from tests.servers import Kafka, Postgres
@@ -271,6 +272,109 @@ async def test_a_living_worker_whose_state_goes_back_notices_it_with_its_next_se
         assert [world.name_of(n) for n in (1, 2)] == ["Supplier 1 as of 2", "Supplier 2 as of 2"]
 
 
+class Pair:
+    """Two workers of one flow that live and take turns, and what the state says of what they have sent."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.one, self.two = world.new_ledger(), world.new_ledger()
+
+    async def begin(self) -> None:
+        await self.one.begin()
+        await self.two.begin()
+
+    async def sends(self, worker: TrailedLedger, number: int) -> None:
+        """It takes a supplier in hand, and is about to send it."""
+        await self.world.run("UPDATE subjects SET state = 'dirty', due = NULL WHERE subject = :s", s=supplier_key(number))
+        edition = await worker.reopen("1")
+        assert edition is not None
+        tasks = await worker.take(10, edition)
+        assert await worker.intend([Intent(task, b"[]") for task in tasks]) == {supplier_key(number)}
+
+    async def hands(self) -> list[Any]:
+        return await self.world.rows("SELECT * FROM hands")
+
+    async def go_back(self, hands: list[Any]) -> None:
+        """As a failover does: the state knows no more of what was sent than it knew then."""
+        await self.world.run("DELETE FROM hands")
+        for row in hands:
+            await self.world.run(
+                "INSERT INTO hands (flow, hand, sent, at) VALUES (:flow, :hand, :sent, :at)", **dict(row)
+            )
+
+
+@pytest.mark.parametrize("sent_before", [0, 1, 3], ids=["never sent", "sent once", "sent often"])
+async def test_a_worker_that_has_sent_nothing_since_the_state_went_back_sees_what_another_has_sent(
+    each_store: Store, sent_before: int
+) -> None:
+    world = World(each_store)
+    await world.arrive(supplier(1), supplier(2))
+    await world.run("UPDATE subjects SET state = 'agreed'")
+    pair = Pair(world)
+    await pair.begin()
+    for _ in range(sent_before):
+        await pair.sends(pair.two, 2)
+    then = await pair.hands()
+    await pair.sends(pair.one, 1)
+    await pair.go_back(then)
+    told = len(world.trail.records)
+    with pytest.raises(UnavailableError, match="it went back, perhaps over a failover"):
+        await pair.sends(pair.two, 1)
+    assert len(world.trail.records) == told + 1, "it was about to send in good faith, and looked"
+    assert (await world.row(supplier_key(1)))["state"] == "dirty"
+    await pair.two.begin()
+    assert (await world.row(supplier_key(1)))["doubtful"] == b'[["supplier","1",{},{}]]'
+
+
+async def test_what_was_seen_of_others_before_a_state_went_back_is_asked_again(each_store: Store) -> None:
+    """The one's send was known when the other sent; the state goes back to between the two transactions."""
+    world = World(each_store)
+    await world.arrive(supplier(1), supplier(2))
+    await world.run("UPDATE subjects SET state = 'agreed'")
+    pair = Pair(world)
+    await pair.begin()
+    then = await pair.hands()
+    await pair.sends(pair.one, 1)
+    await pair.sends(pair.two, 2)
+    (two,) = [row for row in await pair.hands() if row["hand"] == world.trail.records[-1].hand]
+    await pair.go_back([row for row in then if row["hand"] != two["hand"]] + [two])
+    with pytest.raises(UnavailableError, match="it went back, perhaps over a failover"):
+        await pair.sends(pair.two, 1)
+
+
+async def test_workers_that_take_turns_prove_nothing_against_each_other(
+    each_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(each_store)
+    await world.arrive(supplier(1), supplier(2))
+    await world.run("UPDATE subjects SET state = 'agreed'")
+    pair = Pair(world)
+    await pair.begin()
+    for turn in range(6):
+        await pair.sends(pair.one if turn % 3 else pair.two, 1 + turn % 2)
+    assert OLD not in caplog.text
+    assert [record.number for record in world.trail.records] == [1, 1, 2, 2, 3, 4]
+
+
+async def test_a_worker_that_begins_again_and_again_and_sends_nothing_leaves_one_row(store: Store) -> None:
+    world = World(store)
+    ledger = world.new_ledger()
+    for _ in range(3):
+        await ledger.begin()
+    assert [row["sent"] for row in await world.rows("SELECT sent FROM hands")] == [0]
+
+
+async def test_a_trail_that_was_made_anew_under_a_living_worker_stops_its_next_send(store: Store) -> None:
+    world = World(store)
+    await world.arrive(supplier(1))
+    await world.agree()
+    world.trail.records.clear()
+    await world.arrive(supplier(1, 2))
+    with pytest.raises(UnavailableError, match="it went back"):
+        await world.agreement.step()
+    assert world.name_of(1) == "Supplier 1 as of 1"
+
+
 async def test_what_another_living_worker_is_just_sending_is_no_proof(
     each_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -345,6 +449,12 @@ async def test_the_trail_in_kafka_tells_each_flow_its_own_records(kafka: KafkaSe
         assert [s async for page in ours.read(0, reach.end) for s in page] == [Sent("hand", n, keys(n)) for n in (1, 2, 3)]
         assert [s async for page in ours.read(2, 4) for s in page] == [Sent("hand", 2, keys(2))]
         assert [s async for page in ours.read(6, 6) for s in page] == []
+        for number, since in enumerate([0, 2, 4, 6], 4):  # the consumer stays, whoever has told something since
+            found = [s async for page in ours.follow(since, since + 2) for s in page]
+            assert found == [Sent("hand", since // 2 + 1, keys(since // 2 + 1))]
+            assert await ours.append(Sent("hand", number, keys(number))) == 2 * number - 2
+            await other.append(Sent("another", number, ("x",)))
+        assert [s.number async for page in ours.follow(0, 14) for s in page] == [1, 2, 3, 4, 5, 6, 7]
         assert set(await ours.ends()) == {
             (f"{kafka.topic_prefix}.{name}", n) for name in ("supplier", "invoice") for n in range(3)
         }

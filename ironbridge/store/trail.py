@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _EVERY = 600.0  # seconds between two looks at the trail, so that the next start has little to read
 _PAGE = 1000  # subjects that are put in doubt in one transaction
 _LONG = 10_000  # records of the trail whose reading is worth a line in the log
+_RECENT = 2  # own sends, as two may be saved at a time
 _KEPT = 120 * 86_400.0  # seconds that a hand is remembered: longer than its records can lie in the trail
 _COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due", "sent")
 # What was in somebody's hand is taken out of it: whoever has it does not know what else was sent.
@@ -50,26 +51,47 @@ class TrailedLedger(StoredLedger):
         self._numbering = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._looked: float | None = None
+        self._looked_to = 0  # where the trail ended then
+        self._proving = asyncio.Lock()
+        self._read = 0  # how far this hand has read the trail
+        # What it read there of others of late: by their hands, how often they had sent, and how often this one had then.
+        self._others: dict[str, tuple[int, int]] = {}
 
     async def begin(self) -> None:
+        before = self._hand
         await super().begin()
-        self._sent = 0
-        await self.look_back()
+        await self._start(before)
         await self.trouble(None)  # whatever kept it from beginning is over
+
+    async def _start(self, before: str) -> None:
+        """Look back, and only then say in the state that there is this hand: a state without it is an older one."""
+        await self.look_back()
+        bound = {"flow": self._flow, "hand": self._hand, "before": before, "now": self._store.clock()}
+        async with self._store.write() as connection:
+            await connection.execute(
+                text("DELETE FROM hands WHERE flow = :flow AND hand = :before AND sent = 0"), bound
+            )
+            await connection.execute(
+                text("INSERT INTO hands (flow, hand, sent, at) VALUES (:flow, :hand, 0, :now)"), bound
+            )
+        self._sent, self._read, self._others = 0, self._looked_to, {}
+        self._looked = time.monotonic()
 
     async def take(self, limit: int, edition: Edition) -> list[Task]:
         if self._looked is None:
-            await self.look_back()
+            await self._start(self._hand)
         return await super().take(limit, edition)
 
     async def reclaim(self) -> int:
         if self._looked is not None and time.monotonic() - self._looked > _EVERY:
             await self.look_back()
+            self._looked = time.monotonic()
+            await self._prove(self._looked_to)
         return await super().reclaim()
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         """
-        Save what is about to be sent, in the state and then on the trail.
+        Save what is about to be sent, in the state and then on the trail, and see that the state knows all that lies before.
 
         :raises UnavailableError: nothing may be sent: the state went back, or the trail is away.
         """
@@ -80,9 +102,13 @@ class TrailedLedger(StoredLedger):
             self._sent += 1
             sent = Sent(self._hand, self._sent, tuple(sorted(mine)))
         try:
-            await self._trail.append(sent)
+            read = self._read
+            at = await self._trail.append(sent)
+            if at < read:  # the trail was made anew
+                raise self._went_back()
+            await self._prove(at, sent)
         except UnavailableError:
-            why = "not sent: Kafka did not take note of it"
+            why = "not sent: Kafka did not take note of it, or the state went back"
             tasks = [untried(i.task) for i in intents if i.task.subject in mine]
             await self.settle([Settlement(t, State.DIRTY, "put back", reason=why, doubtful=t.doubtful) for t in tasks])
             raise
@@ -94,20 +120,44 @@ class TrailedLedger(StoredLedger):
 
         :raises UnavailableError: the state counts otherwise, so it is not the one that this hand has worked with.
         """
-        bound = {"flow": self._flow, "hand": self._hand, "sent": self._sent, "now": self._store.clock()}
         counted = await connection.execute(
-            text(
-                "INSERT INTO hands (flow, hand, sent, at) VALUES (:flow, :hand, 1, :now)"
-                if self._sent == 0
-                else "UPDATE hands SET sent = sent + 1, at = :now WHERE flow = :flow AND hand = :hand AND sent = :sent"
-            ),
-            bound,
+            text("UPDATE hands SET sent = sent + 1, at = :now WHERE flow = :flow AND hand = :hand AND sent = :sent"),
+            {"flow": self._flow, "hand": self._hand, "sent": self._sent, "now": self._store.clock()},
         )
         if counted.rowcount != 1:
-            raise UnavailableError(
-                "state", f"it does not know all that {self._flow} has sent: it went back, perhaps over a failover",
-                fix="nothing: the flow looks back at its trail and asks the target for what the state does not know",
-            )  # fmt: skip
+            raise self._went_back()
+
+    async def _prove(self, end: int, sent: Sent | None = None) -> None:
+        """
+        See that the state knows all that lies on the trail before `end`, where `sent` lies.
+
+        The state may have gone back under workers that live: then one that has itself sent nothing since goes on in good
+        faith. But whoever sends the same subject by the other state has told it to the trail, before this one or after
+        it, and so one of both sees the other. Where nobody else has sent meanwhile nothing needs to be asked.
+
+        :raises UnavailableError: it does not know it: it went back.
+        """
+        async with self._proving:
+            async for records in self._trail.follow(self._read, end):
+                for record in records:
+                    if record.hand != self._hand:
+                        number, _ = self._others.get(record.hand, (0, 0))
+                        self._others[record.hand] = (max(record.number, number), self._sent)
+            self._read = max(self._read, end + (sent is not None))
+            # What was read before a send is known to a state that knows the send.
+            recent = {hand: seen for hand, seen in self._others.items() if seen[1] >= self._sent - _RECENT}
+            self._others = recent
+        if recent:
+            named = {hand: number for hand, (number, _) in recent.items()} | ({sent.hand: sent.number} if sent else {})
+            counted = await self._counted(set(named))
+            if any(counted.get(hand, 0) < number for hand, number in named.items()):
+                raise self._went_back()
+
+    def _went_back(self) -> UnavailableError:
+        return UnavailableError(
+            "state", f"it does not know all that {self._flow} has sent: it went back, perhaps over a failover",
+            fix="nothing: the flow looks back at its trail and asks the target for what the state does not know",
+        )  # fmt: skip
 
     # -- looking back --------------------------------------------------------------------------------------------
 
@@ -139,7 +189,7 @@ class TrailedLedger(StoredLedger):
                 for at in range(0, len(missing), _PAGE):
                     await self._put_in_doubt(missing[at : at + _PAGE])
             await self._remember(since, reach.end)
-            self._looked = time.monotonic()
+            self._looked_to = reach.end
         return old
 
     async def _tell(self, proof: str) -> None:
