@@ -160,7 +160,8 @@ STREAM = {
     "records": 999_999, "events": 9_999_999, "quarantined": 17, "seconds_since_read": 12.3 * 86400, "reading": False,
 }  # fmt: skip
 FLOW = {
-    "flow": "business_central", "paused": False, "rereading": False, "reopening": False, "standby": False, "error": None, "held": 1_999_999, "rejected": 0,
+    "flow": "business_central", "paused": False, "rereading": False, "reopening": False, "standby": False,
+    "error": None, "held": 1_999_999, "rejected": 0,
     "dirty": 1_200, "sending": 34, "waiting": 5, "parked": 6, "agreed": 1_999_999, "dropped": 0, "seconds_waiting": 3599.0,
 }  # fmt: skip
 
