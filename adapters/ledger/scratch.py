@@ -123,7 +123,7 @@ def _packed(line: Line) -> tuple[Any, ...]:
 
 
 def _unpacked(packed: bytes) -> Line:
-    values = pickle.loads(packed)  # noqa: S301 (this very process packed it, and nobody else can open the database)
+    values = loads(packed)
     line = Line(*values)
     line.faults = [Fault(*fault) for fault in values[-1]]
     return line
