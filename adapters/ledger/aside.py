@@ -121,7 +121,7 @@ def _too_much(rules: Rules) -> BadRecordError:
 
 def main() -> None:
     """What the process does: it reads the file that its standard input names."""
-    found, rules, most = pickle.load(sys.stdin.buffer)  # noqa: S301  # nosec B301 (our own process wrote it)
+    found, rules, most = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)  # nosec B301
     memory = _limit(rules)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
