@@ -75,14 +75,14 @@ async def sweep(stage: Stage, plan: Plan) -> list[Line]:
     async with stage.people(plan.rows) as source:
         for run in range(1, plan.runs + 1):
             plan.say(f"sweep of {plan.rows:,} rows, run {run} of {plan.runs}")
-            ours.append(await ours(stage, plan, source))
+            ours.append(await our_sweep(stage, plan, source))
             for name in rivals:
                 plan.say(f"  {name}, run {run} of {plan.runs}")
                 theirs[name].append(await _rival(stage, plan, name, source))
     return _swept(plan, ours, theirs)
 
 
-async def ours(stage: Stage, plan: Plan, source: str, endpoint: str | None = None) -> dict[str, Any]:
+async def our_sweep(stage: Stage, plan: Plan, source: str, endpoint: str | None = None) -> dict[str, Any]:
     prefix = stage.prefix()
     async with stage.postgres.database() as state:
         given = {"source": source, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
@@ -212,7 +212,7 @@ async def telemetry(stage: Stage, plan: Plan) -> list[Line]:
             for run in range(1, plan.runs + 1):
                 for way, where in (("off", None), ("on", endpoint)) if run % 2 else (("on", endpoint), ("off", None)):
                     plan.say(f"sweep of {plan.rows:,} rows, telemetry {way}, run {run} of {plan.runs}")
-                    sweeps[way].append(await ours(stage, plan, source, where))
+                    sweeps[way].append(await our_sweep(stage, plan, source, where))
                     flows[way] += await flow_runs(stage, once, "nothing", 1, where)
     return [
         *_watched("first sweep", "rows/s", plan.rows, sweeps),

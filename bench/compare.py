@@ -76,7 +76,7 @@ async def pairs(servers: Stage, plan: Plan, other: Path, runs: int) -> dict[str,
 
 async def _sweep(servers: Stage, plan: Plan) -> Figures:
     async with servers.people(plan.rows) as source:
-        done = await benchmarks.ours(servers, plan, source)
+        done = await benchmarks.our_sweep(servers, plan, source)
     return {
         "first sweep, rows/s": plan.rows / done["seconds"],
         "first sweep, rows a CPU second": plan.rows / done["cpu"],
