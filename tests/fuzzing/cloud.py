@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -39,12 +39,16 @@ class Kind(Enum):
 
 @dataclass
 class Thing:
-    """A document that lives there. `history` is what it held when, `gone` since when it no longer lives."""
+    """
+    A document that lives there. `history` is what it held when, `gone` since when it no longer lives, `refs` the ids that it
+    was last sent with: one of them changes where what it refers to was removed and made anew.
+    """
 
     ref: str
     document: Document
     history: list[tuple[float, Body]]
     gone: float | None = None
+    refs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -163,7 +167,7 @@ class Cloud:
             self.made += 1
             there = Thing(f"{self.name}-{self.made}", write.document, [])
             self.things.setdefault(write.subject, []).append(there)
-        there.document = write.document
+        there.document, there.refs = write.document, write.refs
         there.history.append((now, write.document.body))
         return there.ref
 
@@ -176,7 +180,8 @@ class Cloud:
             return
         if self.kind is Kind.POSTING and living and write.ref not in [thing.ref for thing in living] and not pardoned:
             self._broken(f"{self.name}: {subject} is made a second time: {write.document.body}")
-        if any(thing.document.body == write.document.body for thing in living) and not pardoned:
+        same = [thing for thing in living if (thing.document.body, thing.refs) == (write.document.body, write.refs)]
+        if same and not pardoned:
             self._broken(f"{self.name}: {subject} is written again as it is: {write.document.body}")
         version = int(write.document.body["version"])
         if version < self.newest.get(subject, 0) and not pardoned:

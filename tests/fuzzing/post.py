@@ -115,7 +115,7 @@ class Inbox:
         post = group.post
         if all(at >= len(post.logs[p]) for p, at in self._at.items()) and not self._again:
             try:
-                await asyncio.wait_for(post.arrived.wait(), 2.0)
+                await asyncio.wait_for(post.arrived.wait(), 4.0)
             except TimeoutError:
                 return Arrivals()
         events: list[tuple[Event, int]] = []

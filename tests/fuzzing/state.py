@@ -138,12 +138,16 @@ class SharedState:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self._raw = _copied(empty())
-        self._set_back = 0
+        self._uncounted = 0
 
     @property
     def changes(self) -> int:
         """Grows with each row that is changed."""
-        return self._raw.total_changes + self._set_back
+        return self._raw.total_changes + self._uncounted
+
+    def overlook(self, changes: int) -> None:
+        """Count nothing that has changed since they were so many."""
+        self._uncounted += changes - self.changes
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
@@ -165,7 +169,7 @@ class SharedState:
     def set_back(self, copy: sqlite3.Connection | None = None) -> None:
         """To a copy, or to an empty state."""
         (copy or empty()).backup(self._raw)
-        self._set_back += 1_000_000_000
+        self._uncounted += 1_000_000_000
 
     def rows(self, sql: str, *bound: Any) -> list[Any]:
         return self._raw.execute(sql, bound).fetchall()
