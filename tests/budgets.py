@@ -122,8 +122,11 @@ class BudgetScenarios:
     ) -> None:
         limits = Limits(requests=40, window=30.0)
         skewed = SharedBudget(store, "somewhere", limits, clock=lambda: days.now + off, sleep=days.sleep)
-        began = days.now
-        await asyncio.gather(days.use(skewed, 60), days.use(days.budget(store, limits), 60))
+        began, right = days.now, days.budget(store, limits)
+        # In turn: else one's sleep moves the made-up clock while the other waits for a real database.
+        for _ in range(60):
+            await days.use(skewed, 1)
+            await days.use(right, 1)
         assert days.most_within(limits.window) <= 40
         assert days.now - began < 120
 
