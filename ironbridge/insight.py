@@ -338,14 +338,14 @@ async def _told(connection: AsyncConnection, key: str, *, reveal: bool) -> Row:
 
 def _versions(rows: list[Row], *, reveal: bool) -> list[Row]:
     """Versions as they were read, each with the names of the fields in which it differs from the one before that is kept."""
-    before: tuple[int, Any] | None = None
+    before: Any = None
     for row in rows:
         data = row.pop("data")
         now = None if data is None else from_json(data)
-        had = before is not None and before[0] == row["version"] - 1
-        row["changed"] = list(differing(before[1] or {}, now or {})) if had and before else None
+        # Versions grow with gaps: it is held against what was kept last; behind a deletion there is nothing to hold it against.
+        row["changed"] = None if before is None else list(differing(before, now or {}))
         row["fields"] = None if now is None else masked(row["entity"], now, reveal=reveal)
-        before = row["version"], now
+        before = now
     return rows
 
 
