@@ -3,9 +3,13 @@
 import asyncio
 
 import asyncpg
+import pytest
+from asyncpg.exceptions import InterfaceError, InternalClientError
 from sqlalchemy import text
 
+from canonical.errors import UnavailableError
 from ironbridge.store import Store, open_store
+from ironbridge.store.faults import translated
 from tests.servers import HOST, Postgres
 
 
@@ -46,3 +50,9 @@ async def test_a_read_changes_nothing_of_what_a_write_may_undo(postgres_url: str
 
 class _ChangedOurMindError(Exception):
     pass
+
+
+@pytest.mark.parametrize("error", [InternalClientError("cannot switch to state 15"), InterfaceError("closed"), OSError("gone")])
+def test_whatever_a_driver_says_of_a_server_that_goes_in_mid_sentence_is_an_outage(error: Exception) -> None:
+    with pytest.raises(UnavailableError, match="the database does not answer"), translated():
+        raise error

@@ -26,7 +26,7 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, IronbridgeError) or not isinstance(error, SQLAlchemyError | OSError):
+        if error is None or isinstance(error, IronbridgeError) or not _of_a_driver(error):
             return
         if shaken := tls.complaint(error):
             raise MisconfiguredError(
@@ -45,7 +45,7 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
             ) from None
         if waited := self._waited(error, code, str(cause)):
             raise waited from None
-        if isinstance(error, DBAPIError | OSError) or code:
+        if isinstance(error, DBAPIError | OSError) or not isinstance(error, SQLAlchemyError) or code:
             raise UnavailableError(
                 "state",
                 f"the database does not answer ({name})",
@@ -69,6 +69,11 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
             what, fix = _ENDED[code]
             return UnavailableError("state", what, fix=fix)
         return None
+
+
+def _of_a_driver(error: BaseException) -> bool:
+    """SQLAlchemy wraps most of them; asyncpg's InternalClientError, of a server that went in mid-sentence, comes as it is."""
+    return isinstance(error, SQLAlchemyError | OSError) or type(error).__module__.partition(".")[0] == "asyncpg"
 
 
 _ASK = "find out who holds locks on its tables (pg_locks, pg_stat_activity), and end that session"
