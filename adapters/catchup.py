@@ -162,7 +162,7 @@ class CatchUp:
         return lacking
 
     async def _move_to_our_topics(self, ends: Mapping[Partition, int]) -> None:
-        """What was published under other topics than the adapter's counts as lost: another prefix is another journal."""
+        """Records that were published under other topics than the adapter's count as lost: another prefix is another journal."""
         ours = {topic for topic, _ in ends}
         lost = 0
         for partition in sorted(self._remembered.keys() - ends.keys()):

@@ -65,7 +65,7 @@ class ExtractReading:
                     yield portion[start : start + PIECE]
 
     async def compared(self, records: Sequence[Record]) -> Difference:
-        """What differs from what is known; a key that was met before, in whichever piece, has a second row."""
+        """Compare records with the known ones; a key that was met before, in whichever piece, has a second row."""
         here = region(self.extract.name, records, self._salt)
         keys = [record.key for record in here.records]
         known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
@@ -83,7 +83,7 @@ class ExtractReading:
         return found
 
     async def _made(self, here: Region, known: list[Known]) -> dict[bytes, Made]:
-        """What the rows that changed are mapped to: made in slices, for it is what takes long."""
+        """Map the rows that changed, in slices, because mapping takes the longest."""
         same = {k.key: None if k.lost else k.row_digest for k in known}
         made: dict[bytes, Made] = {}
         rows = zip(here.records, here.digests, strict=True)
@@ -103,7 +103,7 @@ class ExtractReading:
         return bool(there) and known.entity not in self._stream.lasting
 
     async def lacking(self) -> AsyncIterator[list[Known]]:
-        """What is known of the extract and was not met in it, some at a time. Only a whole reading can tell."""
+        """Give the known records that the extract lacks, some at a time. Call it after a whole reading."""
         after, regions = "", (self.extract.name, self._mark)
         while page := await self._memory.members_after(self._stream.name, regions, after, PIECE):
             after = page[-1].key
@@ -111,7 +111,7 @@ class ExtractReading:
                 yield lacking
 
     def gone(self, lacking: list[Known]) -> Difference:
-        """What is to be published of records that the extract lacks: a deletion, but for lasting types."""
+        """Give the deletions of records that the extract lacks; lasting types are not deleted."""
         comparison = self._comparison(lacking, set())
         comparison.rows(Region(self.extract.name, [], [], b""))  # they lose their region, all of them
         comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
@@ -121,7 +121,7 @@ class ExtractReading:
         return comparison.found
 
     async def let(self, asides: list[Aside]) -> Difference:
-        """What is to be published of changes that were put aside."""
+        """Publish changes that were put aside."""
         known = await self._memory.lookup(self._stream.name, [aside.made.key for aside in asides])
         comparison = self._comparison(known, set())
         comparison.let(asides)
@@ -142,7 +142,7 @@ class ExtractReading:
         return f"{self._adapter}:file:{self._mark}"
 
     def _of_this(self, known: Known) -> Known:
-        """What was learned from the journal is known by the extract's mark."""
+        """Give a record the extract's name where the journal knew it by the extract's mark."""
         if known.region == self._mark:
             known.region = self.extract.name
         return known

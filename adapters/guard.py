@@ -36,7 +36,7 @@ def emptied(field: str) -> str:
 
 
 def sentence(entry: Guarded) -> str:
-    """What is held, in words."""
+    """Say in words what is held."""
     number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
     where = " of one file" if entry.region else ""
     match entry.what:
@@ -76,7 +76,7 @@ class Guard:
 
 class Watch:
     """
-    What one reading of a stream takes away, kind by kind, held against the guard.
+    Counts what one reading of a stream takes away, kind by kind, and judges it by the guard.
 
     An entry with `since` is held. One that has `held` and no `since` was let through, and is counted in `done`: that
     many of it may still be published, without being put aside. That is saved before the first is published, so that a
@@ -180,7 +180,7 @@ class Watch:
         return self._judge(DELETED, missing, held, left)
 
     def deleted(self, number: int) -> None:
-        """So many deletions are about to be published."""
+        """Count deletions that are about to be published."""
         self._spend(DELETED, number)
 
     async def changes(self, memory: Memory, stream: str, *, whole: bool = True) -> list[Aside]:
