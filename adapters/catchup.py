@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,6 +22,7 @@ from adapters.journal import (
     Place,
     Seen,
     Step,
+    marks,
     named,
 )
 from canonical import Event
@@ -105,15 +106,16 @@ class CatchUp:
 
     async def _follow(self, partitions: list[Partition]) -> set[Partition]:
         """Learn what lies behind the marks; the partitions in which the event of the mark does not lie where it lay."""
-        marks = {p: self._remembered.get(p, NOTHING) for p in partitions}
-        unproven = {p for p, mark in marks.items() if mark.next}
-        async with closing(self._journal.history({p: max(m.next - 1, 0) for p, m in marks.items()})) as batches:
+        remembered = {p: self._remembered.get(p, NOTHING) for p in partitions}
+        unproven = {p for p, mark in remembered.items() if mark.next}
+        async with closing(self._journal.history({p: max(m.next - 1, 0) for p, m in remembered.items()})) as batches:
             async for batch in batches:
                 for event, (topic, partition, offset) in batch:
-                    if (offset + 1, named(event)) == marks[topic, partition][:2]:
+                    mark = remembered[topic, partition]
+                    if offset + 1 == mark.next and named(event) == mark.last:
                         unproven.discard((topic, partition))
                 await self._learn(batch)
-        older = {p: Mark(m.since, m.first) for p, m in marks.items() if m.since and p not in unproven}
+        older = {p: Mark(m.since, m.first) for p, m in remembered.items() if m.since and p not in unproven}
         return unproven | (older.keys() - await self._journal.lying(older)) if older else unproven
 
     async def _look_through(self, partition: Partition, only: str | None = None) -> int:
@@ -191,7 +193,7 @@ class CatchUp:
         by_stream: dict[str, list[tuple[Event, Place]]] = {}
         for event, place in batch:
             by_stream.setdefault(event.stream, []).append((event, place))
-            self._newest[place.topic, place.partition] = Mark(place.offset + 1, named(event))
+        self._newest |= marks([event for event, _ in batch], [place for _, place in batch])
         for stream, events in by_stream.items():
             known = {k.key: k for k in await self._memory.lookup(stream, [e.key for e, _ in events])}
             homes = {k.key: k.region for k in known.values()}
@@ -276,14 +278,6 @@ def note(about: list[Known], places: list[Place]) -> None:
     """Remember where the last events of records lie."""
     for known, place in zip(about, places, strict=True):
         known.topic, known.partition, known.offset = place
-
-
-def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Mark]:
-    """The last of these events in each partition."""
-    return {
-        (topic, partition): Mark(offset + 1, named(event))
-        for event, (topic, partition, offset) in zip(events, places, strict=True)
-    }
 
 
 def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | None:

@@ -39,6 +39,8 @@ class Contents:
 
     def emptied(self, had: bytes, has: bytes) -> list[str]:
         """The fields that held something in `had` and hold nothing in `has`; none where these are different types."""
+        if had == has:
+            return []
         layout = self._layout(has)
         if layout is None or had[:_LAYOUT] != has[:_LAYOUT]:
             return []

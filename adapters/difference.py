@@ -47,12 +47,13 @@ class Region(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a row was mapped to."""
+    """A row's entity, as canonical JSON, and the fingerprint of that."""
 
     key: str
     owner: str
     kind: type[Entity]
     data: bytes
+    fingerprint: bytes
 
 
 class Aside(NamedTuple):
@@ -100,14 +101,15 @@ class Regions:
         return region(name, records, self._salt)
 
 
-def fresh(version: int, now: datetime) -> int:
+def fresh(version: int, now: int) -> int:
     """
-    The version of a change of a record whose last one is `version`: milliseconds since 1970, or more if it has more already.
+    The version of a change of a record whose last one is `version`: `now` in milliseconds since 1970, or more if it has more
+    already.
 
     So a key that is used again after everybody has forgotten it begins above all that anybody may hold. They are even: the
     odd one below belongs to the tombstone that a move leaves in the old owner's partition, and to no other event.
     """
-    at = max(version + 2, int(now.timestamp() * 1000))
+    at = max(version + 2, now)
     return at + at % 2
 
 
@@ -130,7 +132,8 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
 def mapped(stream: Stream, record: Record) -> Made:
     """Map a row; whatever its mapping raises is raised."""
     entity = stream.map(record.row)
-    return Made(entity.key, entity.owner, type(entity), entity.to_bytes())
+    data = entity.to_bytes()
+    return Made(entity.key, entity.owner, type(entity), data, blake2b(data, digest_size=16).digest())
 
 
 def tamed(record: Record) -> Record:
@@ -206,6 +209,7 @@ class Comparison:
             self._members.setdefault(each.region, []).append(each)
         self._quarantined = quarantined
         self._now = now
+        self._version = int(now.timestamp() * 1000)
         self._extract = extract
         self._watch = watch
         self.found = Difference()
@@ -268,7 +272,7 @@ class Comparison:
         """Publish the deletion of records that the legacy system no longer holds."""
         for known in records:
             if known.version and not known.deleted:
-                self._event(known, known.owner, None, fresh(known.version, self._now))
+                self._event(known, known.owner, None, fresh(known.version, self._version))
             known.deleted, known.lost = True, False
             known.region = known.row_digest = known.fingerprint = None
             self.found.known[known.key] = known
@@ -277,7 +281,7 @@ class Comparison:
     def let(self, asides: Iterable[Aside]) -> None:
         """Publish changes that were put aside."""
         for made, digest, _ in asides:
-            known = self._compare(made, self._known.get(made.key))
+            known = self._compare(made, self._filled(made), self._known.get(made.key))
             known.row_digest = digest
 
     def _without_region(self, known: Known) -> None:
@@ -295,10 +299,11 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
-                if known is not None and (kinds := self._takes_away(made, known)):
+                filled = self._filled(made)
+                if known is not None and (kinds := self._takes_away(made, filled, known)):
                     self._put_aside(Aside(made, digest, kinds), known, region)
                     return
-                known = self._compare(made, known)
+                known = self._compare(made, filled, known)
                 known.row_digest, known.region = digest, region
         elif known.region != region:
             known.region = region
@@ -322,13 +327,15 @@ class Comparison:
             raise BadRecordError(self._where(record.key), field="the entity", rule=rule, shape=shape)
         return made
 
-    def _takes_away(self, made: Made, known: Known) -> tuple[str, ...]:
-        if self._watch is None or known.deleted or not known.version:
+    def _filled(self, made: Made) -> bytes | None:
+        return self._watch.contents(made.kind, made.data) if self._watch else None
+
+    def _takes_away(self, made: Made, filled: bytes | None, known: Known) -> tuple[str, ...]:
+        if self._watch is None or filled is None or known.deleted or not known.version:
             return ()
-        fingerprint = blake2b(made.data, digest_size=16).digest()
-        if known.fingerprint == fingerprint:
+        if known.fingerprint == made.fingerprint:
             return ()
-        return self._watch.takes_away(known, self._watch.contents(made.kind, made.data), fingerprint)
+        return self._watch.takes_away(known, filled, made.fingerprint)
 
     def _put_aside(self, aside: Aside, known: Known, region: str | None) -> None:
         """The record stays as it was published; it is seen, and its region is compared again."""
@@ -340,17 +347,16 @@ class Comparison:
         if known.key in self._quarantined:
             self.found.mended.append(known.key)
 
-    def _compare(self, made: Made, known: Known | None) -> Known:
-        key, owner, kind, data = made
-        fingerprint = blake2b(data, digest_size=16).digest()
+    def _compare(self, made: Made, filled: bytes | None, known: Known | None) -> Known:
+        key, owner, kind, data, fingerprint = made
         if known is None:
             known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
-        if self._watch is not None:
-            self._watch.remember(known, self._watch.contents(kind, data), fingerprint)
+        if self._watch is not None and filled is not None:
+            self._watch.remember(known, filled, fingerprint)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
             # An event that the journal lost is a new one, too: who knows what it lost behind that one?
-            version = fresh(known.version, self._now)
+            version = fresh(known.version, self._version)
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
                 self._event(known, known.owner, None, version - 1)

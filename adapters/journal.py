@@ -52,6 +52,12 @@ def named(event: Event) -> str:
     return f"{event.id} {event.time.timestamp():.6f}"
 
 
+def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Mark]:
+    """The last of these events in each partition."""
+    last = {place[:2]: (place.offset, event) for event, place in zip(events, places, strict=True)}
+    return {partition: Mark(offset + 1, named(event)) for partition, (offset, event) in last.items()}
+
+
 @dataclass(slots=True)
 class Known:
     """

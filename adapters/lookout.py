@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from adapters.journal import NOTHING, Journal, Mark, Memory, Partition, Place, Step, named
+from adapters.journal import NOTHING, Journal, Mark, Memory, Partition, Place, Step, marks
 from canonical import Event
 from canonical.errors import UnavailableError
 
@@ -45,16 +45,18 @@ class Lookout:
 
         :raises UnavailableError: it lies before what was published earlier: catch up.
         """
-        newest: dict[Partition, Mark] = {}
-        for event, (topic, partition, offset) in zip(events, places, strict=True):
+        for topic, partition, offset in places:
             if offset < self._behind.get((topic, partition), 0):
                 raise UnavailableError(self._adapter, f"{topic}[{partition}] ends before what was published to it")
-            older = self._proven.get((topic, partition), NOTHING)
-            newest[topic, partition] = Mark(offset + 1, named(event), older.next, older.last)
+        newest = {where: self._with_older(where, mark) for where, mark in marks(events, places).items()}
         for where, mark in newest.items():
             (self._since if mark.since else self._proven)[where] = mark
             self._behind[where] = mark.next
         return newest
+
+    def _with_older(self, where: Partition, mark: Mark) -> Mark:
+        older = self._proven.get(where, NOTHING)
+        return mark._replace(since=older.next, first=older.last)
 
     async def holds(self) -> bool:
         """Whether the journal is what it was, as far as it was looked at: once a minute at most."""

@@ -4,6 +4,7 @@ Stand-ins, shipped for tests: a journal and a memory that can fail where they ar
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy, deepcopy
@@ -147,6 +148,7 @@ class MemoryJournal:
 
     async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
         self._faults.point("publish")
+        await asyncio.sleep(0)  # as whoever waits for a server
         if self._generation is None:
             raise UnavailableError(self._adapter, "the journal is closed")
         if self._generation != self._log.generations[self._adapter]:
@@ -188,6 +190,7 @@ class MemoryJournal:
             own = [(e, Place(*partition, at)) for at, e in lying if at >= start and e and e.source == self._adapter]
             for first in range(0, len(own), 100):
                 self._faults.point("history")
+                await asyncio.sleep(0)
                 yield own[first : first + 100]
 
 
@@ -244,6 +247,7 @@ class MemoryMemory:
 
     async def current(self) -> bool:
         self._faults.point("current")
+        await asyncio.sleep(0)
         return (self._claim, self._steps) == (self._state.claims, self._state.steps)
 
     async def saved(self) -> datetime | None:
@@ -272,6 +276,7 @@ class MemoryMemory:
 
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
         self._faults.point("lookup")
+        await asyncio.sleep(0)
         records = self._state.of(stream).records
         return [copy(records[key]) for key in keys if key in records]
 
@@ -318,6 +323,7 @@ class MemoryMemory:
 
     async def save(self, stream: str, step: Step) -> None:
         self._faults.point("save")
+        await asyncio.sleep(0)
         if self._claim is not None:
             if self._claim < self._state.claims:
                 raise FencedError("memory", "a newer copy of it has taken over", fix="stop one of the two")

@@ -35,6 +35,7 @@ from tests.servers import (
 
 SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb"})
 ABSENT = "absent here: "
+LONGEST = ("test_torture", "test_fuzz", "test_console", "test_fuzz_agreement")
 
 
 # In CI every run tries the same examples; elsewhere others each time, and what fails is printed so that it can be tried again.
@@ -49,7 +50,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever asks for a server or for the shared data is marked so: `pytest -m "not servers"` is quick."""
+    """
+    Mark each test that asks for a server or for the shared data: `pytest -m "not servers"` is quick.
+
+    The files that take longest come first, so that no worker is left alone with one of them at the end.
+    """
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     for item in items:
         wanted = set(getattr(item, "fixturenames", ()))
         if wanted & SERVERS:
