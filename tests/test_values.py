@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from stdnum.gb import nhs as stdnum_nhs
 from stdnum.gb import upn as stdnum_upn
 
 from canonical import values
@@ -194,6 +195,20 @@ def test_a_upn_may_come_from_newer_authorities_and_from_wales(authority: str) ->
     digits = f"{authority}200005001"
     written = stdnum_upn.calc_check_digit(digits) + digits
     assert TypeAdapter(values.UPN).validate_python(written) == written
+
+
+@settings(deadline=None)
+@given(st.text("0123456789", min_size=9, max_size=9))
+def test_a_check_digit_of_an_nhs_number_holds_where_stdnum_says_so(first: str) -> None:
+    adapter = TypeAdapter[str](values.NHSNumber)
+    for written in (first + digit for digit in "0123456789"):
+        right = stdnum_nhs.checksum(written) == 0 and len(set(written)) > 1
+        try:
+            assert adapter.validate_python(written) == written
+        except ValidationError:
+            assert not right
+        else:
+            assert right
 
 
 @settings(deadline=None)
