@@ -207,7 +207,7 @@ async def test_what_was_created_and_is_not_shown_is_not_created_again(town: Coun
         (made,) = [row for row in town.held(INVOICES) if row["vendorInvoiceNumber"] == "INV-7"]
         town.sandbox.company.delete("by hand", INVOICES, made)
         gate.open()
-        assert await writing == Unknown("created, but not to be found there since")
+        assert await writing == Unknown("created, but a later look does not find it")
     assert [row["vendorInvoiceNumber"] for row in town.held(INVOICES)] == ["FIRST"]
 
 

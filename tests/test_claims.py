@@ -194,7 +194,7 @@ class ClaimScenarios:
         await world.agreement.step()
         row = await world.row(S1)
         assert (row["state"], row["attempts"], row["doubtful"]) == ("dirty", 1, doubtful)
-        assert row["reason"] == "not looked at yet: the target shows only after a while what it was sent"
+        assert row["reason"] == "not looked at yet: the target shows a write only after a while"
         assert late.looks == []
 
     async def test_a_supplier_that_the_target_does_not_know_yet_is_not_made_twice(
