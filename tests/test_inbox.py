@@ -420,7 +420,7 @@ def test_what_is_hidden_is_told_once_it_has_stood_still_for_long_enough() -> Non
     since = {"topic": "canonical.person", "partition": 3, "hidden": 1400, "hidden_since": 1_700_000_000.0}
     assert said([since | {"partition": 4, "hidden_since": 1_700_000_060.0}, since]) == (
         "some program began a transaction and has not ended it: it hides 1,400 records in canonical.person[3] and in 1 other "
-        "partitions since 2023-11-14 22:13 UTC; what comes behind it waits. To do: if it does not end by itself within minutes, "
+        "partitions since 2023-11-14 22:13 UTC; the records behind it wait. To do: if it does not end by itself within minutes, "
         "run `kafka-transactions.sh find-hanging --topic canonical.person --partition 3`, then its `abort`"
     )
 

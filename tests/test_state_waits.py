@@ -72,7 +72,7 @@ async def test_a_lock_that_somebody_holds_ends_the_wait_and_is_named(postgres_ur
                 await written(store)
             said = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(then)", str(caught.value))
             assert said == (
-                "state: a lock on it was not to be had within 15 s: "
+                "state: we got no lock on it within 15 s: "
                 f"process {pid} of the database (nightly report, user ironbridge) holds flows since (then) UTC. "
                 f"To do: let it end its transaction, or end it: SELECT pg_terminate_backend({pid})"
             )
