@@ -175,7 +175,7 @@ async def test_a_state_that_goes_back_under_a_pump_is_caught_up_with_before_anyt
     await bench.read(pump)
     bench.state.go_back(saved)  # a failover that lost its last seconds
     adapter.lines[6] = Line(0, "N2")
-    with pytest.raises(UnavailableError, match="the state is not what was saved last"):
+    with pytest.raises(UnavailableError, match="the state is not the one that was saved last"):
         await bench.read(pump)
     assert [e.key for e in await bench.read(pump)] == [adapter.key(6)]
     assert_versions_grow(bench.log.told())
