@@ -67,7 +67,7 @@ class Consoles:
             assert connection.execute(statement).rowcount == 1
 
     def emptied(self, table: str) -> None:
-        """The warehouse is being rebuilt: a table is empty yet."""
+        """The warehouse is being rebuilt: a table is still empty."""
         with closing(sqlite3.connect(self.folder / "liquidlogic.sqlite3", timeout=30)) as connection, connection:
             connection.execute(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
             connection.execute(f"DELETE FROM {table}")

@@ -158,7 +158,7 @@ async def test_no_more_connections_are_opened_than_the_target_takes_and_they_are
 
 
 class Waits:
-    """A budget that lets nothing go before so many seconds have passed on somebody's clock."""
+    """A budget that lets no request go before so many seconds have passed on a clock that the test gives."""
 
     def __init__(self, clock: list[float], seconds: float) -> None:
         self.clock, self.seconds = clock, seconds
