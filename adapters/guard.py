@@ -43,7 +43,7 @@ def sentence(entry: Guarded) -> str:
         case "deleted":
             return f"{number} of {base} records{where} are missing"
         case "went back":
-            return f"{number} of {base} records{where} went back to what they held before"
+            return f"{number} of {base} records{where} went back to their former content"
         case _:
             return f"{number} of {base} records{where} lost their {field}"
 

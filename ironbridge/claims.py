@@ -147,7 +147,7 @@ class KafkaClaims:
     def _claim_of(self, part: str) -> Claim:
         return Claim(part, self._mine.id, self._mine.place, self._host, self._clock())
 
-    # -- what the log says ---------------------------------------------------------------------------------------
+    # -- reading the log -----------------------------------------------------------------------------------------
 
     def _knocked(self, knock: Knock) -> None:
         held = self._held.get(knock.by.part)

@@ -336,7 +336,7 @@ class KafkaJournal:
                 elif time.monotonic() > deadline:
                     where, stands = behind[0], await consumer.position(behind[0])
                     raise UnavailableError(
-                        self._adapter, f"a transaction that its producer has not ended hides what was published to "
+                        self._adapter, f"a transaction that its producer has not ended hides events in "
                         f"{where.topic}[{where.partition}] from offset {stands} to {ends[where]}",
                         fix=f"run `kafka-transactions.sh find-hanging --topic {where.topic} --partition {where.partition}`, "
                         "then its `abort`",

@@ -141,7 +141,7 @@ def _listening(host: str, port: int, setting: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         raise MisconfiguredError(
             "http", f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error})",
-            fix=f"set `{setting}` to another address, or stop what listens there",
+            fix=f"set `{setting}` to another address, or stop the program that listens there",
         ) from None  # fmt: skip
     # asyncio does this only for sockets that name their protocol; without it an answer in two writes takes 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -69,7 +69,7 @@ class World:
     copies: list[Copy] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     now: datetime = START
-    first: int = 0  # the log's transaction from which a new process's subscriber reads on
+    first: int = 0  # the first of the log's transactions that every process reads
 
     def __post_init__(self) -> None:
         where = MemoryJournal(self.log, self.legacy.name).partition_of

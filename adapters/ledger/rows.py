@@ -121,7 +121,7 @@ class _Months:
     def refuse_american(self) -> None:
         if self.american:
             raise BadRecordError(
-                self.where, field="dates", rule="have the month in front in places and never surely the day",
+                self.where, field="dates", rule="have the month first in some rows, and the day surely first in none",
                 shape="99/99/9999", fix="have the extract write dates as 2024-04-25 or 25/04/2024",
             )  # fmt: skip
 

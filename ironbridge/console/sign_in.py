@@ -132,4 +132,4 @@ def _ours(to: str) -> str:
 
 
 def _trouble(error: Exception) -> str:
-    return f"Signing in did not work ({type(error).__name__}). Try again; if it stays so, tell whoever runs Ironbridge."
+    return f"Signing in did not work ({type(error).__name__}). Try again; if it stays so, tell the people who run Ironbridge."

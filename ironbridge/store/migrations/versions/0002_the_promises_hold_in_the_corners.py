@@ -1,4 +1,4 @@
-"""the promises hold in the corners: editions are numbered, an old state and a log made anew are told"""
+"""the promises hold in the corners: editions are numbered, an old state and a log made anew are noticed"""
 
 from uuid import uuid4
 
