@@ -49,7 +49,7 @@ async def _portion(stream: Stream, regions: list[Region], seen: Mapping[str, See
 
 
 async def map_rows(stream: Stream, rows: Iterable[tuple[Record, bytes]], made: dict[bytes, Made]) -> None:
-    """Map rows into `made`, by their digests, and let others have their turn meanwhile."""
+    """Map rows into `made`, by their digests, in slices, so that other tasks have their turn meanwhile."""
     for n, (record, digest) in enumerate(rows):
         if n % _SLICE == 0:
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Which fields of an entity hold something, in a few bytes: a record that loses one is told without its old content."""
+"""Stores which fields of an entity hold something, in a few bytes. So a lost field is noticed without the old content."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from canonical import Entity
 from canonical.entity import classified
 
 _NAMES = re.compile(rb'"(\w+)":(?!\[\]|\{\}|"")')
-"""The names in canonical JSON that hold something; in a text every quotation mark has a backslash before it."""
+"""The names in canonical JSON that hold something; inside a text every quotation mark has a backslash before it."""
 
 _LAYOUT = 3
 TAG = 6
-"""Bytes before the fields' bits: three name the type's fields, three the mapping's edition."""
+"""Bytes before the fields' bits: three for the type's fields, three for the mapping's edition."""
 
 _MOST = 4096  # combinations of fields that are remembered for a type
 
@@ -23,7 +23,7 @@ class Contents:
     """
     Bits for fields: one for each name that occurs in an entity or in its parts.
 
-    `edition` names the mapping's code. A name that occurs in two parts has one bit: it holds something if either does.
+    `edition` names the mapping's code. A name that occurs in two parts has one bit, which is set if either holds something.
     """
 
     def __init__(self, edition: bytes) -> None:
@@ -38,7 +38,7 @@ class Contents:
         return layout.filled(data)
 
     def emptied(self, had: bytes, has: bytes) -> list[str]:
-        """The fields that held something in `had` and hold nothing in `has`; none where these are different types."""
+        """The fields that held something in `had` and hold nothing in `has`; none if these are of different types."""
         if had == has:
             return []
         layout = self._layout(has)
@@ -57,7 +57,7 @@ class Contents:
 
 
 class _Layout:
-    """One type's names, each with its bit and the names of the fields that it lies in."""
+    """One type's names, each with its bit and the names of the fields that contain it."""
 
     def __init__(self, entity: type[Entity], edition: bytes) -> None:
         self._around: dict[str, set[str | None]] = {}
@@ -89,5 +89,5 @@ class _Layout:
         return [name for n, name in enumerate(self._names) if bits >> n & 1]
 
     def outermost(self, names: list[str]) -> list[str]:
-        """Without those that went with the field around them."""
+        """Leave out the names whose surrounding field is empty, too."""
         return [name for name in names if self._around[name].isdisjoint(names)]

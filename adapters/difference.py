@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from adapters.guard import Watch
 
 MEAN_REGION = 512
-LAST_REGION = "~"  # the open end: it sorts behind every key and is none
-LEARNED = "?"  # of records that the journal taught, and that no sweep has met since
+LAST_REGION = "~"  # the open end: it sorts behind every key and is no key itself
+LEARNED = "?"  # the region of records that the journal taught and that no sweep has met since
 LONGEST_KEY = 240  # as canonical.entity.Key has it
 LARGEST_EVENT = 4_000_000  # bytes of JSON; half of what the topics take
 BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
@@ -57,7 +57,7 @@ class Made(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """A change that is not published with its row: what the row was mapped to, its digest, and why it was put aside."""
+    """A change that is not published with its row: the mapped row, its digest, and the reasons why it was put aside."""
 
     made: Made
     digest: bytes
@@ -103,11 +103,12 @@ class Regions:
 
 def fresh(version: int, now: int) -> int:
     """
-    The version of a change of a record whose last one is `version`: `now` in milliseconds since 1970, or more if it has more
-    already.
+    The version for a change of a record whose last version is `version`: `now` in milliseconds since 1970, or more if the record has
+    more already.
 
-    So a key that is used again after everybody has forgotten it begins above all that anybody may hold. They are even: the
-    odd one below belongs to the tombstone that a move leaves in the old owner's partition, and to no other event.
+    So a key that is used again after everybody has forgotten it begins above every version that anybody may hold. The result
+    is even: the odd version below it belongs to the tombstone that a move leaves in the old owner's partition, and to no
+    other event.
     """
     at = max(version + 2, now)
     return at + at % 2
@@ -148,11 +149,11 @@ def tamed(record: Record) -> Record:
 @dataclass(slots=True)
 class Difference:
     """
-    What to publish and to remember.
+    The events to publish and the changes to remember.
 
-    `events` lie beside the known records that they are about, in `about`: each record's place is noted there once it is
-    known. `left` are regions that records were known in before they turned up in another one, `doubled` those that hold
-    the second row of a key or a change that was put `aside`: all of them have to be compared again.
+    `about` lists, beside `events`, the known record of each event: the record's place is noted there once it is known. `left`
+    are the regions in which a record was known before it turned up in another one. `doubled` are the regions that hold the
+    second row of a key, or a change that was put `aside`. All of them have to be compared again.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -166,7 +167,7 @@ class Difference:
 
 
 class Keys:
-    """Keys that were met: of each only eight bytes are kept, so that a million of them take 70 MB."""
+    """A set of keys that keeps only eight bytes of each, so that a million of them take 70 MB."""
 
     def __init__(self) -> None:
         self._met: set[int] = set()
@@ -184,10 +185,10 @@ def _mark(key: str) -> int:
 
 class Comparison:
     """
-    Compares one stream's rows with what is known.
+    Compares one stream's rows with the known records.
 
-    `known` holds every record that they might be about, `quarantined` which of their keys have a problem. `extract` marks
-    the file that they were read from. A change that `watch` wants put aside is not published.
+    `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
+    marks the file that they were read from. A change is not published if `watch` puts it aside.
     """
 
     def __init__(
@@ -222,11 +223,11 @@ class Comparison:
         met: Keys | None = None,
     ) -> None:
         """
-        Compare a region's rows; what is known in the region and has no row any more loses its region.
+        Compare a region's rows. A record that is known in the region and has no row any more loses its region.
 
-        `passed` are the regions that the same sweep has left behind: a row whose key one of them holds is a second one.
-        `made` is what some rows were mapped to already, by their digests. `met` are the keys of rows that came before, of a
-        region that is compared in pieces; those of this one are added.
+        `passed` are the regions that the same sweep has left behind: a row is a second one if one of them holds its key. `made`
+        holds rows that are mapped already, by their digests. `met` are the keys of earlier rows, if a region is compared in
+        pieces; the keys of these rows are added.
         """
         name, seen = region.name, set[str]() if met is None else met
         for record, digest in zip(region.records, region.digests, strict=True):
@@ -338,7 +339,7 @@ class Comparison:
         return self._watch.takes_away(known, filled, made.fingerprint)
 
     def _put_aside(self, aside: Aside, known: Known, region: str | None) -> None:
-        """The record stays as it was published; it is seen, and its region is compared again."""
+        """Leave the record as it was published; it counts as seen, and its region is compared again."""
         known.region = region
         self.found.known[known.key] = known
         self.found.aside.append(aside)
@@ -355,7 +356,7 @@ class Comparison:
             self._watch.remember(known, filled, fingerprint)
         same = known.fingerprint == fingerprint and not known.deleted
         if not same or known.lost:
-            # An event that the journal lost is a new one, too: who knows what it lost behind that one?
+            # If the journal lost the event, it may also have lost later ones: the record is published under a new version.
             version = fresh(known.version, self._version)
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.

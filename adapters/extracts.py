@@ -1,7 +1,7 @@
 """
-One reading of one extract: its records are compared some at a time, and what it no longer holds is found at its end.
+One reading of one extract: its records are compared some at a time; the records that it lacks are found at its end.
 
-Nothing here keeps the file, or all that is known of it: of each record that was met eight bytes are remembered.
+Neither the file nor all known records are kept in memory: only eight bytes of each record that was met.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from adapters.port import Extract, Record, Stream
 from canonical.errors import BadRecordError
 
 PIECE = 1000
-"""Records that are compared and published together: about 30 ms for which nobody else gets a turn, all in all."""
+"""Records that are compared and published together: they hold up all other tasks for about 30 ms."""
 
 
 class ExtractReading:
     """
-    Reads an extract to its end: `compared` for each of its `pieces`, then `lacking`, and `mended` last.
+    Reads an extract to its end: call `compared` for each of its `pieces`, then `lacking`, and `mended` last.
 
-    `read` and `published` count its records and the events that came of them. What it takes away goes by `watch`.
+    `read` and `published` count its records and its events. `watch` judges the records and fields that it takes away.
     """
 
     def __init__(
@@ -49,23 +49,23 @@ class ExtractReading:
         self._mark = extract_mark(extract.name)
         self._met = Keys()
         self._held = 0  # records that were met and that the last file of this name held, too
-        self._doubled: set[str] = set()  # problems of second rows that some keys had before,
-        self._again: set[str] = set()  # and those that they have now
+        self._doubled: set[str] = set()  # keys that had a second row before, as problems,
+        self._again: set[str] = set()  # and the keys that have one now
 
     @property
     def cursor(self) -> dict[str, str | int]:
-        """Where it stands, beside the events in Kafka."""
+        """The place that the reading has reached; it is saved beside the events in Kafka."""
         return {"extract": self.extract.name, "digest": self.extract.digest, "read": self.read}
 
     async def pieces(self) -> AsyncIterator[Sequence[Record]]:
-        """The extract's portions; of a large one so much at a time that the loop does not stand still."""
+        """The extract's portions; a large one is cut into pieces so that the loop does not stand still."""
         async with closing(self.extract.portions()) as portions:
             async for portion in portions:
                 for start in range(0, len(portion), PIECE):
                     yield portion[start : start + PIECE]
 
     async def compared(self, records: Sequence[Record]) -> Difference:
-        """Compare records with the known ones; a key that was met before, in whichever piece, has a second row."""
+        """Compare records with the known ones; a key that was met before, in any piece, has a second row."""
         here = region(self.extract.name, records, self._salt)
         keys = [record.key for record in here.records]
         known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
@@ -91,7 +91,7 @@ class ExtractReading:
         return made
 
     async def missing(self) -> tuple[int, int, int]:
-        """How many records are gone, how many the last file of this name held, and how many this one holds."""
+        """The number of records that are gone, that the last file of this name held, and that this one holds."""
         missing = 0
         async with closing(self.lacking()) as batches:
             async for lacking in batches:
@@ -113,9 +113,9 @@ class ExtractReading:
     def gone(self, lacking: list[Known]) -> Difference:
         """Give the deletions of records that the extract lacks; lasting types are not deleted."""
         comparison = self._comparison(lacking, set())
-        comparison.rows(Region(self.extract.name, [], [], b""))  # they lose their region, all of them
+        comparison.rows(Region(self.extract.name, [], [], b""))  # all of them lose their region
         comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
-        # Of a record without a row, lasting or not, no row can be bad or a second one.
+        # A record without a row, lasting or not, has neither a bad row nor a second one.
         comparison.found.mended += [key for known in lacking for key in (known.key, known.key + AGAIN)]
         self.published += len(comparison.found.events)
         return comparison.found
@@ -130,7 +130,7 @@ class ExtractReading:
 
     @property
     def mended(self) -> list[str]:
-        """The problems that are none any more, now that the whole of the extract was read."""
+        """The problems that are over, now that the whole extract was read."""
         return [self._bad, *sorted(self._doubled - self._again)]
 
     def problem(self, error: BadRecordError) -> Problem:
@@ -142,7 +142,7 @@ class ExtractReading:
         return f"{self._adapter}:file:{self._mark}"
 
     def _of_this(self, known: Known) -> Known:
-        """Give a record the extract's name where the journal knew it by the extract's mark."""
+        """Give a record the extract's name if the journal knew it by the extract's mark."""
         if known.region == self._mark:
             known.region = self.extract.name
         return known

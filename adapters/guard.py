@@ -1,10 +1,10 @@
 """
-The guard: what takes much away at once is held back until a person lets it through.
+The guard: a reading that takes much away at once is held back until a person lets it through.
 
 A warehouse that is being rebuilt looks like one whose records were all deleted, or whose children have all lost their
 addresses. So deletions, changes that empty a field, and changes that go back to former content wait for the reading's
-end, are counted over a day, and are published only where they are few, or a small share. `Watch` counts and judges;
-the pump publishes. What is held is one entry (`Guarded`) for each kind; the rest goes on.
+end. They are counted over a day, and are published only if they are few, or a small share. `Watch` counts and judges;
+the pump publishes. Each kind of held changes is one entry (`Guarded`); all other changes go on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WENT_BACK = "went back"
 _DAY = timedelta(days=1).total_seconds()
 _FLOOR = 5
 _KEPT = 2000  # changes put aside that one reading keeps in memory
-_FORMER, _SHORT = 4, 6  # fingerprints of former content that are kept of a record, and bytes of each
+_FORMER, _SHORT = 4, 6  # fingerprints of former content that are kept of each record, and the bytes of each fingerprint
 
 
 def emptied(field: str) -> str:
@@ -36,30 +36,30 @@ def emptied(field: str) -> str:
 
 
 def sentence(entry: Guarded) -> str:
-    """Say in words what is held."""
+    """The words for a held entry."""
     number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
     where = " of one file" if entry.region else ""
     match entry.what:
         case "deleted":
             return f"{number} of {base} records{where} are missing"
         case "went back":
-            return f"{number} of {base} records{where} went back to what they held before"
+            return f"{number} of {base} records{where} went back to their former content"
         case _:
             return f"{number} of {base} records{where} lost their {field}"
 
 
 def allowance(held: int) -> int:
-    """How many may go once a person has let `held` through: a few more than were shown, for the system goes on."""
+    """How many changes may go once a person has let `held` through: a few more than were shown, because the system goes on."""
     return math.ceil(held * 1.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
     """
-    How much may be taken away from a stream, or from one file's records, within a day.
+    The limits for taking away from a stream, or from one file's records, within a day.
 
-    More than `share` of what there was, and more than `few`, is held back; so is all that there was, if it was 5 or
-    more (in a file: 1 or more). A share of 1 or more holds nothing back.
+    A change is held back if more than `share` of the records and more than `few` of them are affected. It is also held back
+    if it would take everything and there were at least 5 records (in a file: 1). A share of 1 or more holds nothing back.
     """
 
     share: float = 0.2
@@ -70,17 +70,17 @@ class Guard:
         return self.share >= 1
 
     def holds(self, total: int, base: int) -> bool:
-        """Whether `total` of `base` within a day are too many."""
+        """Whether a loss of `total` out of `base` within a day is too much."""
         return not self.off and total > self.few and total > self.share * base
 
 
 class Watch:
     """
-    Counts what one reading of a stream takes away, kind by kind, and judges it by the guard.
+    Counts the losses of one reading of a stream, kind by kind, and judges them by the guard.
 
-    An entry with `since` is held. One that has `held` and no `since` was let through, and is counted in `done`: that
-    many of it may still be published, without being put aside. That is saved before the first is published, so that a
-    kill loses no count.
+    An entry with `since` is held. An entry with `held` and without `since` was let through, and is counted in `done`: so many
+    of its changes may still be published without being put aside. The entry is saved before the first of them is published,
+    so that a kill loses no count.
     """
 
     def __init__(self, guard: Guard, contents: Contents, entries: Iterable[Guarded], now: float) -> None:
@@ -96,22 +96,22 @@ class Watch:
         self._left = False
 
     def begin(self, region: str = "") -> None:
-        """Count anew: for the whole stream, or for one extract."""
+        """Begin a new count: for the whole stream, or for one extract."""
         self._region, self._filled = region, None
         self._counts, self._kept, self._left = Counter(), [], False
 
     @property
     def held(self) -> int:
-        """How many deletions and changes of the stream wait for a person."""
+        """The number of the stream's deletions and changes that wait for a person."""
         return sum(e.held for e in self._entries.values() if e.since is not None)
 
     def due(self, completed: float) -> bool:
-        """Whether a whole sweep has something to judge that the last one, completed then, could not know."""
+        """Whether a whole sweep has something to judge that the last one, completed at that time, could not know."""
         whole = (e for (region, _), e in self._entries.items() if not region and e.since is not None)
         return any(e.allowed is not None or (e.since or 0) > completed for e in whole)
 
     def allowed(self, region: str) -> bool:
-        """Whether an extract has to be read again, though it is the same: a person has let its changes through."""
+        """Whether an unchanged extract has to be read again because a person has let its changes through."""
         return any(
             e.allowed is not None or (e.since is None and e.held > 0)
             for (where, _), e in self._entries.items()
@@ -119,7 +119,7 @@ class Watch:
         )
 
     def changed(self) -> list[Guarded]:
-        """The entries that were changed since this was asked last, to be saved."""
+        """The entries that were changed since the last call; they are to be saved."""
         changed = [self._entries[each] for each in sorted(self._changed)]
         self._changed.clear()
         for e in changed:
@@ -129,14 +129,14 @@ class Watch:
     # -- while rows are compared ---------------------------------------------------------------------------------
 
     def takes_away(self, known: Known, filled: bytes, fingerprint: bytes) -> tuple[str, ...]:
-        """The kinds of loss for which a change has to be put aside; none where it may be published."""
+        """The kinds of loss for which a change has to be put aside; none if it may be published."""
         if self._guard.off or known.filled is None:
             return ()
         kinds = [emptied(name) for name in self._contents.emptied(known.filled, filled)]
         if known.former and fingerprint[:_SHORT] in _pieces(known.former):
             kinds.append(WENT_BACK)
         if known.filled[:TAG] != filled[:TAG]:
-            # Another edition of the mapping may well leave out a field; what is held already stays held.
+            # A new edition of the mapping may leave out a field on purpose; a kind that is held already stays held.
             kinds = [kind for kind in kinds if self._is_held(kind)]
         if kinds and all(self._let(kind) for kind in kinds):
             for kind in kinds:
@@ -145,7 +145,7 @@ class Watch:
         return tuple(kinds)
 
     def remember(self, known: Known, filled: bytes, fingerprint: bytes) -> None:
-        """Note what a record holds with the change that is published now, and what it held before."""
+        """Note the content of the change that is published now, and the fingerprint of the content before it."""
         if known.filled is None or known.filled[:TAG] != filled[:TAG]:
             known.former = None
         elif known.fingerprint is not None and known.fingerprint != fingerprint:
@@ -156,7 +156,7 @@ class Watch:
         return self._contents.of(entity, data)
 
     def put_aside(self, asides: Iterable[Aside]) -> None:
-        """Count changes; as many as there is room for are kept."""
+        """Count changes put aside, and keep as many as there is room for."""
         for aside in asides:
             self._counts.update(aside.kinds)
             if len(self._kept) < _KEPT:
@@ -168,15 +168,15 @@ class Watch:
 
     @property
     def day_begins(self) -> bool:
-        """Whether the deletions of a new day are counted from now on: then `day` wants to know how many records live."""
+        """Whether a new day begins for deletions: then call `day` with the number of living records."""
         return self._entry(DELETED, 0).base == 0
 
     def day(self, live: int) -> None:
-        """The stream's day begins with so many records."""
+        """Begin the stream's day with so many records."""
         self._put(self._entry(DELETED, live))
 
     def deletions(self, missing: int, held: int, left: int) -> bool:
-        """Whether the deletion of what is missing may be published; `held` is what there was, `left` what there is."""
+        """Whether the deletion of missing records may be published; `held` records were there before, `left` are there now."""
         return self._judge(DELETED, missing, held, left)
 
     def deleted(self, number: int) -> None:
@@ -185,8 +185,8 @@ class Watch:
 
     async def changes(self, memory: Memory, stream: str, *, whole: bool = True) -> list[Aside]:
         """
-        The changes put aside that may be published now. What a reading that was not `whole` did not meet again stays
-        as it was.
+        The changes put aside that may be published now. If the reading was not `whole`, changes that it did not meet again stay
+        as they were.
         """
         here = [w for (r, w), e in self._entries.items() if r == self._region and w != DELETED and e.held]
         allowed = {kind for kind, count in self._counts.items() if self._by_a_person(self._entry(kind, 0), count)}
@@ -200,25 +200,25 @@ class Watch:
             if self._judge(kind, count, await self._of(memory, stream, kind) if count else 0):
                 free.add(kind)
         released = self._released(free)
-        # A person's word counts once; not yet, where all of these changes are held for another reason too.
+        # A person's permission counts once. It is not used up yet if all of these changes are also held for another reason.
         for kind in allowed.intersection(k for aside in released for k in aside.kinds):
             self._judge(kind, self._counts[kind], await self._of(memory, stream, kind))
         return released
 
     def page(self) -> list[Aside]:
-        """The changes of a tail's page that may be published now; those that are not few wait for the next sweep."""
+        """The changes of a tail's page that may be published now; if they are not few, they wait for the next sweep."""
         free = {kind for kind, count in self._counts.items() if self._few(kind, count)}
         released = self._released(free)
         self.begin()
         return released
 
     def spend(self, asides: Iterable[Aside]) -> None:
-        """These changes are about to be published."""
+        """Count these changes, which are about to be published."""
         for kind, number in Counter(k for aside in asides for k in aside.kinds).items():
             self._spend(kind, number)
 
     def end(self, *, whole: bool = True) -> bool:
-        """The reading has published all that it may; True if the next one has to publish what was not kept."""
+        """End a reading that has published all it may. True if the next one has to publish changes that were not kept."""
         let = [e for (region, _), e in self._entries.items() if region == self._region and e.held and e.since is None]
         if whole and not self._left:
             for entry in let:
@@ -226,19 +226,19 @@ class Watch:
         return self._left and bool(let)
 
     def say(self, where: str) -> None:
-        """Log what is held, and what a person can do."""
+        """Log the held changes, and the next step for a person."""
         for e in sorted(self._entries.values(), key=lambda e: (e.region, e.what)):
             if e.region == self._region and e.since is not None and e.held:
                 log.error(
-                    "%s: %s; this is held back, the rest goes on. To do: if the system is being rebuilt, wait; if it is "
-                    "right, let it through with: ironbridge held allow %s --what '%s' --why '…'",
+                    "%s: %s; this is held back, the rest goes on. To do: if the system is being rebuilt, wait; if the "
+                    "changes are right, let them through with: ironbridge held allow %s --what '%s' --why '…'",
                     where, sentence(e), where, e.what,
                 )  # fmt: skip
 
     # -- judging -------------------------------------------------------------------------------------------------
 
     def _judge(self, what: str, more: int, of: int, left: int | None = None) -> bool:
-        """Whether `more` may be taken away, of so many; `left` is what would be there then."""
+        """Whether `more` of `of` records may be taken away; `left` records would be there then."""
         entry = self._entry(what, of)
         left = of - more if left is None else left
         if not more:
@@ -246,7 +246,7 @@ class Watch:
                 self._put(replace(entry, held=0, since=None, allowed=None))
             return True
         if self._by_a_person(entry, more):
-            # A person has seen it: the day begins anew behind it.
+            # A person has seen and allowed it: the day begins anew behind it.
             self._put(Guarded(self._region, what, self._now, base=max(of - more, 0), held=more, was=entry.was))
             return True
         counted = min(entry.held, more) if entry.since is None else 0
@@ -262,7 +262,7 @@ class Watch:
 
     @staticmethod
     def _by_a_person(entry: Guarded, more: int) -> bool:
-        """Whether a person has let so many through."""
+        """Whether a person has let so many changes through."""
         return entry.since is not None and entry.allowed is not None and more <= entry.allowed
 
     def _few(self, kind: str, count: int) -> bool:
@@ -275,7 +275,7 @@ class Watch:
         return False
 
     def _entry(self, what: str, of: int) -> Guarded:
-        """The day's count. A day does not end while something is held."""
+        """The day's count. A day does not end while changes are held."""
         entry = self._entries.get((self._region, what))
         if entry is None or (not entry.held and self._now - entry.began >= _DAY):
             return Guarded(self._region, what, self._now, base=of, was=entry.was if entry else None)
@@ -303,7 +303,7 @@ class Watch:
         return [aside for aside in self._kept if free.issuperset(aside.kinds)]
 
     async def _of(self, memory: Memory, stream: str, kind: str) -> int:
-        """How many records there are that could be changed so."""
+        """The number of records that could have such a change."""
         if self._filled is None:
             self._filled = await memory.filled(stream, self._region or None)
         if kind == WENT_BACK:

@@ -40,15 +40,15 @@ class Page(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Extract:
     """
-    A file that a legacy system left, known again by the digest of its content.
+    A file that a legacy system left. The digest of its content tells whether it was read before.
 
-    `name` is what the file is an extract of: a corrected file has the name of the one that it corrects, and what it
-    no longer holds is gone. Asking for the next extract means that this one is safe.
+    `name` is the extract's name. A corrected file has the name of the one that it corrects; records that it no longer holds
+    are deleted. When the next extract is asked for, this one is safe.
 
-    `portions` reads the file once and gives its records some at a time, a thousand or so; asking for the next portion means
-    that the last one is safe. An adapter whose files are small may give one. It raises `BadRecordError` when the file is not
-    what it says, and that before the first portion, for a file is published whole or not at all: look through all of it
-    before. The file is quarantined and the next one goes on. What takes long belongs in a thread or a process of its own.
+    `portions` reads the file once and gives its records some at a time, a thousand or so; when the next portion is asked for,
+    the last one is safe. An adapter with small files may give one portion. If the file is not what it claims to be,
+    `portions` raises `BadRecordError` before the first portion, because a file is published whole or not at all: so look
+    through all of it first. The file is then quarantined, and the next one goes on. Do slow work in a thread or a process.
     """
 
     name: str

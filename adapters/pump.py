@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 T = TypeVar("T")
 _GUARD = Guard()
-_BATCH = 500  # changes that were put aside and are published in one transaction
+_BATCH = 500  # changes put aside that are published in one transaction
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class Pump:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
         async with self._publishing:
             if not self._in_doubt:
-                self._in_doubt = True  # should the look fail
+                self._in_doubt = True  # in case the look fails
                 self._in_doubt = not await self._lookout.holds()
             if self._in_doubt:
                 await self._take_over()
@@ -166,10 +166,10 @@ class Pump:
 
     async def _take_over(self) -> None:
         """
-        Become the only copy, for Kafka and for the memory: of two that start at once the same one must win both.
+        Become the only copy, for Kafka and for the memory: if two start at once, the same one must win both.
 
-        It is the memory that says who is the newest: Kafka fences off a copy whose transaction took too long, too. One
-        that counts fewer copies than this one has gone back to an older state.
+        The memory decides which copy is the newest, because Kafka also fences off a copy whose transaction took too long. If the
+        memory counts fewer copies than this one has seen, it has gone back to an older state.
         """
         while True:
             had = await self._memory.claimed()
@@ -192,8 +192,8 @@ class Pump:
         if begins:
             progress = replace(progress, sweep=progress.sweep + 1, started=self._clock(), read=0, published=0)
         seen = await self._memory.regions(stream.name)
-        # A stopped sweep reads its open end again, and other regions may lie there by now. The records that the journal
-        # taught count as seen by it, but it has not met them.
+        # A stopped sweep reads its open end again, and other regions may lie there by now. Records that the journal taught count
+        # as seen by this sweep, but it has not met them.
         passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         run = _Sweeping(seen, passed, await self._watch(stream), whole=begins)
         if run.watch.day_begins:
@@ -274,7 +274,7 @@ class Pump:
         await self._publish(stream, Difference(), {"sweep": progress.sweep, "after": None}, step)
 
     async def _intend(self, stream: Stream, watch: Watch) -> None:
-        """Save what the guard lets through before it is published: whoever is killed in between has counted it."""
+        """Save the changes that the guard lets through before they are published, so that a killed copy has counted them."""
         if guarded := watch.changed():
             await self._publish(stream, Difference(), {}, Step(guarded=guarded))
 
@@ -292,7 +292,7 @@ class Pump:
         return await self._behind(stream, comparison.found, watch, progress)
 
     async def _behind(self, stream: Stream, found: Difference, watch: Watch, progress: Progress) -> Progress:
-        """Publish what a sweep has found out at its end."""
+        """Publish the deletions and changes that a sweep has found at its end."""
         progress = replace(progress, published=progress.published + len(found.events))
         cursor: Cursor = {"sweep": progress.sweep, "after": progress.after}
         await self._publish(stream, found, cursor, Step(progress=progress, guarded=watch.changed()))
@@ -374,12 +374,12 @@ class Pump:
 
     async def _extract(self, stream: Stream, extract: Extract, digest: bytes, watch: Watch, progress: Progress) -> Progress:
         """
-        A file replaces what the last file of its name held. Its digest is remembered once all of it is published: a kill
-        before that has it read again, which repeats nothing.
+        Read a file that replaces the last file of its name. Its digest is remembered once all of it is published: after a kill
+        before that the file is read again, which repeats nothing.
         """
         watch.begin(extract.name)
         reading = ExtractReading(self.adapter.name, stream, extract, self._memory, watch, self._salt, self._clock)
-        # From now on no older file of this name counts as read, should it come back while half of this one is published.
+        # From now on no older file of this name counts as read, in case it comes back while half of this one is published.
         step = Step(regions={extract.name: Seen(None, progress.sweep)})
         await self._publish(stream, Difference(), reading.cursor, step)
         read = Seen(digest, progress.sweep)
@@ -390,7 +390,7 @@ class Pump:
                     step = Step(guarded=watch.changed())
                     await self._publish(stream, found, reading.cursor, step, len(records))
         except BadRecordError as error:
-            # An adapter says so before the first portion. One that says it later has deleted nothing all the same.
+            # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
             step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
             await self._publish(stream, Difference(), reading.cursor, step)
             return progress
@@ -403,7 +403,7 @@ class Pump:
         return progress
 
     async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch) -> None:
-        """The extract was read to its end: what it no longer holds is gone, if the guard does not hold it back."""
+        """End an extract that was read to its end: delete the records that it lacks, unless the guard holds that back."""
         delete = watch.deletions(*await reading.missing())
         let = await watch.changes(self._memory, stream.name)
         watch.say(f"{self.adapter.name}.{stream.name}")
@@ -465,15 +465,15 @@ class Pump:
 
     async def _nothing_went_back(self) -> None:
         """
-        :raises UnavailableError: the memory, or the journal, is no longer what it was when this copy caught up.
+        :raises UnavailableError: the memory, or the journal, is not the one that this copy caught up with.
         :raises FencedError: a newer copy of this adapter has taken over.
         """
         if not await self._memory.current():
             if await self._memory.claimed() > (self._claim or 0):
                 raise self._fenced_off()
-            raise UnavailableError(self.adapter.name, "the state is not what was saved last: it is caught up with first")
+            raise UnavailableError(self.adapter.name, "the state is not the one that was saved last: catching up first")
         if not await self._lookout.holds():
-            raise UnavailableError(self.adapter.name, "the journal is not what it was: it is looked through first")
+            raise UnavailableError(self.adapter.name, "the journal is not the one that was read: reading it again first")
 
 
 def _batches(asides: list[Aside]) -> Iterator[list[Aside]]:
@@ -482,9 +482,9 @@ def _batches(asides: list[Aside]) -> Iterator[list[Aside]]:
 
 def _apart(regions: list[Region], passed: set[str]) -> list[Region]:
     """
-    Regions under names that their sweep has not met yet: two are named alike where a key that ends one occurs twice.
+    Give regions names that their sweep has not met yet: two have the same name if the key that ends one occurs twice.
 
-    No key has the mark that tells the second one, for keys are ASCII.
+    No key contains the mark on the second one's name, because keys are ASCII.
     """
     names = set[str]()
     apart = []
@@ -498,10 +498,10 @@ def _apart(regions: list[Region], passed: set[str]) -> list[Region]:
 
 def _marks(regions: list[Region], changed: set[str], found: Difference, run: _Sweeping, sweep: int) -> dict[str, Seen]:
     """
-    What to remember of regions; one without a digest is compared again, whatever it holds.
+    The digests to remember of regions; a region without a digest is compared again, whatever it holds.
 
-    That is one with a second row of a key in it, and one that was not compared though a record has just left it: another
-    row of that record may lie in it.
+    Two kinds get no digest: a region with a second row of a key, and a region that was not compared although a record has
+    just left it, because another row of that record may lie in it.
     """
     again = found.doubled | (found.left - changed)
     marks = {r.name: Seen(None if r.name in again else r.digest, sweep) for r in regions}

@@ -141,11 +141,11 @@ class Database:
 
     def tail(self, reading: Reading, change: ColumnElement[Any], *, overlap: timedelta, every: timedelta) -> Tail:
         """
-        What `change` (a time, or a number that grows) says is new; a cursor is its value, then the key.
+        Read the rows that `change` (a time, or a number that grows) shows to be new. A cursor holds its value, then the key.
 
-        Times are read again from `overlap` before the cursor, and an hour more where the clocks go back (see
-        `adapters.sql_moments`), numbers from the cursor's own. A time beyond the source's own clock moves no cursor. Rows without
-        a value are left to the sweep behind it, which comes `every` so often. A record's position is always that of the sweep.
+        Times are read again from `overlap` before the cursor, and from an hour earlier still where the clocks go back (see
+        `adapters.sql_moments`); numbers are read from the cursor's own. A time beyond the source's own clock moves no cursor.
+        Rows without a value are left to the sweep, which comes `every` so often. A record's position is always the sweep's.
         """
         return Tail(lambda after: self._tail(reading, change, overlap, after), self.sweep(reading), every)
 
@@ -226,7 +226,7 @@ class Database:
                 rows = [row[1:] for row in found]
                 records = await _records(connection, reading, rows, parts, {"keys": [row[0] for row in rows]})
             here = (self._remembered(found[-1][0]), *records[-1].position)
-            if here == last:  # the source compares the value that it gave us as if it were another
+            if here == last:  # the source compares its own value as if it were another
                 fix = "take this stream out of `tail`: it is then read by sweeps alone"
                 raise MisconfiguredError(self.where, f"{about}: cannot go on behind {change}", fix=fix)
             yield Page(records, trusted.cursor([self._remembered(row[0]) for row in found], records))
@@ -237,13 +237,13 @@ class Database:
         self._report(about, str(change), trusted.future)
 
     async def _clock(self, about: str) -> datetime:
-        """The time that the source's own clock shows: with a zone where the database says one, else as it is written there."""
+        """The time of the source's own clock: with a zone if the database gives one, else the local time as written there."""
         async with self.session.connection(about) as connection:
             shown = (await connection.execute(select(func.current_timestamp()))).scalar_one()
         return shown if isinstance(shown, datetime) else datetime.fromisoformat(str(shown))
 
     def _report(self, about: str, change: str, future: int) -> None:
-        """Say once of a number of rows that they claim to have changed in the future."""
+        """Log once that so many rows claim to have changed in the future."""
         if future and self._future.get(about) != future:
             log.warning(
                 "%s: %d rows of %s have a change time (%s) in the future of the source's own clock. They are read each time "

@@ -1,8 +1,8 @@
 """
-Times of a change column, as a tail's cursor keeps them: which of them to believe, and from where to read again.
+Times of a change column in a tail's cursor: which of them are believed, and from where the next reading goes on.
 
-A legacy system writes the wall's time, often without a zone. So an hour comes twice when the clocks go back, a typing error
-lies in the year 2062, and a server's clock may be ahead: no such value may make a tail blind for what comes after it.
+A legacy system writes local time, often without a zone. So an hour comes twice when the clocks go back, a typing error
+may lie in the year 2062, and a server's clock may be ahead. No such value may make a tail miss the changes after it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 from adapters.port import Position, Record
 
 _A_ZONE = timedelta(hours=26)
-"""The widest that two zones' clocks lie apart: a time farther ahead than this is no matter of zones, but wrong."""
+"""The widest difference between two zones' clocks. A time further ahead than this is wrong, whatever its zone."""
 
 
 def moment(value: int | str) -> datetime | None:
-    """The time that a cursor's value says; None where it is a number or another text."""
+    """The time in a cursor's value; None if the value is a number or another text."""
     try:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -27,9 +27,10 @@ def moment(value: int | str) -> datetime | None:
 
 def behind(value: int | str, overlap: timedelta, zone: ZoneInfo) -> int | str:
     """
-    From where to read on so that nothing is missed that was written after a cursor's value, or committed up to `overlap` late.
+    The value from which to read on, so that no change is missed that was written after a cursor's value, or committed up to
+    `overlap` late.
 
-    In an hour that comes twice in `zone` a later change can have an earlier time: then that is an hour more.
+    In an hour that comes twice in `zone` a later change can have an earlier time: then reading begins one hour earlier.
     """
     at, written = moment(value), str(value)
     if at is None:
@@ -37,21 +38,21 @@ def behind(value: int | str, overlap: timedelta, zone: ZoneInfo) -> int | str:
     low = at - overlap
     if at.tzinfo is None:
         low -= max(_twice(at, zone), _twice(low, zone))
-    # Spelt as it was, so that a database which keeps times as text compares like with like.
+    # Written in the same form as the cursor's value, for databases that keep times as text.
     return low.isoformat(written[10:11] or "T", "microseconds" if "." in written else "auto")
 
 
 def _twice(at: datetime, zone: ZoneInfo) -> timedelta:
-    """By how much the clocks go back after this time's first coming; nothing where it comes once, or never."""
+    """How far the clocks go back after this time's first coming; zero if it comes once, or never."""
     first, second = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
     return max(first - second, timedelta(0))
 
 
 class Trusted:
     """
-    Which values of one reading move its cursor: those that are not beyond the source's own clock.
+    Decides which values of one reading move its cursor: only values that are not beyond the source's own clock.
 
-    `future` counts the others, as far as no difference of zones explains them.
+    `future` counts the others, unless a difference of zones may explain them.
     """
 
     def __init__(self, clock: datetime, cursor: Position | None) -> None:
@@ -60,7 +61,7 @@ class Trusted:
         self.future = 0
 
     def cursor(self, values: Sequence[int | str], records: Sequence[Record]) -> Position:
-        """Where the next reading goes on, once these records are safe; their change values lie beside them, in order."""
+        """The place where the next reading goes on once these records are safe; `values` are their change values, in order."""
         for value, record in zip(values, records, strict=True):
             ahead = self._ahead(value)
             if ahead <= timedelta(0):
@@ -68,7 +69,7 @@ class Trusted:
             elif ahead > _A_ZONE:
                 self.future += 1
         if self._cursor is None:
-            # Nothing that could be believed yet: from a day ago on, which costs no more than reading a few rows again.
+            # No value can be believed yet: begin a day ago, which costs only a few rows that are read again.
             yesterday, written = self._shown(values[0]) - timedelta(days=1), str(values[0])
             spelt = yesterday.isoformat(written[10:11] or "T", "microseconds" if "." in written else "seconds")
             return (spelt, *records[-1].position)
@@ -79,7 +80,7 @@ class Trusted:
         return timedelta(0) if at is None else at - self._shown(value)
 
     def _shown(self, value: int | str) -> datetime:
-        """The source's clock, with a zone where the value has one."""
+        """The source's clock, with a zone if the value has one."""
         at, clock = moment(value), self._clock
         if at is not None and at.tzinfo is not None:
             return clock if clock.tzinfo is not None else clock.replace(tzinfo=UTC)

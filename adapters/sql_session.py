@@ -36,10 +36,10 @@ _DRIVERS = {
 
 class SqlSettings(BaseModel):
     """
-    How to read one SQL database. The URL holds the password and is never shown; see adapters/tls.py for its words about TLS.
+    How to read one SQL database. The URL holds the password and is never shown; adapters/tls.py explains its words for TLS.
 
-    `pause` is how long the pump waits between two pages, to spare the source. `time_zone` is where the wall's time that the
-    source writes without a zone is told: an hour comes twice there when the clocks go back.
+    `pause` is how long the pump waits between two pages, to spare the source. `time_zone` is the zone of the local times that
+    the source writes without one: there an hour comes twice when the clocks go back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -67,11 +67,11 @@ class Bench:
         return [event for events in self.log.transactions[before:] for event in events]
 
     def nth(self, event: Event) -> int:
-        """Which of its key's versions an event is, counted from 1."""
+        """The number of an event among its key's versions, counted from 1."""
         return sorted({told.version for told in self.log.told() if told.key == event.key}).index(event.version) + 1
 
     def said(self, events: Iterable[Event]) -> list[tuple[str, int, bool]]:
-        """Events in short: the key's last part, which of the key's versions it is, whether the record lives."""
+        """Events in short: the key's last part, the number of its version, whether the record lives."""
         return [(event.key.rsplit(":", 1)[1], self.nth(event), event.data is not None) for event in events]
 
     def problems(self) -> dict[str, Problem]:
@@ -79,7 +79,7 @@ class Bench:
 
 
 def assert_versions_grow(told: Iterable[Event]) -> None:
-    """Every key's versions grow in the order told: none comes twice, none lies behind a later one."""
+    """Check that every key's versions grow in the order of publication: none is repeated, none is lower than an earlier one."""
     versions: dict[str, list[int]] = {}
     for event in told:
         versions.setdefault(event.key, []).append(event.version)
@@ -88,7 +88,7 @@ def assert_versions_grow(told: Iterable[Event]) -> None:
 
 
 async def whole(extract: Extract) -> list[Record]:
-    """All records of an extract at once, which only a test may ask for."""
+    """All records of an extract at once; only a test may ask for that."""
     return [record async for portion in extract.portions() for record in portion]
 
 

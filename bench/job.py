@@ -44,8 +44,8 @@ def run(
     name: str, seconds: float = 900, profile: Path | None = None, tree: Path | None = None, **arguments: Any
 ) -> dict[str, Any]:
     """
-    Run a job to its end. `profile` is where py-spy is to put what the process did (speedscope.app reads it); `tree` is the
-    checkout whose code is run, where it is another than this one.
+    Run a job to its end. `profile` is where py-spy writes its file (speedscope.app reads it); `tree` is the checkout whose
+    code is run, if it is not this one.
     """
     command = [sys.executable, "-m", "bench.job", name, json.dumps(arguments)]
     if profile is not None:
@@ -63,7 +63,7 @@ def run(
             "--",
             *command,
         ]
-    # The folder in which `python -m` starts comes first on the module path: its code runs, not what is installed.
+    # The folder in which `python -m` starts comes first on the module path: its code runs, not the installed one.
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds, check=False, env=environment(), cwd=tree
     )

@@ -1,4 +1,4 @@
-"""How long what is parked takes to show: many subjects and as many quarantined rows, each with a shape of its own."""
+"""Measures how long parked records take to show: many subjects and as many quarantined rows, each with its own shape."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DOCUMENT = bytes(400)
 
 
 async def measure(url: str, count: int, times: int) -> dict[str, list[float]]:
-    """Seconds that each look took, by what was looked at: so many of each, over `count` of either kind."""
+    """Seconds of each look, by the page or query: so many looks at each, with `count` records of either kind."""
     store = await open_store(url)
     try:
         await fill(store, count)
@@ -69,13 +69,13 @@ async def _console(store: Store) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def _said(part: str, n: int) -> tuple[str, str]:
-    """A key, and why it is parked: one of a few rules, and a shape that nobody else has."""
+    """A key, and why it is parked: one of a few rules, and a shape that no other record has."""
     key = f"legacy:person:{n:06}"
     return key, f"{part} {key}: field_{n % RULES}: is not as it should be (its shape: text a{n}). To do: correct it there"
 
 
 async def fill(store: Store, count: int) -> None:
-    """So many parked subjects of a flow, and as many quarantined rows of a stream."""
+    """Insert so many parked subjects of a flow, and as many quarantined rows of a stream."""
     async with store.write() as connection:
         await connection.execute(text("INSERT INTO flows (name) VALUES ('cloud')"))
         await connection.execute(text("INSERT INTO streams (id, adapter, name) VALUES (1, 'legacy', 'person')"))

@@ -29,10 +29,10 @@ class Event:
     """
     One version of one entity, as it was observed.
 
-    `data` is the canonical JSON, None where the entity was deleted. `version` grows with each change of a key, and a key
-    that is used again never begins below what anybody may hold. `time` is when the change was observed, in UTC. `owner`
-    decides the partition. `stream` is the part of the source that it was read from, `extract` a digest of the name of the
-    file, where it was read from one.
+    `data` is the canonical JSON, None if the entity was deleted. `version` grows with each change of a key; a key that is
+    used again begins above every version that anybody may hold. `time` is when the change was observed, in UTC. `owner`
+    decides the partition. `stream` is the part of the source that it was read from. `extract` is a digest of the file's
+    name, if it was read from a file.
     """
 
     entity: str

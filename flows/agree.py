@@ -57,17 +57,17 @@ _GRACE = 20.0  # seconds for what is in hand when we are told to stop
 _JOBS = 2  # one prepares and saves what it has in hand while the other's is on its way
 _BACKLOG = 2000  # events behind which delivery waits for ingest: a subject's next change is probably among them
 _LONGEST_BACKLOG = 30.0  # seconds that it waits for
-_CARE = 5.0  # seconds between two signs of life, and between two looks for what is lost
+_CARE = 5.0  # seconds between two signs of life, and between two looks for subjects that no worker holds any more
 
 __all__ = ["Agreement", "Tally", "pack", "unpack"]
 
 
 class Agreement:
     """
-    One worker of one flow. Several share the work: each takes subjects that no other has in hand.
+    One worker of one flow. Several workers share the work: each takes only subjects that no other worker holds.
 
-    `today` is the day in London by the ledger's clock, which all workers share. `clock` gives seconds for this worker's
-    own waiting, and for how long it surely has in hand what it took; only differences count.
+    `today` is the day in London by the ledger's clock, which all workers share. `clock` gives seconds for this worker's own
+    waiting times and for how long it surely still holds its subjects; only differences between its values count.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Agreement:
 
     @property
     def stands_by(self) -> bool:
-        """Whether this worker takes nothing, as another edition than its own is at work."""
+        """Whether this worker takes no subjects because another edition than its own is at work."""
         return self._editions.stands_by
 
     # -- ingest --------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Agreement:
             await asyncio.gather(*jobs, *cares, grace, all_done, return_exceptions=True)
 
     async def _stay_alive(self) -> None:
-        """By itself, so that nothing else that takes its time costs this worker what it has in hand."""
+        """Give signs of life in a task of its own, so that a slow job never costs this worker its subjects."""
         while True:
             opened = self._editions.open
             await self._hand.keep(self._ledger, opened and opened.number)
@@ -162,7 +162,7 @@ class Agreement:
                 await self._pause(stop)
 
     async def _lifted(self) -> None:
-        """Go on where a person has lifted the silence that the target asked for."""
+        """Go on at once if a person has lifted the silence that the target asked for."""
         if self._patience.left() > _CARE:
             ago = await self._ledger.lifted()
             if ago is not None and ago < self._patience.age():
@@ -213,9 +213,10 @@ class Agreement:
 
     async def _resolve(self, doubted: Sequence[Wanted], journeys: Journeys) -> list[Wanted]:
         """
-        Find out what an earlier attempt left in doubt; those that are still to be written.
+        Ask the target about subjects that an earlier attempt left in doubt; return the ones that still need a write.
 
-        A target that is consistent only after a while is not asked before: what it does not show yet may be there.
+        A target may show a write only after a while. It is not asked before that time has passed: until then an answer
+        "absent" proves nothing.
         """
         waits = [settles_in(each.task, self.target.limits) for each in doubted]
         early = [put_back(w.task, wait, NOT_SHOWN_YET) for w, wait in zip(doubted, waits, strict=True) if wait > 0]
@@ -288,7 +289,7 @@ class Agreement:
             with journeys.writing(self.target.name, [w.task.subject for w in wanted]), claim.at_work() as work:
                 outcomes = await self._outcomes(wanted)
             self.tally.writes += 1
-            if work.refused:  # what was not sent for that says nothing of the target
+            if work.refused:  # an unsent request says nothing about the target
                 unsent = [isinstance(outcome, Unavailable) for outcome in outcomes]
             else:
                 unsent = [False] * len(outcomes)

@@ -1,13 +1,13 @@
 """
-Until when a worker surely has in hand what it is about to send.
+A claim says until when a worker surely holds the subjects that it is about to send.
 
 The ledger gives a subject to another worker once its holder gave no sign of life for `HOLD` seconds. So a worker that
-stood still (a stalled event loop, a machine that slept, a database that was away) must not send what it had in hand
-before. Each sign of life counts from before the ledger was asked, by a clock that nobody sets, and it is looked at right
-before each request that changes something, also deep in the HTTP client (`flows.http`).
+stood still (a stalled event loop, a machine that slept, a database that was away) must not send the subjects that it held
+before. Each sign of life counts from the moment before the ledger was asked, by a clock that nobody sets. The claim is
+checked right before each request that changes something, also deep in the HTTP client (`flows.http`).
 
-A request that has left is out of our hands: one that is on its way for longer than `_MARGIN` may arrive together with
-another worker's.
+A request that has left cannot be called back: if it is on its way for longer than `_MARGIN`, it may arrive together
+with another worker's.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from contextvars import ContextVar
 
 from flows.ledger import HOLD, Ledger, Task
 
-_MARGIN = 5.0  # seconds for a request to arrive, and by which the clocks of two workers may differ from the database's
+_MARGIN = 5.0  # seconds for a request to arrive, and the largest difference between a worker's clock and the database's
 
 
 class Claim:
-    """Some subjects in a worker's hand. It is lost for good where one of them is in another's hand."""
+    """Some subjects that a worker holds. The claim is lost for good once another worker holds one of them."""
 
     def __init__(self, tasks: Iterable[Task], asked: float, clock: Callable[[], float]) -> None:
         self._held = {(task.subject, task.claim) for task in tasks}
@@ -31,16 +31,16 @@ class Claim:
         self._until = asked + HOLD - _MARGIN
 
     def kept(self, asked: float, held: set[tuple[str, str | None]]) -> None:
-        """The ledger was asked at a moment of the clock, and said that the worker holds these."""
+        """Prolong the claim: at the moment `asked` the ledger was asked, and it named the subjects that the worker holds."""
         self._until = asked + HOLD - _MARGIN if self._held <= held else -math.inf
 
     def left(self) -> float:
-        """For how many seconds it surely holds."""
+        """Seconds for which the worker surely still holds the subjects."""
         return self._until - self._clock()
 
     @contextmanager
     def at_work(self) -> Iterator[Work]:
-        """Requests within it ask this claim (`seconds_left`)."""
+        """Requests sent inside this context check this claim (`seconds_left`)."""
         work = Work(self)
         token = _at_work.set(work)
         try:
@@ -50,7 +50,7 @@ class Claim:
 
 
 class Work:
-    """What is done under a claim. `refused`: a request was not sent, as the claim had run out."""
+    """The requests sent under one claim. `refused`: at least one was not sent because the claim had run out."""
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
@@ -63,7 +63,7 @@ class Work:
 
 
 class Hand:
-    """All the claims that a worker works under."""
+    """All claims of one worker."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -71,7 +71,7 @@ class Hand:
 
     @contextmanager
     def holding(self, tasks: Iterable[Task], asked: float) -> Iterator[Claim]:
-        """The ledger was asked at a moment of the clock to let the worker go on with these, and did."""
+        """Hold a claim on these tasks; at the moment `asked` the ledger was asked for them, and it agreed."""
         claim = Claim(tasks, asked, self._clock)
         self._claims.add(claim)
         try:
@@ -80,7 +80,7 @@ class Hand:
             self._claims.discard(claim)
 
     async def keep(self, ledger: Ledger, number: int | None) -> None:
-        """Give a sign of life for all that is in hand."""
+        """Give a sign of life for all subjects that the worker holds."""
         claims, asked = set(self._claims), self._clock()
         held = await ledger.keep(number)
         for claim in claims:
@@ -92,8 +92,8 @@ _at_work: ContextVar[Work | None] = ContextVar("at_work", default=None)
 
 def seconds_left() -> float:
     """
-    For how many seconds a request that changes something may still leave; 0 or less: not any more. Infinite where the
-    caller works under no claim.
+    Seconds within which a request that changes something may still leave; at 0 or less it must not be sent. Infinite if
+    the caller works under no claim.
     """
     work = _at_work.get()
     return math.inf if work is None else work.left()

@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 LONDON = ZoneInfo("Europe/London")
-_SET_BACK = timedelta(hours=1)  # by so much a clock is set back on purpose; by less it only trembles
+_SET_BACK = timedelta(hours=1)  # a clock that goes back by this much was set on purpose; less is a small correction
 
 
 def steady() -> float:
-    """Seconds by a clock that goes on while the machine sleeps and that nobody sets. Only differences mean something."""
+    """Seconds by a clock that nobody sets and that goes on while the machine sleeps. Only differences mean something."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
@@ -25,8 +25,8 @@ class LondonDay:
     """
     Today in London by a clock (seconds since 1970).
 
-    A clock that is corrected by some milliseconds at midnight does not lead back to yesterday: a day that has begun goes
-    on until the clock is at least an hour before it.
+    The day never goes back because of a small correction at midnight: a day that has begun goes on until the clock is at
+    least an hour before it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""What each subject should be at the target, held against what it was last confirmed to be: asks the ledger only."""
+"""Works out the document that each subject should have, and compares it with the last confirmed one. Asks only the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GONE = Nothing("no such record is published")
 async def drafted(
     flow: Flow, ledger: Ledger, tasks: Sequence[Task], today: Callable[[], date]
 ) -> tuple[list[Settlement], list[Wanted]]:
-    """Those that are settled without a write, and those that need one."""
+    """The subjects that are settled without a write, and the ones that need a write."""
     facts = await ledger.facts([task.subject for task in tasks], flow.grouping)
     day, names = today(), {entity.type_name for entity in flow.entities}
     settled: list[Settlement] = []

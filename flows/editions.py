@@ -1,10 +1,10 @@
 """
-By which edition a worker works.
+The edition by which a worker works.
 
-Editions are numbered as they are opened, and one is open at a time. A worker opens its own where none is open, when its
-process starts (an upgrade, or a rollback, takes over at once), when its own edition changes while the open one is the
-one that it had (the day turns), and where those who work by the open one gave no sign of life for `HOLD` seconds. Else a
-worker whose edition is another one than the open one stands by: it takes nothing. So two releases side by side do not
+Editions are numbered as they are opened, and one is open at a time. A worker opens its own edition in these cases: none
+is open; its process starts (so an upgrade or a rollback takes over at once); its own edition changes while the open one
+is the one that it had (the day turns); or the workers of the open edition gave no sign of life for `HOLD` seconds.
+Otherwise a worker whose edition is not the open one stands by: it takes no subjects. So two releases side by side do not
 take turns, and the last one that is left goes on.
 """
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Editions:
-    """One worker's edition. `open` is the one that it works by, None while it stands by; `had` the last one it worked by."""
+    """One worker's edition. `open` is the one it works by (None while it stands by), `had` the last one it worked by."""
 
     def __init__(self, flow: Flow, ledger: Ledger, today: Callable[[], date]) -> None:
         self._flow = flow
@@ -37,7 +37,7 @@ class Editions:
         return self.had is not None and self.open is None
 
     async def look(self) -> bool:
-        """Open this worker's edition, or join those who work by it; whether subjects may be dirty for that."""
+        """Open this worker's edition, or join the workers of the open one. True if this may have made subjects dirty."""
         before = self.open
         self.open = await self._ledger.reopen(self._flow.edition(self._today()), self.had)
         if self.open is None:
@@ -57,9 +57,9 @@ class Editions:
         return True
 
     async def relook(self) -> bool:
-        """Mark the next slice of what was settled by an older edition; whether there may be more."""
+        """Mark the next slice of subjects that an older edition settled. True if there may be more."""
         if self.open is None:
-            return False  # it stands by: those who work by the open edition look through what is left
+            return False  # it stands by: the workers of the open edition mark the rest
         if self._relooks:
             self._relooks = await self._ledger.relook(self.open)
         return self._relooks

@@ -43,7 +43,7 @@ The request extension that names the path in spans, e.g. `/companies({id})/vendo
 TIMEOUT: Final = httpx.Timeout(connect=15.0, read=120.0, write=60.0, pool=120.0)
 """Seconds. `read` is long: giving up on a batch that is still being written costs a whole rewrite."""
 _KEEP_ALIVE = 4.0  # seconds; shorter than any server's, so that a request never meets a connection that is being closed
-_LONGEST_TOKEN = 86400.0  # seconds; a token that says that it lives longer is renewed as one that says nothing
+_LONGEST_TOKEN = 86400.0  # seconds; a token that claims to live longer is renewed like one that names no lifetime
 
 
 class Budget(Protocol):
@@ -171,18 +171,18 @@ _CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 
 class _OutOfHandError(UnavailableError):
-    """Another worker may have in hand by now what this request is about: it was not sent."""
+    """The request was not sent because another worker may hold its subjects by now."""
 
 
 def _still_in_hand(request: httpx.Request) -> None:
     """
-    The last look before a request leaves: it may have waited for its budget while this process stood still.
+    The last check before a request leaves, because it may have waited for its budget while this process stood still.
 
-    A connection must then be there as long as the claim lasts: what is not sent by then is not sent.
+    Connecting may take only as long as the claim lasts: a request that has no connection by then is not sent.
     """
     left = seconds_left()
     if left <= 0:
-        raise _OutOfHandError(request.url.host, "not sent: this worker's claim on what it is about ran out")
+        raise _OutOfHandError(request.url.host, "not sent: this worker's claim on its subjects ran out")
     waits = request.extensions.get("timeout") or {}
     shorter = {name: min(waits.get(name) or left, left) for name in ("connect", "pool")}
     if left < math.inf:
@@ -272,20 +272,20 @@ def retry_after(response: httpx.Response) -> timedelta | None:
     """
     How long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
 
-    None where it does not say, or not in a form that can be read.
+    None if the answer does not say, or says it in a form that cannot be read.
     """
     said = response.headers.get("retry-after", "").strip()
     if said.isascii() and said.isdigit():
         return min(timedelta(seconds=min(int(said[:12]), 10**6)), LONGEST_SILENCE)
     if (until := _moment(said)) is None:
         return None
-    # By the clock that wrote it, where it says what that one shows: ours may be another.
+    # Measured by the server's own clock if the answer shows it, because our clock may differ.
     now = _moment(response.headers.get("date", "")) or datetime.now(UTC)
     return min(max(until - now, timedelta(0)), LONGEST_SILENCE)
 
 
 def _moment(said: str) -> datetime | None:
-    """An HTTP date; None where it is none."""
+    """Parse an HTTP date; None if it is none."""
     try:
         moment = parsedate_to_datetime(said)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 HOLD = 20.0
-"""Seconds that a subject stays in a worker's hand without a sign of life; then another worker may take it."""
+"""A subject stays with a worker for so many seconds after its last sign of life; then another worker may take it."""
 
 
 class Reject(NamedTuple):
@@ -43,8 +43,9 @@ class Reject(NamedTuple):
 
 class Stand(NamedTuple):
     """
-    Where a flow stands in a partition: the offset behind, what tells the last record from another, how far a state that
-    is lost had read it, 0 where the flow has come there, and how many records a transaction hides that does not end.
+    Where a flow stands in a partition. `behind` is the offset behind the last record that it took, `last` tells that record
+    from any other one. `again` is how far a lost state had read; 0 once the flow has come that far. `hidden` counts the
+    records that an unfinished transaction hides.
     """
 
     behind: int = 0
@@ -60,12 +61,14 @@ Reached = Mapping[tuple[str, int], tuple[int, str]]
 @dataclass(frozen=True, slots=True)
 class Arrivals:
     """
-    What a poll brought: events with their partitions, records that are no events, where the inbox stands then, and about
-    how many records more it knows of in these partitions. `again` are those of the events that were read before by a
-    state that is lost: what of them had reached the target, it alone knew. `until` says how far it had read which partitions,
-    where that has just come out, and `there` are those in which the inbox has come there now, with how far it went by: one
-    of which somebody has said meanwhile that it was read further is not there. `since` is where the state
-    stands, as far as the inbox knows, in the partitions that are `reached`.
+    The result of one poll.
+
+    `events` come with their partitions; `rejects` are records that are no events. `reached` is where the inbox stands
+    afterwards, and `behind` about how many more records it knows of in these partitions. `again` are the events that a lost
+    state had read before: only that state knew which of them had reached the target. `until` says how far the lost state had
+    read each partition, if this was found out just now. `there` names the partitions in which the inbox has now come that
+    far, with the offset that it went by; a partition is not there if somebody has meanwhile reported a higher offset.
+    `since` is where the state stands, as far as the inbox knows, in the partitions of `reached`.
     """
 
     events: Sequence[tuple[Event, int]] = ()
@@ -97,10 +100,10 @@ class Mark(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Task:
     """
-    A subject in hand. `document` is what was last confirmed, `doubtful` what was sent since without an answer. `observed`
-    and `traces` are those of the `changes` that it has not been settled with yet (`Mark`). `claim` names this one time in
-    hand: it is lost when another worker, or this one once more, takes the subject. `edition` is the number of the edition
-    that it was taken by, `sent_ago` for how many seconds nothing was sent for it; None where nothing ever was.
+    A subject that a worker holds. `document` is the last confirmed one, `doubtful` all that was sent since without an answer.
+    `observed` and `traces` belong to the `changes` that it has not been settled with yet (`Mark`). `claim` names this one
+    time that it is held: the claim is lost when another worker, or this one once more, takes the subject. `edition` is the
+    number of the edition under which it was taken. `sent_ago` is the seconds since the last send for it; None if there was none.
     """
 
     subject: str
@@ -120,7 +123,7 @@ class Task:
 
 
 class Edition(NamedTuple):
-    """What subjects are looked at by: its name (`flows.port.Flow.edition`), and its number among all that were ever opened."""
+    """The rules and the day that subjects are judged by: a name (`flows.port.Flow.edition`), and a number that grows."""
 
     name: str
     number: int
@@ -136,11 +139,11 @@ class Intent(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """
-    What became of a subject in hand.
+    The result for a subject that a worker held.
 
-    `document`, `ref`, `tag`, `digest` are saved where `confirmed`. `doubtful` is what may be at the target besides.
-    `after` so many seconds a DIRTY subject is looked at again. `outcome` is a word for the record's story. `sent` is what
-    was sent and may have been done. `denied` is the id under which the target does not know `waiting_on`.
+    `document`, `ref`, `tag`, `digest` are saved if `confirmed` is true. `doubtful` lists all documents that may be at the
+    target besides. A DIRTY subject is looked at again `after` so many seconds. `outcome` is a word for the record's story.
+    `sent` is the document that was sent and may have arrived. `denied` is the id by which the target does not know `waiting_on`.
     """
 
     task: Task
@@ -207,7 +210,7 @@ class Ledger(Protocol):
     """
     Facts, subjects and confirmations of one flow, as one worker of it sees them; each method is one transaction.
 
-    Moments are the database's, whatever a worker's clock says: what goes in and out here are durations, in seconds.
+    Moments are taken from the database's clock, never from a worker's: arguments and results are durations, in seconds.
     """
 
     def now(self) -> float:
@@ -220,34 +223,36 @@ class Ledger(Protocol):
 
     async def ingest(self, arrivals: Arrivals, marks: Sequence[Mark]) -> None:
         """
-        Newest version of each fact wins; marked subjects become dirty, unless they are in hand: then they will.
+        Save facts and mark subjects. The newest version of each fact wins. A marked subject becomes dirty; if a worker holds
+        it, it becomes dirty when that worker settles it.
 
-        From `arrivals.until` on nothing is taken until all partitions are `there`: else the target would get old states again.
+        No subject is taken once `arrivals.until` is saved, until all partitions are `there`: otherwise the target would get
+        old states again.
 
-        :raises UnavailableError: the state stands before `arrivals.since`: it went back, and lacks what was read since.
+        :raises UnavailableError: the state stands before `arrivals.since`: it went back, and lacks all that was read since.
         """
         ...
 
     async def reopen(self, edition: str, had: Edition | None) -> Edition | None:
         """
-        Open an edition, or join those who work by it. None where another one is at work: this worker stands by.
+        Open an edition, or join the workers of the open one. None if another edition is at work: this worker stands by.
 
-        `had` is the last one that this worker worked by, None when it starts. See `flows.editions` for who may open.
+        `had` is the last edition that this worker worked by, None when it starts. See `flows.editions` for who may open one.
         """
         ...
 
     async def relook(self, edition: Edition) -> bool:
         """
-        Mark dirty some more of the subjects that were settled by an older edition; whether there may be more.
+        Mark dirty some more of the subjects that an older edition settled. True if there may be more.
 
-        What somebody settles by an older edition while this goes on, or later, stays to do.
+        A subject that somebody settles by an older edition during this time, or later, stays dirty.
         """
         ...
 
     async def take(self, limit: int, edition: Edition) -> list[Task]:
         """
-        Take dirty subjects in hand, urgent ones first, then those that have waited longest; none where another edition is
-        open by now.
+        Take dirty subjects: urgent ones first, then the ones that have waited longest. Takes none if another edition is open
+        by now.
         """
         ...
 
@@ -261,7 +266,7 @@ class Ledger(Protocol):
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         """
-        Save what is about to be sent; gives back the subjects that are still in this worker's hand, by the open edition.
+        Save the documents that are about to be sent. Returns the subjects that this worker still holds under the open edition.
         """
         ...
 
@@ -269,21 +274,21 @@ class Ledger(Protocol):
         """
         Save outcomes, and wake the subjects that waited for one of these.
 
-        What was worked out by another edition than the open one is saved, and the subject stays to do.
-        A subject that this worker has lost keeps what its new holder finds; but what was sent for it may have come last
-        at the target, so it is in doubt once more and looked at again after a while.
+        An outcome that was worked out by another edition than the open one is saved, and its subject stays dirty.
+        A subject that this worker has lost keeps its new holder's results. But this worker's request may have reached the
+        target last, so the subject is in doubt once more and is looked at again after a while.
         """
         ...
 
     async def keep(self, number: int | None) -> set[tuple[str, str | None]]:
         """
-        Give a sign of life for all that is in this worker's hand, and for the edition of that number; gives back the
-        subjects, with their claims, that it has in hand.
+        Give a sign of life for all subjects that this worker holds, and for the edition of that number. Returns the subjects
+        that it holds, with their claims.
         """
         ...
 
     async def lifted(self) -> float | None:
-        """How many seconds ago a person lifted the silence that the target had asked for; None where nobody ever did."""
+        """Seconds since a person lifted the silence that the target had asked for; None if nobody ever did."""
         ...
 
     async def reclaim(self) -> int:
@@ -291,7 +296,7 @@ class Ledger(Protocol):
         ...
 
     async def due(self) -> float | None:
-        """In how many seconds the next dirty subject falls due, 0 where one is; None where none is dirty."""
+        """Seconds until the next dirty subject falls due, 0 if one is due; None if none is dirty."""
         ...
 
     def every(self) -> AsyncIterator[list[Task]]:

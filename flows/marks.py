@@ -1,4 +1,4 @@
-"""Which subjects some events touch, and what the target may hold of them where a state that is lost knew it."""
+"""Finds the subjects that some events touch, and the documents that the target may hold of them after a state was lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def marks_of(flow: Flow, arrived: Arrivals, traces: Iterable[str | None]) -> lis
 
 
 def recalled(flow: Flow, key: str, owner: str) -> Sequence[Document]:
-    """How the target may know an entity, whatever a state that is lost knew of it."""
+    """The documents that the target may hold of an entity, if the flow can recall them without the lost state."""
     if not isinstance(flow, Recalls):
         return ()
     try:

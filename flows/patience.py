@@ -1,4 +1,4 @@
-"""How long a target is left alone: as long as it asks for, else longer each time that it does not answer."""
+"""How long a target is left alone: as long as it asks for; otherwise longer after each failure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from flows.port import LONGEST_SILENCE, Outcome, Unavailable, Unknown
 from flows.settle import Wanted
 
-_LONGEST_WAIT = 60.0  # seconds between attempts at a target that says nothing of when to come again
-_LONGEST_ALONE = 900.0  # the same for one subject whose every attempt fails, while others succeed
+_LONGEST_WAIT = 60.0  # seconds between attempts at a target that does not say when to come again
+_LONGEST_ALONE = 900.0  # the same, for one subject whose every attempt fails while others succeed
 TOGETHER = 3
-"""Attempts of a subject together with others; then in ever smaller portions, until the culprit stands alone."""
+"""A subject is sent together with others so many times; then in ever smaller portions, until the faulty one is alone."""
 
 
 class Patience:
-    """One worker's patience with its target. `clock` gives seconds, of which only differences count."""
+    """One worker's patience with its target. `clock` gives seconds; only differences between its values count."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -24,19 +24,19 @@ class Patience:
         self._failures = 0
 
     def left(self) -> float:
-        """For how many seconds the target is left alone."""
+        """Seconds for which the target is still left alone."""
         return max(self.until - self._clock(), 0.0)
 
     def age(self) -> float:
-        """For how many seconds it has been left alone."""
+        """Seconds since it was first left alone."""
         return self._clock() - self._since
 
     def end(self) -> None:
-        """A person wants it to be asked now."""
+        """End the wait, because a person wants the target to be asked now."""
         self.until = self._clock()
 
     def heard(self, outcomes: Sequence[Outcome]) -> None:
-        """What the target answered."""
+        """Take note of the target's answers: a failure prolongs the wait, a success ends the row of failures."""
         away = [outcome for outcome in outcomes if isinstance(outcome, Unavailable | Unknown)]
         if not away:
             self._failures = 0
@@ -51,7 +51,7 @@ class Patience:
         self.until = max(self.until, now + max([backoff, *asked]))
 
     def after(self, wanted: Sequence[Wanted]) -> float:
-        """After how many seconds to try again: with everybody else, or ever later where one subject always fails."""
+        """Seconds until the next attempt: the target's wait, or an ever longer one for a single subject that always fails."""
         attempts = wanted[0].task.attempts
         if len(wanted) > 1 or attempts <= TOGETHER or self._failures > TOGETHER:
             return self.left()
@@ -59,7 +59,7 @@ class Patience:
 
 
 def portion(left: Sequence[Wanted]) -> tuple[Sequence[Wanted], Sequence[Wanted]]:
-    """What to send together, and the rest: all that was tried seldom, else the fewer the oftener it was tried."""
+    """The subjects to send together now, and the rest: first all with few attempts, then ever smaller portions."""
     seldom = sum(w.task.attempts <= TOGETHER for w in left)
     size = seldom or max(len(left) >> (left[0].task.attempts - TOGETHER), 1)
     return left[:size], left[size:]

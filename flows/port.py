@@ -153,11 +153,12 @@ class Write:
     """
     One subject to bring into agreement.
 
-    `document` None: the target shall hold nothing. `confirmed` is what it was last known to hold (None: nothing is known
-    to be there); `doubtful` is all that was sent since without an answer: any of it may be there instead. `ref` and
-    `tag` are the target's own id and concurrency tag, as last confirmed; `refs` are the ids of the subjects that the
-    document refers to. `late`: something was in doubt and reading back did not show it, so a request of somebody who has
-    lost the subject may still arrive. A target that does not refuse a second create looks for it again after its own.
+    `document` None: the target shall hold nothing. `confirmed` is the last confirmed document (None: the target is not known
+    to hold one). `doubtful` lists all documents that were sent since without an answer: the target may hold any of them
+    instead. `ref` and `tag` are the target's own id and concurrency tag, as last confirmed; `refs` are the ids of the
+    subjects that the document refers to. `late`: an earlier request was in doubt and reading back did not show it, so a
+    request of a worker that has lost the subject may still arrive. A target that does not refuse a second create then looks
+    for it once more after its own create.
     """
 
     subject: str
@@ -195,8 +196,8 @@ class Unavailable:
 
 LONGEST_SILENCE = timedelta(minutes=15)
 """
-However long a target asks to be left alone, it is asked again after that: a Retry-After of hours is nearly always a
-gateway's mistake, one question in a quarter of an hour burdens nobody, and a silence of a day would be noticed by nobody.
+The longest wait that a target may ask for; after it the target is asked again. A Retry-After of hours is nearly always a
+gateway's mistake, one question in a quarter of an hour burdens nobody, and nobody would notice a silence of a day.
 """
 
 
@@ -244,10 +245,10 @@ ReadBack = Held | Absent | Untold
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    What a target takes: subjects a write, writes at once, and requests in a window of so many seconds.
+    The target's limits: subjects a write, writes at once, and requests in a window of so many seconds.
 
-    `settles` is how long after a request a question may still be answered as if it had not been: some cloud systems are
-    consistent only after a while. Until then the runtime does not take "absent", or a former content, for an answer.
+    For `settles` after a request, the target may still answer a question as if the request had not been: some cloud systems
+    are consistent only after a while. Until then the runtime does not trust an answer of "absent" or of a former content.
     """
 
     batch: int = 100
@@ -261,13 +262,14 @@ class Target(Protocol):
     """
     A cloud system, spoken to in its own words. A target only translates: documents to requests, answers to outcomes.
 
-    Retries, budgets, order and the ledger are the runtime's. It never sleeps and never repeats a request, and it raises
-    only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). Everything it sends goes
-    through the client it was built with, which keeps the budget and the trace, and which sends nothing any more that
-    changes something once the worker's claim has run out: that is an `Unavailable`, as what is never sent always is.
+    Retries, budgets, order and the ledger belong to the runtime. A target never sleeps and never repeats a request, and it
+    raises only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). It sends everything
+    through the client that it was built with. The client keeps the budget and the trace. Once the worker's claim has run
+    out, the client sends no request any more that changes something; such a request counts as `Unavailable`, like every
+    request that was never sent.
 
-    Where the cloud system offers an idempotency key, or refuses a second document of one number, its creates use that. It
-    closes the last gap: a request that is on its way while its worker stands still.
+    If the cloud system offers an idempotency key, or refuses a second document of one number, the target's creates use that.
+    It covers the last case: a request that is still on its way while its worker stands still.
     """
 
     name: str

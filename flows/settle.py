@@ -53,7 +53,7 @@ def in_doubt(wanted: Wanted) -> Wanted:
 
 
 def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
-    """What becomes of a subject; `after` so many seconds it is tried again where that is needed."""
+    """The settlement that follows from an outcome; the subject is tried again `after` so many seconds if that is needed."""
     task = wanted.task
     match outcome:
         case Confirmed(ref, tag):
@@ -94,16 +94,16 @@ def untried(task: Task) -> Task:
 
 PATIENCE = "not sent: the target asked for patience"
 OUT_OF_HAND = "not sent: its claim ran out, or another edition is at work"
-NOT_SHOWN_YET = "not looked at yet: the target shows only after a while what it was sent"
+NOT_SHOWN_YET = "not looked at yet: the target shows a write only after a while"
 
 
 def put_back(task: Task, after: float, reason: str = PATIENCE) -> Settlement:
-    """It was taken in hand and nothing was sent: it is looked at again after so many seconds."""
+    """Give back a subject that was taken but not sent: it is looked at again after so many seconds."""
     return Settlement(untried(task), State.DIRTY, "put back", reason=reason, doubtful=task.doubtful, after=after)
 
 
 def settles_in(task: Task, limits: Limits) -> float:
-    """In how many seconds the target shows what was last sent for a subject; 0 where it does by now."""
+    """Seconds until the target shows the last request for a subject; 0 if it does by now."""
     if task.sent_ago is None:
         return 0.0
     return max(limits.settles.total_seconds() - max(task.sent_ago, 0.0), 0.0)

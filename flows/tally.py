@@ -1,4 +1,4 @@
-"""What a worker did since it started, in numbers."""
+"""The numbers of a worker's work since it started."""
 
 from __future__ import annotations
 

@@ -56,12 +56,12 @@ class Work(Enum):
 @dataclass(slots=True)
 class ScriptedTarget:
     """
-    A target in memory. Its documents carry an id and a tag; a reference to what it does not hold is `Waiting`.
+    A target in memory. Its documents carry an id and a tag. A document that refers to an unknown one is answered `Waiting`.
 
-    `effects` are all changes that it made, in order. `readable` False: it cannot tell what it holds. `slow` is how many
-    seconds a write takes before it leaves; like the HTTP client it then sends nothing any more where the worker's claim has
-    run out. `shows_after`: so many seconds by `clock` it goes on showing what it held before. An exception in the script is
-    raised: a crash.
+    `effects` are all changes that it made, in order. With `readable` False it cannot tell what it holds. A write leaves only
+    after `slow` seconds; like the HTTP client, the target then sends nothing any more if the worker's claim has run out. For
+    `shows_after` seconds by `clock` it goes on showing its former content. An exception in the script is raised: it stands
+    for a crash.
     """
 
     name: str = "scripted"
@@ -191,9 +191,10 @@ class ArrayInbox:
 @dataclass(slots=True)
 class MemoryTrail:
     """
-    A flow's trail in memory (`flows.trail.Trail`): give one to several states, as Kafka's is shared by a state and its copies.
+    A flow's trail in memory (`flows.trail.Trail`). Give one trail to several states: a state and its copies share Kafka's, too.
 
-    `away`: it takes and tells nothing. `cut` forgets what lies before an offset, as Kafka does after its retention.
+    While `away` is true it takes and tells nothing. `cut` forgets the records before an offset, as Kafka does after its
+    retention.
     """
 
     records: list[Sent] = field(default_factory=list)

@@ -1,9 +1,9 @@
 """
-The trail: what a flow was about to send, told outside its state, so that the state's age can be proven.
+The trail: a flow's list, kept outside its state, of everything that it was about to send. It proves how old a state is.
 
-A worker numbers its sends. It saves the number in the state, then tells it to the trail, then sends. So a record of the trail
-whose number the state does not know can mean only one thing: the state went back, to a restored copy or over a failover, and
-what was sent since is at the target unknown to it.
+A worker numbers its sends. It saves the number in the state, then adds a record to the trail, then sends. So if the trail
+holds a record whose number the state does not know, the state went back (it was restored from a copy, or a failover lost
+its end), and the target holds writes that the state does not know of.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Sent(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """What a trail still holds: the offsets from `first` to before `end`."""
+    """The offsets that a trail still holds: from `first` to before `end`."""
 
     first: int
     end: int
 
 
 class Trail(Protocol):
-    """One flow's trail, shared by all its workers. Everything raises `UnavailableError` where it is away."""
+    """One flow's trail, shared by all its workers. Every method raises `UnavailableError` if the trail is away."""
 
     async def append(self, sent: Sent) -> int:
-        """Durable when it returns. Gives back where it lies: everything that was told before lies before it."""
+        """Add a record; it is durable when this returns. Returns its offset: every earlier record lies before it."""
         ...
 
     async def reach(self) -> Reach:
-        """How far back it goes, and where it ends now."""
+        """The offsets that the trail still holds."""
         ...
 
     def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
@@ -50,25 +50,25 @@ class Trail(Protocol):
         ...
 
     def follow(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
-        """The same, at little cost for a worker that asks again and again from where it stopped; one asks at a time."""
+        """The same, at little cost for a worker that often asks again from where it stopped; one asks at a time."""
         ...
 
     async def ends(self) -> Mapping[tuple[str, int], int]:
-        """Where the flow's topics end now, by topic and partition: what a state that went back has to read again."""
+        """Where the flow's topics end now, by topic and partition: a state that went back has to read up to there again."""
         ...
 
 
 def unknown(records: Iterable[Sent], known: Mapping[str, int]) -> list[str]:
-    """The subjects of those records that a state does not know; `known` is how often each hand has sent, as it says."""
+    """The subjects of the records that a state does not know; `known` is each hand's number of sends in that state."""
     missing = (s for record in records if record.number > known.get(record.hand, 0) for s in record.subjects)
     return list(dict.fromkeys(missing))
 
 
 def in_doubt(flow: Flow, doubtful: bytes | None, known: Iterable[tuple[str, str]]) -> bytes:
     """
-    What the target may hold of a subject, once it is proven that more was sent for it than the state says.
+    All documents that the target may hold of a subject, once it is proven that more was sent than the state says.
 
-    `known` are the keys and owners of its facts: a flow that can recall says under which numbers the target may have it.
+    `known` are the keys and owners of its facts: a flow that can recall names the documents that the target may have for them.
     """
     if not isinstance(flow, Recalls):
         return doubts(doubtful, b"[]")

@@ -27,9 +27,9 @@ class Action(StrEnum):
     REPLAY = "replay"
     BACKFILL = "backfill"
     ALLOW = "allow"
-    """What the guard held back was let through."""
+    """A person let through deletions or changes that the guard held back."""
     RELEASE = "release"
-    """The silence that a target had asked for was lifted."""
+    """A person lifted the silence that a target had asked for."""
     REVEAL = "reveal"
     """Personal fields were shown in clear."""
 

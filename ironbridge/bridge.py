@@ -270,7 +270,7 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
 
 
 async def _rest(memory: StoredMemory, stream: Stream, until: float, stop: asyncio.Event) -> None:
-    """Leave a stream alone until it is due, or until a person asks for all of it or lets through what is held of it."""
+    """Wait until the stream is due, or until a person asks for all of it or lets through changes that are held back."""
     await _sleep(stop, 0.05)
     allowed = 0
     with suppress(UnavailableError):
@@ -357,7 +357,7 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def idle(built: Platform) -> bool:
-    """Whether every stream has been read to its end, no subject is dirty or in hand, and none is to be looked at again, now."""
+    """Whether every stream was read to its end and no subject is dirty, held by a worker, or still to be looked at again now."""
     for name, (_, streams) in built.pumps.items():
         memory = StoredMemory(built.store, name)
         for stream in streams:

@@ -22,7 +22,7 @@ _BURST = 0.1
 _FRESH = 1.0
 """Seconds that an allowance may be kept, at most: so long after a hold another worker may still send."""
 _LONGEST_SLEEP = 5.0
-_ASTRAY = 5.0  # seconds by which what two workers think that the database's clock shows never differs
+_ASTRAY = 5.0  # seconds; two workers' readings of the database's clock never differ by more
 
 
 class Standing(NamedTuple):
@@ -38,12 +38,13 @@ class Standing(NamedTuple):
 
 class SharedBudget:
     """
-    At most `limits.requests` within any `limits.window` seconds, and silence as long as the target asks for it, a quarter
-    of an hour at most (`flows.http.Budget`). `clock` gives seconds for what this worker has taken; only differences count.
+    Allows at most `limits.requests` within any `limits.window` seconds, and none while the target asks for silence, a quarter
+    of an hour at most (`flows.http.Budget`). `clock` gives the seconds by which an allowance taken by this worker expires;
+    only differences between its values count.
 
-    The generic cell rate algorithm (ITU-T I.371): one moment in the database, by the database's clock, tells when all that
-    was spent is made up for. A moment further ahead than it can ever be was written before that clock was set back: it is
-    cut down. Allowance is taken some requests at a time where a worker is busy; what it has not used soon is lost.
+    It is the generic cell rate algorithm (ITU-T I.371): one moment in the database, by the database's clock, tells when all
+    spent requests are made up for. If that moment lies further ahead than it ever can, it was written before the clock was
+    set back, and is cut down. A busy worker takes its allowance some requests at a time; an allowance not used soon is lost.
 
     :raises UnavailableError: the state database is away.
     """
@@ -82,7 +83,7 @@ class SharedBudget:
                 self._mine -= 1
 
     async def hold(self, after: timedelta) -> None:
-        """The target asked for silence: nobody spends for so long, or for `LONGEST_SILENCE` where it asked for more."""
+        """Record that the target asked for silence: nobody sends for so long, but for no longer than `LONGEST_SILENCE`."""
         self._mine = 0
         async with self._store.write() as connection:
             until = self._store.clock() + min(after, LONGEST_SILENCE).total_seconds()
@@ -134,7 +135,7 @@ class SharedBudget:
         return wait
 
     async def _wait(self, connection: AsyncConnection, at: float, most: float) -> float:
-        """How long to wait; moments that lie further ahead than they can are put where they can lie at most."""
+        """Seconds to wait. A stored moment that lies further ahead than it ever can is moved back to the latest possible one."""
         longest = at + LONGEST_SILENCE.total_seconds()
         await connection.execute(
             text(
@@ -153,8 +154,8 @@ class SharedBudget:
 
 async def release(connection: AsyncConnection, target: str) -> bool:
     """
-    Lift the silence that a target has asked for, for all its workers and for all that was put back for it; whether there
-    was any. They go on within a few seconds.
+    Lift the silence that a target has asked for, for all its workers and for all subjects that were put back because of it.
+    True if there was any. The workers go on within a few seconds.
     """
     bound = {"target": target, "now": now(connection)}
     held = await connection.execute(

@@ -1,8 +1,10 @@
 """
-One installation a part: an adapter or a flow is claimed in Kafka, and a second living installation of it is refused by name.
+Each part (an adapter or a flow) has one installation, which claims it in Kafka. A second living installation of the part
+is refused, and the error names the first one.
 
-An installation is a state with all the processes that share it. Nobody sends a sign of life: who finds a claim that is not
-its own knocks, and whoever holds the part answers. Where nobody answers, the claim was that of a state that is lost.
+An installation is a state with all the processes that share it. Nobody sends signs of life. If an installation finds a
+claim that is not its own, it writes a knock, and the living holder answers it. If nobody answers, the claim belonged to a
+state that is lost.
 """
 
 from __future__ import annotations
@@ -33,25 +35,25 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Claims(Protocol):
-    """Which parts this process may run."""
+    """Decides which parts this process may run."""
 
     async def hold(self, part: str) -> None:
         """
         Return once the part is this installation's.
 
-        :raises MisconfiguredError: another installation that lives has it. :raises UnavailableError: Kafka is away.
+        :raises MisconfiguredError: another living installation has the part. :raises UnavailableError: Kafka is away.
         """
         ...
 
     async def while_held(self, part: str, work: Work) -> None:
-        """Hold the part and do the work; it is cancelled, and `MisconfiguredError` raised, once another has taken it over."""
+        """Hold the part and do the work. If another installation takes over, cancel it and raise `MisconfiguredError`."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Alone:
-    """Nobody else can be there: the broker is this process's own."""
+    """Claims for the embedded broker: no other installation can be there, because the broker belongs to this process."""
 
     async def hold(self, part: str) -> None: ...
 
@@ -63,8 +65,8 @@ class Alone:
 
 class KafkaClaims:
     """
-    The claims in Kafka, as one process of an installation sees them (`Claims`). `patience` is for a knock, in seconds;
-    `clock` is the one that an installation's processes share.
+    The claims in Kafka, as one process of an installation sees them (`Claims`). `patience` is how long a knock waits for an
+    answer, in seconds; `clock` is the one that an installation's processes share.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class KafkaClaims:
         self._clock = clock
         self._topic = TopicPartition(claims_topic(settings), 0)
         self._held: dict[str, asyncio.Event] = {}
-        """The parts that we hold; the event is set once another has taken it over."""
+        """The parts that we hold; the event is set once another installation has taken the part over."""
         self._turn = asyncio.Lock()
         self._moved: asyncio.Future[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -124,7 +126,7 @@ class KafkaClaims:
             if holder is not None:
                 await self._knock(mine, holder[1])
                 if self._book.holder(part) != holder:
-                    continue  # somebody else knocked, too, and was faster
+                    continue  # another installation knocked, too, and was faster
                 log.warning(
                     "%s: the installation that had claimed it (%s) does not answer: this one takes it over",
                     part, _spoken(holder[1]),
@@ -145,7 +147,7 @@ class KafkaClaims:
     def _claim_of(self, part: str) -> Claim:
         return Claim(part, self._mine.id, self._mine.place, self._host, self._clock())
 
-    # -- what the log says ---------------------------------------------------------------------------------------
+    # -- reading the log -----------------------------------------------------------------------------------------
 
     def _knocked(self, knock: Knock) -> None:
         held = self._held.get(knock.by.part)
@@ -169,16 +171,16 @@ class KafkaClaims:
     # -- Kafka ---------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        """Listen, and be able to speak. What the log says until now is read when it returns."""
+        """Start to listen and to write. All records that the log holds until now are read when this returns."""
         if self._reading is not None:
             return
         async with connecting(self._settings, "claims"), asyncio.timeout(_PATIENCE):
-            # It waits at the broker: what is new is there at once, and nothing is asked meanwhile.
+            # The fetch waits at the broker, so new records come at once and no polling is needed.
             reading = consumer(self._settings, auto_offset_reset="earliest", fetch_max_wait_ms=2_000)
             self._producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
             try:
                 await asyncio.gather(reading.start(), self._producer.start())
-                # Before it fetches anything: what is asked behind a fetch waits as long as that.
+                # Asked before the first fetch, because a question behind a fetch waits as long as the fetch.
                 end = (await reading.end_offsets([self._topic]))[self._topic]
             except BaseException:
                 self._reading = reading
@@ -216,13 +218,13 @@ class KafkaClaims:
             await self._next(left)
 
     async def _next(self, seconds: float) -> None:
-        """Wait for what the log says next."""
+        """Wait for the log's next records."""
         if self._moved is None:
             self._moved = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._moved}, timeout=seconds)
 
     async def _write(self, kind: str, claim: Claim, to: int) -> int:
-        """The record's offset."""
+        """Append a record; returns its offset."""
         if (producer := self._producer) is None:
             raise UnavailableError("claims", "the connection to Kafka is closed")
         key, value = record(kind, claim, to)

@@ -1,7 +1,7 @@
 """
-What the topic of claims says, read in its order: which installation runs which part, who asks for it, who answers.
+Reads the topic of claims in its order: which installation runs which part, which one asks for it, which one answers.
 
-A claim names the claim that it takes the place of, so that of two that are made at once the one that comes first counts.
+A claim names the claim that it replaces. So if two are made at once, the one that comes first counts.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Claim(NamedTuple):
     since: float
 
     def same(self, other: Claim) -> bool:
-        """Whether the other one is of the same installation: a copy of its state in another database is not."""
+        """Whether the other claim is of the same installation. A copy of the state in another database is another one."""
         places = {self.place, other.place} - {""}
         return self.installation == other.installation and len(places) < 2
 
 
 class Knock(NamedTuple):
-    """Somebody asks whether the installation that has claimed a part still lives; `at` is the knock's own offset."""
+    """One installation asks whether the holder of a part still lives; `at` is the knock's own offset."""
 
     at: int
     by: Claim
@@ -42,13 +42,13 @@ class Book:
     changed: Callable[[str], None] = lambda _: None
     holders: dict[str, tuple[int, Claim]] = field(default_factory=dict)
     answers: dict[int, Claim] = field(default_factory=dict)
-    """Who answered, by the offset of the knock."""
+    """The installations that answered, by the offset of the knock."""
 
     def holder(self, part: str) -> tuple[int, Claim] | None:
         return self.holders.get(part)
 
     def apply(self, offset: int, value: bytes | None) -> None:
-        """Take in one record; what is none of ours says nothing."""
+        """Take in one record; a record of another kind is passed over."""
         try:
             told: dict[str, Any] = json.loads(value or b"null") or {}
             claim = Claim(*(told[name] for name in Claim._fields))
@@ -57,7 +57,7 @@ class Book:
             return
         if kind == "claim":
             stands = self.holders.get(claim.part)
-            # The first that is still there counts, whatever it took the place of: that one has been compacted away.
+            # The first claim that is still there counts even if the claim that it replaced was compacted away.
             if stands is None or stands[0] == to:
                 self.holders[claim.part] = (offset, claim)
                 self.changed(claim.part)
@@ -68,6 +68,6 @@ class Book:
 
 
 def record(kind: str, claim: Claim, to: int) -> tuple[bytes, bytes]:
-    """Key and value of a record. Of each kind the newest of each installation is kept: what it says is over by then."""
+    """Key and value of a record. Compaction keeps each installation's newest record of each kind; older ones are outdated."""
     key = f"{kind}/{claim.part}/{claim.installation}/{claim.place}"
     return key.encode(), json.dumps({"kind": kind, "to": to, **claim._asdict()}).encode()

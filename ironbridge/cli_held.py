@@ -1,4 +1,4 @@
-"""The commands for what the guard holds back: list it, let it through."""
+"""The commands for changes that the guard holds back: list them, let them through."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ held_app = typer.Typer()
 
 @held_app.callback(invoke_without_command=True)
 def held_back(context: typer.Context, file: FileOption = None, as_json: JsonOption = False) -> None:
-    """What the guard holds back: deletions and changes that take much away at once. List it, or let it through with allow."""
+    """The guard holds back deletions and changes that take much away at once. List them, or let them through with allow."""
     if context.invoked_subcommand is None:
         held_list(file, as_json)
     elif file or as_json:
@@ -28,7 +28,7 @@ def held_back(context: typer.Context, file: FileOption = None, as_json: JsonOpti
 
 @held_app.command("list")
 def held_list(file: FileOption = None, as_json: JsonOption = False) -> None:
-    """Everything that is held back: of which stream, what, how many records, since when."""
+    """List everything that is held back: the stream, the kind, the number of records, since when."""
 
     async def work(store: Store) -> None:
         rows = await held.entries(store)
@@ -43,17 +43,17 @@ def held_allow(
     why: Annotated[str, typer.Option(help="The reason, which goes on record.")],
     what: Annotated[
         str | None,
-        typer.Option(help="Only this kind, as `held` names it: `deleted`, `went back`, `emptied addresses`."),
+        typer.Option(help="Let through only this kind, as `held` names it: `deleted`, `went back`, `emptied addresses`."),
     ] = None,
     extract: Annotated[
-        str | None, typer.Option("--of-file", help="Only that of one file, by the mark that `held` shows.")
+        str | None, typer.Option("--of-file", help="Let through only the changes of one file, by the mark that `held` shows.")
     ] = None,
     file: FileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Let through what is held back of a stream: as many as are held now, and a tenth more, once. The running adapter publishes
-    it with its next reading.
+    Let through the changes of a stream that are held back: as many as are held now, and a tenth more, once. The running
+    adapter publishes them with its next reading.
     """
     if not why.strip():
         raise MisconfiguredError("held allow", "no reason is given", fix="say with --why how you know that it is right")
@@ -69,7 +69,7 @@ def held_allow(
             out.print(f"{name}: {row['told']}: let through. It is published with the next reading.", markup=False)
         if not let:
             err.print(
-                "Nothing of that is held back, or it was let through already. See `ironbridge held`.", markup=False
+                "No such change is held back, or it was let through already. See `ironbridge held`.", markup=False
             )
         return 0 if let else 1
 

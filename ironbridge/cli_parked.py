@@ -1,4 +1,4 @@
-"""The commands over what does not get on by itself: list, show, retry, drop."""
+"""The commands for records that are stuck: list, show, retry, drop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ironbridge.store import Store
 
 parked_app = typer.Typer()
 
-GroupOption = Annotated[str, typer.Option("--group", help="A group's id, as `parked list` shows it: all that is in it now.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show so many groups, the largest of each kind first.")]
+GroupOption = Annotated[str, typer.Option("--group", help="A group's id, as `parked list` shows it: all its records.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show this many groups, the largest of each kind first.")]
 EveryOption = Annotated[bool, typer.Option("--all", help="Show every group.")]
 _KEYS_HELP = "A record's key, the end of one (`1042`), or another number that `explain` takes."
 
@@ -30,7 +30,7 @@ def parked(
     file: FileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What does not get on by itself: list (when nothing else is said), show, retry, drop."""
+    """Records that are stuck until a person acts: list (the default), show, retry, drop."""
     if context.invoked_subcommand is None:
         parked_list(limit, everything, file, as_json)
     elif file or as_json or everything or limit != stuck.SHOWN:
@@ -47,8 +47,8 @@ def parked_list(
     as_json: JsonOption = False,
 ) -> None:
     """
-    Everything that waits for a person, grouped by its reason, with what to do and the group's id. With --json every record,
-    one a line.
+    List every record that waits for a person, grouped by its reason, with the next step and the group's id. With --json:
+    every record, one a line.
     """
 
     async def work(store: Store) -> None:
@@ -64,7 +64,7 @@ def parked_list(
 def parked_show(
     key: Annotated[str, typer.Argument(help=_KEYS_HELP)], file: FileOption = None, as_json: JsonOption = False
 ) -> None:
-    """Why one record is parked, and what to do about it."""
+    """Show why one record is parked, and the next step."""
 
     async def work(store: Store) -> int:
         keys = await _meant(store, "parked show", [key])
@@ -82,7 +82,7 @@ def parked_show(
 def parked_retry(
     keys: Annotated[list[str] | None, typer.Argument(help=_KEYS_HELP)] = None,
     group: GroupOption = "",
-    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All parked records.")] = False,
     file: FileOption = None,
     as_json: JsonOption = False,
     why: WhyOption = "",
@@ -133,7 +133,7 @@ def _with_groups(rows: Sequence[Row]) -> list[Row]:
 
 
 def _one_way(command: str, keys: Sequence[str] | None, group: str, *, everything: bool = False) -> None:
-    """:raises MisconfiguredError: records are named in no way, or in more than one."""
+    """:raises MisconfiguredError: the records are named in no way, or in more than one."""
     if sum(map(bool, (keys, group, everything))) != 1:
         ways = "keys, or --group, or --all" if command == "parked retry" else "keys, or --group"
         raise MisconfiguredError(command, f"it takes one of: {ways}", fix="`ironbridge parked list` shows what there is")
@@ -142,7 +142,7 @@ def _one_way(command: str, keys: Sequence[str] | None, group: str, *, everything
 async def _wanted(
     store: Store, command: str, words: Sequence[str], group: str, *, everything: bool = False
 ) -> AsyncIterator[list[str]]:
-    """The keys of what is parked, in pieces: all, those of a group as it is now, or those that the words mean."""
+    """The keys of parked records, in pieces: all, the ones of a group as it is now, or the ones that the words mean."""
     if everything:
         done: set[str] = set()
         async for rows in stuck.everything(store):
@@ -155,16 +155,16 @@ async def _wanted(
         async for piece in stuck.members(store, found):
             yield piece
     else:
-        told = f"There is no group {group}: its records got on, or were given up. See `ironbridge parked list`."
+        told = f"There is no group {group}: its records were written, or were given up. See `ironbridge parked list`."
         err.print(told, markup=False)
 
 
 async def _meant(store: Store, command: str, words: Sequence[str]) -> list[str]:
     """
-    The keys of the parked records that the words mean, each as `explain` takes it. Of one that means none it is said, without
-    the word: it may be somebody's number.
+    The keys of the parked records that the words mean, each as `explain` takes it. If a word means none, an error is printed
+    without the word, because the word may be somebody's number.
 
-    :raises MisconfiguredError: one means more than one.
+    :raises MisconfiguredError: a word means more than one record.
     """
     keys = []
     for number, word in enumerate(words, 1):

@@ -54,7 +54,7 @@ async def with_state(file: Path | None, work: Any) -> int | None:
 
 
 async def print_rows(pieces: AsyncIterator[Sequence[object]]) -> None:
-    """A JSON array of any length, a row on each line, printed while it is read."""
+    """Print a JSON array of any length, one row a line, while its rows are read."""
     between = "["
     async for rows in pieces:
         for row in rows:

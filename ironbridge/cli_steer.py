@@ -108,7 +108,7 @@ def _hold(
         if as_json:
             print_json({"name": name, "paused": pauses})
         elif name in settings.targets:
-            told = "is paused: it still takes events in, and writes nothing" if pauses else "goes on: what waited is written"
+            told = "is paused: it still takes events in, and writes nothing" if pauses else "goes on: all that waited is written"
             out.print(f"{name} {told}.")
         else:
             out.print(f"{name} {'is paused: it is not read' if pauses else 'goes on: it is read again'}.")
@@ -127,7 +127,7 @@ def resume(name: PartArgument, file: FileOption = None, as_json: JsonOption = Fa
 
 
 def release(flow: FlowArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
-    """Lift the silence that a flow's target has asked for (its Retry-After): what waits for it goes at once."""
+    """Lift the silence that a flow's target has asked for (its Retry-After): the subjects that wait for it go at once."""
     known("release", flow, "no flow", list(settings_of(file).targets))
 
     async def work(store: Store) -> int:
@@ -135,7 +135,7 @@ def release(flow: FlowArgument, file: FileOption = None, as_json: JsonOption = F
         if as_json:
             print_json({"flow": flow, "released": lifted})
         else:
-            out.print(f"{flow} goes on: what waited is written." if lifted else f"The target of {flow} wants no silence.")
+            out.print(f"{flow} goes on: all that waited is written." if lifted else f"The target of {flow} asked for no silence.")
         return 0 if lifted else 1
 
     do(with_state(file, work))

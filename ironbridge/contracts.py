@@ -280,17 +280,17 @@ def _told(*values: Any) -> str:
 
 
 _ABOUT = """\
-What a council's legacy systems hold, and each change of it, as CloudEvents 1.0 in Kafka's binary mode.
+The entities of a council's legacy systems, and each change of them, as CloudEvents 1.0 in Kafka's binary mode.
 
 Each entity type has a topic of its own, compacted, keyed by the entity's key: the last record of a key is its whole
-state. A record without a value is a deletion; it still carries its headers. All that belongs to one owner
-(`ce_partitionkey`: a child, a supplier) lies in the same partition of every topic. Topics begin with `canonical` unless
+state. A record without a value is a deletion; it still carries its headers. All entities of one owner
+(`ce_partitionkey`: a child, a supplier) lie in the same partition of every topic. Topics begin with `canonical` unless
 the settings say otherwise.
 
-Each change of a key has a greater version (`ce_sequence`) than all before it, with gaps, and a key that is deleted and
-used again goes on above them. The order that is promised is that of the versions: an entity that moves to another owner
-moves to another partition, and its tombstone in the old one may be read after it. So keep the version of what you hold
-of a key, that of a deletion, too, for 30 days, and leave out what is not newer.
+Each change of a key has a greater version (`ce_sequence`) than all changes before it. Versions have gaps, and a key that
+is deleted and used again goes on above its earlier versions. Only the order of the versions is promised: an entity that
+moves to another owner moves to another partition, and its tombstone in the old one may be read after it. So keep the
+version of each key that you hold, also of a deleted one, for 30 days, and ignore every event that is not newer.
 
 Read with `isolation.level=read_committed` and `auto.offset.reset=earliest`, ignore fields that you do not know, and
 heed `x-sensitivity` before you print or store anything."""

@@ -99,7 +99,7 @@ class _Moved:
 
 @dataclass
 class Health:
-    """The health of what one process runs. `clock` gives seconds; only differences count."""
+    """The health of the parts that one process runs. `clock` gives seconds; only differences between its values count."""
 
     built: Platform
     clock: Callable[[], float] = steady

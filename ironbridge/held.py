@@ -1,6 +1,6 @@
 """
-What the guard holds back (see adapters/guard.py), and how a person lets it through: a word in the state, which the running
-adapter takes up with its next reading, and a line in the audit trail.
+Changes that the guard holds back (see adapters/guard.py), and how a person lets them through: a word in the state, which
+the running adapter takes up with its next reading, and a line in the audit trail.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ironbridge.store import Store
 Row = dict[str, Any]
 
 NEXT = (
-    "If the legacy system is being rebuilt, or its file was cut short, wait: this ends by itself once all is there again. "
-    "If it is right, let it through."
+    "If the legacy system is being rebuilt, or its file was cut short, wait: the hold ends by itself once all records are "
+    "there again. If the changes are right, let them through."
 )
 
 
 async def entries(store: Store, part: str | None = None) -> list[Row]:
     """
-    What is held back, of one stream or of all, the oldest first: `part`, `what`, `file`, `held` of `base` records, `since`
-    when (seconds since 1970), whether it is `allowed` already, and all of it in words. A file is named by its mark, for its
-    name may name somebody.
+    All entries that are held back, of one stream or of all, the oldest first. Each has `part`, `what`, `file`, `held` of
+    `base` records, `since` when (seconds since 1970), whether it is `allowed` already, and all of it in words. A file is
+    named by its mark, because a file's name may name a person.
     """
     async with store.read() as connection:
         found = await connection.execute(
@@ -61,8 +61,8 @@ async def allow(
     most: int | None = None,
 ) -> list[Row]:
     """
-    Let through what is held of a stream: all of it, or one kind, or that of one file. As many may go as are held now (or
-    were shown: `most`), and a tenth more, once; what is more than that waits again. What was let through.
+    Let through the changes of a stream that are held: all of them, one kind, or the ones of one file. As many may go as are
+    held now (or were shown: `most`), and a tenth more, once; any more wait again. Returns the entries that were let through.
     """
     wanted = [
         row
@@ -86,5 +86,5 @@ async def allow(
 
 
 def shown(row: Row) -> Row:
-    """A row for a machine: without what only the state needs."""
+    """A row for a machine, without the columns that only the state needs."""
     return {name: value for name, value in row.items() if name not in ("stream", "region")}

@@ -1,4 +1,4 @@
-"""Events that nobody can read yet, as an open transaction lies before them: how long, and what to do."""
+"""Events that nobody can read yet because an open transaction lies before them: for how long, and the next step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from adapters.journal import Partition
 
 PATIENCE = 30.0
-"""Seconds until a transaction is named that hides events; one of ours is ended by Kafka after 60."""
+"""Seconds until a transaction that hides events is reported; Kafka itself ends one of ours after 60."""
 
 
 class Hidden:
     """
-    Which partitions an open transaction hides the end of for too long: the last offset that a subscriber can come to stands
-    still before the log's end. `told` is what is known of it so far.
+    Finds partitions whose end an open transaction hides for too long: the last offset that a subscriber can read stands
+    still before the log's end. `told` are the hidden partitions that are known already.
     """
 
     def __init__(self, told: Mapping[Partition, int] | None = None, patience: float = PATIENCE) -> None:
@@ -24,14 +24,14 @@ class Hidden:
         self._still: dict[Partition, tuple[int, float]] = {}
 
     def see(self, stable: Mapping[Partition, tuple[int, int]], now: float) -> dict[Partition, int]:
-        """`stable` are the last stable offsets and the ends; gives back what has changed, 0 where nothing is hidden any more."""
+        """Compare last stable offsets with ends (`stable`). Returns the changes; 0 means that nothing is hidden any more."""
         changed: dict[Partition, int] = {}
         for partition, (stands, end) in stable.items():
             since = self._still.get(partition, (-1, 0.0))
             if stands >= end or since[0] != stands:
                 self._still[partition] = since = (stands, now)
             count = end - stands if stands < end and now - since[1] >= self._patience else 0
-            # How many more it has become meanwhile is no news.
+            # A larger number of hidden records alone is no change.
             if bool(count) != bool(self._told.get(partition)):
                 self._told[partition] = changed[partition] = count
         return changed
@@ -39,8 +39,8 @@ class Hidden:
 
 def said(rows: Sequence[Mapping[str, Any]]) -> str:
     """
-    What a person is told of partitions that hide something: `topic`, `partition`, `hidden` (how many records, markers of
-    transactions among them) and `hidden_since` (seconds since 1970) of each.
+    The text for a person about partitions with hidden records: `topic`, `partition`, `hidden` (how many records, counting
+    markers of transactions) and `hidden_since` (seconds since 1970) of each.
     """
     first = min(rows, key=lambda row: float(row["hidden_since"]))
     more = f" and in {len(rows) - 1} other partitions" if len(rows) > 1 else ""
@@ -48,6 +48,6 @@ def said(rows: Sequence[Mapping[str, Any]]) -> str:
     topic, number = first["topic"], first["partition"]
     return (
         f"some program began a transaction and has not ended it: it hides {first['hidden']:,} records in {topic}[{number}]{more} "
-        f"since {since:%Y-%m-%d %H:%M} UTC; what comes behind it waits. To do: if it does not end by itself within minutes, "
+        f"since {since:%Y-%m-%d %H:%M} UTC; the records behind it wait. To do: if it does not end by itself within minutes, "
         f"run `kafka-transactions.sh find-hanging --topic {topic} --partition {number}`, then its `abort`"
     )

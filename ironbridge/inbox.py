@@ -34,8 +34,8 @@ from ironbridge.settings import KafkaSettings
 from ironbridge.store.inbox import went_back
 
 log = logging.getLogger(__name__)
-_LOOKS = 5.0  # seconds between two looks whether the state stands where we have brought it
-_PATIENCE = 30.0  # seconds for Kafka to say where it stands
+_LOOKS = 5.0  # seconds between two checks that the state still stands where we have brought it
+_PATIENCE = 30.0  # seconds for Kafka to name a position
 T = TypeVar("T")
 
 
@@ -53,12 +53,12 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     """
     A flow's inbox: its own consumer group, read_committed (`flows.ledger.Inbox`).
 
-    It goes on where the *state* stands: a state that was lost or restored from a copy reads again what it lacks. The offsets
-    committed to Kafka follow it, for others to see the lag.
+    It goes on where the *state* stands: a state that was lost or restored from a copy reads again all that it lacks. The
+    offsets committed to Kafka follow the state; they are there so that others see the lag.
 
-    The last record that the state has proves that a partition's log is the one that it has read. Where that very record is
-    not found at its place, whatever else lies there, the partition is read again from its start: by the facts' versions that
-    changes nothing that is right already.
+    The last record that the state has proves that a partition's log is the one that it has read. If that very record is not
+    found at its place, whatever else lies there, the partition is read again from its start: the facts' versions make sure
+    that this changes nothing that is right already.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         Up to where partitions were read before, as Kafka knows it, where the state stands behind that: what lies between are
         markers of transactions, or else the state was lost. The offsets in Kafka stay until we are there again.
         """
-        self._said: dict[TopicPartition, int] = {}  # the same as it was said, though the log may end before that now
+        self._said: dict[TopicPartition, int] = {}  # the same as it was reported, though the log may end before that now
         self._stood: dict[TopicPartition, tuple[int, str]] = {}
-        """What has been polled: the offset behind, and the mark of the last record."""
+        """Where polling has come to: the offset behind the last record, and the mark of that record."""
         self._durable: dict[TopicPartition, int] = {}
         """Where the state stands, as far as we know."""
         self._disturbed: set[TopicPartition] = set()
@@ -111,7 +111,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 session_timeout_ms=10_000,
                 heartbeat_interval_ms=3_000,
                 fetch_max_wait_ms=100,
-                metadata_max_age_ms=10_000,  # a topic that was made anew is not known before that
+                metadata_max_age_ms=10_000,  # a topic that was made anew is noticed only after this time
                 disturbed=self._disturbed.add,
             )
             self._consumer.subscribe(self._topics, listener=self)
@@ -158,7 +158,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._placed = set(assigned)
 
     def _prove(self, partition: TopicPartition) -> None:
-        """Read on behind the last record that we have, once it is found at its place; from the start where there is none."""
+        """Read on behind the last record that we have if it is found at its place; from the start if we have none."""
         behind, last = self._stood.get(partition, (0, ""))
         self._expected.pop(partition, None)
         if behind > 0:
@@ -173,7 +173,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _say_anew(self, partition: TopicPartition) -> None:
         log.warning(
-            "%s: the last record that it had read of %s[%d] is not there any more: the topic was made anew or cut off, or the "
+            "%s: the last record that it had read of %s[%d] is gone: the topic was made anew or cut off, or the "
             "record was compacted away. The partition is read again from its start",
             self._flow, partition.topic, partition.partition,
         )  # fmt: skip
@@ -200,7 +200,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             found = await self._consumer.getmany(timeout_ms=200, max_records=self._most)  # type: ignore[union-attr]
         if self._lost is not None:
             raise self._lost
-        # What was fetched before we knew where the state stands comes again from there.
+        # Records fetched before we knew where the state stands are dropped here; they come again from there.
         fresh = {p: self._after_last(p, records) for p, records in found.items() if p in self._placed}
         await self._unproven(found)
         arrived = self._arrivals({p: records for p, records in fresh.items() if records})
@@ -246,7 +246,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             return int(await self._consumer.position(partition))  # type: ignore[union-attr]
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
-        """What comes behind the last record that the state has; nothing yet where that one is not at its place."""
+        """The records behind the last one that the state has; none yet if that one is not at its place."""
         if (expected := self._expected.pop(partition, None)) is None:
             return records
         if (records[0].offset, _mark(records[0])) == expected:
@@ -255,7 +255,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         return []
 
     async def _unproven(self, found: Collection[TopicPartition]) -> None:
-        """Where the position has passed the last record that the state has and none came, a marker lies there now."""
+        """Read anew if the position has passed the last record's place and no record came: a marker lies there now."""
         for partition, (offset, _) in list(self._expected.items()):
             if partition in self._placed and partition not in found:
                 with translated(self._flow):
@@ -265,8 +265,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _look(self) -> None:
         """
-        Now and then: does the state stand where we have brought it, what must be read again as somebody has proven that it
-        is old, and what do transactions hide that do not end?
+        Check now and then that the state stands where we have brought it, whether somebody has proven it old (then read again),
+        and whether transactions that do not end hide records.
         """
         if time.monotonic() < self._look_due or not self._placed:
             return
@@ -281,7 +281,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._uncover()
 
     async def _adopt(self, again: Mapping[TopicPartition, int]) -> None:
-        """Nothing is delivered before we are there; a log that ends before that is read to its end."""
+        """Hold deliveries until we are there again. A log that ends before that place is read to its end."""
         if again:
             with translated(self._flow):
                 ends = await self._consumer.end_offsets(list(again))  # type: ignore[union-attr]

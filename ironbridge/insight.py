@@ -24,9 +24,9 @@ from ironbridge.store.history import plainly
 
 Row = dict[str, Any]
 HIDDEN = "•••"
-REREADING = "the state was lost or is old: reads again what it lacks, then delivers"
+REREADING = "the state was lost or is old: the flow reads the missing events again, then delivers"
 _SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
-REOPENING = "looks at all its subjects again, as another edition was opened"
+REOPENING = "the flow looks at all its subjects again, because another edition was opened"
 STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
 _AGAIN = (
     "f.reopened IS NOT NULL AS reopening, f.standby, "
@@ -45,8 +45,8 @@ async def _asked(connection: AsyncConnection, sql: str, **bound: Any) -> list[Ro
 
 async def streams(store: Store) -> list[Row]:
     """
-    Each stream: records live and quarantined, events published since ever, when it was last read to its end, and what is the
-    matter.
+    Each stream: its living and its quarantined records, all events ever published, when it was last read to its end, and its
+    trouble, if any.
     """
     rows = await _rows(
         store,
@@ -67,8 +67,8 @@ async def streams(store: Store) -> list[Row]:
 
 async def flows(store: Store) -> list[Row]:
     """
-    Each flow: its subjects by state, records that are no events, how long the oldest to do has waited, what is the matter, and
-    for how many seconds the target still wants silence.
+    Each flow: its subjects by state, its records that are no events, how long the oldest dirty subject has waited, its
+    trouble, and for how many seconds the target still wants silence.
     """
     rows = await _rows(store, f"SELECT f.name AS flow, f.paused, f.error, {_AGAIN} FROM flows f ORDER BY f.name")  # noqa: S608
     counts = await _rows(
@@ -109,13 +109,13 @@ async def standing(store: Store) -> list[Row]:
 
 
 def silence(flow: str, seconds: float) -> str:
-    """That a target wants silence, until when, and what lifts it."""
+    """The text that says until when a target wants silence, and how to lift it."""
     until = f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S UTC}"
     return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
 
 
 async def _uncover(store: Store, rows: Sequence[Row]) -> None:
-    """Say of flows that have no other trouble that a transaction hides events from them."""
+    """Report hidden events on flows that have no other trouble."""
     found = await _rows(
         store,
         'SELECT flow, topic, "partition", hidden, hidden_since FROM ingested '
@@ -342,7 +342,7 @@ def _versions(rows: list[Row], *, reveal: bool) -> list[Row]:
     for row in rows:
         data = row.pop("data")
         now = None if data is None else from_json(data)
-        # Versions grow with gaps: it is held against what was kept last; behind a deletion there is nothing to hold it against.
+        # Versions grow with gaps, so compare with the version that was kept last; behind a deletion there is none.
         row["changed"] = None if before is None else list(differing(before, now or {}))
         row["fields"] = None if now is None else masked(row["entity"], now, reveal=reveal)
         before = now

@@ -39,9 +39,9 @@ _TOPIC = {
 
 
 _TRAIL = {
-    # Every record counts, also those of one flow: a compacted topic would keep the newest alone.
+    # Every record counts, also several of one flow: compaction would keep only the newest.
     "cleanup.policy": "delete",
-    # As old as a copy may be that is restored. One that is older has every subject looked at, which costs more and is safe.
+    # The longest age of a copy that is restored. For an older copy every subject is looked at: that costs more and is safe.
     "retention.ms": str(90 * 24 * 3600 * 1000),
     "retention.bytes": "-1",
     "max.message.bytes": str(8 * 1024 * 1024),
@@ -64,12 +64,12 @@ def cursors_topic(settings: KafkaSettings) -> str:
 
 
 def trail_topic(settings: KafkaSettings) -> str:
-    """What the flows were about to send: see flows/trail.py."""
+    """The topic of all sends that flows were about to make: see flows/trail.py."""
     return f"{settings.topic_prefix}.trail"
 
 
 def claims_topic(settings: KafkaSettings) -> str:
-    """Which installation runs which part: see ironbridge/claims.py."""
+    """The topic that says which installation runs which part: see ironbridge/claims.py."""
     return f"{settings.topic_prefix}.claims"
 
 
@@ -303,7 +303,7 @@ class KafkaJournal:
         found = set[Partition]()
         if not places:
             return found
-        # What lies there now is asked for: an event that was committed once is not made open again.
+        # This asks for the present end: an event that was committed once never becomes open again.
         async with self._consumer("read_uncommitted") as consumer:
             consumer.assign(list(places))
             for partition, mark in places.items():
@@ -336,7 +336,7 @@ class KafkaJournal:
                 elif time.monotonic() > deadline:
                     where, stands = behind[0], await consumer.position(behind[0])
                     raise UnavailableError(
-                        self._adapter, f"a transaction that its producer has not ended hides what was published to "
+                        self._adapter, f"a transaction that its producer has not ended hides events in "
                         f"{where.topic}[{where.partition}] from offset {stands} to {ends[where]}",
                         fix=f"run `kafka-transactions.sh find-hanging --topic {where.topic} --partition {where.partition}`, "
                         "then its `abort`",

@@ -36,7 +36,7 @@ from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, U
 from ironbridge.settings import KafkaSettings
 
 CONNECT = 120.0
-"""Seconds for a connection to come about, and for what is asked at once: topics, or a place in a consumer group."""
+"""Seconds for a connection, and for a question about topics or about a place in a consumer group."""
 _ASK_PATIENCE = 5_000  # milliseconds for one broker to say why it will not have us
 _FIXES = {
     "ca": "kafka.ssl_cafile",
@@ -94,7 +94,7 @@ def _security(settings: KafkaSettings) -> dict[str, Any]:
 
 
 class OverdueError(KafkaError):  # type: ignore[misc]
-    """Kafka did not say something in time; aiokafka itself would ask for ever. `what` ends the sentence `Kafka did not …`."""
+    """Kafka did not answer in time; aiokafka itself would ask for ever. `what` ends the sentence `Kafka did not …`."""
 
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(f"Kafka did not {what} within {seconds:.0f} s")
@@ -102,7 +102,7 @@ class OverdueError(KafkaError):  # type: ignore[misc]
 
 @asynccontextmanager
 async def ending(what: str, seconds: float) -> AsyncIterator[None]:
-    """:raises OverdueError: it takes longer than so many seconds."""
+    """:raises OverdueError: the work takes longer than so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -32,8 +32,8 @@ def consumer(
     settings: KafkaSettings, *, disturbed: Callable[[TopicPartition], None] | None = None, **options: Any
 ) -> AIOKafkaConsumer:
     """
-    A consumer that is not started yet; `options` are aiokafka's. `disturbed` is told of each partition whose fetch failed:
-    behind a leader that went or a topic that was made anew the log may be another one.
+    A consumer that is not started yet; `options` are aiokafka's. `disturbed` is called with each partition whose fetch
+    failed: after a leader was lost or a topic was made anew the log may be another one.
 
     :raises MisconfiguredError: a certificate's or an authority's file cannot be used.
     """
@@ -64,18 +64,18 @@ def consumer(
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """
-    aiokafka's consumer, with an end to each wait. It asks for ever for a group's coordinator, a place in a group, a position
-    or the offsets committed where the broker or a partition's leader is away.
+    aiokafka's consumer with a limit for each wait. If the broker or a partition's leader is away, aiokafka asks for ever for
+    a group's coordinator, a place in a group, a position or the committed offsets.
 
-    :raises OverdueError: Kafka did not say it in time.
+    :raises OverdueError: Kafka did not answer in time.
     """
 
     patience = 60.0
-    """Seconds for Kafka to say where something stands."""
+    """Seconds for Kafka to name a position."""
     joining = 100.0
-    """Seconds for a place in the group: the other members give theirs back meanwhile, and one that died goes after 10."""
+    """Seconds for a place in the group: the other members first give theirs back, and a dead one is removed after 10."""
     last_words = 15.0
-    """Seconds to leave in good order."""
+    """Seconds to leave the group in good order."""
 
     async def start(self) -> None:
         try:
@@ -107,15 +107,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             await super().commit(offsets)
 
     async def _give_up(self) -> None:
-        """Let go of what was begun, so that no task of it goes on asking."""
+        """Stop what was begun, so that none of its tasks goes on asking."""
         with contextlib.suppress(Exception):
             async with asyncio.timeout(self.last_words):
-                await asyncio.sleep(0)  # one that is stopped before its tasks have begun raises CancelledError
+                await asyncio.sleep(0)  # a task that is stopped before it has begun raises CancelledError
                 await super().stop()
 
 
 def _tell(answer: Any, disturbed: Callable[[TopicPartition], None]) -> None:
-    """An offset that is out of range needs no telling: aiokafka begins from the start then."""
+    """Nothing needs to be reported for an offset out of range: aiokafka begins from the start then."""
     for topic, partitions in answer.topics:
         for number, error, *_ in partitions:
             if error not in (0, OffsetOutOfRangeError.errno):

@@ -1,7 +1,7 @@
 """
-A listener that nobody can use up: bounded connections, and a deadline for whatever the other side has to do.
+A listener that no client can exhaust: the number of connections is bounded, and each turn of the client has a deadline.
 
-uvicorn ends connections that are idle between two requests and knows no other deadline: half a request may take for ever.
+uvicorn ends connections that are idle between two requests and has no other deadline: half a request may last for ever.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one listener allows. Times are in seconds."""
+    """The limits of one listener. Times are in seconds."""
 
     connections: int = 200
-    """At once; who comes beyond is told 503 and cut at once. A browser has up to six."""
+    """Connections open at once; any more are answered 503 and cut. A browser has up to six."""
     head: float = 10.0
-    """From the connection, or the first word of a further request, until all of the request's head is there."""
+    """From the connection, or from the first byte of a further request, until the request's whole head has come."""
     body: float = 30.0
-    """From then until all of its body is there."""
+    """From then until the whole body has come."""
     taking: float = 30.0
-    """For the other side to take what it is sent, once it has fallen behind."""
+    """For the client to take the bytes that we send, once it has fallen behind."""
     most: int = 64 * 1024
-    """Bytes of a body: forms are all that is ever sent to us."""
+    """Bytes of a body: people send only forms to us."""
 
 
 PEOPLE = Bounds()
 PROBES = Bounds(connections=32, head=5.0, body=5.0, taking=5.0, most=1024)
 ACCEPTED = 16
-"""Connections that are taken up at once, before those beyond the bound are cut: so many descriptors more there may be."""
+"""Connections that are accepted in one go, before those beyond the bound are cut: so many more descriptors may be open."""
 QUEUE = 256
-"""Connections that the kernel keeps until we take them up."""
-_SAY = 60.0  # seconds between two lines in the log that say that it is full
+"""Connections that the kernel keeps until we accept them."""
+_SAY = 60.0  # seconds between two lines in the log that say that the listener is full
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class BoundedConfig(uvicorn.Config):
-    """uvicorn's settings of a listener with bounds."""
+    """uvicorn's settings for a listener with bounds."""
 
     def __init__(self, app: ASGIApp, bounds: Bounds) -> None:
         super().__init__(
@@ -60,19 +60,19 @@ class BoundedConfig(uvicorn.Config):
         self._told = -math.inf
 
     def full(self) -> None:
-        """Somebody was refused: say so now and then."""
+        """A connection was refused: log that now and then."""
         if time.monotonic() - self._told > _SAY:
             self._told = time.monotonic()
-            log.warning("connections are refused: %d are open, as many as there may be", self.bounds.connections)
+            log.warning("connections are refused: %d are open, which is the limit", self.bounds.connections)
 
 
 class Bounded(H11Protocol):
-    """One connection: HTTP/1.1 as uvicorn speaks it, with an end to each of the other side's turns."""
+    """One connection: HTTP/1.1 as uvicorn speaks it, with a deadline for each of the client's turns."""
 
     config: BoundedConfig
     _deadline: asyncio.TimerHandle | None = None
     _behind: asyncio.TimerHandle | None = None
-    _turn: Any = None  # what the deadline is for: `h11.IDLE`, a head; `h11.SEND_BODY`, a body
+    _turn: Any = None  # the turn that the deadline is for: `h11.IDLE` is a head, `h11.SEND_BODY` a body
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -93,7 +93,7 @@ class Bounded(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
-            # What it has not taken in by then it does not get.
+            # The client loses the bytes that it has not taken by then.
             self.loop.call_later(self.config.bounds.taking, self.transport.abort)
         self._mind(expected=bool(self.conn.trailing_data[0]))
 
@@ -116,7 +116,7 @@ class Bounded(H11Protocol):
         self._caught_up()
 
     def _mind(self, *, expected: bool) -> None:
-        """Begin, keep or end the deadline: it is for the whole of a head or a body, however many pieces that comes in."""
+        """Begin, keep or end the deadline. It covers a whole head or body, in however many pieces that comes."""
         turn = self.conn.their_state
         bounds = {h11.IDLE: self.config.bounds.head, h11.SEND_BODY: self.config.bounds.body}
         if turn not in bounds or not expected or self.transport.is_closing():
@@ -139,7 +139,7 @@ class Bounded(H11Protocol):
 
 
 class SmallBodies:
-    """An application that is sent no more than so many bytes with a request: it is refused with 413 beyond."""
+    """An application that accepts only so many bytes with a request; a longer body is refused with 413."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app

@@ -30,7 +30,7 @@ transactions = meter.create_histogram(
     explicit_bucket_boundaries_advisory=_BUCKETS,
 )  # fmt: skip
 held = meter.create_histogram(
-    "ironbridge.loop.held", unit="s", description="Processor time for which the event loop was held, where it was too long",
+    "ironbridge.loop.held", unit="s", description="Processor time for which the event loop was held, if that was too long",
     explicit_bucket_boundaries_advisory=_BUCKETS,
 )  # fmt: skip
 

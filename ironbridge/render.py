@@ -83,7 +83,7 @@ def streams(rows: Sequence[Row]) -> Group:
 
 
 def held(out: Console, rows: Sequence[Row]) -> None:
-    """What the guard holds back, and what to do."""
+    """Print the changes that the guard holds back, and the next step."""
     if not rows:
         out.print("Nothing is held back.")
         return
@@ -92,8 +92,8 @@ def held(out: Console, rows: Sequence[Row]) -> None:
         since = f"{datetime.fromtimestamp(row['since'], UTC):%Y-%m-%d %H:%M UTC}"
         made.add_row(row["part"], row["what"], f"{row['held']:,} of {row['base']:,}", since, row["file"] or "")
     out.print(made)
-    out.print("Is the legacy system being rebuilt, or was a file cut short? Wait: it ends by itself once all is there again.")
-    out.print("Is it right? Let it through: ironbridge held allow STREAM --what '…' --why '…'", markup=False)
+    out.print("Is the legacy system being rebuilt, or was a file cut short? Wait: the hold ends once they are all there again.")
+    out.print("Are the changes right? Let them through: ironbridge held allow STREAM --what '…' --why '…'", markup=False)
 
 
 def flows(rows: Sequence[Row]) -> Group:

@@ -50,7 +50,7 @@ broker = "embedded"
 
 [http]
 # listen = "127.0.0.1:8080"           # the console
-# probes = "127.0.0.1:8081"           # /healthz, /readyz, /progress: is it there, what it needs, is it late; else at `listen`
+# probes = "127.0.0.1:8081"           # /healthz, /readyz and /progress; without it they are answered at `listen`
 
 [console]
 # On 127.0.0.1 nobody signs in. On any other address people sign in with OpenID Connect, e.g. Entra ID or Keycloak; the

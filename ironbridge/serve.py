@@ -27,7 +27,7 @@ from ironbridge.listener import PEOPLE, PROBES, QUEUE, BoundedConfig, Bounds
 from ironbridge.settings import HttpSettings, address_of
 
 log = logging.getLogger(__name__)
-_ROUND = 60.0  # seconds for the work's event loop to come round; who restarts the process has given up before
+_ROUND = 60.0  # seconds for the work's event loop to come round; a supervisor that restarts the process acts before that
 _TURN = 0.001  # seconds that a busy thread keeps the interpreter from the others; Python's own 0.005 is felt in a page
 
 
@@ -41,9 +41,10 @@ def application(
 @asynccontextmanager
 async def served(built: Platform, turned: health.Turned = health.here) -> AsyncIterator[str | None]:
     """
-    Health and the console over a platform, where its settings say; gives the console's URL, None where nothing shall listen.
+    Serve health and the console of a platform at the addresses that its settings name. Gives the console's URL, None if
+    nothing shall listen.
 
-    Health has a listener of its own where `http.probes` names one, and is answered there alone.
+    If `http.probes` names an address, health has a listener of its own there and is answered only there.
     """
     http = built.settings.http
     async with AsyncExitStack() as stack:
@@ -52,7 +53,7 @@ async def served(built: Platform, turned: health.Turned = health.here) -> AsyncI
         if http.listen is None:
             yield None
             return
-        from ironbridge.console.app import mounted  # its libraries are for those who serve it
+        from ironbridge.console.app import mounted  # only a process that serves the console needs its libraries
 
         routes = await stack.enter_async_context(mounted(built))
         app = application(built, routes, turned) if http.probes is None else Starlette(routes=routes)
@@ -110,7 +111,7 @@ async def serving(app: ASGIApp, settings: HttpSettings) -> AsyncIterator[str | N
 
 @asynccontextmanager
 async def at(where: str, app: ASGIApp, bounds: Bounds, setting: str) -> AsyncIterator[str]:
-    """Serve an application at `host:port` within bounds; gives its URL. `setting` names the address for the error."""
+    """Serve an application at `host:port` within bounds; gives its URL. `setting` names the address in an error."""
     with _listening(*address_of(where), setting) as listener:
         server = _Embedded(BoundedConfig(app, bounds))
         running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -140,7 +141,7 @@ def _listening(host: str, port: int, setting: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         raise MisconfiguredError(
             "http", f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error})",
-            fix=f"set `{setting}` to another address, or stop what listens there",
+            fix=f"set `{setting}` to another address, or stop the program that listens there",
         ) from None  # fmt: skip
     # asyncio does this only for sockets that name their protocol; without it an answer in two writes takes 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -102,18 +102,18 @@ _Address = Annotated[str | None, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s/\[\]
 
 
 def address_of(where: str) -> tuple[str, int]:
-    """Host and port of `host:port`."""
+    """Host and port of a text `host:port`."""
     host, _, port = where.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 class HttpSettings(Section):
     """
-    Where `ironbridge run` answers to HTTP: `listen` is `host:port`, e.g. `127.0.0.1:8080` (`[::1]:8080`; port 0: a free one).
-    Without it nothing listens.
+    The addresses at which `ironbridge run` answers HTTP. `listen` is `host:port`, e.g. `127.0.0.1:8080` (`[::1]:8080`; port 0
+    takes a free one). Without it nothing listens.
 
-    `probes` is an address of its own for `/healthz`, `/readyz` and `/progress`, e.g. `0.0.0.0:8081`: whoever occupies the
-    console cannot silence them. Without it they are answered at `listen`.
+    `probes` is a separate address for `/healthz`, `/readyz` and `/progress`, e.g. `0.0.0.0:8081`: a client that uses up the
+    console's connections cannot silence them. Without it they are answered at `listen`.
     """
 
     listen: _Address = None
@@ -121,18 +121,18 @@ class HttpSettings(Section):
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port of `listen`; None where nothing shall listen."""
+        """Host and port of `listen`; None if nothing shall listen."""
         return address_of(self.listen) if self.listen else None
 
 
 class ConsoleSettings(Section):
     """
-    The web console, where `http.listen` says. `public_url` is how people reach it. Without `issuer` nobody signs in, which
-    only a loopback address may do. `roles_claim` is where the provider puts roles: `roles` (Entra ID),
+    The web console at the address `http.listen`. `public_url` is how people reach it. Without `issuer` nobody signs in; only
+    a loopback address may do that. `roles_claim` names the claim that holds the roles: `roles` (Entra ID),
     `realm_access.roles` (Keycloak). `trace_url` and `dashboards_url` are links, e.g. `https://jaeger/trace/{trace}`.
 
-    Each `recheck_minutes` the provider is asked whether somebody still has their roles. That takes a refresh token, which
-    Entra ID gives for `offline_access` in `scope`; a session without one ends then, and people are sent to sign in again.
+    Every `recheck_minutes` the console asks the provider whether a person still has their roles. For that it needs a refresh
+    token, which Entra ID gives if `scope` holds `offline_access`. A session without one ends then: the person signs in again.
     """
 
     serve: bool = True

@@ -1,9 +1,9 @@
 """
-What a person does to streams and flows: retry, drop, pause, resume, release, replay, backfill. Each leaves its mark in the audit
-trail, in the transaction that does it.
+A person's actions on streams and flows: retry, drop, pause, resume, release, replay, backfill. Each one is written to the
+audit trail in the transaction that does it.
 
-All of it is a word in the state that the running adapters and flows take up with their next step: whoever steers never
-writes to Kafka, to a legacy system or to a target, and need not know where those run.
+Each one is a word in the state that the running adapters and flows take up with their next step. So these functions never
+write to Kafka, to a legacy system or to a target, and need not know where those run.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def _pieces(keys: Sequence[str]) -> list[list[str]]:
 
 
 def _once(keys: Sequence[str], done: Sequence[str]) -> list[str]:
-    """The keys that something was done to, in the order in which they were named."""
+    """The keys of the records that were changed, in the order in which they were named."""
     there = set(done)
     return [key for key in keys if key in there]
 
 
 async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Sequence[str]) -> str:
-    """The condition for subjects of these keys and states. Their rows are locked, in the order in which everybody locks."""
+    """The condition for subjects of these keys and states. Locks their rows, in the order that every lock follows."""
     stuck = ", ".join(f"'{state}'" for state in states)
     those = f"flow IN (SELECT name FROM flows) AND {among(connection, 'subject', 'keys')} AND state IN ({stuck})"  # noqa: S608
     if postgres(connection):
@@ -68,7 +68,7 @@ async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Seq
 
 
 async def _reread(connection: AsyncConnection, bound: dict[str, Any]) -> list[str]:
-    """Forget the digests of quarantined rows and of their regions, so that their next reading maps them again; their keys."""
+    """Forget the digests of quarantined rows and their regions, so that the next reading maps them again. Returns their keys."""
     await connection.execute(
         text(
             "UPDATE regions SET digest = NULL WHERE (stream, name) IN (SELECT r.stream, r.region FROM problems p "  # noqa: S608
@@ -143,8 +143,8 @@ async def resume(store: Store, by: Actor, name: str, why: str = "") -> None:
 
 async def release(store: Store, by: Actor, target: str, why: str = "") -> bool:
     """
-    Lift the silence that a target has asked for (its Retry-After): whoever waits for it goes on within a few seconds.
-    Whether there was one; only then it is on record.
+    Lift the silence that a target has asked for (its Retry-After): the workers that wait for it go on within a few seconds.
+    True if there was one; only then it is written to the audit trail.
     """
     async with store.write() as connection:
         lifted = await budget.release(connection, target)

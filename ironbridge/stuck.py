@@ -1,8 +1,8 @@
 """
-What does not get on by itself, grouped by its reason, so that a hundred alike are one decision.
+Records that are stuck, grouped by their reason, so that a hundred alike need one decision.
 
-A group is what one part has in one state for one cause (see store/causes.py). Groups are counted and their records read in
-an index, a page at a time, so that 100,000 parked records show at once.
+A group holds the records of one part in one state for one cause (see store/causes.py). Groups are counted, and their
+records read, from an index, a page at a time, so that 100,000 parked records show at once.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _NEXT = {
     "rejected": "Find out who writes to the topic besides Ironbridge's adapters.",
 }
 _ORDER = ("parked", "quarantined", "rejected", "waiting", "dropped")
-_PIECE = 2000  # records that are read, or that something is done to, at a time
+_PIECE = 2000  # records that are read or changed at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """
-    Records of one part that are in one state for one reason. `rule` says what was broken, `next` what a person does;
-    `count` of them, `example` is the first one's key, `oldest` since when the oldest is there (seconds since 1970).
-    `rows` are there only where the group was made of rows.
+    Records of one part that are in one state for one reason. `rule` names the broken rule, `next` the person's next step.
+    There are `count` of them; `example` is the first one's key, `oldest` the time since which the oldest is there (seconds
+    since 1970). `rows` are given only if the group was made from rows.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Group:
 
 
 class Listing(NamedTuple):
-    """Some groups, how many there are in all, and the records in each state."""
+    """Some groups, the number of all groups, and the number of records in each state."""
 
     groups: list[Group]
     total: int
@@ -76,7 +76,7 @@ class Listing(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Where the records of some states are; `part` is the column of whose they are."""
+    """The table that holds the records of some states; `part` is the column that names the flow or stream."""
 
     name: str
     part: str
@@ -105,7 +105,7 @@ _PLACED = "CASE state " + " ".join(f"WHEN '{state}' THEN {n}" for n, state in en
 
 
 async def groups(store: Store, most: int | None = SHOWN, skip: int = 0) -> Listing:
-    """Groups, those that need a person first, then the largest first: `most` of them behind `skip`; None for all."""
+    """Groups: first the ones that need a person, then the largest first. `most` of them behind `skip`; None for all."""
     await fill(store)
     limit = "" if most is None else f" ORDER BY {_PLACED}, n DESC, part, cause LIMIT :most OFFSET :skip"
     async with store.read() as connection:
@@ -126,7 +126,7 @@ async def groups(store: Store, most: int | None = SHOWN, skip: int = 0) -> Listi
 
 
 def _counted(connection: AsyncConnection) -> str:
-    """Bytes are compared faster than words of a language, of which most are alike."""
+    """Compares keys by their bytes: that is faster than by a language's rules, and most keys are alike."""
     return _COUNTED.format(c=' COLLATE "C"' if postgres(connection) else "")
 
 
@@ -156,7 +156,7 @@ async def _reasons(connection: AsyncConnection, rows: Sequence[Row]) -> dict[tup
 
 
 async def group(store: Store, name: str) -> Group | None:
-    """The group of an id as it is now; None if nothing is in it, or if it is no id."""
+    """The group of an id as it is now; None if it is empty, or if the id is none."""
     if not ID.fullmatch(name):
         return None
     await fill(store)
@@ -178,7 +178,7 @@ async def group(store: Store, name: str) -> Group | None:
 
 
 async def _places(connection: AsyncConnection) -> list[tuple[str, str]]:
-    """Every part with the states in which it may have something."""
+    """Every part with the states in which its records may be stuck."""
     flows = await connection.execute(text("SELECT name FROM flows ORDER BY name"))
     places = [(flow, state) for (flow,) in flows for state in (*STUCK, "rejected")]
     streams = await connection.execute(text("SELECT adapter || '.' || name FROM streams ORDER BY 1"))
@@ -191,7 +191,7 @@ def _table_of(state: str) -> _Table:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What one part has in one state, for one cause (None: any)."""
+    """The records of one part in one state, for one cause (None: any)."""
 
     part: str
     state: str
@@ -203,7 +203,7 @@ class _Place:
         return cls(part, state, cause, _table_of(state))
 
     async def where(self, connection: AsyncConnection) -> tuple[str, dict[str, Any]]:
-        """The condition, by columns of the index."""
+        """The SQL condition, by columns of the index."""
         bound: dict[str, Any] = {"part": self.part}
         if self.table is _PROBLEMS:
             found = await connection.execute(
@@ -218,10 +218,10 @@ class _Place:
         return condition, bound
 
     async def rows(self, connection: AsyncConnection, sign: str, mark: tuple[str, str], most: int) -> list[Row]:
-        """Rows whose cause and key are `>`, `>=` or `<` a mark, those next to it first."""
+        """The rows whose cause and key are `>`, `>=` or `<` a mark, the nearest to it first."""
         t, where, bound = self.table, *await self.where(connection)
         down = " DESC" if sign == "<" else ""
-        # Of one cause they stand in the order of their keys in the index, of any in that of their causes and keys.
+        # The index orders the rows of one cause by key, and the rows of any cause by cause and key.
         mine, order = f"(cause, {t.key}) {sign} (:from, :key)", f"cause{down}, {t.key}{down}"
         if self.cause is not None:
             mine, order = f"{t.key} {sign} :key", f"{t.key}{down}"
@@ -237,7 +237,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of a group's rows in the order of their keys; whether there are others before, and the key that follows them."""
+    """Some of a group's rows in the order of their keys; whether there are earlier ones, and the key that follows them."""
 
     rows: list[Row]
     earlier: bool
@@ -245,7 +245,7 @@ class Page:
 
 
 async def page(store: Store, of: Group, most: int, *, start: str = "", before: str = "") -> Page:
-    """So many of a group's rows: from a key on, or those right before another one; the first where there are none."""
+    """A page of a group's rows: from a key on, or the ones right before another key; the first page if there are none."""
     place = _Place.of(of.part, of.state, of.cause)
     async with store.read() as connection:
         if before:
@@ -259,13 +259,13 @@ async def page(store: Store, of: Group, most: int, *, start: str = "", before: s
 
 
 async def members(store: Store, of: Group) -> AsyncIterator[list[str]]:
-    """The keys of all that is in a group now, in pieces. Something may be done to a piece before the next is asked for."""
+    """The keys of all records that are in a group now, in pieces. The caller may change a piece before asking for the next."""
     async for rows in _pieces(store, _Place.of(of.part, of.state, of.cause)):
         yield [str(row["key"]) for row in rows]
 
 
 async def everything(store: Store) -> AsyncIterator[list[Row]]:
-    """Every row that does not get on, in pieces."""
+    """Every stuck row, in pieces."""
     await fill(store)
     async with store.read() as connection:
         places = sorted(await _places(connection), key=lambda place: (_TABLES.index(_table_of(place[1])), place))
@@ -305,7 +305,7 @@ def _made(part: str, state: str, cause: str, rows: Sequence[Row]) -> Group:
 
 def _group(row: Row, reason: str | None, count: int, rows: tuple[Row, ...] = ()) -> Group:
     part, state, cause, key = (str(row[name]) for name in ("part", "state", "cause", "key"))
-    # What was given up while it waited keeps its cause.
+    # A record that was given up while it waited keeps its cause.
     said = WAITS if cause == WAITING else bare(state, key, reason)
     rule, _, fix = said.partition(_TO_DO)
     return Group(
@@ -315,8 +315,8 @@ def _group(row: Row, reason: str | None, count: int, rows: tuple[Row, ...] = ())
 
 def _shifted(part: str, state: str, number: str) -> str:
     """
-    A group's id for a cause, and the cause for a group's id: the one is the other, shifted by what part and state give. So
-    a group is found by its id without a look at the others.
+    Turns a cause into a group's id, and a group's id back into its cause: one is the other, shifted by a number that part and
+    state give. So a group is found by its id without a look at the others.
     """
     by = hashlib.blake2b(f"{part}\0{state}".encode(), digest_size=6).digest()
     return f"{int(number, 16) ^ int.from_bytes(by, 'big'):012x}"

@@ -21,15 +21,15 @@ from ironbridge.kafka_client import client_options, connecting, translated
 from ironbridge.kafka_consumer import consumer
 from ironbridge.settings import KafkaSettings
 
-_PATIENCE = 30.0  # seconds for Kafka to take or to give something
+_PATIENCE = 30.0  # seconds for Kafka to store or to send records
 _NEAR = 1000  # records
 _MOST = 8 * 1024 * 1024  # bytes of one record; a subject takes some fifty
 
 
 class KafkaTrail:
     """
-    One flow's trail. Its producer starts with the first record; each look back has a consumer of its own, as it is seldom.
-    `clock` is the one that all workers share: Kafka refuses a record whose time is more than an hour ahead of its own.
+    One flow's trail. Its producer starts with the first record. Each look back opens a consumer of its own, because looks are
+    rare. `clock` is the one that all workers share: Kafka refuses a record whose time is more than an hour ahead of its own.
 
     :raises UnavailableError: Kafka does not answer. :raises MisconfiguredError: it refuses us.
     """
@@ -64,9 +64,9 @@ class KafkaTrail:
                         timestamp_ms=int(self._clock() * 1000),
                     )
         except BaseException:
-            await self._stop_telling()  # what is still on its way may yet arrive, which is harmless: the state knows its number
+            await self._stop_telling()  # a record on its way may still arrive: harmless, the state knows its number
             raise
-        # A broker that had it already, and no longer knows where, says -1.
+        # A broker that already has the record, but no longer knows its offset, answers -1.
         return int(stored.offset) if stored.offset >= 0 else (await self.reach()).end - 1
 
     async def _started(self) -> AIOKafkaProducer:
@@ -108,10 +108,10 @@ class KafkaTrail:
     async def reach(self) -> Reach:
         async with self._consumer("read_uncommitted") as reading:
             if self._topic.topic not in await reading.topics():
-                # One that was deleted is made again: then it does not go back, and every subject is in doubt.
+                # A deleted topic is made again: then it does not go back far enough, and every subject is put in doubt.
                 await ensure_topics(self._settings, self._entities)
             _, first, end = await asyncio.gather(
-                self._started(),  # meanwhile, as it is needed next
+                self._started(),  # started meanwhile, because it is needed next
                 reading.beginning_offsets([self._topic]),
                 reading.end_offsets([self._topic]),
             )
@@ -133,7 +133,7 @@ class KafkaTrail:
             with translated(self._flow):
                 reading = await self._follower(since)
                 if not since - _NEAR <= await reading.position(self._topic) <= since:
-                    reading.seek(self._topic, since)  # else what lies between is read and passed over: that is quicker
+                    reading.seek(self._topic, since)  # a short gap is read and skipped instead, which is quicker
                 async for records in self._come(reading, since, end):
                     yield records
         except BaseException:
@@ -150,7 +150,7 @@ class KafkaTrail:
         return self._stays
 
     async def _come(self, reading: AIOKafkaConsumer, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
-        """This flow's records between two offsets, once they are there."""
+        """This flow's records between two offsets, once they have come."""
         deadline = asyncio.get_running_loop().time() + _PATIENCE
         while (stands := await reading.position(self._topic)) < end:
             found = await reading.getmany(timeout_ms=500, max_records=1000)
@@ -166,7 +166,7 @@ class KafkaTrail:
                 )  # fmt: skip
 
     def _sent(self, record: Any) -> Sent | None:
-        """A record of this flow; None for another flow's, and for what is none of ours."""
+        """A record of this flow; None for another flow's, and for a record in another form."""
         if record.key != self._flow.encode():
             return None
         try:
@@ -178,7 +178,7 @@ class KafkaTrail:
     async def ends(self) -> dict[Partition, int]:
         topics = [topic_of(entity, self._settings.topic_prefix) for entity in self._entities]
         partitions = [TopicPartition(topic, number) for topic in topics for number in range(self._settings.partitions)]
-        # What a read_committed subscriber can come to: an open transaction may stay open for long.
+        # Only the offsets that a read_committed subscriber can reach: an open transaction may stay open for long.
         async with self._consumer("read_committed") as reading:
             reading.assign(partitions)
             reading.pause(*partitions)

@@ -1,9 +1,10 @@
 """
-Who holds the event loop: all parts share it, and while one works on without a pause every other one stands still.
+Finds the code that holds up the event loop: all parts share the loop, and while one works on without a pause all others
+stand still.
 
-What counts is the processor time that the loop's own thread takes between two beats, not the time by the clock: a machine
-that has too much else to do makes everything late, and nobody of ours is to blame. A second thread looks where the loop
-stands when a beat is late; it notes a place in the code and never a value.
+It measures the processor time that the loop's own thread takes between two beats, not the time by the clock: on an
+overloaded machine everything is late, though no part is to blame. When a beat is late, a second thread looks where the
+loop's thread stands; it notes a place in the code and never a value.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from ironbridge import meters
 log = logging.getLogger(__name__)
 
 LIMIT = 0.1
-"""Seconds of processor time that a part may take at once."""
+"""Seconds of processor time that a part may take without a pause."""
 _BEAT = 0.02
-_SAID = 600.0  # seconds until a place is named again in the log
+_SAID = 600.0  # seconds until the log names a place again
 _ROOT = Path(__file__).parents[1]
 _OURS = tuple(str(_ROOT / room) + "/" for room in ("adapters", "canonical", "flows", "ironbridge"))
 
 
 class Held(NamedTuple):
-    """For how long the loop was held, in seconds of processor time, and by which code."""
+    """How long the loop was held up, in seconds of processor time, and by which code."""
 
     seconds: float
     place: str
 
 
 class Watchdog:
-    """Watches the loop of the thread in which it is made. `tell` is called in the loop, after it was held."""
+    """Watches the loop of the thread in which it is made. It calls `tell` in the loop, after the loop was held up."""
 
     def __init__(self, tell: Callable[[Held], None], limit: float = LIMIT) -> None:
         self._tell = tell
@@ -57,11 +58,11 @@ class Watchdog:
             await asyncio.sleep(_BEAT)
             now = time.thread_time()
             if now - used > self._limit:
-                self._tell(Held(now - used, self._place or "a place that was left before anybody looked"))
+                self._tell(Held(now - used, self._place or "code that had ended before the watchdog looked"))
             used = time.thread_time()
 
     def look(self) -> None:
-        """What the second thread does: note where the loop's thread stands whenever its beat is late."""
+        """Run in the second thread: note where the loop's thread stands whenever its beat is late."""
         while not self._stop.wait(self._limit / 4):
             if time.monotonic() - self._beaten > self._limit / 2 and (frame := sys._current_frames().get(self._thread)):
                 self._place = place_of(frame) or self._place
@@ -71,7 +72,7 @@ class Watchdog:
 
 
 def place_of(frame: FrameType) -> str:
-    """The innermost of our own functions that a stack is in, as `adapters/pump.py Pump.read`; empty where there is none."""
+    """The innermost function of ours on a stack, as `adapters/pump.py Pump.read`; empty if there is none."""
     for each in _outwards(frame):
         code = each.f_code
         if code.co_filename.startswith(_OURS):
@@ -87,7 +88,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 @asynccontextmanager
 async def watching(tell: Callable[[Held], None] | None = None, limit: float = LIMIT) -> AsyncIterator[None]:
-    """Watch the running loop; unless told otherwise each time that it was held is measured, and now and then logged."""
+    """Watch the running loop. By default each hold-up is measured, and now and then logged."""
     dog = Watchdog(tell or _Teller(), limit)
     looking = threading.Thread(target=dog.look, name="loop watchdog", daemon=True)
     looking.start()
@@ -102,7 +103,7 @@ async def watching(tell: Callable[[Held], None] | None = None, limit: float = LI
 
 
 class _Teller:
-    """Measures, and names each place in the log at most once in a while."""
+    """Measures each hold-up, and names each place in the log at most once in a while."""
 
     def __init__(self) -> None:
         self._said: dict[str, float] = {}

@@ -122,7 +122,7 @@ class World:
         return TrailedLedger(self.store, self.flow, self.trail)
 
     async def take(self, limit: int, ledger: StoredLedger | None = None) -> list[Task]:
-        """Take subjects in hand as a worker of the flow's present edition does."""
+        """Take subjects as a worker of the flow's present edition does."""
         ledger = ledger or self.ledger
         edition = await ledger.reopen(self.flow.edition_name)
         assert edition is not None

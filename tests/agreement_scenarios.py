@@ -620,7 +620,7 @@ class AgreementScenarios:
         class Paused(ScriptedTarget):
             async def write(self, batch):  # type: ignore[no-untyped-def]
                 slow.set()
-                await late.wait()  # the request has left by now, and takes its time on its way
+                await late.wait()  # the request has left by now, and is slow on its way
                 return [world.target._one(write) for write in batch]
 
         sleeper = asyncio.create_task(world.agreement_of(Paused()).step())

@@ -123,7 +123,7 @@ class BudgetScenarios:
         limits = Limits(requests=40, window=30.0)
         skewed = SharedBudget(store, "somewhere", limits, clock=lambda: days.now + off, sleep=days.sleep)
         began, right = days.now, days.budget(store, limits)
-        # In turn: else one's sleep moves the made-up clock while the other waits for a real database.
+        # One after the other: otherwise one's sleep moves the virtual clock while the other waits for a real database.
         for _ in range(60):
             await days.use(skewed, 1)
             await days.use(right, 1)

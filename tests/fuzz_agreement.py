@@ -50,14 +50,14 @@ def what(number: int) -> str:
 
 @dataclass(frozen=True)
 class Release:
-    """One release of a flow: its mapping says something of its own, and perhaps what day it is."""
+    """One release of a flow: its mapping writes the release's own mark, and in some releases the day."""
 
     name: str
     daily: bool
 
 
 class Purchasing:
-    """Suppliers, and invoices that wait for theirs, as one release maps them."""
+    """Suppliers, and invoices that wait for their suppliers, as one release maps them."""
 
     entities: tuple[type[Entity], ...] = (Supplier, Invoice)
     grouping = Grouping.KEY
@@ -97,10 +97,10 @@ class Purchasing:
 
 class Connection:
     """
-    A worker's ledger, as the worker reaches it: slow, and with errors before a transaction and after it.
+    A worker's ledger, as the worker reaches it: it is slow, and raises errors before a transaction and after it.
 
-    A worker that asks for work again, though nothing has changed since it last heard that there is none, is told so without a
-    question: that saves most of the time.
+    If a worker asks for work again, and nothing has changed since it last heard that there is none, the same answer is given
+    without a query: that saves most of the time.
     """
 
     def __init__(self, worker: Worker, inner: TrailedLedger) -> None:
@@ -122,18 +122,18 @@ class Connection:
             before = state.changes
             answer = await found(*args, **more)
             if name == "keep":
-                state.overlook(before)  # a sign of life is no work for anybody
+                state.overlook(before)  # a sign of life gives nobody work
             await worker.point(f"after {name}")
             self._remember(name, answer)
             return answer
 
-        setattr(self, name, called)  # it is asked for some thousand times
+        setattr(self, name, called)  # kept, because it is looked up some thousand times
         return called
 
     def _remember(self, name: str, answer: Any) -> None:
         world, now = self._worker.world, asyncio.get_running_loop().time()
         if (name == "take" and answer == []) or name == "due":
-            # Until something changes or falls due the answer stays the same.
+            # The answer stays the same until something changes or falls due.
             due = world.state.rows("SELECT min(COALESCE(due, 0)) FROM subjects WHERE state = 'dirty'")[0][0]
             left = 60.0 if due is None else due - world.clock()
             self._idle[name] = (world.state.changes, now + min(left, 60.0), answer)
@@ -239,7 +239,7 @@ class Worker:
             self.party.group.leave(self.name)
 
     async def _insist(self, deed: Callable[[], Awaitable[None]]) -> None:
-        """As the runtime does: an error is waited for, and then all begins anew."""
+        """Behave as the runtime does: wait after an error, and then begin everything anew."""
         while not self.stop.is_set():
             try:
                 await deed()
@@ -249,7 +249,7 @@ class Worker:
                 return
 
     async def end(self, grace: float = 60.0) -> None:
-        """Told to stop, and waited for."""
+        """Tell it to stop, and wait for it."""
         self.stop.set()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=grace)
@@ -305,7 +305,7 @@ class World:
         return worker
 
     def change(self, random: Random) -> None:
-        """Something changes in the legacy system, and is published."""
+        """Change something in the legacy system, and publish it."""
         self.version += random.randint(1, 3)
         number = random.randrange(6)
         at = datetime.fromtimestamp(self.clock(), UTC)
@@ -319,7 +319,7 @@ class World:
         data = None if random.random() < 0.2 else entity.to_bytes()
         event = Event(entity.type_name, "ledger", entity.key, entity.owner, self.version, at, data)
         had = self.newest.get(event.key)
-        if had is not None and had.owner != event.owner:  # it moves: a tombstone where it was
+        if had is not None and had.owner != event.owner:  # it moves: leave a tombstone in the old place
             self.post.publish(Event(had.entity, "ledger", had.key, had.owner, self.version, at, None))
             self.version += 1
             event = Event(entity.type_name, "ledger", entity.key, entity.owner, self.version, at, data)
@@ -331,7 +331,7 @@ class World:
 
 
 class Actions:
-    """What may happen to a world, one method each."""
+    """The things that may happen to a world, one method each."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -387,7 +387,7 @@ class Actions:
         random.choice(self._world.parties).group.balance()
 
     async def upgrade(self, random: Random) -> None:
-        """One pod after another; sometimes a new one beside the old one for a while. And back, sometimes."""
+        """Replace one pod after another; sometimes a new one runs beside the old one for a while. Sometimes roll back."""
         party = random.choice(self._world.parties)
         party.release = Release(random.choice(["1", "2", "3"]), random.choice([False, party.release.daily]))
         self._world.tell(f"    {party.name}: {party.release}")
@@ -405,7 +405,7 @@ class Actions:
         self._world.copies.append(self._world.state.copy())
 
     async def set_back(self, random: Random) -> None:
-        """The platform is stopped, a copy is put back, and it starts again; or a failover while it runs."""
+        """Stop the platform, put a copy back, and start it again; or fail over while it runs."""
         world = self._world
         if not world.copies:
             return
@@ -467,7 +467,7 @@ def _same(cloud: Cloud, subject: str, wanted: Document | None) -> bool:
 
 
 def wrong_of(world: World, party: Party) -> list[str]:
-    """What the cloud holds otherwise than the newest release wants it for the newest facts."""
+    """The documents that the cloud holds, but the newest release does not want for the newest facts."""
     flow = Purchasing(party.name, party.release)
     today = datetime.fromtimestamp(world.clock(), LONDON).date()
     wrong = []
@@ -476,7 +476,7 @@ def wrong_of(world: World, party: Party) -> list[str]:
         try:
             wanted = flow.desired(key, Facts(fact, today))
         except (RefusedError, KeyError):
-            continue  # it is parked, and the cloud holds what it held
+            continue  # it is parked, and the cloud holds its former content
         if isinstance(wanted, Nothing):
             wanted = None
         if wanted is not None and wanted.body.get("name") == HATED:
@@ -490,7 +490,7 @@ def wrong_of(world: World, party: Party) -> list[str]:
 
 
 def _waits_for(world: World, party: Party, other: str) -> bool:
-    """Whether another subject is not there, or is parked, and perhaps in doubt."""
+    """Whether the subject that it waits for is absent, or is parked, and may be in doubt."""
     event = world.newest.get(other)
     parked = event is None or event.data is None or any(name.encode() in event.data for name in (*NAMES[4:6], HATED))
     return parked or not party.cloud.living(other)
@@ -532,7 +532,7 @@ async def settle(world: World) -> None:
 
 
 def found(world: World) -> None:
-    """:raises Broken: a cloud was written to as it never should be, or a worker has ended by itself."""
+    """:raises Broken: a cloud got a write that must never happen, or a worker has ended by itself."""
     for party in world.parties:
         if party.cloud.broken:
             raise Broken(party.cloud.broken[0])
@@ -573,7 +573,7 @@ async def played(seed: int, without: frozenset[int], tell: Callable[[str], None]
 def play(seed: int, without: frozenset[int] = frozenset(), tell: Callable[[str], None] = lambda _: None) -> int:
     """Play one seed. :raises Broken: a promise is broken."""
     logging.disable(logging.CRITICAL)
-    _random.seed(seed)  # the runtime's jitter
+    _random.seed(seed)  # for the runtime's jitter
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(played(seed, without, tell))
 

@@ -69,7 +69,7 @@ class World:
     copies: list[Copy] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     now: datetime = START
-    first: int = 0  # what every process reads of the log's transactions
+    first: int = 0  # the first of the log's transactions that every process reads
 
     def __post_init__(self) -> None:
         where = MemoryJournal(self.log, self.legacy.name).partition_of
@@ -113,7 +113,7 @@ class World:
             self.tell(f"    published {event.key.rpartition(':')[2]} @{event.version % 10**8} {event.owner[-1]} {what}")
 
     def current(self, random: Random) -> Process:
-        """A process that lives, a new one where none does."""
+        """A process that lives; start one if none does."""
         living = [p for p in self.processes if p.alive]
         return living[-1] if living else self.process(random)
 
@@ -136,7 +136,7 @@ class World:
                 self.tell(f"    {error}")
                 return
         if process.chaos.weather.late == 0.0 == process.chaos.weather.errors:
-            raise Broken("it does not come through, though nothing fails any more")
+            raise Broken("it does not finish, though nothing fails any more")
 
     def _began(self, process: Process) -> None:
         self.judge.began |= process.reader.began
@@ -157,7 +157,7 @@ class World:
         except (Gone, asyncio.CancelledError):
             process.chaos.dead = True
         self._began(process)
-        for _ in range(3):  # what it left running
+        for _ in range(3):  # the tasks that it left running
             await asyncio.sleep(0)
 
     async def end(self, process: Process) -> None:
@@ -177,7 +177,7 @@ class World:
             self.judge.began[stream] = min(began, self.judge.began.get(stream, 0))
 
     def compact(self, random: Random) -> int:
-        """As Kafka does: within a partition, of each key but the newest, and of tombstones whose time is over; not its end."""
+        """Compact as Kafka does: keep the newest record of each key in a partition, drop old tombstones, spare the log's end."""
         taken = 0
         for records in self.log.topics.values():
             newest = {event.key: at for at, event in enumerate(records) if event is not None}
@@ -192,7 +192,7 @@ class World:
         return taken
 
     def hole(self, random: Random) -> str:
-        """A partition loses its end, or everything; perhaps others' events and markers lie there since."""
+        """A partition loses its end, or everything; others' events and markers may have come there since."""
         if not self.log.topics:
             return "nothing"
         partition = random.choice(sorted(self.log.topics))
@@ -211,14 +211,14 @@ class World:
 
 @dataclass
 class Action:
-    """Something that happens, by its name in `Actions`."""
+    """One thing that happens, by its name in `Actions`."""
 
     what: str
     random: Random
 
 
 class Actions:
-    """What may happen to a world, one method each."""
+    """The things that may happen to a world, one method each."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -314,7 +314,7 @@ LIKELY = {
     "edit": 8, "read": 8, "trouble": 5, "kill": 6, "cut": 3, "two": 2, "restart": 2, "copy": 4, "set_back": 2,
     "lose_state": 1, "hole": 1, "compact": 3, "edition": 1, "backfill": 1, "wait": 3,
 }  # fmt: skip
-# Some worlds are spared some kinds of trouble, so that what they hide is judged strictly there.
+# Some worlds are spared some kinds of trouble, so that faults which these would hide are judged strictly there.
 SPARED = {"hole": 0.6, "set_back": 0.4, "lose_state": 0.5, "two": 0.4, "edition": 0.4}
 
 
@@ -340,7 +340,7 @@ def world_of(random: Random, tell: Callable[[str], None]) -> World:
 
 
 async def settle(world: World) -> None:
-    """All is quiet: what was late comes now, and everything is read until it is at rest."""
+    """All is quiet: late effects come now, and everything is read until it is at rest."""
     for process in world.processes:
         process.chaos.expect(QUIET)
         if process.chaos.late:
@@ -353,7 +353,7 @@ async def settle(world: World) -> None:
     for _ in range(3):
         world.now += timedelta(hours=13)
         await world.until_gone(process, lambda p=process: world.read(p))
-        if not process.alive:  # an older copy than the one that was the last to start
+        if not process.alive:  # an older copy than the one that started last
             process = world.process(Random(0))
     before = len(world.judge.log.told())
     world.now += timedelta(hours=13)

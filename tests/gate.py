@@ -1,4 +1,4 @@
-"""A way to a server on which requests wait until they are let through: what was sent may then arrive late."""
+"""A gate in front of a server: requests wait there until they are let through, so that they arrive late."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 
 class Gate:
-    """Passes bytes on; once `shut` for a word, the pieces of a request from the first that has it in it on wait for `open`."""
+    """Passes bytes on. After `shut` with a word, it keeps all pieces from the first request that contains it until `open`."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream)
         self._word: bytes | None = None
         self._opened = asyncio.Event()
         self.held = asyncio.Event()
-        """Something waits."""
+        """Set as soon as something waits."""
         self.url = ""
 
     def shut(self, word: str) -> None:

@@ -274,7 +274,7 @@ def _running(
 
 
 class Line:
-    """A line to a server that can go silent: what is sent is taken and goes nowhere, and nobody hangs up."""
+    """A line to a server that can go silent: it takes bytes and passes none on, and nobody hangs up."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -282,11 +282,11 @@ class Line:
         self.kept: list[asyncio.StreamWriter] = []
 
     def silent(self) -> None:
-        """From now on nothing passes, either way, in old connections and in new ones."""
+        """From now on nothing passes in either direction, in old connections and in new ones."""
         self._speaks = False
 
     def well(self) -> None:
-        """New connections pass again; those that were silenced stay so."""
+        """New connections pass again; the silenced ones stay silent."""
         self._speaks = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:

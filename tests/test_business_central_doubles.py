@@ -1,6 +1,6 @@
 """
-What keeps one invoice from becoming two drafts in Business Central, which refuses no second one; and what names it where
-nothing could.
+Business Central accepts a second draft of one invoice. These tests show how two drafts are prevented, and how they are
+reported if nothing could prevent them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def said_twice(kind: str, *refs: str) -> str:
 
 
 async def doubled(town: Council, entity: Entity) -> tuple[Write, list[str]]:
-    """A document that is there twice, and the write of whoever was confirmed the first."""
+    """A document that exists twice, and the write of the worker that had the first one confirmed."""
     write = town.new(entity, vendorId=(await town.vendor()).ref)
     first = await town.one(write)
     assert isinstance(first, Confirmed)
@@ -104,7 +104,7 @@ def _base(url: str) -> str:
     return f"{url}/v2.0/tenant/production/api/v2.0"
 
 
-# -- what is there twice -------------------------------------------------------------------------------------------------
+# -- doubled documents ---------------------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -171,7 +171,7 @@ async def test_after_a_create_in_doubt_its_number_is_looked_for_once_more(
     outcome = await town.one(replace(write, late=True))
     (held,) = [row for row in town.held(kind) if write.document.number in row.values()]
     assert outcome == Confirmed(held["id"], held["@odata.etag"])
-    assert town.sandbox.requests - before == 3, "to look, to create, to look once more"
+    assert town.sandbox.requests - before == 3, "one to look, one to create, one to look again"
 
 
 @BOTH
@@ -201,13 +201,13 @@ async def test_what_was_created_and_is_not_shown_is_not_created_again(town: Coun
     await town.target.check()
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:
         await side.one(side.new(invoice(line(1, "1.00"), number="FIRST"), vendorId=vendor.ref))
-        gate.shut("purchaseInvoices(")  # the look for the lines' ids
+        gate.shut("purchaseInvoices(")  # the request that reads the lines' ids
         writing = asyncio.ensure_future(side.one(write))
         await gate.held.wait()
         (made,) = [row for row in town.held(INVOICES) if row["vendorInvoiceNumber"] == "INV-7"]
         town.sandbox.company.delete("by hand", INVOICES, made)
         gate.open()
-        assert await writing == Unknown("created, but not to be found there since")
+        assert await writing == Unknown("created, but a later look does not find it")
     assert [row["vendorInvoiceNumber"] for row in town.held(INVOICES)] == ["FIRST"]
 
 
@@ -291,7 +291,7 @@ async def test_what_is_refused_when_half_of_it_is_there_is_not_forgotten(town: C
         await office.arrive(worker, SUPPLIER)
         await office.agree(worker)
         await office.arrive(worker, bill)
-        gate.shut("purchaseInvoices(")  # the look for the lines' ids
+        gate.shut("purchaseInvoices(")  # the request that reads the lines' ids
         agreeing = asyncio.ensure_future(office.agree(worker))
         await gate.held.wait()
         town.sandbox.company.post("by hand", INVOICES, town.held(INVOICES)[0]["id"])

@@ -19,7 +19,7 @@ S1 = supplier_key(1)
 
 @dataclass(slots=True)
 class Slow(ScriptedTarget):
-    """Something happens between the runtime's decision to write and the request's leaving."""
+    """Something happens between the runtime's decision to write and the moment when the request leaves."""
 
     meanwhile: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class ClaimScenarios:
         skewed = Agreement(world.flow, world.target, world.new_ledger(), clock=lambda: world.clock.now + ahead)
         assert isinstance(world.target, Slow)
         if world.store.embedded:
-            pytest.skip("an embedded state has one process: whatever another one has in hand, that one is dead")
+            pytest.skip("an embedded state has one process: another one that holds subjects is dead")
 
         async def others() -> None:
             world.clock.forward(HOLD / 2)
@@ -146,7 +146,7 @@ class ClaimScenarios:
         await world.arrive(supplier(1, 2))
         await world.agreement.step()
         await world.agreement._lifted()
-        assert world.agreement._patience.left() == 600, "that was lifted before"
+        assert world.agreement._patience.left() == 600, "the silence was lifted before this one"
 
     async def test_a_target_that_asks_for_a_day_is_asked_again_after_a_quarter_of_an_hour(self, world: World) -> None:
         world.target.answer(S1, Unavailable("429", timedelta(days=1)))
@@ -194,7 +194,7 @@ class ClaimScenarios:
         await world.agreement.step()
         row = await world.row(S1)
         assert (row["state"], row["attempts"], row["doubtful"]) == ("dirty", 1, doubtful)
-        assert row["reason"] == "not looked at yet: the target shows only after a while what it was sent"
+        assert row["reason"] == "not looked at yet: the target shows a write only after a while"
         assert late.looks == []
 
     async def test_a_supplier_that_the_target_does_not_know_yet_is_not_made_twice(

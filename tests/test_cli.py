@@ -352,7 +352,7 @@ def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
     assert {each.id for each in left} == {each.id for each in groups} - {group.id}
     done = ironbridge("parked", "retry", "--group", group.id, *file)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"There is no group {group.id}: its records got on, or were given up.")
+    assert done.stderr.startswith(f"There is no group {group.id}: its records were written, or were given up.")
     done = ironbridge("parked", "retry", "liquidlogic:person:1", "--all", *file)
     assert done.returncode == 2
     assert "error parked retry: it takes one of: keys, or --group, or --all" in done.stderr
@@ -390,7 +390,7 @@ def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -
     assert invoke("pause", flow, *file) == (0, "dfe_csc is paused: it still takes events in, and writes nothing.\n")
     assert invoke("pause", stream, *file) == (0, "liquidlogic.person is paused: it is not read.\n")
     assert {name for name, held in paused().items() if held} == {"dfe_csc", "liquidlogic.person"}
-    assert invoke("resume", flow, *file) == (0, "dfe_csc goes on: what waited is written.\n")
+    assert invoke("resume", flow, *file) == (0, "dfe_csc goes on: all that waited is written.\n")
     assert invoke("resume", stream, *file) == (0, "liquidlogic.person goes on: it is read again.\n")
     assert not any(paused().values())
 
@@ -398,7 +398,7 @@ def test_a_paused_flow_takes_nothing_in_hand_until_it_is_resumed(played: Path) -
 def test_silence_that_no_target_asked_for_is_not_lifted_and_nothing_is_on_record(played: Path) -> None:
     file = ("--file", str(played))
     before = invoke("audit", *file, "--json")
-    assert invoke("release", "dfe_csc", *file, "--why", "x") == (1, "The target of dfe_csc wants no silence.\n")
+    assert invoke("release", "dfe_csc", *file, "--why", "x") == (1, "The target of dfe_csc asked for no silence.\n")
     assert invoke("audit", *file, "--json") == before
 
 
@@ -442,7 +442,7 @@ def test_nothing_is_let_through_where_nothing_is_held_back_and_a_reason_is_asked
     file = ["--file", str(played)]
     assert invoke("held", *file) == (0, "Nothing is held back.\n")
     status, text = invoke("held", "allow", "liquidlogic.person", *file, "--why", "they moved away")
-    assert (status, text) == (1, "Nothing of that is held back, or it was let through already. See `ironbridge held`.\n")
+    assert (status, text) == (1, "No such change is held back, or it was let through already. See `ironbridge held`.\n")
     with pytest.raises(MisconfiguredError, match=r"liquidlogic\.nobody is no stream"):
         invoke("held", "allow", "liquidlogic.nobody", *file, "--why", "x")
 

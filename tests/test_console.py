@@ -67,7 +67,7 @@ class Consoles:
             assert connection.execute(statement).rowcount == 1
 
     def emptied(self, table: str) -> None:
-        """The warehouse is being rebuilt: a table is empty yet."""
+        """The warehouse is being rebuilt: a table is still empty."""
         with closing(sqlite3.connect(self.folder / "liquidlogic.sqlite3", timeout=30)) as connection, connection:
             connection.execute(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
             connection.execute(f"DELETE FROM {table}")
@@ -418,9 +418,9 @@ def test_what_the_guard_holds_back_is_shown_and_let_through_with_a_reason(page: 
     expect(card).to_be_visible(timeout=30_000)
     expect(page.get_by_text("lost their disabilities").first).to_be_visible()
     card.click()
-    expect(page.get_by_role("heading", name="Let through what is held back: emptied disabilities")).to_be_visible()
+    expect(page.get_by_role("heading", name="Let held changes through: emptied disabilities")).to_be_visible()
     assert_accessible(page)
-    asked_why(page, "through", "Why it is right", "the table was retired")
+    asked_why(page, "through", "Why the changes are right", "the table was retired")
     expect(page.get_by_text("let through. It is published with the next reading.").first).to_be_visible()
     expect(page.get_by_text("Held back")).to_have_count(0, timeout=30_000)
     page.goto("/audit")

@@ -1,4 +1,4 @@
-"""Sessions of the console: where they end, and that nothing brings them back. A real provider, a real state."""
+"""Sessions of the console: when they end, and that nothing brings them back. A real provider, a real state."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Consoles:
         )
 
     async def become(self, name: str, roles: list[str]) -> None:
-        """Somebody has other roles at the provider from now on."""
+        """Give somebody other roles at the provider from now on."""
         async with httpx.AsyncClient(trust_env=False) as admin:
             done = await admin.put(f"{self.issuer}/users/{name}", json={"preferred_username": name, "roles": roles})
             assert done.status_code == 204
@@ -139,7 +139,7 @@ async def test_a_role_that_is_taken_away_at_the_provider_ends_here_within_minute
     consoles.now += 6 * MINUTE
     assert (await otto.get("/stuck")).status_code == 303
     await consoles.become("otto", ["ironbridge-operator"])
-    assert (await otto.get("/stuck")).status_code == 303, "what has ended does not come back"
+    assert (await otto.get("/stuck")).status_code == 303, "an ended session does not come back"
 
 
 async def test_somebody_who_is_disabled_at_the_provider_is_signed_out_here_within_minutes(
@@ -172,14 +172,14 @@ async def test_the_state_holds_nothing_that_a_session_could_be_taken_over_with(c
     assert bytes(refresh).startswith(b"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0."), "it is encrypted"
 
 
-# -- a provider that answers otherwise ---------------------------------------------------------------------------------
+# -- a provider that gives other answers -------------------------------------------------------------------------------
 
 VERA = Known("v", "vera", ("look",), "refresh")
 
 
 @dataclass
 class Provider:
-    """What it says when it is asked again, and how often it was."""
+    """The provider's answer when it is asked again, and how often it was asked."""
 
     says: Known | UnavailableError | None = VERA
     asked: int = 0
@@ -214,7 +214,7 @@ async def test_a_provider_that_is_away_signs_nobody_out_at_once_and_everybody_in
     now[0] += 6 * MINUTE
     assert await sessions.find(word) is not None
     assert await sessions.find(word) is not None
-    assert provider.asked == 1, "one that is away is not asked with every request"
+    assert provider.asked == 1, "a provider that is away is not asked with every request"
     now[0] += 10 * MINUTE
     assert await sessions.find(word) is None
     provider.says = VERA

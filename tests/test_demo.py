@@ -62,7 +62,7 @@ async def events(data: Path) -> list[Event]:
 
 
 def violations(found: list[Event]) -> list[str]:
-    """Versions of a key that do not grow, or come twice."""
+    """Versions of a key that do not grow, or that are repeated."""
     versions: dict[str, list[int]] = defaultdict(list)
     for event in found:
         versions[event.key].append(event.version)

@@ -1,4 +1,4 @@
-"""Several releases, days and workers of one flow: which edition is at work, and that nothing an older one did stays for ever."""
+"""Several releases, days and workers of one flow: which edition is at work, and that old results never stay for ever."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ S1 = supplier_key(1)
 
 
 class ByDay(PurchaseFlow):
-    """What it wants, and what its edition is called, is of the day."""
+    """Its documents, and its edition's name, depend on the day."""
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         wanted = super().desired(subject, facts)
@@ -43,7 +43,7 @@ class Pod:
         self.agreement = Agreement(self.flow, world.target, self.ledger, clock=world.clock)
 
     async def tends(self) -> None:
-        """What a worker does every few seconds."""
+        """Do the work that a worker does every few seconds."""
         opened = self.agreement._editions.open
         await self.agreement._hand.keep(self.ledger, opened and opened.number)
         await self.agreement._reopen()
@@ -51,7 +51,7 @@ class Pod:
             pass
 
     async def works(self) -> int:
-        """Tends, and works until it has nothing to do; how many subjects it took."""
+        """Tend, and work until there is nothing to do; returns how many subjects it took."""
         await self.tends()
         took = 0
         while now := await self.agreement.step():
@@ -65,7 +65,7 @@ async def number(world: World) -> int:
 
 
 def names(world: World) -> set[str]:
-    """Whose documents the target holds: the ends of the names."""
+    """The subjects whose documents the target holds, by the ends of their names."""
     return {document.body["name"].partition(" (")[2] for document in world.target.documents.values()}
 
 
@@ -122,10 +122,10 @@ class EditionScenarios:
         await old.works()
         await new.works()
         restarted = Pod(world, "1", " (old)")
-        assert await restarted.works() == 10, "whoever starts takes over: it might as well be a rollback"
+        assert await restarted.works() == 10, "a worker that starts takes over: it may be a rollback"
         assert await new.works() == 0
         world.clock.forward(HOLD - 1)
-        assert await new.works() == 0, "the other one is perhaps alive"
+        assert await new.works() == 0, "the other one may be alive"
         world.clock.forward(2)
         assert await new.works() == 10
         assert names(world) == {"new)"}
@@ -286,7 +286,7 @@ class TestOnPostgreSQL(EditionScenarios):
         await opened.close()
 
     async def test_no_settlement_of_an_older_edition_slips_through_however_they_overlap(self, world: World) -> None:
-        """Workers of an old edition settle while a newer one is opened and looked through, again and again."""
+        """Workers of an old edition settle while a newer one is opened and marks its slices, again and again."""
         await world.arrive(*(supplier(n) for n in range(1, 301)))
         ledgers = [StoredLedger(world.store, world.flow.name) for _ in range(3)]
 
@@ -340,7 +340,7 @@ def test_a_day_that_has_begun_goes_on_while_the_clock_trembles_and_ends_where_it
 
 async def test_a_worker_that_stands_by_in_the_middle_of_its_relooking_does_not_stand_still() -> None:
     class Endless:
-        """A ledger with more to look through than there is time for; another release takes over meanwhile."""
+        """A ledger with more slices to mark than there is time for; another release takes over meanwhile."""
 
         open: Edition | None = Edition("1", 1)
 

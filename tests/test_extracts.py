@@ -1,4 +1,4 @@
-"""Extracts in pieces: one too large to hold is compared and published some at a time, and stays one extract all the same."""
+"""Extracts in pieces: an extract that is too large for memory is compared and published in pieces, and stays one extract."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def lines(*numbers: int, need: str = "N1") -> list[tuple[int, Line]]:
 
 
 def numbers(events: Sequence[Event]) -> list[tuple[int, bool]]:
-    """Which records, and whether they live."""
+    """The records, and whether they live."""
     return sorted((int(e.key.rsplit(":", 1)[1]), e.data is not None) for e in events)
 
 
@@ -100,7 +100,7 @@ async def test_a_kill_in_the_middle_of_an_extract_repeats_nothing_and_loses_noth
         except Killed:
             await bench.read()
         assert bench.log.state() == adapter.state()
-        assert len(bench.log.told()) == 20 + 20 + 5  # as found first, as changed or added, as deleted: each once
+        assert len(bench.log.told()) == 20 + 20 + 5  # each once: as found first, as changed or added, as deleted
         assert await bench.read() == []
 
 

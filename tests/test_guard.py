@@ -1,4 +1,4 @@
-"""The guard, on stand-ins and a real warehouse: what takes much away at once waits for a person, the rest goes on."""
+"""The guard, on stand-ins and a real warehouse: a large loss at once waits for a person, and everything else goes on."""
 
 import json
 import sqlite3
@@ -26,7 +26,7 @@ ENDED = "emptied close_date"
 
 
 class Closing(TableAdapter):
-    """A table whose episodes have a closing date where their child's number is even, and the need says the reason."""
+    """A table of episodes. An episode has a closing date if its child's number is even, and the need tells the reason."""
 
     def map(self, row: Row) -> Entity:
         number, child, need = self.reinterpret(row)
@@ -55,13 +55,13 @@ def deletions(events: list[Event]) -> int:
 
 
 def waiting(bench: Bench, stream: str = "episodes") -> dict[tuple[str, str], int]:
-    """What is held for a person: how many, by extract and kind."""
+    """The numbers of changes that are held for a person, by extract and kind."""
     entries = bench.state.of(stream).guarded
     return {each: e.held for each, e in entries.items() if e.since is not None and e.held}
 
 
 def allow(bench: Bench, what: str, region: str = "", stream: str = "episodes") -> None:
-    """What a person does."""
+    """Allow held changes as a person does."""
     entries = bench.state.of(stream).guarded
     entry = entries[region, what]
     entries[region, what] = replace(entry, allowed=allowance(entry.held))
@@ -165,7 +165,7 @@ async def test_much_more_than_was_shown_to_a_person_is_held_again() -> None:
     assert await bench.read() == []
     for n in range(300, 400):
         adapter.lines[n] = Line(n, "N1")
-    assert await bench.read() == [], "the word was for one look"
+    assert await bench.read() == [], "the permission was for one look"
     assert waiting(bench) == {("", DELETED): 300}
 
 
@@ -262,7 +262,7 @@ async def test_the_fields_that_a_file_empties_are_held_back_until_a_person_allow
     assert await bench.read() == []
     assert waiting(bench) == {("may", ENDED): 100, ("may", "emptied close_reason"): 100}
     allow(bench, ENDED, "may")
-    assert await bench.read() == [], "the other is held yet"
+    assert await bench.read() == [], "the other kind is still held"
     allow(bench, "emptied close_reason", "may")
     assert len(await bench.read()) == 100
     assert bench.log.state() == adapter.state()
@@ -474,7 +474,7 @@ async def test_a_tail_publishes_a_few_emptied_fields_and_leaves_the_rest_to_a_sw
     assert await bench.read() == [], "the sweep has judged it"
     for what in (ENDED, "emptied close_reason"):
         allow(bench, what)
-    assert len(await bench.read()) == 45, "a person's word makes the sweep due"
+    assert len(await bench.read()) == 45, "a person's permission makes the sweep due"
     assert (bench.log.state(), waiting(bench)) == (adapter.state(), {})
 
 

@@ -1,4 +1,4 @@
-"""What the guard holds back, in the state's database, and how a person lets it through there."""
+"""Changes that the guard holds back, in the state's database, and how a person lets them through there."""
 
 from dataclasses import replace
 

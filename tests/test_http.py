@@ -158,7 +158,7 @@ async def test_no_more_connections_are_opened_than_the_target_takes_and_they_are
 
 
 class Waits:
-    """A budget that lets nothing go before so many seconds have passed on somebody's clock."""
+    """A budget that lets no request go before so many seconds have passed on a clock that the test gives."""
 
     def __init__(self, clock: list[float], seconds: float) -> None:
         self.clock, self.seconds = clock, seconds
@@ -178,7 +178,7 @@ async def test_what_would_change_something_does_not_leave_once_the_claim_has_run
             answered = await exchange(http, http.build_request(method, url))
         assert len(server.requests) == sent
         if not sent:
-            assert answered == Unavailable("not sent: this worker's claim on what it is about ran out")
+            assert answered == Unavailable("not sent: this worker's claim on its subjects ran out")
         assert work.refused is (sent == 0)
         assert isinstance(await exchange(http, http.build_request(method, url)), httpx.Response), "no claim, no question"
 

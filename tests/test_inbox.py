@@ -189,7 +189,7 @@ async def test_what_a_lost_state_had_read_is_in_doubt_also_after_a_kill_in_the_m
             while not await worker.agreement.ingest(worker.inbox):  # some of it, and not the rest
                 pass
         assert 0 < len(await doubted()) < 10
-        assert await worker.take(100) == [], "what is not read to the end yet would send old states"
+        assert await worker.take(100) == [], "facts that are not read to the end yet would send old states"
         assert await worker.ledger.due() is None
     async with post.worker() as worker:
         await worker.agreement._reopen()
@@ -264,13 +264,13 @@ async def test_a_log_that_was_cut_off_and_written_anew_is_read_from_its_start(po
 
 
 async def test_a_log_made_anew_in_which_a_marker_lies_where_the_last_event_lay_is_read_from_its_start(post: Post) -> None:
-    """Nothing else comes: the consumer's position passes the marker, and no record tells."""
+    """No more records come: the consumer's position passes the marker, and no record shows it."""
     await post.publish(*suppliers(10))
     async with post.worker() as worker:
         await worker.until(lambda: has(post, 10))
         stands = await worker.ledger.ingested()
     behind = {number: stand.behind for (topic, number), stand in stands.items() if topic == post.topic()}
-    # Of each partition so many events in one transaction that its marker lies at the remembered offset.
+    # Each partition gets so many events in one transaction that its marker lies at the remembered offset.
     anew: list[Event] = []
     count = dict(behind)
     for number in range(1, 500):
@@ -326,7 +326,7 @@ async def test_a_state_that_goes_back_under_a_living_worker_is_noticed_with_the_
         copy = await World(post.store).rows("SELECT * FROM ingested")
         await post.publish(*suppliers(10, 2))
         await worker.until(lambda: has(post, 10, 2), quiet=2)
-        # As a standby had it that lacked the last second.
+        # The database is like a standby that lacked the last second.
         await post.forget("UPDATE facts SET version = 1")
         for row in copy:
             await World(post.store).run(
@@ -369,7 +369,7 @@ async def test_what_somebody_has_proven_to_be_old_is_read_to_its_end_and_then_de
 
 
 async def test_a_worker_that_has_less_than_the_state_takes_nothing_away_from_it(post: Post) -> None:
-    """What a partition's former worker had in hand reached the state after the new one had asked where it stands."""
+    """Records that a partition's former worker had polled reached the state after the new worker had asked where it stands."""
     ledger = StoredLedger(post.store, "purchasing")
     place = ("canonical.supplier", 0)
     await ledger.ingest(Arrivals([], [], {place: (10, "ten")}, since={place: 0}), [])
@@ -414,13 +414,13 @@ def test_what_is_hidden_is_told_once_it_has_stood_still_for_long_enough() -> Non
     assert hidden.see({place: (6, 9)}, 129.0) == {}, "it has moved"
     assert hidden.see({place: (6, 20)}, 158.0) == {}
     assert hidden.see({place: (6, 20)}, 159.0) == {place: 14}
-    assert hidden.see({place: (6, 30)}, 160.0) == {}, "how many more there are is no news"
+    assert hidden.see({place: (6, 30)}, 160.0) == {}, "a larger number alone is no news"
     assert hidden.see({place: (30, 30)}, 161.0) == {place: 0}
     assert Hidden({place: 3}).see({place: (30, 30)}, 0.0) == {place: 0}, "told by a process that is gone"
     since = {"topic": "canonical.person", "partition": 3, "hidden": 1400, "hidden_since": 1_700_000_000.0}
     assert said([since | {"partition": 4, "hidden_since": 1_700_000_060.0}, since]) == (
         "some program began a transaction and has not ended it: it hides 1,400 records in canonical.person[3] and in 1 other "
-        "partitions since 2023-11-14 22:13 UTC; what comes behind it waits. To do: if it does not end by itself within minutes, "
+        "partitions since 2023-11-14 22:13 UTC; the records behind it wait. To do: if it does not end by itself within minutes, "
         "run `kafka-transactions.sh find-hanging --topic canonical.person --partition 3`, then its `abort`"
     )
 

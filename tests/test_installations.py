@@ -1,4 +1,4 @@
-"""Two installations that share Kafka's topics: one of them runs a part, the other is told which one does."""
+"""Two installations that share Kafka's topics: one of them runs a part; the other is refused, and hears which one runs it."""
 
 import asyncio
 import json
@@ -141,7 +141,7 @@ async def test_of_installations_that_start_at_once_one_gets_the_part(kafka: Kafk
 
 
 async def test_work_ends_once_another_installation_has_taken_the_part_over(kafka: KafkaSettings) -> None:
-    """As after a long stall: the other one had no answer, and took over."""
+    """As after a long stall: the other installation got no answer, and took over."""
     started = asyncio.Event()
 
     async def work() -> None:

@@ -89,7 +89,7 @@ async def admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 OWN = ("cursors", "claims", "trail")
-"""The topics besides the entities', each of one partition."""
+"""The topics other than the entities', each with one partition."""
 
 
 async def test_topics_are_created_compacted_with_equal_partitions_and_then_left_alone(kafka: KafkaSettings) -> None:

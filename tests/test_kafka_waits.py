@@ -1,4 +1,4 @@
-"""What Kafka keeps us waiting for has an end: a line to a real broker that goes silent, and nobody hangs up."""
+"""Every wait for Kafka has an end, also if a line to a real broker goes silent and nobody hangs up."""
 
 from __future__ import annotations
 

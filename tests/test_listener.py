@@ -1,4 +1,4 @@
-"""What a listener bears: half-sent requests by the thousand, slow and large bodies, clients that take nothing. Real sockets."""
+"""The listener's limits: half-sent requests by the thousand, slow and large bodies, clients that read nothing. Real sockets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def listening(bounds: Bounds = QUICK) -> AsyncIterator[int]:
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the other side hangs up, however it does."""
+    """All bytes until the other side hangs up, in whatever way it does."""
     got = b""
     with contextlib.suppress(ConnectionError):
         async with asyncio.timeout(60):
@@ -187,7 +187,7 @@ async def _besieged(pid: int, port: int, probes: int) -> None:
                 most = max(most, len(os.listdir(descriptors)))
             for path in ("healthz", "progress"):
                 assert (await http.get(f"http://127.0.0.1:{probes}/{path}")).status_code == 200
-            # Those that were cut may stay a moment: another round of newcomers and a few of the database's.
+            # The cut connections may stay a moment: allow for another round of newcomers and a few of the database's.
             assert most <= before + PEOPLE.connections + 4 * ACCEPTED
         while True:
             with contextlib.suppress(httpx.TransportError):

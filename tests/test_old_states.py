@@ -1,4 +1,4 @@
-"""Flows as the runtime keeps them, on real Kafka and PostgreSQL, whose database goes back or is another's."""
+"""Flows as the runtime runs them, on real Kafka and PostgreSQL; their database goes back, or is another's copy."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,7 +30,7 @@ PATIENCE = 60.0  # seconds
 
 @dataclass
 class Council:
-    """A flow's topics, its target, and its database, of which a copy can be kept."""
+    """A flow's topics, its target, and its database, which can be copied."""
 
     kafka: KafkaSettings
     server: Postgres
@@ -54,7 +54,7 @@ class Council:
         store = await open_store(f"{self.url.rpartition('/')[0]}/postgres", migrate=False)
         names = [url.rpartition("/")[2] for url in (source, to)]
         async with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            # Whoever works on it is thrown out, as by a failover.
+            # All its connections are ended, as in a failover.
             ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
             await connection.execute(text(f'DROP DATABASE "{names[1]}" WITH (FORCE)'))
             for attempt in range(100):
@@ -110,7 +110,7 @@ async def until(done: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def rests(store: Store) -> bool:
-    """Whether the flow knows of nothing to do."""
+    """Whether the flow knows of no work."""
     async with store.read() as connection:
         busy = await connection.execute(
             text("SELECT (SELECT count(*) FROM subjects WHERE state <> 'agreed' OR doubtful IS NOT NULL) + "
@@ -162,7 +162,7 @@ async def test_a_failover_that_loses_the_last_writes_of_a_running_flow_comes_to_
     await council.publish(*(supplier(n) for n in range(1, 6)))
     async with council.running("1") as store:
         await until(lambda: agreed(council, store, plain(1, 2, 3, 4, 5)))
-    await council.keep()  # so far the standby has come
+    await council.keep()  # the standby has come so far
     async with council.running("1") as store:
         await council.publish(*(supplier(n, 2) for n in range(1, 8)))
         await until(lambda: agreed(council, store, plain(1, 2, 3, 4, 5, 6, 7, version=2)))

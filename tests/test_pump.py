@@ -190,7 +190,8 @@ async def test_what_is_missing_is_held_back_when_it_is_too_much_to_be_true(caplo
     assert bench.state.of("episodes").progress.held == 100
     assert (
         "legacy.episodes: 100 of 300 records are missing; this is held back, the rest goes on. To do: if the system is "
-        "being rebuilt, wait; if it is right, let it through with: ironbridge held allow legacy.episodes --what 'deleted'"
+        "being rebuilt, wait; if the changes are right, let them through with: ironbridge held allow legacy.episodes "
+        "--what 'deleted'"
     ) in caplog.text
     adapter.lines[3] = Line(1, "N8")
     assert bench.said(await bench.read()) == [("3", 2, True)]  # the rest goes on

@@ -1,4 +1,4 @@
-"""Nothing is deleted that was not absent in one complete look: sweeps that stop, go on, and meet what they know otherwise."""
+"""A record is deleted only if one complete look missed it: sweeps that stop, go on, and meet known rows in other places."""
 
 import copy
 from typing import Any
@@ -79,7 +79,7 @@ async def test_a_sweep_that_stops_behind_a_last_row_that_ends_a_region_calls_no_
 
 
 class Shuffled(TableAdapter):
-    """Its rows lie in an order that is not their keys': those from 1000 on have the key of the row 1000 before."""
+    """Rows that do not lie in the order of their keys: each one from 1000 on has the key of the row 1000 before it."""
 
     def key(self, number: int) -> str:
         return super().key(number % 1000)
@@ -107,7 +107,7 @@ async def test_two_regions_that_end_with_one_key_lose_none_of_their_records() ->
 
 
 async def test_a_record_whose_first_row_comes_and_goes_beside_its_second_one_is_not_deleted() -> None:
-    adapter = Shuffled(page=400)  # all regions of it in one portion
+    adapter = Shuffled(page=400)  # all its regions are in one portion
     adapter.lines = {n: Line(1, "N1") for n in [*range(100), *range(1100, 1200)]}
     bench = Bench(adapter, guard=OVER_THE_GUARD)
     await bench.read()
@@ -134,7 +134,7 @@ async def test_what_the_journal_teaches_a_sweep_that_stands_behind_it_is_not_del
     saved = copy.deepcopy(bench.state)  # its sweep stands in the middle
     adapter.fails_after = None
     await bench.read()
-    adapter.lines[-7] = Line(1, "N2")  # the one transaction that the copy misses, before where its sweep stands
+    adapter.lines[-7] = Line(1, "N2")  # the only transaction that the copy misses; its row lies before the place of its sweep
     await bench.read()
     saved.claims = 99
     bench.state = saved

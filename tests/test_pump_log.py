@@ -1,4 +1,4 @@
-"""A log made anew, cut off or compacted; a state that is not lost but old; another prefix: noticed, said, put right."""
+"""A log made anew, cut off or compacted; a state that is old but not lost; another prefix: all are noticed and repaired."""
 
 import copy
 from datetime import timedelta
@@ -16,7 +16,7 @@ TOPIC = "canonical.care-episode"
 
 
 def table(count: int = 20, **options: Any) -> TableAdapter:
-    """All of one child's: one partition."""
+    """Only one child's rows, so only one partition."""
     adapter = TableAdapter(**options)
     adapter.lines = {n: Line(0, "N1") for n in range(count)}
     return adapter
@@ -27,7 +27,7 @@ def ours(bench: Bench) -> dict[str, bytes]:
 
 
 async def neighbours(bench: Bench, count: int = 400) -> None:
-    """Another adapter publishes to the same topics."""
+    """Let another adapter publish to the same topics."""
     other = TableAdapter(name="other")
     other.lines = {n: Line(n, "N1") for n in range(count)}
     bench_of_other = Bench(other)
@@ -74,7 +74,7 @@ async def test_a_topic_made_anew_between_two_publications_is_noticed_though_the_
     bench.log.make_anew(TOPIC)
     await neighbours(bench)
     adapter.lines[3] = Line(0, "N2")
-    await bench.read(pump)  # it goes behind all that lay there before
+    await bench.read(pump)  # its events come behind all that lay there before
     await bench.read()
     assert ours(bench) == adapter.state()
     assert_versions_grow(e for e in bench.log.told() if e.source == "legacy")
@@ -118,12 +118,12 @@ async def test_a_compacted_log_says_nothing_and_repeats_nothing(caplog: pytest.L
     adapter.lines[58] = Line(0, "N4")
     await bench.read()
     bench.log.compact(bench.clock())
-    for state in (bench.state, saved):  # of the older one the last event was compacted away
+    for state in (bench.state, saved):  # in the older state the last event was compacted away
         bench.state = state
         state.claims = 99
         assert await bench.read() == []
     bench.wait(timedelta(days=40))
-    bench.log.compact(bench.clock())  # the tombstone, too
+    bench.log.compact(bench.clock())  # compaction takes the tombstone, too
     assert await bench.read() == []
     assert caplog.text == ""
     assert bench.log.state() == adapter.state()
@@ -175,7 +175,7 @@ async def test_a_state_that_goes_back_under_a_pump_is_caught_up_with_before_anyt
     await bench.read(pump)
     bench.state.go_back(saved)  # a failover that lost its last seconds
     adapter.lines[6] = Line(0, "N2")
-    with pytest.raises(UnavailableError, match="the state is not what was saved last"):
+    with pytest.raises(UnavailableError, match="the state is not the one that was saved last"):
         await bench.read(pump)
     assert [e.key for e in await bench.read(pump)] == [adapter.key(6)]
     assert_versions_grow(bench.log.told())
@@ -233,7 +233,7 @@ async def test_a_copy_of_the_state_older_than_the_tombstones_that_it_never_saw_i
     line = adapter.lines.pop(7)
     await bench.read()
     bench.wait(timedelta(days=40))
-    bench.log.compact(bench.clock())  # nothing says any more that 7 was deleted
+    bench.log.compact(bench.clock())  # no record says any more that 7 was deleted
     adapter.lines[7] = line  # and now it is there again, as it was
     bench.state = saved
     saved.claims = 99

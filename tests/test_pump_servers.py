@@ -359,7 +359,7 @@ async def test_under_another_prefix_everything_is_published_there(world: World) 
 
 
 async def test_a_topic_made_anew_that_others_have_filled_is_noticed(world: World) -> None:
-    """What lies where our last event lay is another adapter's."""
+    """Another adapter's event lies at the offset of our last event."""
     fill(world.adapter, 100)
     pump = world.pump()
     await world.insist(pump)

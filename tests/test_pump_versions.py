@@ -37,7 +37,7 @@ async def test_a_clock_that_goes_back_takes_no_version_back() -> None:
     await bench.read()
     for need in ("N2", "N3"):
         bench.wait(timedelta(hours=-2))
-        adapter.lines[0] = Line(5 if need == "N3" else 0, need)  # the second time it moves
+        adapter.lines[0] = Line(5 if need == "N3" else 0, need)  # at the second change it moves
         await bench.read()
     assert len(bench.log.told()) == 4
     assert_versions_grow(bench.log.told())

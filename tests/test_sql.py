@@ -276,7 +276,7 @@ async def test_a_change_time_in_the_future_blinds_no_tail_and_is_said(zoo: Zoo, 
     await zoo.run("UPDATE child SET name = 'New', changed = '2026-01-05 10:00:00.000000' WHERE id = 3")
     found = [record.position for record in await records(tail.pages(cursor))]
     assert found[-3:] == [(3,), (2,), (6,)]
-    assert caplog.text.count("2 rows of ") == 1, "it is said once, not with each reading"
+    assert caplog.text.count("2 rows of ") == 1, "it is logged once, not with each reading"
     assert "have a change time (child.changed) in the future" in caplog.text
 
 

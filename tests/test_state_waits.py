@@ -1,4 +1,4 @@
-"""What the state keeps us waiting for has an end, and the error says for whom we waited: real servers, real locks."""
+"""Every wait for the state has an end, and the error names the session that we waited for: real servers, real locks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_lock_that_somebody_holds_ends_the_wait_and_is_named(postgres_ur
                 await written(store)
             said = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(then)", str(caught.value))
             assert said == (
-                "state: a lock on it was not to be had within 15 s: "
+                "state: we got no lock on it within 15 s: "
                 f"process {pid} of the database (nightly report, user ironbridge) holds flows since (then) UTC. "
                 f"To do: let it end its transaction, or end it: SELECT pg_terminate_backend({pid})"
             )
@@ -85,7 +85,7 @@ async def test_one_that_reads_behind_a_queue_names_the_head_of_it(postgres_url: 
         somebody(postgres_url, "SELECT count(*) FROM flows") as pid,
         asyncio.TaskGroup() as group,
     ):
-        # A table's rebuilding waits for the reader, and every reader after it waits for the rebuilding.
+        # The table's rebuilding waits for the reader, and every later reader waits for the rebuilding.
         rebuilding = group.create_task(_refused(postgres_url, "LOCK TABLE flows IN ACCESS EXCLUSIVE MODE"))
         async with store.read() as connection:
             while not (await connection.execute(text("SELECT 1 FROM pg_locks WHERE NOT granted"))).all():
@@ -138,7 +138,7 @@ async def _stand_still(store: Store, url: str) -> None:
     async with store.write() as connection:
         await connection.execute(text("LOCK TABLE flows"))
         async with somebody(url, "LOCK TABLE flows"):
-            pass  # it is to be had, although we have not ended
+            pass  # the lock is free, although our transaction has not ended
         await connection.execute(text("SELECT 1"))
 
 

@@ -290,7 +290,7 @@ async def test_the_silence_that_a_target_asked_for_is_shown_and_a_person_can_lif
     await budget.spend(1)  # at once
     (stands,) = await insight.standing(store)
     assert stands["seconds_silent"] is None
-    assert await world.agreement.step(), "what was put back until then goes at once, too"
+    assert await world.agreement.step(), "subjects that were put back until then go at once, too"
     assert not await steer.release(store, JO, flow), "there is nothing to lift"
     (line,) = await audit.trail(store)
     assert (line["action"], line["what"], line["why"]) == ("release", flow, "their gateway was restarted")

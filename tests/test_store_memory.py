@@ -156,7 +156,7 @@ async def test_a_memory_that_counts_fewer_steps_than_its_copy_refuses_the_next_o
     other = open_memory("legacy")
     other._claim, other._steps = 1, 7  # type: ignore[attr-defined]  # as if the state had been set back under it
     assert not await other.current()
-    with pytest.raises(UnavailableError, match="gone back to what it was"):
+    with pytest.raises(UnavailableError, match="has gone back to"):
         await other.save("s", Step([known(2)]))
     assert numbers(await other.lookup("s", [known(2).key])) == []
 

@@ -61,7 +61,7 @@ async def test_a_deletion_is_a_version_and_what_came_before_is_still_told(store:
     versions = (await told(world))["versions"]
     assert [(v["version"], v["fields"] is None) for v in versions] == [(1, False), (2, True), (4, False)]
     assert versions[1]["changed"] == ["key", "names[0].given", "names[0].family", "sex", "nhs_number", "restricted"]
-    assert versions[2]["changed"] is None, "it came back: there is nothing that it differs from"
+    assert versions[2]["changed"] is None, "it came back: there is no earlier version to compare with"
 
 
 async def test_what_arrives_again_is_no_further_version(store: Store) -> None:
@@ -113,7 +113,7 @@ async def test_a_record_is_found_by_any_identifier(tmp_path: Path, words: str, k
 
 
 async def _swept(world: World, keep: Keep) -> int:
-    world.clock.forward(3600)  # what was just told is over by now
+    world.clock.forward(3600)  # the claims told before are over by now
     retention = Retention(world.store, keep, piece=3)
     return sum([await retention.sweep() for _ in range(8)])
 

@@ -1,4 +1,4 @@
-"""What does not get on, grouped: counted in the database, a page at a time, and acted upon whole."""
+"""Stuck records in groups: counted in the database, shown a page at a time, and changed as a whole."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_a_group_is_read_a_page_at_a_time_forwards_and_backwards(store: St
     first = await stuck.page(store, group, 10, before="k004")
     assert ([row["key"] for row in first.rows], first.earlier, first.then) == (keys[:10], False, "k010")
     behind = await stuck.page(store, group, 10, start="z")
-    assert [row["key"] for row in behind.rows] == keys[:10], "the page that it was is no more"
+    assert [row["key"] for row in behind.rows] == keys[:10], "the former page is gone"
 
 
 async def test_many_groups_are_shown_some_at_a_time_and_all_are_counted(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A state that went back: proven by the trail, said, and healed by reading again and looking at the target."""
+"""A state that went back: the trail proves it, the log reports it, and reading again and asking the target heal it."""
 
 import logging
 import shutil
@@ -40,7 +40,7 @@ class Copies:
 
     @asynccontextmanager
     async def world(self, like: World | None = None, **more: Any) -> AsyncIterator[World]:
-        """The flow on this state; target, trail, inbox and clock are those of a former world."""
+        """The flow on this state; target, trail, inbox and clock are taken over from a former world."""
         store = await open_store(self.url)
         kept = {name: getattr(like, name) for name in ("target", "trail", "inbox", "clock")} if like else {}
         yield World(store, **kept | more)
@@ -172,7 +172,7 @@ async def test_a_copy_of_yesterday_gives_up_what_yesterday_alone_wanted(copies: 
 
 
 async def test_what_only_the_lost_state_had_created_is_removed(copies: Copies) -> None:
-    """It was created by a release that the copy knows nothing of, and the copy has no reason to look at it."""
+    """It was created by a release that the copy does not know, and the copy has no reason to look at it."""
     async with copies.world() as world:
         await world.arrive(supplier(1, 1, name="Unwanted Ltd"))
         await world.agree()
@@ -245,7 +245,7 @@ async def test_a_new_flow_on_a_trail_that_was_cut_is_no_old_state(
     await world.arrive(supplier(1))
     assert await World(store, trail=MemoryTrail()).ledger.look_back() is False
     await world.agree()
-    assert OLD in caplog.text, "it has subjects by now, and nobody can say of which state they are"
+    assert OLD in caplog.text, "it has subjects by now, and nobody knows from which state they come"
 
 
 async def test_a_living_worker_whose_state_goes_back_notices_it_with_its_next_send(copies: Copies) -> None:
@@ -257,7 +257,7 @@ async def test_a_living_worker_whose_state_goes_back_notices_it_with_its_next_se
         counted = await world.rows("SELECT hand, sent FROM hands")
         await world.arrive(supplier(1, 2))
         await world.agree()
-        # As the standby had it: it never heard of the last send.
+        # The standby never heard of the last send.
         await world.run("UPDATE hands SET sent = :sent", sent=counted[0]["sent"])
         await world.run(
             "UPDATE subjects SET document = NULL, digest = NULL, state = 'dirty' WHERE subject = :s", s=supplier_key(1)
@@ -273,7 +273,7 @@ async def test_a_living_worker_whose_state_goes_back_notices_it_with_its_next_se
 
 
 class Pair:
-    """Two workers of one flow that live and take turns, and what the state says of what they have sent."""
+    """Two workers of one flow that live and take turns, and the state's record of their sends."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -284,7 +284,7 @@ class Pair:
         await self.two.begin()
 
     async def sends(self, worker: TrailedLedger, number: int) -> None:
-        """It takes a supplier in hand, and is about to send it."""
+        """It takes a supplier, and is about to send it."""
         await self.world.run("UPDATE subjects SET state = 'dirty', due = NULL WHERE subject = :s", s=supplier_key(number))
         edition = await worker.reopen("1")
         assert edition is not None
@@ -295,7 +295,7 @@ class Pair:
         return await self.world.rows("SELECT * FROM hands")
 
     async def go_back(self, hands: list[Any]) -> None:
-        """As a failover does: the state knows no more of what was sent than it knew then."""
+        """Set the counts back, as a failover does: the state knows only the sends that it knew then."""
         await self.world.run("DELETE FROM hands")
         for row in hands:
             await self.world.run(
@@ -327,7 +327,7 @@ async def test_a_worker_that_has_sent_nothing_since_the_state_went_back_sees_wha
 
 
 async def test_what_was_seen_of_others_before_a_state_went_back_is_asked_again(each_store: Store) -> None:
-    """The one's send was known when the other sent; the state goes back to between the two transactions."""
+    """One worker's send was known when the other sent; the state goes back to between the two transactions."""
     world = World(each_store)
     await world.arrive(supplier(1), supplier(2))
     await world.run("UPDATE subjects SET state = 'agreed'")
@@ -449,7 +449,7 @@ async def test_the_trail_in_kafka_tells_each_flow_its_own_records(kafka: KafkaSe
         assert [s async for page in ours.read(0, reach.end) for s in page] == [Sent("hand", n, keys(n)) for n in (1, 2, 3)]
         assert [s async for page in ours.read(2, 4) for s in page] == [Sent("hand", 2, keys(2))]
         assert [s async for page in ours.read(6, 6) for s in page] == []
-        for number, since in enumerate([0, 2, 4, 6], 4):  # the consumer stays, whoever has told something since
+        for number, since in enumerate([0, 2, 4, 6], 4):  # the consumer stays open, even if another one has written since
             found = [s async for page in ours.follow(since, since + 2) for s in page]
             assert found == [Sent("hand", since // 2 + 1, keys(since // 2 + 1))]
             assert await ours.append(Sent("hand", number, keys(number))) == 2 * number - 2

@@ -1,4 +1,4 @@
-"""No part holds the event loop: what does is named by its place, and what a large piece of work does is watched."""
+"""No part holds up the event loop: code that does is named by its place, and large pieces of work are checked for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.test_extracts import adapter, vouchers
 
 @pytest.fixture
 async def held() -> AsyncIterator[list[Held]]:
-    """What held the loop while the test ran. All that the tests have in memory is no work of a part's: it is set aside."""
+    """The hold-ups of the loop while the test ran. Objects that other tests left in memory are kept from the collector."""
     gc.collect()
     gc.freeze()
     found: list[Held] = []
@@ -44,7 +44,7 @@ async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held
 
 async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[Held]) -> None:
     await asyncio.sleep(0.03)
-    time.sleep(0.3)  # the loop waits, and takes no processor time
+    time.sleep(0.3)  # the loop stands still, but uses no processor time
     await asyncio.sleep(0.03)
     assert held == []
 
@@ -62,5 +62,5 @@ async def test_a_large_sweep_and_the_catching_up_with_it_hold_up_nobody(store: S
     bench = Bench(legacy)
     bench.mean_region = 512
     await bench.read(bench.pump(memory=StoredMemory(store, "legacy")))
-    await bench.read()  # with a memory that is empty: all of it is learned from the log
+    await bench.read()  # its memory is empty, so it learns everything from the log
     assert held == []

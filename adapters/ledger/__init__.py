@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 PORTION = 1000
 """Records of an extract that are given together."""
-_SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a file that is read in less time than a process needs to start
+_SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
 class LedgerSettings(BaseModel):
@@ -171,7 +171,7 @@ def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.Opened]:
 
 
 async def _threaded(work: Callable[[], T]) -> T:
-    """Do it in a thread, to its end even when we are cancelled: nobody may close what it works on before that."""
+    """Run it in a thread, to its end even if we are cancelled: nobody may close the things it works on before that."""
     doing = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(doing)

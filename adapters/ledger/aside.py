@@ -1,9 +1,9 @@
 """
-Reads a large file in a process of its own, so that neither our event loop nor our memory feels it.
+Reads a large file in a process of its own, so that neither our event loop nor our memory is burdened.
 
 A thread would not do: it shares the interpreter, and slows every other task of the loop to half its speed. The process
-knows none of our secrets, may take only so much memory and processor time, and is the first to go when a machine's
-memory runs out: that costs one file, not the bridge. It hands over plain values, and nothing else is taken from it.
+knows none of our secrets and may take only so much memory and processor time. If the machine runs out of memory, the
+kernel ends this process first: that costs one file, not the bridge. It hands over plain values only.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from adapters.ledger.workbook import environment
 from adapters.port import Record
 from canonical.errors import BadRecordError, UnavailableError
 
-_MEMORY = 20  # bytes that may be taken for each byte of the limit, and
-_AT_LEAST = 512_000_000  # these
+_MEMORY = 20  # bytes of memory allowed for each byte of the file's limit, and
+_AT_LEAST = 512_000_000  # at least so many
 _SECONDS = 900  # of processor time
-_PATIENCE = 900.0  # seconds by the clock until the next portion is there, on a machine that has much else to do
-_FRAME = struct.Struct(">cI")  # what follows (see `_Said`), and how many bytes it has
+_PATIENCE = 900.0  # seconds by the clock for the next portion, on a machine that has much else to do
+_FRAME = struct.Struct(">cI")  # the kind of message (see `_Said`), and its length in bytes
 _START = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from adapters.ledger import aside; aside.main()"
 _READ, _PORTION, _BAD, _AWAY, _END = b"r", b"p", b"b", b"a", b"e"
 
@@ -42,10 +42,10 @@ async def portions(
     found: Found, rules: Rules, most: int, say: Callable[[Reckoning], None]
 ) -> AsyncGenerator[list[Record], None]:
     """
-    A file's records, so many at a time; what became of its rows is said before the first of them.
+    A file's records, so many at a time; before the first of them, the account of its rows is given.
 
-    :raises BadRecordError: before the first portion, and only then: nothing of the file is to be published.
-    :raises UnavailableError: it cannot be read now.
+    :raises BadRecordError: nothing of the file is to be published. It comes before the first portion, and only then.
+    :raises UnavailableError: the file cannot be read now.
     """
     async with _started(found, rules, most) as process:
         assert process.stdout is not None  # noqa: S101 (it is a pipe)
@@ -92,7 +92,7 @@ async def _frame(out: asyncio.StreamReader, rules: Rules, given: int) -> tuple[b
             rules.source, f"a file is not read within {_PATIENCE:.0f} s", fix="see whether the share is well"
         ) from None
     except asyncio.IncompleteReadError:
-        if given:  # then it could be read, and somebody else ended the process
+        if given:  # then the file can be read, and somebody else ended the process
             raise UnavailableError(rules.source, "the process that read a file was ended") from None
         raise _too_much(rules) from None
 
@@ -120,17 +120,17 @@ def _too_much(rules: Rules) -> BadRecordError:
 
 
 def main() -> None:
-    """What the process does: it reads the file that its standard input names."""
+    """Run in the process: read the file that standard input names."""
     found, rules, most = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)  # nosec B301
     memory = _limit(rules)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
-        score.write("1000")  # should memory run out all the same, it is this process that goes
+        score.write("1000")  # if memory runs out all the same, the kernel ends this process first
     with contextlib.suppress(BrokenPipeError):
         _work(found, rules, most, sys.stdout.buffer)
-    os._exit(0)  # nothing is left to be put away, and what is read is large
+    os._exit(0)  # nothing is left to be tidied up, and the data in memory is large
 
 
 def _work(found: Found, rules: Rules, most: int, out: IO[bytes]) -> None:

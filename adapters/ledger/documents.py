@@ -1,7 +1,7 @@
 """
-From lines to records: which lines make one document, what its key is, who is paid, which dimensions were used.
+From lines to records: finds the lines of each document, its key, the payee, and the dimensions that were used.
 
-Nothing here depends on the order of the rows, so that a corrected file publishes only what differs. Lines are sorted on
+Nothing here depends on the order of the rows, so a corrected file publishes only the differences. Lines are sorted on
 disk (`Scratch`), and one document at a time is in memory.
 """
 
@@ -64,7 +64,7 @@ class Document:
 
     @property
     def copies(self) -> int:
-        """How many of its lines repeat another one exactly; unnumbered copies are documents of their own, each a copy."""
+        """How many of its lines repeat another one exactly. Without a document number each copy is a document of its own."""
         return 1 if self.copy else len(self.lines) - len({line.content for line in self.lines})
 
     @property
@@ -95,7 +95,7 @@ def documents(ledger: Ledger, lines: Iterable[Line], scratch: Scratch) -> Iterat
 
 
 def _placed(ledger: Ledger, lines: Iterable[Line], scratch: Scratch) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Each line with its document's identity; those that have none become strays."""
+    """Each line with its document's identity; a line without one becomes a stray."""
     for line in lines:
         if _placeable(ledger.layout, line):
             yield _identity(ledger, line), line
@@ -216,8 +216,8 @@ _OF_SUPPLIERS = ("supplier_number", "supplier_name", "vat_number", "company_numb
 
 def said(line: Line) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
     """
-    What a published line says besides its document: of a supplier, of the values of dimensions. First the kind and the key
-    of what it speaks of, then what it says. Accounts are the dimension ACCOUNT.
+    The statements of a published line besides its document: about a supplier, and about values of dimensions. First come the
+    kind and the key of the thing, then the statement. Accounts are the dimension ACCOUNT.
     """
     yield ("0 supplier", supplier_id(line)), (line.redacted, *(line.words.get(word) for word in _OF_SUPPLIERS))
     analysed = [("ACCOUNT", *line.account)] if line.account else []
@@ -226,7 +226,7 @@ def said(line: Line) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
 
 
 def said_row(ledger: Ledger, about: tuple[str, ...], sayings: Sequence[tuple[tuple[Any, ...], int]]) -> Row:
-    """The row of a supplier or of a dimension's value: of several spellings the commonest, so that no row decides."""
+    """The row of a supplier or of a dimension's value. Of several spellings the commonest wins, so that no single row decides."""
     kind, *what = about
     columns = [_commonest(column, sayings) for column in range(len(sayings[0][0]))]
     if kind == "0 supplier":

@@ -167,7 +167,7 @@ class Folder:
 
 def content(source: str, found: Found, largest: int) -> bytes:
     """
-    The file's bytes, as they were when it was found. `largest` is how many it may have.
+    The file's bytes, as they were when the file was found. `largest` is the largest size that is read, in bytes.
 
     :raises UnavailableError: it cannot be read now, or somebody writes to it: half of a file would delete the other half.
     :raises BadRecordError: it is too large, or has grown too large since it was found.
@@ -188,7 +188,7 @@ def _too_large(source: str, found: Found, largest: int) -> BadRecordError:
 
 
 def _pieces(source: str, found: Found, largest: int) -> Iterator[bytes]:
-    """The content some at a time; that it was changed meanwhile is found out at the end."""
+    """The content, a piece at a time. A change to the file during the reading is noticed at the end."""
     size = 0
     try:
         with found.path.open("rb") as file:

@@ -1,8 +1,8 @@
 """
-A whole file read: its records, and an account of every row and every penny of it.
+Reads a whole file: its records, and an account of every row and every penny of it.
 
-The file is read to its end, and every document of it mapped once, before the first record is given: a file that must be
-refused is refused whole. What was found waits on disk meanwhile (`Scratch`).
+The file is read to its end, and every document of it mapped once, before the first record is given: so a file that must
+be refused is refused whole. The records wait on disk meanwhile (`Scratch`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Rules:
 
 def read(name: str, data: bytes, rules: Rules) -> Reading:
     """
-    Read a file's bytes; `name` is what it is an extract of.
+    Read a file's bytes; `name` is the extract's name.
 
     :raises BadRecordError: see `opened`.
     """
@@ -129,10 +129,10 @@ def unpacked(rows: Sequence[bytes], given: int) -> list[Record]:
 @contextmanager
 def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
     """
-    Read a file's bytes to their end, and have its records ready; `name` is what it is an extract of.
+    Read a file's bytes to their end, and keep its records ready; `name` is the extract's name.
 
-    :raises BadRecordError: the file cannot be read as one thing: no layout or several, an encoding in doubt, a total
-        that does not agree. Single rows that cannot be read are records whose mapping raises.
+    :raises BadRecordError: the file cannot be read as one thing: no layout or several fit, the encoding is in doubt, or a
+    total does not agree. A single row that cannot be read is a record whose mapping raises.
     """
     where = f"{rules.source} extract {name}"
     if not data.strip(b"\r\n\t \xef\xbb\xbf"):
@@ -170,7 +170,7 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scrat
 
 
 def _keep(ledger: Ledger, document: Document, read: Opened) -> None:
-    """Keep a document's row, and what its lines say besides; one that is spoilt, or refused when mapped, is a bad row."""
+    """Keep a document's row, and its lines' other statements. A document that is spoilt, or refused when mapped, is a bad row."""
     row = _good_row(ledger, document)
     if isinstance(row, Document):
         read.scratch.keep(_BAD, bad_row(ledger, row))

@@ -18,7 +18,7 @@ Row = tuple[int, Sequence[Cell]]
 
 @dataclass(slots=True)
 class Apart:
-    """How many rows of a table are no data."""
+    """The numbers of rows in a table that are no data."""
 
     preamble: int = 0
     blank: int = 0
@@ -28,9 +28,9 @@ class Apart:
 @dataclass(frozen=True, slots=True)
 class Fit:
     """
-    A table read with a layout: where each part stands, counted from 0.
+    A table read with a layout: the column of each part, counted from 0.
 
-    `heading` is the number of the row of headings, 0 where there is none, and `titles` are its cells.
+    `heading` is the number of the row of headings, 0 if there is none; `titles` are its cells.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Fit:
 
     @property
     def width(self) -> int | None:
-        """How many cells a row may fill; None where no headings say so."""
+        """The number of cells that a row may fill; None if there are no headings to tell it."""
         return len(self.titles) if self.heading else None
 
     def called(self, part: str) -> str:
@@ -52,7 +52,7 @@ class Fit:
         return self.layout.heading(part)
 
     def data(self, apart: Apart) -> Iterator[Row]:
-        """The rows that are data; the blank ones, the repeated headings and the preamble are counted in `apart`."""
+        """The rows that are data. Blank rows, repeated headings and the preamble are counted in `apart`."""
         titles = {at: plain(text_of(self.titles[at])) for at in self.at.values()} if self.heading else {}
         begun = False
         for number, cells in numbered(self.table):
@@ -63,16 +63,16 @@ class Fit:
             elif titles and all(_title(cells, at) == title for at, title in titles.items()):
                 apart.headings += 1
             elif number < self.heading and not begun and not self._like_data(cells):
-                apart.preamble += 1  # a report's name, its period, who printed it
+                apart.preamble += 1  # the report's name, its period, the name of the person who printed it
             else:
                 begun = True
                 yield number, cells
 
     def _like_data(self, cells: Sequence[Cell]) -> bool:
         """
-        Whether a row above the headings is a payment all the same: files are sorted by hand, headings and all.
+        Whether a row above the headings is a payment: people sort files by hand, and the headings move with the rows.
 
-        In doubt it is one: what it lacks then quarantines it, where a preamble would only be counted.
+        In doubt it counts as one: then a missing value quarantines it, while a preamble would only be counted.
         """
         filled = {part for part, at in self.at.items() if at < len(cells) and text_of(cells[at])}
         paid = "supplier_name" in filled and bool(filled & {"net", "gross"})

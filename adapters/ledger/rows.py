@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(slots=True)
 class Tally:
-    """Of the rows of a file: how many went where that is no line, and the sums that a total may be checked against."""
+    """The numbers of a file's rows that are no lines, by kind, and the sums that a total may be checked against."""
 
     apart: Apart = field(default_factory=Apart)
     totals: int = 0
@@ -61,7 +61,7 @@ class Tally:
     lines: int = 0
     all: Decimal = Decimal(0)
     since: Decimal = Decimal(0)  # since the last total
-    unreadable: bool = False  # of some line the amount could not be read: then nothing can be checked
+    unreadable: bool = False  # the amount of some line could not be read: then no total can be checked
 
     def add(self, line: Line) -> None:
         self.lines += 1
@@ -73,13 +73,13 @@ class Tally:
 
     @property
     def sums(self) -> set[Decimal]:
-        """What a total may be: the sum since the last total, or of everything. None where an amount could not be read."""
+        """The sums that a total may show: since the last total, or of everything. Empty if an amount could not be read."""
         return set() if self.unreadable or not self.lines else {self.since, self.all}
 
 
 def lines(where: str, found: Fit, currency: str, tally: Tally) -> Iterator[Line]:
     """
-    Every data row of a file as a line; all others are counted in `tally`.
+    Gives every data row of a file as a line; counts all others in `tally`.
 
     :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
     """
@@ -121,7 +121,7 @@ class _Months:
     def refuse_american(self) -> None:
         if self.american:
             raise BadRecordError(
-                self.where, field="dates", rule="have the month in front in places and never surely the day",
+                self.where, field="dates", rule="have the month first in some rows, and the day surely first in none",
                 shape="99/99/9999", fix="have the extract write dates as 2024-04-25 or 25/04/2024",
             )  # fmt: skip
 
@@ -143,8 +143,8 @@ def _is_remark(filled: Sequence[str]) -> bool:
 
 class _Kind(NamedTuple):
     """
-    What a row is: `line`, `note` (says nothing of money or payee), `total` (says so), or `sum` (nothing but an amount). Its
-    amounts are read with it, once; `faults` are those of the amounts that cannot be.
+    The kind of a row: `line`, `note` (names neither money nor payee), `total` (says so), or `sum` (only an amount). Its
+    amounts are read with it, once; `faults` are the ones that cannot be read.
     """
 
     kind: str

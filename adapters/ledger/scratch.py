@@ -1,8 +1,8 @@
 """
-Where a file's lines are sorted and its rows wait: a temporary database without a name, gone when it is closed.
+A temporary database without a name, in which a file's lines are sorted and its rows wait. It is gone when it is closed.
 
-What is small stays in memory; beyond `_CACHE` it lies on disk, where no other program can open it. So the memory that a
-file takes does not grow with it.
+A small file stays in memory; beyond `_CACHE` the database lies on disk, where no other program can open it. So the
+memory that a file takes does not grow with the file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from adapters.port import Row
 T = TypeVar("T")
 Identity = tuple[str, ...]
 _CACHE = 16_000_000  # bytes
-_SAYINGS = 20_000  # different ones are counted in memory; more than that, and they are put away
-_AT_ONCE = 500  # rows that are put away together
+_SAYINGS = 20_000  # different statements that are counted in memory; any more are written to the database
+_AT_ONCE = 500  # rows that are written together
 _TABLES = f"""
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -73,13 +73,13 @@ class Scratch:
                 yield _unpacked(line)
 
     def say(self, about: Identity, saying: tuple[Any, ...]) -> None:
-        """Count what is said of something."""
+        """Count a statement about something."""
         self._sayings[about, saying] += 1
         if len(self._sayings) >= _SAYINGS:
             self._put_sayings_away()
 
     def said(self) -> Iterator[tuple[Identity, Sequence[tuple[tuple[Any, ...], int]]]]:
-        """All that was said of each thing, and how often; the things in their order."""
+        """All statements about each thing, and how often each was made; the things in their order."""
         self._put_sayings_away()
         found = self._database.execute("SELECT about, saying, times FROM said ORDER BY about, rowid")
         for about, group in groupby(found, key=lambda row: row[0]):
@@ -113,7 +113,7 @@ class Scratch:
 
 
 def _sortable(identity: Identity) -> bytes:
-    """Bytes in the order of the words: no part of a key holds a NUL, but for the last one of some, and it sorts first."""
+    """Bytes that sort like the words. No part of a key holds a NUL, except the last part of some, and NUL sorts first."""
     return "\0".join(identity).encode()
 
 
@@ -130,7 +130,7 @@ def _unpacked(packed: bytes) -> Line:
 
 
 class _Plain(pickle.Unpickler):
-    """Reads nothing but plain values: what another process wrote may come from a file that a stranger sent."""
+    """Reads only plain values, because the other process's data may come from a file that a stranger sent."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in (("decimal", "Decimal"), ("datetime", "date")):
@@ -140,7 +140,7 @@ class _Plain(pickle.Unpickler):
 
 def loads(packed: bytes) -> Any:
     """
-    A value of tuples, lists, dictionaries, texts, numbers, money and dates.
+    Reads a value of tuples, lists, dictionaries, texts, numbers, money and dates.
 
     :raises pickle.UnpicklingError: it holds anything else.
     """

@@ -1,11 +1,11 @@
 """
-From bytes to rows of cells: which encoding, which delimiter, which sheet, decided by evidence or refused.
+From bytes to rows of cells: the encoding, the delimiter and the sheet are decided by evidence, or the file is refused.
 
-Nothing here knows what a column means. A file that can be read in several ways gives every way that is not excluded;
-the caller keeps the one that fits a layout, and refuses the file when two readings would give different records.
+Nothing here knows the meaning of a column. If a file can be read in several ways, every way that is not excluded is
+given; the caller keeps the one that fits a layout, and refuses the file if two readings would give different records.
 
-No table is ever in memory as a whole: its rows are read from the file's bytes again each time that somebody goes
-through them, which costs little and is bounded, where a list of all cells takes thirty times the file.
+A table is never in memory as a whole: each time that somebody goes through its rows, they are read from the file's bytes
+again. That costs little and is bounded; a list of all cells takes thirty times the file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from adapters.ledger.workbook import sheets
 from canonical.errors import BadRecordError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-MOST_ROWS, MOST_CELLS = 1_048_576, 20_000_000  # a spreadsheet's own rows; more than that is no ledger
+MOST_ROWS, MOST_CELLS = 1_048_576, 20_000_000  # a spreadsheet's own limit of rows; a file with more is no ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """
-    Rows as a spreadsheet would number them from 1, blank ones included, how many there are, and how they were read.
+    Rows numbered from 1 like in a spreadsheet, blank ones included, how many there are, and how they were read.
 
-    `rows` can be gone through any number of times, by one reader at a time.
+    Several readers may go through `rows`, any number of times, but one at a time.
     """
 
     rows: Iterable[Sequence[Cell]]
@@ -52,7 +52,7 @@ def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> li
 
 
 def is_workbook(data: bytes) -> bool:
-    """Whether a file begins as an Excel workbook does, the newer kind or the older one."""
+    """Whether a file begins as an Excel workbook does, of the newer or the older kind."""
     return data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
@@ -65,11 +65,11 @@ class Text:
 
     def lines(self) -> Iterator[str]:
         """
-        The lines with their ends, as the csv module wants them: it knows CR, LF and CRLF itself, and keeps those inside quotes.
+        The lines with their ends, as the csv module needs them: it knows CR, LF and CRLF itself, and keeps those inside quotes.
 
         :raises UnicodeError: the bytes are no text of this encoding.
         """
-        # Without a byte order mark the codec for streams asks for one; Windows writes the little end first.
+        # Without a byte order mark the streaming codec raises an error; Windows writes little-endian.
         bare = self.encoding == "utf-16" and not self.data.startswith((b"\xff\xfe", b"\xfe\xff"))
         encoding = "utf-16-le" if bare else self.encoding
         with io.TextIOWrapper(io.BytesIO(self.data), encoding, newline="") as text:
@@ -94,8 +94,8 @@ _BETWEEN_WORDS = "‘“”…•·×"
 
 def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]:
     """
-    The encodings that the evidence does not exclude, each for another text: a byte order mark, valid UTF-8, the place of
-    the pound sign (0xA3 in Windows-1252, 0x9C in DOS 437 and 850), and whether the letters make sense.
+    The encodings that the evidence does not exclude, each with a different text. The evidence is a byte order mark, valid
+    UTF-8, the place of the pound sign (0xA3 in Windows-1252, 0x9C in DOS 437 and 850), and letters that make sense.
 
     :raises BadRecordError: no encoding is left.
     """
@@ -124,7 +124,7 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
 
 
 def _decodes(text: Text, *, sensible: bool = False) -> bool:
-    """Whether the bytes are text, and if asked whether every character stands where a British office would write it."""
+    """Whether the bytes are text, and, if asked, whether every character is one that a British office would write there."""
     try:
         return not any("\0" in line or (sensible and not _sensible(line)) for line in text.lines())
     except UnicodeError:
@@ -160,7 +160,7 @@ class Delimited:
         return csv.reader(self.text.lines(), delimiter=self.delimiter, strict=True)
 
     def count(self) -> int | str:
-        """How many rows there are, or why they cannot be read."""
+        """The number of rows, or the reason why they cannot be read."""
         rows = cells = 0
         try:
             for row in self:
@@ -183,7 +183,7 @@ def _delimited(where: str, text: Text) -> list[Table]:
 
 
 def _delimiters(text: Text) -> list[str]:
-    """Those that occur in the text."""
+    """The delimiters that occur in the text."""
     missing = set(DELIMITERS)
     for line in text.lines():
         missing -= {d for d in missing if d in line}

@@ -3,11 +3,11 @@ Opens a workbook in a process of its own, which may take only so much memory and
 
     python -I unpacking.py BYTES SECONDS < book.xlsx > rows
 
-It writes a line of JSON for each row of each visible sheet, and at the end one with where each sheet's rows begin, in
-bytes, and how many there are: `[[0, 2], [31, 5]]`. A workbook that cannot be opened leaves the name of the error there.
+It writes a line of JSON for each row of each visible sheet. The last line says where each sheet's rows begin, in bytes,
+and how many there are: `[[0, 2], [31, 5]]`. If the workbook cannot be opened, the last line holds the error's name.
 
-A workbook of one kilobyte can say that it has 17,000,000,000 cells; the library that reads it then aborts the process.
-Here that costs one file, not the bridge. Nothing but the standard library and that library is imported: it starts fast.
+A workbook of one kilobyte can claim 17,000,000,000 cells; the library that reads it then aborts the process. Here that
+costs one file, not the bridge. The script imports only the standard library and that library, so that it starts fast.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _sheet(sheet: CalamineSheet, out: IO[bytes]) -> tuple[int, int]:
-    """Write a sheet's rows, from its first one on, however empty; where they begin, and how many they are."""
+    """Write a sheet's rows from its first one on, empty ones too. Returns where they begin, and how many there are."""
     start, count = out.tell(), 0
     for row in sheet.iter_rows():
         out.write(_line(row))

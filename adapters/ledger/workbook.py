@@ -66,9 +66,9 @@ def sheets(where: str, data: bytes, largest: int) -> list[Sheet]:
 
 
 def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:
-    """The script's last line says how many rows each sheet has and where they begin, or why there are none."""
+    """Read the script's last line: the number of rows of each sheet and where they begin, or the reason why there are none."""
     size = rows.seek(0, os.SEEK_END)
-    if not size:  # Python itself failed, for want of memory as a rule
+    if not size:  # Python itself failed, mostly for want of memory
         raise _too_much(where, memory)
     file = mmap.mmap(rows.fileno(), size, access=mmap.ACCESS_READ)
     said = json.loads(file[file.rfind(b"\n", 0, size - 1) + 1 :])

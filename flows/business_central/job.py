@@ -1,8 +1,8 @@
 """
-One write on its way through Business Central: what was found of its document, and what became of it.
+The state of one write on its way through Business Central: the documents found for it, and its outcome.
 
-Business Central keeps two purchase documents of one vendor with one number, and its API documents no key of ours that
-would keep it from making the second. What is there twice is named with both ids, and never made a third time.
+Business Central accepts two purchase documents of one vendor with one number, and its API documents no key that a client
+could set to prevent the second. A doubled document is reported with both ids, and is never created a third time.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _OVER = {"Canceled", "Corrective"}
 
 @dataclass(slots=True)
 class Job:
-    """One write on its way: what is held, as far as is known, and what became of it."""
+    """One write on its way: the document that the target holds, as far as it is known, and the outcome."""
 
     write: Write
     ref: str | None = None
     held: Record | None = None
     found: dict[str, Record] = field(default_factory=dict)
-    """All that this look has found under the write's id and numbers, by id."""
+    """All records that this look has found under the write's id and numbers, by id."""
     trouble: Outcome | None = None
     crossed: bool = False
-    """Somebody came between: what is held is looked at once more, and nothing is sent again."""
+    """Somebody else changed the document meanwhile: it is read once more, and nothing is sent again."""
     begun: bool = False
-    """Some of it is done already."""
+    """A part of the write is done already."""
     made: bool = False
-    """Its document was created by this write: it is not created again, whatever a look shows."""
+    """This write has created its document: it is not created again, whatever a look shows."""
     outcome: Outcome | None = None
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Job:
 
     @property
     def numbers(self) -> set[str]:
-        """The document's number, and any under which an answer was lost."""
+        """The document's number, and every number for which an answer was lost."""
         return {document.number for document in (self.write.document, *self.earlier) if document}
 
     @property
@@ -63,17 +63,17 @@ class Job:
 
     @property
     def doubted(self) -> bool:
-        """Whether something of it was sent before of which nobody knows what became: another create may be on its way."""
+        """Whether an earlier request for it has an unknown result: then another create may still be on its way."""
         return self.kind in LINES_OF and bool(self.write.doubtful or self.write.late)
 
     @property
     def names(self) -> Iterator[str]:
-        """What no other write may have in hand at the same time."""
+        """The names that lock this write's document: no other write may hold one of them at the same time."""
         yield self.write.subject
         yield from (f"{self.kind} {number}" for number in self.numbers)
 
     def quick(self, wire: Wire) -> bool:
-        """Whether what was confirmed can stand for what is held: the tag guards it, and no question is needed."""
+        """Whether the confirmed document can stand for the held one without a question: the tag guards the write."""
         write = self.write
         if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
             return False
@@ -84,25 +84,25 @@ class Job:
             return False  # the lines' own tags are not in the ledger
         held = Record(write.ref, write.tag, flat(write.confirmed.body))
         changes = wire.changes(held, write.document, self.earlier, None).operations
-        # An address is replaced whole, with parts that are not ours: it has to be read first.
+        # An address is replaced whole and has parts that are not ours, so it has to be read first.
         if not changes or any("address" in (operation.body or {}) for operation in changes):
             return False
         self.held = held
         return True
 
     def look(self) -> None:
-        """Begin to look at what is held."""
+        """Begin a look: forget the records that were found before."""
         self.held = self.trouble = None
         self.found = {}
 
     def seen(self) -> None:
-        """All that was looked for is found: choose the document that is ours, or say that it cannot be told."""
+        """The look is complete: choose the document that is ours, or report that it cannot be told."""
         if self.trouble is not None:
             return
         records = [self.found[ref] for ref in sorted(self.found)]
         current = [record for record in records if record.fields.get("status") not in _OVER]
         if len({record.vendor for record in records}) > 1 and not self.vendor:
-            self.trouble = Refused("several vendors' documents have this number, and whose it is is not known")
+            self.trouble = Refused("several vendors have a document with this number, and the right vendor is not known")
         elif len(current) > 1:
             self.trouble = Refused(twice(self.kind, [record.ref for record in current]))
         self.held = self.found.get(self.ref or "") or next(iter(current or records), None)
@@ -121,32 +121,32 @@ class Job:
         return Confirmed(self.ref or "", self.held.tag if self.held else None)
 
     def fail(self, outcome: Outcome, *, partly: bool = False) -> None:
-        """It ends so; where some of it is done, it is in doubt what is held, and only reading back tells."""
+        """End with this outcome. If a part is done already the result is in doubt, and only reading back can tell."""
         if (partly or self.begun) and isinstance(outcome, Unavailable | Refused):
-            # What was refused is then all that is left to do, and is refused for good.
+            # The refused part is tried again alone after reading back, and is then refused for good.
             outcome = Unknown(f"only a part of it was done: {outcome.reason}")
         self.outcome = outcome
 
     def learn(self, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
-        """All was done: confirmed, or looked at again, for dimensions that have to follow or a second one that may be there."""
+        """All operations are done: confirm, or look again for missing dimensions and for a second document of this number."""
         operation, reply = answers[0]
         shown = reply.body if isinstance(reply, Answer) else {}
         made = shown.get("id")
         self.begun, self.made = True, self.made or (self.held is None and self.write.document is not None)
         self.ref = self.ref if self.held else made if isinstance(made, str) else None
-        # A change of a line gives its document another tag, which no answer tells.
+        # A changed line gives its document a new tag, and no answer tells that tag.
         alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
         if self.write.document is None:
             self.outcome = Confirmed(self.ref or "")
         elif self.ref is None:
-            self.outcome = Unknown("created, but the answer does not say under which id")
+            self.outcome = Unknown("created, but the answer names no id")
         elif plan.final and not (self.held is None and self.doubted):
             self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None)
         self.held = None
 
 
 def twice(kind: str, refs: Iterable[str]) -> str:
-    """Says which documents are one."""
+    """The reason that names the documents which are one and the same."""
     *some, last = sorted(refs)
     there = f"{', '.join(some)} and {last}"
     return (
@@ -156,7 +156,7 @@ def twice(kind: str, refs: Iterable[str]) -> str:
 
 
 def waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """The jobs, those that stand for the same document one after another: the second then finds what the first made."""
+    """The jobs in waves: two jobs for the same document are in different waves, so that the second finds the first's document."""
     often: dict[tuple[str, str, str | None], int] = {}
     found: list[list[Job]] = []
     for job in jobs:
@@ -171,9 +171,9 @@ def waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 class Turns:
     """
-    Lets one write at a time at each document, within this process: two that both find nothing would both create.
+    Lets one write at a time work on each document, within this process: two writes that both find nothing would both create.
 
-    Between processes the claim alone keeps them apart.
+    Between processes only the claim prevents this.
     """
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class Turns:
     @asynccontextmanager
     async def taken(self, names: Iterable[str]) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for name in sorted(set(names)):  # always in the same order: no two wait for each other
+            for name in sorted(set(names)):  # always in the same order, so that no two writes wait for each other
                 lock = self._locks.get(name) or asyncio.Lock()
                 self._locks[name] = lock
                 await stack.enter_async_context(lock)

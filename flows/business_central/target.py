@@ -1,11 +1,11 @@
 """
 Business Central, brought into agreement: look, send the difference, judge each answer.
 
-There is no upsert. What is not known for certain is looked up first, by its id or by its number, and only then created
-or changed; so an answer that was lost, or a crash between a document and its dimensions, is found and completed, never
-doubled. A create that two workers sent at once nothing there refuses: after a doubt the number is looked for once more,
-and what is there twice is named (`job.py`). All of it goes in `$batch` requests: for a hundred subjects one to look and
-one to write.
+There is no upsert. The target first looks up every document whose state is not certain, by its id or by its number, and
+only then creates or changes it. So after a lost answer, or a crash between a document and its dimensions, the document is
+found and completed, never doubled. Business Central does not refuse the second of two creates that two workers send at
+once: after a doubt the target looks for the number once more, and reports a doubled document (`job.py`). All of it goes
+in `$batch` requests: for a hundred subjects one request to look and one to write.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class BusinessCentralTarget:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     async def _look(self, jobs: Sequence[Job]) -> None:
-        """Find out what is held: by id where there is one, by number where there is none or it may not be all."""
+        """Read the held documents: by id if there is one, by number if there is none or if others may exist besides."""
         for job in jobs:
             job.look()
         doubted = [job for job in jobs if job.doubted]
@@ -212,7 +212,7 @@ class BusinessCentralTarget:
             if not plan.operations:
                 job.outcome = job.confirmed()
             elif job.made and job.held is None:
-                job.outcome = Unknown("created, but not to be found there since")
+                job.outcome = Unknown("created, but a later look does not find it")
             elif job.crossed:
                 job.outcome = Unknown(_CHANGED)
             else:

@@ -81,7 +81,7 @@ def check(settings: Settings) -> None:
 
 
 class SignedIn(AuthenticationBackend):
-    """Whose session a cookie names, as the state has it; on a loopback address without sign-in, whoever is at the machine."""
+    """The session that a cookie names, as the state has it. On a loopback address without sign-in: the person at the machine."""
 
     def __init__(self, sessions: Sessions | None) -> None:
         self._sessions = sessions
@@ -100,7 +100,7 @@ class SignedIn(AuthenticationBackend):
 
 
 def not_told(_: HTTPConnection, error: Exception) -> Response:
-    """The state, which knows the sessions, does not answer."""
+    """The state, which keeps the sessions, does not answer."""
     return PlainTextResponse(str(error), 503)
 
 

@@ -86,7 +86,7 @@ def _back(request: Request, form: FormData, said: str) -> Response:
 
 
 async def _keys(request: Request, form: FormData) -> AsyncIterator[list[str]]:
-    """The one record that the form names, or all that are in its group now, in pieces."""
+    """The one record that the form names, or all records that are in its group now, in pieces."""
     store, one = room_of(request).store, _text(form, "key")
     if one:
         yield [one]
@@ -118,7 +118,7 @@ async def release(request: Request, form: FormData) -> Response:
 
 
 async def allow(request: Request, form: FormData) -> Response:
-    """Let through what the guard holds back of a stream: as many as the page has shown, and a tenth more."""
+    """Let through the changes of a stream that the guard holds back: as many as the page has shown, and a tenth more."""
     room, what, why = room_of(request), _text(form, "what"), _text(form, "why")
     part = ".".join(await pages.stream_of(request))
     file, most = _text(form, "file") or None, _text(form, "most", 12)
@@ -227,7 +227,7 @@ async def reconcile(request: Request, form: FormData) -> Response:
 
 
 async def sign_out(request: Request, form: FormData) -> Response:
-    """End the session here, so that a copy of its cookie is worthless, and forget the cookie."""
+    """End the session in the state, so that a copy of its cookie is worthless, and delete the cookie."""
     if (sessions := room_of(request).sessions) is not None:
         await sessions.end(str(request.session.get("session", "")))
     request.session.clear()

@@ -160,7 +160,7 @@ async def _told(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, _: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it: a form came too slowly, or its sender left
+    return Response(status_code=400)  # nobody is there to read the answer: a form came too slowly, or its sender left
 
 
 async def _said(request: Request, error: Exception) -> Response:

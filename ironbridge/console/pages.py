@@ -164,7 +164,7 @@ async def sent_again(request: Request) -> Response:
 
 
 def address_of(group: str, start: str = "") -> str:
-    """A group's page that begins with a record; that of all groups where it is no group's name."""
+    """A page of a group, beginning with a record; the page of all groups if no group has this name."""
     if not groups_of.ID.fullmatch(group):
         return "/stuck"
     return f"/stuck/{group}" + ("?" + urlencode({"from": start}) if start else "")
@@ -200,7 +200,7 @@ async def _group(
 
 
 def _key(text: str | None) -> str:
-    """A key out of an address, where anything may stand."""
+    """A key out of an address; the address may contain anything."""
     return (text or "")[:500].replace("\0", "")
 
 

@@ -33,10 +33,11 @@ class Arrow:
     """
     One stream (legacy system → topics) or one flow (topics → cloud system).
 
-    `count` is records live, or subjects that agree; `changes` is events published since ever, or documents held. `rate`
-    is changes a minute, None while nothing is known of it yet. `fresh` is seconds since a stream was read to its end, or
-    for how long the oldest subject of a flow has waited. `stuck` is what needs a person; `busy` what is under way;
-    `silent`: the target has asked to be left alone; `besides` says with its number what the state does not: `3 parked`.
+    `count` is the records that live, or the subjects that agree; `changes` is all events ever published, or the documents
+    held. `rate` is changes a minute, None while nothing is known of it yet. `fresh` is the seconds since a stream was read to
+    its end, or for how long the oldest subject of a flow has waited. `stuck` counts the records that need a person, `busy`
+    the ones under way. `silent`: the target has asked to be left alone. `besides` adds, with its number, a trouble that the
+    state does not show: `3 parked`.
     """
 
     name: str

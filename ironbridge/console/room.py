@@ -21,7 +21,7 @@ from ironbridge.stuck import Listing
 
 @dataclass
 class Room:
-    """One for each application. `spans` is None where the settings keep none, `sessions` where nobody signs in."""
+    """One room for each application. `spans` is None if the settings keep none, `sessions` is None if nobody signs in."""
 
     built: Platform
     health: Health = field(init=False)

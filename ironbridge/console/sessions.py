@@ -1,9 +1,9 @@
 """
 The sessions of people who have signed in, kept in the state: several consoles share them, and they outlive a restart.
 
-A cookie holds a secret word and nothing else: once a session is ended here, by a sign-out or because the provider says so, every
-copy of its cookie is worthless. The state holds a digest of the word, so whoever reads the state has no cookie of it; what the
-provider gave us to ask it again is encrypted with that word.
+A cookie holds a secret word and nothing else. Once a session is ended here (somebody signs out, or the provider says so),
+every copy of its cookie is worthless. The state holds only a digest of the word, so a reader of the state cannot make a
+cookie from it. The provider's refresh token is encrypted with that word.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _AGAIN = 15.0  # seconds until a provider that did not answer is asked again
 _OTHERS = 10.0  # seconds that we wait for the answer to a question that another console has asked
 _LOOK = 0.2
 _UNANSWERED = 3
-"""A session that could not be confirmed for so many times `recheck_minutes` is taken for ended."""
+"""A session that the provider could not confirm for so many times `recheck_minutes` counts as ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who somebody is, and what they may."""
+    """A person's name and rights."""
 
     name: str
     rights: tuple[str, ...]
@@ -56,8 +56,8 @@ class Sessions:
     """
     The sessions in the state. `ask` asks the provider again, see `sign_in.SignIn.again`.
 
-    A session ends after `session_hours`, at once when its owner signs out, and within `recheck_minutes` when the provider
-    takes the roles away or disables its owner; within three times that where the provider does not answer.
+    A session ends after `session_hours`, and at once when its owner signs out. It ends within `recheck_minutes` after the
+    provider takes the roles away or disables its owner; within three times that if the provider does not answer.
 
     :raises UnavailableError: the state does not answer.
     """
@@ -72,7 +72,7 @@ class Sessions:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def begin(self, known: Known) -> str:
-        """A new session; its secret word. One that cannot be confirmed again ends when that would be due."""
+        """Open a session; returns its secret word. A session that cannot be confirmed again ends when the first check is due."""
         word, now = secrets.token_urlsafe(32), self._store.clock()
         async with self._store.write() as connection:
             await connection.execute(text("DELETE FROM sessions WHERE until < :now"), {"now": now})
@@ -90,7 +90,7 @@ class Sessions:
         return word
 
     async def find(self, word: str) -> Session | None:
-        """The session of a secret word, confirmed by the provider not long ago; None where there is none, or no more."""
+        """The session of a secret word, confirmed by the provider not long ago; None if there is none any more."""
         row = await self._row(word)
         if row is not None and self._store.clock() - row.checked >= self._every:
             row = await self._confirmed(word)
@@ -115,7 +115,7 @@ class Sessions:
         return _Row(*row) if row else None
 
     async def _confirmed(self, word: str) -> _Row | None:
-        """Have the provider asked, by one of all the requests and consoles that find it due."""
+        """Ask the provider if that is due. Of all requests and consoles that find it due, one asks."""
         async with self._turns.setdefault(_id(word), asyncio.Lock()):
             row = await self._row(word)
             if row is None or self._store.clock() - row.checked < self._every:
@@ -136,7 +136,7 @@ class Sessions:
             return mine.rowcount == 1
 
     async def _answered(self, word: str) -> None:
-        """Another console asks: wait for its answer where we could say nothing without it."""
+        """Another console asks: wait for its answer if this session is too old to be trusted without it."""
         for _ in range(int(_OTHERS / _LOOK)):
             row = await self._row(word)
             if row is None or self._store.clock() - row.checked < _UNANSWERED * self._every:
@@ -148,7 +148,7 @@ class Sessions:
         try:
             known = await self._ask(refresh) if refresh else None
         except UnavailableError:
-            return  # it is asked again soon; until then what it said last holds, for a while
+            return  # it is asked again soon; until then its last answer holds, for a while
         if known is None or known.subject != row.subject:
             await self.end(word)
             return
@@ -165,7 +165,7 @@ class Sessions:
 
 
 async def signing(store: Store, settings: ConsoleSettings) -> str:
-    """The secret that signs the cookies: the settings', or one that all consoles of this state share."""
+    """The secret that signs the cookies: the one of the settings, or one that all consoles of this state share."""
     if settings.session_secret is not None:
         return settings.session_secret.get_secret_value()
     async with store.write() as connection:

@@ -1,8 +1,8 @@
 """
-Signing in with OpenID Connect, and asking the provider again now and then whether somebody still is who they were.
+Signs people in with OpenID Connect, and asks the provider again now and then whether they may still come in.
 
-The provider is asked with the refresh token that it gave: its answer holds the roles of now, and somebody who was disabled
-there, or whose session there has ended, gets none.
+It asks with the refresh token that the provider gave. The answer holds the person's present roles. Somebody who was
+disabled at the provider, or whose session there has ended, gets no answer.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from canonical.errors import UnavailableError
 from ironbridge.console.access import Right
 from ironbridge.settings import ConsoleSettings
 
-_PATIENCE = 30.0  # seconds for all that the provider is asked at one time
+_PATIENCE = 30.0  # seconds for all questions to the provider at one time
 _FAULTS = (HTTPError, AuthlibBaseError, JoseError, RuntimeError, LookupError, ValueError, TimeoutError)
-# RFC 6749 and OpenID Connect Core: the person has to sign in again, or may not.
+# RFC 6749 and OpenID Connect Core: with these errors the person has to sign in again, or may not come in.
 _OVER = {"invalid_grant", "access_denied", "login_required", "interaction_required", "consent_required"}
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the provider says of somebody. `refresh` is for asking it again; None where it gives none."""
+    """The provider's answer about a person. `refresh` is for asking it again; None if the provider gives none."""
 
     subject: str
     name: str
@@ -60,7 +60,7 @@ class SignIn:
         return (self._console.public_url or "").rstrip("/")
 
     async def begin(self, request: Request) -> Response:
-        """Send to the provider; `next` is where to come back to, one of our own pages."""
+        """Send the person to the provider; `next` is the page to come back to, one of our own."""
         request.session["next"] = _ours(request.query_params.get("next", "/"))
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -70,7 +70,7 @@ class SignIn:
         return sent
 
     async def end(self, request: Request) -> Response:
-        """Come back from the provider: who it is and what they may, in a new session."""
+        """Come back from the provider: find the person's name and rights, and open a session."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 known = await self._known(await self._oauth.provider.authorize_access_token(request))
@@ -86,14 +86,14 @@ class SignIn:
 
     async def again(self, refresh: str) -> Known | None:
         """
-        Who it is and what they may now; None where the provider knows them no more, or they have to sign in again.
+        The person's name and present rights; None if the provider does not know them any more, or they have to sign in again.
 
-        :raises UnavailableError: the provider does not answer, or not so that it could be understood.
+        :raises UnavailableError: the provider does not answer, or its answer cannot be understood.
         """
         provider = self._oauth.provider
         try:
             async with asyncio.timeout(_PATIENCE):
-                # Without a scope the answer is for what was granted, which may be less than was asked for.
+                # Without a scope the answer is for the scope that was granted, which may be less than the one we asked for.
                 given = await provider.fetch_access_token(grant_type="refresh_token", refresh_token=refresh, scope="")
                 given["userinfo"] = await provider.parse_id_token(given, nonce=None) or {}
                 known = await self._known(given)
@@ -132,4 +132,4 @@ def _ours(to: str) -> str:
 
 
 def _trouble(error: Exception) -> str:
-    return f"Signing in did not work ({type(error).__name__}). Try again; if it stays so, tell whoever runs Ironbridge."
+    return f"Signing in did not work ({type(error).__name__}). Try again; if it stays so, tell the people who run Ironbridge."

@@ -88,8 +88,8 @@ async def compare(
 ) -> Certificate:
     """Compare all sides of a flow. The adapters are opened here, and closed."""
     entities = {entity.type_name for entity in flow.entities}
-    await _streams(store)  # which tells its clock
-    began = int(store.clock() * 1000) / 1000  # as a certificate writes it
+    await _streams(store)  # this call also tells the store's clock
+    began = int(store.clock() * 1000) / 1000  # cut to milliseconds, as a certificate writes it
     today = today or LondonDay(store.clock)
     async with AsyncExitStack() as stack:
         scratch = await stack.enter_async_context(open_scratch())

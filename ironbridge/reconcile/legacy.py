@@ -130,7 +130,7 @@ class _Suspect(NamedTuple):
         if self._ahead:
             return f"published as version {memory.version}, not yet taken in: the flow is behind, or stopped"
         if kind is Kind.EXTRA and memory.held:
-            return "its deletion is held back, see `ironbridge held`"
+            return "its deletion is held back: see `ironbridge held`"
         if kind is Kind.DIFFERENT:
             return "the state was changed by other hands: `ironbridge backfill` its stream"
         ended = memory.completed
@@ -369,7 +369,7 @@ class Legacy:
 
 
 _HOW = "every row was read again, mapped, and held against what the flow knows"
-_SLICE = 32  # rows that are mapped, about a millisecond, before others have their turn
+_SLICE = 32  # rows mapped in one go, about a millisecond, before other tasks have their turn
 _SETTLE = 15.0  # seconds that a file may have to lie still before a new reader takes it for whole
 
 

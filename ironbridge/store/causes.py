@@ -1,8 +1,9 @@
 """
-The cause of what is parked, waiting, quarantined or no event: its reason without what is one record's own, as a short id.
+The cause of a record that is parked, waiting, quarantined or no event: its reason without the parts that only this record
+has, as a short id.
 
-It is written beside the reason, so that the groups of 100,000 records are counted in an index: working it out of every
-reason whenever somebody looks takes the database half a second and more.
+It is stored beside the reason, so that the groups of 100,000 records are counted in an index. To work it out from every
+reason at each look would take the database half a second and more.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from ironbridge.store.bulk import postgres
 from ironbridge.store.database import Store
 
 STUCK = ("parked", "waiting", "dropped")
-"""The states in which a subject does not get on by itself."""
+"""The states in which a subject stays until something else happens."""
 WAITS = "waits for another record, which the target does not hold yet"
 _UNSAID = "no reason was given"
-# What is one record's own in a reason besides its key: its shape and its place. And where it was, which the part says.
+# The texts of a reason, besides the key, that only one record has: its shape and its row. `_WHERE` repeats the part's name.
 _SHAPE = re.compile(r" \((?:its shape: .*?|row \d+ of the file)\)(?=\. To do: |:|$)")
 _WHERE = re.compile(r"^(?:\S+ )?…: ")
 _PIECE = 2000
 
 
 def bare(state: str, key: str, reason: str | None) -> str:
-    """A reason without what is one record's own: the same text for all that are in one state for one reason."""
+    """A reason without the parts that only one record has: the same text for all records of one state and one reason."""
     if state == "waiting":
         return WAITS
     return _WHERE.sub("", _SHAPE.sub("", (reason or _UNSAID).replace(key, "…")))
@@ -49,7 +50,7 @@ _TABLES = {  # part, key, state, reason, condition
 
 
 async def fill(store: Store) -> None:
-    """Work out the causes that are missing: those of what was parked by an older release."""
+    """Work out the causes that are missing, because an older release parked the records."""
     for table in _TABLES:
         while await _filled(store, table) == _PIECE:
             pass
@@ -73,7 +74,7 @@ async def _filled(store: Store, table: str) -> int:
 
 
 async def _missing(connection: AsyncConnection, table: str, most: int, *, lock: bool = False) -> list[dict[str, Any]]:
-    """Rows without a cause, and what it is; `lock` passes over those that somebody else has locked."""
+    """The rows without a cause, each with the cause that it gets; `lock` passes over rows that others have locked."""
     part, key, state, reason, where = _TABLES[table]
     order = f' ORDER BY {key} COLLATE "C" ' if postgres(connection) and lock else ""
     locked = "FOR UPDATE SKIP LOCKED" if postgres(connection) and lock else ""

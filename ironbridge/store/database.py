@@ -26,10 +26,10 @@ from ironbridge.store.faults import translated
 from ironbridge.store.waits import Holders, Patience
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_MEASURED = 10.0  # seconds after which the database's clock is looked at again
-_SURE = 1.0  # seconds: an answer that took longer does not tell the time well enough to replace one that did
+_MEASURED = 10.0  # seconds after which the database's clock is read again
+_SURE = 1.0  # seconds: an answer that took longer is not exact enough to replace one that was quicker
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
-_CLOCK = "ironbridge.clock"  # where a connection keeps its store's clock
+_CLOCK = "ironbridge.clock"  # the key under which a connection keeps its store's clock
 _LOCK = 0x1B1D6E  # PostgreSQL advisory lock: one migration at a time, however many workers start at once
 
 
@@ -45,7 +45,7 @@ class Store:
         self._aside = aside or engine  # for a migration, whose statements may take long
         self._holders = holders
         self.clock: Callable[[], float] = DatabaseClock() if engine.dialect.name != "sqlite" else time.time
-        """The database's clock, in seconds since 1970: claims, budgets and editions go by it, whatever a worker's own says."""
+        """The database's clock, in seconds since 1970. Claims, budgets and editions use it, never a worker's own clock."""
         self.embedded = engine.dialect.name == "sqlite"
         # A statement by itself needs no transaction round it, which would be two more round trips.
         self._reading = engine if self.embedded else engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -77,7 +77,7 @@ class Store:
             clock.measure(asked, float(shown.scalar_one()), steady())
 
     def held_by(self) -> tuple[str, str]:
-        """Who holds a lock that we waited for of late, and what ends that; empty where nothing was waited for."""
+        """The holder of a lock that we waited for lately, and how to end it; empty if we waited for none."""
         return self._holders.lately() if self._holders else ("", "")
 
     def _watching(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
@@ -103,17 +103,17 @@ class Store:
 
 
 def now(connection: AsyncConnection) -> float:
-    """The database's time, in seconds since 1970, for whoever has only a connection that a `Store` gave."""
+    """The database's time, in seconds since 1970, for code that has only a connection that a `Store` gave."""
     clock: Callable[[], float] = connection.info[_CLOCK]
     return clock()
 
 
 class DatabaseClock:
     """
-    The time that the database's clock shows, in seconds since 1970, without asking it each time.
+    The database's clock, in seconds since 1970, without asking the database each time.
 
-    `measure` notes how far it is from a clock of this machine that nobody can set; it is called with the first connection
-    that is used, and again after `_MEASURED` seconds. Until then it is the machine's own time.
+    `measure` notes how far it is from a clock of this machine that nobody can set. It is called with the first connection
+    that is used, and again after `_MEASURED` seconds. Before the first call the machine's own time is used.
     """
 
     def __init__(self) -> None:
@@ -128,8 +128,8 @@ class DatabaseClock:
         return steady() - self._measured > _MEASURED
 
     def measure(self, asked: float, shown: float, answered: float) -> None:
-        """`shown` is what the database said between two moments of the steady clock."""
-        sure = answered - asked <= _SURE  # else this process, or the database, stood still meanwhile
+        """Note `shown`, the database's time, which it gave between two moments of the steady clock."""
+        sure = answered - asked <= _SURE  # otherwise this process, or the database, stood still meanwhile
         if sure or self._offset is None:
             self._offset = shown - (asked + answered) / 2
         if sure:
@@ -167,7 +167,7 @@ async def open_store(url: str, *, migrate: bool = True, patience: Patience = wai
     """
     Open the state at a SQLAlchemy URL (`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`) and bring it up to date.
 
-    :raises MisconfiguredError: the URL is none of these, or the database refuses us.
+    :raises MisconfiguredError: the URL is neither of these, or the database refuses us.
     :raises UnavailableError: it is away, or somebody holds a lock that we need for longer than `patience` allows.
     """
     try:
@@ -207,7 +207,7 @@ def _postgres(url: URL, patience: Patience) -> Store:
     url, encrypted = tls.of_url("state", url.set(drivername="postgresql+asyncpg"))
 
     def engine(patience: Patience, **pool: Any) -> AsyncEngine:
-        # What is about to be sent must be on disk before it is sent: leave synchronous_commit on.
+        # An intent must be on disk before it is sent: leave synchronous_commit on.
         arguments = {
             "ssl": encrypted or False, "server_settings": {"application_name": "ironbridge", "jit": "off"},
             "timeout": patience.connect, "command_timeout": patience.command,

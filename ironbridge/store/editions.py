@@ -1,15 +1,16 @@
 """
-A flow's editions in the state: which one is open, who works by it, and looking through what older ones settled.
+A flow's editions in the state: which one is open, which workers work by it, and the second look at subjects that older
+editions settled.
 
-No settlement by an older edition is taken for agreement, whichever way two transactions overlap. A settlement locks its
-rows, and only then reads, in a statement of its own, the number of the open edition; a slice of the looking-through
+A settlement by an older edition never counts as agreement, in whatever order two transactions overlap. A settlement
+first locks its rows, and then reads the number of the open edition in a statement of its own. A slice of the second look
 begins after its edition was opened, and locks every row of its range that an older edition settled, whatever its state:
 
-* the settlement locks the row first: the slice waits for it, sees the row as the settlement left it, and marks it;
-* the slice locks the row first: the settlement waits, and reads the number after the slice has committed, so after the
-  edition was opened: what it worked out by an older one stays to do.
+* If the settlement locks the row first, the slice waits for it, sees the row as the settlement left it, and marks it.
+* If the slice locks the row first, the settlement waits, and reads the number after the slice has committed, so after the
+  edition was opened: a result of an older edition leaves the subject dirty.
 
-A subject that comes after its place was passed begins dirty, and what is dirty is taken by the open edition only. Rows
+A subject that is added behind the second look's place begins dirty, and only the open edition takes dirty subjects. Rows
 are locked before `flows`, here as in a settlement, so that the two never wait for each other.
 """
 
@@ -27,11 +28,11 @@ from ironbridge.store.database import Store, now
 SLICE = 1000
 """Subjects marked in one transaction, so that deliveries never wait long for their rows."""
 OPEN = "EXISTS (SELECT 1 FROM flows WHERE name = :flow AND number = :number AND edition = :edition AND NOT paused)"
-"""The edition that a worker works by is the open one, and no person holds the flow back."""
+"""True if the edition that a worker works by is the open one, and no person has paused the flow."""
 
 
 class Opened(NamedTuple):
-    """The edition that is open. `alive`: when somebody who works by it last gave a sign of life, in seconds since 1970."""
+    """The open edition. `alive`: when a worker of it last gave a sign of life, in seconds since 1970."""
 
     name: str | None
     number: int
@@ -39,7 +40,7 @@ class Opened(NamedTuple):
 
 
 def may_open(opened: Opened | None, edition: str, had: Edition | None, at: float) -> bool:
-    """Whether a worker may open another edition than the open one (`flows.editions`); `had` None: it has just started."""
+    """Whether a worker may open another edition than the open one (`flows.editions`). `had` None: it has just started."""
     if opened is None or opened.name is None or had is None:
         return True
     turned = edition != had.name and opened.number == had.number
@@ -84,7 +85,7 @@ async def _opened(connection: AsyncConnection, flow: str, lock: str = "") -> Ope
 
 
 async def _stand_by(connection: AsyncConnection, flow: str) -> None:
-    """Say that somebody waits. A sign of life from the future was given before the clock was set back: it counts from now."""
+    """Note that a worker stands by. A sign of life from the future was given before the clock was set back: it becomes now."""
     await connection.execute(
         text(
             "UPDATE flows SET standby = :now, alive = CASE WHEN alive > CAST(:now AS float8) + :hold THEN :now ELSE alive END "
@@ -95,13 +96,13 @@ async def _stand_by(connection: AsyncConnection, flow: str) -> None:
 
 
 async def open_number(connection: AsyncConnection, flow: str) -> int:
-    """The number of the open edition, 0 where none is. Of rows that are to be settled, ask this once they are locked."""
+    """The number of the open edition, 0 if none is. To settle rows, lock them before you call this."""
     opened = await _opened(connection, flow)
     return 0 if opened is None else opened.number
 
 
 async def alive(connection: AsyncConnection, flow: str, number: int) -> None:
-    """Somebody works by the edition of this number."""
+    """Note a sign of life from a worker of the edition of this number."""
     await connection.execute(
         text("UPDATE flows SET alive = :now WHERE name = :flow AND number = :number"),
         {"flow": flow, "number": number, "now": now(connection)},
@@ -109,7 +110,7 @@ async def alive(connection: AsyncConnection, flow: str, number: int) -> None:
 
 
 async def relook(store: Store, flow: str, edition: Edition) -> bool:
-    """See `flows.ledger.Ledger.relook`: one slice, in the order of the primary key; `flows.reopened` is how far it has come."""
+    """See `flows.ledger.Ledger.relook`: one slice, in the order of the primary key; `flows.reopened` is the place reached."""
     async with store.write() as connection:
         bound = {"flow": flow, "number": edition.number, "slice": SLICE, "now": now(connection)}
         place = await connection.execute(
@@ -130,7 +131,7 @@ async def relook(store: Store, flow: str, edition: Edition) -> bool:
         more = int(count) == SLICE
         if last is not None:
             await _mark(connection, bound | {"last": last})
-        # Another worker may have marked the same slice meanwhile: then it has moved the place on.
+        # If another worker has marked the same slice meanwhile, it has moved the place on.
         await connection.execute(
             text("UPDATE flows SET reopened = :place WHERE name = :flow AND number = :number AND reopened = :after"),
             bound | {"place": last if more else None},
@@ -139,7 +140,7 @@ async def relook(store: Store, flow: str, edition: Edition) -> bool:
 
 
 async def _mark(connection: AsyncConnection, bound: dict[str, object]) -> None:
-    """Lock the slice's rows, whatever their state; then change, by a statement that sees them as they are now."""
+    """Lock the slice's rows in every state; then change them by a second statement, which sees them as they are now."""
     those = "flow = :flow AND subject > :after AND subject <= :last AND edition <> :number"
     if postgres(connection):
         order = 'ORDER BY subject COLLATE "C" FOR UPDATE'
@@ -147,7 +148,7 @@ async def _mark(connection: AsyncConnection, bound: dict[str, object]) -> None:
     await connection.execute(
         text(
             "UPDATE subjects SET state = CASE WHEN state = 'sending' THEN state ELSE 'dirty' END, "  # noqa: S608
-            # What is in hand will be dirty when it is settled, also by a release that knows no numbers.
+            # A subject that a worker holds becomes dirty when it is settled, also by a release that knows no numbers.
             "seq = CASE WHEN state = 'sending' THEN seq + 1 ELSE seq END, "
             "claim = CASE WHEN state = 'sending' THEN claim END, waiting_on = NULL, "
             "reason = NULL, since = CASE WHEN state = 'sending' THEN since ELSE :now END, "

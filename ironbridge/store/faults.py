@@ -1,4 +1,4 @@
-"""The state driver's errors as our own: what each means, and what to do."""
+"""Translates the state driver's errors to our own: the meaning of each, and the next step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ironbridge.store import waits
 
 class translated:  # noqa: N801 (reads as a word: `with translated():`)
     """
-    Driver errors as our own. What the database said may quote a row: only its class goes on.
+    Translates driver errors to our own. The database's text may quote a row, so only the error's class is kept.
 
-    `holders` says who holds the lock that was waited for, and what ends that: see `waits.Holders`.
+    `holders` names the session that holds the lock that we waited for, and how to end it: see `waits.Holders`.
     """
 
     def __init__(self, holders: Callable[[], tuple[str, str]] = lambda: ("", "")) -> None:
@@ -54,17 +54,17 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
         raise MisconfiguredError("state", f"cannot be used ({name})", fix="check `state.url`") from error
 
     def _waited(self, error: BaseException, code: str, said: str) -> UnavailableError | None:
-        """A wait that came to its end: what for, and for whom."""
+        """The error for a wait that came to its limit: the thing waited for, and the session that held it."""
         if code == "55P03":
             who, fix = self._holders()
             held = f": {who}" if who else ""
-            return UnavailableError("state", f"a lock on it was not to be had within {waits.LOCK:.0f} s{held}", fix=fix or _ASK)
+            return UnavailableError("state", f"we got no lock on it within {waits.LOCK:.0f} s{held}", fix=fix or _ASK)
         if isinstance(error, NoneFreeError):
             return UnavailableError(
                 "state", f"none of this process's connections to it became free within {waits.POOL:.0f} s", fix=_BUSY
             )
         if not code and "database is locked" in said:  # SQLite
-            return UnavailableError("state", "its file is locked by another program", fix="end whatever else has it open")
+            return UnavailableError("state", "its file is locked by another program", fix="end the program that has it open")
         if code in _ENDED:
             what, fix = _ENDED[code]
             return UnavailableError("state", what, fix=fix)
@@ -72,7 +72,7 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
 
 
 def _of_a_driver(error: BaseException) -> bool:
-    """SQLAlchemy wraps most of them; asyncpg's InternalClientError, of a server that went in mid-sentence, comes as it is."""
+    """The driver's error. SQLAlchemy wraps most of them, but not asyncpg's InternalClientError (a server that went away)."""
     return isinstance(error, SQLAlchemyError | OSError) or type(error).__module__.partition(".")[0] == "asyncpg"
 
 
@@ -90,4 +90,4 @@ _ENDED = {
     "40P01": ("two transactions waited for each other, and the database ended ours", "nothing, unless it goes on"),
     "40001": ("another transaction was faster, and the database ended ours", "nothing, unless it goes on"),
 }
-"""SQLSTATEs of PostgreSQL: a statement or a transaction that the database has ended, and what to do."""
+"""SQLSTATEs of PostgreSQL: a statement or a transaction that the database has ended, and the next step."""

@@ -1,4 +1,4 @@
-"""Where a flow stands in its topics, in the state: kept beside the facts, and held against what the inbox believes."""
+"""A flow's place in its topics, in the state: kept beside the facts, and compared with the place that the inbox knows."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ async def stands(connection: AsyncConnection, flow: str) -> dict[Partition, Stan
 
 async def reached(connection: AsyncConnection, flow: str, arrivals: Arrivals) -> None:
     """
-    Save where the inbox has come to.
+    Save the place that the inbox has reached.
 
-    A state that stands further than the inbox knows has taken in what the partition's former worker had in hand: it
-    keeps the further one.
+    If the state stands further than the inbox knows, it has taken in records that the partition's former worker had polled:
+    the further place is kept.
 
-    :raises UnavailableError: the state stands before that: it went back under us, and lacks what was read since.
+    :raises UnavailableError: the state stands before that: it went back meanwhile, and lacks all that was read since.
     """
     known = await _locked(connection, flow, list(arrivals.since)) if arrivals.since else {}
     rows: list[tuple[Any, ...]] = []
@@ -48,7 +48,7 @@ async def reached(connection: AsyncConnection, flow: str, arrivals: Arrivals) ->
 
 
 async def _locked(connection: AsyncConnection, flow: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
-    """Where the flow stands in these, their rows locked in the order in which everybody locks."""
+    """The flow's place in these partitions. Locks their rows in the order that every lock follows."""
     bound: dict[str, Any] = {"flow": flow}
     locked = ""
     if postgres(connection):
@@ -68,12 +68,12 @@ def went_back(flow: str, partition: Partition, stands: int, since: int) -> Unava
     topic, number = partition
     return UnavailableError(
         "state", f"it went back: {flow} had read {topic}[{number}] to {since}, and the state knows it to {stands}",
-        fix="nothing: the flow reads again from there; look why the database lost what it had confirmed",
+        fix="nothing: the flow reads again from there; find out why the database lost a confirmed transaction",
     )  # fmt: skip
 
 
 async def hide(connection: AsyncConnection, flow: str, hidden: Mapping[Partition, int], now: float) -> None:
-    """Note in which partitions a transaction that does not end hides how many records; 0: none any more."""
+    """Note how many records an unfinished transaction hides in which partitions; 0: none any more."""
     rows = [(flow, *partition, 0, "", count or None, now if count else None) for partition, count in sorted(hidden.items())]
     columns = (*_STANDS, "hidden", "hidden_since")
     since = "CASE WHEN excluded.hidden IS NULL THEN NULL ELSE COALESCE(ingested.hidden_since, excluded.hidden_since) END"

@@ -1,4 +1,4 @@
-"""Which installation this state belongs to: what tells two that share Kafka's topics from each other."""
+"""The identity of the installation that a state belongs to. It tells apart two that share Kafka's topics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ironbridge.store.database import Store
 
 class Installation(NamedTuple):
     """
-    `id` is made with the state's tables and lies in a copy of it, too. `place` tells the copy from the original where the
+    `id` is made with the state's tables, and a copy of the state has it, too. `place` tells the copy from the original if the
     database has a name of its own: PostgreSQL's system identifier, which a standby shares, and the database's number.
     """
 
@@ -32,7 +32,7 @@ async def installation(store: Store) -> Installation:
 
 
 async def _place(store: Store) -> str:
-    """Empty where the database does not tell us: a managed service may keep its identifier to itself."""
+    """The database's own name; empty if it does not tell us, as a managed service may hide its identifier."""
     async with store.read() as connection:
         try:
             return await _named(connection)

@@ -36,13 +36,13 @@ from ironbridge.store.subjects import Stand as Row
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
 _FARTHEST = 7200.0
-"""Seconds by which nothing is ever held back: what is held back for longer was so before the clock was set back."""
+"""Nothing is ever held back for more seconds than this: a longer one was stored before the clock was set back."""
 
 _TASK = "subject, seq, changes, attempts, ref, tag, digest, document, doubtful, observed, traces, claim"
 _FIELDS = _TASK.count(",") + 1
 _FACT = ("key", "entity", "owner", "source", "version", "data", "at", "traceparent")
 _AGAIN = ("flow", "topic", "partition", "next", "last", "again")
-# Not while events are read again that a lost state had read.
+# Nothing is taken while events are read again that a lost state had read.
 _READ = "NOT EXISTS (SELECT 1 FROM ingested WHERE ingested.flow = :flow AND again IS NOT NULL)"
 _GOES = f"NOT EXISTS (SELECT 1 FROM flows WHERE name = :flow AND paused) AND {_READ}"  # noqa: S608 (our own words)
 _NEWER = "facts.version < excluded.version"
@@ -62,7 +62,7 @@ class StoredLedger:
         self._hand = uuid4().hex  # this process's hand: no other has it, not even the same worker started again
         self._names = Names()
         self._takes = 0
-        self._astray = False  # whether something is held back for longer than it can be
+        self._astray = False  # whether something is held back for longer than is possible
         self._troubled = True  # for all that this process knows
 
     def now(self) -> float:
@@ -79,13 +79,13 @@ class StoredLedger:
             await self._hold(connection, until)
 
     async def hidden(self, hidden: Mapping[Partition, int]) -> None:
-        """In these partitions a transaction that does not end hides so many records; 0: none any more."""
+        """Note how many records an unfinished transaction hides in these partitions; 0: none any more."""
         async with self._store.write() as connection:
             await inbox.hide(connection, self._flow, hidden, self._store.clock())
 
     async def _hold(self, connection: AsyncConnection, until: Mapping[Partition, int]) -> None:
         rows = [(self._flow, *partition, 0, "", again) for partition, again in sorted(until.items())]
-        # Who looks back at the trail and who reads the topics say so at the same time: all that either says is read again.
+        # A worker that looks back at the trail and one that reads the topics may both report a place: the further one is kept.
         further = "CASE WHEN ingested.again > excluded.again THEN ingested.again ELSE excluded.again END"
         await put(connection, ingested, _AGAIN, rows, {"again": further})
 
@@ -128,8 +128,8 @@ class StoredLedger:
         self._names.kept()
 
     async def _touch(self, connection: AsyncConnection, marks: Sequence[Mark], now: float) -> None:
-        # After a lost state only is anything in doubt from the start: else no column is spent on it. When it was sent,
-        # nobody knows: perhaps just now.
+        # Only after a lost state is anything in doubt from the start; otherwise no column is spent on it. The time of the last
+        # send is not known then: it may have been just now.
         sure = all(mark.doubtful is None for mark in marks)
         columns, touch = (MARK, TOUCH) if sure else (MARK_IN_DOUBT, TOUCH_IN_DOUBT)
         rows = [
@@ -208,7 +208,7 @@ class StoredLedger:
             return {i.task.subject for i in mine}
 
     async def _sends(self, connection: AsyncConnection) -> None:
-        """One send more of this hand: see ironbridge/store/trail.py."""
+        """Count one more send of this hand: see ironbridge/store/trail.py."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
@@ -258,7 +258,7 @@ class StoredLedger:
 
     async def keep(self, number: int | None) -> set[tuple[str, str | None]]:
         async with self._store.write() as connection:
-            # Whoever has a row locked is waited for: a row that is passed over would be lost without our knowing.
+            # Wait for a row that somebody has locked: if it were passed over, it would be lost without our knowing.
             mine = found(connection, "state = 'sending' AND claim LIKE :hand")
             held = await connection.execute(
                 text(f"UPDATE subjects SET due = :until WHERE flow = :flow AND {mine} RETURNING subject, claim"),  # noqa: S608
@@ -289,7 +289,7 @@ class StoredLedger:
             return woken + await self._set_right(connection, now)
 
     async def _set_right(self, connection: AsyncConnection, now: float) -> int:
-        """After the database's clock was set back: what is in a hand, or held back, for longer than it can ever be."""
+        """After the database's clock was set back: correct all holds and delays that are longer than possible."""
         far = found(connection, "state = 'sending' AND due > :far", skip_locked=True)
         await connection.execute(
             text(f"UPDATE subjects SET due = :until WHERE flow = :flow AND {far}"),  # noqa: S608
@@ -345,7 +345,7 @@ class StoredLedger:
 
 
 def _task(row: Any, edition: int, now: float) -> Task:
-    """A row of `_TASK` and `sent`, with whatever stands behind them."""
+    """A row of `_TASK` and `sent`, with the columns that stand behind them."""
     fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent]
     return Task(*fields)
 

@@ -26,7 +26,7 @@ _RECORD = (
     "partition", "offset", "filled", "former",
 )  # fmt: skip
 _GUARDED = "region, what, began, done, base, held, since, allowed"
-# What a person has allowed since the entry was read stands, unless nothing is held any more.
+# A number that a person has allowed since the entry was read is kept, unless nothing is held any more.
 _GUARD = f"""
 INSERT INTO guarded (stream, {_GUARDED})
 VALUES (:stream, :region, :what, :began, :done, :base, :held, CAST(:since AS DOUBLE PRECISION), CAST(:allowed AS BIGINT))
@@ -76,7 +76,7 @@ class StoredMemory:
         return _at(found[0][0]) if found else None
 
     async def _counted(self, connection: AsyncConnection, at: datetime | None) -> None:
-        """Count a save. One that overtakes a claim makes it wait; one that comes behind it is refused."""
+        """Count a save. A save that comes before a claim makes the claim wait; one that comes after it is refused."""
         if self._claim is None:
             return
         counted = await connection.execute(
@@ -93,7 +93,7 @@ class StoredMemory:
         )
         if (found.scalar_one_or_none() or 0) > self._claim:
             raise FencedError(self._adapter, "a newer copy of it has taken over", fix="stop one of the two")
-        raise UnavailableError(self._adapter, "the state has gone back to what it was: it is caught up with first")
+        raise UnavailableError(self._adapter, "the state has gone back to an older one: the adapter first catches up")
 
     async def offsets(self) -> dict[Partition, Mark]:
         found = await self._rows(
@@ -232,7 +232,7 @@ class StoredMemory:
                 bound = {"told": step.told, "stream": number}
                 await connection.execute(text("UPDATE streams SET events = events + :told WHERE id = :stream"), bound)
             await self._offsets(connection, step)
-        # Only now: where a save failed, or may have, this copy is in doubt and claims the memory again.
+        # Only now: if a save failed, or may have failed, this copy is in doubt and claims the memory again.
         self._steps += self._claim is not None
 
     async def _offsets(self, connection: AsyncConnection, step: Step) -> None:
@@ -271,7 +271,7 @@ class StoredMemory:
         return float(found[0][0]) if found and found[0][0] is not None else None
 
     async def allowed(self, stream: str) -> int:
-        """How many kinds of what is held back a person has let through that are not published yet."""
+        """How many kinds of held changes a person has let through that are not published yet."""
         found = await self._rows(
             "SELECT count(*) FROM guarded WHERE stream = :stream AND since IS NOT NULL AND allowed IS NOT NULL",
             stream=await self._number(stream),

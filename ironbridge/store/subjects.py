@@ -1,9 +1,9 @@
 """
 The rows of `subjects`: locking them, changing many at once, making them dirty.
 
-Whoever changes rows locks them first, in one order (`COLLATE "C"` of their names), so that two workers never wait for
-each other's rows. PostgreSQL is READ COMMITTED: each statement sees what was committed before it began, so what is
-decided about a row is read by a statement that begins after the row is locked.
+Every function that changes rows locks them first, in one order (`COLLATE "C"` of their names), so that two workers never
+wait for each other's rows. PostgreSQL is READ COMMITTED: each statement sees what was committed before it began, so a
+decision about a row is taken in a statement that begins after the row is locked.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ TOUCH = {
     "urgency": f"CASE WHEN {_IN_HAND} AND subjects.urgency < excluded.urgency THEN subjects.urgency ELSE excluded.urgency END",
     "observed": "CASE WHEN subjects.state IN ('dirty', 'sending', 'waiting') AND subjects.observed < excluded.observed "
     "THEN subjects.observed ELSE excluded.observed END",
-    # Each change that is traced, until the subject is settled; of a subject that waits for ever, so many as fit.
+    # Every traced change is kept until the subject is settled. A subject that waits for ever keeps as many as fit.
     "traces": f"CASE WHEN excluded.traces IS NULL THEN subjects.traces WHEN subjects.traces IS NULL THEN excluded.traces "
     f"WHEN length(subjects.traces) > {_MOST_TRACES} THEN subjects.traces "
     "ELSE excluded.traces || ' ' || subjects.traces END",
     "partition": "excluded.partition",
 }
-"""What an event does to a subject: dirty it, wake it if it was parked or waiting, leave it in hand if it is."""
+"""An event's effect on a subject: it becomes dirty, also if it was parked or waiting; a held subject stays held."""
 MARK_IN_DOUBT = (*MARK, "doubtful", "sent")
-# What is in doubt already stays so, also where only others of this poll are. `[]` says that nothing is known of what it may be.
+# A subject in doubt stays in doubt, also if only others of this poll are. `[]` says that its documents are not known.
 TOUCH_IN_DOUBT = TOUCH | {
     "doubtful": "CASE WHEN length(subjects.doubtful) > 2 THEN subjects.doubtful "
     "ELSE COALESCE(excluded.doubtful, subjects.doubtful) END",
@@ -51,7 +51,7 @@ TOUCH_IN_DOUBT = TOUCH | {
 
 
 class Stand(NamedTuple):
-    """How a subject stands in the database, now that its row is locked."""
+    """A subject as it is in the database, now that its row is locked."""
 
     state: str
     claim: str | None
@@ -68,7 +68,7 @@ def in_hand(task: Task, stands: Mapping[str, Stand]) -> bool:
 
 
 async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]) -> dict[str, Stand]:
-    """How these subjects stand, their rows locked."""
+    """These subjects as they are in the database. Locks their rows."""
     among_these = among(connection, "subject", "subjects")
     order = ' ORDER BY subject COLLATE "C" FOR UPDATE' if postgres(connection) else ""
     rows = await connection.execute(
@@ -83,8 +83,8 @@ async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]
 
 def found(connection: AsyncConnection, condition: str, *, skip_locked: bool = False) -> str:
     """
-    Subjects that meet a condition, their rows locked. `skip_locked`: a row that is just being changed need not be;
-    whoever changes a waiting or a lost subject makes it dirty, too.
+    Subjects that meet a condition; locks their rows. `skip_locked` passes over a row that is being changed just now: every
+    change of a waiting or a lost subject makes it dirty, too.
     """
     once, lock = "", ""
     if postgres(connection):
@@ -99,12 +99,12 @@ def found(connection: AsyncConnection, condition: str, *, skip_locked: bool = Fa
 async def dirtied(
     connection: AsyncConnection, flow: str, condition: str, *, skip_locked: bool = False, **bound: Any
 ) -> int:
-    """Make dirty what meets a condition; how many there were."""
+    """Make all subjects dirty that meet a condition; returns how many there were."""
     those = found(connection, condition, skip_locked=skip_locked)
     result = await connection.execute(
         text(
             "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
-            # One that wakes and waits again and again is asking a target that does not know what it confirmed.
+            # A subject that wakes and waits again and again asks a target that does not know its own confirmed document.
             f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} END "
             f"WHERE flow = :flow AND {those}"
         ),
@@ -113,16 +113,16 @@ async def dirtied(
     return int(result.rowcount)
 
 
-# A subject that was touched while it was in hand is dirty again, whatever became of what was in hand; and so is one
-# that was worked out by another edition than the open one.
+# A subject that was touched while a worker held it is dirty again, whatever the outcome; so is one whose document was
+# worked out by another edition than the open one.
 _AFTER = {
     "state": "CASE WHEN new.state IN ('agreed', 'parked', 'waiting') "
     "AND (subjects.seq <> new.seen OR new.edition <> new.opened) THEN 'dirty' ELSE new.state END",
     "changes": "subjects.changes - new.changes",
-    # What was confirmed waits no more: what came since has waited from now on.
+    # A confirmed subject waits no more: changes that came since have waited from now on.
     "since": "CASE WHEN new.state = 'agreed' THEN new.since ELSE subjects.since END",
     "observed": "CASE WHEN new.state = 'agreed' THEN new.observed ELSE subjects.observed END",
-    # Those that it is settled with stand at the end: so many characters go.
+    # The traces that it is settled with stand at the end, so that many characters are cut off.
     "traces": "CASE WHEN length(subjects.traces) > new.traces "
     "THEN substr(subjects.traces, 1, CAST(length(subjects.traces) - new.traces AS integer)) END",
     "sent": "COALESCE(new.sent, subjects.sent)",
@@ -139,7 +139,7 @@ _CONFIRMED = {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "tex
 async def settled(
     connection: AsyncConnection, flow: str, settlements: Sequence[Settlement], opened: int, *, confirmed: bool
 ) -> None:
-    """Save settlements, all of which are confirmations or none; `opened` is the number of the open edition."""
+    """Save settlements, either all confirmations or none; `opened` is the number of the open edition."""
     at, rows = now(connection), []
     for s in settlements:
         over = s.state in (State.AGREED, State.PARKED)
@@ -147,7 +147,7 @@ async def settled(
             s.task.subject, s.task.seq, opened, s.task.edition, s.state, s.task.changes if over else 0,
             None if s.after is None else at + s.after, s.reason, s.waiting_on, s.doubtful,
             0 if over else s.task.attempts, at, at, len(s.task.traces) + 1 if over and s.task.traces else 0,
-            # An answer that was lost may be about a request that has only now arrived.
+            # After a lost answer, the request may have arrived only now.
             None if s.sent is None else at,
             cause_of(s.state, s.task.subject, s.reason) if s.state in STUCK else None,
         )  # fmt: skip
@@ -158,7 +158,7 @@ async def settled(
 async def changed(
     connection: AsyncConnection, columns: dict[str, str], flow: str, rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Set columns of many subjects at once; `rows` begin with the subject. Their rows are locked already."""
+    """Set columns of many subjects at once; each row begins with the subject. Their rows are locked already."""
     if not rows:
         return
     names = [name for name in columns if name not in _ONLY_COMPARED]

@@ -55,7 +55,7 @@ streams = Table(
     Column("looked", Double),  # when it was last looked at to the end, by a sweep, a tail or a folder's files
     _number("read"),
     _number("published"),
-    # How many events it published since ever; `published` are those of the running sweep.
+    # The number of all events ever published; `published` counts those of the running sweep.
     _number("events"),
     _number("held"),
     _text("error", null=True),
@@ -80,7 +80,7 @@ records = Table(
     _text("topic", null=True),
     _number("partition", null=True),
     _number("offset", null=True),
-    # Which fields held something when it was last published, and what it said before: see adapters/guard.py.
+    # The fields that held something when it was last published, and fingerprints of earlier content: see adapters/guard.py.
     Column("filled", LargeBinary),
     Column("former", LargeBinary),
     Index("ix_records_stream_region", "stream", "region"),
@@ -113,8 +113,8 @@ offsets = Table(
     _text("topic", key=True),
     _number("partition", key=True),
     _number("next"),
-    # The event that lies before `next`: if another one lies there, the log was cut off or made anew. And an older one, with
-    # the offset behind it, which has yet to prove that the log was not made anew between the two: see adapters/lookout.py.
+    # The event that lies before `next`: if another one lies there, the log was cut off or made anew. And an older event, with
+    # the offset behind it, which still has to prove that the log was not made anew between the two: see adapters/lookout.py.
     Column("last", Text),
     _number("since"),
     Column("first", Text),
@@ -124,13 +124,13 @@ copies = Table(
     metadata,
     _text("adapter", key=True),
     _number("claims"),
-    # Counts what was saved under this claim: a state that went back to a copy says less than its adapter knows.
+    # Counts the saves under this claim: a state that went back to a copy has a smaller count than its adapter.
     _number("steps"),
     # When the memory last held all that the adapter's topics hold.
     Column("at", Double),
 )
-# How much of a stream (or, with a region, of one extract) vanished or emptied within a day, and what is held back for a
-# person until somebody allows it: see adapters/guard.py.
+# How much of a stream (or, with a region, of one extract) was deleted or emptied within a day, and how much is held back
+# until a person allows it: see adapters/guard.py.
 guarded = Table(
     "guarded",
     metadata,
@@ -166,19 +166,19 @@ flows = Table(
     _text("edition", null=True),
     _text("error", null=True),
     Column("paused", Boolean, nullable=False, server_default=no()),
-    # Editions are numbered as they are opened; `reopened` is how far the subjects were looked through for the open one
-    # (None: to the end), `alive` the last sign of life of a worker that works by it.
+    # Editions are numbered as they are opened. `reopened` is the place that the second look at the subjects has reached for
+    # the open edition (None: its end). `alive` is the last sign of life of a worker of the open edition.
     _number("number"),
     _text("reopened", null=True),
     Column("alive", Double),
-    # When a person last lifted the silence that its target had asked for, and when a worker of another edition than the
-    # open one last said that it stands by.
+    # When a person last lifted the silence that the flow's target had asked for; and when a worker of another edition than
+    # the open one last reported that it stands by.
     Column("lifted", Double),
     Column("standby", Double),
-    # How far the flow's trail in Kafka is known to this state, see flows/trail.py.
+    # The offset up to which this state knows the flow's trail in Kafka, see flows/trail.py.
     _number("trail"),
 )
-# How many times each worker's hand has sent something, as this state knows it; the trail in Kafka says it from outside.
+# How many times each worker's hand has sent something, as this state knows it; the trail in Kafka says it independently.
 hands = Table(
     "hands",
     metadata,
@@ -230,16 +230,16 @@ subjects = Table(
     Column("confirmed", Double),
     Column("observed", Double),
     _text("traces", null=True),
-    # The number of the edition by which it was last settled, and when something was last sent for it.
+    # The number of the edition that last settled it, and when something was last sent for it.
     _number("edition"),
     Column("sent", Double),
-    # The reason without what is the record's own, as an id: see causes.py.
+    # The reason without the parts that only this record has, as an id: see causes.py.
     _text("cause", null=True),
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
     # Few wait: the others shall not pay for the index with every change.
     Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),
     Index("ix_subjects_flow_ref", "flow", "ref", postgresql_where=_HELD, sqlite_where=_HELD),
-    # What is parked is counted by its cause, and read a page at a time, without a look at any row.
+    # Stuck subjects are counted by their cause, and read a page at a time, from this index alone.
     Index(
         "ix_subjects_flow_state_cause", "flow", "state", "cause", "subject", "since", postgresql_where=_STUCK, sqlite_where=_STUCK
     ),
@@ -268,7 +268,7 @@ ingested = Table(
     _text("last"),
     # How far a lost state had read it: until all partitions are there again, nothing of the flow is delivered.
     _number("again", null=True),
-    # How many records a transaction hides that does not end, and since when.
+    # How many records an unfinished transaction hides, and since when.
     _number("hidden", null=True),
     Column("hidden_since", Double),
 )
@@ -302,7 +302,7 @@ audit = Table(
     _text("what"),
     _text("why"),
 )
-# Who has signed in to the console: see console/sessions.py. `id` is a digest of what the cookie holds.
+# The people who have signed in to the console: see console/sessions.py. `id` is a digest of the word in the cookie.
 sessions = Table(
     "sessions",
     metadata,
@@ -316,7 +316,7 @@ sessions = Table(
     Column("checked", Double, nullable=False),
     Column("asked", Double, nullable=False),
 )
-# Secrets that the processes of one state share, e.g. what signs the console's cookies.
+# Secrets that the processes of one state share, e.g. the one that signs the console's cookies.
 keys = Table("keys", metadata, _text("name", key=True), _text("value"))
 # What `reconcile` found: the certificate whole, as JSON.
 certificates = Table(

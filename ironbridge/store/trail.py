@@ -1,7 +1,8 @@
 """
-A ledger that can prove its own age: it tells the flow's trail of each send before it goes, and looks back at the trail.
+A ledger that can prove its own age. It records each send on the flow's trail before the send leaves, and looks back at
+the trail when it starts and now and then.
 
-See flows/trail.py for why, and docs/decisions/the-trail-proves-that-a-state-is-old.md.
+See flows/trail.py for the reason, and docs/decisions/the-trail-proves-that-a-state-is-old.md.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from ironbridge.store.tables import subjects
 log = logging.getLogger(__name__)
 _EVERY = 600.0  # seconds between two looks at the trail, so that the next start has little to read
 _PAGE = 1000  # subjects that are put in doubt in one transaction
-_LONG = 10_000  # records of the trail whose reading is worth a line in the log
-_RECENT = 2  # own sends, as two may be saved at a time
+_LONG = 10_000  # records; a longer reading of the trail is worth a line in the log
+_RECENT = 2  # own sends, because two may be saved at a time
 _KEPT = 120 * 86_400.0  # seconds that a hand is remembered: longer than its records can lie in the trail
 _COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due", "sent")
-# What was in somebody's hand is taken out of it: whoever has it does not know what else was sent.
+# A subject that a worker holds is taken from it, because that worker does not know what else was sent.
 _DOUBT = {
     "state": "'dirty'", "claim": "NULL", "waiting_on": "NULL", "reason": "NULL", "seq": "subjects.seq + 1",
     "doubtful": "excluded.doubtful", "due": "excluded.due", "sent": "excluded.sent",
@@ -41,7 +42,7 @@ _DOUBT = {
 
 
 class TrailedLedger(StoredLedger):
-    """One worker's view of one flow's ledger; what it is about to send is on the trail before it goes."""
+    """One worker's view of one flow's ledger; each send is recorded on the trail before it leaves."""
 
     def __init__(self, store: Store, flow: Flow, trail: Trail) -> None:
         super().__init__(store, flow.name)
@@ -51,20 +52,20 @@ class TrailedLedger(StoredLedger):
         self._numbering = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._looked: float | None = None
-        self._looked_to = 0  # where the trail ended then
+        self._looked_to = 0  # the trail's end at that look
         self._proving = asyncio.Lock()
         self._read = 0  # how far this hand has read the trail
-        # What it read there of others of late: by their hands, how often they had sent, and how often this one had then.
+        # From other hands' recent records: by hand, how often it had sent, and how often this hand had sent by then.
         self._others: dict[str, tuple[int, int]] = {}
 
     async def begin(self) -> None:
         before = self._hand
         await super().begin()
         await self._start(before)
-        await self.trouble(None)  # whatever kept it from beginning is over
+        await self.trouble(None)  # the trouble that kept it from beginning is over
 
     async def _start(self, before: str) -> None:
-        """Look back, and only then say in the state that there is this hand: a state without it is an older one."""
+        """Look back, and only then note this hand in the state. So a state that lacks the hand is an older one."""
         await self.look_back()
         bound = {"flow": self._flow, "hand": self._hand, "before": before, "now": self._store.clock()}
         async with self._store.write() as connection:
@@ -91,11 +92,12 @@ class TrailedLedger(StoredLedger):
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         """
-        Save what is about to be sent, in the state and then on the trail, and see that the state knows all that lies before.
+        Save the documents that are about to be sent, in the state and then on the trail. Then check that the state knows all
+        records that lie before it on the trail.
 
         :raises UnavailableError: nothing may be sent: the state went back, or the trail is away.
         """
-        async with self._numbering:  # else a send would be saved before the one that is numbered before it
+        async with self._numbering:  # otherwise a send could be saved before the one that is numbered before it
             mine = await super().intend(intents)
             if not mine:
                 return mine
@@ -116,9 +118,9 @@ class TrailedLedger(StoredLedger):
 
     async def _sends(self, connection: AsyncConnection) -> None:
         """
-        Count one send more of this hand, in the transaction that saves what is sent.
+        Count one more send of this hand, in the transaction that saves the documents.
 
-        :raises UnavailableError: the state counts otherwise, so it is not the one that this hand has worked with.
+        :raises UnavailableError: the state has another count, so it is not the one that this hand has worked with.
         """
         counted = await connection.execute(
             text("UPDATE hands SET sent = sent + 1, at = :now WHERE flow = :flow AND hand = :hand AND sent = :sent"),
@@ -129,13 +131,13 @@ class TrailedLedger(StoredLedger):
 
     async def _prove(self, end: int, sent: Sent | None = None) -> None:
         """
-        See that the state knows all that lies on the trail before `end`, where `sent` lies.
+        Check that the state knows all records that lie on the trail before `end`. `sent` is this hand's own record at `end`.
 
-        The state may have gone back under workers that live: then one that has itself sent nothing since goes on in good
-        faith. But whoever sends the same subject by the other state has told it to the trail, before this one or after
-        it, and so one of both sees the other. Where nobody else has sent meanwhile nothing needs to be asked.
+        The state may go back while workers live. A worker that has sent nothing since then does not notice it by itself. But any
+        other worker that sends the same subject by the other state has a record on the trail, before or after this one, so one
+        of the two sees the other's. If no other hand has sent meanwhile, the state need not be asked.
 
-        :raises UnavailableError: it does not know it: it went back.
+        :raises UnavailableError: the state lacks a record: it went back.
         """
         async with self._proving:
             async for records in self._trail.follow(self._read, end):
@@ -144,7 +146,7 @@ class TrailedLedger(StoredLedger):
                         number, _ = self._others.get(record.hand, (0, 0))
                         self._others[record.hand] = (max(record.number, number), self._sent)
             self._read = max(self._read, end + (sent is not None))
-            # What was read before a send is known to a state that knows the send.
+            # If the state knows a send of ours, it also knows all records that were read before that send.
             recent = {hand: seen for hand, seen in self._others.items() if seen[1] >= self._sent - _RECENT}
             self._others = recent
         if recent:
@@ -156,16 +158,16 @@ class TrailedLedger(StoredLedger):
     def _went_back(self) -> UnavailableError:
         return UnavailableError(
             "state", f"it does not know all that {self._flow} has sent: it went back, perhaps over a failover",
-            fix="nothing: the flow looks back at its trail and asks the target for what the state does not know",
+            fix="nothing: the flow looks back at its trail and asks the target about all sends that the state lacks",
         )  # fmt: skip
 
     # -- looking back --------------------------------------------------------------------------------------------
 
     async def look_back(self) -> bool:
         """
-        Read the trail since the last look. What was sent that this state does not know is put in doubt and to do.
+        Read the trail since the last look. Subjects with a send that this state does not know become doubtful and dirty.
 
-        Whether there was such a thing, that is, whether the state went back. It may be interrupted and begun again.
+        True if there was one, that is, if the state went back. The look may be interrupted and begun again.
 
         :raises UnavailableError: the trail or the state is away; nothing may be delivered then.
         """
@@ -193,11 +195,11 @@ class TrailedLedger(StoredLedger):
         return old
 
     async def _tell(self, proof: str) -> None:
-        """Say that the state is old, and have all that it lacks read again before anything is delivered."""
+        """Report that the state is old, and have all events that it lacks read again before anything is delivered."""
         log.error(
             "%s: the state is older than what this flow has sent (%s). Perhaps it was restored from a copy, or a failover lost "
-            "its last seconds. What the topics hold is read again first; then the target is asked what it holds of each "
-            "subject that was sent since, or is sent it once more where it cannot be asked. To do: nothing, unless this goes "
+            "its last seconds. The flow first reads the topics again; then it asks the target about each subject that was sent "
+            "since, or sends the subject once more if the target cannot be asked. To do: nothing, unless this goes "
             "on; `ironbridge reconcile %s` shows afterwards that both agree",
             self._flow, proof, self._flow,
         )  # fmt: skip
@@ -211,7 +213,7 @@ class TrailedLedger(StoredLedger):
             return int(found.scalar_one_or_none() or 0)
 
     async def _remember(self, since: int, end: int) -> None:
-        """The trail is known up to `end`, unless another worker has looked back further meanwhile."""
+        """Note that the trail is known up to `end`, unless another worker has looked back further meanwhile."""
         bound = {"flow": self._flow, "since": since, "end": end, "old": self._store.clock() - _KEPT}
         async with self._store.write() as connection:
             await connection.execute(
@@ -231,7 +233,7 @@ class TrailedLedger(StoredLedger):
             return found.first() is not None
 
     async def _counted(self, hands: set[str]) -> dict[str, int]:
-        """How often these hands have sent, as the state says it."""
+        """How often these hands have sent, according to the state."""
         async with self._store.read() as connection:
             rows = await connection.execute(
                 text(f"SELECT hand, sent FROM hands WHERE flow = :flow AND {among(connection, 'hand', 'hands')}"),  # noqa: S608
@@ -255,7 +257,7 @@ class TrailedLedger(StoredLedger):
                 yield page
 
     async def _put_in_doubt(self, named: Sequence[str]) -> None:
-        """Put subjects in doubt and to do, also those that this state has never heard of."""
+        """Put subjects in doubt and make them dirty, also subjects that this state has never heard of."""
         known = await self._keys(named)
         async with self._store.write() as connection:
             stands = await locked(connection, self._flow, named)
@@ -264,15 +266,15 @@ class TrailedLedger(StoredLedger):
             for subject in sorted(named):
                 stand = stands.get(subject)
                 doubtful = in_doubt(self._of, stand.doubtful if stand else None, known.get(subject, ()))
-                # Not at once: whoever has it in hand now is perhaps just sending, too.
+                # Not at once, because the worker that holds it now may be sending, too.
                 due = now + HOLD if stand and stand.state == State.SENDING else None
-                # Its partition comes with its next event; nothing is decided by it.
-                # Nor is it known when it was sent, perhaps just now: the target may not show it yet.
+                # Its partition comes with its next event; nothing depends on it before that.
+                # The time of the send is not known. It may be just now, so the target may not show it yet.
                 rows.append((self._flow, subject, 0, State.DIRTY, 0, 1, 0, now, 0, doubtful, due, now))
             await put(connection, subjects, _COLUMNS, rows, _DOUBT)
 
     async def _keys(self, named: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
-        """Keys and owners of what is known of these subjects, deletions included."""
+        """Keys and owners of all known facts of these subjects, deletions included."""
         column = "owner" if self._of.grouping is Grouping.OWNER else "key"
         found: dict[str, list[tuple[str, str]]] = {}
         async with self._store.read() as connection:

@@ -1,8 +1,8 @@
 """
-How long the state may keep us waiting, and who holds a lock that we wait for.
+The limits of every wait for the state, and the session that holds a lock that we wait for.
 
-Every wait ends at the database's own side where it can: it then lets go of what we hold, too. The client's own limits are a
-little longer and are for a database that has gone silent.
+The database itself ends each wait if it can: it then also releases the locks that we hold. The client's own limits are a
+little longer, for a database that does not answer at all.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT = 10.0
-"""Seconds for a connection to come about, with TLS and the sign-in."""
+"""Seconds to open a connection, with TLS and the sign-in."""
 POOL = 30.0
-"""Seconds for one of this process's connections to become free; longer than `LOCK`, so that a lock is what is named."""
+"""Seconds for one of this process's connections to become free; longer than `LOCK`, so that the error names the lock."""
 LOCK = 15.0
-"""Seconds for a lock. Ours are held for milliseconds, by a slice of a large work for a second or two."""
+"""Seconds for a lock. We hold locks for milliseconds; a slice of a large job holds them for a second or two."""
 STATEMENT = 60.0
-"""Seconds for a statement. The longest that is meant to be counts a table of millions, in a few seconds."""
+"""Seconds for a statement. Our longest one counts a table of millions, in a few seconds."""
 IDLE = 60.0
-"""Seconds that a transaction may lie open while we do nothing in it: a process that stands still lets go of its locks."""
+"""Seconds that a transaction may stay open without a statement, so that a process that stands still loses its locks."""
 MIGRATION = 3600.0
 """Seconds for a statement of a migration, which may rewrite a whole table."""
 SILENT = 10.0
-"""Seconds after the server's own limit in which one that lives has answered."""
+"""Seconds after the server's own limit within which a living server has answered."""
 LOOK = 3.0
-"""Seconds after which somebody looks for the holder of a lock: before a probe, which waits for 5, gives up."""
-_PING = 5.0  # seconds for a connection that was idle to say that it lives, and for a look
+"""Seconds until we look for the holder of a lock. A probe waits for 5, so this comes before it gives up."""
+_PING = 5.0  # seconds for an idle connection to answer, and for a look
 
 
 class Patience(NamedTuple):
-    """What a connection is told when it is opened (seconds): see the constants above."""
+    """The limits that a connection gets when it is opened (seconds): see the constants above."""
 
     lock: float = LOCK
     statement: float = STATEMENT
@@ -52,7 +52,7 @@ class Patience(NamedTuple):
 
     @property
     def command(self) -> float:
-        """After so many seconds a database that says nothing is taken for gone."""
+        """Seconds of silence after which a database is taken for gone."""
         return self.statement + self.silent
 
     def settings(self) -> dict[str, str]:
@@ -72,14 +72,14 @@ USUAL = Patience()
 
 
 def limit(engine: AsyncEngine, patience: Patience = USUAL) -> None:
-    """Tell each new connection its limits. By a statement, not in its greeting: a pooler in between refuses unknown words."""
+    """Set the limits of each new connection by a statement: a pooler in between refuses unknown words in the greeting."""
     words = "; ".join(f"SET {name} = '{value}'" for name, value in patience.settings().items())
 
     def opened(connection: Any, _record: Any) -> None:
         connection.run_async(lambda raw: raw.execute(words))
 
     def failed(context: Any) -> None:
-        # asyncpg's own limit: the server has said nothing for so long that this connection is of no more use.
+        # asyncpg's own limit: a server that was silent for so long has left this connection useless.
         if isinstance(context.original_exception, TimeoutError):
             context.is_disconnect = True
 
@@ -88,20 +88,20 @@ def limit(engine: AsyncEngine, patience: Patience = USUAL) -> None:
 
 
 def ping(connection: Any) -> None:
-    """:raises TimeoutError: it says nothing. What the driver raises otherwise is the caller's."""
+    """:raises TimeoutError: the server does not answer. The caller handles the driver's other errors."""
     connection.run_async(lambda raw: raw.fetchrow(";", timeout=_PING))
 
 
 @dataclass
 class Holders:
     """
-    Looks for whoever holds the lock that one of our statements waits for, with a connection of its own.
+    Looks for the session that holds the lock that one of our statements waits for, with a connection of its own.
 
-    Looking is due only after some seconds: a statement that is quick costs a timer that is set and taken back.
+    The look begins only after some seconds: a quick statement costs only a timer that is set and cancelled.
     """
 
     engine: AsyncEngine
-    """One that opens a connection each time: the usual ones may all be waiting for that lock."""
+    """An engine that opens a connection each time, because the usual connections may all be waiting for that lock."""
     look: float = LOOK
     clock: Callable[[], float] = time.monotonic
     _found: list[Holder] = field(default_factory=list)
@@ -109,14 +109,14 @@ class Holders:
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def lately(self, seconds: float = LOCK) -> tuple[str, str]:
-        """Who held what we waited for, and what ends that; empty where nothing was waited for within so many seconds."""
+        """The session that held the lock, and how to end it; empty if we waited for none within so many seconds."""
         found = self._found if self.clock() - self._when <= seconds else []
         ends = ", ".join(f"SELECT pg_terminate_backend({each.pid})" for each in found)
         return "; ".join(map(str, found)), f"let it end its transaction, or end it: {ends}" if found else ""
 
     @asynccontextmanager
     async def watching(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        """While statements run on a connection: who keeps it waiting is known to `lately` when it is given up."""
+        """Watch while statements run on a connection: if one is given up, `lately` then names the session that held it up."""
         raw = await connection.get_raw_connection()
         driver = raw.driver_connection
         pid = driver.get_server_pid() if driver is not None else 0
@@ -131,7 +131,7 @@ class Holders:
                 task.cancel()
 
     async def _look(self, pid: int) -> None:
-        """Look now and then until the statement is over. That nobody can be found is no trouble of the statement's."""
+        """Look now and then until the statement is over. A look that finds nobody or fails does not harm the statement."""
         while True:
             with contextlib.suppress(SQLAlchemyError, OSError):
                 async with asyncio.timeout(_PING), self._turn, self.engine.connect() as connection:
@@ -141,8 +141,8 @@ class Holders:
             await asyncio.sleep(self.look)
 
 
-# pg_blocking_pids also names those who only stand before us in the queue: the one at its head holds the lock. Who waits for
-# a row holds the lock on the place in its queue (a tuple's), which names the table.
+# pg_blocking_pids also names sessions that only wait before us in the queue: the one at its head holds the lock. A session
+# that waits for a row holds the lock on the place in its queue (a tuple's), which names the table.
 _HOLDERS = """
 WITH RECURSIVE ahead(pid, depth) AS (
   SELECT b, 1 FROM unnest(pg_blocking_pids(CAST(:pid AS integer))) AS b
@@ -158,7 +158,7 @@ ORDER BY 4 LIMIT 3
 
 
 class Holder(NamedTuple):
-    """A session of the database that holds a lock: never its SQL, which may quote a record."""
+    """A session of the database that holds a lock. It never shows SQL, which may quote a record."""
 
     pid: int
     application: str

@@ -1,1 +1,1 @@
-"""What the two fuzzers share, and what each of them needs: see tests/fuzz_pump.py and tests/fuzz_agreement.py."""
+"""The parts of the two fuzzers, shared or their own: see tests/fuzz_pump.py and tests/fuzz_agreement.py."""

@@ -1,4 +1,4 @@
-"""A process whose every call to the outside may be delayed, fail, or be the last thing that it does."""
+"""A process of which every call to the outside may be late, fail, or be its last act."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 from canonical.errors import FencedError, IronbridgeError, UnavailableError
 
-MOST_CALLS = 60_000  # that one process makes in one action: more means that it turns in a circle
+MOST_CALLS = 60_000  # calls that one process makes in one action: more than that means an endless loop
 
 
 class Gone(BaseException):
-    """The process ended here: nothing that it would have done afterwards happens."""
+    """The process has ended here: it does nothing more."""
 
 
 class Broken(AssertionError):  # noqa: N818
@@ -26,8 +26,8 @@ class Broken(AssertionError):  # noqa: N818
 @dataclass
 class Weather:
     """
-    How likely something goes wrong at a call: `errors` before or after it, `late` that it takes effect after it was given up,
-    `turns` that others get a turn, `stirs` that the world changes meanwhile. `dies_at` is the call that is the last one.
+    The probabilities of trouble at a call: `errors` before or after it, `late` (it takes effect after it was given up),
+    `turns` (other tasks get a turn), `stirs` (the world changes meanwhile). The call number `dies_at` is the last one.
     """
 
     errors: float = 0.0
@@ -39,7 +39,7 @@ class Weather:
 
 @dataclass
 class Chaos:
-    """The fate of one process. `stir` changes the world a little; `trace` is told each call that was made to fail."""
+    """The fate of one process. `stir` changes the world a little; `trace` is called for each call that was made to fail."""
 
     random: Random
     weather: Weather = field(default_factory=Weather)
@@ -53,7 +53,7 @@ class Chaos:
         self.weather, self.calls = weather, 0
 
     async def point(self, name: str, *, fail: bool = True) -> None:
-        """Passed before and after each call."""
+        """Every call passes here before and after it is made."""
         if self.dead:
             raise Gone(name)
         self.calls += 1
@@ -76,7 +76,7 @@ class Chaos:
             raise UnavailableError(name, "does not answer")
 
     async def overdue(self) -> None:
-        """What was given up takes effect now, unless it is fenced off by now."""
+        """Let calls that were given up take effect now, unless they are fenced off by now."""
         late, self.late = self.late, []
         for effect in late:
             try:
@@ -90,7 +90,7 @@ class Wire:
     """
     Something outside of a process, as the process reaches it: all its coroutines and asynchronous generators pass the chaos.
 
-    `changing` are the calls whose effect may come after they were given up. `heard` is told of each call that was done.
+    The effect of a call in `changing` may come after the call was given up. `heard` is called for each call that was done.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Wire:
         return called
 
     def _postpone(self, name: str, args: Any, more: Any) -> None:
-        # The copy is what the connection was when the call was made: whoever fences it off fences off the copy, too.
+        # The copy keeps the connection as it was at the call: a process that fences it off fences off the copy, too.
         then, chaos = copy(self._inner), self._chaos
 
         async def effect() -> None:

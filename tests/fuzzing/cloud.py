@@ -1,4 +1,4 @@
-"""A cloud system that is slow, loses answers, does things late and shows them later still; it judges what is written to it."""
+"""A cloud system that is slow, loses answers, and does and shows things late; it judges the writes that it gets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRAVELS = 4.0  # seconds that a request is on its way, at most: see `flows.claim
 
 
 class Kind(Enum):
-    """What a cloud system does with a document that it is given."""
+    """The way in which a cloud system treats a document that it gets."""
 
     KEYED = "it takes a document's number for its identity: a second create of it is a change of the first"
     POSTING = "each create is one more document, and the caller sees to it that there is one"
@@ -40,8 +40,8 @@ class Kind(Enum):
 @dataclass
 class Thing:
     """
-    A document that lives there. `history` is what it held when, `gone` since when it no longer lives, `refs` the ids that it
-    was last sent with: one of them changes where what it refers to was removed and made anew.
+    A document that lives there. `history` is its content over time, `gone` the moment at which it was removed, `refs` the ids
+    of other documents that it was last sent with; such an id changes if that document is removed and made anew.
     """
 
     ref: str
@@ -53,7 +53,7 @@ class Thing:
 
 @dataclass
 class Mood:
-    """How it answers: how likely each is, and how long it takes (seconds)."""
+    """How it answers: the probability of each kind of answer, and the time it takes (seconds)."""
 
     away: float = 0.0
     throttled: float = 0.0
@@ -65,9 +65,9 @@ class Mood:
 @dataclass
 class Cloud:
     """
-    The target of one flow. `lag` is for how long it does not show what it holds, and how late an effect may come.
+    The target of one flow. For `lag` seconds it does not show its present content, and an effect may come so late.
 
-    `excused` tells whether something has happened that allows one write more to a target that cannot be read back.
+    `excused` is set if something has happened that allows one more write to a target that cannot be read back.
     """
 
     name: str
@@ -92,12 +92,12 @@ class Cloud:
     # -- what a worker asks ------------------------------------------------------------------------------------------
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        """One request a subject, all at once, as a target's own concurrency would."""
+        """One request a subject, all at once, like a target's own concurrency."""
         if self.random.random() < self.mood.throttled:
             return [Unavailable("429", timedelta(seconds=self.random.choice([1, 7, 40])))] * len(batch)
         if self.random.random() < self.mood.fails / 2:
             raise ValueError("a mistake")
-        await asyncio.sleep(self.random.uniform(0, self.mood.slow))  # its budget is waited for
+        await asyncio.sleep(self.random.uniform(0, self.mood.slow))  # waits for its budget
         if seconds_left() <= 0:
             return [Unavailable("not sent: the claim on it ran out")] * len(batch)
         try:
@@ -110,7 +110,7 @@ class Cloud:
         outcomes = [self._one(write) for write in batch]
         await asyncio.sleep(self.random.uniform(0, self.mood.slow))
         if self.random.random() < self.mood.fails / 2:
-            self.excused = True  # nobody heard what became of it
+            self.excused = True  # nobody heard its result
             raise ValueError("a mistake")
         return outcomes
 
@@ -140,7 +140,7 @@ class Cloud:
         return Confirmed(ref, f"tag{self.writes}")
 
     def _late(self, write: Write) -> None:
-        """It arrives within the lag, though nobody waits for it any more; at once where there is none."""
+        """The write arrives within the lag, though nobody waits for it any more; at once if there is no lag."""
         self.excused = True
         if self.lag == 0:
             self._do(write)

@@ -1,4 +1,4 @@
-"""The fuzzers' command line: many seeds side by side, one seed with its story, and the fewest actions that still fail."""
+"""The fuzzers' command line: many seeds in parallel, one seed with its story, and the fewest actions that still fail."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PORTION = 20  # seeds that a process is given at a time
 
 
 class Found(NamedTuple):
-    """What a seed came to: None is well."""
+    """The result of one seed: `what` is None if all is well."""
 
     seed: int
     what: str | None
 
 
 Play = Callable[[int, frozenset[int], Callable[[str], None]], int]
-"""Plays a seed without some of its actions, telling what happens; gives back how many actions it has."""
+"""Plays a seed without some of its actions and tells the story; returns how many actions the seed has."""
 
 
 def _quiet(_: str) -> None: ...
@@ -40,7 +40,7 @@ def some(play: Play, seeds: Iterable[int]) -> list[Found]:
 
 
 def many(play: Play, seeds: Sequence[int], jobs: int, progress: Callable[[int, int], None]) -> list[Found]:
-    """Play seeds side by side; those that failed."""
+    """Play seeds in parallel; returns the ones that failed."""
     failed: list[Found] = []
     done = 0
     with ProcessPoolExecutor(jobs) as pool:
@@ -67,19 +67,19 @@ def fewest(play: Play, seed: int) -> frozenset[int]:
 
 
 def _kind(what: str | None) -> str:
-    """A finding without the record and the numbers that it names."""
+    """A finding without the record and the numbers in it."""
     return "" if what is None else "".join(c for c in what.split(" (", 1)[0][:60] if not c.isdigit())
 
 
 def main(name: str, play: Play) -> int:
-    """Exit status 1 where a seed failed. Python's hash seed is fixed, or a seed would not be the same twice."""
+    """Exit with status 1 if a seed failed. Python's hash seed is fixed, because otherwise a seed would differ from run to run."""
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.execve(sys.executable, [sys.executable, "-m", name, *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"})
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
-    parser.add_argument("--seeds", default="0-499", help="from-to, both played")
-    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
-    parser.add_argument("--seed", type=int, help="play this one alone")
-    parser.add_argument("--fewest", action="store_true", help="with --seed: leave out each action that is not needed")
+    parser.add_argument("--seeds", default="0-499", help="from-to, both included")
+    parser.add_argument("--jobs", type=int, default=1, help="number of parallel processes")
+    parser.add_argument("--seed", type=int, help="play only this seed")
+    parser.add_argument("--fewest", action="store_true", help="with --seed: leave out all actions that the failure does not need")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: tell what happens")
     asked = parser.parse_args()
     if asked.seed is not None:

@@ -1,4 +1,4 @@
-"""A legacy system that changes while it is read, and remembers what was there when."""
+"""A legacy system that changes while it is read, and remembers which row was where at which time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STREAMS = 2
 
 
 class Row(NamedTuple):
-    """A row: whose it is and what it says. Without a need it cannot be mapped. `changed` is its change column."""
+    """A row: its child and its need. A row without a need cannot be mapped. `changed` is its change column."""
 
     number: int
     child: int
@@ -47,7 +47,7 @@ class Legacy:
     files: dict[str, list[Row] | None] = field(default_factory=dict)
     tick: int = 0
     edition: int = 1
-    since: dict[Any, int] = field(default_factory=dict)  # (place or file, number): since which tick it is there
+    since: dict[Any, int] = field(default_factory=dict)  # (place or file, number): the tick since which it is there
     absences: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -98,11 +98,11 @@ class Legacy:
     def entity(self, row: Sequence[Any]) -> CareEpisode:
         number, child, need = row[:3]
         if self.edition > 1 and need and number % 3 == 0:
-            need = NEEDS[(NEEDS.index(need) + self.edition) % len(NEEDS)]  # the new mapping reads some rows otherwise
+            need = NEEDS[(NEEDS.index(need) + self.edition) % len(NEEDS)]  # the new mapping reads some rows in another way
         return CareEpisode(key=self.key(number), person=self.owner(child), primary_need=need)
 
     def standing(self) -> dict[int, list[Row]]:
-        """The rows of each number, the one that counts first."""
+        """The rows of each number; the first one counts."""
         found: dict[int, list[Row]] = {}
         for _, row in sorted(self.rows.items()):
             found.setdefault(row.number, []).append(row)
@@ -112,7 +112,7 @@ class Legacy:
         return found
 
     def wanted(self) -> dict[str, bytes]:
-        """What should be published, by key; without those whose first row is bad."""
+        """The records that should be published, by key, except those whose first row is bad."""
         return {
             self.key(number): self.entity(rows[0]).to_bytes()
             for number, rows in self.standing().items()
@@ -120,14 +120,14 @@ class Legacy:
         }
 
     def problems(self) -> set[str]:
-        """The keys of what should be in quarantine."""
+        """The keys of the records that should be in quarantine."""
         standing = self.standing().items()
         bad = {self.key(number) for number, rows in standing if not rows[0].need}
         return bad | {f"{self.key(number)}#again" for number, rows in standing if len(rows) > 1}
 
 
 class Reader:
-    """One process's adapter to the legacy system. Pages are what a SELECT behind the last row gives at that moment."""
+    """One process's adapter to the legacy system. A page is what a SELECT behind the last row gives at that moment."""
 
     def __init__(self, legacy: Legacy, chaos: Chaos, page: int, lasting: bool = False) -> None:
         self.name = legacy.name
@@ -135,7 +135,7 @@ class Reader:
         self._chaos = chaos
         self._page = page
         self._lasting = frozenset(["care-episode"]) if lasting else frozenset()
-        self.passed: dict[str, set[str]] = {}  # what the running pass of a sweep has read
+        self.passed: dict[str, set[str]] = {}  # the keys that the running pass of a sweep has read
         self.yielded: dict[str, int] = {}  # when a key was last read
         self.began: dict[str, int] = {}  # when the last sweep from the start began
 
@@ -239,17 +239,17 @@ class Reader:
 
 @dataclass
 class Life:
-    """What happens to a legacy system by itself. `bad` and `twins` are how often rows are bad, or second ones."""
+    """The things that happen to a legacy system by itself. `bad` and `twins` are how often a row is bad, or a second one."""
 
     legacy: Legacy
     bad: float = 0.05
     twins: float = 0.0
-    forgets: float = 0.2  # that a change leaves the change column as it is
+    forgets: float = 0.2  # probability that a change leaves the change column as it is
     children: int = 4
     span: int = 60  # how many numbers there are at first
 
     def change(self, random: Random) -> str:
-        """One thing happens to one row, or to a few; what it was."""
+        """Change one row, or a few, at random; returns a text for the story."""
         if self.legacy.reading == "files":
             return self._file(random)
         kind = random.choices(["insert", "delete", "update", "append", "move", "twin"], [3, 3, 4, 1, 1, self.twins])[0]
@@ -285,7 +285,7 @@ class Life:
                 self.legacy.put(number * STEP, self._row(random, number))
 
     def mend(self) -> None:
-        """Every torn file comes again, whole."""
+        """Send every torn file again, whole."""
         for name, rows in list(self.legacy.files.items()):
             if rows is None:
                 self.legacy.lay(name, [])

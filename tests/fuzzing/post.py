@@ -1,4 +1,4 @@
-"""Topics of one partition list, the consumer group of a flow, and a worker's inbox, as `ironbridge.inbox` reads them."""
+"""Topics as one list of partitions, a flow's consumer group, and a worker's inbox, read as `ironbridge.inbox` reads them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from canonical.errors import UnavailableError
 from flows.ledger import Arrivals, Stand
 
 TOPIC = "canonical"
-LOOKS = 5.0  # seconds between two looks whether the state stands where it was brought
+LOOKS = 5.0  # seconds between two checks that the state stands where it was brought
 Partition = tuple[str, int]
 
 
 @dataclass
 class Post:
-    """What lies in Kafka: partitions of events (None: a marker, or what compaction took), and each group's offsets."""
+    """The content of Kafka: partitions of events (None: a marker, or a compacted record), and each group's offsets."""
 
     partitions: int = 2
     logs: list[list[Event | None]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Post:
 
 @dataclass
 class Group:
-    """A consumer group: who has which partition, and what was committed."""
+    """A consumer group: who has which partition, and which offsets were committed."""
 
     post: Post
     committed: dict[int, int] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Group:
 
 
 class Inbox:
-    """One worker's inbox (`flows.ledger.Inbox`). It goes on where the state stands, and knows what a lost state had read."""
+    """One worker's inbox (`flows.ledger.Inbox`). It goes on where the state stands, and knows how far a lost state had read."""
 
     def __init__(self, group: Group, worker: str, ledger: Any, most: int, alive: Callable[[], bool]) -> None:
         self._group = group
@@ -82,7 +82,7 @@ class Inbox:
         self._again: dict[int, int] = {}
         self._said: dict[int, int] = {}
         self._there: list[int] = []
-        self._durable: dict[int, int] = {}  # where the state was brought
+        self._durable: dict[int, int] = {}  # how far the state was brought
         self._coming: dict[int, int] = {}
         self._looked = 0.0
 
@@ -92,7 +92,7 @@ class Inbox:
         mine = [p for p, owner in group.owners.items() if owner == self._worker]
         stands: dict[Partition, Stand] = await self._ledger.ingested()
         if group.generation != self._generation:
-            return  # another balance meanwhile: the next poll asks again
+            return  # the group was balanced again meanwhile: the next poll asks again
         known = {p: stands.get((TOPIC, p), Stand()) for p in mine}
         ends = {p: len(group.post.logs[p]) for p in mine}
         self._said = {p: max(group.committed.get(p, 0), known[p].again) for p in mine}
@@ -106,7 +106,7 @@ class Inbox:
 
     async def poll(self) -> Arrivals:
         group = self._group
-        group.join(self._worker)  # again, where it was taken for dead
+        group.join(self._worker)  # join again if it was taken for dead
         if self._generation != group.generation:
             await self._assigned()
         if self._generation != group.generation:
@@ -140,7 +140,7 @@ class Inbox:
         return Arrivals(events, (), reached, behind, again, left if again else {}, there, since)
 
     async def _look(self) -> None:
-        """Does the state stand where it was brought, and has somebody proven that it is old?"""
+        """Check that the state stands where it was brought, and whether somebody has proven that it is old."""
         now = asyncio.get_running_loop().time()
         if now - self._looked < LOOKS:
             return

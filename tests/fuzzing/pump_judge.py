@@ -1,4 +1,4 @@
-"""Judges what a pump publishes from outside alone: the rows as they were, and the log."""
+"""Judges the events that a pump publishes, only from outside: by the rows as they were, and by the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Partition = tuple[str, int]
 @dataclass
 class Judge:
     """
-    Hears each committed transaction. `holes`: the log lost something once. `older`: the state was once set back, or lost.
+    Hears each committed transaction. `holes`: the log has lost something. `older`: the state was once set back, or lost.
     """
 
     legacy: Legacy
@@ -40,7 +40,7 @@ class Judge:
                     self.lying.setdefault(number, {})[event.key] = event
 
     def hear(self, reader: Reader) -> list[Event]:
-        """Judge what was committed since the last time."""
+        """Judge the transactions that were committed since the last time."""
         committed = self.log.transactions[self.heard :]
         self.heard = len(self.log.transactions)
         for events in committed:
@@ -119,7 +119,7 @@ class Judge:
     # -- at rest -------------------------------------------------------------------------------------------------
 
     def at_rest(self) -> None:
-        """After enough quiet readings: the log, and whoever reads it, hold what the system holds."""
+        """After enough quiet readings: the log, and each of its readers, hold the same as the legacy system."""
         wanted = self.legacy.wanted()
         bad = {key for key in self.legacy.problems() if "#" not in key}
         free = bad if self.may_delete else bad | (set(self.told) - set(wanted))

@@ -1,8 +1,8 @@
 """
-A state in memory that is asked as PostgreSQL would be: many workers share it, and one transaction follows another.
+A state in memory that answers as PostgreSQL would: many workers share it, and one transaction follows another.
 
-It is the product's own SQL on SQLite, without a thread between. What is missing of PostgreSQL here are locks of rows: a
-transaction is never interleaved with another one.
+It runs the product's own SQL on SQLite, without a thread. It has no locks of rows: a transaction is never interleaved
+with another one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FOREIGN = (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE", ' COLLATE "C
 
 @cache
 def empty() -> sqlite3.Connection:
-    """The tables as the migrations make them, without a row: a copy for `SharedState.set_back`."""
+    """The tables as the migrations make them, without rows: a copy of it is given to `SharedState.set_back`."""
 
     async def made(file: Path) -> None:
         store = await open_store(f"sqlite+aiosqlite:///{file}")
@@ -51,7 +51,7 @@ def _copied(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 @cache
 def _spoken(sql: str) -> str:
-    """PostgreSQL's words that SQLite has no use for are left out."""
+    """Leaves out PostgreSQL's words that SQLite does not know."""
     if sql.startswith("SET LOCAL"):
         return "SELECT 1"
     for each in _FOREIGN:
@@ -106,7 +106,7 @@ class Result:
 
 
 class Connection:
-    """What the product uses of SQLAlchemy's connection."""
+    """The part of SQLAlchemy's connection that the product uses."""
 
     dialect = _DIALECT
 
@@ -146,7 +146,7 @@ class SharedState:
         return self._raw.total_changes + self._uncounted
 
     def overlook(self, changes: int) -> None:
-        """Count nothing that has changed since they were so many."""
+        """Set the count of changes back: the ones since then do not matter."""
         self._uncounted += changes - self.changes
 
     @asynccontextmanager
@@ -167,7 +167,7 @@ class SharedState:
         return _copied(self._raw)
 
     def set_back(self, copy: sqlite3.Connection | None = None) -> None:
-        """To a copy, or to an empty state."""
+        """Set the state back to a copy, or to an empty one."""
         (copy or empty()).backup(self._raw)
         self._uncounted += 1_000_000_000
 

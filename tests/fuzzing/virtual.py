@@ -1,4 +1,4 @@
-"""An event loop whose time is its own: where nobody has anything to do, it is later at once."""
+"""An event loop with virtual time: if no task has anything to do, the time jumps to the next timer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Impatient(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
-    """Waits for nothing: the time that it should wait is passed on."""
+    """Never waits: it passes on the time for which it should wait."""
 
     passed = 0.0
 
@@ -16,7 +16,7 @@ class _Impatient(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
         if timeout is not None and timeout > 0:
             self.passed += timeout
         elif timeout is None:
-            raise AssertionError("nobody has anything to do, and nobody waits for a time")
+            raise AssertionError("no task has anything to do, and none waits for a time")
         return []
 
 

@@ -60,7 +60,7 @@ CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
 
 
 async def in_the_corners(t: Torture, names: Iterable[str], kills: int) -> None:
-    """Each of these, and a rest after it."""
+    """Play each of these, and a rest after it."""
     for name in names:
         await CORNERS[name](t, kills)
         await t.rest()
@@ -101,7 +101,7 @@ async def _turn(t: Torture, turn: int) -> None:
 
 
 async def chosen(t: Torture, names: Sequence[str], kills: int) -> None:
-    """Only these corners, so often that so many are killed."""
+    """Play only these corners, as often as it takes to kill so many."""
     await t.take_the_stage(SPLIT)
     while t.all_kills() < kills:
         await scenes.storm(t, 4)
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="at least so many; over 100 in rounds of everything")
     parser.add_argument("--report", type=Path, help="a folder for report.md, report.html and report.json")
     parser.add_argument("--minutes", type=float, default=60, help="no new round after so many")
-    parser.add_argument("--only", nargs="+", choices=[*CORNERS], default=(), help="play only these, again and again")
+    parser.add_argument("--only", nargs="+", choices=[*CORNERS], default=(), help="play only these corners, again and again")
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our subscriber loses its broker again and again
     done = asyncio.run(torture(asked.seed, asked.kills, asked.minutes, asked.report, asked.only))

@@ -1,13 +1,13 @@
 """
-The checker: from what was done to the legacy systems, what a read_committed subscriber saw and what the targets say that
-they received, it proves four promises or names what broke them.
+The checker proves four promises, or names what broke them. It compares the changes in the legacy systems with the events
+that a read_committed subscriber saw and with the writes that the targets say they received.
 
 1. loss: the last state of every legacy record is the last event of its key, and the targets hold it;
-2. duplicate: no event twice, versions that grow without a repeat; no effect twice at a target;
-3. order: a key's events and a document's writes follow the order of what was committed; intermediate states may be left out;
-4. silence: whatever is not delivered lies aside with a reason that a person can act on.
+2. duplicate: no event comes twice, versions grow without a repeat, no effect comes twice at a target;
+3. order: a key's events and a document's writes follow the order of the commits; intermediate states may be left out;
+4. silence: a record that is not delivered lies aside with a reason that a person can act on.
 
-It knows nothing of the program that it judges: states are compared as the texts that `witness` makes of them.
+It knows nothing of the program that it judges: it compares states as the texts that `witness` makes of them.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Told(NamedTuple):
 
 class Effect(NamedTuple):
     """
-    One thing done at a target, as it says itself. `parts` are the records that the document tells of, with their values,
-    as it stood afterwards; `changed` False: it was written as it was held already. What one request did to a document may be
-    several effects: its lines one by one. `release` is the one that wrote it so, None where that cannot be told.
+    One effect at a target, as the target itself reports it. `parts` are the records in the document, with their values after
+    the effect. `changed` False: the document was written with the content that it had already. One request may have several
+    effects on a document: its lines one by one. `release` is the release that wrote it, None if that cannot be told.
     """
 
     target: str
@@ -94,13 +94,13 @@ class Span(NamedTuple):
 @dataclass
 class Evidence:
     """
-    All that is judged. `history` is every committed state of every key, in order; `unsaid` are keys whose last state cannot
-    be read as anything: they must lie aside. `aside` are the records that the program says it cannot publish, with the
-    reason, `parked` by target the subjects that it does not deliver. A target in `unreadable` cannot be asked what it holds:
-    what was in doubt there is written again, and no promise is broken. Where the program has said that such a target was
-    `forgotten`, its state being lost, what was deleted meanwhile may stay there: nobody knows of it any more. A target in
-    `stepwise` takes a document in several steps (its head, then its lines): what stands there between two of them is no
-    state, and nobody's last one. `release` is the one that stands now; `releases` tells, by target, which one wrote each
+    All the evidence. `history` is every committed state of every key, in order. `unsaid` are keys whose last state cannot be
+    read: they must lie aside. `aside` are the records that the program says it cannot publish, with the reason; `parked` are,
+    by target, the subjects that it does not deliver. A target in `unreadable` cannot be asked for its content: documents in
+    doubt are written again there, and that breaks no promise. If the program has said that such a target was `forgotten`,
+    because its state was lost, documents that were deleted meanwhile may stay there: nobody knows of them any more. A target
+    in `stepwise` takes a document in several steps (its head, then its lines): its content between two steps is not a state,
+    and is never the last one. `release` is the present release. `releases` tells, by target, which release wrote each
     document that is held, and `switches` how often the flow of a target may have changed its release.
     """
 
@@ -175,7 +175,7 @@ def _versions(events: Sequence[Told]) -> Iterator[Violation]:
         reached[place] = max(reached.get(place, 0), event.version)
     for key, told in _by_key(events).items():
         for before, after in pairwise(told):
-            # What a topic that was made anew lacks is published again, as it was.
+            # Events that a topic made anew lacks are published again unchanged.
             again = before.era != after.era and before.content == after.content
             if before.version == after.version and not again:
                 yield Violation(Promise.DUPLICATE, key, f"two events have its version {after.version}")
@@ -295,7 +295,7 @@ def _releases(evidence: Evidence) -> Iterator[Violation]:
         excepted = {*evidence.aside, *evidence.parked.get(target, ())}
         for subject, should in evidence.should.get(target, {}).items():
             if should.parts and subject in releases and subject not in excepted and releases[subject] != evidence.release:
-                what = "is there as another release writes it than the one that stands"
+                what = "is there as a release writes it that is not the present one"
                 yield Violation(Promise.LOSS, f"{target} {subject}", what)
     went: dict[tuple[str, str], list[str]] = defaultdict(list)
     for effect in sorted(evidence.effects, key=lambda e: (e.target, e.sequence)):

@@ -1,4 +1,4 @@
-"""What is done to the platform's surroundings: clocks, releases, the state, a topic, a second installation."""
+"""Trouble in the platform's surroundings: clocks, releases, the state, a topic, a second installation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def _start_anew(t: Torture) -> None:
 
 
 async def clocks(t: Torture, kills: int) -> None:
-    """Every process has a clock of its own, up to two hours before or behind, and another one whenever it starts again."""
+    """Every process has its own clock, up to two hours slow or fast, and another one after each start."""
     if clock_library() is None:
         t.scenes["clocks of their own: not done, as libfaketime is not installed"] += 1
         return
@@ -50,13 +50,13 @@ async def clocks(t: Torture, kills: int) -> None:
     finally:
         t.stage.clocks = lambda: 0
     t.mark("clock", "clocks up to two hours apart", began)
-    await _start_anew(t)  # and now they are put right
+    await _start_anew(t)  # all clocks are right again
 
 
 async def rolling(t: Torture, kills: int) -> None:
     """
-    A later release of the flows comes, worker by worker, beside the earlier one; then that goes. Later the same the other way
-    round, as a rollback.
+    A later release of the flows starts, worker by worker, beside the earlier one; then the earlier one stops. Later the same
+    happens the other way round, as a rollback.
     """
     t.scenes["a rolling upgrade and a rollback"] += 1
     await t.take_the_stage(SPLIT)
@@ -69,7 +69,7 @@ async def rolling(t: Torture, kills: int) -> None:
 
 
 async def _roll(t: Torture, release: str, kills: int) -> None:
-    """The pods of both flows are replaced by those of another release; some of either die in the middle of it."""
+    """Replace the pods of both flows by pods of another release; some of either die in the middle of it."""
     t.stage.legacy.working.set()
     arrived = [Part(f"{part.name}-{release or 'shipped'}", part.runs, release=release) for part in (CHILDREN, FINANCE)]
     for part in arrived:
@@ -89,8 +89,8 @@ async def _roll(t: Torture, release: str, kills: int) -> None:
 
 async def set_back(t: Torture, seconds: float) -> None:
     """
-    The state is set back to a copy that was taken at work: under processes that go on (a failover that loses what came last),
-    or while all are stopped (a backup that is put back).
+    Set the state back to a copy that was taken at work: under running processes (a failover that loses the last
+    transactions), or while all are stopped (a backup that is put back).
     """
     alive = t.rng.random() < 0.5
     t.scenes[f"the state set back to a copy, {'under living workers' if alive else 'while all are stopped'}"] += 1
@@ -112,13 +112,13 @@ async def set_back(t: Torture, seconds: float) -> None:
     await state.ready()
     await asyncio.to_thread(shutil.rmtree, copy)
     t.mark("state", "set back to a copy", began)
-    # The DfE's API shows nothing: what was sent to it since the copy was taken is in doubt, and is sent once more.
+    # The DfE's API shows nothing, so documents that were sent since the copy was taken are in doubt and are sent once more.
     t.doubts.append(Span(DFE, began - 1, time.time() + 1))
     await t.take_the_stage(SPLIT)
 
 
 async def recreated(t: Torture) -> None:
-    """A topic is deleted and made anew, while all are at work or while all are stopped."""
+    """Delete a topic and make it anew, while all are at work or while all are stopped."""
     topic, alive = f"{PREFIX}.{t.rng.choice(_TOPICS)}", t.rng.random() < 0.5
     t.scenes[f"a topic made anew, {'under living processes' if alive else 'while all are stopped'}"] += 1
     await t.take_the_stage(SPLIT)
@@ -148,14 +148,14 @@ async def _made(admin: AIOKafkaAdminClient, topic: str) -> None:
         except KafkaError:
             await asyncio.sleep(0.1)
             continue
-        if all(code in (0, 36) for _, code, *_ in made.topic_errors):  # 36: it is there
+        if all(code in (0, 36) for _, code, *_ in made.topic_errors):  # 36: the topic exists
             return
         await asyncio.sleep(0.1)
     raise RuntimeError(f"{topic} could not be made anew")
 
 
 async def installations(t: Torture) -> None:
-    """Somebody starts a second installation with the same prefix and a state of its own: it is refused, and says whose it is."""
+    """Start a second installation with the same prefix and a state of its own: it is refused, and names the first one."""
     t.scenes["a second installation with the same prefix"] += 1
     await t.take_the_stage(SPLIT)
     t.stage.legacy.working.set()

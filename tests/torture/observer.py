@@ -50,7 +50,7 @@ class Subscriber:
             await asyncio.sleep(0.5)
 
     def forget(self, topic: str) -> None:
-        """The topic was deleted: what comes under its name from now on is another one, and is read from its start."""
+        """The topic was deleted: from now on its name stands for another one, which is read from its start."""
         self._reached = {partition: at for partition, at in self._reached.items() if partition.topic != topic}
         self._eras[topic] += 1
         self._turned += 1
@@ -65,7 +65,7 @@ class Subscriber:
                     return
                 brought = await consumer.getmany(timeout_ms=200, max_records=5000)
                 if turned != self._turned:
-                    return  # and read again what this brought, from where it has to be read
+                    return  # and read again from the right place
                 for partition, records in brought.items():
                     heard = now
                     for record in records:
@@ -131,7 +131,7 @@ class Target:
         self._url = url
         self.seen: list[Effect] = []
         self.releases: dict[str, str | None] = {}
-        """Which release wrote each document that was held at the last look, by the key of its subject."""
+        """The release that wrote each document that was held at the last look, by the key of its subject."""
         self._asking = asyncio.Lock()
 
     async def effects(self) -> list[Effect]:

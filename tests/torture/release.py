@@ -1,7 +1,7 @@
 """
-A later release of both targets' mappings: another edition, and one field of each document that the shipped one has not so.
+A later release of both targets' mappings: it has another edition, and writes one field of each document differently.
 
-`witness.release_of` tells by that field which of the two wrote a document.
+`witness.release_of` tells by that field which of the two releases wrote a document.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.torture.witness import NEXT_LINE, NEXT_PHONE, NEXT_POSTCODE
 
 
 def install() -> None:
-    """From here on this process is one of the later release."""
+    """From now on this process runs the later release."""
     for package in (flows.business_central, flows.dfe_csc):
         package.system = NextSystem(package.system)  # type: ignore[attr-defined, assignment]
 
@@ -42,7 +42,7 @@ class NextSystem:
 
 
 class NextFlow:
-    """The shipped flow, but for one field of each document. All else it is asked for is the shipped one's."""
+    """The shipped flow, except for one field of each document. Everything else is passed on to the shipped one."""
 
     def __init__(self, shipped: Any) -> None:
         self._shipped = shipped

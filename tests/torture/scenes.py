@@ -279,7 +279,7 @@ async def state_lost(t: Torture) -> None:
         await asyncio.sleep(0.2)
         for part, flow in ((CHILDREN, DFE), (FINANCE, CENTRAL)):
             log = t.stage.log(part).read_text("utf-8")
-            # By its topics, or by its trail: whichever proves it first.
+            # Either the topics or the trail prove it first.
             if f"{flow}: the state was lost" in log or f"{flow}: the state is older" in log:
                 said.add(flow)
         if len(said) == 2:

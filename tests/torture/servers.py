@@ -100,11 +100,11 @@ class PostgresServer:
         await self.ready()
 
     def copy(self, to: Path) -> None:
-        """Keep what it has on disk, as a snapshot of the disk would. It has to be killed first."""
+        """Copy its files as they are on disk, like a snapshot. It has to be killed first."""
         subprocess.run(["cp", "-a", str(self._work / "data"), str(to)], check=True)
 
     def set_back(self, copy: Path) -> None:
-        """Put a copy in the place of what it has. It has to be killed first."""
+        """Replace its files by a copy. It has to be killed first."""
         shutil.rmtree(self._work / "data")
         subprocess.run(["cp", "-a", str(copy), str(self._work / "data")], check=True)
 
@@ -121,15 +121,15 @@ class PostgresServer:
 
 
 def clock_library() -> Path | None:
-    """libfaketime, where it is installed (Debian: libfaketime)."""
+    """The path of libfaketime, if it is installed (Debian: libfaketime)."""
     return next(iter(sorted(Path("/usr").glob("lib*/**/faketime/libfaketime.so.1"))), None)
 
 
 def own_clocks() -> dict[str, str]:
     """
-    The environment of processes each of which may have a clock of its own: FAKETIME says by how many seconds it differs.
+    The environment of processes each of which may have its own clock: FAKETIME gives the difference in seconds.
 
-    Steady clocks and the times of files stay as they are.
+    Steady clocks and the times of files are not changed.
     """
     library = clock_library()
     if library is None:

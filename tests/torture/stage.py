@@ -36,8 +36,8 @@ PARTITIONS = 3
 @dataclass
 class Part:
     """
-    One process of the program, as an operator would deploy it: what it runs, and as which worker; of which release and by
-    which settings, where these are not those of the stage.
+    One process of the program, as an operator would deploy it: the part that it runs and its worker's name; its release and
+    its settings, if they are not the stage's.
     """
 
     name: str
@@ -85,8 +85,8 @@ class Zygote:
 @dataclass
 class Stage:
     """
-    Everything that runs. `file` is the program's settings; `parts` are its processes. `release` is the one that stands, and
-    `clocks` gives how many seconds the clock of a process that starts is before the time.
+    Everything that runs. `file` is the program's settings; `parts` are its processes. `release` is the present release, and
+    `clocks` gives the number of seconds by which the clock of a starting process is fast.
     """
 
     work: Path
@@ -134,8 +134,8 @@ class Stage:
 
     def _count_releases(self, part: Part) -> None:
         """
-        A worker that starts beside one of another release may take its flow over at once, and lose it again to the other one
-        where it dies.
+        A worker that starts beside one of another release may take its flow over at once. If it dies, the other one takes the
+        flow back.
         """
         running = {self._release(other) for other in self.parts if other.pid is not None or other is part}
         if len(running | {self._release(part)}) > 1:
@@ -270,7 +270,7 @@ def _settings(work: Path, ports: dict[str, int], dfe: DfeCscSandbox, central: Bu
     state = f"postgresql+asyncpg://ironbridge@{HOST}:{ports['state']}/postgres"
     warehouse = f"postgresql+asyncpg://ironbridge@{HOST}:{ports['warehouse']}/postgres"
     clouds = {name: f"https://{HOST}:{ports[name]}" for name in (DFE, CENTRAL)}
-    # Files and tables here are small and lose much in a day: no person is there to let through what the guard would hold.
+    # Files and tables here are small and lose much in a day, and there is no person to let held changes through.
     return f"""\
 data = "{work}"
 [kafka]

@@ -207,7 +207,7 @@ NEXT_PHONE, NEXT_LINE, NEXT_POSTCODE = "01952 884391", " *", "ZE1 0AA"
 
 
 def release_of(kind: str, row: Json) -> str | None:
-    """Which release wrote a document as it stands, by the field in which the later one differs; None: some of each."""
+    """The release that wrote a document as it stands, by the field that differs in the later one; None: some of each."""
     if kind == "vendors":
         return "next" if row.get("phoneNumber") == NEXT_PHONE else ""
     if "child_details" in row:

@@ -38,7 +38,7 @@ def _become(asked: dict[str, Any]) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(log, 2)
-    os.environ.update(asked.get("environment", {}))  # FAKETIME among it, which libfaketime looks at each time
+    os.environ.update(asked.get("environment", {}))  # FAKETIME is one of them; libfaketime reads it at each call
     if asked.get("release"):
         from tests.torture import release
 

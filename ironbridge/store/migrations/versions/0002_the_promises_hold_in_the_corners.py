@@ -1,4 +1,4 @@
-"""the promises hold in the corners: editions are numbered, an old state and a log made anew are told"""
+"""the promises hold in the corners: editions are numbered, an old state and a log made anew are noticed"""
 
 from uuid import uuid4
 
@@ -63,7 +63,7 @@ def upgrade() -> None:
     op.add_column("records", sa.Column("filled", sa.LargeBinary(), nullable=True))
     op.add_column("records", sa.Column("former", sa.LargeBinary(), nullable=True))
     op.add_column("streams", _number("events"))
-    # Until now the versions of a key counted its events.
+    # Before this release the versions of a key counted its events.
     op.execute("UPDATE streams SET events = COALESCE((SELECT sum(version) FROM records WHERE stream = streams.id), 0)")
     op.add_column("offsets", sa.Column("last", sa.Text(), nullable=True))
     op.add_column("offsets", _number("since"))
