@@ -103,8 +103,8 @@ class Regions:
 
 def fresh(version: int, now: int) -> int:
     """
-    The version for a change of a record whose last version is `version`: `now` in milliseconds since 1970, or more if the record has
-    more already.
+    The version for a change of a record whose last version is `version`: `now` in milliseconds since 1970, or more if the
+    record has more already.
 
     So a key that is used again after everybody has forgotten it begins above every version that anybody may hold. The result
     is even: the odd version below it belongs to the tombstone that a move leaves in the old owner's partition, and to no
