@@ -94,14 +94,15 @@ class Event:
         """
         had = dict(headers)
         try:
-            _, entity, version = had["ce_type"].decode().split(".")
+            kind = had["ce_type"].decode()
+            _, entity, version = kind.split(".")
             event = cls(
                 entity=entity,
                 source=had["ce_source"].decode().removeprefix(_SOURCE),
                 key=had["ce_subject"].decode(),
                 owner=had["ce_partitionkey"].decode(),
                 version=int(had["ce_sequence"]),
-                time=_time(had["ce_time"].decode()),
+                time=_time(had["ce_time"]),
                 data=value,
                 stream=had.get("ce_stream", b"").decode(),
                 traceparent=_trace(had.get("traceparent")),
@@ -109,7 +110,7 @@ class Event:
                 extract=had.get("ce_extract", b"").decode(),
             )
             # What an attribute says and what we made of it must be the same.
-            said = (had["ce_specversion"], had["ce_type"].decode(), had["ce_source"].decode(), had["ce_id"].decode())
+            said = (had["ce_specversion"], kind, had["ce_source"].decode(), had["ce_id"].decode())
             if said != (b"1.0", event.type, _SOURCE + event.source, event.id):
                 raise ValueError
             if event.version < 1 or not (event.source and event.key and event.owner):
@@ -135,8 +136,9 @@ def _written(time: datetime) -> bytes:
     return time.isoformat().replace("+00:00", "Z").encode()  # a page's events have one time
 
 
-def _time(written: str) -> datetime:
-    time = datetime.fromisoformat(written)
+@lru_cache(maxsize=16)
+def _time(written: bytes) -> datetime:
+    time = datetime.fromisoformat(written.decode())
     if time.tzinfo is None:
         raise ValueError
     return time.astimezone(UTC)

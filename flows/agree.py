@@ -174,7 +174,7 @@ class Agreement:
         return self._behind_since is not None and self._clock() - self._behind_since < _LONGEST_BACKLOG
 
     async def _pause(self, stop: asyncio.Event) -> None:
-        due = None if self.stands_by else await self._ledger.due()
+        due = None if self.stands_by or self._catching_up else await self._ledger.due()
         wait = 1.0 if due is None else min(max(due, 0.01), 1.0)
         waits = [asyncio.ensure_future(event.wait()) for event in (self._arrived, stop)]
         await asyncio.wait(waits, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
