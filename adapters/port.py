@@ -43,7 +43,7 @@ class Extract:
     A file that a legacy system left, known again by the digest of its content.
 
     `name` is what the file is an extract of: a corrected file has the name of the one that it corrects, and what it
-    no longer holds is gone. Asking for the next extract means that this one is safe.
+    no longer holds is gone, unless another one that lies ready holds it.
 
     `portions` reads the file once and gives its records some at a time, a thousand or so; asking for the next portion means
     that the last one is safe. An adapter whose files are small may give one. It raises `BadRecordError` when the file is not
@@ -78,7 +78,11 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The extracts that lie ready in a folder now, oldest first. A file still being written is not ready."""
+    """
+    The extracts that lie ready in a folder now, oldest first. A file still being written is not ready.
+
+    All of them are asked for before the first is read. Where several hold a record the newest of them counts.
+    """
 
     extracts: Callable[[], AsyncIterator[Extract]]
 
