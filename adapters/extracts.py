@@ -1,24 +1,43 @@
 """
 One reading of one extract: its records are compared some at a time; the records that it lacks are found at its end.
 
-Neither the file nor all known records are kept in memory: only eight bytes of each record that was met.
+Neither the file nor all known records are kept in memory: only eight bytes of each record that was met. If several extracts
+that lie ready hold a record, the newest of them counts, whatever is read when.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from hashlib import blake2b
+from typing import NamedTuple
 
 from adapters.ahead import map_rows
 from adapters.catchup import closing
-from adapters.difference import Aside, Comparison, Difference, Keys, Made, Region, extract_mark, region
+from adapters.difference import LEARNED, Aside, Comparison, Difference, Keys, Made, Region, extract_mark, region
 from adapters.guard import Watch
-from adapters.journal import AGAIN, Known, Memory, Problem
+from adapters.journal import AGAIN, Known, Memory, Problem, Seen
 from adapters.port import Extract, Record, Stream
 from canonical.errors import BadRecordError
 
 PIECE = 1000
 """Records that are compared and published together: they hold up all other tasks for about 30 ms."""
+
+
+class Lying(NamedTuple):
+    """An extract among those that lie ready, the oldest first, with the digest that it is known again by."""
+
+    extract: Extract
+    digest: bytes
+    older: Sequence[Extract] = ()
+    newer: Sequence[Extract] = ()
+    shared: bool = False
+    """Whether it holds records that another one was found to hold, too."""
+
+
+def digest_of(extract: Extract, salt: bytes) -> bytes:
+    """What the extract's content, mapped by this edition, is known again by."""
+    return blake2b(extract.digest.encode(), digest_size=12, key=salt).digest()
 
 
 class ExtractReading:
@@ -32,13 +51,16 @@ class ExtractReading:
         self,
         adapter: str,
         stream: Stream,
-        extract: Extract,
+        lying: Lying,
         memory: Memory,
         watch: Watch,
         salt: bytes,
         clock: Callable[[], datetime],
     ) -> None:
-        self.extract = extract
+        self.extract = extract = lying.extract
+        self._lying = lying
+        self._shared = lying.shared
+        self._took_from: set[str] = set()  # extracts that held records of the last piece before this one did
         self.read = self.published = 0
         self._adapter = adapter
         self._stream = stream
@@ -47,10 +69,16 @@ class ExtractReading:
         self._salt = salt
         self._clock = clock
         self._mark = extract_mark(extract.name)
+        self._names = {extract_mark(e.name): e.name for e in (*lying.older, *lying.newer)}
+        self._newer = {e.name for e in lying.newer}
         self._met = Keys()
         self._held = 0  # records that were met and that the last file of this name held, too
         self._doubled: set[str] = set()  # keys that had a second row before, as problems,
         self._again: set[str] = set()  # and the keys that have one now
+
+    def seen(self, digest: bytes | None, sweep: int) -> Seen:
+        """What is to be remembered of the extract."""
+        return Seen(digest, -sweep if self._shared else sweep)
 
     @property
     def cursor(self) -> dict[str, str | int]:
@@ -66,19 +94,73 @@ class ExtractReading:
 
     async def compared(self, records: Sequence[Record]) -> Difference:
         """Compare records with the known ones; a key that was met before, in any piece, has a second row."""
+        self.read += len(records)
         here = region(self.extract.name, records, self._salt)
         keys = [record.key for record in here.records]
         known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
+        here, known = self._counting(here, known)
+        keys = [record.key for record in here.records]
+        found = await self._compared(here, known, keys)
+        self._watch.put_aside(found.aside)
+        return found
+
+    def _counting(self, here: Region, known: list[Known]) -> tuple[Region, list[Known]]:
+        """Without the records that a newer extract holds."""
+        homes = {k.key: self._names.get(k.region, k.region) for k in known if k.region is not None}
+        theirs = {key for key, home in homes.items() if home in self._newer}
+        lasting = {k.key for k in known if k.entity in self._stream.lasting}
+        self._shared = self._shared or not theirs <= lasting
+        taken = {home for key, home in homes.items() if key not in theirs | lasting}
+        self._took_from = taken - {self.extract.name, LEARNED}
+        if not theirs:
+            return here, known
+        pairs = [(r, d) for r, d in zip(here.records, here.digests, strict=True) if r.key not in theirs]
+        kept = here._replace(records=[r for r, _ in pairs], digests=[d for _, d in pairs])
+        return kept, [k for k in known if k.key not in theirs]
+
+    async def sharing(self) -> dict[str, Seen]:
+        """What is to be remembered of extracts that held records of the last piece."""
+        if not self._took_from:
+            return {}
+        seen = await self._memory.regions(self._stream.name)
+        return {name: Seen(seen[name].digest, -abs(seen[name].sweep)) for name in self._took_from & seen.keys()}
+
+    async def sharers(self) -> list[ExtractReading]:
+        """Readings of the other extracts that may hold some of the records which this one lacks, the newest first."""
+        seen = await self._memory.regions(self._stream.name)
+        others = [e for e in (*self._lying.older, *self._lying.newer) if self._may_share(e, seen.get(e.name))]
+        if not others or not (await self.missing())[0]:
+            return []
+        rest = (self._memory, self._watch, self._salt, self._clock)
+        return [ExtractReading(self._adapter, self._stream, Lying(e, b""), *rest) for e in reversed(others)]
+
+    def _may_share(self, other: Extract, had: Seen | None) -> bool:
+        """Whether it was found to share records, or what it holds now has not been read yet."""
+        return had is None or had.sweep < 0 or had.digest != digest_of(other, self._salt)
+
+    async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
+        """Compare the records that another extract held and, read to its end, no longer holds: they are this one's again."""
+        here = region(self.extract.name, records, self._salt)
+        keys = [record.key for record in here.records]
+        known = [since._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
+        known = [k for k in known if k.key in self._met or (k.region == since.extract.name and k.key not in since._met)]
+        wanted = {k.key for k in known}
+        pairs = [(r, d) for r, d in zip(here.records, here.digests, strict=True) if r.key in wanted]
+        here = here._replace(records=[r for r, _ in pairs], digests=[d for _, d in pairs])
+        first = [key + AGAIN for key in wanted if key not in self._met]
+        found = await self._compared(here, known, [k.key for k in known])
+        found.mended += first  # the other one's second rows are none of this one's
+        return found
+
+    async def _compared(self, here: Region, known: list[Known], keys: list[str]) -> Difference:
         quarantined = await self._memory.quarantined(self._stream.name, [*keys, *(key + AGAIN for key in keys)])
         self._held += sum(map(self._is_missed, known))
         made = await self._made(here, known)
         comparison = self._comparison(known, quarantined)
         comparison.rows(here, made=made, met=self._met)
         found = comparison.found
-        self._watch.put_aside(found.aside)
         self._doubled |= {key for key in quarantined if key.endswith(AGAIN)}
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
-        self.read += len(records)
         self.published += len(found.events)
         return found
 

@@ -300,6 +300,13 @@ class Watch:
             self._put(replace(entry, held=max(entry.held - number, 0)))
 
     def _released(self, free: set[str]) -> list[Aside]:
+        """The changes of which every kind is free; one that is held for another kind is not counted as published."""
+        stuck = Counter(k for aside in self._kept if not free.issuperset(aside.kinds) for k in aside.kinds)
+        for kind in free & stuck.keys():
+            entry = self._entries.get((self._region, kind))
+            if entry is not None and entry.since is None:
+                number = min(stuck[kind], entry.held)
+                self._put(replace(entry, done=max(entry.done - number, 0), held=entry.held - number))
         return [aside for aside in self._kept if free.issuperset(aside.kinds)]
 
     async def _of(self, memory: Memory, stream: str, kind: str) -> int:

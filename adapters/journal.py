@@ -84,10 +84,18 @@ class Known:
     filled: bytes | None = None
     former: bytes | None = None
 
+    @property
+    def published(self) -> bool:
+        """Whether it is published and not deleted."""
+        return self.version > 0 and not self.deleted
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A region of a stream: the digest of its rows when they were last compared, and the sweep that last saw it."""
+    """
+    A region of a stream: the digest of its rows when they were last compared, and the sweep that last saw it. Of an extract
+    the sweep is negative if another extract holds some of its records, too.
+    """
 
     digest: bytes | None
     sweep: int
@@ -265,7 +273,7 @@ class Memory(Protocol):
         ...
 
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
-        """How many records `unseen` would give in all."""
+        """How many of the records that `unseen` would give in all are published; the others are rows that were never good."""
         ...
 
     async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:

@@ -18,6 +18,9 @@ from canonical.errors import UnavailableError
 EVERY = timedelta(seconds=60)
 """How often the journal is looked at while the pump runs."""
 
+EVERYWHERE = timedelta(hours=1)
+"""How often the partitions are looked at, too, that end where they ended before: one that was made anew may end there again."""
+
 
 class Lookout:
     """Follows one adapter's partitions from when it has caught up; the pump asks it before and after it publishes."""
@@ -31,13 +34,13 @@ class Lookout:
         self._since: dict[Partition, Mark] = {}  # what was published last, with the older event that has yet to prove it
         self._behind: dict[Partition, int] = {}  # the offset behind all that is known to lie there
         self._ends: dict[Partition, int] = {}  # as they were at the last look
-        self._looked = datetime.min.replace(tzinfo=UTC)
+        self._looked = self._looked_everywhere = datetime.min.replace(tzinfo=UTC)
 
     def begin(self, proven: Mapping[Partition, Mark]) -> None:
         """From now on: this is how far the partitions are proven."""
         self._proven, self._since, self._ends = dict(proven), {}, {}
         self._behind = {partition: mark.next for partition, mark in proven.items()}
-        self._looked = self._clock()
+        self._looked = self._looked_everywhere = self._clock()
 
     def published(self, events: Sequence[Event], places: Sequence[Place]) -> dict[Partition, Mark]:
         """
@@ -66,8 +69,8 @@ class Lookout:
         ends = await self._journal.ends()
         if any(ends.get(p, 0) < behind for p, behind in self._behind.items()):
             return False
-        # Where nothing has come since the last look nothing can have been made anew.
-        touched = {p for p in self._proven if p in self._since or ends.get(p) != self._ends.get(p)}
+        everywhere = now - self._looked_everywhere >= EVERYWHERE
+        touched = {p for p in self._proven if everywhere or p in self._since or ends.get(p) != self._ends.get(p)}
         looked_for = {p: mark for p in touched if (mark := self._proven[p]).next}
         if looked_for and await self._journal.lying(looked_for) != looked_for.keys():
             return False
@@ -76,4 +79,6 @@ class Lookout:
             await self._memory.save("", Step(offsets=proven))
         self._proven |= proven
         self._since, self._ends, self._looked = {}, ends, now
+        if everywhere:
+            self._looked_everywhere = now
         return True

@@ -43,7 +43,7 @@ class Extract:
     A file that a legacy system left. The digest of its content tells whether it was read before.
 
     `name` is the extract's name. A corrected file has the name of the one that it corrects; records that it no longer holds
-    are deleted. When the next extract is asked for, this one is safe.
+    are deleted, unless another extract that lies ready holds them. When the next extract is asked for, this one is safe.
 
     `portions` reads the file once and gives its records some at a time, a thousand or so; when the next portion is asked for,
     the last one is safe. An adapter with small files may give one portion. If the file is not what it claims to be,
@@ -78,7 +78,11 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The extracts that lie ready in a folder now, oldest first. A file still being written is not ready."""
+    """
+    The extracts that lie ready in a folder now, oldest first. A file still being written is not ready.
+
+    All of them are asked for before the first is read. Where several hold a record the newest of them counts.
+    """
 
     extracts: Callable[[], AsyncIterator[Extract]]
 

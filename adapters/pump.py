@@ -35,12 +35,12 @@ from adapters.difference import (
     Regions,
     region,
 )  # fmt: skip
-from adapters.extracts import ExtractReading
+from adapters.extracts import ExtractReading, Lying, digest_of
 from adapters.guard import Guard, Watch
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Progress, Seen, Step
 from adapters.lookout import Lookout
 from adapters.meters import count
-from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
+from adapters.port import Adapter, Files, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -281,7 +281,7 @@ class Pump:
     async def _gone(self, stream: Stream, gone: list[Known], watch: Watch, progress: Progress) -> Progress:
         comparison = Comparison(self.adapter.name, stream, gone, set(), self._clock())
         comparison.gone(gone)
-        watch.deleted(len(gone))
+        watch.deleted(len(comparison.found.events))
         return await self._behind(stream, comparison.found, watch, progress)
 
     async def _let(self, stream: Stream, asides: list[Aside], watch: Watch, progress: Progress) -> Progress:
@@ -365,45 +365,71 @@ class Pump:
         seen = await self._memory.regions(stream.name)
         watch = await self._watch(stream)
         async with closing(self._from_system(files.extracts(), stream.pause)) as extracts:
-            async for extract in extracts:
-                digest = blake2b(extract.digest.encode(), digest_size=12, key=self._salt).digest()
-                if (had := seen.get(extract.name)) is None or had.digest != digest or watch.allowed(extract.name):
-                    progress = await self._extract(stream, extract, digest, watch, progress)
+            lying = [extract async for extract in extracts]
+        for n, extract in enumerate(lying):
+            digest = digest_of(extract, self._salt)
+            had = seen.get(extract.name)
+            if had is None or had.digest != digest or watch.allowed(extract.name):
+                shared = had is not None and had.sweep < 0
+                this = Lying(extract, digest, lying[:n], lying[n + 1 :], shared)
+                progress = await self._extract(stream, this, watch, progress)
         progress = replace(progress, completed=self._clock(), held=watch.held, error=None)
         await self._publish(stream, Difference(), {}, Step(progress=progress))
 
-    async def _extract(self, stream: Stream, extract: Extract, digest: bytes, watch: Watch, progress: Progress) -> Progress:
+    async def _extract(self, stream: Stream, lying: Lying, watch: Watch, progress: Progress) -> Progress:
         """
         Read a file that replaces the last file of its name. Its digest is remembered once all of it is published: after a kill
         before that the file is read again, which repeats nothing.
         """
+        extract = lying.extract
         watch.begin(extract.name)
-        reading = ExtractReading(self.adapter.name, stream, extract, self._memory, watch, self._salt, self._clock)
+        reading = ExtractReading(self.adapter.name, stream, lying, self._memory, watch, self._salt, self._clock)
         # From now on no older file of this name counts as read, in case it comes back while half of this one is published.
-        step = Step(regions={extract.name: Seen(None, progress.sweep)})
+        step = Step(regions={extract.name: reading.seen(None, progress.sweep)})
         await self._publish(stream, Difference(), reading.cursor, step)
-        read = Seen(digest, progress.sweep)
         try:
             async with closing(ahead(self._from_system(reading.pieces(), stream.pause))) as pieces:
                 async for records in pieces:
                     found = await reading.compared(records)
-                    step = Step(guarded=watch.changed())
+                    step = Step(regions=await reading.sharing(), guarded=watch.changed())
                     await self._publish(stream, found, reading.cursor, step, len(records))
         except BadRecordError as error:
             # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
+            read = reading.seen(lying.digest, progress.sweep)
             step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
             await self._publish(stream, Difference(), reading.cursor, step)
             return progress
-        await self._end_of(stream, reading, watch)
-        read = Seen(None, progress.sweep) if watch.end() else read
+        again = not await self._given_back(stream, reading, watch, progress.sweep) or await self._end_of(stream, reading, watch)
+        read = reading.seen(None if again else lying.digest, progress.sweep)
         published = progress.published + reading.published
         progress = replace(progress, read=progress.read + reading.read, published=published, held=watch.held)
         step = Step(regions={extract.name: read}, mended=reading.mended, progress=progress, guarded=watch.changed())
         await self._publish(stream, Difference(), reading.cursor, step)
         return progress
 
-    async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch) -> None:
-        """End an extract that was read to its end: delete the records that it lacks, unless the guard holds that back."""
+    async def _given_back(self, stream: Stream, reading: ExtractReading, watch: Watch, sweep: int) -> bool:
+        """
+        Give the records that the extract no longer holds back to the other extracts that hold them. False if an extract that
+        may hold some cannot be read: then nothing is deleted yet.
+        """
+        for other in await reading.sharers():
+            try:
+                async with closing(self._from_system(other.pieces(), stream.pause)) as pieces:
+                    async for records in pieces:
+                        found = await other.taken_back(records, reading)
+                        # A change that is put aside is judged with all others of that extract, at its next reading.
+                        again = {other.extract.name: Seen(None, -sweep)} if found.aside else {}
+                        step = Step(regions=again, guarded=watch.changed())
+                        await self._publish(stream, found, reading.cursor, step, len(records))
+            except BadRecordError:
+                return False
+        return True
+
+    async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch) -> bool:
+        """
+        End an extract that was read to its end: delete the records that it lacks, unless the guard holds that back. Whether
+        the extract has to be read again.
+        """
         delete = watch.deletions(*await reading.missing())
         let = await watch.changes(self._memory, stream.name)
         watch.say(f"{self.adapter.name}.{stream.name}")
@@ -411,13 +437,14 @@ class Pump:
         if delete:
             async with closing(reading.lacking()) as batches:
                 async for lacking in batches:
-                    watch.deleted(len(lacking))
-                    step = Step(guarded=watch.changed())
-                    await self._publish(stream, reading.gone(lacking), reading.cursor, step)
+                    found = reading.gone(lacking)
+                    watch.deleted(len(found.events))
+                    await self._publish(stream, found, reading.cursor, Step(guarded=watch.changed()))
         for some in _batches(let):
             watch.spend(some)
             step = Step(guarded=watch.changed())
             await self._publish(stream, await reading.let(some), reading.cursor, step)
+        return watch.end()
 
     # -- both ends -----------------------------------------------------------------------------------------------
 

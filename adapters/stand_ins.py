@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from secrets import randbits
 from typing import NamedTuple
 from zlib import crc32
 
@@ -241,7 +242,7 @@ class MemoryMemory:
         if self._state.claims != had:
             return False
         self._claim = self._state.claims = had + 1
-        self._steps = self._state.steps = 0
+        self._steps = self._state.steps = randbits(40)
         self._faults.point("claimed_it")
         return True
 
@@ -303,7 +304,7 @@ class MemoryMemory:
 
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
         self._faults.point("missing")
-        return len(self._unseen(stream, sweep, lasting))
+        return sum(1 for known in self._unseen(stream, sweep, lasting) if known.published)
 
     async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
         self._faults.point("unseen")

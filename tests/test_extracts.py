@@ -250,6 +250,22 @@ async def test_a_reading_that_is_given_up_leaves_no_process_behind(tmp_path: Pat
     assert readers() == before
 
 
+async def test_a_reading_is_given_up_though_its_process_waits_to_hand_over_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(12_000))
+    (extract,) = await extracts(tmp_path)
+    portions, before = extract.portions(), readers()
+    await anext(portions)
+    (pid,) = set(readers()) - set(before)
+    written, still = b"", 0
+    while still < 20:  # until it can write no more: then both the pipe and our buffer are full
+        await asyncio.sleep(0.01)
+        now = Path(f"/proc/{pid}/io").read_bytes()
+        written, still = now, still + 1 if now == written else 0
+    async with asyncio.timeout(30):
+        await portions.aclose()  # type: ignore[attr-defined]
+    assert readers() == before
+
+
 async def test_a_large_file_is_published_whole_and_once(tmp_path: Path) -> None:
     (tmp_path / "may.csv").write_text(vouchers(8000))
     bench = Bench(adapter(tmp_path))

@@ -90,6 +90,37 @@ async def test_a_few_deletions_go_at_once() -> None:
     assert waiting(bench) == {}
 
 
+@pytest.mark.parametrize(("good", "bad"), [(5, 5), (100, 30), (0, 30)])
+@pytest.mark.parametrize("reading", ["sweep", "files"])
+async def test_rows_that_were_never_good_go_without_being_counted_as_deletions(reading: str, good: int, bad: int) -> None:
+    adapter = TableAdapter(reading=reading)
+    lines = {n: Line(1, "N1" if n < good else "") for n in range(good + bad)}
+    adapter.lines, adapter.files = dict(lines), {"may": list(lines.items())}
+    bench = Bench(adapter)
+    await bench.read()
+    assert len(bench.problems()) == bad
+    for n in range(good, good + bad):
+        del adapter.lines[n]
+    adapter.files["may"] = list(adapter.lines.items())
+    assert await bench.read() == []
+    assert (waiting(bench), bench.problems()) == ({}, {})
+
+
+async def test_changes_that_are_held_for_one_kind_are_not_counted_as_published_in_another() -> None:
+    adapter = closed(100)
+    adapter.lines = {n: Line(1 if n < 30 else 0, "N1") for n in range(100)}
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines |= {n: Line(0 if n < 10 else 1, "N2") for n in range(30)}
+    await bench.read()
+    adapter.lines |= {n: Line(1, "N1") for n in range(30)}  # they go back, and ten of them lose their closing date, too
+    for _ in range(6):
+        assert await bench.read() == []
+    assert waiting(bench) == {("", WENT_BACK): 30}
+    adapter.lines[50] = Line(1, "N1")
+    assert len(await bench.read()) == 1
+
+
 async def test_a_stream_that_loses_a_little_with_every_sweep_is_held_back_within_the_day() -> None:
     adapter = table(5000)
     bench = Bench(adapter)

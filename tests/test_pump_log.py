@@ -162,6 +162,21 @@ async def test_a_failure_while_a_topic_is_filled_again_loses_nothing(point: str)
         assert await bench.read() == []
 
 
+async def test_a_topic_made_anew_that_ends_just_where_it_ended_is_noticed_within_the_hour() -> None:
+    adapter = table(30)
+    bench = Bench(adapter, partitions=1)
+    pump = bench.pump()
+    for need in ("N2", "N2", "N2"):
+        adapter.lines[3] = Line(1, need)
+        bench.wait(timedelta(minutes=2))
+        await bench.read(pump)
+    (partition,) = bench.log.topics
+    bench.log.topics[partition] = [None] * len(bench.log.topics[partition])
+    bench.wait(timedelta(hours=1))
+    await bench.read(pump)
+    assert bench.log.state() == adapter.state()
+
+
 # -- an old state ------------------------------------------------------------------------------------------------
 
 

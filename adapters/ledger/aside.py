@@ -70,8 +70,8 @@ async def _started(found: Found, rules: Rules, most: int) -> AsyncIterator[Proce
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-c", _START, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment()
     )
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (they are pipes)
     try:
-        assert process.stdin is not None  # noqa: S101 (it is a pipe)
         path = [entry or os.getcwd() for entry in sys.path]
         process.stdin.write(pickle.dumps(path) + pickle.dumps((found, rules, most)))
         process.stdin.close()
@@ -79,6 +79,8 @@ async def _started(found: Found, rules: Rules, most: int) -> AsyncIterator[Proce
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        # asyncio does not notice the end of a process whose output is still waiting: it would wait for ever.
+        await process.stdout.read()
         await process.wait()
 
 

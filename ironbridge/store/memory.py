@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from secrets import randbits
 from typing import Any
 
 from sqlalchemy import text
@@ -52,11 +53,13 @@ class StoredMemory:
 
     async def claim(self, had: int) -> bool:
         async with self._store.write() as connection:
-            bound = {"adapter": self._adapter, "had": had}
+            # A random beginning tells it from a copy that claimed it alike before the state went back.
+            begin = randbits(40)
+            bound = {"adapter": self._adapter, "had": had, "steps": begin}
             claimed = await connection.execute(
                 text(
-                    "INSERT INTO copies (adapter, claims) VALUES (:adapter, 1) "
-                    "ON CONFLICT (adapter) DO UPDATE SET claims = copies.claims + 1, steps = 0 "
+                    "INSERT INTO copies (adapter, claims, steps) VALUES (:adapter, 1, :steps) "
+                    "ON CONFLICT (adapter) DO UPDATE SET claims = copies.claims + 1, steps = excluded.steps "
                     "WHERE copies.claims = :had "
                     "RETURNING claims"
                 ),
@@ -64,7 +67,8 @@ class StoredMemory:
             )
             ours = claimed.scalar_one_or_none() == had + 1
         if ours:
-            self._claim, self._steps = had + 1, 0
+            self._claim, self._steps = had + 1, begin
+            self._numbers.clear()  # a state that went back may have given them to others
         return ours
 
     async def current(self) -> bool:
@@ -178,7 +182,8 @@ class StoredMemory:
         return {filled: int(count) for filled, count in found}
 
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
-        return int((await self._unseen("count(*)", "", stream, sweep, lasting))[0][0])
+        published = "count(CASE WHEN version > 0 AND NOT deleted THEN 1 END)"
+        return int((await self._unseen(published, "", stream, sweep, lasting))[0][0])
 
     async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
         return [_known(row) for row in await self._unseen(_KNOWN, " LIMIT 2000", stream, sweep, lasting)]

@@ -102,13 +102,15 @@ class Legacy:
         return CareEpisode(key=self.key(number), person=self.owner(child), primary_need=need)
 
     def standing(self) -> dict[int, list[Row]]:
-        """The rows of each number; the first one counts."""
+        """The rows of each number, the one that counts first; of several files the last one counts."""
         found: dict[int, list[Row]] = {}
         for _, row in sorted(self.rows.items()):
             found.setdefault(row.number, []).append(row)
-        for rows in self.files.values():
+        for _, rows in sorted(self.files.items()):
+            here: dict[int, list[Row]] = {}
             for row in rows or ():
-                found.setdefault(row.number, []).append(row)
+                here.setdefault(row.number, []).append(row)
+            found |= here
         return found
 
     def wanted(self) -> dict[str, bytes]:
@@ -244,7 +246,8 @@ class Life:
     legacy: Legacy
     bad: float = 0.05
     twins: float = 0.0
-    forgets: float = 0.2  # probability that a change leaves the change column as it is
+    forgets: float = 0.2  # that a change leaves the change column as it is
+    shared: bool = False  # files hold rows of the same numbers
     children: int = 4
     span: int = 60  # how many numbers there are at first
 
@@ -315,7 +318,7 @@ class Life:
             self.legacy.lay(name, None)
             return f"{name} is torn"
         rows = {row.number: row for row in had or ()}
-        base = number + 1000 * (number + 1) * STREAMS
+        base = 1000 * STREAMS if self.shared else number + 1000 * (number + 1) * STREAMS
         if random.random() < 0.15:
             rows = dict(list(rows.items())[: random.randrange(len(rows) + 1)])
         for _ in range(random.choice([1, 1, 3, 15])):
