@@ -215,12 +215,11 @@ class StoredLedger:
             return
         others = {s.waiting_on for s in settlements if s.waiting_on is not None}
         async with self._store.write() as connection:
-            stands = await locked(connection, self._flow, {*others, *(s.task.subject for s in settlements)})
-            opened, now = await editions.open_number(connection, self._flow), self.now()
+            stands, now = await locked(connection, self._flow, {*others, *(s.task.subject for s in settlements)}), self.now()
             kept = [_judged(s, stands) for s in settlements if in_hand(s.task, stands)]
             held = [s for s in kept if s.confirmed]
-            await settled(connection, self._flow, held, opened, confirmed=True)
-            await settled(connection, self._flow, [s for s in kept if not s.confirmed], opened, confirmed=False)
+            await settled(connection, self._flow, held, confirmed=True)
+            await settled(connection, self._flow, [s for s in kept if not s.confirmed], confirmed=False)
             await self._doubt(connection, settlements, stands, now)
             told = [s for s in settlements if s.outcome != "unchanged"]
             story = [(self._flow, s.task.subject, now, _word(s, stands), _detail(s), s.trace) for s in told]

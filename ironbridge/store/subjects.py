@@ -117,7 +117,8 @@ async def dirtied(
 # worked out by another edition than the open one.
 _AFTER = {
     "state": "CASE WHEN new.state IN ('agreed', 'parked', 'waiting') "
-    "AND (subjects.seq <> new.seen OR new.edition <> new.opened) THEN 'dirty' ELSE new.state END",
+    "AND (subjects.seq <> new.seen OR new.edition <> COALESCE((SELECT number FROM flows WHERE name = :flow), 0)) "
+    "THEN 'dirty' ELSE new.state END",
     "changes": "subjects.changes - new.changes",
     # A confirmed subject waits no more: changes that came since have waited from now on.
     "since": "CASE WHEN new.state = 'agreed' THEN new.since ELSE subjects.since END",
@@ -127,9 +128,9 @@ _AFTER = {
     "THEN substr(subjects.traces, 1, CAST(length(subjects.traces) - new.traces AS integer)) END",
     "sent": "COALESCE(new.sent, subjects.sent)",
 }
-_ONLY_COMPARED = ("seen", "opened")
+_ONLY_COMPARED = ("seen",)
 _SETTLED = {
-    "seen": "bigint", "opened": "bigint", "edition": "bigint", "state": "text", "changes": "bigint", "due": "float8",
+    "seen": "bigint", "edition": "bigint", "state": "text", "changes": "bigint", "due": "float8",
     "reason": "text", "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint", "since": "float8",
     "observed": "float8", "traces": "bigint", "sent": "float8", "cause": "text",
 }  # fmt: skip
@@ -137,14 +138,14 @@ _CONFIRMED = {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "tex
 
 
 async def settled(
-    connection: AsyncConnection, flow: str, settlements: Sequence[Settlement], opened: int, *, confirmed: bool
+    connection: AsyncConnection, flow: str, settlements: Sequence[Settlement], *, confirmed: bool
 ) -> None:
-    """Save settlements, either all confirmations or none; `opened` is the number of the open edition."""
+    """Save settlements, either all confirmations or none. Their rows are locked: this asks which edition is open now."""
     at, rows = now(connection), []
     for s in settlements:
         over = s.state in (State.AGREED, State.PARKED)
         row: tuple[Any, ...] = (
-            s.task.subject, s.task.seq, opened, s.task.edition, s.state, s.task.changes if over else 0,
+            s.task.subject, s.task.seq, s.task.edition, s.state, s.task.changes if over else 0,
             None if s.after is None else at + s.after, s.reason, s.waiting_on, s.doubtful,
             0 if over else s.task.attempts, at, at, len(s.task.traces) + 1 if over and s.task.traces else 0,
             # After a lost answer, the request may have arrived only now.
