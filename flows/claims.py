@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from flows.ledger import HOLD, Ledger, Task
+from flows.ledger import HOLD, TRAVELS, Ledger, Task
 
-_MARGIN = 5.0  # seconds for a request to arrive, and by which the clocks of two workers may differ from the database's
+_MARGIN = TRAVELS  # by so many seconds the clocks of two workers may also differ from the database's
 
 
 class Claim:

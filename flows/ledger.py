@@ -32,6 +32,8 @@ class State(StrEnum):
 
 HOLD = 20.0
 """Seconds that a subject stays in a worker's hand without a sign of life; then another worker may take it."""
+TRAVELS = 5.0
+"""Seconds that a request may be on its way after it has left a worker."""
 
 
 class Reject(NamedTuple):

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from canonical import Supplier
 from canonical.errors import MisconfiguredError
-from flows.ledger import Arrivals, Edition, Intent, Reject, Settlement, Stand, State
+from flows.ledger import TRAVELS, Arrivals, Edition, Intent, Reject, Settlement, Stand, State
 from flows.marks import marks_of
 from flows.port import Confirmed, Document, Limits, Refused, Unavailable, Unknown, Waiting
 from flows.settle import put_back, settlement
@@ -752,6 +752,7 @@ class AgreementScenarios:
         delivering = asyncio.create_task(world.agreement.deliver(stop))
         async with asyncio.timeout(5):
             while not world.target.documents:
+                world.clock.forward(TRAVELS)  # its request may be on its way until then
                 await asyncio.sleep(0.01)
         stop.set()
         await asyncio.wait_for(delivering, 5)
