@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from flows.ledger import HOLD, Ledger, Task
+from flows.ledger import HOLD, TRAVELS, Ledger, Task
 
-_MARGIN = 5.0  # seconds for a request to arrive, and the largest difference between a worker's clock and the database's
+_MARGIN = TRAVELS  # seconds; the clocks of two workers may also differ from the database's by so much
 
 
 class Claim:

@@ -24,38 +24,41 @@ async def drafted(
     facts = await ledger.facts([task.subject for task in tasks], flow.grouping)
     day, names = today(), {entity.type_name for entity in flow.entities}
     settled: list[Settlement] = []
-    drafts: list[tuple[Task, Document | Nothing]] = []
+    drafts: list[tuple[Task, Document | Nothing, bytes | None]] = []
     for task in tasks:
         known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
         try:
-            drafts.append((task, flow.desired(task.subject, Facts(known, day)) or _GONE))
+            draft = flow.desired(task.subject, Facts(known, day)) or _GONE
+            # What cannot be packed is the mapping's mistake, too.
+            drafts.append((task, draft, None if isinstance(draft, Nothing) else pack(draft)))
         except (RefusedError, BadRecordError) as error:
             settled.append(parked(task, str(error)))
         except MISTAKES as error:
             why = f"{flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
             settled.append(parked(task, why))
-    referred = {s for _, draft in drafts if isinstance(draft, Document) for s in draft.refers.values()}
+    referred = {s for _, draft, _ in drafts if isinstance(draft, Document) for s in draft.refers.values()}
     refs = await ledger.refs(sorted(referred))
     wanted: list[Wanted] = []
-    for task, desired in drafts:
-        draft = _draft(task, desired, refs)
-        if isinstance(draft, Settlement):
-            settled.append(draft)
+    for task, desired, packed in drafts:
+        found = _draft(task, desired, packed, refs)
+        if isinstance(found, Settlement):
+            settled.append(found)
         else:
-            wanted.append(draft)
+            wanted.append(found)
     return settled, wanted
 
 
-def _draft(task: Task, desired: Document | Nothing, refs: dict[str, str]) -> Settlement | Wanted:
+def _draft(
+    task: Task, desired: Document | Nothing, packed: bytes | None, refs: dict[str, str]
+) -> Settlement | Wanted:
     document, why = (None, desired.reason) if isinstance(desired, Nothing) else (desired, None)
-    packed = digest = None
+    digest = None
     mine: dict[str, str] = {}
-    if document is not None:
+    if document is not None and packed is not None:
         missing = [subject for subject in document.refers.values() if subject not in refs]
         if missing:
             return waiting(untried(task), missing[0])
         mine = {name: refs[subject] for name, subject in document.refers.items()}
-        packed = pack(document)
         digest = blake2b(packed + to_json(mine), digest_size=16).digest()
         document = unpack(packed)
     if task.doubtful is None and digest == task.digest:

@@ -10,6 +10,7 @@ take turns, and the last one that is left goes on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import date
@@ -30,6 +31,7 @@ class Editions:
         self.open: Edition | None = None
         self.had: Edition | None = None
         self._relooks = False
+        self._looking = asyncio.Lock()  # else a worker that starts takes itself for one that goes on
 
     @property
     def stands_by(self) -> bool:
@@ -38,6 +40,10 @@ class Editions:
 
     async def look(self) -> bool:
         """Open this worker's edition, or join the workers of the open one. True if this may have made subjects dirty."""
+        async with self._looking:
+            return await self._look()
+
+    async def _look(self) -> bool:
         before = self.open
         self.open = await self._ledger.reopen(self._flow.edition(self._today()), self.had)
         if self.open is None:
@@ -52,8 +58,11 @@ class Editions:
             return False
         if self.had is not None and before is None:
             log.warning("%s: this worker goes on", self._flow.name)
-        self.had, self._relooks = self.open, True
-        await self.relook()
+        self._relooks = True
+        try:
+            await self.relook()
+        finally:
+            self.had = self.open  # from now on subjects are taken: what is in hand when it is marked is looked at twice
         return True
 
     async def relook(self) -> bool:

@@ -32,6 +32,8 @@ class State(StrEnum):
 
 HOLD = 20.0
 """A subject stays with a worker for so many seconds after its last sign of life; then another worker may take it."""
+TRAVELS = 5.0
+"""A request may be on its way for so many seconds after it has left a worker."""
 
 
 class Reject(NamedTuple):

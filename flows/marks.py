@@ -11,7 +11,7 @@ from flows.port import Document, Flow, Grouping, Recalls
 log = logging.getLogger(__name__)
 
 # A mistake in a flow or a target is not the other subjects' fault. Its text may quote a fact, so only its kind is kept.
-MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def marks_of(flow: Flow, arrived: Arrivals, traces: Iterable[str | None]) -> list[Mark]:

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from flows.ledger import doubts, pack_all
+from flows.marks import MISTAKES
 from flows.port import Flow, Recalls
 
 log = logging.getLogger(__name__)
-_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Sent(NamedTuple):
@@ -78,6 +78,6 @@ def in_doubt(flow: Flow, doubtful: bytes | None, known: Iterable[tuple[str, str]
 def _recalled(flow: Recalls, key: str, owner: str) -> bytes:
     try:
         return pack_all(flow.recall(key, owner))
-    except _MISTAKES as error:
+    except MISTAKES as error:
         log.error("the flow's own code failed (%s) to recall: mend the flow", type(error).__name__)  # noqa: TRY400
         return b"[]"

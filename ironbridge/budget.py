@@ -15,7 +15,7 @@ from flows.clock import steady
 from flows.port import LONGEST_SILENCE, Limits
 from ironbridge.store import Store
 from ironbridge.store.database import now
-from ironbridge.store.subjects import found
+from ironbridge.store.subjects import EARLIEST, found
 
 _BURST = 0.1
 """The share of a window's requests that may go at once; the rest is spread over the window."""
@@ -164,7 +164,7 @@ async def release(connection: AsyncConnection, target: str) -> bool:
     await connection.execute(text("UPDATE flows SET lifted = :now WHERE name = :target"), bound)
     those = found(connection, "state = 'dirty' AND due > :now")
     back = await connection.execute(
-        text(f"UPDATE subjects SET due = NULL WHERE flow = :flow AND {those}"),  # noqa: S608 (our own words)
+        text(f"UPDATE subjects SET due = {EARLIEST} WHERE flow = :flow AND {those}"),  # noqa: S608 (our own words)
         {"flow": target, "now": bound["now"]},
     )
     return held.rowcount + back.rowcount > 0

@@ -97,6 +97,8 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._look_due = 0.0
         self._forgotten = False
         self._there: list[TopicPartition] = []
+        self._dropped: dict[Partition, int] = {}
+        """What a state that is lost had read of topics that this release reads no more: nobody will come there again."""
         self._lost: IronbridgeError | None = None
 
     async def __aenter__(self) -> KafkaInbox:
@@ -140,6 +142,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             ahead = {p: min(once, ends[p]) for p, once in said.items()}
             again = {p: once for p, once in ahead.items() if once > known[p].behind or known[p].again}
             self._forgotten = any(stand.again for stand in stands.values())
+            self._drop(stands)
             if again and not stands:
                 self._forget()
                 await self._state.forgotten(_named(again))
@@ -156,6 +159,9 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         told = {(p.topic, p.partition): stand.hidden for p, stand in known.items() if stand.hidden}
         self._hidden = Hidden(told, self._hidden_for)
         self._placed = set(assigned)
+
+    def _drop(self, stands: Mapping[Partition, Stand]) -> None:
+        self._dropped = {p: stand.again for p, stand in stands.items() if stand.again and p[0] not in self._topics}
 
     def _prove(self, partition: TopicPartition) -> None:
         """Read on behind the last record that we have if it is found at its place; from the start if we have none."""
@@ -207,7 +213,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         until, there = await self._caught_up()
         if arrived.again:
             self._forget()
-        return replace(arrived, until=until if arrived.again else {}, there=there)
+        return replace(arrived, until=until if arrived.again else {}, there=there | self._dropped)
 
     def _arrivals(self, found: Mapping[TopicPartition, list[Any]]) -> Arrivals:
         events: list[tuple[Event, int]] = []
@@ -276,6 +282,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             if (stand := _stand(stands, partition)).behind < self._durable[partition]:
                 place = (partition.topic, partition.partition)
                 raise went_back(self._flow, place, stand.behind, self._durable[partition])
+        self._drop(stands)
         once = {p: _stand(stands, p).again for p in self._placed}
         await self._adopt({p: until for p, until in once.items() if until > self._again.get(p, 0)})
         await self._uncover()

@@ -22,6 +22,7 @@ from ironbridge.audit import Action, Actor, note
 from ironbridge.store import Store
 from ironbridge.store.bulk import among, postgres, values
 from ironbridge.store.database import now
+from ironbridge.store.subjects import EARLIEST
 
 _PIECE = 2000  # subjects marked in one transaction, so that deliveries never wait long for their rows
 
@@ -231,7 +232,8 @@ async def _again(connection: AsyncConnection, flow: str, subjects: Sequence[str]
     marked = await connection.execute(
         text(
             "UPDATE subjects SET since = CASE WHEN state IN ('dirty', 'sending') THEN since ELSE :now END, "  # noqa: S608
-            "seq = seq + 1, due = CASE WHEN state = 'sending' THEN due END, waiting_on = NULL, reason = NULL, "
+            "seq = seq + 1, due = CASE WHEN state = 'sending' THEN due "
+            f"WHEN state = 'dirty' THEN {EARLIEST} END, waiting_on = NULL, reason = NULL, "
             f"state = CASE WHEN state = 'sending' THEN 'sending' ELSE 'dirty' END{doubt} WHERE {those}"
         ),
         bound,

@@ -5,15 +5,16 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from canonical import Supplier
 from canonical.errors import MisconfiguredError
-from flows.ledger import Arrivals, Edition, Intent, Reject, Settlement, Stand, State
+from flows.ledger import TRAVELS, Arrivals, Edition, Intent, Reject, Settlement, Stand, State
 from flows.marks import marks_of
-from flows.port import Confirmed, Document, Limits, Refused, Unavailable, Unknown, Waiting
+from flows.port import Confirmed, Document, Facts, Limits, Refused, Unavailable, Unknown, Waiting
 from flows.settle import put_back, settlement
 from flows.testing import EVERY, ScriptedTarget, Work
 from ironbridge.store import Store
@@ -24,6 +25,7 @@ from tests.agreement import (
     START,
     UNWANTED,
     WHY,
+    PurchaseFlow,
     World,
     event,
     invoice,
@@ -238,6 +240,28 @@ class AgreementScenarios:
         assert await world.states() == {S1: "parked", S2: "parked", S3: "agreed"}
         assert (await world.row(S1))["reason"] == "purchasing: name: is not one that the target can ever hold"
         assert (await world.row(S2))["reason"] == "purchasing: the mapping failed (KeyError): mend the flow"
+
+    @pytest.mark.parametrize(
+        "draft",
+        [{"x": {1}}, {"x": object()}, {"x": "\ud800"}, None],
+        ids=["no draft", "an object", "a surrogate", "gives up"],
+    )
+    async def test_a_draft_that_is_none_and_a_mapping_that_gives_up_park_their_subject_only(
+        self, world: World, draft: Any
+    ) -> None:
+        class Mistaken(PurchaseFlow):
+            def desired(self, subject: str, facts: Facts) -> Any:
+                if subject != S1:
+                    return super().desired(subject, facts)
+                if draft is None:
+                    raise NotImplementedError("no such case")
+                return draft if draft == {"x": {1}} else Document("supplier", "1", draft)
+
+        world.flow = Mistaken()
+        await world.arrive(supplier(1), supplier(2))
+        await world.agree(world.worker())
+        assert await world.states() == {S1: "parked", S2: "agreed"}
+        assert str((await world.row(S1))["reason"]).startswith("purchasing: the mapping failed (")
 
     async def test_a_fact_that_cannot_be_read_parks_its_subject_only(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2))
@@ -752,6 +776,7 @@ class AgreementScenarios:
         delivering = asyncio.create_task(world.agreement.deliver(stop))
         async with asyncio.timeout(5):
             while not world.target.documents:
+                world.clock.forward(TRAVELS)  # its request may be on its way until then
                 await asyncio.sleep(0.01)
         stop.set()
         await asyncio.wait_for(delivering, 5)

@@ -26,6 +26,8 @@ from flows.clock import LONDON
 from flows.port import Document, Fact, Facts, Grouping, Limits, Nothing, Urgency
 from flows.testing import MemoryTrail
 from flows.trail import Reach, Sent
+from ironbridge import steer
+from ironbridge.audit import Actor
 from ironbridge.store.trail import TrailedLedger
 from tests.fuzzing.chaos import Broken, Gone
 from tests.fuzzing.cloud import HATED, Cloud, Kind, Mood, Wired
@@ -427,13 +429,24 @@ class Actions:
                 for _ in range(random.randint(1, 3)):
                     world.new_worker(party, random)
 
+    async def person(self, random: Random) -> None:
+        """Somebody wants it now: lifts a silence, or has all looked at again."""
+        world, party = self._world, random.choice(self._world.parties)
+        who = Actor("kim", "console")
+        if random.random() < 0.5:
+            await steer.release(world.state, who, party.name)  # type: ignore[arg-type]
+        else:
+            flow = Purchasing(party.name, party.release)
+            await steer.replay(world.state, who, flow, rewrite=party.cloud.readable)  # type: ignore[arg-type]
+        world.change(random)
+
     async def wait(self, random: Random) -> None:
         await asyncio.sleep(random.choice([5, 25, 70]))
 
 
 LIKELY = {
     "change": 12, "kill": 4, "stall": 3, "errors": 2, "mood": 4, "more": 2, "fewer": 1, "balance": 2, "upgrade": 2,
-    "compact": 1, "copy": 2, "set_back": 1, "lose_state": 0.5, "wait": 2,
+    "compact": 1, "copy": 2, "set_back": 1, "lose_state": 0.5, "wait": 2, "person": 2,
 }  # fmt: skip
 SPARED = {"set_back": 0.5, "lose_state": 0.7, "upgrade": 0.4, "stall": 0.4, "kill": 0.3, "errors": 0.4}
 

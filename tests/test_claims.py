@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 
 from flows.agree import Agreement
-from flows.ledger import HOLD
+from flows.ledger import HOLD, TRAVELS, Intent, Settlement, State
 from flows.port import Limits, Outcome, Unavailable, Unknown, Waiting, Write
 from flows.testing import ScriptedTarget, Work
+from ironbridge import steer
+from ironbridge.audit import Actor
 from ironbridge.budget import release
 from ironbridge.store import Store, open_store
 from tests.agreement import World, invoice, supplier, supplier_key
@@ -120,6 +122,49 @@ class ClaimScenarios:
         await world.agree(other)
         assert len(world.target.effects) == 1
 
+    async def test_what_a_worker_was_sending_when_it_began_again_is_looked_at_once_it_has_arrived(
+        self, world: World
+    ) -> None:
+        await self._sends_for_a_minute(world)
+        await world.ledger.begin()
+        assert await world.take(1) == []
+        world.clock.forward(TRAVELS)
+        (task,) = await world.take(1)
+        assert task.sent_ago == TRAVELS, "it waited a minute before it left: the intent's time says nothing"
+
+    async def test_what_a_dead_worker_was_sending_may_have_left_as_long_as_its_claim_held(self, world: World) -> None:
+        await self._sends_for_a_minute(world)
+        world.clock.forward(HOLD + 1)
+        other = world.new_ledger()
+        await other.reclaim()
+        world.clock.forward(TRAVELS)
+        (task,) = await world.take(1, other)
+        assert task.sent_ago == TRAVELS + 1 + TRAVELS
+
+    async def _sends_for_a_minute(self, world: World) -> None:
+        (task,) = await world.take(1)
+        await world.ledger.intend([Intent(task, b"[]")])
+        for _ in range(12):
+            world.clock.forward(5)
+            await world.ledger.keep(None)
+
+    @pytest.mark.parametrize("lift", [steer.release, steer.replay])
+    async def test_a_person_who_wants_it_now_does_not_make_two_workers_meet(
+        self, world: World, lift: Callable[..., Awaitable[object]]
+    ) -> None:
+        slow, other = (await world.take(1))[0], world.new_ledger()
+        await world.ledger.intend([Intent(slow, b"[]")])
+        world.clock.forward(HOLD + TRAVELS)
+        await other.reclaim()
+        world.clock.forward(TRAVELS)
+        assert len(await world.take(1, other)) == 1
+        # The first one's request came late: whoever has the subject now is perhaps just sending, too.
+        await world.ledger.settle([Settlement(slow, State.DIRTY, "unknown", sent=b"[]", doubtful=b"[]")])
+        await lift(world.store, Actor("kim", "console"), "purchasing" if lift is steer.release else world.flow)
+        assert await world.take(1) == []
+        world.clock.forward(HOLD)
+        assert len(await world.take(1)) == 1
+
     async def test_after_the_clock_was_set_back_nothing_is_held_back_for_that_time(self, world: World) -> None:
         world.target.answer(S1, Unavailable("503", timedelta(minutes=10)))
         await world.agreement.step()
@@ -196,6 +241,20 @@ class ClaimScenarios:
         assert (row["state"], row["attempts"], row["doubtful"]) == ("dirty", 1, doubtful)
         assert row["reason"] == "not looked at yet: the target shows a write only after a while"
         assert late.looks == []
+
+    async def test_after_the_clock_was_set_back_a_target_is_not_waited_for_as_long(
+        self, world: World, late: ScriptedTarget
+    ) -> None:
+        late.answer(S1, Unknown("cut"))
+        await world.agreement.step()
+        world.clock.forward(-30 * 86400)
+        began = world.clock.now
+        worker = world.worker(target=late)  # its own clock is one that nobody sets
+        await worker._ledger.due()
+        await worker._ledger.reclaim()
+        await world.agree(worker)
+        assert len(late.effects) == 1
+        assert world.clock.now - began < 65
 
     async def test_a_supplier_that_the_target_does_not_know_yet_is_not_made_twice(
         self, world: World, late: ScriptedTarget

@@ -338,6 +338,17 @@ def test_a_day_that_has_begun_goes_on_while_the_clock_trembles_and_ends_where_it
     assert today() == date(2025, 9, 8)
 
 
+async def test_a_worker_that_looks_several_times_at_once_as_it_starts_takes_nothing_before_it_has_marked(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(store)
+    await world.arrive(*(supplier(n) for n in range(1, 11)))
+    await world.ledger.begin()
+    await asyncio.gather(world.agreement._reopen(), world.agreement.step(), world.agreement.step())
+    assert caplog.text == "", "it does not go on: it starts"
+    assert set((await world.states()).values()) == {"agreed"}, "none of them is looked at twice"
+
+
 async def test_a_worker_that_stands_by_in_the_middle_of_its_relooking_does_not_stand_still() -> None:
     class Endless:
         """A ledger with more slices to mark than there is time for; another release takes over meanwhile."""

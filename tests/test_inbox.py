@@ -368,6 +368,21 @@ async def test_what_somebody_has_proven_to_be_old_is_read_to_its_end_and_then_de
         assert len(await worker.take(100)) == 10
 
 
+async def test_a_topic_that_a_release_reads_no_more_holds_nothing_up_that_is_read_again(post: Post) -> None:
+    """The state was lost, and the release that ran then read a topic more: nobody will ever come there again."""
+    await post.publish(*suppliers(3))
+    async with post.worker() as worker:
+        await worker.until(lambda: has(post, 3))
+        await worker.ledger.forgotten({(post.topic("former"), 0): 5})
+        assert await worker.take(10) == []
+
+        async def there() -> bool:
+            return all(not stand.again for stand in (await worker.ledger.ingested()).values())
+
+        await worker.until(there)
+        assert len(await worker.take(10)) == 3
+
+
 async def test_a_worker_that_has_less_than_the_state_takes_nothing_away_from_it(post: Post) -> None:
     """Records that a partition's former worker had polled reached the state after the new worker had asked where it stands."""
     ledger = StoredLedger(post.store, "purchasing")

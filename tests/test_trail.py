@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from sqlalchemy import text
 
 from canonical.errors import UnavailableError
 from flows.ledger import Arrivals, Intent, Mark
-from flows.port import Unknown
+from flows.port import Outcome, Unknown, Write
 from flows.testing import MemoryTrail, ScriptedTarget, Work
 from flows.trail import Sent, in_doubt, unknown
+from ironbridge import steer
+from ironbridge.audit import Actor
 from ironbridge.kafka import ensure_topics, trail_topic
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, open_store
 from ironbridge.store.trail import TrailedLedger
 from ironbridge.trail import KafkaTrail
-from tests.agreement import PurchaseFlow, World, supplier, supplier_key
+from tests.agreement import BAD, PurchaseFlow, World, supplier, supplier_key
 from tests.servers import Kafka, Postgres
 
 OLD = "the state is older than what this flow has sent"
@@ -238,12 +240,33 @@ async def test_a_trail_that_no_longer_reaches_back_puts_every_subject_in_doubt(
     assert "its trail does not go back to 0: it holds 2 to 2" in caplog.text
 
 
+async def test_what_a_person_had_dropped_is_in_doubt_too_and_stays_dropped(copies: Copies) -> None:
+    async with copies.world() as world:
+        await world.arrive(supplier(1))
+        await world.agree()
+        await world.arrive(supplier(1, 2, name=BAD))
+        await world.agree()
+        await steer.drop(world.store, Actor("kim", "console"), [supplier_key(1)], "it is refused")
+    await copies.keep()
+    async with copies.world(world) as new:
+        await new.arrive(supplier(1, 3))
+        await new.agree()
+    world.trail.cut(2)
+    await copies.restore()
+    async with copies.world(world) as back:
+        await back.agree()
+        assert (await back.row(supplier_key(1)))["state"] == "dropped"
+        await back.arrive(supplier(1, 4, name="Supplier 1 as of 1"))
+        await back.agree()
+        assert back.name_of(1) == "Supplier 1 as of 1", "what the copy says was confirmed is not what is there"
+
+
 async def test_a_new_flow_on_a_trail_that_was_cut_is_no_old_state(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World(store, trail=MemoryTrail([Sent("another", 1, ("x",))] * 3, first=3))
     await world.arrive(supplier(1))
-    assert await World(store, trail=MemoryTrail()).ledger.look_back() is False
+    assert await World(store, clock=world.clock, trail=MemoryTrail()).ledger.look_back() is False
     await world.agree()
     assert OLD in caplog.text, "it has subjects by now, and nobody knows from which state they come"
 
@@ -284,8 +307,10 @@ class Pair:
         await self.two.begin()
 
     async def sends(self, worker: TrailedLedger, number: int) -> None:
-        """It takes a supplier, and is about to send it."""
-        await self.world.run("UPDATE subjects SET state = 'dirty', due = NULL WHERE subject = :s", s=supplier_key(number))
+        """It takes a supplier in hand, and is about to send it."""
+        await self.world.run(
+            "UPDATE subjects SET state = 'dirty', due = NULL WHERE subject = :s", s=supplier_key(number)
+        )
         edition = await worker.reopen("1")
         assert edition is not None
         tasks = await worker.take(10, edition)
@@ -324,6 +349,28 @@ async def test_a_worker_that_has_sent_nothing_since_the_state_went_back_sees_wha
     assert (await world.row(supplier_key(1)))["state"] == "dirty"
     await pair.two.begin()
     assert (await world.row(supplier_key(1)))["doubtful"] == b'[["supplier","1",{},{}]]'
+
+
+async def test_a_worker_that_sends_by_the_lost_state_and_one_that_looks_back_do_not_meet(each_store: Store) -> None:
+    """The one has told the trail and is about to send; the state goes back; the other finds out what may be there."""
+    world = World(each_store)
+    await world.arrive(supplier(1))
+    other = world.worker()
+
+    class GoesBack(ScriptedTarget):
+        async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+            await world.run("DELETE FROM hands")
+            await world.run(
+                "UPDATE subjects SET state = 'dirty', claim = NULL, due = NULL, doubtful = NULL, sent = NULL"
+            )
+            await other._ledger.begin()
+            assert await other.step() == 0
+            return [world.target._one(write) for write in batch]
+
+    await world.agreement_of(GoesBack()).step()
+    await world.agree(other)
+    assert len(world.target.effects) == 1
+    assert (await world.row(supplier_key(1)))["state"] == "agreed"
 
 
 async def test_what_was_seen_of_others_before_a_state_went_back_is_asked_again(each_store: Store) -> None:
@@ -446,7 +493,9 @@ async def test_the_trail_in_kafka_tells_each_flow_its_own_records(kafka: KafkaSe
             await other.append(Sent("another", number, ("x",)))
         reach = await ours.reach()
         assert reach == (0, 6)
-        assert [s async for page in ours.read(0, reach.end) for s in page] == [Sent("hand", n, keys(n)) for n in (1, 2, 3)]
+        assert [s async for page in ours.read(0, reach.end) for s in page] == [
+            Sent("hand", n, keys(n)) for n in (1, 2, 3)
+        ]
         assert [s async for page in ours.read(2, 4) for s in page] == [Sent("hand", 2, keys(2))]
         assert [s async for page in ours.read(6, 6) for s in page] == []
         for number, since in enumerate([0, 2, 4, 6], 4):  # the consumer stays open, even if another one has written since
@@ -510,6 +559,8 @@ async def test_a_doubt_outlives_a_poll_in_which_only_others_are_in_doubt(store: 
     one, two = supplier_key(1), supplier_key(2)
     again = Mark(one, 0, 5, 1, 1.0, None, b"[]")
     await ledger.ingest(Arrivals(reached={place: (1, "1")}), [again])
-    await ledger.ingest(Arrivals(reached={place: (2, "2")}), [again._replace(subject=two), again._replace(doubtful=None)])
+    await ledger.ingest(
+        Arrivals(reached={place: (2, "2")}), [again._replace(subject=two), again._replace(doubtful=None)]
+    )
     (row,) = await world.rows("SELECT doubtful, sent FROM subjects WHERE subject = :one", one=one)
     assert (bytes(row["doubtful"]), row["sent"]) == (b"[]", world.clock())

@@ -159,7 +159,9 @@ class StoredLedger:
                     f"WITH next AS {once} (SELECT subject FROM subjects WHERE flow = :flow AND state = 'dirty' "  # noqa: S608
                     f"AND (due IS NULL OR due <= :now) AND {editions.OPEN} AND {_READ} "
                     f"ORDER BY urgency, since LIMIT :limit {skip}) "
-                    "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1 "
+                    "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1, "
+                    # A moment from before the clock was set back would be waited for once more.
+                    "sent = CASE WHEN sent > :now THEN :now ELSE sent END "
                     f"WHERE flow = :flow AND subject IN (SELECT subject FROM next) RETURNING {_TASK}, sent, urgency, since"
                 ),
                 {

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.ledger import HOLD, Settlement, State, Task
+from flows.ledger import HOLD, TRAVELS, Settlement, State, Task
 from ironbridge.store.bulk import among, bind, postgres, selected, values
 from ironbridge.store.causes import STUCK, cause_of
 from ironbridge.store.database import now
@@ -48,6 +48,18 @@ TOUCH_IN_DOUBT = TOUCH | {
     "ELSE COALESCE(excluded.doubtful, subjects.doubtful) END",
     "sent": "COALESCE(excluded.sent, subjects.sent)",
 }
+
+
+# A request may have left at any moment while its worker's claim held, however long ago its intent was saved.
+_PERHAPS_SENT = "state = 'sending' AND doubtful IS NOT NULL"
+EARLIEST = (
+    f"CASE WHEN doubtful IS NOT NULL AND sent > CAST(:now AS float8) - {HOLD} AND sent <= CAST(:now AS float8) "
+    f"THEN sent + {HOLD} END"
+)
+"""
+The earliest moment for a dirty subject that a person wants to be looked at now: a write that was sent a moment ago by a hand
+that had lost the subject may meet a write that its last holder is just sending.
+"""
 
 
 class Stand(NamedTuple):
@@ -105,7 +117,10 @@ async def dirtied(
         text(
             "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
             # A subject that wakes and waits again and again asks a target that does not know its own confirmed document.
-            f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} END "
+            f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} "
+            f"WHEN {_PERHAPS_SENT} AND due > CAST(:since AS float8) THEN CAST(:since AS float8) + {TRAVELS} END, "
+            f"sent = CASE WHEN {_PERHAPS_SENT} AND due - {TRAVELS} < CAST(:since AS float8) THEN due - {TRAVELS} "
+            f"WHEN {_PERHAPS_SENT} THEN :since ELSE sent END "
             f"WHERE flow = :flow AND {those}"
         ),
         {"flow": flow, "since": now(connection), **bound},

@@ -35,9 +35,10 @@ _KEPT = 120 * 86_400.0  # seconds that a hand is remembered: longer than its rec
 _COLUMNS = ("flow", "subject", "partition", "state", "urgency", "seq", "changes", "since", "attempts", "doubtful", "due", "sent")
 # A subject that a worker holds is taken from it, because that worker does not know what else was sent.
 _DOUBT = {
-    "state": "'dirty'", "claim": "NULL", "waiting_on": "NULL", "reason": "NULL", "seq": "subjects.seq + 1",
+    "state": "excluded.state", "claim": "NULL", "waiting_on": "NULL", "seq": "subjects.seq + 1",
     "doubtful": "excluded.doubtful", "due": "excluded.due", "sent": "excluded.sent",
     "since": "CASE WHEN subjects.state IN ('dirty', 'sending') THEN subjects.since ELSE excluded.since END",
+    "reason": "CASE WHEN excluded.state = 'dropped' THEN subjects.reason END",
 }  # fmt: skip
 
 
@@ -178,7 +179,7 @@ class TrailedLedger(StoredLedger):
             if cut:
                 await self._tell(f"its trail does not go back to {since}: it holds {reach.first} to {reach.end}")
                 async for page in self._every_subject():
-                    await self._put_in_doubt(page)
+                    await self._put_in_doubt(page, all_of_them=True)
             start = since if reach.first <= since <= reach.end else reach.first
             if reach.end - start > _LONG:
                 log.info("%s: looks back at %d records of its trail before it delivers", self._flow, reach.end - start)
@@ -248,7 +249,7 @@ class TrailedLedger(StoredLedger):
                 rows = await connection.execute(
                     text(
                         "SELECT subject FROM subjects WHERE flow = :flow AND subject > :after "
-                        "AND state <> 'dropped' ORDER BY subject LIMIT :most"
+                        "ORDER BY subject LIMIT :most"
                     ),
                     {"flow": self._flow, "after": page[-1], "most": _PAGE},
                 )
@@ -256,8 +257,11 @@ class TrailedLedger(StoredLedger):
             if page:
                 yield page
 
-    async def _put_in_doubt(self, named: Sequence[str]) -> None:
-        """Put subjects in doubt and make them dirty, also subjects that this state has never heard of."""
+    async def _put_in_doubt(self, named: Sequence[str], *, all_of_them: bool = False) -> None:
+        """
+        Put subjects in doubt and make them dirty, also subjects that this state has never heard of. A subject that a person has
+        dropped is in doubt too; it stays dropped if nothing names it, that is, if `all_of_them` are put in doubt.
+        """
         known = await self._keys(named)
         async with self._store.write() as connection:
             stands = await locked(connection, self._flow, named)
@@ -266,11 +270,12 @@ class TrailedLedger(StoredLedger):
             for subject in sorted(named):
                 stand = stands.get(subject)
                 doubtful = in_doubt(self._of, stand.doubtful if stand else None, known.get(subject, ()))
-                # Not at once, because the worker that holds it now may be sending, too.
-                due = now + HOLD if stand and stand.state == State.SENDING else None
+                dropped = all_of_them and stand is not None and stand.state == State.DROPPED
+                state = State.DROPPED if dropped else State.DIRTY
                 # Its partition comes with its next event; nothing depends on it before that.
                 # The time of the send is not known. It may be just now, so the target may not show it yet.
-                rows.append((self._flow, subject, 0, State.DIRTY, 0, 1, 0, now, 0, doubtful, due, now))
+                # Not at once: a hand that this state has never heard of may live and be sending it.
+                rows.append((self._flow, subject, 0, state, 0, 1, 0, now, 0, doubtful, now + HOLD, now))
             await put(connection, subjects, _COLUMNS, rows, _DOUBT)
 
     async def _keys(self, named: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:

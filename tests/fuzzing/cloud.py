@@ -105,7 +105,7 @@ class Cloud:
         except asyncio.CancelledError:
             if self.random.random() < 0.5:  # the request was on its way
                 for write in batch:
-                    self._late(write)
+                    self._late(write, TRAVELS)
             raise
         outcomes = [self._one(write) for write in batch]
         await asyncio.sleep(self.random.uniform(0, self.mood.slow))
@@ -139,14 +139,14 @@ class Cloud:
         ref = self._do(write)
         return Confirmed(ref, f"tag{self.writes}")
 
-    def _late(self, write: Write) -> None:
-        """The write arrives within the lag, though nobody waits for it any more; at once if there is no lag."""
+    def _late(self, write: Write, travels: float = 0.0) -> None:
+        """The write arrives within the lag, or `travels` seconds if there is none, though nobody waits for it any more."""
         self.excused = True
-        if self.lag == 0:
+        if (longest := self.lag or travels) == 0:
             self._do(write)
         else:
             loop = asyncio.get_running_loop()
-            loop.call_later(self.random.uniform(0, self.lag), self._do, write, True)
+            loop.call_later(self.random.uniform(0, longest), self._do, write, True)
 
     # -- what happens there --------------------------------------------------------------------------------------------
 
