@@ -823,9 +823,8 @@ async def test_of_two_copies_that_start_at_once_one_goes_on() -> None:
     adapter = table(60)
     bench = Bench(adapter)
     for _ in range(5):
-        pumps = [bench.pump(), bench.pump()]
-        await asyncio.gather(*(pump.ready() for pump in pumps))
         adapter.lines[4] = Line(1, f"N{_}")
+        pumps = [bench.pump(), bench.pump()]
         done = await asyncio.gather(*(bench.read(pump) for pump in pumps), return_exceptions=True)
         assert sorted(type(each).__name__ for each in done) == ["FencedError", "list"]
 
