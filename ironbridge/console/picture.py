@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import text
 
 from canonical.event import topic_of
-from ironbridge import insight
-from ironbridge.bridge import Platform
 from ironbridge.console.recent import Recent
-from ironbridge.health import Health, Verdict
-from ironbridge.insight import Row
+from ironbridge.operate import insight
+from ironbridge.operate.health import Health, Verdict
+from ironbridge.operate.insight import Row
+from ironbridge.runtime.bridge import Platform
 
 _WINDOW = 60.0  # seconds over which a rate is worked out
 _RECENT = 2000  # attempts that a rate looks back over at most

@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from adapters import tls
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.clock import steady
-from ironbridge.meters import state_operation
+from ironbridge.observe.meters import state_operation
 from ironbridge.store import waits
 from ironbridge.store.faults import translated
 from ironbridge.store.waits import Holders, Patience
