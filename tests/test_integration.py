@@ -6,11 +6,11 @@ import asyncio
 import time
 from pathlib import Path
 
-from ironbridge.agreement import compare
-from ironbridge.play import readings, settled
-from ironbridge.world import World, change, clouds, make, settings_of
 from pydantic import SecretStr
 
+from ironbridge.demo.agreement import compare
+from ironbridge.demo.play import readings, settled
+from ironbridge.demo.world import World, change, clouds, make, settings_of
 from ironbridge.operate import insight
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform

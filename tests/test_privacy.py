@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ironbridge.play import settled
-from ironbridge.world import LA_CODE, World, clouds, make, settings_of
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rich.console import Console
 
 from flows.sandbox_faults import Fault
 from ironbridge.cli import render
+from ironbridge.demo.play import settled
+from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
 from ironbridge.observe import telemetry
 from ironbridge.operate import gauges, insight
 from ironbridge.operate.health import Health
