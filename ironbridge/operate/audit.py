@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import MisconfiguredError
 from ironbridge.store import Store
-from ironbridge.store.bulk import put
-from ironbridge.store.database import now
-from ironbridge.store.tables import audit
+from ironbridge.store import audit as entries
 
 
 class Action(StrEnum):
@@ -71,8 +68,7 @@ def at_the_command_line() -> Actor:
 
 async def note(connection: AsyncConnection, by: Actor, action: Action, what: Sequence[str], why: str = "") -> None:
     """Put an action on record, one row for each thing that it was done to, in the transaction that does it."""
-    rows = [(now(connection), by.who, by.through, action.value, each, why) for each in what]
-    await put(connection, audit, ("at", "who", "through", "action", "what", "why"), rows, {})
+    await entries.note(connection, (by.who, by.through), action.value, what, why)
 
 
 async def reveal(store: Store, by: Actor, keys: Sequence[str], why: str) -> None:
@@ -89,24 +85,9 @@ async def reveal(store: Store, by: Actor, keys: Sequence[str], why: str) -> None
 
 async def trail(store: Store, *, most: int = 200, before: int | None = None) -> list[Row]:
     """The newest actions first: `id`, `at` (seconds since 1970), `who`, `through`, `action`, `what`, `why`; `before` an id."""
-    async with store.read() as connection:
-        found = await connection.execute(
-            text(
-                "SELECT id, at, who, through, action, what, why FROM audit "
-                "WHERE CAST(:before AS bigint) IS NULL OR id < :before ORDER BY id DESC LIMIT :most"
-            ),
-            {"before": before, "most": most},
-        )
-        return [dict(row) for row in found.mappings()]
+    return [entry._asdict() for entry in await entries.newest(store, most, before)]
 
 
 async def about(store: Store, what: str, most: int = 50) -> list[Row]:
     """What people did to one record, stream or flow, newest first."""
-    async with store.read() as connection:
-        found = await connection.execute(
-            text(
-                "SELECT id, at, who, through, action, what, why FROM audit WHERE what = :what ORDER BY id DESC LIMIT :most"
-            ),
-            {"what": what, "most": most},
-        )
-        return [dict(row) for row in found.mappings()]
+    return [entry._asdict() for entry in await entries.about(store, what, most)]

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
-
 from adapters.difference import extract_mark
 from adapters.guard import allowance, sentence
-from adapters.journal import Guarded
 from ironbridge.operate.audit import Action, Actor, note
-from ironbridge.store import Store
+from ironbridge.store import Store, guarded
 
 Row = dict[str, Any]
 
@@ -29,24 +26,15 @@ async def entries(store: Store, part: str | None = None) -> list[Row]:
     `base` records, `since` when (seconds since 1970), whether it is `allowed` already, and all of it in words. A file is
     named by its mark, because a file's name may name a person.
     """
-    async with store.read() as connection:
-        found = await connection.execute(
-            text(
-                "SELECT s.id, s.adapter || '.' || s.name AS part, g.region, g.what, g.began, g.done, g.base, g.held, g.since, "
-                "g.allowed FROM guarded g JOIN streams s ON s.id = g.stream WHERE g.since IS NOT NULL AND g.held > 0 "
-                "ORDER BY g.since, part, g.what, g.region"
-            )
-        )
-        rows = [dict(row) for row in found.mappings()]
-    return [_row(row) for row in rows if part in (None, row["part"])]
+    return [_row(found) for found in await guarded.held_back(store) if part in (None, found.part)]
 
 
-def _row(row: Row) -> Row:
-    entry = Guarded(row["region"], row["what"], row["began"], row["done"], row["base"], row["held"], row["since"])
+def _row(found: guarded.HeldBack) -> Row:
+    entry = found.entry
     return {
-        "part": row["part"], "what": entry.what, "file": extract_mark(entry.region) if entry.region else None,
+        "part": found.part, "what": entry.what, "file": extract_mark(entry.region) if entry.region else None,
         "held": entry.held, "base": max(entry.base, entry.held), "since": entry.since,
-        "allowed": row["allowed"] is not None, "told": sentence(entry), "stream": row["id"], "region": entry.region,
+        "allowed": found.allowed is not None, "told": sentence(entry), "stream": found.stream, "region": entry.region,
     }  # fmt: skip
 
 
@@ -73,14 +61,8 @@ async def allow(
     async with store.write() as connection:
         for row in wanted:
             number = allowance(row["held"] if most is None else most)
-            let = await connection.execute(
-                text(
-                    "UPDATE guarded SET allowed = :number WHERE stream = :stream AND region = :region AND what = :what "
-                    "AND since IS NOT NULL AND held > 0"
-                ),
-                {"number": number, "stream": row["stream"], "region": row["region"], "what": row["what"]},
-            )
-            done += [row] if let.rowcount else []
+            if await guarded.let_through(connection, row["stream"], row["region"], row["what"], number):
+                done.append(row)
         await note(connection, by, Action.ALLOW, [f"{part} ({row['what']}, {row['held']})" for row in done], why)
     return done
 

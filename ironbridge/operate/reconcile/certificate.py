@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import text
 
-from ironbridge.store import Store
-from ironbridge.store.bulk import put
-from ironbridge.store.tables import certificates
+from ironbridge.store import Store, certificates
 
 
 class Where(StrEnum):
@@ -171,32 +168,19 @@ def certificate_of(document: dict[str, Any]) -> Certificate:
 
 async def keep(store: Store, certificate: Certificate) -> Certificate:
     """Keep a certificate in the state, so that the console can show it and hand it out again."""
-    row = (certificate.flow, certificate.verified.timestamp(), certificate.agreed, to_json(certificate.as_dict()))
-    async with store.write() as connection:
-        await put(connection, certificates, ("flow", "verified", "agreed", "document"), [row], {})
-        found = await connection.execute(text("SELECT max(id) FROM certificates WHERE flow = :flow"), {"flow": row[0]})
-        certificate.id = found.scalar_one()
+    verified, document = certificate.verified.timestamp(), to_json(certificate.as_dict())
+    certificate.id = await certificates.keep(store, certificate.flow, verified, certificate.agreed, document)
     return certificate
 
 
 async def kept(store: Store, flow: str | None = None, most: int = 20) -> Sequence[dict[str, Any]]:
     """The newest certificates first: `id`, `flow`, `verified` (seconds since 1970), `agreed`."""
-    async with store.read() as connection:
-        found = await connection.execute(
-            text(
-                "SELECT id, flow, verified, agreed FROM certificates "
-                "WHERE CAST(:flow AS text) IS NULL OR flow = :flow ORDER BY id DESC LIMIT :most"
-            ),
-            {"flow": flow, "most": most},
-        )
-        return [dict(row) | {"agreed": bool(row["agreed"])} for row in found.mappings()]
+    return [each._asdict() for each in await certificates.newest(store, flow, most)]
 
 
 async def kept_one(store: Store, number: int) -> Certificate | None:
     """A certificate that was kept, by its id."""
-    async with store.read() as connection:
-        found = await connection.execute(text("SELECT document FROM certificates WHERE id = :id"), {"id": number})
-        document = found.scalar_one_or_none()
+    document = await certificates.document(store, number)
     if document is None:
         return None
     certificate = certificate_of(from_json(document))
