@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
-from sqlalchemy import text
 
 from ironbridge.cli import render
 from ironbridge.console import serve
@@ -32,6 +31,7 @@ from ironbridge.operate.insight import Row
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import HttpSettings, TelemetrySettings
+from ironbridge.store import traffic
 
 PATIENCE = 600.0  # seconds without agreement after which the demonstration gives up and says so
 
@@ -142,21 +142,15 @@ async def _arrivals(
     out: Console, built: Platform, running: asyncio.Task[None], before: dict[str, int], since: float
 ) -> float:
     """Wait until all of it has been read and has arrived; seconds from `since` to the last confirmation."""
-    started, confirmed = time.monotonic(), since
+    started = time.monotonic()
     with Live(console=out, refresh_per_second=4, transient=True) as live:
         while not await settled(built, before):
             live.update(Group(*await _progress(built, time.monotonic() - started)))
             await _or_failure(running, 0.2, started)
-    async with built.store.read() as connection:
-        last = await connection.execute(text("SELECT max(confirmed) FROM subjects"))
-        confirmed = last.scalar_one() or since
-        rows = await connection.execute(
-            text("SELECT flow, outcome, count(*) FROM attempts WHERE at > :since GROUP BY flow, outcome ORDER BY flow"),
-            {"since": since},
-        )
-        for flow, outcome, count in rows:
-            out.print(f"  {flow}: {count} {outcome}")
-    return max(float(confirmed) - since, 0.0)
+    confirmed = await traffic.last_confirmed(built.store) or since
+    for each in await traffic.outcomes(built.store, since):
+        out.print(f"  {each.flow}: {each.attempts} {each.outcome}")
+    return max(confirmed - since, 0.0)
 
 
 async def readings(built: Platform) -> dict[str, int]:

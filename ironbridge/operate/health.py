@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -24,7 +23,6 @@ from flows.clock import steady
 from ironbridge.kafka.topics import answers
 from ironbridge.operate import insight
 from ironbridge.runtime.bridge import Platform
-from ironbridge.store import Store
 
 LOOKS = 3
 """A stream is late when it was not looked at for so many times its `every` …"""
@@ -145,7 +143,7 @@ class Health:
         return [Verdict("kafka", "well")]
 
     async def _state(self) -> list[Verdict]:
-        await _ask(self.built.store)
+        await self.built.store.answers()
         return [Verdict("state", "well")]
 
     def _stream(self, what: str, every: timedelta, row: insight.Row) -> Verdict:
@@ -195,11 +193,6 @@ class Health:
 def allowed(every: timedelta) -> float:
     """Seconds after which a stream that is looked at every so often is late."""
     return max(LOOKS * every.total_seconds(), LEAST)
-
-
-async def _ask(store: Store) -> None:
-    async with store.read() as connection:
-        await connection.execute(text("SELECT 1"))
 
 
 def _spoken(seconds: float) -> str:

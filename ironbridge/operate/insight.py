@@ -18,7 +18,7 @@ from flows.agree import Agreement, unpack
 from flows.ledger import HOLD, State
 from flows.port import Document
 from ironbridge.kafka import hidden
-from ironbridge.store import Store, StoredLedger
+from ironbridge.store import Store, StoredLedger, traffic
 from ironbridge.store.bulk import among, values
 from ironbridge.store.history import plainly
 
@@ -138,15 +138,9 @@ async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
     How many offsets of these topics a flow has not taken in, as the state knows what was published. An offset is an event or
     the marker behind a transaction, so it is an upper bound that is 0 when nothing is left.
     """
-    published = await _rows(
-        store, 'SELECT topic, "partition", max(next) AS next FROM offsets GROUP BY topic, "partition"'
-    )
-    taken = await _rows(store, 'SELECT topic, "partition", next FROM ingested WHERE flow = :flow', flow=flow)
-    stands = {(row["topic"], row["partition"]): row["next"] for row in taken}
-    behind = [
-        row["next"] - stands.get((row["topic"], row["partition"]), 0) for row in published if row["topic"] in topics
-    ]
-    return sum(max(each, 0) for each in behind)
+    stands = await traffic.taken_in(store, flow)
+    ends = await traffic.published(store)
+    return sum(max(end - stands.get(place, 0), 0) for place, end in ends.items() if place[0] in topics)
 
 
 async def oldest(store: Store, most: int = 10) -> list[Row]:

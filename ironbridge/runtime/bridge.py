@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import text
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from adapters.port import Stream
@@ -36,7 +35,7 @@ from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredLedger, StoredMemory, open_store
+from ironbridge.store import Store, StoredLedger, StoredMemory, open_store, traffic
 from ironbridge.store.budget import SharedBudget
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation
@@ -368,24 +367,13 @@ async def idle(built: Platform) -> bool:
                 return False
     if not await _ingested(built):
         return False
-    async with built.store.read() as connection:
-        busy = await connection.execute(
-            text(
-                "SELECT (SELECT count(*) FROM subjects WHERE state IN ('dirty', 'sending')) "
-                "+ (SELECT count(*) FROM flows WHERE reopened IS NOT NULL)"
-            )
-        )
-        return int(busy.scalar_one()) == 0
+    return await traffic.busy(built.store) == 0
 
 
 async def _ingested(built: Platform) -> bool:
     """Whether the flows have all that was published, as the state knows it."""
     wanted = {f"{built.kafka.topic_prefix}.{e.type_name}" for d in built.deliveries.values() for e in d.flow.entities}
-    async with built.store.read() as connection:
-        rows = await connection.execute(
-            text('SELECT topic, "partition", max(next) FROM offsets GROUP BY topic, "partition"')
-        )
-        published = {(topic, partition): behind for topic, partition, behind in rows if topic in wanted}
+    published = {place: behind for place, behind in (await traffic.published(built.store)).items() if place[0] in wanted}
     for delivery in built.deliveries.values():
         stands = await delivery.ledger.ingested()
         topics = {f"{built.kafka.topic_prefix}.{e.type_name}" for e in delivery.flow.entities}

@@ -69,6 +69,11 @@ class Store:
                     await self._see_the_time(connection)
                     yield connection
 
+    async def answers(self) -> None:
+        """:raises UnavailableError: the database does not answer."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
     async def _see_the_time(self, connection: AsyncConnection) -> None:
         clock = connection.info[_CLOCK] = self.clock
         if isinstance(clock, DatabaseClock) and clock.stale:
