@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
@@ -19,49 +17,29 @@ from flows.ledger import HOLD, State
 from flows.port import Document
 from ironbridge.kafka import hidden
 from ironbridge.store import Store, StoredLedger, traffic
-from ironbridge.store.bulk import among, values
+from ironbridge.store import standing as stands
+from ironbridge.store import story as stories
 from ironbridge.store.history import plainly
 
 Row = dict[str, Any]
 HIDDEN = "•••"
 REREADING = "the state was lost or is old: the flow reads the missing events again, then delivers"
-_SILENT = "(SELECT b.held FROM budgets b WHERE b.target = f.name) AS silent_until"
 REOPENING = "the flow looks at all its subjects again, because another edition was opened"
 STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
-_AGAIN = (
-    "f.reopened IS NOT NULL AS reopening, f.standby, "
-    "EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND i.again IS NOT NULL) AS rereading"
-)
-
-
-async def _rows(store: Store, sql: str, **bound: Any) -> list[Row]:
-    async with store.read() as connection:
-        return await _asked(connection, sql, **bound)
-
-
-async def _asked(connection: AsyncConnection, sql: str, **bound: Any) -> list[Row]:
-    return [dict(row) for row in (await connection.execute(text(sql), bound)).mappings()]
-
 
 async def streams(store: Store) -> list[Row]:
     """
     Each stream: its living and its quarantined records, all events ever published, when it was last read to its end, and its
     trouble, if any.
     """
-    rows = await _rows(
-        store,
-        "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.looked, s.after, s.events, "
-        "COALESCE(r.live, 0) AS records, "
-        "(SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined FROM streams s LEFT JOIN "
-        "(SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live "
-        "FROM records GROUP BY stream) AS r ON r.stream = s.id ORDER BY s.adapter, s.name",
-    )
-    now = store.clock()
-    for row in rows:
+    now, rows = store.clock(), []
+    for found in await stands.streams(store):
+        row = found._asdict()
         looked = row.pop("looked")
         row["seconds_since_read"] = None if looked is None else round(now - looked, 1)
         row["reading"] = row.pop("after") is not None
-        row["paused"] = bool(row["paused"])
+        row["paused"] = bool(found.paused)
+        rows.append(row)
     return rows
 
 
@@ -70,42 +48,38 @@ async def flows(store: Store) -> list[Row]:
     Each flow: its subjects by state, its records that are no events, how long the oldest dirty subject has waited, its
     trouble, and for how many seconds the target still wants silence.
     """
-    rows = await _rows(store, f"SELECT f.name AS flow, f.paused, f.error, {_AGAIN} FROM flows f ORDER BY f.name")  # noqa: S608
-    counts = await _rows(
-        store, "SELECT flow, state, count(*) AS n, count(digest) AS held FROM subjects GROUP BY flow, state"
-    )
-    rejected = await _rows(store, "SELECT flow, count(*) AS n FROM rejects GROUP BY flow")
-    brief = {row["flow"]: row for row in await standing(store)}
-    await _uncover(store, rows)
+    rows = await standing(store)
+    counts, rejected = await stands.subjects(store), await stands.rejects(store)
     for row in rows:
-        _told_of_editions(row, store.clock())
-        found = brief.get(row["flow"], {})
-        row["seconds_waiting"], row["seconds_silent"] = found.get("seconds_waiting"), found.get("seconds_silent")
-        row["held"] = sum(c["held"] for c in counts if c["flow"] == row["flow"])
-        row["rejected"] = sum(r["n"] for r in rejected if r["flow"] == row["flow"])
+        mine = [count for count in counts if count.flow == row["flow"]]
+        row["held"] = sum(count.held for count in mine)
+        row["rejected"] = rejected.get(row["flow"], 0)
         for state in State:
-            row[state.value] = sum(c["n"] for c in counts if c["flow"] == row["flow"] and c["state"] == state)
+            row[state.value] = sum(count.subjects for count in mine if count.state == state)
         row["todo"] = row["dirty"] + row["sending"]
     return rows
 
 
 async def standing(store: Store) -> list[Row]:
     """Each flow in brief, cheap enough to be asked often: what is the matter, subjects to do, how long the oldest has waited."""
-    rows = await _rows(
-        store,
-        "SELECT f.name AS flow, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "  # noqa: S608
-        "s.state IN ('dirty', 'sending')) AS todo, (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
-        f"s.state IN ('dirty', 'sending')) AS oldest, {_SILENT}, {_AGAIN} FROM flows f ORDER BY f.name",
-    )
-    await _uncover(store, rows)
-    now = store.clock()
-    for row in rows:
-        oldest = row.pop("oldest")
-        row["seconds_waiting"] = None if oldest is None else round(now - oldest, 1)
-        left = (row.pop("silent_until") or 0.0) - now
-        row["seconds_silent"] = round(left, 1) if left > 0 else None
-        _told_of_editions(row, now)
-    return rows
+    now, hides = store.clock(), await stands.hidden_events(store)
+    return [_brief(found, [each for each in hides if each.flow == found.flow], now) for found in await stands.flows(store)]
+
+
+def _brief(found: stands.FlowStanding, hides: Sequence[stands.HiddenEvents], now: float) -> Row:
+    """A flow in brief. Hidden events are its trouble where it has no other."""
+    left = (found.silent_until or 0.0) - now
+    return {
+        "flow": found.flow,
+        "paused": bool(found.paused),
+        "error": found.error or (hidden.said([each._asdict() for each in hides]) if hides else found.error),
+        "todo": found.todo,
+        "reopening": bool(found.reopening),
+        "standby": found.standby is not None and now - found.standby < HOLD,
+        "rereading": bool(found.rereading),
+        "seconds_waiting": None if found.oldest is None else round(now - found.oldest, 1),
+        "seconds_silent": round(left, 1) if left > 0 else None,
+    }
 
 
 def silence(flow: str, seconds: float) -> str:
@@ -114,71 +88,28 @@ def silence(flow: str, seconds: float) -> str:
     return f"the target asked for silence until {until}; `ironbridge release {flow} --why …` lifts it"
 
 
-async def _uncover(store: Store, rows: Sequence[Row]) -> None:
-    """Report hidden events on flows that have no other trouble."""
-    found = await _rows(
-        store,
-        'SELECT flow, topic, "partition", hidden, hidden_since FROM ingested '
-        'WHERE hidden > 0 ORDER BY hidden_since, topic, "partition"',
-    )
-    for row in rows:
-        if not row["error"] and (hides := [each for each in found if each["flow"] == row["flow"]]):
-            row["error"] = hidden.said(hides)
-
-
-def _told_of_editions(row: Row, now: float) -> None:
-    standby = row["standby"]
-    row["standby"] = standby is not None and now - standby < HOLD
-    for word in ("paused", "rereading", "reopening"):
-        row[word] = bool(row[word])
-
-
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
     """
     How many offsets of these topics a flow has not taken in, as the state knows what was published. An offset is an event or
     the marker behind a transaction, so it is an upper bound that is 0 when nothing is left.
     """
-    stands = await traffic.taken_in(store, flow)
-    ends = await traffic.published(store)
-    return sum(max(end - stands.get(place, 0), 0) for place, end in ends.items() if place[0] in topics)
+    behind, ends = await traffic.taken_in(store, flow), await traffic.published(store)
+    return sum(max(end - behind.get(place, 0), 0) for place, end in ends.items() if place[0] in topics)
 
 
 async def oldest(store: Store, most: int = 10) -> list[Row]:
     """The subjects that have waited longest to be written: flow, subject, attempts, and for how many seconds."""
-    rows = await _rows(
-        store,
-        "SELECT flow, subject, attempts, since FROM subjects WHERE state IN ('dirty', 'sending') ORDER BY since LIMIT :most",
-        most=most,
-    )
     now = store.clock()
-    for row in rows:
-        row["seconds"] = max(now - row.pop("since"), 0.0)
-    return rows
+    return [
+        {"flow": each.flow, "subject": each.subject, "attempts": each.attempts, "seconds": max(now - each.since, 0.0)}
+        for each in await stands.oldest(store, most)
+    ]
 
 
 async def parked(store: Store, key: str | None = None) -> list[Row]:
     """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
     async with store.read() as connection:
-        return await _parked(connection, key)
-
-
-async def _parked(connection: AsyncConnection, key: str | None) -> list[Row]:
-    bound = {} if key is None else {"key": key}
-    subject, row, place = (
-        ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
-    )
-    return await _asked(
-        connection,
-        "SELECT part, key, state, reason, since, cause FROM ("  # noqa: S608 (our own words)
-        # Through the flows, so that one key is found in the index, whatever flow has it.
-        "SELECT 0 AS kind, s.flow AS part, s.subject AS key, s.state, s.reason, s.since, s.cause FROM flows f "
-        f"JOIN subjects s ON s.flow = f.name WHERE s.state IN ('parked', 'waiting', 'dropped') {subject} "
-        "UNION ALL SELECT 1, s.adapter || '.' || s.name, p.key, 'quarantined', p.what, p.since, p.cause FROM problems p "
-        f"JOIN streams s ON s.id = p.stream {row} "
-        f"UNION ALL SELECT 2, flow, place, 'rejected', what, since, cause FROM rejects {place}"
-        ") AS stuck ORDER BY kind, part, key",
-        **bound,
-    )
+        return [each._asdict() for each in await stands.stuck(connection, key)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,28 +171,8 @@ async def find(store: Store, words: str, most: int = 50) -> list[str]:
     or a target's own id of it. All by indexes; what was looked for goes nowhere.
     """
     words = words.strip()
-    adapters = await _rows(store, "SELECT DISTINCT adapter FROM streams")
-    guesses = [words, *(f"{row['adapter']}:{entity}:{words}" for row in adapters for entity in ENTITIES)]
-    async with store.read() as connection:
-        found = await connection.execute(
-            text(
-                f"SELECT key FROM facts WHERE {among(connection, 'key', 'guesses')} "  # noqa: S608 (our own words)
-                "UNION SELECT r.key FROM streams s JOIN records r ON r.stream = s.id "
-                f"WHERE {among(connection, 'r.key', 'guesses')} "
-                "UNION SELECT p.key FROM streams s JOIN problems p ON p.stream = s.id "
-                f"WHERE {among(connection, 'p.key', 'guesses')} "
-                "UNION SELECT key FROM identifiers WHERE value = :plainly "
-                "UNION SELECT s.subject FROM flows f JOIN subjects s ON s.flow = f.name "
-                f"WHERE {among(connection, 's.subject', 'guesses')} "
-                "UNION SELECT s.subject FROM flows f JOIN subjects s ON s.flow = f.name AND s.ref IS NOT NULL "
-                f"WHERE {among(connection, 's.ref', 'ids')} ORDER BY 1 LIMIT :most"
-            ),
-            {
-                "guesses": values(connection, guesses), "plainly": plainly(words), "most": most,
-                "ids": values(connection, [words, words.lower()]),
-            },
-        )  # fmt: skip
-        keys = [str(key) for (key,) in found]
+    guesses = [words, *(f"{adapter}:{entity}:{words}" for adapter in await stories.adapters(store) for entity in ENTITIES)]
+    keys = await stories.named(store, guesses, plainly(words), [words, words.lower()], most)
     # Whom one number's end may name is mostly meant to be somebody, and not one of their many episodes.
     return sorted(keys, key=lambda key: (key.split(":")[1:2] not in _MEANT, key))
 
@@ -274,71 +185,43 @@ async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
     All that is known of one record: every version as read and which fields changed, oldest first; as published; what each
     flow made of it, with every attempt; what it owns. Personal fields are masked.
     """
-    async with store.read() as connection:
-        return await _told(connection, key, reveal=reveal)
-
-
-async def _told(connection: AsyncConnection, key: str, *, reveal: bool) -> Row:
-    published = await _asked(
-        connection,
-        'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r.partition, r."offset" '
-        "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key",
-        key=key,
-    )
-    read = await _asked(
-        connection,
-        "SELECT 0 AS now, entity, NULL AS owner, version, at, data, traceparent FROM versions WHERE key = :key "
-        "UNION ALL SELECT 1, entity, owner, version, at, data, traceparent FROM facts WHERE key = :key ORDER BY now, version",
-        key=key,
-    )
-    facts = [dict(row) for row in read if row.pop("now")]
-    versions = _versions([{k: v for k, v in row.items() if k != "owner"} for row in read], reveal=reveal)
-    for fact in facts:
-        data = fact.pop("data")
-        fact["fields"] = None if data is None else masked(fact["entity"], from_json(data), reveal=reveal)
-    owner = facts[0]["owner"] if facts else key
-    subjects = await _asked(
-        connection,
-        "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL AS held, document "
-        "FROM flows f JOIN subjects s ON s.flow = f.name WHERE s.subject IN (:key, :owner) ORDER BY flow, subject",
-        key=key,
-        owner=owner,
-    )
-    # What a flow makes of its owner is the story of what it owns only where the flow writes them as one.
-    alone = {subject["flow"] for subject in subjects if subject["subject"] == key}
-    subjects = [s for s in subjects if s["subject"] == key or s["flow"] not in alone]
-    for subject in subjects:
-        packed = subject.pop("document")
-        document = unpack(packed) if packed else None
-        subject["document"] = None if document is None else {"kind": document.kind, "number": document.number}
-        subject["tries"] = await _asked(
-            connection,
-            "SELECT at, outcome, detail, trace FROM attempts WHERE flow = :flow AND subject = :subject ORDER BY id DESC LIMIT 50",
-            flow=subject["flow"],
-            subject=subject["subject"],
-        )
-    owns = await _asked(
-        connection,
-        "SELECT key, entity, version FROM facts WHERE owner = :key AND key <> :key AND data IS NOT NULL "
-        "ORDER BY entity, key LIMIT 200",
-        key=key,
-    )
-    stuck = await _parked(connection, key)
+    told = await stories.story(store, key)
     return {
-        "key": key, "published": published, "facts": facts, "versions": versions, "subjects": subjects, "owns": owns,
-        "stuck": stuck,
-    }  # fmt: skip
+        "key": key,
+        "published": [each._asdict() for each in told.published],
+        "facts": [_fact(each, reveal=reveal) for each in told.facts],
+        "versions": _versions([*told.versions, *told.facts], reveal=reveal),
+        "subjects": [_subject(each) for each in told.subjects],
+        "owns": [each._asdict() for each in told.owns],
+        "stuck": [each._asdict() for each in told.stuck],
+    }
 
 
-def _versions(rows: list[Row], *, reveal: bool) -> list[Row]:
+def _fact(found: stories.KnownVersion, *, reveal: bool) -> Row:
+    row = found._asdict()
+    data = row.pop("data")
+    return row | {"fields": None if data is None else masked(found.entity, from_json(data), reveal=reveal)}
+
+
+def _subject(found: stories.SubjectStory) -> Row:
+    document = unpack(found.document) if found.document else None
+    return found._asdict() | {
+        "document": None if document is None else {"kind": document.kind, "number": document.number},
+        "tries": [each._asdict() for each in found.tries],
+    }
+
+
+def _versions(found: Sequence[stories.KnownVersion], *, reveal: bool) -> list[Row]:
     """Versions as they were read, each with the names of the fields in which it differs from the one before that is kept."""
-    before: Any = None
-    for row in rows:
-        data = row.pop("data")
-        now = None if data is None else from_json(data)
+    rows, before = [], None
+    for each in found:
+        row = each._asdict()
+        del row["owner"], row["data"]
+        now = None if each.data is None else from_json(each.data)
         # Versions grow with gaps, so compare with the version that was kept last; behind a deletion there is none.
         row["changed"] = None if before is None else list(differing(before, now or {}))
-        row["fields"] = None if now is None else masked(row["entity"], now, reveal=reveal)
+        row["fields"] = None if now is None else masked(each.entity, now, reveal=reveal)
+        rows.append(row)
         before = now
     return rows
 
