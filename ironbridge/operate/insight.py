@@ -27,6 +27,7 @@ REREADING = "the state was lost or is old: the flow reads the missing events aga
 REOPENING = "the flow looks at all its subjects again, because another edition was opened"
 STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
 
+
 async def streams(store: Store) -> list[Row]:
     """
     Each stream: its living and its quarantined records, all events ever published, when it was last read to its end, and its
