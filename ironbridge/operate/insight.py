@@ -33,8 +33,9 @@ async def streams(store: Store) -> list[Row]:
     Each stream: its living and its quarantined records, all events ever published, when it was last read to its end, and its
     trouble, if any.
     """
-    now, rows = store.clock(), []
-    for found in await stands.streams(store):
+    every = await stands.streams(store)
+    now, rows = store.clock(), []  # asked after the first read, which tells the store's clock
+    for found in every:
         row = found._asdict()
         looked = row.pop("looked")
         row["seconds_since_read"] = None if looked is None else round(now - looked, 1)
@@ -63,8 +64,9 @@ async def flows(store: Store) -> list[Row]:
 
 async def standing(store: Store) -> list[Row]:
     """Each flow in brief, cheap enough to be asked often: what is the matter, subjects to do, how long the oldest has waited."""
-    now, hides = store.clock(), await stands.hidden_events(store)
-    return [_brief(found, [each for each in hides if each.flow == found.flow], now) for found in await stands.flows(store)]
+    every, hides = await stands.flows(store), await stands.hidden_events(store)
+    now = store.clock()
+    return [_brief(found, [each for each in hides if each.flow == found.flow], now) for found in every]
 
 
 def _brief(found: stands.FlowStanding, hides: Sequence[stands.HiddenEvents], now: float) -> Row:
@@ -100,10 +102,11 @@ async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
 
 async def oldest(store: Store, most: int = 10) -> list[Row]:
     """The subjects that have waited longest to be written: flow, subject, attempts, and for how many seconds."""
+    every = await stands.oldest(store, most)
     now = store.clock()
     return [
         {"flow": each.flow, "subject": each.subject, "attempts": each.attempts, "seconds": max(now - each.since, 0.0)}
-        for each in await stands.oldest(store, most)
+        for each in every
     ]
 
 

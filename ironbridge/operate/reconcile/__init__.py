@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
 from importlib.metadata import version
-from typing import Any, NamedTuple
 
 from canonical.errors import MisconfiguredError
 from flows.clock import LondonDay
@@ -33,7 +32,8 @@ from ironbridge.operate.reconcile.legacy import Legacy, Source, covering
 from ironbridge.operate.reconcile.scratch import open_scratch
 from ironbridge.runtime import bridge
 from ironbridge.settings import Settings
-from ironbridge.store import Store
+from ironbridge.store import Store, comparing
+from ironbridge.store.comparing import ReadingTimes
 
 __all__ = [
     "Certificate",
@@ -97,7 +97,7 @@ async def compare(
 ) -> Certificate:
     """Compare all sides of a flow. The adapters are opened here, and closed."""
     entities = {entity.type_name for entity in flow.entities}
-    await _streams(store)  # this call also tells the store's clock
+    await comparing.readings(store)  # this call also tells the store's clock
     began = int(store.clock() * 1000) / 1000  # cut to milliseconds, as a certificate writes it
     today = today or LondonDay(store.clock)
     async with AsyncExitStack() as stack:
@@ -137,12 +137,12 @@ async def _settle(
     began = store.clock()
     every = {(source.adapter.name, s.name): s.every.total_seconds() for source in sources for s in source.streams}
     awaited = {
-        name: every[name] for name, stand in (await _streams(store)).items() if stand.runs(every.get(name), began)
+        name: every[name] for name, stand in (await comparing.readings(store)).items() if _runs(stand, every.get(name), began)
     }
     longest = min(max([0.0, *(2 * each + _LATE for each in awaited.values())]), _LONGEST)
     until = began + (longest if patience is None else patience)
     while awaited and store.clock() < until:
-        stands = await _streams(store)
+        stands = await comparing.readings(store)
         if all(stands[name].started >= began and stands[name].completed >= stands[name].started for name in awaited):
             break
         await asyncio.sleep(0.5)
@@ -151,21 +151,6 @@ async def _settle(
         await asyncio.sleep(0.5)
 
 
-class _Stream(NamedTuple):
-    """When a stream was last begun and read to its end, in seconds since 1970."""
-
-    started: float
-    completed: float
-    paused: bool
-
-    def runs(self, every: float | None, now: float) -> bool:
-        """Whether somebody reads it as often as it should be; `every` None: nothing of it is under suspicion."""
-        return every is not None and not self.paused and now - max(self.started, self.completed) < 2 * every + _LATE
-
-
-async def _streams(store: Store) -> dict[tuple[str, str], _Stream]:
-    async with store.read() as connection:
-        found: Any = await connection.exec_driver_sql("SELECT adapter, name, started, completed, paused FROM streams")
-        return {
-            (a, name): _Stream(started or 0.0, ended or 0.0, bool(paused)) for a, name, started, ended, paused in found
-        }
+def _runs(stream: ReadingTimes, every: float | None, now: float) -> bool:
+    """Whether somebody reads it as often as it should be; `every` None: nothing of it is under suspicion."""
+    return every is not None and not stream.paused and now - max(stream.started, stream.completed) < 2 * every + _LATE

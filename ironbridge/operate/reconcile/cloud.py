@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import text
 
 from adapters.difference import BUGS
 from canonical.errors import BadRecordError, RefusedError
@@ -37,30 +36,15 @@ from flows.port import (
 from ironbridge.operate.insight import differing
 from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
-from ironbridge.store import Store, StoredLedger
-from ironbridge.store.bulk import among, values
-
-_STANDING = "subject, seq, state, since, reason, ref, tag, digest, document, doubtful"
-
-
-class _Stand(NamedTuple):
-    subject: str
-    seq: int
-    state: str
-    since: float
-    reason: str | None
-    ref: str | None
-    tag: str | None
-    digest: bytes | None
-    document: bytes | None
-    doubtful: bytes | None
+from ironbridge.store import Store, StoredLedger, comparing
+from ironbridge.store.comparing import ComparedSubject
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """What a subject should be, or `why` that cannot be said."""
 
-    stand: _Stand
+    stand: ComparedSubject
     document: Document | None = None
     refs: Mapping[str, str] | None = None
     digest: bytes | None = None
@@ -202,7 +186,7 @@ class Cloud:
             self.part.how = _MUTE.format(reason=self._mute)
         self.part.agreed = self.part.looked - len(self.differences) - self.part.moved - self.part.untold
 
-    def _on_its_way(self, stand: _Stand) -> bool:
+    def _on_its_way(self, stand: ComparedSubject) -> bool:
         return stand.state != State.AGREED and stand.since >= self._began
 
     def _judged(self, draft: _Draft, answer: ReadBack, behind: bool) -> None:
@@ -255,7 +239,7 @@ class Cloud:
         async for refs in self._scratch.suspects("stranger"):
             asked = "SELECT * FROM strangers WHERE look = 2 AND ref IN (SELECT value FROM json_each(?))"
             there = {ref: like for _, ref, *like in await self._scratch.among(asked, refs)}
-            ours = await self._refs_of_ours(list(there))
+            ours = await comparing.refs_among(self._store, self._flow.name, list(there))
             for ref in refs:
                 if ref not in there or ref in ours:
                     self.part.looked -= ref not in there
@@ -294,10 +278,10 @@ class Cloud:
         what = draft.document.kind if draft.document else draft.stand.subject.split(":")[1]
         self.differences.append(Difference(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
 
-    async def _drafts(self, stands: Sequence[_Stand]) -> list[_Draft]:
+    async def _drafts(self, stands: Sequence[ComparedSubject]) -> list[_Draft]:
         facts = await self._ledger.facts([s.subject for s in stands], self._flow.grouping)
         names = {entity.type_name for entity in self._flow.entities}
-        documents: list[tuple[_Stand, Document | None, str | None]] = []
+        documents: list[tuple[ComparedSubject, Document | None, str | None]] = []
         for stand in stands:
             known = [fact for fact in facts.get(stand.subject, ()) if fact.entity in names]
             try:
@@ -310,36 +294,14 @@ class Cloud:
         refs = await self._ledger.refs(sorted({s for _, d, _ in documents if d for s in d.refers.values()}))
         return [_drafted(stand, document, why, refs) for stand, document, why in documents]
 
-    async def _stands(self) -> AsyncIterator[list[_Stand]]:
+    async def _stands(self) -> AsyncIterator[list[ComparedSubject]]:
         after = ""
-        while rows := await self._rows(
-            f"SELECT {_STANDING} FROM subjects WHERE flow = :flow AND subject > :after ORDER BY subject LIMIT :most",  # noqa: S608
-            after=after, most=PAGE,
-        ):  # fmt: skip
-            after = rows[-1][0]
-            yield [_Stand(*row) for row in rows]
+        while rows := await comparing.subjects_after(self._store, self._flow.name, after, PAGE):
+            after = rows[-1].subject
+            yield rows
 
-    async def _stand_of(self, subjects: Sequence[str]) -> list[_Stand]:
-        async with self._store.read() as connection:
-            these = among(connection, "subject", "subjects")
-            found = await connection.execute(
-                text(f"SELECT {_STANDING} FROM subjects WHERE flow = :flow AND {these}"),  # noqa: S608
-                {"flow": self._flow.name, "subjects": values(connection, subjects)},
-            )
-            return [_Stand(*row) for row in found.fetchall()]
-
-    async def _refs_of_ours(self, refs: Sequence[str]) -> set[str]:
-        async with self._store.read() as connection:
-            these = among(connection, "ref", "refs")
-            found = await connection.execute(
-                text(f"SELECT ref FROM subjects WHERE flow = :flow AND {these}"),  # noqa: S608
-                {"flow": self._flow.name, "refs": values(connection, refs)},
-            )
-            return {ref for (ref,) in found}
-
-    async def _rows(self, sql: str, **bound: Any) -> Sequence[Any]:
-        async with self._store.read() as connection:
-            return (await connection.execute(text(sql), bound | {"flow": self._flow.name})).fetchall()
+    async def _stand_of(self, subjects: Sequence[str]) -> list[ComparedSubject]:
+        return await comparing.subjects_of(self._store, self._flow.name, subjects)
 
 
 _LIKE = "SELECT seen FROM ours WHERE kind = ?1 AND number = ?2 AND seen <> '' AND (refers = ?3 OR '{}' IN (refers, ?3))"
@@ -351,7 +313,7 @@ _MUTE = (
 )
 
 
-def _drafted(stand: _Stand, document: Document | None, why: str | None, refs: Mapping[str, str]) -> _Draft:
+def _drafted(stand: ComparedSubject, document: Document | None, why: str | None, refs: Mapping[str, str]) -> _Draft:
     if document is None:
         return _Draft(stand, why=why)
     mine = {name: refs[subject] for name, subject in document.refers.items() if subject in refs}
@@ -382,7 +344,7 @@ def _once(notes: list[str], note: str) -> None:
         notes.append(note)
 
 
-def _why(stand: _Stand) -> str:
+def _why(stand: ComparedSubject) -> str:
     match stand.state:
         case State.DIRTY | State.SENDING:
             return f"it is still to be written{': ' + stand.reason if stand.reason else ', or its flow is paused or stopped'}"

@@ -16,7 +16,6 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import text
 
 from adapters.catchup import closing
 from adapters.difference import Comparison, tamed
@@ -25,8 +24,8 @@ from canonical.errors import BadRecordError
 from ironbridge.operate.insight import differing
 from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
-from ironbridge.store import Store
-from ironbridge.store.bulk import among, values
+from ironbridge.store import Store, comparing
+from ironbridge.store.comparing import ComparedFact, ComparedRecord
 
 _PUT = (
     "INSERT INTO legacy VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (look, key) DO UPDATE SET source = excluded.source, "
@@ -53,24 +52,6 @@ class Source:
         return {name for stream in self.streams for name in stream.lasting}
 
 
-class _Fact(NamedTuple):
-    version: int
-    data: bytes | None
-    source: str
-
-
-class _Memory(NamedTuple):
-    """What the adapter remembers of a record: only to say why."""
-
-    version: int
-    deleted: bool
-    fingerprint: bytes | None
-    completed: float | None
-    held: int
-    paused: bool
-    problem: str | None
-
-
 class _Read(NamedTuple):
     """A row as one look found it; without a digest it cannot be mapped, and `problem` says why."""
 
@@ -86,9 +67,9 @@ class _Suspect(NamedTuple):
 
     first: _Read | None
     second: _Read | None
-    fact: _Fact | None
+    fact: ComparedFact | None
     before: int | None
-    memory: _Memory | None
+    memory: ComparedRecord | None
 
     @property
     def source(self) -> str | None:
@@ -185,12 +166,8 @@ class Legacy:
 
     async def _extracts(self, source: Source, stream: Stream, files: Files, patience: float) -> list[Extract]:
         """The extracts that lie ready, once all are that were read before: to a new reader a file has to settle first."""
-        known = await self._rows(
-            "SELECT r.name FROM regions r JOIN streams s ON s.id = r.stream "
-            "WHERE s.adapter = :adapter AND s.name = :stream",
-            adapter=source.adapter.name, stream=stream.name,
-        )  # fmt: skip
-        wanted, until = {name for (name,) in known}, time.monotonic() + max(patience, _SETTLE)
+        wanted = await comparing.regions_of(self._store, source.adapter.name, stream.name)
+        until = time.monotonic() + max(patience, _SETTLE)
         while True:
             found = [extract async for extract in files.extracts()]
             if wanted <= {extract.name for extract in found} or time.monotonic() > until:
@@ -228,7 +205,7 @@ class Legacy:
         after, statement = "", "SELECT key, digest, source FROM legacy WHERE look = 1 AND key > ? ORDER BY key LIMIT ?"
         while rows := await self._scratch.rows(statement, after, PAGE):
             after = rows[-1][0]
-            facts = await self._facts([row[0] for row in rows])
+            facts = await comparing.facts_of(self._store, [row[0] for row in rows])
             for name, count in Counter(source for _, _, source in rows).items():
                 self.parts[name].looked += count
             apart = [key for key, digest, _ in rows if digest is None or _digest(facts.get(key)) != digest]
@@ -241,11 +218,8 @@ class Legacy:
         """All that the flow knows from these systems, some at a time: keys with their types."""
         sources, others = {s.adapter.name: s for s in self._sources}, Counter[str]()
         after = ""
-        while rows := await self._rows(
-            "SELECT key, entity, source FROM facts WHERE key > :after AND data IS NOT NULL ORDER BY key LIMIT :most",
-            after=after, most=PAGE,
-        ):  # fmt: skip
-            after = rows[-1][0]
+        while rows := await comparing.living_after(self._store, after, PAGE):
+            after = rows[-1].key
             found: dict[str, dict[str, str]] = {}
             for key, entity, source in rows:
                 if entity in self._entities and source in sources:
@@ -277,20 +251,15 @@ class Legacy:
         if not streams or not keys:
             return set()
         read = set(await self._scratch.rows("SELECT stream, name FROM extracts WHERE look = 1"))
-        found = await self._for(
-            keys,
-            "SELECT r.key, s.name, r.region FROM records r JOIN streams s ON s.id = r.stream "
-            "WHERE s.adapter = :adapter AND r.region IS NOT NULL AND NOT r.deleted AND {these}",
-            "r.key", adapter=source.adapter.name,
-        )  # fmt: skip
-        return {key for key, stream, region in found if stream in streams and (stream, region) not in read}
+        found = await comparing.brought_by_extracts(self._store, source.adapter.name, keys)
+        return {each.key for each in found if each.stream in streams and (each.stream, each.region) not in read}
 
     # -- the second look -----------------------------------------------------------------------------------------
 
     async def unsettled(self) -> bool:
         """Whether something under suspicion was published and is not yet taken in."""
         async for keys in self._scratch.suspects("legacy"):
-            facts, memories = await self._facts(keys), await self._memories(keys)
+            facts, memories = await comparing.facts_of(self._store, keys), await comparing.records_of(self._store, keys)
             if any(m.version > (facts[key].version if key in facts else 0) for key, m in memories.items()):
                 return True
         return False
@@ -298,7 +267,7 @@ class Legacy:
     async def remember(self) -> None:
         """Remember which version of each suspect is known before the second look: what moves during it is not judged."""
         async for keys in self._scratch.suspects("legacy"):
-            facts = await self._facts(keys)
+            facts = await comparing.facts_of(self._store, keys)
             rows = [(fact.version, key) for key, fact in facts.items()]
             await self._scratch.put("UPDATE suspects SET version = ? WHERE side = 'legacy' AND key = ?", rows)
 
@@ -315,7 +284,7 @@ class Legacy:
                 "SELECT key, version FROM suspects WHERE side = 'legacy' AND key IN (SELECT value FROM json_each(?))"
             )
             before = dict(await self._scratch.among(asked, keys))
-            facts, memories = await self._facts(keys), await self._memories(keys)
+            facts, memories = await comparing.facts_of(self._store, keys), await comparing.records_of(self._store, keys)
             for key in keys:
                 suspect = _Suspect(
                     rows.get((1, key)), rows.get((2, key)), facts.get(key), before[key], memories.get(key)
@@ -339,41 +308,13 @@ class Legacy:
         what = row.entity if row else key.split(":")[1]
         self.differences.append(Difference(Where.CANONICAL, suspect.kind, key, what, fields, suspect.why))
 
-    # -- the state -----------------------------------------------------------------------------------------------
-
-    async def _facts(self, keys: Sequence[str]) -> dict[str, _Fact]:
-        found = await self._for(keys, "SELECT key, version, data, source FROM facts WHERE {these}", "key")
-        return {key: _Fact(*fact) for key, *fact in found}
-
-    async def _memories(self, keys: Sequence[str]) -> dict[str, _Memory]:
-        found = await self._for(
-            keys,
-            "SELECT r.key, r.version, r.deleted, r.fingerprint, s.completed, s.held, s.paused, p.what FROM streams s "
-            "JOIN records r ON r.stream = s.id LEFT JOIN problems p ON p.stream = r.stream AND p.key = r.key "
-            "WHERE {these}",
-            "r.key",
-        )
-        return {key: _Memory(*row) for key, *row in found}
-
-    async def _for(self, keys: Sequence[str], sql: str, column: str, **bound: Any) -> Sequence[Any]:
-        if not keys:
-            return []
-        async with self._store.read() as connection:
-            these = among(connection, column, "keys")
-            bound["keys"] = values(connection, keys)
-            return (await connection.execute(text(sql.replace("{these}", these)), bound)).fetchall()
-
-    async def _rows(self, sql: str, **bound: Any) -> Sequence[Any]:
-        async with self._store.read() as connection:
-            return (await connection.execute(text(sql), bound)).fetchall()
-
 
 _HOW = "every row was read again, mapped, and held against what the flow knows"
 _SLICE = 32  # rows mapped in one go, about a millisecond, before other tasks have their turn
 _SETTLE = 15.0  # seconds that a file may have to lie still before a new reader takes it for whole
 
 
-def _digest(fact: _Fact | None) -> bytes | None:
+def _digest(fact: ComparedFact | None) -> bytes | None:
     return None if fact is None or fact.data is None else blake2b(fact.data, digest_size=16).digest()
 
 
