@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from bench.job import environment
-from ironbridge.broker import HOST, free_port
+from ironbridge.kafka.process import HOST, free_port
 
 _PATIENCE = 900.0  # seconds to load it all
 _PUBLISHED = "[id='row-liquidlogic.person'] [data-label='Published']"

@@ -39,15 +39,16 @@ from flows.port import (
     Urgency,
     Write,
 )
-from ironbridge import telemetry
-from ironbridge.bridge import collect_seldom
-from ironbridge.budget import SharedBudget
-from ironbridge.inbox import KafkaInbox
-from ironbridge.kafka import KafkaJournal, ensure_topics
+from ironbridge.kafka.inbox import KafkaInbox
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics
+from ironbridge.kafka.trail import KafkaTrail
+from ironbridge.observe import telemetry
+from ironbridge.runtime.bridge import collect_seldom
 from ironbridge.settings import KafkaSettings, TelemetrySettings
 from ironbridge.store import Store, StoredLedger, open_store
+from ironbridge.store.budget import SharedBudget
 from ironbridge.store.trail import TrailedLedger
-from ironbridge.trail import KafkaTrail
 
 FLOW = "dfe_csc"
 TODAY = date(2026, 11, 1)

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
-from ironbridge import serve, stuck
-from ironbridge.bridge import Platform
+from ironbridge.console import serve
 from ironbridge.console.app import mounted
+from ironbridge.operate import stuck
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
 from ironbridge.store import Store, open_store, tables
 from ironbridge.store.bulk import put

@@ -18,7 +18,7 @@ from adapters.liquidlogic.world import create
 from bench.job import environment
 from bench.stage import PARTITIONS, Stage
 from canonical.event import topic_of
-from ironbridge.kafka import ensure_topics
+from ironbridge.kafka.topics import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import open_store
 

@@ -10,12 +10,13 @@ from adapters.pump import Pump
 from bench.job import peak
 from bench.people import PeopleAdapter
 from canonical import Person
-from ironbridge import telemetry
-from ironbridge.bridge import collect_seldom
-from ironbridge.kafka import KafkaJournal, ensure_topics
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics
+from ironbridge.observe import telemetry
+from ironbridge.runtime.bridge import collect_seldom
+from ironbridge.runtime.systems import edition
 from ironbridge.settings import KafkaSettings, TelemetrySettings
 from ironbridge.store import StoredMemory, open_store
-from ironbridge.systems import edition
 
 
 def sweep(**arguments: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from flows.port import LONGEST_SILENCE, Limits
-from ironbridge.budget import SharedBudget, release
 from ironbridge.store import Store
+from ironbridge.store.budget import SharedBudget, release
 
 
 @dataclass

@@ -16,10 +16,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ironbridge import bridge, demo, serve, spans, telemetry
-from ironbridge.bridge import Platform
-from ironbridge.broker import free_port
+from ironbridge.console import serve
 from ironbridge.console.app import mounted
+from ironbridge.demo.play import settled
+from ironbridge.demo.world import clouds, make, settings_of
+from ironbridge.kafka.process import free_port
+from ironbridge.observe import spans, telemetry
+from ironbridge.runtime import bridge
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings
 from tests.test_privacy import misbehave, plant
 
@@ -45,11 +49,11 @@ async def console(stack: AsyncExitStack, built: Platform, settings: ConsoleSetti
 async def main(folder: Path, issuer: str | None) -> None:
     logging.disable(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    async with demo.clouds(folder) as world, AsyncExitStack() as stack:
-        await demo.make(world, children=60, invoices=60, seed=5)
+    async with clouds(folder) as world, AsyncExitStack() as stack:
+        await make(world, children=60, invoices=60, seed=5)
         plant(world)
         misbehave(world)
-        settings = demo.settings_of(world).model_copy(update={"http": HttpSettings(listen="127.0.0.1:0")})
+        settings = settings_of(world).model_copy(update={"http": HttpSettings(listen="127.0.0.1:0")})
         stack.callback(telemetry.start(settings.telemetry, *spans.processors(settings)))
         built = await stack.enter_async_context(bridge.platform(settings))
         stop = asyncio.Event()
@@ -59,7 +63,7 @@ async def main(folder: Path, issuer: str | None) -> None:
             port = free_port()
             told["closed"] = await console(stack, built, signing_in(issuer, port), port)
         began = time.monotonic()
-        while not await demo.settled(built, {}) and time.monotonic() - began < PATIENCE:
+        while not await settled(built, {}) and time.monotonic() - began < PATIENCE:
             await asyncio.wait([running], timeout=0.2)
         print(json.dumps(told), flush=True)
         await asyncio.to_thread(sys.stdin.read)

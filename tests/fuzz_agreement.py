@@ -26,8 +26,8 @@ from flows.clock import LONDON
 from flows.port import Document, Fact, Facts, Grouping, Limits, Nothing, Urgency
 from flows.testing import MemoryTrail
 from flows.trail import Reach, Sent
-from ironbridge import steer
-from ironbridge.audit import Actor
+from ironbridge.operate import steer
+from ironbridge.operate.audit import Actor
 from ironbridge.store.trail import TrailedLedger
 from tests.fuzzing.chaos import Broken, Gone
 from tests.fuzzing.cloud import HATED, Cloud, Kind, Mood, Wired

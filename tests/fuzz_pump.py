@@ -29,7 +29,7 @@ from tests.fuzzing.legacy import Legacy, Life, Reader
 from tests.fuzzing.pump_judge import Judge
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
-TOMBSTONES = timedelta(days=30)  # as ironbridge/kafka.py keeps them
+TOMBSTONES = timedelta(days=30)  # as ironbridge/kafka/topics.py keeps them
 TRIES = 8
 QUIET = Weather()
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ironbridge.broker import HOST, free_port, tail
-from ironbridge.kafka_distribution import cache_dir
+from ironbridge.kafka.distribution import cache_dir
+from ironbridge.kafka.process import HOST, free_port, tail
 from tests.servers import Absent, _data_dir, _running
 
 SOURCE = Path(__file__).parent / "collector"

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ironbridge.kafka_distribution import cache_dir
+from ironbridge.kafka.distribution import cache_dir
 from tests.servers import Absent
 
 

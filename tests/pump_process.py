@@ -10,7 +10,7 @@ from adapters.guard import Guard
 from adapters.pump import Pump
 from adapters.stand_ins import Line, TableAdapter
 from canonical import CareEpisode
-from ironbridge.kafka import KafkaJournal
+from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredMemory, open_store
 

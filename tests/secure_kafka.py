@@ -12,7 +12,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from ironbridge.broker import HOST, ApacheKafka, free_port
+from ironbridge.kafka.broker import ApacheKafka
+from ironbridge.kafka.process import HOST, free_port
 from ironbridge.settings import KafkaSettings
 from tests.servers import Certified, certified, issued, running_broker
 

@@ -23,7 +23,8 @@ import asyncpg
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from ironbridge.broker import HOST, ApacheKafka, Broker, EmbeddedBroker, free_port, spawn, tail
+from ironbridge.kafka.broker import ApacheKafka, Broker, EmbeddedBroker
+from ironbridge.kafka.process import HOST, free_port, spawn, tail
 
 START_PATIENCE = 60.0  # seconds
 

@@ -18,8 +18,8 @@ from prometheus_client import REGISTRY
 
 import adapters.meters
 import flows.meters
-import ironbridge.gauges
-import ironbridge.meters
+import ironbridge.observe.meters
+import ironbridge.operate.gauges
 from tests.conftest import needed
 from tests.promtool import promtool
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 RUNBOOKS = ROOT / "docs" / "runbooks"
-INSTRUMENTS = (adapters.meters, flows.meters, ironbridge.meters, ironbridge.gauges)
+INSTRUMENTS = (adapters.meters, flows.meters, ironbridge.observe.meters, ironbridge.operate.gauges)
 OURS = re.compile(r"\b(?:ironbridge|messaging|http|db|server|url|error)_\w+")
 GROUPED = re.compile(r"by \(([^)]*)\)|\{([^}]*)\}")
 

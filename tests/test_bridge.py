@@ -12,8 +12,8 @@ import pytest
 from adapters.pump import Pump
 from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from canonical.errors import UnavailableError
-from ironbridge import bridge
-from ironbridge.broker import HOST, free_port
+from ironbridge.kafka.process import HOST, free_port
+from ironbridge.runtime import bridge
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import StoredMemory, open_store
 from tests.servers import Postgres

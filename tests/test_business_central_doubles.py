@@ -24,7 +24,7 @@ from flows.http import LocalBudget, client
 from flows.ledger import HOLD
 from flows.port import Confirmed, Document, Limits, Refused, Unknown, Untold, Write
 from flows.testing import ArrayInbox
-from ironbridge.reconcile import compare
+from ironbridge.operate.reconcile import compare
 from ironbridge.store import Store, StoredLedger
 from tests.agreement import Clock
 from tests.gate import gated

@@ -10,10 +10,10 @@ from flows.agree import Agreement
 from flows.ledger import HOLD, TRAVELS, Intent, Settlement, State
 from flows.port import Limits, Outcome, Unavailable, Unknown, Waiting, Write
 from flows.testing import ScriptedTarget, Work
-from ironbridge import steer
-from ironbridge.audit import Actor
-from ironbridge.budget import release
+from ironbridge.operate import steer
+from ironbridge.operate.audit import Actor
 from ironbridge.store import Store, open_store
+from ironbridge.store.budget import release
 from tests.agreement import World, invoice, supplier, supplier_key
 
 S1 = supplier_key(1)

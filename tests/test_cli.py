@@ -19,10 +19,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from canonical.errors import MisconfiguredError
-from ironbridge import demo, insight, render, stuck
-from ironbridge.cli import app
+from ironbridge.__main__ import app
+from ironbridge.cli import render
+from ironbridge.demo.play import play
+from ironbridge.operate import insight, stuck
+from ironbridge.runtime.systems import ADAPTERS, TARGETS, found
 from ironbridge.settings import Settings, load
-from ironbridge.systems import ADAPTERS, TARGETS, found
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The settings file of a small demonstration that has been played to its end."""
     data = tmp_path_factory.mktemp("world") / "demo"
     out = Console(file=io.StringIO(), width=120)
-    assert asyncio.run(demo.play(out, data, children=80, invoices=80, seed=3, traces=False)) == 0
+    assert asyncio.run(play(out, data, children=80, invoices=80, seed=3, traces=False)) == 0
     return data / "ironbridge.toml"
 
 

@@ -24,10 +24,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from canonical.errors import MisconfiguredError
-from ironbridge.broker import free_port
 from ironbridge.console.access import check
 from ironbridge.console.picture import Lately
-from ironbridge.reconcile.certificate import Certificate, Compared, Difference, Kind, Where
+from ironbridge.kafka.process import free_port
+from ironbridge.operate.reconcile.certificate import Certificate, Compared, Difference, Kind, Where
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
 from tests.conftest import needed
 from tests.servers import Absent

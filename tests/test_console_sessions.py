@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from canonical.errors import UnavailableError
-from ironbridge import serve
-from ironbridge.bridge import Platform
-from ironbridge.broker import free_port
+from ironbridge.console import serve
 from ironbridge.console.sessions import Session, Sessions
 from ironbridge.console.sign_in import Known
+from ironbridge.kafka.process import free_port
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
 from ironbridge.store import Store
 from tests.servers import running_issuer

@@ -16,7 +16,7 @@ from canonical import ENTITIES, Entity, Invoice, Person
 from canonical.entity import classified
 from canonical.errors import MisconfiguredError
 from canonical.event import Event
-from ironbridge import contracts
+from ironbridge.operate import contracts
 from tests.test_entities import whole
 from tests.test_event import EVENTS
 

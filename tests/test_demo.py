@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from canonical import ENTITIES, Event
 from canonical.event import topic_of
-from ironbridge.broker import EmbeddedBroker
+from ironbridge.kafka.broker import EmbeddedBroker
 
 KILLS = 5
 

@@ -21,12 +21,14 @@ import yaml
 
 from canonical import Entity
 from canonical.event import topic_of
-from ironbridge import health, inbox, kafka, systems
-from ironbridge.bridge import Platform
-from ironbridge.broker import HOST, free_port
 from ironbridge.console import access
-from ironbridge.health import Health
-from ironbridge.kafka_distribution import KAFKA_VERSION, cache_dir
+from ironbridge.kafka import inbox, journal, topics
+from ironbridge.kafka.distribution import KAFKA_VERSION, cache_dir
+from ironbridge.kafka.process import HOST, free_port
+from ironbridge.operate import health
+from ironbridge.operate.health import Health
+from ironbridge.runtime import systems
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import (
     ConsoleSettings,
     KafkaSettings,
@@ -532,13 +534,13 @@ def test_strimzis_topics_are_those_that_ironbridge_would_create(helm: str, kafka
     manifests = rendered(helm, "-f", example, "-f", more)
     example_values = yaml.safe_load(example.read_text("utf-8"))["kafka"]
     settings = KafkaSettings.model_validate(example_values | kafka_values | {"password": "from a secret"})
-    wanted = kafka.topics(settings, entities())
+    wanted = topics.topics(settings, entities())
     wanted[topic_of("blue-badge", settings.topic_prefix)] = wanted[topic_of("person", settings.topic_prefix)]
-    topics = of_kind(manifests, "KafkaTopic")
-    assert {topic["spec"]["topicName"]: topic["spec"]["partitions"] for topic in topics.values()} == {
+    made = of_kind(manifests, "KafkaTopic")
+    assert {topic["spec"]["topicName"]: topic["spec"]["partitions"] for topic in made.values()} == {
         name: partitions for name, (partitions, _) in wanted.items()
     }
-    for name, topic in topics.items():
+    for name, topic in made.items():
         assert name == topic["spec"]["topicName"]
         assert topic["spec"]["replicas"] == settings.replication
         assert {key: str(value) for key, value in topic["spec"]["config"].items()} == wanted[name][1]
@@ -620,11 +622,11 @@ def test_the_notes_tell_how_to_look_at_every_part(helm: str, tmp_path: Path):
 
 def test_the_operators_page_names_what_kafka_and_the_state_are_really_asked_for():
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    for key, value in kafka._TOPIC.items():
+    for key, value in topics._TOPIC.items():
         assert f"`{key}={value}`" in page
     for entity in entities():
         assert f"`canonical.{entity.type_name}`" in page
-    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (kafka, inbox))
+    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (journal, inbox))
     assert 'transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}"' in source
     assert 'group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}"' in source
     assert "`ironbridge.canonical.<adapter>`" in page

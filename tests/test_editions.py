@@ -13,7 +13,7 @@ from flows.clock import LondonDay, day_in_london
 from flows.editions import Editions
 from flows.ledger import HOLD, Edition, Settlement, State
 from flows.port import Document, Facts, Nothing
-from ironbridge import insight
+from ironbridge.operate import insight
 from ironbridge.store import Store, StoredLedger, open_store
 from ironbridge.store.editions import SLICE, Opened, may_open
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key

@@ -24,7 +24,8 @@ from adapters.pump import Pump
 from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Event, Name, Person
 from canonical.errors import UnavailableError
-from ironbridge.kafka import KafkaJournal, ensure_topics
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import StoredMemory, open_store
 from tests.servers import Kafka

@@ -26,7 +26,7 @@ from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row, Stream, Sweep
 from canonical import CreditNote, Entity, Invoice
 from canonical.errors import BadRecordError, MisconfiguredError
-from ironbridge import systems
+from ironbridge.runtime import systems
 from ironbridge.settings import load
 from security import properties
 

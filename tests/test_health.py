@@ -26,10 +26,13 @@ from adapters.port import Stream
 from adapters.pump import Pump
 from adapters.stand_ins import Log, MemoryJournal, TableAdapter
 from canonical.errors import MisconfiguredError
-from ironbridge import health, insight, render, serve, steer, systems
-from ironbridge.audit import Actor
-from ironbridge.bridge import Delivery, Platform
-from ironbridge.health import Health
+from ironbridge.cli import render
+from ironbridge.console import serve
+from ironbridge.operate import health, insight, steer
+from ironbridge.operate.audit import Actor
+from ironbridge.operate.health import Health
+from ironbridge.runtime import systems
+from ironbridge.runtime.bridge import Delivery, Platform
 from ironbridge.settings import HttpSettings, KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory
 from tests.servers import Kafka

@@ -7,8 +7,8 @@ import pytest
 from adapters.guard import DELETED, WENT_BACK
 from adapters.journal import Guarded, Known, Step
 from adapters.testing import Bench
-from ironbridge import audit, held
-from ironbridge.audit import Actor
+from ironbridge.operate import audit, held
+from ironbridge.operate.audit import Actor
 from ironbridge.store import Store, StoredMemory
 from tests.test_guard import closed, deletions, in_a_file, reopen, table
 

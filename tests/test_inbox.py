@@ -20,10 +20,11 @@ from flows.agree import Agreement
 from flows.ledger import Arrivals, Stand, Task
 from flows.marks import marks_of
 from flows.testing import ScriptedTarget
-from ironbridge import insight
-from ironbridge.hidden import Hidden, said
-from ironbridge.inbox import KafkaInbox
-from ironbridge.kafka import KafkaJournal, ensure_topics, partition_of
+from ironbridge.kafka.hidden import Hidden, said
+from ironbridge.kafka.inbox import KafkaInbox
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics, partition_of
+from ironbridge.operate import insight
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger, open_store
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key

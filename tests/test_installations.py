@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from canonical.errors import MisconfiguredError
-from ironbridge.claims import KafkaClaims
-from ironbridge.claims_log import Book, Claim, Knock, record
-from ironbridge.kafka import ensure_topics
+from ironbridge.kafka.claims import KafkaClaims
+from ironbridge.kafka.claims_log import Book, Claim, Knock, record
+from ironbridge.kafka.topics import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store
 from ironbridge.store.installation import Installation, installation

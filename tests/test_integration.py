@@ -8,8 +8,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ironbridge import bridge, demo, insight
-from ironbridge.bridge import Platform
+from ironbridge.demo.agreement import compare
+from ironbridge.demo.play import readings, settled
+from ironbridge.demo.world import World, change, clouds, make, settings_of
+from ironbridge.operate import insight
+from ironbridge.runtime import bridge
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import KafkaSettings, StateSettings
 from tests.servers import Kafka, MariaDB, Postgres
 
@@ -18,15 +22,15 @@ async def until_settled(
     built: Platform, running: asyncio.Task[None], before: dict[str, int], patience: float = 120
 ) -> None:
     began = time.monotonic()
-    while not await demo.settled(built, before):
+    while not await settled(built, before):
         assert time.monotonic() - began < patience, await insight.flows(built.store)
         await asyncio.wait([running], timeout=0.25)
         if running.done():
             running.result()
 
 
-async def differing(world: demo.World, built: Platform) -> dict[str, int]:
-    rows = await demo.compare(world, built)
+async def differing(world: World, built: Platform) -> dict[str, int]:
+    rows = await compare(world, built)
     assert {row.kind for row in rows} == {"child", "vendor", "purchaseInvoice", "purchaseCreditMemo"}
     assert all(row.holds > 0 for row in rows)
     return {row.kind: row.differs for row in rows if row.differs}
@@ -34,18 +38,18 @@ async def differing(world: demo.World, built: Platform) -> dict[str, int]:
 
 async def carried_across(data: Path, warehouse: str, kafka: Kafka, state: str) -> None:
     """Load, compare, do a day's work, compare."""
-    async with demo.clouds(data, warehouse) as world:
-        await demo.make(world, children=150, invoices=150, seed=7)
+    async with clouds(data, warehouse) as world:
+        await make(world, children=150, invoices=150, seed=7)
         where = KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap, topic_prefix=kafka.prefix())
-        settings = demo.settings_of(world, kafka=where, state=StateSettings(url=SecretStr(state)))
+        settings = settings_of(world, kafka=where, state=StateSettings(url=SecretStr(state)))
         async with bridge.platform(settings) as built:
             stop = asyncio.Event()
             running = asyncio.create_task(bridge.run(built, stop))
             try:
                 await until_settled(built, running, {})
                 assert await differing(world, built) == {}
-                before = await demo.readings(built)
-                assert len(await demo.change(world, seed=7)) > 5
+                before = await readings(built)
+                assert len(await change(world, seed=7)) > 5
                 await until_settled(built, running, before)
                 assert await differing(world, built) == {}
                 stuck = await insight.parked(built.store)

@@ -16,8 +16,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from canonical import CareEpisode, Event, Person
 from canonical.errors import FencedError, MisconfiguredError, UnavailableError
-from ironbridge.broker import ApacheKafka, free_port
-from ironbridge.kafka import KafkaJournal, ensure_topics, trail_topic
+from ironbridge.kafka.broker import ApacheKafka
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.process import free_port
+from ironbridge.kafka.topics import ensure_topics, trail_topic
 from ironbridge.settings import KafkaSettings
 
 pytestmark = pytest.mark.servers

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from ironbridge.kafka_consumer import consumer
+from ironbridge.kafka.consumer import consumer
 from ironbridge.settings import KafkaSettings
 from tests.servers import Kafka
 from tests.test_broker import make_topic
@@ -74,7 +74,7 @@ async def test_in_small_fetches_as_well(apache_kafka: Kafka) -> None:
 
 
 async def test_the_embedded_broker_still_needs_it(embedded_broker: Kafka) -> None:
-    """Once this fails the broker is mended: then `ironbridge.kafka_consumer` and this file can go."""
+    """Once this fails the broker is mended: then `ironbridge.kafka.consumer` and this file can go."""
     partition, kept = await filled(embedded_broker)
     plain = AIOKafkaConsumer(bootstrap_servers=embedded_broker.bootstrap, isolation_level="read_committed")
     begin = (ABORTED[0] + len(ABORTED)) * (EACH + 1)

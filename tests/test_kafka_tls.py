@@ -13,9 +13,10 @@ from adapters.journal import Partition
 from canonical import Event, Person
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from flows.ledger import Stand
-from ironbridge.broker import HOST
-from ironbridge.inbox import KafkaInbox
-from ironbridge.kafka import KafkaJournal, answers, ensure_topics
+from ironbridge.kafka.inbox import KafkaInbox
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.process import HOST
+from ironbridge.kafka.topics import answers, ensure_topics
 from ironbridge.settings import KafkaSettings
 from tests.secure_kafka import PASSWORD, Secure
 from tests.servers import certified

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from canonical.errors import UnavailableError
-from ironbridge.kafka_client import OverdueError, connecting, ending, translated
-from ironbridge.kafka_consumer import Consumer, consumer
+from ironbridge.kafka.client import OverdueError, connecting, ending, translated
+from ironbridge.kafka.consumer import Consumer, consumer
 from ironbridge.settings import KafkaSettings
 from tests.servers import Kafka, silenced
 

@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from ironbridge import serve
-from ironbridge.bridge import Platform
-from ironbridge.broker import free_port
-from ironbridge.listener import ACCEPTED, PEOPLE, PROBES, Bounds
+from ironbridge.console import serve
+from ironbridge.console.listener import ACCEPTED, PEOPLE, PROBES, Bounds
+from ironbridge.kafka.process import free_port
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import HttpSettings, Settings
 from ironbridge.store import Store
 

@@ -14,14 +14,16 @@ from adapters.stand_ins import Line, TableAdapter
 from canonical import CareEpisode, Event
 from flows.agree import Agreement
 from flows.testing import ScriptedTarget
-from ironbridge import bridge, insight
-from ironbridge.claims import Alone, Claims, KafkaClaims
-from ironbridge.kafka import KafkaJournal, ensure_topics
+from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics
+from ironbridge.kafka.trail import KafkaTrail
+from ironbridge.operate import insight
+from ironbridge.runtime import bridge
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, open_store
 from ironbridge.store.installation import installation
 from ironbridge.store.trail import TrailedLedger
-from ironbridge.trail import KafkaTrail
 from tests.agreement import PurchaseFlow, supplier, supplier_key
 from tests.servers import Kafka, Postgres
 

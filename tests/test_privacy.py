@@ -20,10 +20,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rich.console import Console
 
 from flows.sandbox_faults import Fault
-from ironbridge import bridge, demo, gauges, insight, render, telemetry
-from ironbridge.bridge import Platform
-from ironbridge.health import Health
-from ironbridge.stuck import groups
+from ironbridge.cli import render
+from ironbridge.demo.play import settled
+from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
+from ironbridge.observe import telemetry
+from ironbridge.operate import gauges, insight
+from ironbridge.operate.health import Health
+from ironbridge.operate.stuck import groups
+from ironbridge.runtime import bridge
+from ironbridge.runtime.bridge import Platform
 from tests.conftest import Metered
 
 CANARY = "zqx7canary"
@@ -53,7 +58,7 @@ def logged() -> Iterator[io.StringIO]:
     root.setLevel(level)  # not `root.level =`: loggers remember what they may log
 
 
-def plant(world: demo.World) -> int:
+def plant(world: World) -> int:
     """Names and streets everywhere; codes, identifiers and answers in every third row; how many values were planted."""
     planted = 0
     with sqlite3.connect(world.data / "liquidlogic.sqlite3") as connection:
@@ -80,7 +85,7 @@ def plant(world: demo.World) -> int:
     return planted
 
 
-def misbehave(world: demo.World) -> None:
+def misbehave(world: World) -> None:
     """Every kind of unhappy answer, and refusals of records that hold canaries."""
     for sandbox in (world.dfe, world.central):
         sandbox.faults += [
@@ -122,16 +127,16 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
     tmp_path: Path, spans: InMemorySpanExporter, metered: Metered, logged: io.StringIO,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    async with demo.clouds(tmp_path) as world:
-        await demo.make(world, children=120, invoices=120, seed=5)
+    async with clouds(tmp_path) as world:
+        await make(world, children=120, invoices=120, seed=5)
         assert plant(world) > 500
         misbehave(world)
-        async with bridge.platform(demo.settings_of(world)) as built:
+        async with bridge.platform(settings_of(world)) as built:
             stop = asyncio.Event()
             running = asyncio.create_task(bridge.run(built, stop))
             try:
                 began = time.monotonic()
-                while not await demo.settled(built, {}):
+                while not await settled(built, {}):
                     assert time.monotonic() - began < 120, await insight.flows(built.store)
                     await asyncio.wait([running], timeout=0.25)
                     if running.done():
@@ -142,7 +147,7 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
             finally:
                 stop.set()
                 await running
-        there = json.dumps(world.dfe.documents(str(demo.LA_CODE))) + json.dumps(world.central.documents("vendors"))
+        there = json.dumps(world.dfe.documents(str(LA_CODE))) + json.dumps(world.central.documents("vendors"))
     assert there.count(CANARY) > 50, "the canaries did not reach the clouds: the test proves nothing"
     assert len([row for row in stuck if row["state"] == "quarantined"]) > 10, "no bad row was met"
     assert [row for row in stuck if row["state"] == "parked"], "nothing was refused"

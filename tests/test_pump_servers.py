@@ -19,9 +19,10 @@ from adapters.stand_ins import Line, TableAdapter
 from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Event
 from canonical.errors import FencedError, UnavailableError
-from ironbridge.broker import ApacheKafka, Broker, EmbeddedBroker
-from ironbridge.kafka import KafkaJournal, ensure_topics
-from ironbridge.kafka_consumer import consumer
+from ironbridge.kafka.broker import ApacheKafka, Broker, EmbeddedBroker
+from ironbridge.kafka.consumer import consumer
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, open_store
 from tests.pump_process import Pump, save, small_steps

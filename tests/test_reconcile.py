@@ -23,8 +23,8 @@ from canonical import Supplier
 from canonical.entity import Entity
 from flows.ledger import pack
 from flows.port import Absent, Document, Held, Holding, Limits, Outcome, ReadBack, Write
-from ironbridge.reconcile import Certificate, Difference, Kind, Source, Where, compare
-from ironbridge.reconcile.certificate import certificate_of
+from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare
+from ironbridge.operate.reconcile.certificate import certificate_of
 from ironbridge.store import Store, open_store
 from ironbridge.store.bulk import put
 from ironbridge.store.tables import facts, flows, subjects

@@ -20,7 +20,7 @@ from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from flows.http import LocalBudget, client
 from flows.port import Flow, Limits, Target
 from flows.testing import ArrayInbox
-from ironbridge.reconcile import Certificate, compare
+from ironbridge.operate.reconcile import Certificate, compare
 from ironbridge.store import Store, StoredLedger
 
 TODAY = date(2026, 11, 1)

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from canonical.errors import MisconfiguredError
-from ironbridge import systems
+from ironbridge.runtime import systems
 from ironbridge.settings import Settings, load, section
 from tests.secure_kafka import Secure
 from tests.servers import HOST, Postgres

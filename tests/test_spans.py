@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.trace import Link, Tracer
 
-from ironbridge.spans import SpanFile
+from ironbridge.observe.spans import SpanFile
 
 KEEP = 400
 

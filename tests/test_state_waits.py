@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import make_url, text
 
 from canonical.errors import UnavailableError
-from ironbridge.bridge import Platform
-from ironbridge.health import Health
+from ironbridge.operate.health import Health
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import Settings
 from ironbridge.store import Store, open_store
 from ironbridge.store.database import _LOCK

@@ -15,12 +15,13 @@ from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from adapters.testing import Bench, assert_versions_grow
 from canonical.errors import MisconfiguredError
 from flows.port import Document, Limits, Refused
-from ironbridge import audit, bridge, insight, steer
-from ironbridge.audit import Actor
-from ironbridge.budget import SharedBudget
-from ironbridge.reconcile import compare
+from ironbridge.operate import audit, insight, steer
+from ironbridge.operate.audit import Actor
+from ironbridge.operate.reconcile import compare
+from ironbridge.runtime import bridge
 from ironbridge.settings import Settings
 from ironbridge.store import Store, StoredMemory, tables
+from ironbridge.store.budget import SharedBudget
 from tests.agreement import START, World, numbers, supplier, supplier_key
 
 JO = Actor("jo", "command line")

@@ -13,7 +13,7 @@ from canonical import CareEpisode, DocumentLine, Identifier, Invoice, Name, Pers
 from canonical.entity import Entity
 from flows.ledger import pack
 from flows.port import Document
-from ironbridge import insight
+from ironbridge.operate import insight
 from ironbridge.store import Store, open_store
 from ironbridge.store.bulk import put
 from ironbridge.store.history import Keep, Retention

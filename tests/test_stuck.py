@@ -12,11 +12,11 @@ from sqlalchemy import text
 
 from adapters.journal import Problem, Step
 from bench import parked as many
-from ironbridge import audit, insight, serve, steer, stuck
-from ironbridge.audit import Actor
-from ironbridge.bridge import Platform
-from ironbridge.console import pages
+from ironbridge.console import pages, serve
 from ironbridge.console.app import mounted
+from ironbridge.operate import audit, insight, steer, stuck
+from ironbridge.operate.audit import Actor
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
 from ironbridge.store import Store, StoredMemory
 from ironbridge.store.bulk import put

@@ -27,7 +27,7 @@ from canonical import Event
 from canonical.errors import UnavailableError
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
-from ironbridge import telemetry
+from ironbridge.observe import telemetry
 from ironbridge.settings import TelemetrySettings
 from tests.conftest import needed
 from tests.otlp import Collector, Span, attributes, collecting
@@ -203,7 +203,7 @@ def said(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
 def test_a_log_line_as_json_has_its_trace_and_nothing_that_others_put_in(
     said: io.StringIO, spans: InMemorySpanExporter
 ):
-    log = logging.getLogger("ironbridge.bridge")
+    log = logging.getLogger("ironbridge.runtime.bridge")
     log.info("began")
     with trace.get_tracer("test").start_as_current_span("work") as span:
         log.warning("%s: held", "finance")
@@ -212,7 +212,7 @@ def test_a_log_line_as_json_has_its_trace_and_nothing_that_others_put_in(
     context = span.get_span_context()
     assert first.keys() == {"level", "logger", "message", "time"}
     assert second == {
-        "level": "WARNING", "logger": "ironbridge.bridge", "message": "finance: held", "time": second["time"],
+        "level": "WARNING", "logger": "ironbridge.runtime.bridge", "message": "finance: held", "time": second["time"],
         "trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}",
     }  # fmt: skip
     assert datetime.fromisoformat(second["time"]).tzinfo is not None
@@ -220,10 +220,10 @@ def test_a_log_line_as_json_has_its_trace_and_nothing_that_others_put_in(
 
 @pytest.mark.parametrize("said", ["console"], indirect=True)
 def test_a_log_line_for_a_person_ends_with_its_trace(said: io.StringIO, spans: InMemorySpanExporter):
-    log = logging.getLogger("ironbridge.bridge")
+    log = logging.getLogger("ironbridge.runtime.bridge")
     log.info("began")
     with trace.get_tracer("test").start_as_current_span("work") as span:
         log.warning("held")
     first, second = said.getvalue().splitlines()
-    assert first.endswith("INFO    ironbridge.bridge: began")
-    assert second.endswith(f"ironbridge.bridge: held (trace {span.get_span_context().trace_id:032x})")
+    assert first.endswith("INFO    ironbridge.runtime.bridge: began")
+    assert second.endswith(f"ironbridge.runtime.bridge: held (trace {span.get_span_context().trace_id:032x})")

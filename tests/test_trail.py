@@ -15,13 +15,13 @@ from flows.ledger import Arrivals, Intent, Mark
 from flows.port import Outcome, Unknown, Write
 from flows.testing import MemoryTrail, ScriptedTarget, Work
 from flows.trail import Sent, in_doubt, unknown
-from ironbridge import steer
-from ironbridge.audit import Actor
-from ironbridge.kafka import ensure_topics, trail_topic
+from ironbridge.kafka.topics import ensure_topics, trail_topic
+from ironbridge.kafka.trail import KafkaTrail
+from ironbridge.operate import steer
+from ironbridge.operate.audit import Actor
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, open_store
 from ironbridge.store.trail import TrailedLedger
-from ironbridge.trail import KafkaTrail
 from tests.agreement import BAD, PurchaseFlow, World, supplier, supplier_key
 from tests.servers import Kafka, Postgres
 

@@ -14,9 +14,9 @@ from adapters.difference import region
 from adapters.port import Record
 from adapters.stand_ins import Line, TableAdapter
 from adapters.testing import Bench
+from ironbridge.observe.watchdog import Held, watching
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory
-from ironbridge.watchdog import Held, watching
 from tests.test_extracts import adapter, vouchers
 
 

@@ -20,11 +20,13 @@ from adapters.guard import Guard
 from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.errors import IronbridgeError
-from ironbridge import bridge, gauges, steer, systems, telemetry
-from ironbridge.audit import Actor
-from ironbridge.bridge import Platform
-from ironbridge.health import Health
-from ironbridge.kafka import ensure_topics
+from ironbridge.kafka.topics import ensure_topics
+from ironbridge.observe import telemetry
+from ironbridge.operate import gauges, steer
+from ironbridge.operate.audit import Actor
+from ironbridge.operate.health import Health
+from ironbridge.runtime import bridge, systems
+from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import Settings
 from ironbridge.store import open_store
 

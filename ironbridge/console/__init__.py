@@ -1,0 +1,1 @@
+"""The web console and the probes: everything that is answered over HTTP."""

@@ -11,13 +11,13 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ironbridge import audit, held, insight, steer, stuck
-from ironbridge import reconcile as reconciliation
-from ironbridge.bridge import Delivery
 from ironbridge.console import pages
 from ironbridge.console.jobs import Job
 from ironbridge.console.room import actor, room_of
 from ironbridge.console.shown import counted, show, story_of
+from ironbridge.operate import audit, held, insight, steer, stuck
+from ironbridge.operate import reconcile as reconciliation
+from ironbridge.runtime.bridge import Delivery
 
 MOST = 200  # changes that a plan shows field by field
 _LOOK = 0.5  # seconds between two looks at how far a backfill is

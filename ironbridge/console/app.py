@@ -26,13 +26,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge.bridge import Platform
 from ironbridge.console import access, actions, pages, shown
 from ironbridge.console.access import Right, SignInFirst, action, page
 from ironbridge.console.headers import SecurityHeaders
 from ironbridge.console.room import Room
 from ironbridge.console.sessions import Sessions, signing
 from ironbridge.console.sign_in import SignIn
+from ironbridge.runtime.bridge import Platform
 
 _HERE = Path(__file__).parent
 _LOCAL = ["127.0.0.1", "localhost", "[::1]"]

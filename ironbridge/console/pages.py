@@ -12,14 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ironbridge import audit, held, insight, reconcile
-from ironbridge import stuck as groups_of
 from ironbridge.console.drawing import draw
 from ironbridge.console.picture import Arrow, Picture
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
-from ironbridge.stuck import SHOWN, STATES, Listing, Page, grouped
+from ironbridge.operate import audit, held, insight, reconcile
+from ironbridge.operate import stuck as groups_of
+from ironbridge.operate.stuck import SHOWN, STATES, Listing, Page, grouped
 
 PAGE = 100  # records on a page of a group
 SAID = "said"  # in a session: what the last form did

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
-
 from canonical.event import topic_of
-from ironbridge import insight
-from ironbridge.bridge import Platform
 from ironbridge.console.recent import Recent
-from ironbridge.health import Health, Verdict
-from ironbridge.insight import Row
+from ironbridge.operate import insight
+from ironbridge.operate.health import Health, Verdict
+from ironbridge.operate.insight import Row
+from ironbridge.runtime.bridge import Platform
+from ironbridge.store import traffic
 
 _WINDOW = 60.0  # seconds over which a rate is worked out
 _RECENT = 2000  # attempts that a rate looks back over at most
@@ -143,7 +142,7 @@ class Painter:
         verdicts = {verdict.what: verdict for verdict in self._health.judged(read, held)}
         streams = {f"{row['adapter']}.{row['stream']}": row for row in read}
         flows = {row["flow"]: row for row in held}
-        behind, rates = await self._behind(), await self._rates()
+        behind, rates = await traffic.behind(store), await self._rates()
         self._events.add({name: row["events"] for name, row in streams.items()})
         legacy = tuple(
             Place(name, tuple(self._stream(f"{name}.{each.name}", each, streams, verdicts) for each in found))
@@ -187,32 +186,13 @@ class Painter:
     def _topics(self, entities: Sequence[Any]) -> list[str]:
         return [topic_of(entity, self._built.kafka.topic_prefix) for entity in entities]
 
-    async def _behind(self) -> dict[str, int]:
-        """Events that a flow has not taken in yet, as far as the state knows what was published."""
-        async with self._built.store.read() as connection:
-            found = await connection.execute(
-                text(
-                    "SELECT i.flow, SUM(CASE WHEN o.next > i.next THEN o.next - i.next ELSE 0 END) FROM ingested i "
-                    'JOIN offsets o ON o.topic = i.topic AND o."partition" = i."partition" GROUP BY i.flow'
-                )
-            )
-            return {flow: int(count or 0) for flow, count in found.fetchall()}
-
     async def _rates(self) -> dict[str, float]:
         """Confirmed writes a minute, by flow."""
-        async with self._built.store.read() as connection:
-            now = self._built.store.clock()
-            found = await connection.execute(
-                text(
-                    "SELECT flow, count(*), min(at) FROM (SELECT flow, outcome, at FROM attempts ORDER BY id DESC "
-                    "LIMIT :most) AS newest WHERE outcome = 'confirmed' AND at > :since GROUP BY flow"
-                ),
-                {"most": _RECENT, "since": now - _WINDOW},
-            )
-            rows = found.fetchall()
+        now = self._built.store.clock()
+        found = await traffic.confirmed(self._built.store, now - _WINDOW, _RECENT)
         # Where the newest attempts do not reach back a whole minute, the rate is that of as far as they reach.
-        full = sum(count for _, count, _ in rows) >= _RECENT
-        return {flow: count * 60.0 / (max(now - oldest, 1.0) if full else _WINDOW) for flow, count, oldest in rows}
+        full = sum(each.writes for each in found) >= _RECENT
+        return {each.flow: each.writes * 60.0 / (max(now - each.oldest, 1.0) if full else _WINDOW) for each in found}
 
 
 def _counted(counts: Mapping[str, int | None]) -> tuple[str, ...]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from ironbridge import stuck
-from ironbridge.audit import Actor
-from ironbridge.bridge import Platform
 from ironbridge.console.jobs import Jobs
 from ironbridge.console.picture import Painter
 from ironbridge.console.recent import Recent
 from ironbridge.console.sessions import Sessions
-from ironbridge.health import Health, Verdict
-from ironbridge.spans import SpanFile, span_file
+from ironbridge.observe.spans import SpanFile, span_file
+from ironbridge.operate import stuck
+from ironbridge.operate.audit import Actor
+from ironbridge.operate.health import Health, Verdict
+from ironbridge.operate.stuck import Listing
+from ironbridge.runtime.bridge import Platform
 from ironbridge.store import Store
-from ironbridge.stuck import Listing
 
 
 @dataclass

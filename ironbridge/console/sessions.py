@@ -13,17 +13,17 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
-from sqlalchemy import text
 
 from canonical.errors import UnavailableError
 from ironbridge.settings import ConsoleSettings
-from ironbridge.store import Store
+from ironbridge.store import Store, sessions
+from ironbridge.store.sessions import SessionRow
 
 if TYPE_CHECKING:
     from ironbridge.console.sign_in import Known
@@ -41,15 +41,6 @@ class Session:
 
     name: str
     rights: tuple[str, ...]
-
-
-class _Row(NamedTuple):
-    subject: str
-    name: str
-    rights: str
-    refresh: bytes | None
-    until: float
-    checked: float
 
 
 class Sessions:
@@ -74,19 +65,10 @@ class Sessions:
     async def begin(self, known: Known) -> str:
         """Open a session; returns its secret word. A session that cannot be confirmed again ends when the first check is due."""
         word, now = secrets.token_urlsafe(32), self._store.clock()
-        async with self._store.write() as connection:
-            await connection.execute(text("DELETE FROM sessions WHERE until < :now"), {"now": now})
-            await connection.execute(
-                text(
-                    "INSERT INTO sessions (id, subject, name, rights, refresh, until, checked, asked) "
-                    "VALUES (:id, :subject, :name, :rights, :refresh, :until, :now, :now)"
-                ),
-                {
-                    "id": _id(word), "subject": known.subject, "name": known.name, "rights": " ".join(known.rights),
-                    "refresh": _sealed(word, known.refresh), "now": now,
-                    "until": now + (self._lasts if known.refresh else min(self._every, self._lasts)),
-                },
-            )  # fmt: skip
+        until = now + (self._lasts if known.refresh else min(self._every, self._lasts))
+        rights, refresh = " ".join(known.rights), _sealed(word, known.refresh)
+        row = sessions.SessionRow(known.subject, known.name, rights, refresh, until, now)
+        await sessions.add(self._store, _id(word), row)
         return word
 
     async def find(self, word: str) -> Session | None:
@@ -100,21 +82,12 @@ class Sessions:
 
     async def end(self, word: str) -> None:
         """End a session, in every copy of its cookie."""
-        async with self._store.write() as connection:
-            await connection.execute(text("DELETE FROM sessions WHERE id = :id"), {"id": _id(word)})
+        await sessions.remove(self._store, _id(word))
 
-    async def _row(self, word: str) -> _Row | None:
-        async with self._store.read() as connection:
-            found = await connection.execute(
-                text(
-                    "SELECT subject, name, rights, refresh, until, checked FROM sessions WHERE id = :id AND until > :now"
-                ),
-                {"id": _id(word), "now": self._store.clock()},
-            )
-            row = found.one_or_none()
-        return _Row(*row) if row else None
+    async def _row(self, word: str) -> SessionRow | None:
+        return await sessions.get(self._store, _id(word))
 
-    async def _confirmed(self, word: str) -> _Row | None:
+    async def _confirmed(self, word: str) -> SessionRow | None:
         """Ask the provider if that is due. Of all requests and consoles that find it due, one asks."""
         async with self._turns.setdefault(_id(word), asyncio.Lock()):
             row = await self._row(word)
@@ -127,13 +100,7 @@ class Sessions:
             return await self._row(word)
 
     async def _claimed(self, word: str) -> bool:
-        now = self._store.clock()
-        async with self._store.write() as connection:
-            mine = await connection.execute(
-                text("UPDATE sessions SET asked = :now WHERE id = :id AND asked <= :before"),
-                {"id": _id(word), "now": now, "before": now - min(_AGAIN, self._every / 2)},
-            )
-            return mine.rowcount == 1
+        return await sessions.claim(self._store, _id(word), min(_AGAIN, self._every / 2))
 
     async def _answered(self, word: str) -> None:
         """Another console asks: wait for its answer if this session is too old to be trusted without it."""
@@ -143,7 +110,7 @@ class Sessions:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def _renew(self, word: str, row: _Row) -> None:
+    async def _renew(self, word: str, row: SessionRow) -> None:
         refresh = _opened(word, row.refresh)
         try:
             known = await self._ask(refresh) if refresh else None
@@ -152,29 +119,15 @@ class Sessions:
         if known is None or known.subject != row.subject:
             await self.end(word)
             return
-        async with self._store.write() as connection:
-            await connection.execute(
-                text(
-                    "UPDATE sessions SET checked = :now, name = :name, rights = :rights, refresh = :refresh WHERE id = :id"
-                ),
-                {
-                    "id": _id(word), "now": self._store.clock(), "name": known.name, "rights": " ".join(known.rights),
-                    "refresh": _sealed(word, known.refresh or refresh),
-                },
-            )  # fmt: skip
+        rights, kept = " ".join(known.rights), _sealed(word, known.refresh or refresh)
+        await sessions.confirm(self._store, _id(word), known.name, rights, kept)
 
 
 async def signing(store: Store, settings: ConsoleSettings) -> str:
     """The secret that signs the cookies: the one of the settings, or one that all consoles of this state share."""
     if settings.session_secret is not None:
         return settings.session_secret.get_secret_value()
-    async with store.write() as connection:
-        await connection.execute(
-            text("INSERT INTO keys (name, value) VALUES ('cookies', :fresh) ON CONFLICT (name) DO NOTHING"),
-            {"fresh": secrets.token_urlsafe(32)},
-        )
-        found = await connection.execute(text("SELECT value FROM keys WHERE name = 'cookies'"))
-        return str(found.scalar_one())
+    return await sessions.shared_key(store, "cookies", secrets.token_urlsafe(32))
 
 
 def _id(word: str) -> str:

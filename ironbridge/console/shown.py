@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from ironbridge.audit import did
 from ironbridge.console import access
 from ironbridge.console.access import Right
-from ironbridge.insight import HIDDEN
+from ironbridge.operate.audit import did
+from ironbridge.operate.insight import HIDDEN
 
 _LONDON = ZoneInfo("Europe/London")
 NAVIGATION = (

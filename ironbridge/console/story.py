@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ironbridge import audit
-from ironbridge.insight import Row
+from ironbridge.operate import audit
+from ironbridge.operate.insight import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from adapters import tls
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.clock import steady
-from ironbridge.meters import state_operation
+from ironbridge.observe.meters import state_operation
 from ironbridge.store import waits
 from ironbridge.store.faults import translated
 from ironbridge.store.waits import Holders, Patience
@@ -68,6 +68,11 @@ class Store:
                         await connection.exec_driver_sql("BEGIN IMMEDIATE")
                     await self._see_the_time(connection)
                     yield connection
+
+    async def answers(self) -> None:
+        """:raises UnavailableError: the database does not answer."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
 
     async def _see_the_time(self, connection: AsyncConnection) -> None:
         clock = connection.info[_CLOCK] = self.clock

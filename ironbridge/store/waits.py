@@ -70,7 +70,6 @@ class Patience(NamedTuple):
 USUAL = Patience()
 
 
-
 def limit(engine: AsyncEngine, patience: Patience = USUAL) -> None:
     """Set the limits of each new connection by a statement: a pooler in between refuses unknown words in the greeting."""
     words = "; ".join(f"SET {name} = '{value}'" for name, value in patience.settings().items())

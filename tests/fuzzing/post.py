@@ -1,4 +1,4 @@
-"""Topics as one list of partitions, a flow's consumer group, and a worker's inbox, read as `ironbridge.inbox` reads them."""
+"""Topics as one list of partitions, a flow's consumer group, and a worker's inbox, read as `ironbridge.kafka.inbox` does."""
 
 from __future__ import annotations
 

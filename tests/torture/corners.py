@@ -10,7 +10,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from ironbridge.broker import HOST
+from ironbridge.kafka.process import HOST
 from tests.torture import scenes
 from tests.torture.checker import Span
 from tests.torture.servers import clock_library

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from adapters.pump import Pump
 from flows.agree import Agreement
-from ironbridge import bridge, systems, telemetry
-from ironbridge.bridge import Delivery, Platform
-from ironbridge.kafka import KafkaJournal
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.observe import telemetry
+from ironbridge.runtime import bridge, systems
+from ironbridge.runtime.bridge import Delivery, Platform
 from ironbridge.settings import load
 from ironbridge.store import StoredMemory
 from tests.agreement import Mortal

@@ -18,8 +18,9 @@ import asyncpg
 import httpx
 import trustme
 
-from ironbridge.broker import HOST, ApacheKafka, free_port, spawn, tail
-from ironbridge.kafka_distribution import cache_dir
+from ironbridge.kafka.broker import ApacheKafka
+from ironbridge.kafka.distribution import cache_dir
+from ironbridge.kafka.process import HOST, free_port, spawn, tail
 from tests.servers import Absent, _postgres_binaries, _run
 
 TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"

@@ -22,7 +22,7 @@ from adapters.ledger import world as ledger_world
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
-from ironbridge.broker import HOST, free_port, tail
+from ironbridge.kafka.process import HOST, free_port, tail
 from tests.torture.legacy import Legacy
 from tests.torture.observer import Subscriber, Target
 from tests.torture.servers import PostgresServer, ProxiedKafka, Proxies, SmallDisk, TlsFront, own_clocks

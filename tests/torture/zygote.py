@@ -47,11 +47,11 @@ def _become(asked: dict[str, Any]) -> int:
         from tests.torture import mortal
 
         return mortal.main(**asked["mortal"])
-    from ironbridge import cli
+    from ironbridge.__main__ import main
 
     sys.argv = ["ironbridge", *asked["words"]]
     try:
-        cli.main()
+        main()
     except SystemExit as left:
         return int(left.code or 0)
 
@@ -85,7 +85,7 @@ def _ended(pid: int) -> int | None:
 
 def main() -> None:
     import flows.sandbox  # noqa: F401
-    import ironbridge.cli  # noqa: F401
+    import ironbridge.__main__  # noqa: F401
     from tests.torture import mortal, release  # noqa: F401
 
     for sign in (signal.SIGTERM, signal.SIGINT):

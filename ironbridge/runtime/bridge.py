@@ -1,0 +1,382 @@
+"""
+Everything that one process runs: the broker beside it, the state, a pump for each adapter, a worker for each flow.
+
+Each part is kept going by itself: what is unavailable is tried again, longer each time; what a person must mend is said and
+tried again now and then; a part that a newer copy has fenced off stops. None of it stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from adapters.port import Stream
+from adapters.pump import Pump
+from canonical import Entity
+from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
+from flows.agree import Agreement
+from flows.http import client
+from flows.ledger import Stand
+from flows.port import Flow, Target
+from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
+from ironbridge.kafka.inbox import KafkaInbox, worker_name
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.topics import ensure_topics
+from ironbridge.kafka.trail import KafkaTrail
+from ironbridge.observe import telemetry, watchdog
+from ironbridge.runtime import systems
+from ironbridge.settings import KafkaSettings, Settings
+from ironbridge.store import Store, StoredLedger, StoredMemory, open_store, traffic
+from ironbridge.store.budget import SharedBudget
+from ironbridge.store.history import Keep, Retention
+from ironbridge.store.installation import installation
+from ironbridge.store.trail import TrailedLedger
+
+log = logging.getLogger(__name__)
+_ASKED = 2.0  # seconds between two looks whether a person asks for a stream
+
+if TYPE_CHECKING:
+    from ironbridge.kafka.broker import Broker
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass
+class Delivery:
+    """A flow with its target, and the worker that keeps them in agreement."""
+
+    flow: Flow
+    target: Target
+    agreement: Agreement
+    ledger: StoredLedger
+    within: float = systems.WITHIN
+    """Seconds within which a changed subject is expected to be confirmed or parked."""
+    budget: SharedBudget | None = None
+
+
+@dataclass
+class Platform:
+    """What the parts stand on: settings with Kafka's address filled in, the state, and the parts asked for."""
+
+    settings: Settings
+    store: Store
+    broker: Broker | None = None
+    pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    claims: Claims = field(default_factory=Alone)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return self.settings.kafka
+
+
+def chosen(settings: Settings, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    The adapters and targets of the settings, or those of them that are named.
+
+    :raises MisconfiguredError: a name that the settings do not have.
+    """
+    adapters, targets = systems.adapters(settings), systems.targets(settings)
+    if wanted := set(names):
+        if unknown := wanted - adapters.keys() - targets.keys():
+            raise MisconfiguredError(
+                "run", f"there is no {', '.join(sorted(unknown))} in the settings",
+                fix=f"there are: {', '.join([*adapters, *targets]) or 'none'}",
+            )  # fmt: skip
+        adapters = {name: plan for name, plan in adapters.items() if name in wanted}
+        targets = {name: plan for name, plan in targets.items() if name in wanted}
+    return adapters, targets
+
+
+@asynccontextmanager
+async def platform(
+    settings: Settings,
+    names: Iterable[str] = (),
+    *,
+    say: Say = log.info,
+    broker: bool = True,
+    topics: bool = True,
+    patient: asyncio.Event | None = None,
+) -> AsyncIterator[Platform]:
+    """
+    Start the broker if the settings ask for one, open the state, check the topics, build the parts.
+
+    Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` a state or a Kafka that is
+    away is waited for, until that event is set; else it raises.
+    """
+    adapters, targets = chosen(settings, names)
+    async with AsyncExitStack() as stack:
+        started = beside(settings, say) if broker else None
+        if started is not None:
+            await stack.enter_async_context(started)
+            kafka = settings.kafka.model_copy(update={"bootstrap_servers": started.bootstrap})
+            settings = settings.model_copy(update={"kafka": kafka})
+        store = await _once_there(lambda: open_store(settings.state_url), patient)
+        stack.push_async_callback(store.close)
+        built = Platform(settings, store, started)
+        for name, plan in adapters.items():
+            built.pumps[name] = _pump(built, plan)
+        for name, plan in targets.items():
+            built.deliveries[name] = await _delivery(built, plan, stack)
+        if topics and (built.pumps or built.deliveries):
+            await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
+            if started is None:
+                mine = await _once_there(lambda: installation(store), patient)
+                built.claims = KafkaClaims(built.kafka, mine, worker_name(settings.worker), clock=store.clock)
+                stack.push_async_callback(built.claims.close)
+        yield built
+
+
+async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
+    """Do it as soon as what it needs is there."""
+
+    def say(state: RetryCallState) -> None:
+        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
+        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
+
+    if patient is None:
+        return await work()
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
+        sleep=lambda seconds: _sleep(patient, seconds),
+        stop=lambda _state: patient.is_set(),
+        before_sleep=say,
+        reraise=True,
+    ):
+        with attempt:
+            return await work()
+    raise AssertionError("it either returns or raises")
+
+
+def beside(settings: Settings, say: Say) -> Broker | None:
+    """The broker that the settings want beside the program."""
+    from ironbridge.kafka.broker import ApacheKafka, EmbeddedBroker  # production runs without
+
+    kafka = settings.kafka
+    match kafka.broker:
+        case "embedded":
+            say(EmbeddedBroker.warning)
+            return EmbeddedBroker(settings.data / "broker", kafka.port, progress=say)
+        case "apache":
+            return ApacheKafka(settings.data / "kafka", kafka.port, progress=say)
+        case "none":
+            if not kafka.bootstrap_servers:
+                raise MisconfiguredError(
+                    "kafka",
+                    "no broker is named",
+                    fix="set kafka.bootstrap_servers, or kafka.broker to embedded or apache",
+                )
+            return None
+
+
+def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream]]:
+    streams = list(plan.adapter.streams())
+    entities = {entity for stream in streams for entity in stream.entities}
+    tracing = telemetry.ChangeTracing(plan.name, telemetry.TraceBudget(built.settings.telemetry.most_traces))
+    sends = sorted(entities, key=lambda e: e.type_name)
+    journal = KafkaJournal(built.kafka, plan.name, sends, tracing, clock=built.store.clock)
+    memory = StoredMemory(built.store, plan.name)
+
+    def clock() -> datetime:
+        return datetime.fromtimestamp(built.store.clock(), UTC)
+
+    return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard, clock=clock), streams
+
+
+async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitStack) -> Delivery:
+    budget = SharedBudget(built.store, plan.name, plan.limits)
+    http = await stack.enter_async_context(client(plan.limits, budget))
+    flow, target = plan.system.build(plan.name, plan.settings, http)
+    trail = KafkaTrail(built.kafka, plan.name, flow.entities, built.store.clock)
+    stack.push_async_callback(trail.close)
+    ledger = TrailedLedger(built.store, flow, trail)
+    return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within, budget)
+
+
+def _entities(built: Platform) -> list[type[Entity]]:
+    entities = {e for _, streams in built.pumps.values() for s in streams for e in s.entities}
+    entities |= {e for d in built.deliveries.values() for e in d.flow.entities}
+    return sorted(entities, key=lambda e: e.type_name)
+
+
+def collect_seldom() -> None:
+    """
+    Let the garbage collector look seldom. A page of rows is tens of thousands of objects that go by themselves a second
+    later: to walk them at every 700th, and with them all that was ever imported, takes a third of a first load's time.
+
+    Everything stands still while it looks, the console too, for 0.25 s where it walks a million objects at once: what has
+    outlived one look is therefore walked at every fifth, in all no more often, and a first load is as fast.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 5, 200)
+
+
+async def run(built: Platform, stop: asyncio.Event) -> None:
+    """Run every part until told to stop. Batches in hand are finished; nothing needs to be."""
+    collect_seldom()
+    async with watchdog.watching(), asyncio.TaskGroup() as group:
+        for name, (pump, streams) in built.pumps.items():
+            group.create_task(keep_adapter(built, name, pump, streams, stop))
+        for name, delivery in built.deliveries.items():
+            group.create_task(keep_flow(built, name, delivery, stop))
+
+
+async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:
+    """Read every stream of an adapter when it is due."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for stream in streams:
+                group.create_task(_keep_stream(built, name, pump, stream, stop))
+    except* FencedError as fenced:
+        log.error("%s stopped: %s", name, fenced.exceptions[0])  # noqa: TRY400 (the sentence says it all)
+    finally:
+        await pump.close()
+
+
+async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, stop: asyncio.Event) -> None:
+    memory = StoredMemory(built.store, name)
+
+    async def once() -> None:
+        # Here, where an outage of the state is waited for: outside it would end the process.
+        if await memory.paused(stream.name):
+            return
+        await built.claims.hold(f"adapter/{name}")
+        await pump.ready()
+        if (asked := await memory.backfill(stream.name)) is not None:
+            lacking = await pump.backfill(stream)
+            log.info("%s.%s is read whole again; the topics lacked %d of its events", name, stream.name, lacking)
+            await memory.backfilled(stream.name, asked)
+        await pump.read(stream)
+        await memory.looked(stream.name)
+
+    async def trouble(error: IronbridgeError) -> None:
+        await memory.trouble(stream.name, str(error))
+
+    while not stop.is_set():
+        began = time.monotonic()
+        await _insist(f"{name}.{stream.name}", once, stop, trouble)
+        await _rest(memory, stream, began + stream.every.total_seconds(), stop)
+
+
+async def _rest(memory: StoredMemory, stream: Stream, until: float, stop: asyncio.Event) -> None:
+    """Wait until the stream is due, or until a person asks for all of it or lets through changes that are held back."""
+    await _sleep(stop, 0.05)
+    allowed = 0
+    with suppress(UnavailableError):
+        allowed = await memory.allowed(stream.name)
+    while (left := until - time.monotonic()) > 0 and not stop.is_set():
+        await _sleep(stop, min(left, _ASKED))
+        with suppress(UnavailableError):
+            if left > _ASKED and await _asked_for(memory, stream, allowed):
+                return
+
+
+async def _asked_for(memory: StoredMemory, stream: Stream, allowed: int) -> bool:
+    return await memory.backfill(stream.name) is not None or await memory.allowed(stream.name) > allowed
+
+
+async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asyncio.Event) -> None:
+    """Ingest and deliver side by side: a slow target never holds up the consumer."""
+
+    part = f"flow/{name}"
+
+    async def ingest() -> None:
+        worker = f"{worker_name(built.settings.worker)}.{name}"
+        async with KafkaInbox(built.kafka, name, delivery.flow.entities, delivery.ledger, worker) as inbox:
+            while not stop.is_set():
+                await delivery.agreement.ingest(inbox)
+
+    async def deliver() -> None:
+        await delivery.agreement.deliver(stop)
+        await delivery.ledger.trouble(None)
+
+    async def trouble(error: IronbridgeError) -> None:
+        await delivery.ledger.trouble(str(error))
+
+    async def tidy() -> None:
+        kept = built.settings.retention
+        retention = Retention(built.store, Keep(kept.version_days, kept.versions, kept.attempt_days))
+        while not stop.is_set():
+            await _sleep(stop, 1.0 if await retention.sweep() else 30.0)
+
+    def held(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        return lambda: built.claims.while_held(part, work)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_insist(f"{name} (retention)", tidy, stop, trouble))
+        group.create_task(_insist(f"{name} (ingest)", held(ingest), stop, trouble))
+        group.create_task(_insist(f"{name} (deliver)", held(deliver), stop, trouble))
+
+
+async def _insist(
+    what: str,
+    work: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    trouble: Callable[[IronbridgeError], Awaitable[None]],
+) -> None:
+    """Do it, again and again where it is unavailable or misconfigured, until it is done or we are told to stop."""
+
+    async def say(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        log.warning("%s; next attempt in %.1f s", error, wait)
+        if isinstance(error, IronbridgeError):
+            try:
+                await trouble(error)
+            except IronbridgeError as also:
+                log.warning("%s: its trouble could not be noted: %s", what, also)
+
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type((UnavailableError, MisconfiguredError)),
+        wait=wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5),
+        sleep=lambda seconds: _sleep(stop, seconds),
+        stop=lambda _state: stop.is_set(),
+        before_sleep=say,
+        retry_error_callback=lambda _state: None,
+    ):
+        with attempt:
+            await work()
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def idle(built: Platform) -> bool:
+    """Whether every stream was read to its end and no subject is dirty, held by a worker, or still to be looked at again now."""
+    for name, (_, streams) in built.pumps.items():
+        memory = StoredMemory(built.store, name)
+        for stream in streams:
+            progress = await memory.progress(stream.name)
+            if progress.completed is None or progress.after is not None:
+                return False
+    if not await _ingested(built):
+        return False
+    return await traffic.busy(built.store) == 0
+
+
+async def _ingested(built: Platform) -> bool:
+    """Whether the flows have all that was published, as the state knows it."""
+    wanted = {f"{built.kafka.topic_prefix}.{e.type_name}" for d in built.deliveries.values() for e in d.flow.entities}
+    published = {place: behind for place, behind in (await traffic.published(built.store)).items() if place[0] in wanted}
+    for delivery in built.deliveries.values():
+        stands = await delivery.ledger.ingested()
+        topics = {f"{built.kafka.topic_prefix}.{e.type_name}" for e in delivery.flow.entities}
+        if any(stands.get(p, Stand()).behind < behind for p, behind in published.items() if p[0] in topics):
+            return False
+    return True

@@ -1,0 +1,188 @@
+"""
+What a person's actions change in the tables. Each function works in the transaction of the action, so that the action and
+its entry in the audit trail are written together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flows.port import Flow
+from ironbridge.store.bulk import among, postgres, values
+from ironbridge.store.database import Store, now
+from ironbridge.store.subjects import EARLIEST
+
+PIECE = 2000
+"""Subjects that are marked in one transaction, so that deliveries never wait long for their rows."""
+
+
+async def woken(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
+    """Make parked subjects dirty and quarantined rows unread; the keys of those that were changed."""
+    bound = {"keys": values(connection, keys), "now": now(connection)}
+    those = await _those(connection, bound, ("parked", "waiting", "dropped"))
+    dirty = await connection.execute(
+        text(f"UPDATE subjects SET state = 'dirty', due = NULL, since = :now WHERE {those} RETURNING subject"),  # noqa: S608
+        bound,
+    )
+    return [key for (key,) in dirty] + await _reread(connection, bound)
+
+
+async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Sequence[str]) -> str:
+    """The condition for subjects of these keys and states. Locks their rows, in the order that every lock follows."""
+    stuck = ", ".join(f"'{state}'" for state in states)
+    those = f"flow IN (SELECT name FROM flows) AND {among(connection, 'subject', 'keys')} AND state IN ({stuck})"  # noqa: S608
+    if postgres(connection):
+        order = 'ORDER BY subject COLLATE "C" FOR UPDATE'
+        await connection.execute(text(f"SELECT 1 FROM subjects WHERE {those} {order}"), bound)  # noqa: S608
+    return those
+
+
+async def _reread(connection: AsyncConnection, bound: dict[str, Any]) -> list[str]:
+    """Forget the digests of quarantined rows and their regions, so that the next reading maps them again. Returns their keys."""
+    await connection.execute(
+        text(
+            "UPDATE regions SET digest = NULL WHERE (stream, name) IN (SELECT r.stream, r.region FROM problems p "  # noqa: S608
+            "JOIN records r ON r.stream = p.stream AND r.key = p.key "
+            f"WHERE p.stream IN (SELECT id FROM streams) AND {among(connection, 'p.key', 'keys')})"
+        ),
+        bound,
+    )
+    freed = await connection.execute(
+        text(
+            "UPDATE records SET row_digest = NULL WHERE stream IN (SELECT id FROM streams) "  # noqa: S608
+            f"AND {among(connection, 'key', 'keys')} AND EXISTS "
+            "(SELECT 1 FROM problems p WHERE p.stream = records.stream AND p.key = records.key) RETURNING key"
+        ),
+        bound,
+    )
+    return [key for (key,) in freed]
+
+
+async def dropped(connection: AsyncConnection, keys: Sequence[str], why: str) -> list[str]:
+    """Give up parked subjects, quarantined rows and records that are no events; the keys of those that were changed."""
+    bound = {"keys": values(connection, keys), "why": why, "now": now(connection)}
+    those = await _those(connection, bound, ("parked", "waiting"))
+    await connection.execute(
+        text(
+            "INSERT INTO attempts (flow, subject, at, outcome, detail) "  # noqa: S608 (our own words)
+            f"SELECT flow, subject, :now, 'dropped', :why FROM subjects WHERE {those}"
+        ),
+        bound,
+    )
+    done: list[str] = []
+    for statement in (
+        f"UPDATE subjects SET state = 'dropped' WHERE {those} RETURNING subject",  # noqa: S608
+        "DELETE FROM problems WHERE stream IN (SELECT id FROM streams) "  # noqa: S608
+        f"AND {among(connection, 'key', 'keys')} RETURNING key",
+        "DELETE FROM rejects WHERE flow IN (SELECT name FROM flows) "  # noqa: S608
+        f"AND {among(connection, 'place', 'keys')} RETURNING place",
+    ):
+        done += [key for (key,) in await connection.execute(text(statement), bound)]
+    return done
+
+
+async def hold(connection: AsyncConnection, name: str, *, paused: bool) -> None:
+    """Pause a flow or a stream (`adapter.stream`), or let it go on."""
+    adapter, _, stream = name.partition(".")
+    insert = (
+        "INSERT INTO streams (adapter, name, paused) VALUES (:adapter, :stream, :paused) "
+        "ON CONFLICT (adapter, name) DO UPDATE SET paused = excluded.paused"
+        if stream
+        else "INSERT INTO flows (name, paused) VALUES (:name, :paused) "
+        "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused"
+    )
+    await connection.execute(text(insert), {"name": name, "adapter": adapter, "stream": stream, "paused": paused})
+
+
+async def subjects_after(connection: AsyncConnection, flow: Flow, since: float | None, after: str) -> list[str]:
+    """The next subjects of a flow behind one; only those with facts that changed `since`, if that is given."""
+    bound: dict[str, Any]
+    column = flow.grouping.value
+    changed, bound = "", {"flow": flow.name, "after": after, "piece": PIECE}
+    if since is not None:
+        these = among(connection, "f.entity", "entities")
+        changed = f"AND EXISTS (SELECT 1 FROM facts f WHERE f.{column} = s.subject AND f.at >= :since AND {these}) "  # noqa: S608
+        bound |= {"since": since, "entities": values(connection, [e.type_name for e in flow.entities])}
+    found = await connection.execute(
+        text(
+            f"SELECT s.subject FROM subjects s WHERE s.flow = :flow AND s.subject > :after {changed}"  # noqa: S608
+            "ORDER BY s.subject LIMIT :piece"
+        ),
+        bound,
+    )
+    return [subject for (subject,) in found]
+
+
+_CONFIRMED = {
+    True: "convert_to('[', 'UTF8') || document || convert_to(']', 'UTF8')",
+    False: "CAST('[' || CAST(document AS text) || ']' AS blob)",
+}
+
+
+async def look_again(connection: AsyncConnection, flow: str, subjects: Sequence[str], *, rewrite: bool) -> int:
+    """Mark subjects; one in hand is dirty once it is settled. Rows are locked in the order in which everybody locks."""
+    if not subjects:
+        return 0
+    bound = {"flow": flow, "subjects": values(connection, subjects), "now": now(connection)}
+    those = f"flow = :flow AND {among(connection, 'subject', 'subjects')} AND state <> 'dropped'"
+    if postgres(connection):
+        order = 'ORDER BY subject COLLATE "C" FOR UPDATE'
+        await connection.execute(text(f"SELECT 1 FROM subjects WHERE {those} {order}"), bound)  # noqa: S608
+    # What is in hand may be changing what is confirmed just now: it is left to its worker, and looked at again after it.
+    doubt = (
+        f", doubtful = CASE WHEN document IS NOT NULL AND doubtful IS NULL AND state <> 'sending' "
+        f"THEN {_CONFIRMED[postgres(connection)]} ELSE doubtful END"
+        if rewrite
+        else ""
+    )
+    marked = await connection.execute(
+        text(
+            "UPDATE subjects SET since = CASE WHEN state IN ('dirty', 'sending') THEN since ELSE :now END, "  # noqa: S608
+            "seq = seq + 1, due = CASE WHEN state = 'sending' THEN due "
+            f"WHEN state = 'dirty' THEN {EARLIEST} END, waiting_on = NULL, reason = NULL, "
+            f"state = CASE WHEN state = 'sending' THEN 'sending' ELSE 'dirty' END{doubt} WHERE {those}"
+        ),
+        bound,
+    )
+    return marked.rowcount
+
+
+async def ask_for_all(connection: AsyncConnection, adapter: str, stream: str) -> float:
+    """Ask for a stream to be read whole again; when that was (seconds since 1970)."""
+    asked = now(connection)
+    await connection.execute(
+        text(
+            "INSERT INTO streams (adapter, name, backfill) VALUES (:adapter, :stream, :now) "
+            "ON CONFLICT (adapter, name) DO UPDATE SET backfill = excluded.backfill"
+        ),
+        {"adapter": adapter, "stream": stream, "now": asked},
+    )
+    return asked
+
+
+class BackfillRow(NamedTuple):
+    """A stream's columns about a backfill. `backfill` is when it was asked for, None once an adapter has done it."""
+
+    backfill: float | None
+    completed: float | None
+    read: int
+    published: int
+    error: str | None
+    records: int
+
+
+async def backfill_of(store: Store, adapter: str, stream: str) -> BackfillRow:
+    """How the backfill of a stream stands."""
+    async with store.read() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT s.backfill, s.completed, s.read, s.published, s.error, (SELECT count(*) FROM records r "
+                "WHERE r.stream = s.id AND NOT r.deleted) FROM streams s WHERE s.adapter = :adapter AND s.name = :stream"
+            ),
+            {"adapter": adapter, "stream": stream},
+        )
+        return BackfillRow(*found.one())

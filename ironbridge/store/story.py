@@ -1,0 +1,191 @@
+"""All that the tables have of one record, and the keys of records that somebody may mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ironbridge.store.bulk import among, values
+from ironbridge.store.database import Store
+from ironbridge.store.standing import StuckRecord, stuck
+
+
+class PublishedRecord(NamedTuple):
+    """A record as an adapter knows it: its newest version, and where the log holds that."""
+
+    adapter: str
+    stream: str
+    entity: str
+    owner: str | None
+    version: int
+    deleted: bool
+    topic: str | None
+    partition: int | None
+    offset: int | None
+
+
+class KnownVersion(NamedTuple):
+    """One version of a record; `at` is when it was observed, in seconds since 1970, `data` its canonical JSON."""
+
+    entity: str
+    owner: str | None
+    version: int
+    at: float
+    data: bytes | None
+    traceparent: str | None
+
+
+class Tried(NamedTuple):
+    """One attempt to write a subject; `at` is seconds since 1970."""
+
+    at: float
+    outcome: str
+    detail: str | None
+    trace: str | None
+
+
+class SubjectStory(NamedTuple):
+    """One flow's subject and its newest attempts. `held` says whether the target holds a document of it."""
+
+    flow: str
+    subject: str
+    state: str
+    reason: str | None
+    changes: int
+    attempts: int
+    ref: str | None
+    confirmed: float | None
+    held: bool
+    document: bytes | None
+    tries: Sequence[Tried] = ()
+
+
+class OwnedRecord(NamedTuple):
+    """A record that belongs to another."""
+
+    key: str
+    entity: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStory:
+    """One record: `versions` are the earlier ones, oldest first; `facts` the newest one, if there is any."""
+
+    published: Sequence[PublishedRecord]
+    versions: Sequence[KnownVersion]
+    facts: Sequence[KnownVersion]
+    subjects: Sequence[SubjectStory]
+    owns: Sequence[OwnedRecord]
+    stuck: Sequence[StuckRecord]
+
+
+async def story(store: Store, key: str) -> RecordStory:
+    """All that the state has of a record."""
+    async with store.read() as connection:
+        published = await _published(connection, key)
+        versions, facts = await _versions(connection, key)
+        subjects = await _subjects(connection, key, facts[0].owner if facts else key)
+        return RecordStory(
+            published, versions, facts, subjects, await _owned(connection, key), await stuck(connection, key)
+        )
+
+
+async def _published(connection: AsyncConnection, key: str) -> list[PublishedRecord]:
+    found = await connection.execute(
+        text(
+            'SELECT s.adapter, s.name, r.entity, r.owner, r.version, r.deleted, r.topic, r."partition", r."offset" '
+            "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key"
+        ),
+        {"key": key},
+    )
+    return [PublishedRecord(*row) for row in found]
+
+
+async def _versions(connection: AsyncConnection, key: str) -> tuple[list[KnownVersion], list[KnownVersion]]:
+    found = await connection.execute(
+        text(
+            "SELECT 0 AS now, entity, NULL AS owner, version, at, data, traceparent FROM versions WHERE key = :key UNION "
+            "ALL SELECT 1, entity, owner, version, at, data, traceparent FROM facts WHERE key = :key ORDER BY now, version"
+        ),
+        {"key": key},
+    )
+    rows = [(now, KnownVersion(*row)) for now, *row in found]
+    return [row for now, row in rows if not now], [row for now, row in rows if now]
+
+
+async def _subjects(connection: AsyncConnection, key: str, owner: str | None) -> list[SubjectStory]:
+    found = await connection.execute(
+        text(
+            "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL, document "
+            "FROM flows f JOIN subjects s ON s.flow = f.name WHERE s.subject IN (:key, :owner) ORDER BY flow, subject"
+        ),
+        {"key": key, "owner": owner},
+    )
+    rows = [SubjectStory(*row) for row in found]
+    # What a flow makes of its owner is the story of what it owns only where the flow writes them as one.
+    alone = {row.flow for row in rows if row.subject == key}
+    return [
+        row._replace(tries=await _tries(connection, row))
+        for row in rows
+        if row.subject == key or row.flow not in alone
+    ]
+
+
+async def _tries(connection: AsyncConnection, of: SubjectStory) -> list[Tried]:
+    found = await connection.execute(
+        text(
+            "SELECT at, outcome, detail, trace FROM attempts WHERE flow = :flow AND subject = :subject "
+            "ORDER BY id DESC LIMIT 50"
+        ),
+        {"flow": of.flow, "subject": of.subject},
+    )
+    return [Tried(*row) for row in found]
+
+
+async def _owned(connection: AsyncConnection, key: str) -> list[OwnedRecord]:
+    found = await connection.execute(
+        text(
+            "SELECT key, entity, version FROM facts WHERE owner = :key AND key <> :key AND data IS NOT NULL "
+            "ORDER BY entity, key LIMIT 200"
+        ),
+        {"key": key},
+    )
+    return [OwnedRecord(*row) for row in found]
+
+
+async def adapters(store: Store) -> list[str]:
+    """The adapters that have streams in the state."""
+    async with store.read() as connection:
+        return [name for (name,) in await connection.execute(text("SELECT DISTINCT adapter FROM streams"))]
+
+
+async def named(store: Store, guesses: Sequence[str], plainly: str, refs: Sequence[str], most: int) -> list[str]:
+    """
+    The keys of records that are one of the `guesses`, that are known by an identifier (`plainly`), or that a target knows
+    under one of the `refs`. All by indexes.
+    """
+    async with store.read() as connection:
+        found = await connection.execute(
+            text(
+                f"SELECT key FROM facts WHERE {among(connection, 'key', 'guesses')} "  # noqa: S608 (our own words)
+                "UNION SELECT r.key FROM streams s JOIN records r ON r.stream = s.id "
+                f"WHERE {among(connection, 'r.key', 'guesses')} "
+                "UNION SELECT p.key FROM streams s JOIN problems p ON p.stream = s.id "
+                f"WHERE {among(connection, 'p.key', 'guesses')} "
+                "UNION SELECT key FROM identifiers WHERE value = :plainly "
+                "UNION SELECT s.subject FROM flows f JOIN subjects s ON s.flow = f.name "
+                f"WHERE {among(connection, 's.subject', 'guesses')} "
+                "UNION SELECT s.subject FROM flows f JOIN subjects s ON s.flow = f.name AND s.ref IS NOT NULL "
+                f"WHERE {among(connection, 's.ref', 'ids')} ORDER BY 1 LIMIT :most"
+            ),
+            {
+                "guesses": values(connection, guesses), "plainly": plainly, "most": most,
+                "ids": values(connection, refs),
+            },
+        )  # fmt: skip
+        return [str(key) for (key,) in found]
