@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity, Key
+from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity
+from canonical.key import Key
 from canonical.values import Code, Day, Postcode, Text
 
 

@@ -11,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetJsonSchemaHandler,
-    StringConstraints,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
@@ -19,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from canonical.errors import BadRecordError, shape_of
+from canonical.key import Key
 
 
 class Sensitivity(StrEnum):
@@ -44,13 +44,6 @@ PLAIN = Sensitivity.PLAIN
 IDENTIFYING = Sensitivity.IDENTIFYING
 SPECIAL = Sensitivity.SPECIAL
 FINANCIAL = Sensitivity.FINANCIAL
-
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*:[a-z][a-z0-9-]*:[!-~]+( [!-~]+)*$", max_length=240)]
-"""
-`source:entity:identifier`, e.g. `liquidlogic:person:1042`: the legacy system, the entity, and the system's own
-identifier for it. It names a record for people and machines alike and holds nothing that identifies a person by itself.
-"""
-
 
 class Part(BaseModel):
     """

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from canonical.entity import FINANCIAL, IDENTIFYING, PLAIN, Entity, Key, Part
+from canonical.entity import FINANCIAL, IDENTIFYING, PLAIN, Entity, Part
+from canonical.key import Key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount, Code, Currency, Day, Text, VATNumber
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
+from canonical.key import entity_of, key_as_written, key_of
 from flows.agree import Agreement, unpack
 from flows.ledger import HOLD, State
 from flows.port import Document
@@ -247,7 +248,11 @@ async def find(store: Store, words: str, most: int = 50) -> list[str]:
     """
     words = words.strip()
     adapters = await _rows(store, "SELECT DISTINCT adapter FROM streams")
-    guesses = [words, *(f"{row['adapter']}:{entity}:{words}" for row in adapters for entity in ENTITIES)]
+    guesses = [words]
+    for row in adapters:
+        for entity in ENTITIES:
+            # What somebody types may be the system's own number, or the end of a key as the console shows it.
+            guesses += {key_of(row["adapter"], entity, words), key_as_written(row["adapter"], entity, words)}
     async with store.read() as connection:
         found = await connection.execute(
             text(
@@ -269,10 +274,10 @@ async def find(store: Store, words: str, most: int = 50) -> list[str]:
         )  # fmt: skip
         keys = [str(key) for (key,) in found]
     # Whom one number's end may name is mostly meant to be somebody, and not one of their many episodes.
-    return sorted(keys, key=lambda key: (key.split(":")[1:2] not in _MEANT, key))
+    return sorted(keys, key=lambda key: (entity_of(key) not in _MEANT, key))
 
 
-_MEANT = (["person"], ["supplier"], ["invoice"], ["credit-note"])
+_MEANT = ("person", "supplier", "invoice", "credit-note")
 
 
 async def story(store: Store, key: str, *, reveal: bool = False) -> Row:

@@ -28,8 +28,9 @@ from canonical import (
     Supplier,
     values,
 )
-from canonical.entity import Key, Part, bad_record, classified
+from canonical.entity import Part, bad_record, classified
 from canonical.errors import BadRecordError
+from canonical.key import Key
 from canonical.people import Identifier
 
 DIGITS = "0123456789"

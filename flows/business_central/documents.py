@@ -19,6 +19,7 @@ from decimal import Decimal
 from canonical import CreditNote, DocumentLine, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
+from canonical.key import entity_of, read_key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount
 from flows.business_central.settings import BusinessCentralSettings
@@ -57,10 +58,10 @@ class BusinessCentralFlow:
         return None
 
     def recall(self, key: str, owner: str) -> Sequence[Document]:
-        kind = KIND_OF[key.split(":")[1]]
+        kind = KIND_OF[entity_of(key)]
         if kind == VENDOR:
-            return [Document(VENDOR, vendor_number(key, identifier(key), self._settings), {})]
-        return [Document(kind, number, {}, refers={"vendorId": owner}) for number in _numbers(key, identifier(owner))]
+            return [Document(VENDOR, recalled_vendor(key, self._settings), {})]
+        return [Document(kind, number, {}, refers={"vendorId": owner}) for number in _numbers(key, owner)]
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
@@ -175,27 +176,34 @@ def document_number(document: Invoice | CreditNote) -> str:
     An extract's numbers may repeat; a canonical key does not. The number stands alone where it is the whole identifier
     in the key, or all of it beside the supplier's own identifier, else with a digest of the key behind it.
     """
-    plain = identifier(document.key) in (document.number, f"{identifier(document.supplier)}:{document.number}")
+    plain = _beside(document.key, document.supplier) == (document.number,)
     return code(document.number, _DOCUMENT_NUMBER, whole=document.number if plain else document.key)
 
 
 def _numbers(key: str, supplier: str) -> list[str]:
-    """What `document_number` may have made of a document of which only the key and its supplier's identifier are left."""
-    plain = identifier(key).removeprefix(f"{supplier}:")
-    if ":" not in plain:
-        return [code(plain, _DOCUMENT_NUMBER, whole=plain)]
-    return [code(part, _DOCUMENT_NUMBER, whole=key) for part in identifier(key).split(":")]
+    """What `document_number` may have made of a document of which only the key and its supplier's key are left."""
+    match _beside(key, supplier):
+        case (plain,):
+            return [code(plain, _DOCUMENT_NUMBER, whole=plain)]
+        case _:
+            return [code(part, _DOCUMENT_NUMBER, whole=key) for part in read_key(key).identifiers]
+
+
+def _beside(key: str, supplier: str) -> tuple[str, ...]:
+    """The identifiers in a document's key that stand behind its supplier's; all of them if it does not begin with those."""
+    own, others = read_key(key).identifiers, read_key(supplier).identifiers
+    return own[len(others) :] if len(own) > len(others) and own[: len(others)] == others else own
 
 
 def vendor_number(key: str, number: str, settings: BusinessCentralSettings) -> str:
     """A supplier's number as a vendor: the ledgers' own prefix keeps two of them apart."""
-    number = settings.prefixes.get(key.partition(":")[0], "") + number
+    number = settings.prefixes.get(read_key(key).source, "") + number
     return code(number, _NUMBER, whole=number)
 
 
-def identifier(key: str) -> str:
-    """The last part of a key: the legacy system's own identifier."""
-    return key.split(":", 2)[2]
+def recalled_vendor(key: str, settings: BusinessCentralSettings) -> str:
+    """What `vendor_number` made of a supplier of which only the key is left: its number is its identifier, if it has one."""
+    return vendor_number(key, ":".join(read_key(key).identifiers), settings)
 
 
 def money(amount: Amount) -> str:

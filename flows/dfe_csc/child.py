@@ -27,6 +27,7 @@ from canonical import (
     PlanKind,
     Section47Enquiry,
 )
+from canonical.key import read_key
 from flows.dfe_csc.contract import KEYED, WORKERS
 from flows.port import Body, Facts
 
@@ -48,7 +49,7 @@ def record(person: Person, facts: Facts) -> Body:
 
 def identifier(key: str) -> str:
     """The legacy system's own identifier, the last part of a key."""
-    return key.split(":", 2)[2]
+    return read_key(key).identifier
 
 
 def _present(**fields: Any) -> Body:

@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from adapters.difference import BUGS
 from canonical.errors import BadRecordError, RefusedError
+from canonical.key import entity_of
 from flows.ledger import State, pack, unpack, unpack_all
 from flows.port import (
     Absent,
@@ -291,7 +292,7 @@ class Cloud:
                 return self._mute is not None and draft.digest == draft.stand.digest
 
     def _differ(self, draft: _Draft, kind: Kind, fields: tuple[str, ...], why: str) -> None:
-        what = draft.document.kind if draft.document else draft.stand.subject.split(":")[1]
+        what = draft.document.kind if draft.document else entity_of(draft.stand.subject)
         self.differences.append(Difference(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
 
     async def _drafts(self, stands: Sequence[_Stand]) -> list[_Draft]:
