@@ -20,12 +20,9 @@ from canonical.values import Code, Day, Postcode, Text
 
 class _OfAChild(Entity):
     standard: ClassVar[str] = "Standard Safeguarding Dataset v1.4"
+    owned_by: ClassVar[str] = "person"
 
     person: Annotated[Key, PLAIN]
-
-    @property
-    def owner(self) -> str:
-        return self.person
 
 
 class CareEpisode(_OfAChild):

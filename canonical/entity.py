@@ -74,11 +74,13 @@ class Entity(Part):
 
     `type_name` names it in topics and keys, `version` grows only when a change would break a subscriber, `standard`
     says where the names and codes come from. `owner` is the entity it lives and dies with: it decides the partition.
+    `owned_by` is the field that holds the owner's key; an entity that belongs to none owns itself.
     """
 
     type_name: ClassVar[str]
     version: ClassVar[int] = 1
     standard: ClassVar[str]
+    owned_by: ClassVar[str] = "key"
     known_by: ClassVar[tuple[str, ...]] = ()
     """The fields by which people look it up besides its key, e.g. `nhs_number` or `identifiers[].value`."""
 
@@ -86,8 +88,9 @@ class Entity(Part):
 
     @property
     def owner(self) -> str:
-        """The key of the entity that this one belongs to; an entity that belongs to none owns itself."""
-        return self.key
+        """The key of the entity that this one belongs to."""
+        owner: str = getattr(self, self.owned_by)
+        return owner
 
     @classmethod
     def event_type(cls) -> str:

@@ -59,6 +59,7 @@ class DocumentLine(Part):
 
 
 class _PurchaseDocument(Entity):
+    owned_by: ClassVar[str] = "supplier"
     known_by: ClassVar[tuple[str, ...]] = ("number",)
 
     number: Annotated[Code, PLAIN]
@@ -69,10 +70,6 @@ class _PurchaseDocument(Entity):
     due_date: Annotated[Day | None, PLAIN] = None
     payment_date: Annotated[Day | None, PLAIN] = None
     lines: Annotated[tuple[DocumentLine, ...], FINANCIAL, Field(min_length=1)]
-
-    @property
-    def owner(self) -> str:
-        return self.supplier
 
     @property
     def net(self) -> Decimal:

@@ -17,7 +17,7 @@ from canonical.errors import shape_of
 from canonical.key import entity_of, key_as_written, key_of
 from flows.agree import Agreement, unpack
 from flows.ledger import HOLD, State
-from flows.port import Document
+from flows.port import Document, Fact, Grouping
 from ironbridge import hidden
 from ironbridge.store import Store, StoredLedger
 from ironbridge.store.bulk import among, values
@@ -307,13 +307,13 @@ async def _told(connection: AsyncConnection, key: str, *, reveal: bool) -> Row:
     for fact in facts:
         data = fact.pop("data")
         fact["fields"] = None if data is None else masked(fact["entity"], from_json(data), reveal=reveal)
-    owner = facts[0]["owner"] if facts else key
+    named = Fact("", key, facts[0]["owner"] if facts else key, 0, b"")
     subjects = await _asked(
         connection,
         "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL AS held, document "
-        "FROM flows f JOIN subjects s ON s.flow = f.name WHERE s.subject IN (:key, :owner) ORDER BY flow, subject",
-        key=key,
-        owner=owner,
+        f"FROM flows f JOIN subjects s ON s.flow = f.name WHERE {among(connection, 's.subject', 'subjects')} "
+        "ORDER BY flow, subject",
+        subjects=values(connection, sorted(Grouping.subjects_of(named))),
     )
     # What a flow makes of its owner is the story of what it owns only where the flow writes them as one.
     alone = {subject["flow"] for subject in subjects if subject["subject"] == key}

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.port import Flow, Grouping
+from flows.port import Flow
 from ironbridge import budget
 from ironbridge.audit import Action, Actor, note
 from ironbridge.store import Store
@@ -191,11 +191,10 @@ async def replay(
 
 async def _subjects(connection: AsyncConnection, flow: Flow, since: float | None, after: str) -> list[str]:
     bound: dict[str, Any]
-    column = "owner" if flow.grouping is Grouping.OWNER else "key"
     changed, bound = "", {"flow": flow.name, "after": after, "piece": _PIECE}
     if since is not None:
         these = among(connection, "f.entity", "entities")
-        changed = f"AND EXISTS (SELECT 1 FROM facts f WHERE f.{column} = s.subject AND f.at >= :since AND {these}) "  # noqa: S608
+        changed = f"AND EXISTS (SELECT 1 FROM facts f WHERE f.{flow.grouping.value} = s.subject AND f.at >= :since AND {these}) "  # noqa: S608
         bound |= {"since": since, "entities": values(connection, [e.type_name for e in flow.entities])}
     found = await connection.execute(
         text(

@@ -85,7 +85,7 @@ def test_an_identifier_that_was_cut_within_a_character_can_still_be_read() -> No
 
 
 def test_no_other_code_takes_keys_apart_or_puts_them_together() -> None:
-    """Only canonical/key.py knows how a key is written. The torture's checker knows it too, because it may import nothing of ours."""
+    """The torture's checker is left out: it takes keys apart by itself, because it may import nothing of ours."""
     root = Path(canonical.__file__).parent.parent
     by_hand = re.compile(r"(key\w*|subject|owner)\.r?(split|partition)\(\":\"|f\"\{[\w.]+\}:([a-z-]+|\{(kind|entity)[\w.]*\}):")
     folders = ("canonical", "adapters", "flows", "ironbridge", "bench", "examples", "tests/fuzzing")
