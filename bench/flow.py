@@ -215,6 +215,7 @@ async def _dfe(store: Store) -> AsyncIterator[Parts]:
             {
                 "la_code": _LA_CODE, "api_endpoint": url, "token_url": f"{url}/token", "client_id": "ironbridge",
                 "client_secret": "sandbox-secret", "supplier_key": "sandbox-supplier",
+                "la_child_ids_of": _SOURCE,
                 "requests": 1_000_000,  # the sandbox has no limit, and it is the worker that is measured
             }
         )  # fmt: skip

@@ -310,7 +310,8 @@ async def _told(connection: AsyncConnection, key: str, *, reveal: bool) -> Row:
     named = Fact("", key, facts[0]["owner"] if facts else key, 0, b"")
     subjects = await _asked(
         connection,
-        "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL AS held, document "
+        "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, "  # noqa: S608 (our own words)
+        "digest IS NOT NULL AS held, document "
         f"FROM flows f JOIN subjects s ON s.flow = f.name WHERE {among(connection, 's.subject', 'subjects')} "
         "ORDER BY flow, subject",
         subjects=values(connection, sorted(Grouping.subjects_of(named))),

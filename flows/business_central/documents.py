@@ -19,7 +19,7 @@ from decimal import Decimal
 from canonical import CreditNote, DocumentLine, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
-from canonical.key import entity_of, read_key
+from canonical.key import entity_of, key_of, read_key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount
 from flows.business_central.settings import BusinessCentralSettings
@@ -32,7 +32,7 @@ _NUMBER, _DOCUMENT_NUMBER, _NAME, _STREET, _CITY, _PHONE, _EMAIL, _DESCRIPTION =
 _STEP = 10_000  # Business Central numbers lines so, to leave room between them
 _LARGEST_STEPPED = 200_000  # a line's sequence is an int32
 _MAPPING = {
-    "dimensions", "accounts", "default_account", "tax_codes", "prefixes", "redacted", "redacted_name"
+    "dimensions", "accounts", "default_account", "tax_codes", "vendor_numbers_of", "prefixes", "redacted", "redacted_name",
 }  # fmt: skip
 
 
@@ -169,6 +169,10 @@ def code(shown: str, limit: int, *, whole: str) -> str:
     return f"{plain[: limit - 13].strip()}-{base64.b32encode(digest).decode()[:12]}"
 
 
+_MARKED = re.compile(r".*-[A-Z2-7]{12}")
+"""The form of a code that has a digest at its end."""
+
+
 def document_number(document: Invoice | CreditNote) -> str:
     """
     The vendor's number of a document, unique for the vendor: at most 35 characters.
@@ -196,9 +200,17 @@ def _beside(key: str, supplier: str) -> tuple[str, ...]:
 
 
 def vendor_number(key: str, number: str, settings: BusinessCentralSettings) -> str:
-    """A supplier's number as a vendor: the ledgers' own prefix keeps two of them apart."""
-    number = settings.prefixes.get(read_key(key).source, "") + number
-    return code(number, _NUMBER, whole=number)
+    """
+    A supplier's number as a vendor. Two ledgers may number alike: only one ledger's numbers stand as they are, the others'
+    have their ledger's prefix before them, or a digest of ledger and number behind them.
+    """
+    source = read_key(key).source
+    if prefix := settings.prefixes.get(source):
+        return code(prefix + number, _NUMBER, whole=prefix + number)
+    ambiguous = _MARKED.fullmatch(number) or number.startswith(tuple(settings.prefixes.values()))
+    if source == settings.vendor_numbers_of and not ambiguous:
+        return code(number, _NUMBER, whole=number)
+    return code(number, _NUMBER, whole=key_of(source, Supplier.type_name, number))
 
 
 def recalled_vendor(key: str, settings: BusinessCentralSettings) -> str:
