@@ -103,3 +103,6 @@ class LedgerDimension(Entity):
     dimension: Annotated[Code, PLAIN]
     code: Annotated[Text, PLAIN]
     name: Annotated[Text, PLAIN]
+
+
+FINANCE: tuple[type[Entity], ...] = (Supplier, Invoice, CreditNote, LedgerDimension)

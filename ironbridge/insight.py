@@ -273,11 +273,13 @@ async def find(store: Store, words: str, most: int = 50) -> list[str]:
             },
         )  # fmt: skip
         keys = [str(key) for (key,) in found]
-    # Whom one number's end may name is mostly meant to be somebody, and not one of their many episodes.
-    return sorted(keys, key=lambda key: (entity_of(key) not in _MEANT, key))
+    # One number may be that of a person and of somebody's episode. Entities that people look up by numbers of their own go first.
+    return sorted(keys, key=lambda key: (not _looked_up(key), key))
 
 
-_MEANT = ("person", "supplier", "invoice", "credit-note")
+def _looked_up(key: str) -> bool:
+    entity = ENTITIES.get(entity_of(key))
+    return entity is not None and bool(entity.known_by)
 
 
 async def story(store: Store, key: str, *, reveal: bool = False) -> Row:

@@ -12,7 +12,7 @@ from adapters.liquidlogic.quirks import day, flag, leading_code, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
 from adapters.sql import Parts, Reading
-from canonical.childrens import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
+from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
 from canonical.key import KeysOf, key_of
 
 _FACTORS = (

@@ -13,7 +13,7 @@ from adapters.liquidlogic.quirks import bad, day, flag, identifier, leading_code
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
 from adapters.sql import Parts, Reading
-from canonical.childrens import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
+from canonical.children import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
 from canonical.key import KeysOf, key_of
 
 _START_REASONS = r"[SLPTBU]"

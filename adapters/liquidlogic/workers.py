@@ -11,7 +11,7 @@ from adapters.liquidlogic.quirks import day, identifier, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
 from adapters.sql import Reading
-from canonical.childrens import Involvement
+from canonical.children import Involvement
 from canonical.key import KeysOf, key_of
 
 

@@ -168,3 +168,17 @@ class CareLeaver(_OfAChild):
     accommodation: Annotated[Code | None, SPECIAL] = None
     accommodation_suitable: Annotated[Code | None, SPECIAL] = None
     eligibility: Annotated[Code | None, SPECIAL] = None
+
+
+CHILDREN: tuple[type[Entity], ...] = (
+    CareEpisode,
+    Assessment,
+    CarePlan,
+    Section47Enquiry,
+    LookedAfterEpisode,
+    Placement,
+    Involvement,
+    HealthScreening,
+    Permanence,
+    CareLeaver,
+)
