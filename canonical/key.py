@@ -51,7 +51,8 @@ class KeyParts(NamedTuple):
 def key_of(source: str, entity: str, *identifiers: int | str) -> str:
     """The key of an entity that has these identifiers in its source. It holds if `Key` takes it."""
     if len(identifiers) == 1:  # the usual case, once or more for every row that is read
-        return f"{source}:{entity}:{escaped(identifiers[0])}"
+        [only] = identifiers
+        return f"{source}:{entity}:{only if type(only) is int else escaped(only)}"
     return f"{source}:{entity}:{':'.join(map(escaped, identifiers))}"
 
 

@@ -1,3 +1,15 @@
-from ironbridge.cli import main
+"""Starts the command line, once it is certain that the packages are ours."""
 
-main()
+from ironbridge import ours
+
+
+def main() -> None:
+    """The command `ironbridge`."""
+    ours.check()
+    from ironbridge.cli import main as run  # imports all the packages
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
