@@ -25,7 +25,7 @@ from adapters.journal import (
     marks,
     named,
 )
-from canonical import Event
+from canonical import ENTITIES, Event
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -271,7 +271,8 @@ class CatchUp:
             await self._memory.save(stream, Step(several))
 
     def _deletion(self, key: str, entity: str, owner: str, version: int, stream: str) -> Event:
-        return Event(entity, self._adapter, key, owner, version, self._clock(), None, stream)
+        contract = ENTITIES.version_of(entity)
+        return Event(entity, self._adapter, key, owner, version, self._clock(), None, stream, schema_version=contract)
 
 
 def note(about: list[Known], places: list[Place]) -> None:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from adapters.journal import AGAIN, Known, Problem
 from adapters.port import Record, Stream
-from canonical import Entity, Event
+from canonical import ENTITIES, Entity, Event
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
 
@@ -203,6 +203,7 @@ class Comparison:
     ) -> None:
         self._adapter = adapter
         self._stream = stream
+        self._contracts = {entity.type_name: entity.version for entity in stream.entities}
         self._known: dict[str, Known] = {}
         self._members: dict[str | None, list[Known]] = {}
         for each in known:
@@ -387,9 +388,10 @@ class Comparison:
         stream, extract = self._stream.name, self._extract
         self.found.events.append(
             Event(
-                known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream, extract=extract
+                known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream,
+                schema_version=self._contracts.get(known.entity) or ENTITIES.version_of(known.entity), extract=extract,
             )
-        )
+        )  # fmt: skip
         self.found.about.append(known)
 
     def _wrong(self, key: str, field: str, rule: str) -> BadRecordError:

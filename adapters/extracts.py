@@ -19,6 +19,7 @@ from adapters.guard import Watch
 from adapters.journal import AGAIN, Known, Memory, Problem, Seen
 from adapters.port import Extract, Record, Stream
 from canonical.errors import BadRecordError
+from canonical.key import key_of
 
 PIECE = 1000
 """Records that are compared and published together: they hold up all other tasks for about 30 ms."""
@@ -221,7 +222,7 @@ class ExtractReading:
 
     @property
     def _bad(self) -> str:
-        return f"{self._adapter}:file:{self._mark}"
+        return key_of(self._adapter, "file", self._mark)
 
     def _of_this(self, known: Known) -> Known:
         """Give a record the extract's name if the journal knew it by the extract's mark."""

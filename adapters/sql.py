@@ -25,6 +25,7 @@ from adapters.port import Finding, Page, Position, Record, Row, Sweep, Tail
 from adapters.sql_moments import Trusted, behind, moment
 from adapters.sql_session import Session, SqlSettings
 from canonical.errors import IronbridgeError, MisconfiguredError
+from canonical.key import KeysOf
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +68,11 @@ class Reading:
     """
     What the records of a stream are read from. A row is `columns` (which begin with `key`), then one tuple a part.
 
-    `name` begins each record's canonical key, e.g. `liquidlogic:person:`; what follows is the key, joined by dashes.
-    The columns of `key` are unique together, never null, and hold whole numbers, or text of a binary collation.
+    `keys` makes each record's canonical key of the columns of `key`. They are unique together, never null, and hold whole
+    numbers, or text of a binary collation. Blanks at a text's end are no part of the key: they fill up a CHAR column.
     """
 
-    name: str
+    keys: KeysOf
     source: FromClause
     key: tuple[ColumnElement[Any], ...]
     columns: tuple[ColumnElement[Any], ...]
@@ -277,15 +278,16 @@ async def _records(
     parts: Sequence[Select[Any]],
     of: Mapping[str, Any],
 ) -> list[Record]:
-    width, name = len(reading.key), reading.name
+    width, keys = len(reading.key), reading.keys
     groups = [_grouped(await connection.execute(statement, of), width) for statement in parts]
     if groups:
         rows = [(*row, *[tuple(group.get(row[:width], ())) for group in groups]) for row in rows]
     if width == 1 and type(rows[0][0]) is int:
-        return [Record(f"{name}{row[0]}", (row[0],), row) for row in rows]
+        beginning = keys.beginning
+        return [Record(f"{beginning}{row[0]}", (row[0],), row) for row in rows]
     positions = [tuple(_whole(value) for value in row[:width]) for row in rows]
-    keys = [name + "-".join(str(value).strip() for value in position) for position in positions]
-    return [Record(*each) for each in zip(keys, positions, rows, strict=True)]
+    named = [keys.of(*[value.rstrip(" ") if isinstance(value, str) else value for value in each]) for each in positions]
+    return [Record(*each) for each in zip(named, positions, rows, strict=True)]
 
 
 def _grouped(found: Iterable[Any], width: int) -> dict[Row, list[Row]]:

@@ -33,6 +33,7 @@ from adapters.port import Extract, Files, Finding, Page, Position, Record, Row, 
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
+from canonical.key import key_of
 
 
 class Killed(BaseException):
@@ -403,11 +404,11 @@ class TableAdapter:
         return [Finding("a dictionary", True)]
 
     def key(self, number: int) -> str:
-        return f"{self.name}:care-episode:{number}"
+        return key_of(self.name, "care-episode", number)
 
     def map(self, row: Row) -> Entity:
         number, child, need = self.reinterpret(row)
-        return CareEpisode(key=self.key(number), person=f"{self.name}:person:{child}", primary_need=need)
+        return CareEpisode(key=self.key(number), person=key_of(self.name, "person", child), primary_need=need)
 
     def state(self) -> dict[str, bytes]:
         """What should be published, by key."""

@@ -22,6 +22,7 @@ from adapters.pump import Pump
 from adapters.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
 from canonical.entity import classified
+from canonical.key import key_of, read_key
 
 
 class Bench:
@@ -72,7 +73,7 @@ class Bench:
 
     def said(self, events: Iterable[Event]) -> list[tuple[str, int, bool]]:
         """Events in short: the key's last part, the number of its version, whether the record lives."""
-        return [(event.key.rsplit(":", 1)[1], self.nth(event), event.data is not None) for event in events]
+        return [(read_key(event.key).identifiers[-1], self.nth(event), event.data is not None) for event in events]
 
     def problems(self) -> dict[str, Problem]:
         return {key: p for stream in self.state.streams.values() for key, p in stream.problems.items()}
@@ -196,7 +197,7 @@ class AdapterSuite:
             for record in read[stream.name]:
                 entity = stream.map(record.row)
                 assert (entity.key, type(entity) in stream.entities) == (record.key, True)
-                assert record.key.startswith(f"{adapter.name}:{entity.type_name}:")
+                assert read_key(record.key)[:2] == (adapter.name, entity.type_name)
         keys = Counter(record.key for records in read.values() for record in records)
         assert [key for key, times in keys.items() if times > 1] == []
 
@@ -220,7 +221,7 @@ class AdapterSuite:
         assert [finding for finding in findings if not finding.well] == []
 
     async def test_its_names_can_stand_in_keys_and_metrics(self, adapter: Adapter) -> None:
-        assert _KEY.fullmatch(f"{adapter.name}:person:1")
+        assert _KEY.fullmatch(key_of(adapter.name, "person", 1))
         names = [stream.name for stream in adapter.streams()]
         assert len(names) == len(set(names))
         assert all(re.fullmatch(r"[a-z][a-z0-9_-]*", name) for name in names)

@@ -22,6 +22,7 @@ from sqlalchemy import text
 
 from bench.job import peak
 from canonical import Address, CareEpisode, Entity, Event, Name, Person, Sex
+from canonical.key import key_of
 from flows.agree import Agreement
 from flows.dfe_csc import system
 from flows.http import client
@@ -89,9 +90,9 @@ def _events(subjects: int, changes: int) -> Iterator[Event]:
     if changes == 1:
         changes = 2  # one event of each kind is the least that makes a record
     for number in range(subjects):
-        owner = f"{_SOURCE}:person:{number}"
+        owner = key_of(_SOURCE, "person", number)
         episode = CareEpisode(
-            key=f"{_SOURCE}:care-episode:{number}", person=owner, referral_date=date(2026, 5, 1), referral_source="1A"
+            key=key_of(_SOURCE, "care-episode", number), person=owner, referral_date=date(2026, 5, 1), referral_source="1A"
         )
         yield Event("care-episode", _SOURCE, episode.key, owner, 1, now, episode.to_bytes(), "care-episode")
     for version in range(1, changes):
@@ -102,7 +103,7 @@ def _events(subjects: int, changes: int) -> Iterator[Event]:
 
 def _child(number: int, version: int) -> Person:
     return Person(
-        key=f"{_SOURCE}:person:{number}",
+        key=key_of(_SOURCE, "person", number),
         names=(Name(given="Ada", family="Bennett"),),
         birth_date=date(2015, 4, 1),
         sex=Sex.FEMALE,
@@ -215,6 +216,7 @@ async def _dfe(store: Store) -> AsyncIterator[Parts]:
             {
                 "la_code": _LA_CODE, "api_endpoint": url, "token_url": f"{url}/token", "client_id": "ironbridge",
                 "client_secret": "sandbox-secret", "supplier_key": "sandbox-supplier",
+                "la_child_ids_of": _SOURCE,
                 "requests": 1_000_000,  # the sandbox has no limit, and it is the worker that is measured
             }
         )  # fmt: skip

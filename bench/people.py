@@ -21,6 +21,7 @@ from adapters.liquidlogic.quirks import day, flag, text
 from adapters.port import Finding, Row, Stream
 from adapters.sql import Database, Reading, SqlSettings
 from canonical import Address, ContactPoint, Identifier, Name, Person, Sex
+from canonical.key import KeysOf, key_of
 
 TABLE = "dim_person"
 _DDL = f"""
@@ -143,7 +144,7 @@ def person(row: Row) -> Person:
     legacy = text(p.legacy_id)
     house = " ".join(each for each in (text(p.house_no), text(p.street)) if each)
     return Person(
-        key=f"people:person:{p.dim_person_id}",
+        key=key_of("people", "person", p.dim_person_id),
         names=(Name(given=text(p.forename), family=text(p.surname), title=text(p.title)),),
         birth_date=None if expected else born,
         expected_birth_date=born if expected else None,
@@ -179,7 +180,7 @@ class PeopleAdapter:
         self.database = Database(self.name, settings)
         source = table(TABLE, *[column(name) for name in DimPerson._fields])
         self.reading = Reading(
-            name="people:person:", source=source, key=(source.c.dim_person_id,), columns=tuple(source.c)
+            keys=KeysOf("people", "person"), source=source, key=(source.c.dim_person_id,), columns=tuple(source.c)
         )
 
     def streams(self) -> Sequence[Stream]:

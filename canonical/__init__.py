@@ -1,6 +1,7 @@
 """The shared language: entities, value types, the event envelope, the error vocabulary. Nothing here does I/O."""
 
-from canonical.childrens import (
+from canonical.children import (
+    CHILDREN,
     Assessment,
     CareEpisode,
     CareLeaver,
@@ -13,31 +14,13 @@ from canonical.childrens import (
     PlanKind,
     Section47Enquiry,
 )
+from canonical.entities import Entities
 from canonical.entity import Entity, Sensitivity
 from canonical.event import Event
-from canonical.finance import CreditNote, DimensionValue, DocumentLine, Invoice, LedgerDimension, Supplier
-from canonical.people import Address, ContactPoint, Identifier, ImmigrationStatus, Name, Person, Sex
+from canonical.finance import FINANCE, CreditNote, DimensionValue, DocumentLine, Invoice, LedgerDimension, Supplier
+from canonical.people import PEOPLE, Address, ContactPoint, Identifier, ImmigrationStatus, Name, Person, Sex
 
-ENTITIES: dict[str, type[Entity]] = {
-    entity.type_name: entity
-    for entity in (
-        Person,
-        CareEpisode,
-        Assessment,
-        CarePlan,
-        Section47Enquiry,
-        LookedAfterEpisode,
-        Placement,
-        Involvement,
-        HealthScreening,
-        Permanence,
-        CareLeaver,
-        Supplier,
-        Invoice,
-        CreditNote,
-        LedgerDimension,
-    )
-}
+ENTITIES = Entities((*PEOPLE, *CHILDREN, *FINANCE))
 """Every entity by its type's name: one topic each."""
 
 __all__ = [

@@ -11,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetJsonSchemaHandler,
-    StringConstraints,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
@@ -19,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from canonical.errors import BadRecordError, shape_of
+from canonical.key import Key
 
 
 class Sensitivity(StrEnum):
@@ -44,13 +44,6 @@ PLAIN = Sensitivity.PLAIN
 IDENTIFYING = Sensitivity.IDENTIFYING
 SPECIAL = Sensitivity.SPECIAL
 FINANCIAL = Sensitivity.FINANCIAL
-
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*:[a-z][a-z0-9-]*:[!-~]+( [!-~]+)*$", max_length=240)]
-"""
-`source:entity:identifier`, e.g. `liquidlogic:person:1042`: the legacy system, the entity, and the system's own
-identifier for it. It names a record for people and machines alike and holds nothing that identifies a person by itself.
-"""
-
 
 class Part(BaseModel):
     """
@@ -81,11 +74,13 @@ class Entity(Part):
 
     `type_name` names it in topics and keys, `version` grows only when a change would break a subscriber, `standard`
     says where the names and codes come from. `owner` is the entity it lives and dies with: it decides the partition.
+    `owned_by` is the field that holds the owner's key; an entity that belongs to none owns itself.
     """
 
     type_name: ClassVar[str]
     version: ClassVar[int] = 1
     standard: ClassVar[str]
+    owned_by: ClassVar[str] = "key"
     known_by: ClassVar[tuple[str, ...]] = ()
     """The fields by which people look it up besides its key, e.g. `nhs_number` or `identifiers[].value`."""
 
@@ -93,8 +88,9 @@ class Entity(Part):
 
     @property
     def owner(self) -> str:
-        """The key of the entity that this one belongs to; an entity that belongs to none owns itself."""
-        return self.key
+        """The key of the entity that this one belongs to."""
+        owner: str = getattr(self, self.owned_by)
+        return owner
 
     @classmethod
     def event_type(cls) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from canonical.entity import FINANCIAL, IDENTIFYING, PLAIN, Entity, Key, Part
+from canonical.entity import FINANCIAL, IDENTIFYING, PLAIN, Entity, Part
+from canonical.key import Key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount, Code, Currency, Day, Text, VATNumber
 
@@ -58,6 +59,7 @@ class DocumentLine(Part):
 
 
 class _PurchaseDocument(Entity):
+    owned_by: ClassVar[str] = "supplier"
     known_by: ClassVar[tuple[str, ...]] = ("number",)
 
     number: Annotated[Code, PLAIN]
@@ -68,10 +70,6 @@ class _PurchaseDocument(Entity):
     due_date: Annotated[Day | None, PLAIN] = None
     payment_date: Annotated[Day | None, PLAIN] = None
     lines: Annotated[tuple[DocumentLine, ...], FINANCIAL, Field(min_length=1)]
-
-    @property
-    def owner(self) -> str:
-        return self.supplier
 
     @property
     def net(self) -> Decimal:
@@ -105,3 +103,6 @@ class LedgerDimension(Entity):
     dimension: Annotated[Code, PLAIN]
     code: Annotated[Text, PLAIN]
     name: Annotated[Text, PLAIN]
+
+
+FINANCE: tuple[type[Entity], ...] = (Supplier, Invoice, CreditNote, LedgerDimension)

@@ -93,3 +93,6 @@ class Person(Entity):
     immigration: Annotated[tuple[ImmigrationStatus, ...], SPECIAL] = ()
     restricted: Annotated[bool, PLAIN] = False
     """Most staff must not see this record (Mosaic's RESTRICTED, FHIR's meta.security `R`)."""
+
+
+PEOPLE: tuple[type[Entity], ...] = (Person,)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from flows.ledger import Arrivals, Mark, doubts, pack_all
-from flows.port import Document, Flow, Grouping, Recalls
+from flows.port import Document, Flow, Recalls
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +17,9 @@ MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, Runtim
 def marks_of(flow: Flow, arrived: Arrivals, traces: Iterable[str | None]) -> list[Mark]:
     """One mark for each subject that these events touch."""
     marks: dict[str, Mark] = {}
-    by_owner = flow.grouping is Grouping.OWNER
+    subject_of = flow.grouping.subject_of
     for (event, partition), trace in zip(arrived.events, traces, strict=True):
-        subject, at = event.owner if by_owner else event.key, event.time.timestamp()
+        subject, at = subject_of(event), event.time.timestamp()
         urgency, had = int(flow.urgency(event.entity)), marks.get(subject)
         if had is None:
             marks[subject] = Mark(subject, partition, urgency, 1, at, trace)
@@ -29,7 +29,7 @@ def marks_of(flow: Flow, arrived: Arrivals, traces: Iterable[str | None]) -> lis
             marks[subject] = Mark(subject, partition, *more)
     if isinstance(flow, Recalls):
         for event in arrived.again:
-            subject = event.owner if by_owner else event.key
+            subject = subject_of(event)
             known = pack_all(recalled(flow, event.key, event.owner))
             marks[subject] = marks[subject]._replace(doubtful=doubts(marks[subject].doubtful, known))
     return list(marks.values())

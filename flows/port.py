@@ -90,11 +90,36 @@ class Nothing:
     reason: str
 
 
+class Named(Protocol):
+    """An event or a fact: it says which record it is of, and to which record that one belongs."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def owner(self) -> str: ...
+
+
 class Grouping(Enum):
+    """
+    Decides which subject an event or a fact belongs to. The value is the attribute that names the subject; the state keeps
+    facts with a column of the same name.
+    """
+
     OWNER = "owner"
     """A subject is an owner with all that it owns: a child with its episodes and plans."""
     KEY = "key"
     """Every entity is a subject of its own: a supplier, an invoice."""
+
+    def subject_of(self, named: Named) -> str:
+        """The subject that an event or a fact belongs to."""
+        subject: str = getattr(named, self.value)
+        return subject
+
+    @classmethod
+    def subjects_of(cls, named: Named) -> set[str]:
+        """The subjects that it belongs to in any flow."""
+        return {grouping.subject_of(named) for grouping in cls}
 
 
 class Urgency(IntEnum):

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
+from canonical.key import key_of, read_key
 from flows.agree import Agreement
 from flows.ledger import Task
 from flows.port import Document, Facts, Grouping, Nothing, Urgency
@@ -29,11 +30,11 @@ WHY = "the target is not told of this one"
 
 
 def supplier_key(number: int) -> str:
-    return f"ledger:supplier:{number}"
+    return key_of("ledger", "supplier", number)
 
 
 def invoice_key(number: int) -> str:
-    return f"ledger:invoice:{number}"
+    return key_of("ledger", "invoice", number)
 
 
 def event(entity: Entity, version: int, *, deleted: bool = False, traceparent: str | None = None) -> Event:
@@ -81,7 +82,7 @@ class PurchaseFlow:
         return None
 
     def recall(self, key: str, owner: str) -> Sequence[Document]:
-        _, kind, number = key.split(":")
+        _, kind, number = read_key(key)
         return [Document(kind, number, {})]
 
     def urgency(self, entity: str) -> Urgency:
@@ -186,7 +187,7 @@ class World:
 
 
 def numbers(subjects: Sequence[str]) -> list[int]:
-    return [int(subject.rpartition(":")[2]) for subject in subjects]
+    return [int(read_key(subject).identifier) for subject in subjects]
 
 
 class KilledError(BaseException):

@@ -21,6 +21,7 @@ from typing import Any
 from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError, UnavailableError
+from canonical.key import key_of, read_key
 from flows.agree import Agreement
 from flows.clock import LONDON
 from flows.port import Document, Fact, Facts, Grouping, Limits, Nothing, Urgency
@@ -43,11 +44,11 @@ NAMES = ("Ashgrove", "Birch", "Cedar", "Unwanted", "Contradiction", "Mistake", H
 
 
 def who(number: int) -> str:
-    return f"ledger:supplier:{number}"
+    return key_of("ledger", "supplier", number)
 
 
 def what(number: int) -> str:
-    return f"ledger:invoice:{number}"
+    return key_of("ledger", "invoice", number)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Purchasing:
         return None
 
     def recall(self, key: str, owner: str) -> Sequence[Document]:
-        _, kind, number = key.split(":")
+        _, kind, number = read_key(key)
         return [Document(kind, number, {})]
 
     def urgency(self, entity: str) -> Urgency:

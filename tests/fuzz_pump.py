@@ -23,6 +23,7 @@ from adapters.pump import Pump
 from adapters.stand_ins import Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
+from canonical.key import key_of
 from tests.fuzzing.chaos import Broken, Chaos, Gone, Weather, Wire
 from tests.fuzzing.command import main
 from tests.fuzzing.legacy import Legacy, Life, Reader
@@ -213,8 +214,8 @@ class World:
         del records[random.choice([0, random.randint(0, had), max(had - random.randint(1, 4), 0)]) :]
         if random.random() < 0.6:
             for n in range(random.choice([1, 3, had - len(records), had + 2])):
-                key = f"other:care-episode:{n}"
-                other = Event("care-episode", "other", key, f"other:person:{n}", n + 1, self.now, b"{}", "others")
+                key = key_of("other", "care-episode", n)
+                other = Event("care-episode", "other", key, key_of("other", "person", n), n + 1, self.now, b"{}", "others")
                 records.append(None if random.random() < 0.3 else other)
         self.judge.holes = True
         self.judge.damaged()

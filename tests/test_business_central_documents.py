@@ -1,13 +1,16 @@
 """What Business Central should hold for a supplier, an invoice and a credit note: no network, facts alone."""
 
 import json
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from canonical import CreditNote, DimensionValue, DocumentLine, Invoice, Supplier
 from canonical.entity import Entity
@@ -36,7 +39,7 @@ def settings(**more: object) -> BusinessCentralSettings:
     )
 
 
-def desired(entity: Entity, **more: object) -> Document:
+def desired(entity: Entity, **more: Any) -> Document:
     fact = Fact(entity.type_name, entity.key, entity.owner, 1, entity.to_bytes())
     document = BusinessCentralFlow("bc", settings(**more)).desired(entity.key, Facts([fact], TODAY))
     assert document is not None
@@ -187,3 +190,31 @@ def test_the_edition_changes_with_the_mapping_and_not_with_the_secret() -> None:
 
     assert edition() == edition(client_secret="another", requests=10)
     assert edition() != edition(default_account="9000")
+
+
+def test_two_ledgers_with_the_same_numbers_are_two_vendors() -> None:
+    def number(source: str, shown: str = "1042", **more: Any) -> str:
+        document = desired(Supplier(key=f"{source}:supplier:{shown}", number=shown, name="Ironworks"), **more)
+        assert document.number == document.body["number"]
+        return document.number
+
+    assert number("ledger") == "1042"
+    assert re.fullmatch(r"1042-[A-Z2-7]{12}", number("agresso"))
+    assert number("agresso") != number("sap")
+    assert number("agresso", vendor_numbers_of="agresso") == "1042" != number("ledger", vendor_numbers_of="agresso")
+    prefixed = {"prefixes": {"agresso": "A-"}}
+    assert number("agresso", **prefixed) == "A-1042"
+    assert number("ledger", "A-1042", **prefixed) != "A-1042", "a number that looks like one of the other ledger"
+    assert number("ledger", number("agresso")) != number("agresso")
+
+
+def test_prefixes_that_do_not_keep_two_ledgers_apart_are_refused() -> None:
+    with pytest.raises(ValidationError, match="no prefix may begin with another one"):
+        settings(prefixes={"agresso": "A", "sap": "A1"})
+
+
+def test_a_vendor_of_another_ledger_is_found_again_by_its_key_alone() -> None:
+    for source in ("ledger", "agresso"):
+        supplier = Supplier(key=f"{source}:supplier:1042", number="1042", name="Ironworks")
+        [recalled] = BusinessCentralFlow("bc", settings()).recall(supplier.key, supplier.owner)
+        assert recalled.number == desired(supplier).number

@@ -19,10 +19,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from canonical.errors import MisconfiguredError
-from ironbridge.__main__ import app
 from ironbridge.cli import render
 from ironbridge.demo.play import play
 from ironbridge.operate import insight, stuck
+from ironbridge.program import app
 from ironbridge.runtime.systems import ADAPTERS, TARGETS, found
 from ironbridge.settings import Settings, load
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
+import canonical
 from canonical import ENTITIES, Entity, Invoice, Person
 from canonical.entity import classified
 from canonical.errors import MisconfiguredError
@@ -28,9 +29,14 @@ def test_the_released_contracts_are_what_the_code_says() -> None:
     assert contracts.check() == []
 
 
-def test_there_is_a_file_for_every_entity_and_one_for_them_all() -> None:
+def test_there_is_a_file_for_every_entity_and_no_other_one() -> None:
     names = {f"{name}.v{entity.version}.json" for name, entity in ENTITIES.items()}
-    assert names | {"asyncapi.json"} <= {file.name for file in contracts.RELEASED.glob("*.json")}
+    assert names == {file.name for file in (Path(canonical.__file__).parent / "contracts").iterdir()}
+
+
+def test_a_folder_gets_every_contract_and_one_document_for_them_all(tmp_path: Path) -> None:
+    names = {f"{name}.v{entity.version}.json" for name, entity in ENTITIES.items()}
+    assert {file.name for file in contracts.export(tmp_path)} == names | {"asyncapi.json"}
 
 
 def test_an_export_writes_the_same_bytes_every_time(tmp_path: Path) -> None:
@@ -95,8 +101,7 @@ def test_a_contract_tells_what_the_model_s_notes_tell() -> None:
 
 @pytest.fixture(scope="module")
 def asyncapi() -> Schema:
-    document: Schema = json.loads((contracts.RELEASED / contracts.ASYNCAPI).read_text("utf-8"))
-    return document
+    return contracts.asyncapi()
 
 
 def test_asyncapi_has_a_channel_and_a_message_for_every_topic(asyncapi: Schema) -> None:

@@ -1,19 +1,24 @@
 """flows/dfe_csc: who is sent to the DfE, and what a child's record says."""
 
 import json
+import re
 import tomllib
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import SecretStr, ValidationError
 
 from canonical import Entity
 from canonical.errors import RefusedError
+from canonical.key import key_of
 from flows.dfe_csc import ChildRecords, system
 from flows.dfe_csc.cohort import Window, window
+from flows.dfe_csc.ids import Ids
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.port import Document, Fact, Facts, Grouping, Nothing, Urgency
 
@@ -22,7 +27,7 @@ CHILD = "liquidlogic:person:1042"
 TODAY = date(2026, 6, 15)
 START, END = date(2024, 4, 1), date(2026, 6, 16)
 DAY = timedelta(days=1)
-FLOW = ChildRecords("dfe_csc")
+FLOW = ChildRecords("dfe_csc", Ids("liquidlogic"))
 
 
 def fact(entity: str, number: int = 1, **fields: Any) -> Fact:
@@ -133,7 +138,7 @@ def test_what_the_api_would_refuse_parks_the_child_and_names_field_and_rule_but_
 
 
 def test_a_child_id_that_is_not_of_the_api_s_form_parks_the_child():
-    key = "mosaic:person:AB-12"
+    key = "liquidlogic:person:AB-12"
     facts = Facts(
         [
             Fact("person", key, key, 1, json.dumps({"key": key, "birth_date": "2015-05-05"}).encode()),
@@ -260,7 +265,7 @@ def test_a_carer_or_an_adult_without_a_record_of_care_is_not_sent():
 
 
 def test_a_new_day_is_a_new_edition():
-    assert FLOW.edition(TODAY) == "1:2024-04-01:2026-06-16"
+    assert FLOW.edition(TODAY) == "1:liquidlogic:2024-04-01:2026-06-16"
     assert FLOW.edition(TODAY) != FLOW.edition(TODAY + DAY)
 
 
@@ -318,3 +323,52 @@ def test_the_sample_settings_hold_once_the_secrets_are_there(text: str):
     DfeCscSettings.model_validate(
         section | {"client_secret": "a", "supplier_key": "b"} | {"token_url": "https://x.example"}
     )
+
+
+# --- two systems of children ------------------------------------------------------------------------------------------
+
+
+def numbered(key: str, flow: ChildRecords = FLOW) -> str:
+    source = key.partition(":")[0]
+    facts = [
+        Fact("person", key, key, 1, json.dumps({"key": key, "birth_date": "2015-05-05"}).encode()),
+        Fact("care-episode", "m:e:1", key, 1,
+             json.dumps({"key": f"{source}:care-episode:1", "person": key, "referral_date": "2026-01-01"}).encode()),
+    ]  # fmt: skip
+    document = flow.desired(key, Facts(facts, TODAY))
+    assert isinstance(document, Document)
+    return document.number
+
+
+def test_two_systems_with_the_same_identifiers_are_two_children():
+    assert numbered("liquidlogic:person:1042") == "1042"
+    assert re.fullmatch(r"1042X[A-Z2-7]{12}", numbered("mosaic:person:1042"))
+    turned = ChildRecords("dfe_csc", Ids("mosaic"))
+    assert numbered("mosaic:person:1042", turned) == "1042"
+    assert re.fullmatch(r"1042X[A-Z2-7]{12}", numbered("liquidlogic:person:1042", turned))
+    assert turned.edition(TODAY) != FLOW.edition(TODAY)
+
+
+KEYS = st.builds(
+    key_of, st.sampled_from(["liquidlogic", "mosaic", "eclipse"]), st.just("person"),
+    st.integers(1, 99).map(str) | st.text("A1-:é", min_size=1, max_size=30) | st.just(Ids("b").child("a:person:7")),
+)  # fmt: skip
+
+
+@given(KEYS, KEYS)
+def test_two_keys_are_never_one_id(one: str, other: str):
+    ids = Ids("liquidlogic")
+    assert (ids.child(one) == ids.child(other)) == (one == other)
+    assert (ids.record(one) == ids.record(other)) == (one == other)
+
+
+@given(KEYS.filter(lambda key: not key.startswith("liquidlogic")))
+def test_an_id_with_a_mark_keeps_the_api_s_form(key: str):
+    assert re.fullmatch("[A-Za-z0-9]{13,20}", Ids("liquidlogic").child(key))
+    assert re.fullmatch("[A-Za-z0-9_-]{13,36}", Ids("liquidlogic").record(key))
+    assert re.fullmatch("P-[A-Za-z0-9_-]{13,34}", Ids("liquidlogic").record(key, "P-"))
+
+
+def test_several_identifiers_are_one_id_with_a_mark():
+    assert re.fullmatch("A12X[A-Z2-7]{12}", Ids("lcs").child(key_of("lcs", "person", "A-1", 2)))
+    assert Ids("lcs").child(key_of("lcs", "person", "A-1", 2)) != Ids("lcs").child(key_of("lcs", "person", "A", "1-2"))

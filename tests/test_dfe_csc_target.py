@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from canonical.errors import MisconfiguredError
 from flows.dfe_csc.contract import KEYED
+from flows.dfe_csc.ids import Ids
 from flows.dfe_csc.partial import changes, to_send, whole
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.sandbox import CHILD_FIELDS, DfeCscSandbox, DfeCscSandboxSettings, LeftOut, merged
@@ -102,6 +103,11 @@ async def sent() -> AsyncIterator[Sent]:
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
 
+def sent_for(write: Write) -> Body:
+    [record] = to_send(write, Ids("x"))
+    return record
+
+
 def care(number: str, **blocks: Any) -> Body:
     return {"social_care_episode_id": number, "referral_date": "2025-01-01"} | blocks
 
@@ -111,15 +117,15 @@ SDQ = {"sdq_assessments": [{"date": "2026-01-01", "score": 4}]}
 
 def test_a_child_that_is_not_known_to_be_there_is_sent_whole():
     new = child(1, health_and_wellbeing=SDQ, social_care_episodes=[care("a")])
-    assert to_send(write(new)) == new.body
+    assert sent_for(write(new)) == new.body
 
 
 def test_only_the_blocks_and_episodes_that_changed_are_sent_and_the_identifiers_and_details_always():
     before = child(1, health_and_wellbeing=SDQ, social_care_episodes=[care("a"), care("b"), care("c")])
     closed = care("b", closure_date="2026-02-02")
     after = child(1, health_and_wellbeing=SDQ, social_care_episodes=[care("a"), closed, care("c")])
-    assert to_send(write(after, confirmed=before)) == child(1, social_care_episodes=[closed]).body
-    assert to_send(write(before, confirmed=before)) == child(1).body
+    assert sent_for(write(after, confirmed=before)) == child(1, social_care_episodes=[closed]).body
+    assert sent_for(write(before, confirmed=before)) == child(1).body
 
 
 def test_what_vanished_is_purged_by_its_id():
@@ -148,15 +154,15 @@ def test_what_vanished_is_purged_by_its_id():
     )
     gone = {"social_care_episode_id": "a", "purge": True}
     expected = child(1, health_and_wellbeing={"purge": True}, social_care_episodes=[gone, purged]).body
-    assert to_send(write(after, confirmed=before)) == expected
-    assert to_send(write(after, doubtful=(before,))) == expected
+    assert sent_for(write(after, confirmed=before)) == expected
+    assert sent_for(write(after, doubtful=(before,))) == expected
 
 
 def test_a_plan_that_moved_is_purged_in_the_old_episode_before_it_is_sent_in_the_new_one():
     plan = [{"child_in_need_plan_id": "p"}]
     before = child(1, social_care_episodes=[care("a"), care("b", child_in_need_plans=plan)])
     after = child(1, social_care_episodes=[care("a", child_in_need_plans=plan), care("b")])
-    assert to_send(write(after, confirmed=before))["social_care_episodes"] == [
+    assert sent_for(write(after, confirmed=before))["social_care_episodes"] == [
         care("b", child_in_need_plans=[{"child_in_need_plan_id": "p", "purge": True}]),
         care("a", child_in_need_plans=plan),
     ]
@@ -166,7 +172,7 @@ def test_where_anything_is_in_doubt_the_whole_child_is_sent_with_purges_of_all_t
     before = child(1, social_care_episodes=[care("a"), care("b")])
     lost = child(1, health_and_wellbeing=SDQ, social_care_episodes=[care("a"), care("c")])
     after = child(1, social_care_episodes=[care("a")])
-    assert to_send(write(after, confirmed=before, doubtful=(lost, before))) == {
+    assert sent_for(write(after, confirmed=before, doubtful=(lost, before))) == {
         **after.body,
         "health_and_wellbeing": {"purge": True},
         "social_care_episodes": [
@@ -181,9 +187,34 @@ def test_a_child_that_should_not_be_there_is_purged_under_both_its_ids():
     known = child(7)
     known.body["mis_child_id"] = "LCS-7"
     purge = {"la_child_id": "C7", "mis_child_id": "LCS-7", "purge": True}
-    assert to_send(Write("x:person:C7", None, confirmed=known)) == purge
-    assert to_send(Write("x:person:C7", None, doubtful=(known,))) == purge
-    assert to_send(Write("x:person:C7", None)) == purge | {"mis_child_id": "C7"}
+    assert sent_for(Write("x:person:C7", None, confirmed=known)) == purge
+    assert sent_for(Write("x:person:C7", None, doubtful=(known,))) == purge
+    assert sent_for(Write("x:person:C7", None)) == purge | {"mis_child_id": "C7"}
+
+
+async def test_a_child_that_gets_another_id_is_purged_under_the_old_one(sent: Sent):
+    [first] = await sent.write(write(child(7, health_and_wellbeing=SDQ)))
+    assert isinstance(first, Confirmed)
+    renamed = write(child(8, health_and_wellbeing=SDQ), confirmed=child(7, health_and_wellbeing=SDQ))
+    [second] = await sent.write(renamed)
+    assert isinstance(second, Confirmed)
+    assert list(sent.held) == ["C8"]
+    purge = {"la_child_id": "C7", "mis_child_id": "C7", "purge": True}
+    assert sent.bodies[-1] == [purge, child(8, health_and_wellbeing=SDQ).body]
+
+
+async def test_a_full_batch_of_children_that_get_other_ids_goes_in_two_requests():
+    async with sending(batch=2) as sent:
+        moved = [write(child(n + 10), confirmed=child(n)) for n in (1, 2)]
+        assert all(isinstance(outcome, Confirmed) for outcome in await sent.write(*moved))
+        assert [len(body) for body in sent.bodies] == [2, 2]
+        assert sorted(sent.held) == ["C11", "C12"]
+
+
+async def test_a_child_whose_new_record_is_refused_is_not_confirmed_by_the_purge_of_its_old_one(sent: Sent):
+    spoilt = write(child(8, social_care_episodes=[care("no such id!")]), confirmed=child(7))
+    [outcome] = await sent.write(spoilt)
+    assert isinstance(outcome, Refused)
 
 
 # --- partial updates leave exactly the whole document -----------------------------------------------------------------

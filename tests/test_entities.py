@@ -28,8 +28,10 @@ from canonical import (
     Supplier,
     values,
 )
-from canonical.entity import Key, Part, bad_record, classified
+from canonical.children import CHILDREN
+from canonical.entity import Part, bad_record, classified
 from canonical.errors import BadRecordError
+from canonical.key import Key
 from canonical.people import Identifier
 
 DIGITS = "0123456789"
@@ -171,7 +173,7 @@ def test_what_points_at_somebody_or_is_special_is_not_plain() -> None:
 
 
 def test_what_happened_to_a_child_is_special_category() -> None:
-    children = [e for e in ENTITIES.values() if e.__module__ == "canonical.childrens"]
+    children = [e for e in ENTITIES.values() if e in CHILDREN]
     dates = [(e.type_name, p, k) for e in children for p, k in classified(e) if p.endswith(("_date", "_reason"))]
     assert len(dates) > 20
     assert [each for each in dates if each[2] is not Sensitivity.SPECIAL] == []

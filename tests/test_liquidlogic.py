@@ -25,7 +25,7 @@ from adapters.liquidlogic.world import create, schema
 from adapters.port import Adapter, AdapterSystem, Stream, Sweep, Tail
 from adapters.sql import columns_read
 from adapters.testing import AdapterSuite
-from canonical.childrens import CareEpisode
+from canonical.children import CareEpisode
 from canonical.entity import Entity, bad_record
 from canonical.errors import BadRecordError
 

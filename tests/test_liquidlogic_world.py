@@ -19,7 +19,7 @@ from adapters.liquidlogic import LiquidlogicSettings, system
 from adapters.liquidlogic.world import change, create
 from adapters.liquidlogic.world_children import Story, upn_of
 from adapters.port import Sweep
-from canonical.childrens import CareLeaver, CarePlan, Permanence
+from canonical.children import CareLeaver, CarePlan, Permanence
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError
 from canonical.people import Person

@@ -1,9 +1,12 @@
 """Versions come from the time: they grow, whatever was forgotten meanwhile."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 from adapters.stand_ins import Line, State, TableAdapter
 from adapters.testing import Bench, assert_versions_grow
+from canonical import CareEpisode
 
 
 def table(count: int) -> TableAdapter:
@@ -51,3 +54,24 @@ async def test_the_tombstone_of_a_move_has_the_odd_version_below_its_records() -
     tombstone, record = await bench.read()
     assert (tombstone.data, tombstone.version, tombstone.version % 2) == (None, record.version - 1, 1)
     assert record.version == int(record.time.timestamp() * 1000)
+
+
+class NewerEpisode(CareEpisode):
+    """The same entity under a contract that a subscriber of the first one could not read."""
+
+    version: ClassVar[int] = 2
+
+
+async def test_the_envelope_names_the_version_of_the_entity_s_contract() -> None:
+    adapter = table(2)
+    bench = Bench(adapter)
+    assert {event.type for event in await bench.read()} == {"ironbridge.care-episode.v1"}
+    [stream] = adapter.streams()
+    newer = replace(stream, entities=(NewerEpisode,), map=lambda row: NewerEpisode(**dict(stream.map(row))))
+    adapter.streams = lambda: [newer]  # type: ignore[method-assign]
+    adapter.lines = {1: Line(1, "N9")}
+    events = await bench.read(bench.pump())
+    assert [(event.type, event.data is None) for event in sorted(events, key=lambda e: e.key)] == [
+        ("ironbridge.care-episode.v2", True),
+        ("ironbridge.care-episode.v2", False),
+    ]

@@ -25,6 +25,7 @@ from adapters.sql import Database, Parts, Reading, SqlSettings
 from adapters.sql_moments import behind
 from adapters.sql_session import translated
 from canonical.errors import MisconfiguredError, UnavailableError
+from canonical.key import KeysOf
 
 CHILDREN = table("child", *map(column, ("id", "name", "born", "form", "amount", "changed", "serial")))
 PETS = table("pet", *map(column, ("id", "owner", "name")))
@@ -32,7 +33,7 @@ ANSWERS = table("answer", *map(column, ("id", "form", "said")))
 HOMES = table("home", *map(column, ("house", "room", "name")))
 
 READING = Reading(
-    name="zoo:child:",
+    keys=KeysOf("zoo", "child"),
     source=CHILDREN,
     key=(CHILDREN.c.id,),
     columns=tuple(CHILDREN.c[name] for name in ("id", "name", "born", "form", "amount")),
@@ -47,7 +48,7 @@ READING = Reading(
         ),
     ),
 )
-ROOMS = Reading("zoo:room:", HOMES, (HOMES.c.house, HOMES.c.room), tuple(HOMES.c))
+ROOMS = Reading(KeysOf("zoo", "room"), HOMES, (HOMES.c.house, HOMES.c.room), tuple(HOMES.c))
 
 
 @dataclass
@@ -184,7 +185,7 @@ async def test_a_key_of_two_columns_pages_without_a_gap_or_a_repeat(zoo: Zoo, si
     database = await zoo.open(page_size=size)
     found = await records(database.sweep(ROOMS).pages(None))
     assert [record.position for record in found] == [(house, room) for house in (1, 2, 3) for room in "abc"]
-    assert found[3].key == "zoo:room:2-a"
+    assert found[3].key == "zoo:room:2:a"
 
 
 async def test_rows_that_belong_to_a_record_nest_in_its_row_in_their_own_order(zoo: Zoo) -> None:
@@ -341,8 +342,8 @@ async def test_a_check_names_each_missing_column_and_table_and_what_to_do(zoo: Z
     people = table("child", *map(column, ("id", "shoe_size")))
     await zoo.run("DELETE FROM pet")
     asked = [
-        Reading("x:a:", people, (people.c.id,), tuple(people.c)),
-        Reading("x:b:", ghosts, (ghosts.c.id,), tuple(ghosts.c)),
+        Reading(KeysOf("x", "a"), people, (people.c.id,), tuple(people.c)),
+        Reading(KeysOf("x", "b"), ghosts, (ghosts.c.id,), tuple(ghosts.c)),
     ]
     bad = [finding for finding in await (await zoo.open()).check(asked, [PETS]) if not finding.well]
     assert [finding.what for finding in bad] == [
@@ -357,10 +358,10 @@ async def test_a_missing_table_or_column_is_for_a_person_to_mend(zoo: Zoo) -> No
     database = await zoo.open()
     ghosts = table("ghost", column("id"))
     with pytest.raises(MisconfiguredError, match="zoo: ghost: there is no such table"):
-        await records(database.sweep(Reading("x:b:", ghosts, (ghosts.c.id,), tuple(ghosts.c))).pages(None))
+        await records(database.sweep(Reading(KeysOf("x", "b"), ghosts, (ghosts.c.id,), tuple(ghosts.c))).pages(None))
     odd = table("child", *map(column, ("id", "shoe_size")))
     with pytest.raises(MisconfiguredError, match="zoo: child: there is no such column"):
-        await records(database.sweep(Reading("x:a:", odd, (odd.c.id,), tuple(odd.c))).pages(None))
+        await records(database.sweep(Reading(KeysOf("x", "a"), odd, (odd.c.id,), tuple(odd.c))).pages(None))
 
 
 async def test_a_database_that_was_not_opened_is_unavailable() -> None:
@@ -408,7 +409,7 @@ async def reader_url(server_zoo: Zoo) -> AsyncIterator[str]:
 
 
 async def test_a_login_that_may_only_select_is_enough(server_zoo: Zoo, reader_url: str) -> None:
-    plain = Reading("zoo:child:", CHILDREN, (CHILDREN.c.id,), (CHILDREN.c.id,), parts=READING.parts[:1])
+    plain = Reading(KeysOf("zoo", "child"), CHILDREN, (CHILDREN.c.id,), (CHILDREN.c.id,), parts=READING.parts[:1])
     database = await server_zoo.open(reader_url)
     assert len(await records(database.sweep(plain).pages(None))) == 8
     async with database.session.connection() as connection:

@@ -20,6 +20,7 @@ from adapters.guard import Guard
 from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.errors import IronbridgeError
+from canonical.key import key_of
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry
 from ironbridge.operate import gauges, steer
@@ -47,7 +48,7 @@ class Finance:
 
     async def _pages(self, after: Position | None) -> AsyncIterator[Page]:
         found = [
-            Record(f"finance:supplier:{number}", (number,), (number, version))
+            Record(key_of("finance", "supplier", number), (number,), (number, version))
             for number, version in self.versions.items()
             if after is None or (number,) > after
         ]
@@ -56,7 +57,7 @@ class Finance:
 
     def _map(self, row: Row) -> Supplier:
         number, version = row
-        return Supplier(key=f"finance:supplier:{number}", number=str(number), name=f"Canary{number} v{version}")
+        return Supplier(key=key_of("finance", "supplier", number), number=str(number), name=f"Canary{number} v{version}")
 
     async def open(self) -> None: ...
 

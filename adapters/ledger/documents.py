@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import quote
 
 from adapters.ledger.cells import plain
 from adapters.ledger.layout import DATES, Layout
@@ -21,14 +20,14 @@ from adapters.ledger.rows import Fault, Line
 from adapters.ledger.scratch import Scratch
 from adapters.port import Row
 from canonical.errors import BadRecordError
+from canonical.key import escaped, key_as_written
 
-_SAFE = " !#$&'()*+,-./;=?@[]^_{|}~"  # all of printable ASCII that a key may hold but `%` and the `:` between its parts
 _LONG = 48
 
 
 def token(text: str) -> str:
-    """A text as a part of a key: ASCII, no colon; what is too long is cut and told apart by a digest."""
-    safe = quote(" ".join(text.split()), safe=_SAFE)
+    """A text as an identifier in a key, escaped. A text that is too long is cut, and gets a digest of itself."""
+    safe = escaped(" ".join(text.split()))
     return safe if len(safe) <= _LONG else f"{safe[:30].rstrip(' %')}~{digest(text)}"
 
 
@@ -46,7 +45,8 @@ class Ledger:
     currency: str
 
     def key(self, entity: str, *parts: str) -> str:
-        return f"{self.source}:{entity}:" + ":".join(parts)
+        """A key of parts that `token` made."""
+        return key_as_written(self.source, entity, *parts)
 
 
 @dataclass(slots=True)

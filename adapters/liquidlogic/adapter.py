@@ -14,7 +14,7 @@ from adapters.liquidlogic.hdm import Hdm
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Finding, Row, Stream
 from adapters.sql import Database, Reading
-from canonical.childrens import (
+from canonical.children import (
     Assessment,
     CareEpisode,
     CareLeaver,

@@ -12,7 +12,8 @@ from adapters.liquidlogic.quirks import day, flag, leading_code, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
 from adapters.sql import Parts, Reading
-from canonical.childrens import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
+from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
+from canonical.key import KeysOf, key_of
 
 _FACTORS = (
     *("1A", "1B", "1C", "2A", "2B", "2C", "3A", "3B", "3C", "4A", "4B", "4C", "5A", "5B", "5C", "6A", "6B", "6C", "7A"),
@@ -42,7 +43,7 @@ class FactReferrals(NamedTuple):
 def care_episodes(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table = hdm["FACT_REFERRALS"]
     return Reading(
-        name=f"{source}:care-episode:",
+        keys=KeysOf(source, "care-episode"),
         source=table,
         key=(table.c.FACT_REFERRAL_ID,),
         columns=columns_of(table, FactReferrals),
@@ -53,8 +54,8 @@ def care_episodes(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
 def care_episode(source: str, row: Row) -> CareEpisode:
     r = FactReferrals(*row)
     return CareEpisode(
-        key=f"{source}:care-episode:{int(r.fact_referral_id)}",
-        person=f"{source}:person:{int(r.dim_person_id)}",
+        key=key_of(source, "care-episode", int(r.fact_referral_id)),
+        person=key_of(source, "person", int(r.dim_person_id)),
         referral_date=day(r.refrl_start_dttm, "FACT_REFERRALS.REFRL_START_DTTM"),
         # Councils put the census code into the description as often as into the id.
         referral_source=leading_code(r.dim_lookup_cont_sorc_id_desc, _SOURCES) or text(r.dim_lookup_cont_sorc_id),
@@ -77,7 +78,7 @@ def assessments(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, answers = hdm["FACT_SINGLE_ASSESSMENT"], hdm["FACT_FORM_ANSWERS"]
     wanted = matchable(answers.c.ANSWER_NO).in_((*_FACTORS, _AUTHORISED))
     return Reading(
-        name=f"{source}:assessment:",
+        keys=KeysOf(source, "assessment"),
         source=table,
         key=(table.c.FACT_SINGLE_ASSESSMENT_ID,),
         columns=columns_of(table, FactSingleAssessment),
@@ -103,8 +104,8 @@ def assessment(source: str, row: Row) -> Assessment:
     authorised = [day(answer, "FACT_FORM_ANSWERS.ANSWER") for number, answer in answers if number == _AUTHORISED]
     found = {number for number, answer in answers if number != _AUTHORISED and (answer or "").upper() == "YES"}
     return Assessment(
-        key=f"{source}:assessment:{int(a.fact_single_assessment_id)}",
-        person=f"{source}:person:{int(a.dim_person_id)}",
+        key=key_of(source, "assessment", int(a.fact_single_assessment_id)),
+        person=key_of(source, "person", int(a.dim_person_id)),
         episode=reference(source, "care-episode", a.fact_referral_id),
         start_date=day(a.start_dttm, "FACT_SINGLE_ASSESSMENT.START_DTTM"),
         authorised_date=max((each for each in authorised if each), default=None),
@@ -125,7 +126,7 @@ class FactS47(NamedTuple):
 def section_47_enquiries(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, conferences, meetings = hdm["FACT_S47"], hdm["FACT_CP_CONFERENCE"], hdm["FACT_MEETINGS"]
     return Reading(
-        name=f"{source}:section-47-enquiry:",
+        keys=KeysOf(source, "section-47-enquiry"),
         source=table,
         key=(table.c.FACT_S47_ID,),
         columns=columns_of(table, FactS47),
@@ -146,8 +147,8 @@ def section_47_enquiry(source: str, row: Row) -> Section47Enquiry:
     s = FactS47(*row)
     held = [day(moment, "FACT_MEETINGS.ACTUAL_DTTM") for (moment,) in s.conferences]
     return Section47Enquiry(
-        key=f"{source}:section-47-enquiry:{int(s.fact_s47_id)}",
-        person=f"{source}:person:{int(s.dim_person_id)}",
+        key=key_of(source, "section-47-enquiry", int(s.fact_s47_id)),
+        person=key_of(source, "person", int(s.dim_person_id)),
         episode=reference(source, "care-episode", s.fact_referral_id),
         start_date=day(s.start_dttm, "FACT_S47.START_DTTM"),
         end_date=day(s.end_dttm, "FACT_S47.END_DTTM"),
@@ -173,7 +174,7 @@ def cin_plans(hdm: Hdm, source: str, settings: LiquidlogicSettings) -> Reading:
         matchable(plans.c.DIM_LOOKUP_PLAN_TYPE_ID_CODE).in_(types),
     )
     return Reading(
-        name=f"{source}:care-plan:cin-",
+        keys=KeysOf(source, "care-plan", prefix="cin-"),
         source=table,
         key=(table.c.FACT_CARE_PLAN_SUMMARY_ID,),
         columns=columns_of(table, FactCarePlanSummary),
@@ -188,8 +189,8 @@ def cin_plans(hdm: Hdm, source: str, settings: LiquidlogicSettings) -> Reading:
 def cin_plan(source: str, row: Row) -> CarePlan:
     p = FactCarePlanSummary(*row)
     return CarePlan(
-        key=f"{source}:care-plan:cin-{int(p.fact_care_plan_summary_id)}",
-        person=f"{source}:person:{int(p.dim_person_id)}",
+        key=key_of(source, "care-plan", f"cin-{int(p.fact_care_plan_summary_id)}"),
+        person=key_of(source, "person", int(p.dim_person_id)),
         kind=PlanKind.CHILD_IN_NEED,
         episode=reference(source, "care-episode", p.fact_referral_id),
         start_date=day(p.start_dttm, "FACT_CARE_PLAN_SUMMARY.START_DTTM"),
@@ -210,7 +211,7 @@ class FactCpPlan(NamedTuple):
 def cp_plans(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table = hdm["FACT_CP_PLAN"]
     return Reading(
-        name=f"{source}:care-plan:cp-",
+        keys=KeysOf(source, "care-plan", prefix="cp-"),
         source=table,
         key=(table.c.FACT_CP_PLAN_ID,),
         columns=columns_of(table, FactCpPlan),
@@ -221,8 +222,8 @@ def cp_plans(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
 def cp_plan(source: str, row: Row) -> CarePlan:
     p = FactCpPlan(*row)
     return CarePlan(
-        key=f"{source}:care-plan:cp-{int(p.fact_cp_plan_id)}",
-        person=f"{source}:person:{int(p.dim_person_id)}",
+        key=key_of(source, "care-plan", f"cp-{int(p.fact_cp_plan_id)}"),
+        person=key_of(source, "person", int(p.dim_person_id)),
         kind=PlanKind.CHILD_PROTECTION,
         episode=reference(source, "care-episode", p.fact_referral_id),
         start_date=day(p.start_dttm, "FACT_CP_PLAN.START_DTTM"),

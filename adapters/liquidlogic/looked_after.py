@@ -13,7 +13,8 @@ from adapters.liquidlogic.quirks import bad, day, flag, identifier, leading_code
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
 from adapters.sql import Parts, Reading
-from canonical.childrens import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
+from canonical.children import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
+from canonical.key import KeysOf, key_of
 
 _START_REASONS = r"[SLPTBU]"
 """Reason for new episode: SSDA903 RNE."""
@@ -45,7 +46,7 @@ class FactCareEpisodes(NamedTuple):
 def looked_after_episodes(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, periods = hdm["FACT_CARE_EPISODES"], hdm["FACT_CLA"]
     return Reading(
-        name=f"{source}:looked-after-episode:",
+        keys=KeysOf(source, "looked-after-episode"),
         source=table.outerjoin(periods, periods.c.FACT_CLA_ID == table.c.FACT_CLA_ID),
         key=(table.c.FACT_CARE_EPISODES_ID,),
         columns=(*columns_of(table, FactCareEpisodes), periods.c.FACT_REFERRAL_ID),
@@ -56,8 +57,8 @@ def looked_after_episodes(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Read
 def looked_after_episode(source: str, row: Row) -> LookedAfterEpisode:
     e = FactCareEpisodes(*row)
     return LookedAfterEpisode(
-        key=f"{source}:looked-after-episode:{int(e.fact_care_episodes_id)}",
-        person=f"{source}:person:{int(e.dim_person_id)}",
+        key=key_of(source, "looked-after-episode", int(e.fact_care_episodes_id)),
+        person=key_of(source, "person", int(e.dim_person_id)),
         episode=reference(source, "care-episode", e.referral),
         period=identifier(e.fact_cla_id),
         placement=reference(source, "placement", e.fact_cla_placement_id),
@@ -87,7 +88,7 @@ class FactClaPlacement(NamedTuple):
 def placements(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, episodes = hdm["FACT_CLA_PLACEMENT"], hdm["FACT_CARE_EPISODES"]
     return Reading(
-        name=f"{source}:placement:",
+        keys=KeysOf(source, "placement"),
         source=table,
         key=(table.c.FACT_CLA_PLACEMENT_ID,),
         columns=columns_of(table, FactClaPlacement),
@@ -109,8 +110,8 @@ def placement(source: str, row: Row) -> Placement:
     urns = [urn for (value,) in p.urns if (urn := text(value))]
     distance = None if p.distance_from_home is None else float(p.distance_from_home)
     return Placement(
-        key=f"{source}:placement:{int(p.fact_cla_placement_id)}",
-        person=f"{source}:person:{int(p.dim_person_id)}",
+        key=key_of(source, "placement", int(p.fact_cla_placement_id)),
+        person=key_of(source, "person", int(p.dim_person_id)),
         period=identifier(p.fact_cla_id),
         start_date=day(p.start_dttm, "FACT_CLA_PLACEMENT.START_DTTM"),
         end_date=day(p.end_dttm, "FACT_CLA_PLACEMENT.END_DTTM"),
@@ -140,7 +141,7 @@ def permanences(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, episodes, homes = hdm["FACT_ADOPTION"], hdm["FACT_CARE_EPISODES"], hdm["FACT_CLA_PLACEMENT"]
     of_the_child = episodes.join(table, table.c.DIM_PERSON_ID == episodes.c.DIM_PERSON_ID)
     return Reading(
-        name=f"{source}:permanence:",
+        keys=KeysOf(source, "permanence"),
         source=table,
         key=(table.c.FACT_ADOPTION_ID,),
         columns=columns_of(table, FactAdoption),
@@ -161,8 +162,8 @@ def permanence(source: str, row: Row) -> Permanence:
     column = "FACT_CLA_PLACEMENT.START_DTTM"
     placed = [day(start, column) for _, kind, start in a.episodes if (text(kind) or "").upper() in _ADOPTIVE]
     return Permanence(
-        key=f"{source}:permanence:{int(a.fact_adoption_id)}",
-        person=f"{source}:person:{int(a.dim_person_id)}",
+        key=key_of(source, "permanence", int(a.fact_adoption_id)),
+        person=key_of(source, "person", int(a.dim_person_id)),
         period=identifier(a.episodes[-1][0]) if a.episodes else None,
         decision_date=day(a.decision_dttm, "FACT_ADOPTION.DECISION_DTTM"),
         placement_order_date=day(a.placement_order_dttm, "FACT_ADOPTION.PLACEMENT_ORDER_DTTM"),
@@ -187,7 +188,7 @@ def health_screenings(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
         answers.c.FACT_FORM_ID == table.c.FACT_FORM_ID, is_sdq, number == _SCORE, answers.c.ANSWER.is_not(None)
     )
     return Reading(
-        name=f"{source}:health-screening:",
+        keys=KeysOf(source, "health-screening"),
         source=table,
         key=(table.c.FACT_FORM_ID,),
         columns=columns_of(table, FactForms),
@@ -219,8 +220,8 @@ def health_screening(source: str, row: Row) -> HealthScreening:
         bad("FACT_FORM_ANSWERS.ANSWER", "is not a whole number", score, fix)
     _, completed = latest.get(_COMPLETED, (None, answered))
     return HealthScreening(
-        key=f"{source}:health-screening:{int(f.fact_form_id)}",
-        person=f"{source}:person:{int(f.dim_person_id)}",
+        key=key_of(source, "health-screening", int(f.fact_form_id)),
+        person=key_of(source, "person", int(f.dim_person_id)),
         completed_date=None if completed == date.min else completed,
         score=int(score),
     )
@@ -240,7 +241,7 @@ class FactClaCareLeavers(NamedTuple):
 def care_leavers(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, eligibility = hdm["FACT_CLA_CARE_LEAVERS"], hdm["DIM_CLA_ELIGIBILITY"]
     return Reading(
-        name=f"{source}:care-leaver:",
+        keys=KeysOf(source, "care-leaver"),
         source=table,
         key=(table.c.FACT_CLA_CARE_LEAVERS_ID,),
         columns=columns_of(table, FactClaCareLeavers),
@@ -262,8 +263,8 @@ def care_leaver(source: str, row: Row) -> CareLeaver:
     table = "FACT_CLA_CARE_LEAVERS"
     accommodation = c.dim_lookup_accommodation_code_desc
     return CareLeaver(
-        key=f"{source}:care-leaver:{int(c.fact_cla_care_leavers_id)}",
-        person=f"{source}:person:{int(c.dim_person_id)}",
+        key=key_of(source, "care-leaver", int(c.fact_cla_care_leavers_id)),
+        person=key_of(source, "person", int(c.dim_person_id)),
         contact_date=day(c.in_touch_dttm, f"{table}.IN_TOUCH_DTTM"),
         in_touch=text(c.dim_lookup_in_touch_code_code),
         activity=_coded(f"{table}.DIM_LOOKUP_MAIN_ACTIVITY_DESC", c.dim_lookup_main_activity_desc, _ACTIVITIES),

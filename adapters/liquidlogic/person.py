@@ -13,6 +13,7 @@ from adapters.liquidlogic.quirks import bad, day, flag, leading_code, text
 from adapters.liquidlogic.settings import LiquidlogicSettings, People, UPNReason
 from adapters.port import Row
 from adapters.sql import Parts, Reading
+from canonical.key import KeysOf, key_of
 from canonical.people import Address, Identifier, ImmigrationStatus, Name, Person, Sex
 
 _NEVER = datetime(1900, 1, 1)  # noqa: DTZ001 (the warehouse's own word for "no day", which has no zone)
@@ -68,7 +69,7 @@ def reading(hdm: Hdm, source: str, settings: LiquidlogicSettings) -> Reading:
         wanted.append(people.c.IS_CLIENT.in_(("Y", "y")))
     parts = (_addresses(hdm), _disabilities(hdm), _immigration(hdm))
     return Reading(
-        name=f"{source}:person:",
+        keys=KeysOf(source, "person"),
         source=people.outerjoin(ethnicities, ethnicities.c.code == matchable(people.c.ETHNICITY_MAIN_CODE)),
         key=(people.c.DIM_PERSON_ID,),
         columns=(*columns_of(people, DimPerson), ethnicities.c.nat),
@@ -121,7 +122,7 @@ def person(source: str, row: Row) -> Person:
     upn, reason = _upn(p)
     legacy = text(p.legacy_id)
     return Person(
-        key=f"{source}:person:{int(p.dim_person_id)}",
+        key=key_of(source, "person", int(p.dim_person_id)),
         names=(Name(given=text(p.forename), family=text(p.surname)),),
         birth_date=None if expected else born,
         expected_birth_date=born if expected else None,

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any, NoReturn
 
 from canonical.errors import BadRecordError, shape_of
+from canonical.key import key_of
 
 _UNKNOWN_DAY = date(1900, 1, 1)
 _NOBODY = -1
@@ -61,7 +62,7 @@ def flag(value: Any, column: str) -> bool | None:
 
 def reference(source: str, entity: str, value: Any) -> str | None:
     """The key of another record, None where HDM says -1 or nothing."""
-    return None if value is None or int(value) == _NOBODY else f"{source}:{entity}:{int(value)}"
+    return None if value is None or int(value) == _NOBODY else key_of(source, entity, int(value))
 
 
 def identifier(value: Any) -> str | None:

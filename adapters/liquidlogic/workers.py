@@ -11,7 +11,8 @@ from adapters.liquidlogic.quirks import day, identifier, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
 from adapters.sql import Reading
-from canonical.childrens import Involvement
+from canonical.children import Involvement
+from canonical.key import KeysOf, key_of
 
 
 class FactInvolvements(NamedTuple):
@@ -31,7 +32,7 @@ def involvements(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
     table, workers = hdm["FACT_INVOLVEMENTS"], hdm["DIM_WORKER"]
     known = and_(workers.c.DIM_WORKER_ID == table.c.DIM_WORKER_ID, workers.c.DIM_WORKER_ID != -1)
     return Reading(
-        name=f"{source}:involvement:",
+        keys=KeysOf(source, "involvement"),
         source=table.outerjoin(workers, known),
         key=(table.c.FACT_INVOLVEMENTS_ID,),
         columns=(*columns_of(table, FactInvolvements), workers.c.WORKER_ID_CODE, workers.c.DEPARTMENT_NAME),
@@ -42,8 +43,8 @@ def involvements(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
 def involvement(source: str, row: Row) -> Involvement:
     i = FactInvolvements(*row)
     return Involvement(
-        key=f"{source}:involvement:{int(i.fact_involvements_id)}",
-        person=f"{source}:person:{int(i.dim_person_id)}",
+        key=key_of(source, "involvement", int(i.fact_involvements_id)),
+        person=key_of(source, "person", int(i.dim_person_id)),
         episode=reference(source, "care-episode", i.fact_referral_id),
         # WORKER_ID_CODE is the Social Work England number where somebody has entered it.
         worker=text(i.registration) or identifier(i.dim_worker_id),

@@ -19,6 +19,7 @@ from decimal import Decimal
 from canonical import CreditNote, DocumentLine, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
+from canonical.key import entity_of, key_of, read_key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount
 from flows.business_central.settings import BusinessCentralSettings
@@ -31,7 +32,7 @@ _NUMBER, _DOCUMENT_NUMBER, _NAME, _STREET, _CITY, _PHONE, _EMAIL, _DESCRIPTION =
 _STEP = 10_000  # Business Central numbers lines so, to leave room between them
 _LARGEST_STEPPED = 200_000  # a line's sequence is an int32
 _MAPPING = {
-    "dimensions", "accounts", "default_account", "tax_codes", "prefixes", "redacted", "redacted_name"
+    "dimensions", "accounts", "default_account", "tax_codes", "vendor_numbers_of", "prefixes", "redacted", "redacted_name",
 }  # fmt: skip
 
 
@@ -57,10 +58,10 @@ class BusinessCentralFlow:
         return None
 
     def recall(self, key: str, owner: str) -> Sequence[Document]:
-        kind = KIND_OF[key.split(":")[1]]
+        kind = KIND_OF[entity_of(key)]
         if kind == VENDOR:
-            return [Document(VENDOR, vendor_number(key, identifier(key), self._settings), {})]
-        return [Document(kind, number, {}, refers={"vendorId": owner}) for number in _numbers(key, identifier(owner))]
+            return [Document(VENDOR, recalled_vendor(key, self._settings), {})]
+        return [Document(kind, number, {}, refers={"vendorId": owner}) for number in _numbers(key, owner)]
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
@@ -168,6 +169,10 @@ def code(shown: str, limit: int, *, whole: str) -> str:
     return f"{plain[: limit - 13].strip()}-{base64.b32encode(digest).decode()[:12]}"
 
 
+_MARKED = re.compile(r".*-[A-Z2-7]{12}")
+"""The form of a code that has a digest at its end."""
+
+
 def document_number(document: Invoice | CreditNote) -> str:
     """
     The vendor's number of a document, unique for the vendor: at most 35 characters.
@@ -175,27 +180,42 @@ def document_number(document: Invoice | CreditNote) -> str:
     An extract's numbers may repeat; a canonical key does not. The number stands alone where it is the whole identifier
     in the key, or all of it beside the supplier's own identifier, else with a digest of the key behind it.
     """
-    plain = identifier(document.key) in (document.number, f"{identifier(document.supplier)}:{document.number}")
+    plain = _beside(document.key, document.supplier) == (document.number,)
     return code(document.number, _DOCUMENT_NUMBER, whole=document.number if plain else document.key)
 
 
 def _numbers(key: str, supplier: str) -> list[str]:
-    """What `document_number` may have made of a document of which only the key and its supplier's identifier are left."""
-    plain = identifier(key).removeprefix(f"{supplier}:")
-    if ":" not in plain:
-        return [code(plain, _DOCUMENT_NUMBER, whole=plain)]
-    return [code(part, _DOCUMENT_NUMBER, whole=key) for part in identifier(key).split(":")]
+    """What `document_number` may have made of a document of which only the key and its supplier's key are left."""
+    match _beside(key, supplier):
+        case (plain,):
+            return [code(plain, _DOCUMENT_NUMBER, whole=plain)]
+        case _:
+            return [code(part, _DOCUMENT_NUMBER, whole=key) for part in read_key(key).identifiers]
+
+
+def _beside(key: str, supplier: str) -> tuple[str, ...]:
+    """The identifiers in a document's key that stand behind its supplier's; all of them if it does not begin with those."""
+    own, others = read_key(key).identifiers, read_key(supplier).identifiers
+    return own[len(others) :] if len(own) > len(others) and own[: len(others)] == others else own
 
 
 def vendor_number(key: str, number: str, settings: BusinessCentralSettings) -> str:
-    """A supplier's number as a vendor: the ledgers' own prefix keeps two of them apart."""
-    number = settings.prefixes.get(key.partition(":")[0], "") + number
-    return code(number, _NUMBER, whole=number)
+    """
+    A supplier's number as a vendor. Two ledgers may number alike: only one ledger's numbers stand as they are, the others'
+    have their ledger's prefix before them, or a digest of ledger and number behind them.
+    """
+    source = read_key(key).source
+    if prefix := settings.prefixes.get(source):
+        return code(prefix + number, _NUMBER, whole=prefix + number)
+    ambiguous = _MARKED.fullmatch(number) or number.startswith(tuple(settings.prefixes.values()))
+    if source == settings.vendor_numbers_of and not ambiguous:
+        return code(number, _NUMBER, whole=number)
+    return code(number, _NUMBER, whole=key_of(source, Supplier.type_name, number))
 
 
-def identifier(key: str) -> str:
-    """The last part of a key: the legacy system's own identifier."""
-    return key.split(":", 2)[2]
+def recalled_vendor(key: str, settings: BusinessCentralSettings) -> str:
+    """What `vendor_number` made of a supplier of which only the key is left: its number is its identifier, if it has one."""
+    return vendor_number(key, ":".join(read_key(key).identifiers), settings)
 
 
 def money(amount: Amount) -> str:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
+from canonical.key import entity_of
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
 from flows.business_central.odata import Answer, Operation, Reply
 from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat
@@ -50,7 +51,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        return KIND_OF[self.write.subject.split(":")[1]]
+        return KIND_OF[entity_of(self.write.subject)]
 
     @property
     def numbers(self) -> set[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from flows.address import Address
 
@@ -51,7 +52,21 @@ class BusinessCentralSettings(BaseModel):
     prefixes: dict[str, Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]+$", max_length=6)]] = Field(
         default_factory=dict
     )
-    """Put before the vendor numbers of a source, where two ledgers that feed one company number alike."""
+    """Put before the vendor numbers of an adapter, where two ledgers that feed one company number alike."""
+    vendor_numbers_of: Annotated[str, Field(min_length=1)] = "ledger"
+    """
+    The adapter whose suppliers' numbers are the vendors' numbers as they are. Those of every other adapter get its prefix or a
+    digest. Choose it once: under another choice vendors have other numbers.
+    """
+
+    @field_validator("prefixes")
+    @classmethod
+    def _apart(cls, prefixes: dict[str, str]) -> dict[str, str]:
+        ordered = sorted(prefixes.values())
+        if any(later.startswith(earlier) for earlier, later in pairwise(ordered)):
+            raise ValueError("no prefix may begin with another one, or two ledgers could share a vendor number")
+        return prefixes
+
     redacted: Literal["neutral", "refuse"] = "neutral"
     """A supplier whose name the extract withholds: a vendor with a neutral name, or refused (and its invoices wait)."""
     redacted_name: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "Redacted supplier"
@@ -66,6 +81,7 @@ company = "00000000-0000-0000-0000-000000000000"
 token_url = "https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token"
 client_id = "<application id>"
 # client_secret: set IRONBRIDGE_TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET instead of writing it here
+vendor_numbers_of = "ledger"             # this adapter's supplier numbers stand as they are; others' get a mark
 default_account = "8000"                 # the G/L account of lines that name none
 # redacted = "refuse"                    # refuse suppliers whose name the extract withholds
 

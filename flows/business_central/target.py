@@ -17,7 +17,7 @@ import httpx
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from flows.business_central.company import Company
-from flows.business_central.documents import LINES_OF, VENDOR, identifier, vendor_number
+from flows.business_central.documents import LINES_OF, VENDOR, recalled_vendor
 from flows.business_central.job import Job, Turns, waves
 from flows.business_central.odata import (
     FIX_COMPANY,
@@ -172,7 +172,7 @@ class BusinessCentralTarget:
         fields (its known limitations of OData). The last are those of documents whose vendor's id is forgotten (`recall`).
         """
         recalled = {document.refers.get("vendorId") for document in job.write.doubtful if not document.body}
-        numbers = [vendor_number(key, identifier(key), self._settings) for key in sorted(filter(None, recalled))]
+        numbers = [recalled_vendor(key, self._settings) for key in sorted(filter(None, recalled))]
         whose: list[str | None] = [f"vendorId eq {job.vendor}"] if job.vendor else []
         return whose + [f"vendorNumber eq {literal(number)}" for number in numbers] or [None]
 

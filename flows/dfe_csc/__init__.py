@@ -25,6 +25,7 @@ from canonical.entity import Entity
 from flows.dfe_csc.child import record
 from flows.dfe_csc.cohort import outside, window
 from flows.dfe_csc.contract import checked
+from flows.dfe_csc.ids import Ids
 from flows.dfe_csc.settings import SAMPLE, DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
 from flows.port import Document, Facts, Flow, Grouping, Limits, Nothing, Target, Urgency
@@ -59,8 +60,9 @@ class ChildRecords:
     )
     grouping = Grouping.OWNER
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, ids: Ids) -> None:
         self.name = name
+        self._ids = ids
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         """:raises RefusedError: a value that the API would refuse; names field and rule."""
@@ -69,7 +71,7 @@ class ChildRecords:
             return Nothing("the person itself is not published: it is quarantined, or gone") if [*facts] else None
         if why := outside(person, facts):
             return Nothing(why)
-        body = checked(record(person, facts), self.name)
+        body = checked(record(person, facts, self._ids), self.name)
         return Document("child", body["la_child_id"], body)
 
     def urgency(self, entity: str) -> Urgency:
@@ -77,7 +79,7 @@ class ChildRecords:
 
     def edition(self, today: date) -> str:
         span = window(today)
-        return f"{_MAPPING}:{span.start}:{span.end}"
+        return f"{_MAPPING}:{self._ids.source}:{span.start}:{span.end}"
 
 
 class DfeCscSystem:
@@ -90,7 +92,8 @@ class DfeCscSystem:
         return DfeCscSettings.model_validate(settings).limits
 
     def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]:
-        return ChildRecords(name), DfeCsc(name, DfeCscSettings.model_validate(settings), http)
+        checked = DfeCscSettings.model_validate(settings)
+        return ChildRecords(name, checked.ids), DfeCsc(name, checked, http)
 
 
 system = DfeCscSystem()

@@ -28,27 +28,23 @@ from canonical import (
     Section47Enquiry,
 )
 from flows.dfe_csc.contract import KEYED, WORKERS
+from flows.dfe_csc.ids import Ids
 from flows.port import Body, Facts
 
 Blocks = dict[str, list[Body]]
 
 
-def record(person: Person, facts: Facts) -> Body:
+def record(person: Person, facts: Facts, ids: Ids) -> Body:
     """What the DfE should hold for a child: names and order of the contract, absent values left out."""
-    number = identifier(person.key)
+    number = ids.child(person.key)
     legacy = next((i.value for i in person.identifiers if i.system == "legacy"), number)
     return _present(
         la_child_id=number,
         mis_child_id=legacy,
         child_details=_details(person),
         health_and_wellbeing=_health(facts.all(HealthScreening)),
-        social_care_episodes=_episodes(facts),
+        social_care_episodes=_episodes(facts, ids),
     )
-
-
-def identifier(key: str) -> str:
-    """The legacy system's own identifier, the last part of a key."""
-    return key.split(":", 2)[2]
 
 
 def _present(**fields: Any) -> Body:
@@ -114,19 +110,19 @@ def _nearness(episode: CareEpisode, start: date | None, end: date | None) -> tup
     return began, overlaps, referred, episode.key
 
 
-def _episodes(facts: Facts) -> list[Body]:
+def _episodes(facts: Facts, ids: Ids) -> list[Body]:
     episodes = facts.all(CareEpisode)
     under: defaultdict[str, Blocks] = defaultdict(lambda: defaultdict(list))
     home = _Home(episodes)
     for part in (_workers, _assessments, _plans, _enquiries, _placements, _adoption, _leaver):
-        for place, name, block in part(facts, home):
+        for place, name, block in part(facts, home, ids):
             if place is not None:
                 under[place][name].append(block)
-    records = [_episode(episode, under[episode.key]) for episode in episodes]
+    records = [_episode(ids.record(episode.key), episode, under[episode.key]) for episode in episodes]
     return sorted(records, key=lambda e: (e.get("referral_date", ""), e["social_care_episode_id"]))
 
 
-def _episode(episode: CareEpisode, blocks: Blocks) -> Body:
+def _episode(number: str, episode: CareEpisode, blocks: Blocks) -> Body:
     def listed(name: str) -> list[Body]:
         return sorted(blocks[name], key=lambda item: (item.get("start_date", ""), item[KEYED[name]]))
 
@@ -134,7 +130,7 @@ def _episode(episode: CareEpisode, blocks: Blocks) -> Body:
         return blocks[name][-1] if blocks[name] else None
 
     return _present(
-        social_care_episode_id=identifier(episode.key),
+        social_care_episode_id=number,
         referral_date=episode.referral_date,
         referral_source=episode.referral_source,
         referral_no_further_action_flag=episode.no_further_action,
@@ -155,38 +151,38 @@ Placed = Iterable[tuple[str | None, str, Body]]
 """The key of the care episode, the name of the block in it, the block."""
 
 
-def _workers(facts: Facts, home: _Home) -> Placed:
+def _workers(facts: Facts, home: _Home, _: Ids) -> Placed:
     for i in facts.all(Involvement):
         if i.worker is not None:
             block = _present(worker_id=i.worker, start_date=i.start_date, end_date=i.end_date)
             yield home.of(i.episode, i.start_date, i.end_date), WORKERS, block
 
 
-def _assessments(facts: Facts, home: _Home) -> Placed:
+def _assessments(facts: Facts, home: _Home, ids: Ids) -> Placed:
     for a in facts.all(Assessment):
         yield home.of(a.episode, a.start_date, a.authorised_date), "child_and_family_assessments", _present(
-            child_and_family_assessment_id=identifier(a.key),
+            child_and_family_assessment_id=ids.record(a.key),
             start_date=a.start_date,
             authorisation_date=a.authorised_date,
             factors=sorted(set(a.factors)),
         )  # fmt: skip
 
 
-def _plans(facts: Facts, home: _Home) -> Placed:
+def _plans(facts: Facts, home: _Home, ids: Ids) -> Placed:
     names = {
         PlanKind.CHILD_IN_NEED: "child_in_need_plans",
         PlanKind.CHILD_PROTECTION: "child_protection_plans",
     }
     for plan in facts.all(CarePlan):
         name = names[plan.kind]
-        block = {KEYED[name]: identifier(plan.key)} | _present(start_date=plan.start_date, end_date=plan.end_date)
+        block = {KEYED[name]: ids.record(plan.key)} | _present(start_date=plan.start_date, end_date=plan.end_date)
         yield home.of(plan.episode, plan.start_date, plan.end_date), name, block
 
 
-def _enquiries(facts: Facts, home: _Home) -> Placed:
+def _enquiries(facts: Facts, home: _Home, ids: Ids) -> Placed:
     for enquiry in facts.all(Section47Enquiry):
         yield home.of(enquiry.episode, enquiry.start_date, enquiry.end_date), "section_47_assessments", _present(
-            section_47_assessment_id=identifier(enquiry.key),
+            section_47_assessment_id=ids.record(enquiry.key),
             start_date=enquiry.start_date,
             icpc_required_flag=enquiry.conference_required,
             icpc_date=enquiry.conference_date,
@@ -194,7 +190,7 @@ def _enquiries(facts: Facts, home: _Home) -> Placed:
         )  # fmt: skip
 
 
-def _placements(facts: Facts, home: _Home) -> Placed:
+def _placements(facts: Facts, home: _Home, ids: Ids) -> Placed:
     """
     The API's "placement" is an episode in the sense of the SSDA903: one for each looked-after episode, with the
     particulars of the placement. A placement without any such episode is told by itself, its id marked with `P-`.
@@ -205,7 +201,7 @@ def _placements(facts: Facts, home: _Home) -> Placed:
         placement = _placement_of(care, placements)
         told |= {placement.key} if placement else set()
         yield home.of(care.episode, care.start_date, care.end_date), name, _present(
-            child_looked_after_placement_id=identifier(care.key),
+            child_looked_after_placement_id=ids.record(care.key),
             start_date=care.start_date,
             start_reason=care.start_reason,
             placement_type=placement and placement.placement_type,
@@ -217,7 +213,7 @@ def _placements(facts: Facts, home: _Home) -> Placed:
     named = _by_period(facts)
     for alone in (placement for placement in placements if placement.key not in told):
         yield home.of(named(alone.period), alone.start_date, alone.end_date), name, _present(
-            child_looked_after_placement_id=f"P-{identifier(alone.key)}",
+            child_looked_after_placement_id=ids.record(alone.key, "P-"),
             start_date=alone.start_date,
             placement_type=alone.placement_type,
             postcode=alone.postcode,
@@ -248,7 +244,7 @@ def _by_period(facts: Facts) -> Callable[[str | None], str | None]:
     return lambda period: named.get(period)
 
 
-def _adoption(facts: Facts, home: _Home) -> Placed:
+def _adoption(facts: Facts, home: _Home, _: Ids) -> Placed:
     """Of several under one care episode the last stays: that with the latest date of all it has come to."""
     named = _by_period(facts)
     for p in sorted(facts.all(Permanence), key=lambda p: (_reached(p) or date.min, p.key)):
@@ -261,7 +257,7 @@ def _reached(permanence: Permanence) -> date | None:
     return permanence.placed_date or permanence.matched_date or permanence.decision_date
 
 
-def _leaver(facts: Facts, home: _Home) -> Placed:
+def _leaver(facts: Facts, home: _Home, _: Ids) -> Placed:
     latest = max(facts.all(CareLeaver), key=lambda c: (c.contact_date or date.min, c.key), default=None)
     if latest is not None:
         block = _present(contact_date=latest.contact_date, activity=latest.activity, accommodation=latest.accommodation)

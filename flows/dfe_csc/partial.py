@@ -9,28 +9,30 @@ episode's own fields have no block of their own), and one episode is small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from flows.dfe_csc.child import identifier
 from flows.dfe_csc.contract import BLOCKS, KEYED, WORKERS
+from flows.dfe_csc.ids import Ids
 from flows.port import Body, Write
 
 _ALWAYS = ("la_child_id", "mis_child_id", "child_details")
 
 
-def to_send(write: Write) -> Body:
+def to_send(write: Write, ids: Ids) -> list[Body]:
     """
-    The record for one write: whole, only what changed, or the purge of the child.
+    The records for one write: whole, only what changed, or the purge of the child.
 
     Only what changed goes where it is certain what the DfE holds. Where anything is in doubt, the whole child goes, and
-    everything that may be there and should not is purged.
+    everything that may be there and should not is purged. A child that may be there under another id is purged there first.
     """
     may_hold = [document.body for document in (write.confirmed, *write.doubtful) if document]
     if write.document is None:
-        return _gone(write.subject, may_hold)
-    if write.confirmed is not None and not write.doubtful:
-        return changes(write.document.body, write.confirmed.body)
-    return whole(write.document.body, may_hold)
+        return _gone(may_hold) or [_purge({"la_child_id": ids.child(write.subject)})]
+    wanted, number = write.document.body, write.document.number
+    held = [body for body in may_hold if body["la_child_id"] == number]
+    sure = len(may_hold) == len(held) == 1 and not write.doubtful
+    record = changes(wanted, held[0]) if sure else whole(wanted, held)
+    return [*_gone(body for body in may_hold if body["la_child_id"] != number), record]
 
 
 def whole(wanted: Body, may_hold: Sequence[Body]) -> Body:
@@ -51,14 +53,14 @@ def changes(wanted: Body, held: Body) -> Body:
     return left
 
 
-def _gone(subject: str, may_hold: Sequence[Body]) -> Body:
-    number = identifier(subject)
-    known = may_hold[-1] if may_hold else {}
-    return {
-        "la_child_id": known.get("la_child_id", number),
-        "mis_child_id": known.get("mis_child_id", number),
-        "purge": True,
-    }
+def _gone(may_hold: Iterable[Body]) -> list[Body]:
+    """A purge for each id under which the DfE may hold the child."""
+    return list({body["la_child_id"]: _purge(body) for body in may_hold}.values())
+
+
+def _purge(known: Body) -> Body:
+    number = known["la_child_id"]
+    return {"la_child_id": number, "mis_child_id": known.get("mis_child_id", number), "purge": True}
 
 
 def _with_purges(wanted: Body, held: Body) -> Body:

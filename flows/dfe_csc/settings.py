@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from flows.address import Address
+from flows.dfe_csc.ids import Ids
 from flows.port import Limits
 
 
@@ -33,6 +34,12 @@ class DfeCscSettings(BaseModel):
     scope: str = ""
     supplier_key: SecretStr
 
+    la_child_ids_of: Annotated[str, Field(min_length=1)] = "liquidlogic"
+    """
+    The adapter whose identifiers of children are the council's own and are sent as they are. Those of every other adapter
+    get a mark, see `flows.dfe_csc.ids`. Choose it once: under another choice children have other ids at the DfE.
+    """
+
     batch: Annotated[int, Field(ge=1, le=100)] = 100
     """Children a request; the API takes 100."""
     concurrency: Annotated[int, Field(ge=1, le=20)] = 4
@@ -44,6 +51,10 @@ class DfeCscSettings(BaseModel):
     def children(self) -> str:
         """The one address that records are sent to."""
         return f"{str(self.api_endpoint).rstrip('/')}/children_social_care_data/{self.la_code}/children"
+
+    @property
+    def ids(self) -> Ids:
+        return Ids(self.la_child_ids_of)
 
     @property
     def limits(self) -> Limits:
@@ -59,6 +70,7 @@ client_id = "<client id>"
 scope = "<scope>/.default"
 # client_secret: set IRONBRIDGE_TARGETS__DFE_CSC__CLIENT_SECRET instead of writing it here
 # supplier_key: set IRONBRIDGE_TARGETS__DFE_CSC__SUPPLIER_KEY instead of writing it here
+la_child_ids_of = "liquidlogic"          # this adapter's identifiers are sent as they are; others' get a mark
 # batch = 100                            # children a request (at most 100)
 # requests = 600                         # requests in `window` seconds; the DfE publishes no limit
 # window = 60

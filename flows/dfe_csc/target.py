@@ -60,10 +60,15 @@ class DfeCsc:
 
         :raises MisconfiguredError: the client, the supplier key, the council's code or the address is wrong.
         """
-        records = [to_send(write) for write in batch]
+        sent = [to_send(write, self._settings.ids) for write in batch]
+        outcomes = iter(await self._write([record for records in sent for record in records]))
+        return [_together([next(outcomes) for _ in records]) for records in sent]
+
+    async def _write(self, records: Sequence[Body]) -> Sequence[Outcome]:
+        """One outcome a record."""
         outcomes: dict[int, Outcome] = {}
         left: Outcome = Unavailable("not sent: too many records of the batch were refused at once")
-        groups = [list(range(len(batch)))] if batch else []
+        groups = [list(range(len(records)))[n : n + self.limits.batch] for n in range(0, len(records), self.limits.batch)]
         for _ in range(_MOST_REQUESTS):
             if not groups:
                 break
@@ -82,7 +87,7 @@ class DfeCsc:
             known, again = _sorted_out(group, said)
             outcomes |= known
             groups = [g for g in again if g] + groups
-        return [outcomes.get(n, left) for n in range(len(batch))]
+        return [outcomes.get(n, left) for n in range(len(records))]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         return [Untold("the API only takes records, it shows none")] * len(batch)
@@ -129,6 +134,11 @@ class DfeCsc:
         if answer.is_success:
             return _receipts(answer, len(records))
         raise MisconfiguredError(self.name, f"the address answers {answer.status_code}", fix=_fix(self.name))
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a write that was several records: confirmed if all of them are."""
+    return next((outcome for outcome in outcomes if not isinstance(outcome, Confirmed)), outcomes[-1])
 
 
 def _fix(name: str) -> str:

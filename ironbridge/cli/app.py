@@ -232,12 +232,14 @@ def broker(
 
 
 @contracts_app.command("export")
-def contracts_export(folder: Annotated[Path, typer.Argument(help="Where to write them.")]) -> None:
-    """Write the JSON Schema of every event and one AsyncAPI 3 document."""
+def contracts_export(
+    folder: Annotated[Path | None, typer.Argument(help="Where to write them; else each into its own package.")] = None,
+) -> None:
+    """Write the JSON Schema of every event and, into a folder, one AsyncAPI 3 document."""
     from ironbridge.operate import contracts  # loads FastStream, which no other command needs
 
-    contracts.export(folder)
-    out.print(f"Wrote the contracts to [bold]{folder}[/bold].")
+    written = contracts.export(folder)
+    out.print(f"Wrote the contracts to [bold]{' and '.join(sorted({str(file.parent) for file in written}))}[/bold].")
 
 
 @contracts_app.command("check")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from adapters.port import Finding
+from canonical import ENTITIES
 from canonical.errors import IronbridgeError
 from flows.http import client
 from ironbridge.kafka.topics import answers
@@ -20,6 +21,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     yield Finding(f"settings: {len(adapters)} adapters, {len(targets)} targets", True)
     if not adapters and not targets:
         yield Finding("settings name no system", False, "take the comment marks off a section of the settings file")
+    for fault in ENTITIES.faults:
+        yield Finding(f"{fault.where}: {fault.what}", False, fault.fix)
     yield await _asked("state", lambda: _state(settings))
     yield await _kafka(settings)
     for name, plan in adapters.items():

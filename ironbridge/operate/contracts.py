@@ -1,8 +1,10 @@
 """
-What subscribers may rely on: a JSON Schema of each entity and one AsyncAPI 3 document, beside the code that keeps them.
+Writes and checks the contracts that subscribers may rely on: a JSON Schema of each entity, and one AsyncAPI 3 document.
 
-The files in canonical/contracts are what was released. A released version only ever grows: fields may be added that may
-be absent, limits may widen, a field may become more sensitive. Anything else is a new version, with a file of its own.
+Each entity's released contract is a file in the folder `contracts` beside the entity's module, of ours in
+canonical/contracts. A released version only ever grows: fields may be added that may be absent, limits may widen, a field
+may become more sensitive. Anything else is a new version, with a file of its own. The AsyncAPI document is built from the
+contracts whenever somebody asks for it, and is kept nowhere.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import ast
 import inspect
 import json
 import re
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,51 +24,87 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-import canonical
 from canonical import ENTITIES, Entity, Sensitivity
 from canonical.errors import MisconfiguredError
 from canonical.event import topic_of
 
 Schema = dict[str, Any]
 
-RELEASED = Path(canonical.__file__).parent / "contracts"
-"""Where the released contracts are, in a checkout and in an installed package."""
-
 ASYNCAPI = "asyncapi.json"
 _FILE = re.compile(r"([a-z0-9-]+)\.v([0-9]+)\.json")
 
 
-def export(folder: Path = RELEASED) -> list[Path]:
+def export(folder: Path | None = None) -> list[Path]:
     """
-    Write `<type>.v<version>.json` for every entity and `asyncapi.json`; the files written.
+    Write the contracts; the files written.
+
+    A folder gets `<type>.v<version>.json` of every entity, and `asyncapi.json`. Without one each entity's contract is written
+    where its package keeps it.
 
     :raises MisconfiguredError: a schema there already would change so that its subscribers break; nothing is written.
     """
-    broken = [sentence for entity in ENTITIES.values() for sentence in _broken(folder, entity)]
+    places = {entity: folder or home(entity) for entity in ENTITIES.values()}
+    broken = [sentence for entity, place in places.items() if place for sentence in _broken(place, entity)]
     if broken:
         raise MisconfiguredError("contracts", "; ".join(broken))
-    folder.mkdir(parents=True, exist_ok=True)
-    documents = _documents()
-    for name, text in documents.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in documents]
+    documents = {place / name_of(entity): _written(contract(entity)) for entity, place in places.items() if place}
+    if folder:
+        documents[folder / ASYNCAPI] = _written(asyncapi())
+    for file, text in documents.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return list(documents)
 
 
-def check(folder: Path = RELEASED) -> list[str]:
-    """What is wrong with the released contracts in a folder, a sentence each; nothing where they are kept."""
-    broken = [sentence for entity in ENTITIES.values() for sentence in _broken(folder, entity)]
-    for name, text in _documents().items():
-        file = folder / name
-        if not file.exists():
-            broken.append(f"{name} is missing: run `ironbridge contracts export {folder}` and commit it")
-        elif file.read_text(encoding="utf-8") != text:
-            broken.append(f"{name} is out of date: run `ironbridge contracts export {folder}` and commit it")
-    for file in sorted(folder.glob("*.json")):
+def check(folder: Path | None = None) -> list[str]:
+    """
+    What is wrong with the released contracts, a sentence each; nothing if they are kept.
+
+    Looks at all that `export` has written into a folder; without one, at what each package keeps. A package without a
+    folder `contracts` has released nothing yet.
+    """
+    places: dict[Path, list[type[Entity]]] = {}
+    for entity in ENTITIES.values():
+        if (place := folder or home(entity)) and (folder or place.is_dir()):
+            places.setdefault(place, []).append(entity)
+    broken = [sentence for place, entities in places.items() for each in entities for sentence in _broken(place, each)]
+    run = "run `ironbridge contracts export" + (f" {folder}` and commit it" if folder else "` and commit it")
+    for place, entities in places.items():
+        documents = {name_of(entity): contract(entity) for entity in entities}
+        broken += _outdated(place, documents | ({ASYNCAPI: asyncapi()} if folder else {}), run)
+        broken += _gone(place)
+    return broken
+
+
+def home(entity: type[Entity]) -> Path | None:
+    """The folder in which an entity's package keeps its released contracts; None if its module is in no package."""
+    module = sys.modules[entity.__module__]
+    return Path(inspect.getfile(entity)).parent / "contracts" if module.__package__ else None
+
+
+def name_of(entity: type[Entity]) -> str:
+    """The name of an entity's contract, `person.v1.json`."""
+    return f"{entity.type_name}.v{entity.version}.json"
+
+
+def _outdated(place: Path, documents: Mapping[str, Schema], run: str) -> Iterator[str]:
+    for name, document in documents.items():
+        if not (place / name).exists():
+            yield f"{name} is missing: {run}"
+        elif (place / name).read_text(encoding="utf-8") != _written(document):
+            yield f"{name} is out of date: {run}"
+
+
+def _gone(place: Path) -> Iterator[str]:
+    for file in sorted(place.glob("*.json")):
         released = _FILE.fullmatch(file.name)
         entity = ENTITIES.get(released[1]) if released else None
         if released and (entity is None or entity.version < int(released[2])):
-            broken.append(f"{file.name} was released and is gone from the code: bring it back")
-    return broken
+            yield f"{file.name} was released and is gone from the code: bring it back"
+
+
+def _written(document: Schema) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def contract(entity: type[Entity]) -> Schema:
@@ -92,11 +131,13 @@ def asyncapi() -> Schema:
     for channel in document["channels"].values():
         del channel["servers"]
     messages, schemas = document["components"]["messages"], document["components"]["schemas"]
+    schemas.clear()  # FastStream's own reading of the models
     for entity in ENTITIES.values():
         message = messages[f"{entity.type_name}:Message"]
         del message["correlationId"]  # FastStream's own, which nothing of ours carries
-        message |= {"name": entity.event_type(), "headers": {"$ref": "#/components/schemas/Headers"}, "bindings": _KEY}
-        schemas |= _component(entity)
+        payload = {"$ref": f"#/components/schemas/{_add(schemas, entity)}"}
+        headers = {"$ref": "#/components/schemas/Headers"}
+        message |= {"name": entity.event_type(), "payload": payload, "headers": headers, "bindings": _KEY}
     schemas["Headers"] = _HEADERS
     # FastStream keeps publishers in a set, whose order is another one every time.
     for part in (document["channels"], document["operations"], messages, schemas):
@@ -131,27 +172,41 @@ def incompatibilities(old: Schema, new: Schema) -> list[str]:
     return [f"{kind} {version}: {what}, {way_out}" for what in _Comparison(old, new).of(old, new, "")]
 
 
-def _documents() -> dict[str, str]:
-    schemas = {f"{entity.type_name}.v{entity.version}.json": contract(entity) for entity in ENTITIES.values()}
-    return {
-        name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        for name, document in {**schemas, ASYNCAPI: asyncapi()}.items()
-    }
-
-
 def _broken(folder: Path, entity: type[Entity]) -> list[str]:
-    file = folder / f"{entity.type_name}.v{entity.version}.json"
+    file = folder / name_of(entity)
     if not file.exists():
         return []
     return incompatibilities(json.loads(file.read_text(encoding="utf-8")), contract(entity))
 
 
-def _component(entity: type[Entity]) -> Schema:
-    """The entity's schema and those of its parts, as AsyncAPI wants them: side by side."""
-    template = "#/components/schemas/{model}"
-    schema = entity.model_json_schema(mode="serialization", schema_generator=_Contract, ref_template=template)
-    parts: Schema = schema.pop("$defs", {})
-    return {**parts, schema["title"]: schema | {"x-standard": entity.standard}}
+def _add(schemas: Schema, entity: type[Entity]) -> str:
+    """
+    Put an entity's contract and its parts side by side, as AsyncAPI wants them. The name that the entity has there.
+
+    A class of another package may be called like one of ours: the later one has its entity's type before its name.
+    """
+    whole = contract(entity)
+    parts = whole.pop("$defs", {}) | {entity.__name__: {k: v for k, v in whole.items() if k not in ("$schema", "$id")}}
+    names = dict.fromkeys(parts, "")
+    while True:
+        named = {name: name if not prefix else f"{prefix}.{name}" for name, prefix in names.items()}
+        placed = {named[name]: _referring(part, named) for name, part in parts.items()}
+        taken = [name for name in parts if schemas.get(named[name], placed[named[name]]) != placed[named[name]]]
+        if not taken:
+            schemas |= placed
+            return named[entity.__name__]
+        names |= dict.fromkeys(taken, entity.type_name)
+
+
+def _referring(schema: Any, named: Mapping[str, str]) -> Any:
+    """A schema whose references lead to where AsyncAPI has the parts."""
+    if isinstance(schema, dict):
+        return {key: _place(value, named) if key == "$ref" else _referring(value, named) for key, value in schema.items()}
+    return [_referring(each, named) for each in schema] if isinstance(schema, list) else schema
+
+
+def _place(reference: str, named: Mapping[str, str]) -> str:
+    return f"#/components/schemas/{named[reference.rsplit('/', 1)[1]]}"
 
 
 class _Contract(GenerateJsonSchema):

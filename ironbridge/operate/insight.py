@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
+from canonical.key import entity_of, key_as_written, key_of
 from flows.agree import Agreement, unpack
 from flows.ledger import HOLD, State
 from flows.port import Document
@@ -175,13 +176,19 @@ async def find(store: Store, words: str, most: int = 50) -> list[str]:
     or a target's own id of it. All by indexes; what was looked for goes nowhere.
     """
     words = words.strip()
-    guesses = [words, *(f"{adapter}:{entity}:{words}" for adapter in await stories.adapters(store) for entity in ENTITIES)]
+    guesses = [words]
+    for adapter in await stories.adapters(store):
+        for entity in ENTITIES:
+            # What somebody types may be the system's own number, or the end of a key as the console shows it.
+            guesses += {key_of(adapter, entity, words), key_as_written(adapter, entity, words)}
     keys = await stories.named(store, guesses, plainly(words), [words, words.lower()], most)
-    # Whom one number's end may name is mostly meant to be somebody, and not one of their many episodes.
-    return sorted(keys, key=lambda key: (key.split(":")[1:2] not in _MEANT, key))
+    # One number may be that of a person and of somebody's episode. Entities that people look up by numbers of their own go first.
+    return sorted(keys, key=lambda key: (not _looked_up(key), key))
 
 
-_MEANT = (["person"], ["supplier"], ["invoice"], ["credit-note"])
+def _looked_up(key: str) -> bool:
+    entity = ENTITIES.get(entity_of(key))
+    return entity is not None and bool(entity.known_by)
 
 
 async def story(store: Store, key: str, *, reveal: bool = False) -> Row:

@@ -173,7 +173,7 @@ class StoredLedger:
             return [_task(row, edition.number, now) for row in rows]
 
     async def facts(self, subjects: Sequence[str], grouping: Grouping) -> dict[str, list[Fact]]:
-        column = "owner" if grouping is Grouping.OWNER else "key"
+        column = grouping.value
         found: dict[str, list[Fact]] = {}
         async with self._store.read() as connection:
             rows = await connection.execute(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flows.port import Fact, Grouping
 from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
 from ironbridge.store.standing import StuckRecord, stuck
@@ -89,7 +90,8 @@ async def story(store: Store, key: str) -> RecordStory:
     async with store.read() as connection:
         published = await _published(connection, key)
         versions, facts = await _versions(connection, key)
-        subjects = await _subjects(connection, key, facts[0].owner if facts else key)
+        named = Fact("", key, (facts[0].owner if facts else None) or key, 0, b"")
+        subjects = await _subjects(connection, key, sorted(Grouping.subjects_of(named)))
         return RecordStory(
             published, versions, facts, subjects, await _owned(connection, key), await stuck(connection, key)
         )
@@ -118,13 +120,15 @@ async def _versions(connection: AsyncConnection, key: str) -> tuple[list[KnownVe
     return [row for now, row in rows if not now], [row for now, row in rows if now]
 
 
-async def _subjects(connection: AsyncConnection, key: str, owner: str | None) -> list[SubjectStory]:
+async def _subjects(connection: AsyncConnection, key: str, subjects: Sequence[str]) -> list[SubjectStory]:
     found = await connection.execute(
         text(
-            "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, digest IS NOT NULL, document "
-            "FROM flows f JOIN subjects s ON s.flow = f.name WHERE s.subject IN (:key, :owner) ORDER BY flow, subject"
+            "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, "  # noqa: S608 (our own words)
+            "digest IS NOT NULL, document "
+            f"FROM flows f JOIN subjects s ON s.flow = f.name WHERE {among(connection, 's.subject', 'subjects')} "
+            "ORDER BY flow, subject"
         ),
-        {"key": key, "owner": owner},
+        {"subjects": values(connection, subjects)},
     )
     rows = [SubjectStory(*row) for row in found]
     # What a flow makes of its owner is the story of what it owns only where the flow writes them as one.

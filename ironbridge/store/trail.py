@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import UnavailableError
 from flows.ledger import HOLD, Edition, Intent, Settlement, State, Task
-from flows.port import Flow, Grouping
+from flows.port import Flow
 from flows.settle import untried
 from flows.trail import Sent, Trail, in_doubt, unknown
 from ironbridge.store.bulk import among, put, values
@@ -280,7 +280,7 @@ class TrailedLedger(StoredLedger):
 
     async def _keys(self, named: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
         """Keys and owners of all known facts of these subjects, deletions included."""
-        column = "owner" if self._of.grouping is Grouping.OWNER else "key"
+        column = self._of.grouping.value
         found: dict[str, list[tuple[str, str]]] = {}
         async with self._store.read() as connection:
             rows = await connection.execute(

@@ -12,6 +12,7 @@ from adapters.port import Extract, Files, Finding, Page, Position, Record, Strea
 from canonical import CareEpisode
 from canonical.entity import Entity
 from canonical.errors import BadRecordError
+from canonical.key import key_of
 from tests.fuzzing.chaos import Chaos
 
 NEEDS = ("N1", "N2", "N3", "N4")
@@ -87,10 +88,10 @@ class Legacy:
     # -- what should come of it ------------------------------------------------------------------------------------
 
     def key(self, number: int) -> str:
-        return f"{self.name}:care-episode:{number}"
+        return key_of(self.name, "care-episode", number)
 
     def owner(self, child: int) -> str:
-        return f"{self.name}:person:{child}"
+        return key_of(self.name, "person", child)
 
     def stream_of(self, number: int) -> str:
         return f"episodes{number % self.streams}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from adapters.stand_ins import Log
 from canonical import Event
+from canonical.key import read_key
 from tests.fuzzing.chaos import Broken
 from tests.fuzzing.legacy import Legacy, Reader
 
@@ -106,7 +107,7 @@ class Judge:
             return
         if not self.may_delete:
             raise Broken(f"{event.key}: deleted, though a record that is missing says nothing here")
-        number = int(event.key.rpartition(":")[2])
+        number = int(read_key(event.key).identifier)
         if self.legacy.reading != "files" and event.key in reader.passed.get(event.stream, ()):
             raise Broken(f"{event.key}: deleted by a pass that has just read it")
         since = max(self.began.get(event.stream, 0), self.read.get(event.key, 0))
@@ -134,7 +135,7 @@ class Judge:
 
     def _place(self, key: str) -> int | None:
         """The partition in which a record should lie."""
-        rows = self.legacy.standing().get(int(key.rpartition(":")[2]))
+        rows = self.legacy.standing().get(int(read_key(key).identifier))
         return None if rows is None else self.partition_of(self.legacy.owner(rows[0].child))
 
     def _subscriber(self) -> dict[str, bytes]:

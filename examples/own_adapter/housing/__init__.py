@@ -15,6 +15,7 @@ from sqlalchemy import column, table
 from adapters.port import Finding, Row, Stream
 from adapters.sql import Database, Reading, SqlSettings
 from canonical import Address, Name, Person
+from canonical.key import KeysOf, key_of
 
 TENANTS = table("TENANTS", *map(column, ("TENANT_NO", "FORENAMES", "SURNAME", "BORN", "NINO", "ADDRESS", "POSTCODE")))
 
@@ -32,7 +33,7 @@ class Housing:
         self.name = name
         self._settings = settings
         self._database = Database(name, settings)
-        self._tenants = Reading(f"{name}:person:", TENANTS, key=(TENANTS.c.TENANT_NO,), columns=tuple(TENANTS.c))
+        self._tenants = Reading(KeysOf(name, "person"), TENANTS, key=(TENANTS.c.TENANT_NO,), columns=tuple(TENANTS.c))
 
     def streams(self) -> Sequence[Stream]:
         return [Stream("tenants", (Person,), self.tenant, self._database.sweep(self._tenants), self._settings.every)]
@@ -40,7 +41,7 @@ class Housing:
     def tenant(self, row: Row) -> Person:
         number, forenames, surname, born, nino, address, postcode = row
         return Person(
-            key=f"{self.name}:person:{number}",
+            key=key_of(self.name, "person", number),
             names=(Name(given=forenames, family=surname),),
             birth_date=born,
             nino=nino or None,  # the type tidies and checks it; a row that fails is quarantined, the others go on

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 
 from adapters.difference import BUGS
 from canonical.errors import BadRecordError, RefusedError
+from canonical.key import entity_of
 from flows.ledger import State, pack, unpack, unpack_all
 from flows.port import (
     Absent,
@@ -275,7 +276,7 @@ class Cloud:
                 return self._mute is not None and draft.digest == draft.stand.digest
 
     def _differ(self, draft: _Draft, kind: Kind, fields: tuple[str, ...], why: str) -> None:
-        what = draft.document.kind if draft.document else draft.stand.subject.split(":")[1]
+        what = draft.document.kind if draft.document else entity_of(draft.stand.subject)
         self.differences.append(Difference(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
 
     async def _drafts(self, stands: Sequence[ComparedSubject]) -> list[_Draft]:

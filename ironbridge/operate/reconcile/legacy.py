@@ -21,6 +21,7 @@ from adapters.catchup import closing
 from adapters.difference import Comparison, tamed
 from adapters.port import Adapter, Extract, Files, Record, Stream
 from canonical.errors import BadRecordError
+from canonical.key import entity_of
 from ironbridge.operate.insight import differing
 from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
@@ -193,7 +194,7 @@ class Legacy:
         try:
             made = comparison.made(record)
         except BadRecordError as error:
-            kind = record.key.split(":")[1] if record.key.count(":") > 1 else next(iter(self._entities))
+            kind = entity_of(record.key) or next(iter(self._entities))
             return look, record.key, name, kind, place, None, None, str(error)
         digest = blake2b(made.data, digest_size=16).digest()
         return look, made.key, name, made.kind.type_name, place, digest, made.data if look > 1 else None, None
@@ -305,7 +306,7 @@ class Legacy:
         row, fact = suspect.second, suspect.fact
         if row is not None and row.data is not None and fact is not None and fact.data is not None:
             fields = differing(from_json(fact.data), from_json(row.data))
-        what = row.entity if row else key.split(":")[1]
+        what = row.entity if row else entity_of(key)
         self.differences.append(Difference(Where.CANONICAL, suspect.kind, key, what, fields, suspect.why))
 
 

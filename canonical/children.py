@@ -13,18 +13,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity, Key
+from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity
+from canonical.key import Key
 from canonical.values import Code, Day, Postcode, Text
 
 
 class _OfAChild(Entity):
     standard: ClassVar[str] = "Standard Safeguarding Dataset v1.4"
+    owned_by: ClassVar[str] = "person"
 
     person: Annotated[Key, PLAIN]
-
-    @property
-    def owner(self) -> str:
-        return self.person
 
 
 class CareEpisode(_OfAChild):
@@ -170,3 +168,17 @@ class CareLeaver(_OfAChild):
     accommodation: Annotated[Code | None, SPECIAL] = None
     accommodation_suitable: Annotated[Code | None, SPECIAL] = None
     eligibility: Annotated[Code | None, SPECIAL] = None
+
+
+CHILDREN: tuple[type[Entity], ...] = (
+    CareEpisode,
+    Assessment,
+    CarePlan,
+    Section47Enquiry,
+    LookedAfterEpisode,
+    Placement,
+    Involvement,
+    HealthScreening,
+    Permanence,
+    CareLeaver,
+)
