@@ -108,7 +108,7 @@ async def test_a_killed_broker_starts_again_on_its_port(kind: type[Broker], tmp_
 
 STARTS_A_BROKER = """
 import asyncio, sys
-from ironbridge.broker import ApacheKafka, EmbeddedBroker
+from ironbridge.kafka.broker import ApacheKafka, EmbeddedBroker
 
 async def main():
     async with {kind}({data!r}, {port}) as broker:
