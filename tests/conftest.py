@@ -37,6 +37,9 @@ SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgre
 ABSENT = "absent here: "
 LONGEST = ("test_torture", "test_fuzz", "test_console", "test_fuzz_agreement")
 
+# A worker of pytest-xdist is told how wide a terminal is. The programs under test have none.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
 
 # In CI every run tries the same examples; elsewhere others each time, and what fails is printed so that it can be tried again.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)

@@ -42,6 +42,7 @@ async def main(given: dict[str, Any]) -> None:
         load(adapter, Path(given["table"]))
         for stream in adapter.streams():
             await pump.read(stream)
+        print("read", flush=True)
         await asyncio.sleep(0.01)
 
 
