@@ -347,6 +347,24 @@ async def test_a_state_that_is_written_again_after_it_was_confirmed_is_caught_as
     assert promises(judged(world, supplier(1), **late)) == {Promise.DUPLICATE}
 
 
+def test_a_state_that_came_and_went_may_have_been_on_its_way_and_so_the_one_before_is_written_again() -> None:
+    effects = [Effect("t", n, 10.0 * n, str(n), "child", "update", n == 1, {"a": "open"}) for n in (1, 2)]
+    told = [Told("x", 0, n, "a", f"id{n}", n, v, v, 0, "child", at) for n, v, at in [(1, "closed", 12.0), (2, "open", 17.0)]]
+    history = {"a": ("open", "closed", "open")}
+
+    def found(events: list[Told], doubt: Span) -> set[Promise]:
+        evidence = Evidence(history, events, effects, unreadable={"t"}, doubts=[doubt])
+        return {v.promise for v in judge(evidence) if v.promise is Promise.DUPLICATE}
+
+    killed_meanwhile = Span("t", 16.0, 16.0)
+    assert found(told, killed_meanwhile) == set()
+    assert found(told, Span("t", 21.0, 22.0)) == {Promise.DUPLICATE}, "nobody was killed between the two states"
+    assert found(told, Span("other", 16.0, 16.0)) == {Promise.DUPLICATE}
+    assert found(told[:1], killed_meanwhile) == {Promise.DUPLICATE}, "there was no other state that may have been sent"
+    elsewhere = [each._replace(owner="another child") for each in told]
+    assert found(elsewhere, killed_meanwhile) == {Promise.DUPLICATE}
+
+
 def test_two_creates_of_one_document_are_caught_as_a_duplicate() -> None:
     effects = [Effect("t", n, n, str(n), "INV1", "create", True, {}) for n in (1, 2)]
     assert promises(judge(Evidence({}, [], effects))) == {Promise.DUPLICATE}

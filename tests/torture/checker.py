@@ -44,7 +44,8 @@ class Violation(NamedTuple):
 class Told(NamedTuple):
     """
     One event as a read_committed subscriber saw it. `content` tells two states of a key apart, None for a tombstone. `era`
-    counts how often its topic had been deleted and made anew by then.
+    counts how often its topic had been deleted and made anew by then. `owner` is the key of the record that it belongs to,
+    `at` is when it was published, in seconds since 1970.
     """
 
     topic: str
@@ -56,6 +57,8 @@ class Told(NamedTuple):
     value: Value
     content: str | None
     era: int = 0
+    owner: str = ""
+    at: float = 0.0
 
 
 class Effect(NamedTuple):
@@ -252,13 +255,20 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _excused(effect: Effect, had: Effect | None, evidence: Evidence) -> bool:
-    """Whether it was in doubt what the target held: the answer to the write before may have been lost."""
+    """
+    Whether it was in doubt what the target held: the answer to the write before may have been lost, or a state that came and
+    went after that write may have been on its way.
+    """
     if effect.target not in evidence.unreadable:
         return False
     doubts = [doubt for doubt in evidence.doubts if doubt.target == effect.target]
     if had is None:  # what was sent first may not even have arrived
         return any(doubt.begin <= effect.at for doubt in doubts)
-    return any(doubt.begin <= had.at + ANSWER and doubt.end >= had.at - 1 for doubt in doubts)
+    if any(doubt.begin <= had.at + ANSWER and doubt.end >= had.at - 1 for doubt in doubts):
+        return True
+    between = sorted(e.at for e in evidence.events if e.owner == effect.subject and had.at < e.at < effect.at)
+    # One event brought the state that may have been on its way, and a later one brought the state that is written again.
+    return len(between) > 1 and any(d.begin <= effect.at and d.end >= between[0] for d in doubts)
 
 
 def _holdings(evidence: Evidence) -> Iterator[Violation]:

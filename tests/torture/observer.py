@@ -120,7 +120,8 @@ def _told(record: Any, era: int) -> Told:
     value = None if record.value is None else witness.of_event(entity, json.loads(record.value))
     content = None if record.value is None else hashlib.blake2b(record.value, digest_size=12).hexdigest()
     place = (record.topic, record.partition, record.offset)
-    return Told(*place, key, headers["ce_id"], int(headers["ce_sequence"]), value, content, era)
+    version, owner = int(headers["ce_sequence"]), headers["ce_partitionkey"]
+    return Told(*place, key, headers["ce_id"], version, value, content, era, owner, record.timestamp / 1000)
 
 
 class Target:
