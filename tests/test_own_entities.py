@@ -54,7 +54,7 @@ from adapters.testing import Bench
 from canonical import ENTITIES
 from council_housing.entities import Address, Tenancy
 from flows.port import Fact, Facts
-from ironbridge import insight
+from ironbridge.operate import insight
 from ironbridge.store import open_store
 from tests.agreement import World
 
