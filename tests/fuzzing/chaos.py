@@ -13,6 +13,7 @@ from typing import Any
 from canonical.errors import FencedError, IronbridgeError, UnavailableError
 
 MOST_CALLS = 60_000  # calls that one process makes in one action: more than that means an endless loop
+MOST_STIRS = 300  # changes of the world in one action: nobody comes to the end of a system that changes faster than it is read
 
 
 class Gone(BaseException):
@@ -46,11 +47,12 @@ class Chaos:
     stir: Callable[[Random], None] = lambda _: None
     trace: Callable[[str], None] = lambda _: None
     calls: int = 0
+    stirred: int = 0
     dead: bool = False
     late: list[Callable[[], Any]] = field(default_factory=list)
 
     def expect(self, weather: Weather) -> None:
-        self.weather, self.calls = weather, 0
+        self.weather, self.calls, self.stirred = weather, 0, 0
 
     async def point(self, name: str, *, fail: bool = True) -> None:
         """Every call passes here before and after it is made."""
@@ -65,7 +67,8 @@ class Chaos:
                 await asyncio.sleep(0)
             if self.dead:
                 raise Gone(name)
-        if weather.stirs and chance() < weather.stirs:
+        if weather.stirs and self.stirred < MOST_STIRS and chance() < weather.stirs:
+            self.stirred += 1
             self.stir(self.random)
         if self.calls == weather.dies_at:
             self.dead = True
