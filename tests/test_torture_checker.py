@@ -365,6 +365,20 @@ def test_a_state_that_came_and_went_may_have_been_on_its_way_and_so_the_one_befo
     assert found(elsewhere, killed_meanwhile) == {Promise.DUPLICATE}
 
 
+def test_a_document_of_another_release_may_have_been_on_its_way_too() -> None:
+    effects = [Effect("t", n, 10.0 * n, str(n), "child", "update", n == 1, {"a": "open"}) for n in (1, 2)]
+
+    def found(rolls: list[tuple[float, float]], killed: float) -> set[Promise]:
+        doubts = [Span("t", killed, killed)]
+        evidence = Evidence({"a": ("open",)}, [], effects, unreadable={"t"}, doubts=doubts, rolls=rolls)
+        return {v.promise for v in judge(evidence) if v.promise is Promise.DUPLICATE}
+
+    assert found([(15.5, 30.0)], 17.0) == set()
+    assert found([(15.5, 30.0)], 15.2) == {Promise.DUPLICATE}, "only one release was at work when the worker was killed"
+    assert found([(21.0, 30.0)], 17.0) == {Promise.DUPLICATE}, "two releases were at work only later"
+    assert found([], 17.0) == {Promise.DUPLICATE}
+
+
 def test_two_creates_of_one_document_are_caught_as_a_duplicate() -> None:
     effects = [Effect("t", n, n, str(n), "INV1", "create", True, {}) for n in (1, 2)]
     assert promises(judge(Evidence({}, [], effects))) == {Promise.DUPLICATE}

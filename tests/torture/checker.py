@@ -124,6 +124,8 @@ class Evidence:
     release: str = ""
     releases: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     switches: Mapping[str, int] = field(default_factory=dict)
+    rolls: Sequence[tuple[float, float]] = ()
+    """When workers of two releases were at work side by side, from and to, in seconds since 1970."""
 
 
 ANSWER = 5.0
@@ -256,8 +258,8 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
 
 def _excused(effect: Effect, had: Effect | None, evidence: Evidence) -> bool:
     """
-    Whether it was in doubt what the target held: the answer to the write before may have been lost, or a state that came and
-    went after that write may have been on its way.
+    Whether it was in doubt what the target held: the answer to the write before may have been lost, or another document that
+    was wanted for a while after that write may have been on its way.
     """
     if effect.target not in evidence.unreadable:
         return False
@@ -266,9 +268,18 @@ def _excused(effect: Effect, had: Effect | None, evidence: Evidence) -> bool:
         return any(doubt.begin <= effect.at for doubt in doubts)
     if any(doubt.begin <= had.at + ANSWER and doubt.end >= had.at - 1 for doubt in doubts):
         return True
+    since = _wanted_otherwise(effect, had, evidence)
+    return since is not None and any(doubt.begin <= effect.at and doubt.end >= since for doubt in doubts)
+
+
+def _wanted_otherwise(effect: Effect, had: Effect, evidence: Evidence) -> float | None:
+    """From when on, between two writes of one document, another document may have been wanted; None if none was."""
     between = sorted(e.at for e in evidence.events if e.owner == effect.subject and had.at < e.at < effect.at)
-    # One event brought the state that may have been on its way, and a later one brought the state that is written again.
-    return len(between) > 1 and any(d.begin <= effect.at and d.end >= between[0] for d in doubts)
+    # One event brought the other state, and a later one brought the state that is written again.
+    came = between[:1] if len(between) > 1 else []
+    # Or another release wanted the document otherwise.
+    rolled = [max(begin, had.at) for begin, end in evidence.rolls if begin < effect.at and end > had.at]
+    return min([*came, *rolled], default=None)
 
 
 def _holdings(evidence: Evidence) -> Iterator[Violation]:

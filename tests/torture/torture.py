@@ -233,6 +233,7 @@ class Torture:
             legacy.history, told, effects, holds, witness.should(legacy.now, ever), self._aside, self._parked,
             legacy.now.unsaid, {DFE}, self.forgotten, {CENTRAL}, self.doubts, unplanned, stage.release,
             {name: target.releases for name, target in stage.targets.items()}, stage.switches,
+            [(m.at, m.at + m.seconds) for m in self.marks if m.kind == "release"],
         )  # fmt: skip
 
     async def _look_aside(self) -> None:
