@@ -37,7 +37,7 @@ class Lying(NamedTuple):
 
 
 def digest_of(extract: Extract, salt: bytes) -> bytes:
-    """What the extract's content, mapped by this edition, is known again by."""
+    """The digest by which the extract's content is recognised later, if this edition maps it."""
     return blake2b(extract.digest.encode(), digest_size=12, key=salt).digest()
 
 
@@ -78,7 +78,7 @@ class ExtractReading:
         self._again: set[str] = set()  # and the keys that have one now
 
     def seen(self, digest: bytes | None, sweep: int) -> Seen:
-        """What is to be remembered of the extract."""
+        """The mark that the state keeps of the extract."""
         return Seen(digest, -sweep if self._shared else sweep)
 
     @property
@@ -120,7 +120,7 @@ class ExtractReading:
         return kept, [k for k in known if k.key not in theirs]
 
     async def sharing(self) -> dict[str, Seen]:
-        """What is to be remembered of extracts that held records of the last piece."""
+        """The marks that the state keeps of the other extracts that held records of the last piece."""
         if not self._took_from:
             return {}
         seen = await self._memory.regions(self._stream.name)

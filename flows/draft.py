@@ -29,7 +29,7 @@ async def drafted(
         known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
         try:
             draft = flow.desired(task.subject, Facts(known, day)) or _GONE
-            # What cannot be packed is the mapping's mistake, too.
+            # A document that cannot be packed is a mistake of the mapping, too.
             drafts.append((task, draft, None if isinstance(draft, Nothing) else pack(draft)))
         except (RefusedError, BadRecordError) as error:
             settled.append(parked(task, str(error)))

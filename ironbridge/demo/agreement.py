@@ -30,7 +30,7 @@ class Agreed:
 
 
 async def compare(world: World, built: Platform) -> list[Agreed]:
-    """What each cloud holds, asked of the cloud itself, against what the flows say that it should hold, facts as they are."""
+    """Compare the content of each cloud, as the cloud itself tells it, with the content that the flows want there."""
     found = []
     for name, delivery in built.deliveries.items():
         wanted = await _wanted(delivery)

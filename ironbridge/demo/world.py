@@ -40,7 +40,7 @@ class World:
 
     @property
     def stage(self) -> Path:
-        """What has been done: absent (nothing), `made`, `changed` or `finished`."""
+        """How far the play has come: absent (not begun), `made`, `changed` or `finished`."""
         return self.data / "stage"
 
 

@@ -98,7 +98,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._forgotten = False
         self._there: list[TopicPartition] = []
         self._dropped: dict[Partition, int] = {}
-        """What a state that is lost had read of topics that this release reads no more: nobody will come there again."""
+        """Places that a lost state had reached in topics which this release no longer reads: no worker gets there again."""
         self._lost: IronbridgeError | None = None
 
     async def __aenter__(self) -> KafkaInbox:

@@ -1,1 +1,1 @@
-"""What a process tells about itself while it works: metrics, traces, log lines, and what holds up its event loop."""
+"""A process tells about itself while it works: metrics, traces, log lines, and the code that holds up its event loop."""

@@ -1,1 +1,1 @@
-"""What operations see and do: how everything stands, what is stuck, one record's story, steering, reconciliation, contracts."""
+"""Operations look and act here: standing, stuck records, one record's story, steering, reconciliation, contracts."""

@@ -58,7 +58,7 @@ def export(folder: Path | None = None) -> list[Path]:
 
 def check(folder: Path | None = None) -> list[str]:
     """
-    What is wrong with the released contracts, a sentence each; nothing if they are kept.
+    Name each breach of the released contracts in a sentence; the list is empty if they are kept.
 
     Looks at all that `export` has written into a folder; without one, at what each package keeps. A package without a
     folder `contracts` has released nothing yet.
