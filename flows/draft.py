@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from hashlib import blake2b
 
@@ -11,8 +12,9 @@ from pydantic_core import to_json
 from canonical.errors import BadRecordError, RefusedError
 from flows.ledger import Ledger, Settlement, State, Task, pack, unpack, unpack_all
 from flows.marks import MISTAKES
-from flows.port import Document, Facts, Flow, Nothing, Write
+from flows.port import Document, Facts, Flow, Nothing, Recalls, Write
 from flows.settle import Wanted, parked, untried, waiting
+from flows.trail import in_doubt
 
 _GONE = Nothing("no such record is published")
 
@@ -21,6 +23,7 @@ async def drafted(
     flow: Flow, ledger: Ledger, tasks: Sequence[Task], today: Callable[[], date]
 ) -> tuple[list[Settlement], list[Wanted]]:
     """The subjects that are settled without a write, and the ones that need a write."""
+    tasks = await _recalling(flow, ledger, tasks)
     facts = await ledger.facts([task.subject for task in tasks], flow.grouping)
     day, names = today(), {entity.type_name for entity in flow.entities}
     settled: list[Settlement] = []
@@ -46,6 +49,22 @@ async def drafted(
         else:
             wanted.append(found)
     return settled, wanted
+
+
+async def _recalling(flow: Flow, ledger: Ledger, tasks: Sequence[Task]) -> Sequence[Task]:
+    """
+    The tasks; those in doubt of which no document is known name the ones that the flow recalls.
+
+    Else a target would be asked about nothing at all: it would seem to hold nothing, and keep what was to be removed.
+    """
+    blind = [t.subject for t in tasks if t.doubtful is not None and t.document is None and not unpack_all(t.doubtful)]
+    if not blind or not isinstance(flow, Recalls):
+        return tasks
+    known = await ledger.keys(blind, flow.grouping)
+    return [
+        replace(task, doubtful=in_doubt(flow, task.doubtful, known[task.subject])) if task.subject in known else task
+        for task in tasks
+    ]
 
 
 def _draft(

@@ -262,6 +262,10 @@ class Ledger(Protocol):
         """The facts that are not deleted, by subject."""
         ...
 
+    async def keys(self, subjects: Sequence[str], grouping: Grouping) -> dict[str, list[tuple[str, str]]]:
+        """Keys and owners of all facts, deleted ones included, by subject."""
+        ...
+
     async def refs(self, subjects: Sequence[str]) -> dict[str, str]:
         """The target's ids of those subjects that it was confirmed to hold."""
         ...

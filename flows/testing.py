@@ -53,10 +53,16 @@ class Work(Enum):
     NOT_DONE = "not done"
 
 
+def _names(write: Write) -> bool:
+    """Whether it names anything by which a target could find what it holds."""
+    return bool(write.ref or write.document or write.confirmed or write.doubtful)
+
+
 @dataclass(slots=True)
 class ScriptedTarget:
     """
     A target in memory. Its documents carry an id and a tag. A document that refers to an unknown one is answered `Waiting`.
+    Like every target it finds a document only by what a write names, an id or a document: of a bare subject it shows nothing.
 
     `effects` are all changes that it made, in order. With `readable` False it cannot tell what it holds. A write leaves only
     after `slow` seconds; like the HTTP client, the target then sends nothing any more if the worker's claim has run out. For
@@ -102,7 +108,7 @@ class ScriptedTarget:
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         self.looks.append(list(batch))
-        return [self._shown(write.subject) for write in batch]
+        return [self._shown(write.subject if _names(write) else "") for write in batch]
 
     async def check(self) -> Sequence[tuple[str, bool, str]]:
         return [("it is in memory", True, "")]
@@ -134,7 +140,8 @@ class ScriptedTarget:
         if self.shows_after:
             self._past.append((self.clock(), write.subject, self._held(write.subject)))
         if write.document is None:
-            self.lose(write.subject)
+            if _names(write):
+                self.lose(write.subject)
             return
         self.documents[write.subject] = write.document
         if write.subject not in self.ids:

@@ -8,15 +8,12 @@ its end), and the target holds writes that the state does not know of.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from flows.ledger import doubts, pack_all
-from flows.marks import MISTAKES
-from flows.port import Flow, Recalls
-
-log = logging.getLogger(__name__)
+from flows.marks import recalled
+from flows.port import Flow
 
 
 class Sent(NamedTuple):
@@ -70,14 +67,4 @@ def in_doubt(flow: Flow, doubtful: bytes | None, known: Iterable[tuple[str, str]
 
     `known` are the keys and owners of its facts: a flow that can recall names the documents that the target may have for them.
     """
-    if not isinstance(flow, Recalls):
-        return doubts(doubtful, b"[]")
-    return doubts(doubtful, *(_recalled(flow, key, owner) for key, owner in known), b"[]")
-
-
-def _recalled(flow: Recalls, key: str, owner: str) -> bytes:
-    try:
-        return pack_all(flow.recall(key, owner))
-    except MISTAKES as error:
-        log.error("the flow's own code failed (%s) to recall: mend the flow", type(error).__name__)  # noqa: TRY400
-        return b"[]"
+    return doubts(doubtful, *(pack_all(recalled(flow, key, owner)) for key, owner in known), b"[]")

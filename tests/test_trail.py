@@ -1,5 +1,6 @@
 """A state that went back: the trail proves it, the log reports it, and reading again and asking the target heal it."""
 
+import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from canonical.errors import UnavailableError
-from flows.ledger import Arrivals, Intent, Mark
+from flows.ledger import Arrivals, Intent, Mark, doubts, pack_all
 from flows.port import Outcome, Unknown, Write
 from flows.testing import MemoryTrail, ScriptedTarget, Work
 from flows.trail import Sent, in_doubt, unknown
@@ -21,6 +22,7 @@ from ironbridge.operate import steer
 from ironbridge.operate.audit import Actor
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, open_store
+from ironbridge.store.ledger import StoredLedger
 from ironbridge.store.trail import TrailedLedger
 from tests.agreement import BAD, PurchaseFlow, World, supplier, supplier_key
 from tests.servers import Kafka, Postgres
@@ -219,6 +221,57 @@ async def test_a_subject_of_which_the_copy_has_never_heard_is_looked_at_when_its
         await back.agree()
         assert back.name_of(2) is None
         assert back.name_of(1) == "Supplier 1 as of 1"
+
+
+_KNOWS = ("subjects", "facts", "ingested", "hands", "flows")
+
+
+async def test_a_deletion_that_comes_as_new_is_one_of_what_a_lost_state_had_sent(store: Store) -> None:
+    """Kafka has forgotten how far the flow had read, so only the trail tells that the target may hold something."""
+    world = World(store)
+    await world.arrive(supplier(1), supplier(2))
+    await world.agree()
+    for table in _KNOWS:
+        await world.run(f"DELETE FROM {table}")
+    anew = World(store, world.clock, target=world.target, inbox=world.inbox, trail=world.trail)
+    await anew.ledger.look_back()
+    await anew.arrive(supplier(1, 2, deleted=True), supplier(2))
+    await anew.agree()
+    assert anew.name_of(1) is None
+    assert anew.name_of(2) == "Supplier 2 as of 1"
+
+
+@pytest.mark.servers
+async def test_what_arrives_while_the_trail_is_read_loses_no_doubt(postgres: Postgres) -> None:
+    """A worker takes events in again while another one puts their subjects in doubt, of which it knows nothing."""
+    async with postgres.database() as url:
+        store = await open_store(url)
+        world, other = World(store), await open_store(url)
+        await world.arrive(supplier(1))
+        await world.agree()
+        for table in _KNOWS:
+            await world.run(f"DELETE FROM {table}")
+        async with other.write() as connection:
+            again = doubts(None, pack_all(world.flow.recall(supplier_key(1), supplier_key(1))))
+            mark = Mark(supplier_key(1), 0, 1, 1, 0.0, None, again)
+            await StoredLedger(other, world.flow.name)._touch(connection, [mark], world.clock())
+            looking = asyncio.ensure_future(world.ledger.look_back())
+            await _waited_for(other)
+        assert await looking
+        assert (await world.row(supplier_key(1)))["doubtful"] == again
+        await store.close()
+        await other.close()
+
+
+async def _waited_for(store: Store) -> None:
+    """Until somebody waits for a row."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(30):
+        while True:
+            async with store.read() as connection:
+                if (await connection.execute(text(waits))).scalar_one():
+                    return
+            await asyncio.sleep(0.02)
 
 
 async def test_a_trail_that_no_longer_reaches_back_puts_every_subject_in_doubt(

@@ -187,6 +187,10 @@ class StoredLedger:
                 found.setdefault(subject, []).append(Fact(*fact))
         return found
 
+    async def keys(self, subjects: Sequence[str], grouping: Grouping) -> dict[str, list[tuple[str, str]]]:
+        async with self._store.read() as connection:
+            return await keys_of(connection, subjects, grouping)
+
     async def refs(self, subjects: Sequence[str]) -> dict[str, str]:
         if not subjects:
             return {}
@@ -343,6 +347,21 @@ class StoredLedger:
             if tasks:
                 yield tasks
             after = tasks[-1].subject if tasks else None
+
+
+async def keys_of(
+    connection: AsyncConnection, subjects: Sequence[str], grouping: Grouping
+) -> dict[str, list[tuple[str, str]]]:
+    """Keys and owners of all known facts of these subjects, deletions included."""
+    column = grouping.value
+    found: dict[str, list[tuple[str, str]]] = {}
+    rows = await connection.execute(
+        text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'subjects')}"),  # noqa: S608 (our own names)
+        {"subjects": values(connection, subjects)},
+    )
+    for subject, key, owner in rows.fetchall():
+        found.setdefault(subject, []).append((key, owner))
+    return found
 
 
 def _task(row: Any, edition: int, now: float) -> Task:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,7 +22,7 @@ from flows.settle import untried
 from flows.trail import Sent, Trail, in_doubt, unknown
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
-from ironbridge.store.ledger import StoredLedger
+from ironbridge.store.ledger import StoredLedger, keys_of
 from ironbridge.store.subjects import locked
 from ironbridge.store.tables import subjects
 
@@ -262,31 +262,20 @@ class TrailedLedger(StoredLedger):
         Put subjects in doubt and make them dirty, also subjects that this state has never heard of. A subject that a person has
         dropped is in doubt too; it stays dropped if nothing names it, that is, if `all_of_them` are put in doubt.
         """
-        known = await self._keys(named)
         async with self._store.write() as connection:
-            stands = await locked(connection, self._flow, named)
             now = self._store.clock()
+            # First a row for each, locked: one that came into being only now may have doubts, which would be overwritten.
+            blank = [(self._flow, subject, 0, State.DIRTY, 0, 0, 0, now, 0, None, None, None) for subject in sorted(named)]
+            await put(connection, subjects, _COLUMNS, blank, {"seq": "subjects.seq"})
+            stands = await locked(connection, self._flow, named)
+            known = await keys_of(connection, named, self._of.grouping)
             rows = []
             for subject in sorted(named):
-                stand = stands.get(subject)
-                doubtful = in_doubt(self._of, stand.doubtful if stand else None, known.get(subject, ()))
-                dropped = all_of_them and stand is not None and stand.state == State.DROPPED
-                state = State.DROPPED if dropped else State.DIRTY
+                stand = stands[subject]
+                doubtful = in_doubt(self._of, stand.doubtful, known.get(subject, ()))
+                state = State.DROPPED if all_of_them and stand.state == State.DROPPED else State.DIRTY
                 # Its partition comes with its next event; nothing depends on it before that.
                 # The time of the send is not known. It may be just now, so the target may not show it yet.
                 # Not at once: a hand that this state has never heard of may live and be sending it.
                 rows.append((self._flow, subject, 0, state, 0, 1, 0, now, 0, doubtful, now + HOLD, now))
             await put(connection, subjects, _COLUMNS, rows, _DOUBT)
-
-    async def _keys(self, named: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
-        """Keys and owners of all known facts of these subjects, deletions included."""
-        column = self._of.grouping.value
-        found: dict[str, list[tuple[str, str]]] = {}
-        async with self._store.read() as connection:
-            rows = await connection.execute(
-                text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'named')}"),  # noqa: S608
-                {"named": values(connection, named)},
-            )
-            for subject, key, owner in rows.fetchall():
-                found.setdefault(subject, []).append((key, owner))
-        return found
