@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from adapters.difference import LEARNED, extract_mark
 from adapters.journal import (
+    AGAIN,
     NOTHING,
     TOMBSTONES,
     Journal,
@@ -62,6 +63,8 @@ class CatchUp:
         self._remembered: dict[Partition, Mark] = {}
         self._newest: dict[Partition, Mark] = {}
         self._moved: set[str] = set()
+        # By key and partition: a record that lives on there, as far as was read, though it lives elsewhere by now.
+        self._left: dict[tuple[str, Partition], _Held] = {}
         self.told: list[tuple[Event, Place]] = []
 
     async def run(self) -> dict[Partition, Mark]:
@@ -79,6 +82,7 @@ class CatchUp:
                     "be published again. To do: find out whether the broker lost its tail or the topic was made anew",
                     self._adapter, *partition, lost,
                 )  # fmt: skip
+        await self._publish_deletions({}, await self._left_behind())
         gone = [p for p in self._remembered if p not in ends]
         await self._memory.save("", Step(offsets=self._newest, gone_offsets=gone, at=self._clock()))
         return self._newest
@@ -197,7 +201,11 @@ class CatchUp:
         for stream, events in by_stream.items():
             known = {k.key: k for k in await self._memory.lookup(stream, [e.key for e, _ in events])}
             homes = {k.key: k.region for k in known.values()}
-            learned = {e.key: k for e, place in events if (k := _learned(known, e, place)) is not None}
+            learned: dict[str, Known] = {}
+            for event, place in events:
+                self._follow_move(known.get(event.key), event, place[:2])
+                if (now := _learned(known, event, place)) is not None:
+                    learned[event.key] = now
             if not learned:
                 continue
             step = Step(list(learned.values()), told=len(learned))
@@ -207,8 +215,22 @@ class CatchUp:
             if any(k.region == LEARNED for k in step.known):
                 # They may lie before where a stopped sweep stands: only the next one can find that they are gone.
                 step.regions[LEARNED] = Seen(None, (await self._memory.progress(stream)).sweep)
-            step.mended = [k.key for k in step.known if k.deleted]
+            # A record that is gone has neither a bad row nor a second one.
+            step.mended = [key for k in step.known if k.deleted for key in (k.key, k.key + AGAIN)]
             await self._memory.save(stream, step)
+
+    def _follow_move(self, had: Known | None, event: Event, here: Partition) -> None:
+        """
+        Note where a record lives on after it moved. Its tombstone there was published with its move: it comes, or it was lost.
+        """
+        self._left.pop((event.key, here), None)
+        if had is None or had.topic is None or had.partition is None or here == (had.topic, had.partition):
+            return
+        if event.version > had.version and not had.deleted:
+            there = (had.topic, had.partition)
+            self._left[event.key, there] = _Held(had.version, False, had.owner, event.stream, had.entity)
+        elif event.version < had.version and event.data is not None:
+            self._left[event.key, here] = _Held(event.version, False, event.owner, event.stream, event.entity)
 
     async def _questioned(self, stream: str, touched: set[str | None]) -> dict[str, Seen]:
         """Regions, and the files that these are the marks of, to be compared again."""
@@ -253,10 +275,24 @@ class CatchUp:
                 for key, last in some:
                     now = known.get(key)
                     if now and now.version > last.version and (now.topic, now.partition) != partition:
-                        # The version that a move's tombstone has, and no other event of the key (see `fresh`).
-                        version = now.version if now.deleted else max(last.version + 1, now.version - 1)
-                        stranded.append(self._deletion(key, last.entity, last.owner, version, stream))
+                        self._left.pop((key, partition), None)
+                        stranded.append(self._ended(key, last, now))
         return stranded
+
+    def _ended(self, key: str, last: _Held, now: Known) -> Event:
+        """The deletion of a record that lives on in one partition, and lives or was deleted in another."""
+        # The version that a move's tombstone has, and no other event of the key (see `fresh`).
+        version = now.version if now.deleted else max(last.version + 1, now.version - 1)
+        return self._deletion(key, last.entity, last.owner, version, last.stream)
+
+    async def _left_behind(self) -> list[Event]:
+        """Deletions of records of which the journal shows that they moved, and lacks the tombstone that went with the move."""
+        events = []
+        for (key, partition), last in sorted(self._left.items()):
+            (now,) = await self._memory.lookup(last.stream, [key])
+            if now.version > last.version and (now.topic, now.partition) != partition:
+                events.append(self._ended(key, last, now))
+        return events
 
     async def _publish_deletions(self, deletions: dict[str, list[Known]], stranded: list[Event]) -> None:
         about = [(stream, known) for stream, several in deletions.items() for known in several]

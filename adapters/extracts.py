@@ -7,7 +7,7 @@ that lie ready hold a record, the newest of them counts, whatever is read when.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -25,6 +25,10 @@ PIECE = 1000
 """Records that are compared and published together: they hold up all other tasks for about 30 ms."""
 
 
+Listing = tuple[tuple[str, str], ...]
+"""The extracts that lie ready: their names and digests, the oldest first."""
+
+
 class Lying(NamedTuple):
     """An extract among those that lie ready, the oldest first, with the digest that it is known again by."""
 
@@ -34,6 +38,10 @@ class Lying(NamedTuple):
     newer: Sequence[Extract] = ()
     shared: bool = False
     """Whether it holds records that another one was found to hold, too."""
+
+
+def listing(extracts: Iterable[Extract]) -> Listing:
+    return tuple((extract.name, extract.digest) for extract in extracts)
 
 
 def digest_of(extract: Extract, salt: bytes) -> bytes:
@@ -80,6 +88,11 @@ class ExtractReading:
     def seen(self, digest: bytes | None, sweep: int) -> Seen:
         """The mark that the state keeps of the extract."""
         return Seen(digest, -sweep if self._shared else sweep)
+
+    @property
+    def listed(self) -> Listing:
+        """What lay ready when the reading began."""
+        return listing((*self._lying.older, self.extract, *self._lying.newer))
 
     @property
     def cursor(self) -> dict[str, str | int]:
@@ -130,7 +143,7 @@ class ExtractReading:
         """Readings of the other extracts that may hold some of the records which this one lacks, the newest first."""
         seen = await self._memory.regions(self._stream.name)
         others = [e for e in (*self._lying.older, *self._lying.newer) if self._may_share(e, seen.get(e.name))]
-        if not others or not (await self.missing())[0]:
+        if not others or not await self.lacks():
             return []
         rest = (self._memory, self._watch, self._salt, self._clock)
         return [ExtractReading(self._adapter, self._stream, Lying(e, b""), *rest) for e in reversed(others)]
@@ -180,6 +193,14 @@ class ExtractReading:
             async for lacking in batches:
                 missing += sum(map(self._is_missed, lacking))
         return missing, self._held + missing, self.read
+
+    async def lacks(self) -> bool:
+        """Whether records are gone that the last file of this name held, published or in quarantine."""
+        async with closing(self.lacking()) as batches:
+            async for lacking in batches:
+                if any(known.entity not in self._stream.lasting for known in lacking):
+                    return True
+        return False
 
     def _is_missed(self, known: Known) -> bool:
         there = known.region == self.extract.name and known.version and not known.deleted

@@ -35,12 +35,12 @@ from adapters.difference import (
     Regions,
     region,
 )  # fmt: skip
-from adapters.extracts import ExtractReading, Lying, digest_of
+from adapters.extracts import ExtractReading, Listing, Lying, digest_of, listing
 from adapters.guard import Guard, Watch
 from adapters.journal import AGAIN, Cursor, Journal, Known, Memory, Progress, Seen, Step
 from adapters.lookout import Lookout
 from adapters.meters import count
-from adapters.port import Adapter, Files, Position, Stream, Sweep, Tail
+from adapters.port import Adapter, Extract, Files, Position, Stream, Sweep, Tail
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,8 @@ class Pump:
         self._began: dict[str, int] = {}
         self._connected = False
         self._connections = 0
+        # By stream and extract: what lay ready when another extract that cannot be read held up its deletions.
+        self._blocked: dict[tuple[str, str], Listing] = {}
 
     async def ready(self) -> None:
         """Fence off older copies, catch up with the journal, heal what it lost, connect to the legacy system."""
@@ -113,6 +115,7 @@ class Pump:
                 catch_up = CatchUp(self.adapter.name, self._journal, self._memory, self._clock)
                 self._lookout.begin(await catch_up.run())
                 self._caught_up += 1
+                self._blocked.clear()
                 self._in_doubt = False
             if not self._connected:
                 if self._connections:
@@ -364,24 +367,34 @@ class Pump:
         progress = replace(progress, sweep=progress.sweep + 1, started=self._clock())
         seen = await self._memory.regions(stream.name)
         watch = await self._watch(stream)
-        async with closing(self._from_system(files.extracts(), stream.pause)) as extracts:
-            lying = [extract async for extract in extracts]
+        lying = await self._listed(stream, files)
+        listed = listing(lying)
         for n, extract in enumerate(lying):
+            if self._blocked.get((stream.name, extract.name)) == listed:
+                continue
             digest = digest_of(extract, self._salt)
             had = seen.get(extract.name)
             if had is None or had.digest != digest or watch.allowed(extract.name):
                 shared = had is not None and had.sweep < 0
                 this = Lying(extract, digest, lying[:n], lying[n + 1 :], shared)
-                progress = await self._extract(stream, this, watch, progress)
+                progress = await self._extract(stream, files, this, watch, progress)
         progress = replace(progress, completed=self._clock(), held=watch.held, error=None)
         await self._publish(stream, Difference(), {}, Step(progress=progress))
 
-    async def _extract(self, stream: Stream, lying: Lying, watch: Watch, progress: Progress) -> Progress:
+    async def _listed(self, stream: Stream, files: Files) -> list[Extract]:
+        """The extracts that lie ready now, the oldest first."""
+        async with closing(self._from_system(files.extracts(), stream.pause)) as extracts:
+            return [extract async for extract in extracts]
+
+    async def _extract(
+        self, stream: Stream, files: Files, lying: Lying, watch: Watch, progress: Progress
+    ) -> Progress:
         """
         Read a file that replaces the last file of its name. Its digest is remembered once all of it is published: after a kill
         before that the file is read again, which repeats nothing.
         """
         extract = lying.extract
+        self._blocked.pop((stream.name, extract.name), None)
         watch.begin(extract.name)
         reading = ExtractReading(self.adapter.name, stream, lying, self._memory, watch, self._salt, self._clock)
         # From now on no older file of this name counts as read, in case it comes back while half of this one is published.
@@ -395,11 +408,13 @@ class Pump:
                     await self._publish(stream, found, reading.cursor, step, len(records))
         except BadRecordError as error:
             # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
-            read = reading.seen(lying.digest, progress.sweep)
+            # What it holds is not known: it may hold what others lack.
+            read = Seen(lying.digest, -progress.sweep)
             step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
             await self._publish(stream, Difference(), reading.cursor, step)
             return progress
-        again = not await self._given_back(stream, reading, watch, progress.sweep) or await self._end_of(stream, reading, watch)
+        given_back = await self._given_back(stream, reading, watch, progress.sweep)
+        again = not given_back or await self._moved(stream, files, reading) or await self._end_of(stream, reading, watch)
         read = reading.seen(None if again else lying.digest, progress.sweep)
         published = progress.published + reading.published
         progress = replace(progress, read=progress.read + reading.read, published=published, held=watch.held)
@@ -422,8 +437,23 @@ class Pump:
                         step = Step(regions=again, guarded=watch.changed())
                         await self._publish(stream, found, reading.cursor, step, len(records))
             except BadRecordError:
+                log.warning(
+                    "%s.%s: %s no longer holds records that it held. They may be in %s, which cannot be read: nothing is "
+                    "deleted. To do: mend that file, or take it away",
+                    self.adapter.name, stream.name, reading.extract.name, other.extract.name,
+                )  # fmt: skip
+                self._blocked[stream.name, reading.extract.name] = reading.listed
                 return False
         return True
+
+    async def _moved(self, stream: Stream, files: Files, reading: ExtractReading) -> bool:
+        """
+        Whether the extract lacks records and other extracts lie ready now than when they were listed. A lacking record may
+        have moved to one of them meanwhile, behind our back: nothing is deleted yet.
+        """
+        if not await reading.lacks():
+            return False
+        return reading.listed != listing(await self._listed(stream, files))
 
     async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch) -> bool:
         """

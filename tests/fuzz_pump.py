@@ -383,7 +383,7 @@ async def settle(world: World) -> None:
     again = world.log.told()[before:]
     if again:
         raise Broken(f"at rest it publishes {len(again)} events, of {again[0].key}")
-    world.judge.at_rest()
+    world.judge.at_rest({k.key: k.version for stream in world.state.streams.values() for k in stream.records.values()})
     problems = {key for stream in world.state.streams.values() for key in stream.problems}
     if problems != world.legacy.problems():
         missing, wrong = world.legacy.problems() - problems, problems - world.legacy.problems()

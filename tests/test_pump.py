@@ -19,6 +19,7 @@ from adapters.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory
 from adapters.testing import AdapterSuite, Bench, assert_versions_grow
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
+from canonical.key import key_of
 
 OVER_THE_GUARD = Guard(share=1.0)
 
@@ -627,6 +628,28 @@ async def test_a_lost_tail_is_published_again(caplog: pytest.LogCaptureFixture) 
         r"there and will be published again\. To do: find out whether the broker lost its tail or the topic was made anew",
         caplog.text,
     )
+    assert await bench.read() == []
+
+
+@pytest.mark.parametrize("lost", ["all", "some"])
+async def test_a_move_whose_tombstone_was_lost_with_the_state_is_ended_where_it_began(lost: str) -> None:
+    adapter = table(12)
+    bench = Bench(adapter)
+    await bench.read()
+    before = copy.deepcopy(bench.state)
+    place = MemoryJournal(bench.log, "legacy").partition_of
+    old = place(key_of("legacy", "person", 0))
+    child = next(n for n in range(99) if place(key_of("legacy", "person", n)) != old)
+    adapter.lines[0] = Line(child, "N1")
+    await bench.read()
+    (records,) = [records for (_, number), records in bench.log.topics.items() if number == old]
+    assert records[-2] is not None
+    assert records[-2].data is None
+    del records[-2:]  # and the marker behind it
+    bench.state = State() if lost == "all" else before
+    (ended,) = await bench.read()
+    assert (ended.owner, ended.data) == (key_of("legacy", "person", 0), None)
+    assert bench.log.state() == adapter.state()
     assert await bench.read() == []
 
 

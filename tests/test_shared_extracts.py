@@ -1,11 +1,13 @@
 """Records that several extracts hold: the newest that lies ready counts, whatever is read when, and none is deleted too soon."""
 
 import copy
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from adapters.guard import DELETED, WENT_BACK, Guard
+from adapters.port import Extract
 from adapters.stand_ins import Faults, Killed, Line, State, TableAdapter
 from adapters.testing import Bench, assert_versions_grow
 from tests.test_guard import ENDED, allow, closed, waiting
@@ -15,6 +17,15 @@ OVER_THE_GUARD = Guard(share=1.0)
 
 def lines(**needs: str) -> list[tuple[int, Line]]:
     return [(int(number[1:]), Line(1, need)) for number, need in needs.items()]
+
+
+async def apart() -> tuple[TableAdapter, Bench]:
+    """Two files that hold nothing in common."""
+    adapter = TableAdapter(reading="files", page=50)
+    adapter.files = {"may": lines(n1="N1", n2="N1"), "june": lines(n3="N1", n5="N1")}
+    bench = Bench(adapter, guard=OVER_THE_GUARD)
+    await bench.read()
+    return adapter, bench
 
 
 async def shared(page: int = 50) -> tuple[TableAdapter, Bench]:
@@ -105,6 +116,73 @@ async def test_nothing_is_deleted_while_a_file_that_may_hold_it_cannot_be_read()
     adapter.files["may"] = may
     assert bench.said(await bench.read()) == [("1", 3, True), ("5", 2, False)]
     assert bench.log.state() == adapter.state()
+
+
+async def test_nothing_is_deleted_while_a_file_that_was_never_read_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    adapter, bench = await shared()
+    pump = bench.pump()
+    adapter.files |= {"april": None, "june": lines(n3="N1")}
+    asked = []
+    for _ in range(3):
+        assert await bench.read(pump) == []
+        asked.append(adapter.asked)
+    assert asked[1] == asked[2], "nothing is read again while nothing has changed"
+    assert caplog.text.count("episodes: june no longer holds records that it held. They may be in april, which cannot be") == 1
+    adapter.files["april"] = lines(n9="N1")
+    assert bench.said(await bench.read(pump)) == [("1", 3, True), ("5", 2, False), ("9", 1, True)]
+    assert bench.log.state() == adapter.state()
+
+
+@pytest.mark.parametrize("to", ["may", "july"])
+async def test_what_moves_to_another_file_while_the_folder_is_read_is_not_deleted(to: str) -> None:
+    """Once the folder is listed, a record goes to a file that was read before, or to a new one."""
+    adapter, bench = await apart()
+
+    class Moving(TableAdapter):
+        async def _extracts(self) -> AsyncIterator[Extract]:
+            async for extract in super()._extracts():
+                yield extract
+            self.files[to] = [*self.files.get("may" if to == "may" else "", ()), *lines(n5="N1")][-3:]
+
+    adapter.__class__ = Moving
+    adapter.files["june"] = lines(n3="N2")
+    assert bench.said(await bench.read()) == [("3", 2, True)]
+    await bench.read()
+    assert all(event.data is not None for event in bench.log.told())
+
+
+async def test_a_bad_row_that_the_newer_file_drops_is_as_the_older_one_says() -> None:
+    adapter, bench = await apart()
+    adapter.files["june"] = [*adapter.files["june"], *lines(n9="")]
+    await bench.read()
+    adapter.files = {"may": lines(n1="N1", n2="N1", n9="N1"), "june": lines(n3="N1", n5="N1")}
+    await bench.read()
+    assert bench.log.state() == adapter.state()
+    assert not bench.problems()
+
+
+async def test_a_copy_that_was_killed_before_it_saved_knows_that_another_file_may_hold_the_record() -> None:
+    adapter, bench = await apart()
+    adapter.files["june"] = lines(n3="N1", n5="N1", n2="N2")
+    with pytest.raises(Killed):
+        await bench.read(bench.pump(Faults(0, only="published")))
+    await bench.read()
+    adapter.files["june"] = lines(n3="N1", n5="N1")
+    assert bench.said(await bench.read()) == [("2", 3, True)]
+    assert bench.log.state() == adapter.state()
+
+
+async def test_a_second_row_is_over_when_the_journal_says_that_its_record_is_gone() -> None:
+    adapter = TableAdapter(reading="files")
+    adapter.files = {"may": [*lines(n1="N1", n2="N1"), *lines(n1="N2")]}
+    bench = Bench(adapter, guard=OVER_THE_GUARD)
+    await bench.read()
+    before = copy.deepcopy(bench.state)
+    adapter.files["may"] = lines(n2="N1")
+    await bench.read()
+    bench.state.go_back(before)
+    await bench.read()
+    assert not bench.problems()
 
 
 async def test_what_falls_back_to_an_older_file_is_no_deletion_for_the_guard() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.stand_ins import Log
@@ -69,7 +69,7 @@ class Judge:
         if event.data is None:
             if again is None:
                 self._deleted(event, here, last, told, following, reader)
-        elif last is not None and last.data == event.data and told[-1].data == event.data:
+        elif last is not None and last.data == event.data and told[-1].data == event.data and not self._lost(told, last):
             raise Broken(f"{event.key}: version {event.version} says the same as version {last.version}, which lies there")
 
     def _repeated(self, event: Event, again: Event, last: Event | None) -> None:
@@ -79,6 +79,13 @@ class Judge:
             raise Broken(f"{event.key}: version {event.version} says two things")
         if last is not None and last.version >= event.version:
             raise Broken(f"{event.key}: version {event.version} is published again, and lies there")
+
+    def _lost(self, told: list[Event], last: Event) -> bool:
+        """
+        Whether the log lost what was told after `last`. Somebody may have heard an event of these and not the one behind it, so
+        the record is told once more, though what lies there happens to say the same.
+        """
+        return self.holes and told[-1].version > last.version
 
     def _elsewhere(self, event: Event, here: int) -> Event | None:
         """The record lives on in another partition."""
@@ -119,14 +126,18 @@ class Judge:
 
     # -- at rest -------------------------------------------------------------------------------------------------
 
-    def at_rest(self) -> None:
-        """After enough quiet readings: the log, and each of its readers, hold the same as the legacy system."""
+    def at_rest(self, known: Mapping[str, int]) -> None:
+        """
+        After enough quiet readings: the log, and each of its readers, hold the same as the legacy system. `known` are the
+        versions that the state knows.
+        """
         wanted = self.legacy.wanted()
         bad = {key for key in self.legacy.problems() if "#" not in key}
         free = bad if self.may_delete else bad | (set(self.told) - set(wanted))
         self._agree("the log", self.log.state(), wanted, free)
-        # Nobody can know of a record that was published, lost from the log, and forgotten by the state.
-        unknowable = set(self.told) - set(wanted) if self.holes and self.older else set()
+        # Nobody can know of an event that the log lost, and that the state forgot or never came to know.
+        newest = {key: max(e.version for e in told) for key, told in self.told.items()}
+        unknowable = {key for key, version in newest.items() if version > known.get(key, 0)} if self.holes else set()
         self._agree("a subscriber who compares versions", self._subscriber(), wanted, free | unknowable)
         for at, held in self.lying.items():
             for key, event in held.items():
