@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, shape_of
@@ -24,8 +24,7 @@ _JSON = ("content-type", b"application/json")
 _SOURCE = "urn:ironbridge:"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """
     One version of one entity, as it was observed.
 
@@ -41,11 +40,15 @@ class Event:
     owner: str
     version: int
     time: datetime
-    data: bytes | None = field(repr=False)
+    data: bytes | None
     stream: str = ""
     traceparent: str | None = None
     schema_version: int = 1
     extract: str = ""
+
+    def __repr__(self) -> str:
+        """What names it: its content belongs into no log."""
+        return f"Event({self.id})"
 
     @property
     def id(self) -> str:
@@ -79,11 +82,8 @@ class Event:
         return headers
 
     def traced(self, traceparent: str) -> Event:
-        """The same event as part of a trace. (`dataclasses.replace` takes as long as all else that is done to publish it.)"""
-        return Event(
-            self.entity, self.source, self.key, self.owner, self.version, self.time, self.data, self.stream,
-            traceparent, self.schema_version, self.extract,
-        )  # fmt: skip
+        """The same event as part of a trace."""
+        return self._replace(traceparent=traceparent)
 
     @classmethod
     def from_kafka(cls, where: str, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> Event:
@@ -94,24 +94,22 @@ class Event:
         """
         had = dict(headers)
         try:
-            kind = had["ce_type"].decode()
-            _, entity, version = kind.split(".")
+            entity, schema_version = _kind(had["ce_type"])
             event = cls(
-                entity=entity,
-                source=had["ce_source"].decode().removeprefix(_SOURCE),
-                key=had["ce_subject"].decode(),
-                owner=had["ce_partitionkey"].decode(),
-                version=int(had["ce_sequence"]),
-                time=_time(had["ce_time"]),
-                data=value,
-                stream=had.get("ce_stream", b"").decode(),
-                traceparent=_trace(had.get("traceparent")),
-                schema_version=int(version[1:]),
-                extract=had.get("ce_extract", b"").decode(),
+                entity,
+                _source(had["ce_source"]),
+                had["ce_subject"].decode(),
+                had["ce_partitionkey"].decode(),
+                int(had["ce_sequence"]),
+                _time(had["ce_time"]),
+                value,
+                had.get("ce_stream", b"").decode(),
+                _trace(had.get("traceparent")),
+                schema_version,
+                had.get("ce_extract", b"").decode(),
             )
             # What an attribute says and what we made of it must be the same.
-            said = (had["ce_specversion"], kind, had["ce_source"].decode(), had["ce_id"].decode())
-            if said != (b"1.0", event.type, _SOURCE + event.source, event.id):
+            if had["ce_specversion"] != b"1.0" or had["ce_id"].decode() != event.id:
                 raise ValueError
             if event.version < 1 or not (event.source and event.key and event.owner):
                 raise ValueError
@@ -129,6 +127,23 @@ def _common(source: str, entity: str, schema_version: int, stream: str) -> Heade
         ("ce_dataschema", f"urn:ironbridge:schema:{entity}:v{schema_version}".encode()),
     ]
     return [*common, ("ce_stream", stream.encode())] if stream else common
+
+
+@lru_cache(maxsize=256)
+def _kind(written: bytes) -> tuple[str, int]:
+    """The entity and its schema's version."""
+    _, entity, version = written.decode().split(".")
+    if f"ironbridge.{entity}.v{int(version[1:])}".encode() != written:
+        raise ValueError
+    return entity, int(version[1:])
+
+
+@lru_cache(maxsize=256)
+def _source(written: bytes) -> str:
+    source = written.decode().removeprefix(_SOURCE)
+    if (_SOURCE + source).encode() != written:
+        raise ValueError
+    return source
 
 
 @lru_cache(maxsize=16)

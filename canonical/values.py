@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from stdnum.exceptions import InvalidChecksum, InvalidComponent, InvalidFormat, InvalidLength, ValidationError
-from stdnum.gb import upn, vat
+from stdnum.gb import vat
 
 _WHY = {
     InvalidLength: "has the wrong length",
@@ -77,11 +77,17 @@ def _upn(value: str) -> str:
         raise InvalidLength
     if not _UPN.fullmatch(written):
         raise InvalidFormat
-    if upn.calc_check_digit(written[1:]) != written[0]:
+    # A temporary one's last character counts like a digit: its place in the alphabet of check letters.
+    if _UPN_LETTERS[sum(map(mul, _UPN_WEIGHTS, map(_UPN_VALUES.__getitem__, written[1:]))) % 23] != written[0]:
         raise InvalidChecksum
     return written
 
 
+_UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
+_UPN_VALUES = {character: value for value, character in enumerate("0123456789")} | {
+    letter: value for value, letter in enumerate(_UPN_LETTERS)
+}
+_UPN_WEIGHTS = range(2, 14)
 _UPN = re.compile("[A-HJ-NP-RT-Z][0-9]{11}[A-HJ-NP-RT-Z0-9]")
 
 

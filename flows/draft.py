@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import date
 from hashlib import blake2b
 
@@ -62,7 +61,7 @@ async def _recalling(flow: Flow, ledger: Ledger, tasks: Sequence[Task]) -> Seque
         return tasks
     known = await ledger.keys(blind, flow.grouping)
     return [
-        replace(task, doubtful=in_doubt(flow, task.doubtful, known[task.subject])) if task.subject in known else task
+        task._replace(doubtful=in_doubt(flow, task.doubtful, known[task.subject])) if task.subject in known else task
         for task in tasks
     ]
 

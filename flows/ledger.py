@@ -66,7 +66,7 @@ class Arrivals:
     The result of one poll.
 
     `events` come with their partitions; `rejects` are records that are no events. `reached` is where the inbox stands
-    afterwards, and `behind` about how many more records it knows of in these partitions. `again` are the events that a lost
+    afterwards, and `behind` about how many more records it knows of in its partitions. `again` are the events that a lost
     state had read before: only that state knew which of them had reached the target. `until` says how far the lost state had
     read each partition, if this was found out just now. `there` names the partitions in which the inbox has now come that
     far, with the offset that it went by; a partition is not there if somebody has meanwhile reported a higher offset.
@@ -99,8 +99,7 @@ class Mark(NamedTuple):
     doubtful: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """
     A subject that a worker holds. `document` is the last confirmed one, `doubtful` all that was sent since without an answer.
     `observed` and `traces` belong to the `changes` that it has not been settled with yet (`Mark`). `claim` names this one
@@ -138,8 +137,7 @@ class Intent(NamedTuple):
     doubtful: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """
     The result for a subject that a worker held.
 

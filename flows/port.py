@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, IntEnum
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import httpx
@@ -32,6 +33,9 @@ class Fact:
     data: bytes
 
 
+_KEY = attrgetter("key")
+
+
 class Facts:
     """
     What is known about one subject, and the day it is looked at (Europe/London).
@@ -48,17 +52,17 @@ class Facts:
         return [ENTITIES[fact.entity].from_bytes(fact.data) for fact in self._facts]
 
     @cached_property
-    def _by_type(self) -> dict[type[Entity], list[Entity]]:
-        found: dict[type[Entity], list[Entity]] = {}
-        for entity in self._entities:
-            found.setdefault(type(entity), []).append(entity)
+    def _by_type(self) -> dict[type[Entity], list[Any]]:
+        """The entities of each type and of each type that it is derived from, in key order."""
+        found: dict[type[Entity], list[Any]] = {}
+        for entity in sorted(self._entities, key=_KEY):
+            for kind in type(entity).__mro__:
+                found.setdefault(kind, []).append(entity)
         return found
 
-    def all(self, kind: type[E]) -> list[E]:
+    def all(self, kind: type[E]) -> Sequence[E]:
         """Every entity of a kind, in key order."""
-        # Not isinstance: pydantic's models answer that slowly, and a flow asks for ten kinds a subject.
-        found: list[Any] = [e for each, there in self._by_type.items() if kind in each.__mro__ for e in there]
-        return sorted(found, key=lambda e: e.key)
+        return self._by_type.get(kind, ())
 
     def one(self, kind: type[E]) -> E | None:
         """The only entity of a kind, None where there is none."""

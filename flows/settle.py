@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from flows.ledger import Settlement, State, Task, doubts
 from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Waiting, Write
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """
     A subject in hand whose target is not in agreement, as far as is known. `packed` is the document as the ledger keeps
     it, `sent` the same once it is on its way; `why` is the reason where nothing shall be held.
@@ -29,7 +29,7 @@ class Wanted:
 
 
 def sending(wanted: Wanted) -> Wanted:
-    return replace(wanted, sent=b"[]" if wanted.packed is None else b"[" + wanted.packed + b"]")
+    return wanted._replace(sent=b"[]" if wanted.packed is None else b"[" + wanted.packed + b"]")
 
 
 def again(wanted: Wanted, body: Body | None, ref: str | None, tag: str | None) -> Wanted:
@@ -37,7 +37,7 @@ def again(wanted: Wanted, body: Body | None, ref: str | None, tag: str | None) -
     write = wanted.write
     like = next((d for d in (write.document, write.confirmed, *write.doubtful) if d is not None), None)
     there = Document(like.kind, like.number, body) if like is not None and body is not None else None
-    return replace(wanted, write=replace(write, confirmed=there, doubtful=(), ref=ref, tag=tag, late=body is None))
+    return wanted._replace(write=replace(write, confirmed=there, doubtful=(), ref=ref, tag=tag, late=body is None))
 
 
 def in_doubt(wanted: Wanted) -> Wanted:
@@ -49,7 +49,7 @@ def in_doubt(wanted: Wanted) -> Wanted:
     write = wanted.write
     if write.confirmed is None:
         return wanted
-    return replace(wanted, write=replace(write, confirmed=None, doubtful=(*write.doubtful, write.confirmed)))
+    return wanted._replace(write=replace(write, confirmed=None, doubtful=(*write.doubtful, write.confirmed)))
 
 
 def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
@@ -89,7 +89,7 @@ def waiting(task: Task, on: str, denied: str | None = None) -> Settlement:
 
 def untried(task: Task) -> Task:
     """It was taken in hand, but not sent: that is no attempt."""
-    return replace(task, attempts=task.attempts - 1)
+    return task._replace(attempts=task.attempts - 1)
 
 
 PATIENCE = "not sent: the target asked for patience"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 
 from opentelemetry import trace
@@ -127,7 +126,7 @@ class Journeys:
         spans = self._spans.get(settlement.task.subject)
         if not spans:
             return settlement
-        return replace(settlement, trace=format_trace_id(spans[0].get_span_context().trace_id))
+        return settlement._replace(trace=format_trace_id(spans[0].get_span_context().trace_id))
 
     def end(self, settled: Iterable[Settlement]) -> None:
         """These subjects are settled, durably: their changes' spans say how."""

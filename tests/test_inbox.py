@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -257,7 +257,7 @@ async def test_a_log_that_was_cut_off_and_written_anew_is_read_from_its_start(po
     async with post.worker() as worker:
         await worker.until(lambda: has(post, 10))
     # The same ids at the same places: only their time tells that they are others.
-    anew = [replace(event, time=event.time + timedelta(days=1)) for event in suppliers(count)]
+    anew = [event._replace(time=event.time + timedelta(days=1)) for event in suppliers(count)]
     await post.rewrite(*anew)
     await post.forget("DELETE FROM facts")
     async with post.worker() as worker:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -176,7 +175,7 @@ async def test_an_owners_events_lie_in_one_partition_number_in_every_topic(kafka
 async def test_an_event_of_the_future_is_refused_with_what_to_do_about_it(kafka: KafkaSettings) -> None:
     async with opened(kafka) as journal:
         with pytest.raises(MisconfiguredError) as error:
-            await journal.publish([replace(event(1), time=NOW + timedelta(hours=5))], None)
+            await journal.publish([event(1)._replace(time=NOW + timedelta(hours=5))], None)
     assert str(error.value) == (
         "legacy: Kafka refuses our time: it is more than an hour ahead. To do: set this machine's clock, or the broker's"
     )

@@ -198,6 +198,17 @@ def test_a_upn_may_come_from_newer_authorities_and_from_wales(authority: str) ->
 
 
 @settings(deadline=None)
+@given(st.from_regex("[0-9]{11}[A-HJ-NP-RT-Z0-9]", fullmatch=True))
+def test_the_check_letter_of_a_upn_is_the_one_that_stdnum_finds(rest: str) -> None:
+    adapter = TypeAdapter[str](values.UPN)
+    right = stdnum_upn.calc_check_digit(rest)
+    assert adapter.validate_python(right + rest) == right + rest
+    for wrong in set("ABCDEFGHJKLMNPQRTUVWXYZ") - {right}:
+        with pytest.raises(ValidationError):
+            adapter.validate_python(wrong + rest)
+
+
+@settings(deadline=None)
 @given(st.text("0123456789", min_size=9, max_size=9))
 def test_a_check_digit_of_an_nhs_number_holds_where_stdnum_says_so(first: str) -> None:
     adapter = TypeAdapter[str](values.NHSNumber)

@@ -44,8 +44,7 @@ def _read_day(written: str, column: str) -> date | None:
 
 def text(value: Any) -> str | None:
     """Text without the blanks that pad it; nothing if that is all there is."""
-    stripped = "" if value is None else str(value).strip()
-    return stripped or None
+    return None if value is None else str(value).strip() or None
 
 
 def flag(value: Any, column: str) -> bool | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from canonical import (
     Assessment,
@@ -27,6 +28,9 @@ class Window:
     start: date
     end: date
 
+    def __str__(self) -> str:
+        return f"from {self.start:%-d %B %Y} to {self.end:%-d %B %Y}"
+
     def holds(self, day: date | None) -> bool:
         return day is not None and self.start <= day <= self.end
 
@@ -35,6 +39,7 @@ class Window:
         return start is not None and start <= self.end and (end is None or end >= self.start)
 
 
+@lru_cache(4)
 def window(today: date) -> Window:
     """The window as seen on a day (Europe/London)."""
     year = today.year - 2 if today.month >= 4 else today.year - 3
@@ -44,12 +49,11 @@ def window(today: date) -> Window:
 def outside(person: Person, facts: Facts) -> str:
     """Why a person is none whom the DfE is sent today; empty where it is one. Whoever has died is not left out."""
     span = window(facts.today)
-    when = f"from {span.start:%-d %B %Y} to {span.end:%-d %B %Y}"
     if not _eligible(person, span):
-        return f"outside the DfE's cohort by the date of birth: nobody of up to 25, and no unborn child expected, {when}"
+        return f"outside the DfE's cohort by the date of birth: nobody of up to 25, and no unborn child expected, {span}"
     if _known_to_social_care(facts, span) or _waiting(facts) or _care_leaver(person, facts, span):
         return ""
-    return f"outside the DfE's cohort: no referral, plan or placement open and no care leaver in touch {when}"
+    return f"outside the DfE's cohort: no referral, plan or placement open and no care leaver in touch {span}"
 
 
 def birthday(born: date, age: int) -> date:

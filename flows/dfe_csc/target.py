@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx
+from pydantic_core import to_json
 
 from canonical.errors import MisconfiguredError
 from flows.dfe_csc.partial import to_send
@@ -118,8 +119,11 @@ class DfeCsc:
         request = self._http.build_request(
             "POST",
             self._settings.children,
-            json=records,
-            headers={"SupplierKey": self._settings.supplier_key.get_secret_value()},
+            content=to_json(records),
+            headers={
+                "Content-Type": "application/json",
+                "SupplierKey": self._settings.supplier_key.get_secret_value(),
+            },
             extensions={TEMPLATE: _PATH},
         )
         answer = await exchange(self._http, request, self._auth, where=self.name)

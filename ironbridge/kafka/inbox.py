@@ -89,6 +89,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         self._said: dict[TopicPartition, int] = {}  # the same as it was reported, though the log may end before that now
         self._stood: dict[TopicPartition, tuple[int, str]] = {}
         """Where polling has come to: the offset behind the last record, and the mark of that record."""
+        self._ends: dict[TopicPartition, int] = {}  # as they were when we got the partitions
         self._durable: dict[TopicPartition, int] = {}
         """Where the state stands, as far as we know."""
         self._disturbed: set[TopicPartition] = set()
@@ -149,7 +150,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         except IronbridgeError as error:
             self._lost = error  # aiokafka would only log it, and go on from the offsets in Kafka
             return
-        self._expected, self._again, self._said = {}, again, said
+        self._expected, self._again, self._said, self._ends = {}, again, said, ends
         for partition, stand in known.items():
             self._durable[partition] = stand.behind
             self._stood[partition] = (stand.behind, stand.last) if stand.behind <= ends[partition] else (0, "")
@@ -219,7 +220,6 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         events: list[tuple[Event, int]] = []
         rejects: list[Reject] = []
         again: list[Event] = []
-        behind = 0
         since = {p: self._durable.get(p, 0) for p in found}
         for partition, records in found.items():
             for record in records:
@@ -231,13 +231,17 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                     if record.offset < self._again.get(partition, 0):
                         again.append(event)
             self._stood[partition] = (records[-1].offset + 1, _mark(records[-1]))
-            behind += max((self._consumer.highwater(partition) or 0) - records[-1].offset - 1, 0)  # type: ignore[union-attr]
         taken: Counter[str] = Counter()
         for partition, records in found.items():
             taken[partition.topic] += len(records)
         count_consumed(self._flow, taken)
         reached = {p: self._stood[p] for p in found}
-        return Arrivals(events, rejects, _named(reached), behind, again, since=_named(since))
+        return Arrivals(events, rejects, _named(reached), self._ahead(), again, since=_named(since))
+
+    def _ahead(self) -> int:
+        """About how many records are still to be read, in all our partitions; markers of transactions count, too."""
+        known = {p: self._consumer.highwater(p) or self._ends.get(p, 0) for p in self._placed}  # type: ignore[union-attr]
+        return sum(max(end - self._stood.get(p, (0, ""))[0], 0) for p, end in known.items())
 
     async def _caught_up(self) -> tuple[dict[Partition, int], dict[Partition, int]]:
         """What a lost state had read and we have not yet, and the partitions in which we are there again."""

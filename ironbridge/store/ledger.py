@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 from uuid import uuid4
@@ -374,7 +373,7 @@ def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
     """One that waits for what has come meanwhile goes on at once."""
     other = stands.get(settlement.waiting_on or "")
     if settlement.state is State.WAITING and other is not None and other.ref not in (None, settlement.denied):
-        return replace(settlement, state=State.DIRTY, waiting_on=None)
+        return settlement._replace(state=State.DIRTY, waiting_on=None)
     return settlement
 
 

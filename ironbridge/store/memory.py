@@ -232,8 +232,8 @@ class StoredMemory:
             await self._problems(connection, number, step)
             await self._guard(connection, number, step.guarded)
             if step.progress is not None:
-                await self._progress(connection, number, step.progress)
-            if step.told:
+                await self._progress(connection, number, step.progress, step.told)
+            elif step.told:
                 bound = {"told": step.told, "stream": number}
                 await connection.execute(text("UPDATE streams SET events = events + :told WHERE id = :stream"), bound)
             await self._offsets(connection, step)
@@ -308,12 +308,12 @@ class StoredMemory:
             bound = asdict(e) | {"stream": number}
             await connection.execute(text(_GUARD), bound)
 
-    async def _progress(self, connection: AsyncConnection, number: int, progress: Progress) -> None:
+    async def _progress(self, connection: AsyncConnection, number: int, progress: Progress, told: int) -> None:
         await connection.execute(
             text(
                 "UPDATE streams SET sweep = :sweep, after = :after, tail = :tail, started = :started, "
-                "completed = :completed, read = :read, published = :published, held = :held, error = :error "
-                "WHERE id = :stream"
+                "completed = :completed, read = :read, published = :published, held = :held, error = :error, "
+                "events = events + :told WHERE id = :stream"
             ),
             {
                 "stream": number,
@@ -326,6 +326,7 @@ class StoredMemory:
                 "published": progress.published,
                 "held": progress.held,
                 "error": progress.error,
+                "told": told,
             },
         )
 
