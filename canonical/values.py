@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_DOWN, Decimal
 from operator import mul
+from string import ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
@@ -83,7 +84,7 @@ def _upn(value: str) -> str:
     return written
 
 
-_UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
+_UPN_LETTERS = sorted(set(ascii_uppercase) - set("IOS"))
 _UPN_VALUES = {character: value for value, character in enumerate("0123456789")} | {
     letter: value for value, letter in enumerate(_UPN_LETTERS)
 }

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -668,7 +667,7 @@ class AgreementScenarios:
         assert second.attempts == 1
         await world.ledger.settle([Settlement(first, State.AGREED, "confirmed", confirmed=True, ref="old")])
         assert (await world.row(S1))["state"] == "sending"
-        assert await world.ledger.intend([Intent(replace(second), b"[]")]) == {S1}
+        assert await world.ledger.intend([Intent(second, b"[]")]) == {S1}
 
     async def _taken_over(self, world: World) -> None:
         """Another worker finds what is in hand lost: on PostgreSQL after a while, on SQLite at once."""

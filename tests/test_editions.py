@@ -96,7 +96,7 @@ class EditionScenarios:
         await old.ledger.settle(told[:5])
         assert sorted((await world.states()).values()) == ["dirty"] * 5 + ["sending"] * 5
         assert await old.ledger.intend([]) == set()
-        await old.ledger.settle([replace(s, state=State.PARKED, confirmed=False) for s in told[5:]])
+        await old.ledger.settle([s._replace(state=State.PARKED, confirmed=False) for s in told[5:]])
         assert await new.works() == 10
         assert names(world) == {"new)"}
 

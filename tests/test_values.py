@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ def test_the_check_letter_of_a_upn_is_the_one_that_stdnum_finds(rest: str) -> No
     adapter = TypeAdapter[str](values.UPN)
     right = stdnum_upn.calc_check_digit(rest)
     assert adapter.validate_python(right + rest) == right + rest
-    for wrong in set("ABCDEFGHJKLMNPQRTUVWXYZ") - {right}:
+    for wrong in set(ascii_uppercase) - {right, *"IOS"}:
         with pytest.raises(ValidationError):
             adapter.validate_python(wrong + rest)
 
