@@ -130,15 +130,28 @@ async def test_a_topic_with_other_partitions_is_refused(kafka: KafkaSettings) ->
     )
 
 
-async def test_a_topic_that_forgets_is_refused(kafka: KafkaSettings) -> None:
+@pytest.mark.parametrize(
+    ("made", "what", "right"),
+    [
+        ({"cleanup.policy": "delete"}, "cleanup.policy=delete: old records would be lost", "cleanup.policy=compact"),
+        (
+            {"cleanup.policy": "compact", "max.message.bytes": "1048588"},
+            "max.message.bytes=1048588: a large record would stop all others",
+            "max.message.bytes=8388608",
+        ),
+    ],
+)
+async def test_a_topic_that_forgets_or_takes_too_little_is_refused(
+    kafka: KafkaSettings, made: dict[str, str], what: str, right: str
+) -> None:
     name = f"{kafka.topic_prefix}.person"
     async with admin(kafka) as client:
-        await client.create_topics([NewTopic(name, 4, 1, topic_configs={"cleanup.policy": "delete"})])
+        await client.create_topics([NewTopic(name, 4, 1, topic_configs=made)])
     with pytest.raises(MisconfiguredError) as error:
         await ensure_topics(kafka, ENTITIES)
     assert str(error.value) == (
-        f"kafka: topic {name} has cleanup.policy=delete: old records would be lost. To do: kafka-configs --alter "
-        f"--entity-type topics --entity-name {name} --add-config cleanup.policy=compact"
+        f"kafka: topic {name} has {what}. To do: kafka-configs --alter --entity-type topics --entity-name {name} "
+        f"--add-config {right}"
     )
 
 

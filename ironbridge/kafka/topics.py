@@ -132,11 +132,18 @@ async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, tuple[int, dic
             )  # fmt: skip
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]):
         for _code, _message, _kind, name, entries in answer.resources:
-            right = wanted[name][1]["cleanup.policy"]
-            policy = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), right)
-            if policy != right:
-                raise MisconfiguredError(
-                    "kafka", f"topic {name} has cleanup.policy={policy}: old records would be lost",
-                    fix=f"kafka-configs --alter --entity-type topics --entity-name {name} "
-                    f"--add-config cleanup.policy={right}",
-                )  # fmt: skip
+            right = wanted[name][1]
+            there = right | {entry[0]: entry[1] for entry in entries}
+            if there["cleanup.policy"] != right["cleanup.policy"]:
+                raise _other(name, "cleanup.policy", there, right, "old records would be lost")
+            if int(there["max.message.bytes"]) < int(right["max.message.bytes"]):
+                raise _other(name, "max.message.bytes", there, right, "a large record would stop all others")
+
+
+def _other(
+    topic: str, setting: str, there: Mapping[str, str], right: Mapping[str, str], what: str
+) -> MisconfiguredError:
+    return MisconfiguredError(
+        "kafka", f"topic {topic} has {setting}={there[setting]}: {what}",
+        fix=f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {setting}={right[setting]}",
+    )  # fmt: skip

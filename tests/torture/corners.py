@@ -144,7 +144,8 @@ async def _made(admin: AIOKafkaAdminClient, topic: str) -> None:
     """Make it again as soon as the broker has let go of the old one, unless a process of ours was faster."""
     for _ in range(200):
         try:
-            made = await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs={"cleanup.policy": "compact"})])
+            settings = {"cleanup.policy": "compact", "max.message.bytes": "8388608"}
+            made = await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=settings)])
         except KafkaError:
             await asyncio.sleep(0.1)
             continue
