@@ -151,6 +151,16 @@ async def test_what_was_published_becomes_facts_and_then_the_offsets_follow(post
     assert sum(offset for offset in (await post.committed()).values() if offset > 0) == 30
 
 
+async def test_a_poll_tells_what_is_left_in_all_partitions(post: Post) -> None:
+    await post.publish(*suppliers(300))
+    taken = 0
+    async with post.worker(most=20) as worker, asyncio.timeout(PATIENCE):
+        while taken < 300:
+            arrived = await worker.inbox.poll()
+            taken += len(arrived.events)
+            assert not arrived.events or taken + arrived.behind == 300
+
+
 async def test_the_same_worker_goes_on_behind_what_it_has(post: Post) -> None:
     await post.publish(*suppliers(10))
     async with post.worker() as worker:

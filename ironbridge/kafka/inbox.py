@@ -239,9 +239,13 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         return Arrivals(events, rejects, _named(reached), self._ahead(), again, since=_named(since))
 
     def _ahead(self) -> int:
-        """About how many records are still to be read, in all our partitions; markers of transactions count, too."""
-        known = {p: self._consumer.highwater(p) or self._ends.get(p, 0) for p in self._placed}  # type: ignore[union-attr]
-        return sum(max(end - self._stood.get(p, (0, ""))[0], 0) for p, end in known.items())
+        """
+        About how many records can be read and are not yet read, in all our partitions. Markers of transactions count, too;
+        what an unfinished transaction hides does not.
+        """
+        stable = {p: self._consumer.last_stable_offset(p) for p in self._placed}  # type: ignore[union-attr]
+        ends = {p: end if end is not None and end >= 0 else self._ends.get(p, 0) for p, end in stable.items()}
+        return sum(max(end - self._stood.get(p, (0, ""))[0], 0) for p, end in ends.items())
 
     async def _caught_up(self) -> tuple[dict[Partition, int], dict[Partition, int]]:
         """What a lost state had read and we have not yet, and the partitions in which we are there again."""
