@@ -1,0 +1,46 @@
+"""The files and functions that docs/words.md and docs/how-a-change-travels.md name are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+QUOTED = re.compile(r"`([^`\s]+)`")  # a command has a blank in it and is not looked at
+LINKED = re.compile(r"\]\(([^)#]+)\)")
+
+
+def names_in(body: list[ast.stmt], outer: str = "") -> set[str]:
+    """What a body defines: functions, classes with their members as `Class.member`, and names that are assigned."""
+    found = set[str]()
+    for each in body:
+        match each:
+            case ast.ClassDef(name=name, body=inside):
+                found |= {outer + name} | names_in(inside, f"{outer}{name}.")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(outer + name)
+            case ast.Assign(targets=targets):
+                found |= {outer + target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@cache
+def names_of(file: str) -> set[str]:
+    path = ROOT / file
+    return names_in(ast.parse(path.read_text("utf-8")).body) if path.is_file() else set()
+
+
+@pytest.mark.parametrize(("document", "least"), [("words.md", 90), ("how-a-change-travels.md", 80)])
+def test_every_file_and_function_that_a_document_names_is_there(document: str, least: int) -> None:
+    text, file, named = (ROOT / "docs" / document).read_text("utf-8"), "", list[tuple[str, str]]()
+    for word in QUOTED.findall(text):
+        file, name = (word, "") if "/" in word else (file, word)  # a name belongs to the file before it
+        named.append((file, name))
+    assert [file for file, name in named if not name and not (ROOT / file).is_file()] == []
+    assert [f"{file} {name}" for file, name in named if name and name not in names_of(file)] == []
+    assert len(named) >= least
+    assert [link for link in LINKED.findall(text) if not (ROOT / "docs" / link).exists()] == []
