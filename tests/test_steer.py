@@ -18,6 +18,7 @@ from flows.port import Document, Limits, Refused
 from ironbridge.operate import audit, insight, steer
 from ironbridge.operate.audit import Actor
 from ironbridge.operate.reconcile import compare
+from ironbridge.operate.stuck import everything
 from ironbridge.runtime import bridge
 from ironbridge.settings import Settings
 from ironbridge.store import Store, StoredMemory, tables
@@ -270,6 +271,23 @@ async def test_the_standing_counts_what_lives_what_was_published_and_what_is_hel
     assert [row[name] for name in ("records", "events", "quarantined")] == [3, 6, 1]
     (flow,) = await insight.flows(store)
     assert [flow[name] for name in ("agreed", "held", "dirty", "rejected")] == [4, 4, 0, 0]
+
+
+async def test_a_file_that_cannot_be_read_and_a_second_row_are_read_again_when_a_person_asks(store: Store) -> None:
+    adapter = TableAdapter(reading="files")
+    adapter.files = {"may": None, "june": [(1, Line(1, "N1")), (1, Line(1, "N2"))], "july": [(3, Line(3, "N1"))]}
+    memory = StoredMemory(store, "legacy")
+    pump = Pump(adapter, MemoryJournal(Log(), "legacy"), memory, edition="1")
+    (stream,) = adapter.streams()
+    await pump.ready()
+    await pump.read(stream)
+    stuck = [row["key"] async for rows in everything(store) for row in rows]
+    assert len(stuck) == 2
+    assert await steer.retry(store, JO, stuck) == 2
+    assert {name for name, seen in (await memory.regions(stream.name)).items() if seen.digest is None} == {"may", "june"}
+    await pump.read(stream)
+    assert all(seen.digest for seen in (await memory.regions(stream.name)).values())
+    assert [row["key"] async for rows in everything(store) for row in rows] == stuck
 
 
 # -- release -----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.difference import extract_mark
+from adapters.journal import AGAIN
+from canonical.key import entity_of, read_key
 from flows.port import Flow
 from ironbridge.store.bulk import among, postgres, values
 from ironbridge.store.database import Store, now
@@ -21,14 +24,17 @@ PIECE = 2000
 
 
 async def woken(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
-    """Make parked subjects dirty and quarantined rows unread; the keys of those that were changed."""
+    """
+    Make subjects dirty that are parked, waiting or dropped, and quarantined rows and files unread. Returns the keys of all that
+    were changed.
+    """
     bound = {"keys": values(connection, keys), "now": now(connection)}
     those = await _those(connection, bound, ("parked", "waiting", "dropped"))
     dirty = await connection.execute(
         text(f"UPDATE subjects SET state = 'dirty', due = NULL, since = :now WHERE {those} RETURNING subject"),  # noqa: S608
         bound,
     )
-    return [key for (key,) in dirty] + await _reread(connection, bound)
+    return [key for (key,) in dirty] + await _reread(connection, keys)
 
 
 async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Sequence[str]) -> str:
@@ -41,25 +47,47 @@ async def _those(connection: AsyncConnection, bound: dict[str, Any], states: Seq
     return those
 
 
-async def _reread(connection: AsyncConnection, bound: dict[str, Any]) -> list[str]:
-    """Forget the digests of quarantined rows and their regions, so that the next reading maps them again. Returns their keys."""
+async def _reread(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
+    """
+    Forget the digests of quarantined rows and their regions, and of quarantined files, so that the next reading maps them
+    again. Returns their keys. A second row is read again with the row that stands.
+    """
+    problems = await connection.execute(
+        text(
+            "SELECT stream, key FROM problems WHERE stream IN (SELECT id FROM streams) "  # noqa: S608 (our own names)
+            f"AND {among(connection, 'key', 'keys')}"
+        ),
+        {"keys": values(connection, keys)},
+    )
+    found = [(stream, key) for stream, key in problems.fetchall()]
+    files = [(stream, key) for stream, key in found if entity_of(key) == "file"]
+    rows = {key.removesuffix(AGAIN) for _, key in found}
+    those = f"stream IN (SELECT id FROM streams) AND {among(connection, 'key', 'rows')}"  # noqa: S608 (our own names)
+    bound = {"rows": values(connection, sorted(rows))}
     await connection.execute(
         text(
-            "UPDATE regions SET digest = NULL WHERE (stream, name) IN (SELECT r.stream, r.region FROM problems p "  # noqa: S608
-            "JOIN records r ON r.stream = p.stream AND r.key = p.key "
-            f"WHERE p.stream IN (SELECT id FROM streams) AND {among(connection, 'p.key', 'keys')})"
+            "UPDATE regions SET digest = NULL WHERE (stream, name) IN "  # noqa: S608 (our own names)
+            f"(SELECT stream, region FROM records WHERE {those} AND region IS NOT NULL)"
         ),
         bound,
     )
     freed = await connection.execute(
-        text(
-            "UPDATE records SET row_digest = NULL WHERE stream IN (SELECT id FROM streams) "  # noqa: S608
-            f"AND {among(connection, 'key', 'keys')} AND EXISTS "
-            "(SELECT 1 FROM problems p WHERE p.stream = records.stream AND p.key = records.key) RETURNING key"
-        ),
+        text(f"UPDATE records SET row_digest = NULL WHERE {those} RETURNING key"),  # noqa: S608 (our own names)
         bound,
     )
-    return [key for (key,) in freed]
+    read = {key for (key,) in freed} | {key for stream, key in files if await _file_reread(connection, stream, key)}
+    return [key for _, key in found if key.removesuffix(AGAIN) in read]
+
+
+async def _file_reread(connection: AsyncConnection, stream: int, key: str) -> bool:
+    """Forget the digest of a file, of which a problem's key holds the mark."""
+    regions = await connection.execute(text("SELECT name FROM regions WHERE stream = :stream"), {"stream": stream})
+    names = [name for (name,) in regions.fetchall() if extract_mark(name) == read_key(key).identifier]
+    for name in names:
+        await connection.execute(
+            text("UPDATE regions SET digest = NULL WHERE stream = :stream AND name = :name"), {"stream": stream, "name": name}
+        )
+    return bool(names)
 
 
 async def dropped(connection: AsyncConnection, keys: Sequence[str], why: str) -> list[str]:
