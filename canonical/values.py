@@ -27,8 +27,6 @@ _WHY = {
     InvalidChecksum: "has a wrong check digit",
     InvalidComponent: "has a part that was never issued",
 }
-_BLANKS = re.compile(r"\s+")
-_DASHES = re.compile(r"[\s-]+")
 
 
 def _checked(name: str, validate: Callable[[str], str]) -> Callable[[str], str]:
@@ -50,12 +48,17 @@ def _written(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
+def _joined(value: str) -> str:
+    """A text without its blanks, of whatever kind."""
+    return "".join(value.split())
+
+
 def _ascii_digits(value: str) -> bool:
     return value.isascii() and value.isdigit()
 
 
 def _nhs_number(value: str) -> str:
-    digits = _DASHES.sub("", value)
+    digits = _joined(value.replace("-", ""))
     if not _ascii_digits(digits):
         raise InvalidFormat
     if len(digits) != 10:
@@ -73,7 +76,7 @@ _NHS_WEIGHTS = range(10, 0, -1)
 
 def _upn(value: str) -> str:
     # Not stdnum's validate: its authorities are those of 2011, and Wales issues UPNs as well.
-    written = _BLANKS.sub("", value).upper()
+    written = _joined(value).upper()
     if len(written) != 13:
         raise InvalidLength
     if not _UPN.fullmatch(written):
@@ -97,7 +100,7 @@ def _vat_number(value: str) -> str:
 
 
 def _nino(value: str) -> str:
-    joined = _BLANKS.sub("", value).upper()
+    joined = _joined(value).upper()
     if not _NINO.fullmatch(joined):
         raise ValueError("NINO is not of two letters that HMRC uses, six digits and A, B, C or D")
     return joined
@@ -107,14 +110,14 @@ _NINO = re.compile("(?!BG|GB|NK|KN|TN|NT|ZZ)[ABCEGHJ-PRSTW-Z][ABCEGHJ-NPRSTW-Z][
 
 
 def _sort_code(value: str) -> str:
-    digits = _DASHES.sub("", value)
+    digits = _joined(value.replace("-", ""))
     if not _ascii_digits(digits) or len(digits) != 6:
         raise ValueError("sort code is not of six digits")
     return digits
 
 
 def _postcode(value: str) -> str:
-    joined = _BLANKS.sub("", value).upper()
+    joined = _joined(value).upper()
     if not _POSTCODE.fullmatch(joined):
         raise ValueError("postcode is not of a form that Royal Mail uses")
     return f"{joined[:-3]} {joined[-3:]}"
