@@ -414,7 +414,8 @@ class Pump:
             await self._publish(stream, Difference(), reading.cursor, step)
             return progress
         given_back = await self._given_back(stream, reading, watch, progress.sweep)
-        again = not given_back or await self._moved(stream, files, reading) or await self._end_of(stream, reading, watch)
+        may_delete = given_back and not await self._moved(stream, files, reading)
+        again = await self._end_of(stream, reading, watch, may_delete=may_delete)
         read = reading.seen(None if again else lying.digest, progress.sweep)
         published = progress.published + reading.published
         progress = replace(progress, read=progress.read + reading.read, published=published, held=watch.held)
@@ -455,12 +456,12 @@ class Pump:
             return False
         return reading.listed != listing(await self._listed(stream, files))
 
-    async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch) -> bool:
+    async def _end_of(self, stream: Stream, reading: ExtractReading, watch: Watch, *, may_delete: bool) -> bool:
         """
-        End an extract that was read to its end: delete the records that it lacks, unless the guard holds that back. Whether
-        the extract has to be read again.
+        End an extract that was read to its end: delete the records that it lacks, unless the guard holds that back, and publish
+        the changes that the guard lets through. Whether the extract has to be read again.
         """
-        delete = watch.deletions(*await reading.missing())
+        delete = may_delete and watch.deletions(*await reading.missing())
         let = await watch.changes(self._memory, stream.name)
         watch.say(f"{self.adapter.name}.{stream.name}")
         await self._intend(stream, watch)
@@ -474,7 +475,7 @@ class Pump:
             watch.spend(some)
             step = Step(guarded=watch.changed())
             await self._publish(stream, await reading.let(some), reading.cursor, step)
-        return watch.end()
+        return watch.end(whole=may_delete) or not may_delete
 
     # -- both ends -----------------------------------------------------------------------------------------------
 

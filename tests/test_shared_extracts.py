@@ -133,6 +133,14 @@ async def test_nothing_is_deleted_while_a_file_that_was_never_read_cannot_be_rea
     assert bench.log.state() == adapter.state()
 
 
+async def test_what_goes_back_is_judged_and_published_though_nothing_may_be_deleted() -> None:
+    adapter, bench = await apart()
+    adapter.files["june"] = lines(n3="N2", n5="N1")
+    await bench.read()
+    adapter.files |= {"may": None, "june": lines(n3="N1")}
+    assert bench.said(await bench.read()) == [("3", 3, True)]
+
+
 @pytest.mark.parametrize("to", ["may", "july"])
 async def test_what_moves_to_another_file_while_the_folder_is_read_is_not_deleted(to: str) -> None:
     """Once the folder is listed, a record goes to a file that was read before, or to a new one."""
