@@ -135,6 +135,7 @@ async def test_nothing_is_deleted_while_a_file_that_was_never_read_cannot_be_rea
 
 async def test_what_goes_back_is_judged_and_published_though_nothing_may_be_deleted() -> None:
     adapter, bench = await apart()
+    bench.guard = Guard()
     adapter.files["june"] = lines(n3="N2", n5="N1")
     await bench.read()
     adapter.files |= {"may": None, "june": lines(n3="N1")}
