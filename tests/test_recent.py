@@ -1,5 +1,7 @@
 """What all who look at the console share is asked once, and no more often than is good for what is asked."""
 
+import asyncio
+
 import pytest
 
 from ironbridge.console import recent
@@ -35,3 +37,22 @@ async def test_what_all_look_at_is_asked_seldom_for_what_it_takes_and_not_for_wh
     takes = 0.01
     look.forget()
     assert await after(0) == 7
+
+
+async def test_what_is_changed_while_it_is_asked_is_asked_once_more() -> None:
+    there, asking, go_on = "before", asyncio.Event(), asyncio.Event()
+
+    async def ask() -> str:
+        answer = there
+        asking.set()
+        await go_on.wait()
+        return answer
+
+    look = recent.Recent(ask)
+    first = asyncio.ensure_future(look())
+    await asking.wait()
+    there = "after"
+    look.forget()
+    second = asyncio.ensure_future(look())
+    go_on.set()
+    assert [await first, await second] == ["before", "after"]

@@ -329,7 +329,7 @@ class ForgetsWhatItSent:
         return getattr(self._inner, name)
 
     async def take(self, limit: int, edition: Any) -> list[Any]:
-        return [replace(t, digest=None, document=None, ref=None) for t in await self._inner.take(limit, edition)]
+        return [t._replace(digest=None, document=None, ref=None) for t in await self._inner.take(limit, edition)]
 
 
 async def test_a_state_that_is_written_again_after_it_was_confirmed_is_caught_as_a_duplicate(world: World) -> None:

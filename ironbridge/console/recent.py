@@ -24,18 +24,22 @@ class Recent(Generic[T]):
         self._turn = asyncio.Lock()
         self._answer: T | None = None
         self._until = 0.0
+        self._changes = 0
         self._took: deque[float] = deque(maxlen=_TRIES)
 
     async def __call__(self) -> T:
         async with self._turn:
             began = time.monotonic()
             if self._answer is None or began >= self._until:
+                changes = self._changes
                 self._answer = await self._ask()
                 now = time.monotonic()
                 self._took.append(now - began)
-                self._until = now + max(OFTEN, _SHARE * min(self._took))
+                # What was changed while it was asked is perhaps not in the answer.
+                self._until = now + max(OFTEN, _SHARE * min(self._took)) if changes == self._changes else 0.0
             return self._answer
 
     def forget(self) -> None:
         """Ask anew next time: something was just changed."""
+        self._changes += 1
         self._until = 0.0
