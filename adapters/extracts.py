@@ -91,7 +91,7 @@ class ExtractReading:
 
     @property
     def listed(self) -> Listing:
-        """What lay ready when the reading began."""
+        """The extracts that lay ready when the reading began, this one among them."""
         return listing((*self._lying.older, self.extract, *self._lying.newer))
 
     @property

@@ -408,7 +408,7 @@ class Pump:
                     await self._publish(stream, found, reading.cursor, step, len(records))
         except BadRecordError as error:
             # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
-            # What it holds is not known: it may hold what others lack.
+            # Its content is not known, so it may hold records that other extracts lack.
             read = Seen(lying.digest, -progress.sweep)
             step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
             await self._publish(stream, Difference(), reading.cursor, step)
@@ -449,8 +449,8 @@ class Pump:
 
     async def _moved(self, stream: Stream, files: Files, reading: ExtractReading) -> bool:
         """
-        Whether the extract lacks records and other extracts lie ready now than when they were listed. A lacking record may
-        have moved to one of them meanwhile, behind our back: nothing is deleted yet.
+        True if the extract lacks records and the folder has changed since it was listed. A lacking record may have moved to
+        another extract meanwhile, so nothing is deleted yet.
         """
         if not await reading.lacks():
             return False

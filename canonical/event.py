@@ -47,7 +47,7 @@ class Event(NamedTuple):
     extract: str = ""
 
     def __repr__(self) -> str:
-        """What names it: its content belongs into no log."""
+        """The event's id only, because its content must not reach a log."""
         return f"Event({self.id})"
 
     @property

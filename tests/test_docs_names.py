@@ -15,7 +15,7 @@ LINKED = re.compile(r"\]\(([^)#]+)\)")
 
 
 def names_in(body: list[ast.stmt], outer: str = "") -> set[str]:
-    """What a body defines: functions, classes with their members as `Class.member`, and names that are assigned."""
+    """The names that a body defines: functions, assigned names, and classes with their members as `Class.member`."""
     found = set[str]()
     for each in body:
         match each:

@@ -264,7 +264,7 @@ async def test_what_arrives_while_the_trail_is_read_loses_no_doubt(postgres: Pos
 
 
 async def _waited_for(store: Store) -> None:
-    """Until somebody waits for a row."""
+    """Return once PostgreSQL says that a session waits for a row; it asks again until then, for 30 s at most."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     async with asyncio.timeout(30):
         while True:

@@ -35,7 +35,7 @@ class Recent(Generic[T]):
                 self._answer = await self._ask()
                 now = time.monotonic()
                 self._took.append(now - began)
-                # What was changed while it was asked is perhaps not in the answer.
+                # If something changed while we asked, the answer may not show it, so it is not kept.
                 self._until = now + max(OFTEN, _SHARE * min(self._took)) if changes == self._changes else 0.0
             return self._answer
 
