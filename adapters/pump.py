@@ -394,7 +394,6 @@ class Pump:
         before that the file is read again, which repeats nothing.
         """
         extract = lying.extract
-        self._blocked.pop((stream.name, extract.name), None)
         watch.begin(extract.name)
         reading = ExtractReading(self.adapter.name, stream, lying, self._memory, watch, self._salt, self._clock)
         # From now on no older file of this name counts as read, in case it comes back while half of this one is published.
@@ -413,6 +412,8 @@ class Pump:
             step = Step(regions={extract.name: read}, problems=[reading.problem(error)])
             await self._publish(stream, Difference(), reading.cursor, step)
             return progress
+        # Deletions of others may have waited for this extract, if it could not be read before.
+        self._blocked = {of: listed for of, listed in self._blocked.items() if of[0] != stream.name}
         given_back = await self._given_back(stream, reading, watch, progress.sweep)
         may_delete = given_back and not await self._moved(stream, files, reading)
         again = await self._end_of(stream, reading, watch, may_delete=may_delete)
