@@ -23,9 +23,9 @@ from sqlalchemy import text
 from bench.job import peak
 from canonical import Address, CareEpisode, Entity, Event, Name, Person, Sex
 from canonical.key import key_of
-from flows.agree import Agreement
 from flows.dfe_csc import system
-from flows.http import client
+from flows.engine.agree import Agreement
+from flows.kit.http import client
 from flows.port import (
     Absent,
     Confirmed,

@@ -1,7 +1,7 @@
 """
 A table of invented people like Liquidlogic's DIM_PERSON, 22 columns wide, and an adapter that reads it.
 
-The adapter stands on `adapters.sql` and maps as `adapters.liquidlogic` does, so that what is timed is the usual path.
+The adapter stands on `adapters.kit.sql` and maps as `adapters.liquidlogic` does, so that what is timed is the usual path.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sqlalchemy import column, table
 from sqlalchemy.engine import make_url
 from stdnum.gb import nhs, upn
 
+from adapters.kit.sql import Database, Reading, SqlSettings
 from adapters.liquidlogic.quirks import day, flag, text
 from adapters.port import Finding, Row, Stream
-from adapters.sql import Database, Reading, SqlSettings
 from canonical import Address, ContactPoint, Identifier, Name, Person, Sex
 from canonical.key import KeysOf, key_of
 

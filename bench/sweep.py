@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from adapters.pump import Pump
+from adapters.engine.pump import Pump
 from bench.job import peak
 from bench.people import PeopleAdapter
 from canonical import Person

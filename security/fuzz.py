@@ -17,17 +17,17 @@ from random import Random
 
 HERE = Path(__file__).parent
 FINDINGS = HERE / "findings"
-_PACKAGES = ["canonical", "adapters.ledger"]
+_PACKAGES = ["canonical", "adapters.payables"]
 
 
 def corpus(target: str, folder: Path, seed: int) -> None:
     """Write what a target's fuzzer starts from."""
     if target == "file_reader":
-        from adapters.ledger import world
+        from adapters.payables import world
 
         files = [*world.write(folder / "whole", seed=seed, suppliers=5, invoices=8)]
         files += sorted(
-            file for file in (HERE.parent / "adapters/ledger/cases").glob("*/input.*") if file.suffix != ".xlsx"
+            file for file in (HERE.parent / "adapters/payables/cases").glob("*/input.*") if file.suffix != ".xlsx"
         )
         contents = [file.read_bytes()[:4096] for file in files]
     else:

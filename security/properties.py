@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from adapters.ledger import mapping
-from adapters.ledger import world as ledger
-from adapters.ledger.layout import built_in
-from adapters.ledger.reading import Reading, Rules, read
+from adapters.payables import mapping
+from adapters.payables import world as ledger
+from adapters.payables.layout import built_in
+from adapters.payables.reading import Reading, Rules, read
 from canonical import ENTITIES, CreditNote, Entity, Event, Invoice
 from canonical.errors import BadRecordError
 

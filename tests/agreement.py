@@ -15,8 +15,8 @@ from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError
 from canonical.key import key_of, read_key
-from flows.agree import Agreement
-from flows.ledger import Task
+from flows.engine.agree import Agreement
+from flows.engine.ledger import Task
 from flows.port import Document, Facts, Grouping, Nothing, Urgency
 from flows.testing import ArrayInbox, MemoryTrail, ScriptedTarget
 from ironbridge.store import Store, StoredLedger

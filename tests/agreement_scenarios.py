@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from canonical import Supplier
 from canonical.errors import MisconfiguredError
-from flows.ledger import TRAVELS, Arrivals, Edition, Intent, Reject, Settlement, Stand, State
-from flows.marks import marks_of
+from flows.engine.ledger import TRAVELS, Arrivals, Edition, Intent, Reject, Settlement, Stand, State
+from flows.engine.marks import marks_of
+from flows.engine.settle import put_back, settlement
 from flows.port import Confirmed, Document, Facts, Limits, Refused, Unavailable, Unknown, Waiting
-from flows.settle import put_back, settlement
 from flows.testing import EVERY, ScriptedTarget, Work
 from ironbridge.store import Store
 from ironbridge.store.ledger import HOLD
@@ -33,7 +33,7 @@ from tests.agreement import (
     supplier,
     supplier_key,
 )
-from tests.conftest import Metered
+from tests.fixtures import Metered
 
 S1, S2, S3 = supplier_key(1), supplier_key(2), supplier_key(3)
 

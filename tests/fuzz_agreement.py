@@ -22,11 +22,11 @@ from canonical import DocumentLine, Event, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import RefusedError, UnavailableError
 from canonical.key import key_of, read_key
-from flows.agree import Agreement
-from flows.clock import LONDON
+from flows.engine.agree import Agreement
+from flows.engine.clock import LONDON
+from flows.engine.trail import Reach, Sent
 from flows.port import Document, Fact, Facts, Grouping, Limits, Nothing, Urgency
 from flows.testing import MemoryTrail
-from flows.trail import Reach, Sent
 from ironbridge.operate import steer
 from ironbridge.operate.audit import Actor
 from ironbridge.store.trail import TrailedLedger

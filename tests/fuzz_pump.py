@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from adapters.guard import Guard, allowance
-from adapters.pump import Pump
-from adapters.stand_ins import Log, MemoryJournal, MemoryMemory, State
+from adapters.engine.guard import Guard, allowance
+from adapters.engine.pump import Pump
+from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
 from canonical.key import key_of

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.guard import Guard
-from adapters.pump import Pump
-from adapters.stand_ins import Line, TableAdapter
+from adapters.engine.guard import Guard
+from adapters.engine.pump import Pump
+from adapters.testing.stand_ins import Line, TableAdapter
 from canonical import CareEpisode
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.settings import KafkaSettings

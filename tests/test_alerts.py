@@ -16,18 +16,18 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY
 
-import adapters.meters
-import flows.meters
+import adapters.engine.meters
+import flows.engine.meters
 import ironbridge.observe.meters
 import ironbridge.operate.gauges
-from tests.conftest import needed
+from tests.fixtures import needed
 from tests.promtool import promtool
 
 ROOT = Path(__file__).parents[1]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 RUNBOOKS = ROOT / "docs" / "runbooks"
-INSTRUMENTS = (adapters.meters, flows.meters, ironbridge.observe.meters, ironbridge.operate.gauges)
+INSTRUMENTS = (adapters.engine.meters, flows.engine.meters, ironbridge.observe.meters, ironbridge.operate.gauges)
 OURS = re.compile(r"\b(?:ironbridge|messaging|http|db|server|url|error)_\w+")
 GROUPED = re.compile(r"by \(([^)]*)\)|\{([^}]*)\}")
 

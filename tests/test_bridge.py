@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.pump import Pump
-from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
+from adapters.engine.pump import Pump
+from adapters.testing.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from canonical.errors import UnavailableError
 from ironbridge.kafka.process import HOST, free_port
 from ironbridge.runtime import bridge

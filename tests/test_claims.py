@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from flows.agree import Agreement
-from flows.ledger import HOLD, TRAVELS, Intent, Settlement, State
+from flows.engine.agree import Agreement
+from flows.engine.ledger import HOLD, TRAVELS, Intent, Settlement, State
 from flows.port import Limits, Outcome, Unavailable, Unknown, Waiting, Write
 from flows.testing import ScriptedTarget, Work
 from ironbridge.operate import steer

@@ -29,7 +29,7 @@ from ironbridge.console.picture import Lately
 from ironbridge.kafka.process import free_port
 from ironbridge.operate.reconcile.certificate import Certificate, Compared, Difference, Kind, Where
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
-from tests.conftest import needed
+from tests.fixtures import needed
 from tests.servers import Absent
 from tests.test_privacy import CANARY
 

@@ -39,7 +39,7 @@ from ironbridge.settings import (
     address_of,
     load,
 )
-from tests.conftest import needed
+from tests.fixtures import needed
 from tests.servers import Absent, Postgres
 from tests.servers import _postgres_binaries as postgres_binaries
 

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from flows.agree import Agreement
-from flows.clock import LondonDay, day_in_london
-from flows.editions import Editions
-from flows.ledger import HOLD, Edition, Settlement, State
+from flows.engine.agree import Agreement
+from flows.engine.clock import LondonDay, day_in_london
+from flows.engine.editions import Editions
+from flows.engine.ledger import HOLD, Edition, Settlement, State
 from flows.port import Document, Facts, Nothing
 from ironbridge.operate import insight
 from ironbridge.store import Store, StoredLedger, open_store

@@ -19,8 +19,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from faststream.kafka import KafkaBroker
 
+from adapters.engine.pump import Pump
 from adapters.port import Adapter, AdapterSystem
-from adapters.pump import Pump
 from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Event, Name, Person
 from canonical.errors import UnavailableError

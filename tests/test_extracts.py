@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from adapters.extracts import PIECE
-from adapters.journal import Known, Step
-from adapters.ledger import LedgerAdapter, LedgerSettings
-from adapters.ledger import reading as ledger_reading
-from adapters.ledger.layout import declared
-from adapters.ledger.reading import Rules
+from adapters.engine.extracts import PIECE
+from adapters.engine.journal import Known, Step
+from adapters.payables import LedgerAdapter, LedgerSettings
+from adapters.payables import reading as ledger_reading
+from adapters.payables.layout import declared
+from adapters.payables.reading import Rules
 from adapters.port import Extract, Record
-from adapters.stand_ins import Faults, Killed, Line, MemoryMemory, State, TableAdapter
 from adapters.testing import Bench, whole
+from adapters.testing.stand_ins import Faults, Killed, Line, MemoryMemory, State, TableAdapter
 from canonical import Event
 from canonical.errors import BadRecordError, UnavailableError
 from ironbridge.store import Store

@@ -18,11 +18,11 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from adapters.difference import BUGS
-from adapters.ledger.reading import read
+from adapters.engine.difference import BUGS
 from adapters.liquidlogic import world as liquidlogic
 from adapters.liquidlogic.adapter import LiquidlogicAdapter
 from adapters.liquidlogic.settings import LiquidlogicSettings
+from adapters.payables.reading import read
 from adapters.port import Row, Stream, Sweep
 from canonical import CreditNote, Entity, Invoice
 from canonical.errors import BadRecordError, MisconfiguredError

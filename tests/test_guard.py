@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from adapters import ledger
-from adapters.guard import DELETED, WENT_BACK, Guard, allowance
+from adapters import payables
+from adapters.engine.guard import DELETED, WENT_BACK, Guard, allowance
 from adapters.liquidlogic import LiquidlogicSettings
 from adapters.liquidlogic import system as liquidlogic
 from adapters.liquidlogic.world import create
 from adapters.port import Row
-from adapters.stand_ins import Faults, Killed, Line, TableAdapter
 from adapters.testing import Bench
+from adapters.testing.stand_ins import Faults, Killed, Line, TableAdapter
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import UnavailableError
 
@@ -303,10 +303,10 @@ async def test_half_a_ledger_file_under_another_name_is_held_back(tmp_path: Path
     supplier = {"supplier_name": "Creditor", "supplier_number": "Creditor No"}
     columns = {"number": "Voucher", **supplier, "payment_date": "Paid", "net": "Value"}
     layout = {"title": "w", "dates": ["dd/mm/yyyy"], "columns": columns}
-    settings = ledger.system.settings(
+    settings = payables.system.settings(
         folders=[str(tmp_path)], settle=timedelta(0), layouts=[], own_layouts={"w": layout}
     )
-    bench = Bench(ledger.system.build("ledger", settings))
+    bench = Bench(payables.system.build("ledger", settings))
 
     def put(name: str, lines: int) -> None:
         rows = [f"V{n},Firm {n},C{n},05/04/2024,{n}.00\n" for n in range(1, lines + 1)]

@@ -22,9 +22,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from adapters.engine.pump import Pump
 from adapters.port import Stream
-from adapters.pump import Pump
-from adapters.stand_ins import Log, MemoryJournal, TableAdapter
+from adapters.testing.stand_ins import Log, MemoryJournal, TableAdapter
 from canonical.errors import MisconfiguredError
 from ironbridge.cli import render
 from ironbridge.console import serve

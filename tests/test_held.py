@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.guard import DELETED, WENT_BACK
-from adapters.journal import Guarded, Known, Step
+from adapters.engine.guard import DELETED, WENT_BACK
+from adapters.engine.journal import Guarded, Known, Step
 from adapters.testing import Bench
 from ironbridge.operate import audit, held
 from ironbridge.operate.audit import Actor

@@ -20,7 +20,7 @@ from flows.business_central.target import BusinessCentralTarget
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.http import ClientCredentials, LocalBudget, OAuthClient, client, json_of, retry_after
+from flows.kit.http import ClientCredentials, LocalBudget, OAuthClient, client, json_of, retry_after
 from flows.port import Confirmed, Document, Outcome, ReadBack, Refused, Unavailable, Unknown, Waiting, Write
 from tests.test_http import answer, read_request, talking
 
@@ -68,7 +68,7 @@ class Saying:
 
 @asynccontextmanager
 async def target(server: Saying) -> AsyncIterator[BusinessCentralTarget]:
-    # Not flows.http.client: that reads the machine's authorities, which takes longer than all the rest of an example.
+    # Not flows.kit.http.client: that reads the machine's authorities, which takes longer than all the rest of an example.
     async with httpx.AsyncClient(verify=False, trust_env=False) as http:
         yield BusinessCentralTarget("business_central", settings(server.root), http)
 

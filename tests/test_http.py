@@ -1,4 +1,4 @@
-"""flows/http.py against small real servers: what is asked of them, and what their faults become."""
+"""flows/kit/http.py against small real servers: what is asked of them, and what their faults become."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 
 from canonical.errors import MisconfiguredError
-from flows.claims import Claim
-from flows.http import (
+from flows.engine.claims import Claim
+from flows.kit.http import (
     TEMPLATE,
     ClientCredentials,
     LocalBudget,

@@ -16,9 +16,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from canonical import Event
 from canonical.errors import UnavailableError
 from canonical.event import topic_of
-from flows.agree import Agreement
-from flows.ledger import Arrivals, Stand, Task
-from flows.marks import marks_of
+from flows.engine.agree import Agreement
+from flows.engine.ledger import Arrivals, Stand, Task
+from flows.engine.marks import marks_of
 from flows.testing import ScriptedTarget
 from ironbridge.kafka.hidden import Hidden, said
 from ironbridge.kafka.inbox import KafkaInbox

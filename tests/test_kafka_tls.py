@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 from canonical import Event, Person
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from flows.ledger import Stand
+from flows.engine.ledger import Stand
 from ironbridge.kafka.inbox import KafkaInbox
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.process import HOST

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from adapters.pump import Pump
-from adapters.stand_ins import Line, TableAdapter
+from adapters.engine.pump import Pump
+from adapters.testing.stand_ins import Line, TableAdapter
 from canonical import CareEpisode, Event
-from flows.agree import Agreement
+from flows.engine.agree import Agreement
 from flows.testing import ScriptedTarget
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.journal import KafkaJournal

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rich.console import Console
 
-from flows.sandbox_faults import Fault
+from flows.kit.sandbox_faults import Fault
 from ironbridge.cli import render
 from ironbridge.demo.play import settled
 from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
@@ -29,7 +29,7 @@ from ironbridge.operate.health import Health
 from ironbridge.operate.stuck import groups
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
-from tests.conftest import Metered
+from tests.fixtures import Metered
 
 CANARY = "zqx7canary"
 PLAIN_COLUMNS = {  # classified as plain: where a row comes from, not whom it is about

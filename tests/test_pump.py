@@ -12,11 +12,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adapters.guard import Guard
-from adapters.journal import Journal, Mark, Memory, Step
+from adapters.engine.guard import Guard
+from adapters.engine.journal import Journal, Mark, Memory, Step
 from adapters.port import Adapter, Page, Position, Row
-from adapters.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, State, TableAdapter
 from adapters.testing import AdapterSuite, Bench, assert_versions_grow
+from adapters.testing.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, State, TableAdapter
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
 from canonical.key import key_of

@@ -6,9 +6,9 @@ from zlib import crc32
 
 import pytest
 
-from adapters.guard import Guard
-from adapters.stand_ins import Faults, Killed, Line, TableAdapter
+from adapters.engine.guard import Guard
 from adapters.testing import Bench
+from adapters.testing.stand_ins import Faults, Killed, Line, TableAdapter
 from canonical import Event
 from canonical.errors import UnavailableError
 

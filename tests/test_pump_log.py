@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from adapters.pump import Guard, Pump
-from adapters.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
+from adapters.engine.pump import Guard, Pump
 from adapters.testing import Bench, assert_versions_grow
+from adapters.testing.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
 from canonical.errors import FencedError, UnavailableError
 
 OVER_THE_GUARD = Guard(share=1.0)

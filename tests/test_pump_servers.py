@@ -15,8 +15,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from adapters.stand_ins import Line, TableAdapter
 from adapters.testing import assert_versions_grow
+from adapters.testing.stand_ins import Line, TableAdapter
 from canonical import CareEpisode, Event
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.kafka.broker import ApacheKafka, Broker, EmbeddedBroker
@@ -339,7 +339,7 @@ async def test_the_journals_cursor_lies_beside_the_events(world: World) -> None:
 
 
 def test_a_journal_is_what_the_pump_asks_for() -> None:
-    from adapters.journal import Journal
+    from adapters.engine.journal import Journal
 
     journal: Journal = KafkaJournal(KafkaSettings(), "legacy", [CareEpisode])
     assert journal.partition_of("a") in range(6)

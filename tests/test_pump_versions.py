@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
-from adapters.stand_ins import Line, State, TableAdapter
 from adapters.testing import Bench, assert_versions_grow
+from adapters.testing.stand_ins import Line, State, TableAdapter
 from canonical import CareEpisode
 
 

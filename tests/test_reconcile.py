@@ -21,7 +21,7 @@ from pydantic_core import to_json
 from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.entity import Entity
-from flows.ledger import pack
+from flows.engine.ledger import pack
 from flows.port import Absent, Document, Held, Holding, Limits, Outcome, ReadBack, Write
 from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare
 from ironbridge.operate.reconcile.certificate import certificate_of

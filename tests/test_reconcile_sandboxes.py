@@ -11,13 +11,13 @@ import pytest
 
 from canonical import CareEpisode, CreditNote, DimensionValue, DocumentLine, Event, Invoice, Person, Supplier
 from canonical.entity import Entity
-from flows.agree import Agreement
 from flows.business_central import system as business_central
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc import system as dfe_csc
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
-from flows.http import LocalBudget, client
+from flows.engine.agree import Agreement
+from flows.kit.http import LocalBudget, client
 from flows.port import Flow, Limits, Target
 from flows.testing import ArrayInbox
 from ironbridge.operate.reconcile import Certificate, compare

@@ -56,7 +56,7 @@ ASKS_FOR_SHARED = "def test_it_reads(shared):\n    assert shared\n\ndef test_it_
 
 def run_pytest(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     checkout = Path(__file__).resolve().parents[1]
-    (folder / "conftest.py").write_text("from tests.conftest import *\n")
+    (folder / "conftest.py").write_text("from tests.fixtures import *\n")
     (folder / "test_it.py").write_text(ASKS_FOR_SHARED)
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nmarkers =\n  shared: x\n  servers: x\n")
     env = {**os.environ, "PYTHONPATH": str(checkout), "IRONBRIDGE_SHARED": "nowhere", **environment}

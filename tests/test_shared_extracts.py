@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.guard import DELETED, WENT_BACK, Guard
+from adapters.engine.guard import DELETED, WENT_BACK, Guard
 from adapters.port import Extract
-from adapters.stand_ins import Faults, Killed, Line, State, TableAdapter
 from adapters.testing import Bench, assert_versions_grow
+from adapters.testing.stand_ins import Faults, Killed, Line, State, TableAdapter
 from tests.test_guard import ENDED, allow, closed, waiting
 
 OVER_THE_GUARD = Guard(share=1.0)

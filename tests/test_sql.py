@@ -20,10 +20,10 @@ from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from adapters.kit.sql import Database, Parts, Reading, SqlSettings
+from adapters.kit.sql_moments import behind
+from adapters.kit.sql_session import translated
 from adapters.port import Page, Position, Record
-from adapters.sql import Database, Parts, Reading, SqlSettings
-from adapters.sql_moments import behind
-from adapters.sql_session import translated
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.key import KeysOf
 

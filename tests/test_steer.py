@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from adapters.pump import Pump
-from adapters.stand_ins import Line, Log, MemoryJournal, TableAdapter
+from adapters.engine.pump import Pump
 from adapters.testing import Bench, assert_versions_grow
+from adapters.testing.stand_ins import Line, Log, MemoryJournal, TableAdapter
 from canonical.errors import MisconfiguredError
 from flows.port import Document, Limits, Refused
 from ironbridge.operate import audit, insight, steer

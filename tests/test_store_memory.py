@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from adapters.journal import Known, Mark, Memory, Problem, Progress, Seen, Step
-from adapters.stand_ins import MemoryMemory, State
+from adapters.engine.journal import Known, Mark, Memory, Problem, Progress, Seen, Step
+from adapters.testing.stand_ins import MemoryMemory, State
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store import StoredMemory, open_store
 

@@ -11,7 +11,7 @@ import pytest
 
 from canonical import CareEpisode, DocumentLine, Identifier, Invoice, Name, Person, Supplier
 from canonical.entity import Entity
-from flows.ledger import pack
+from flows.engine.ledger import pack
 from flows.port import Document
 from ironbridge.operate import insight
 from ironbridge.store import Store, open_store

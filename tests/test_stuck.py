@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from adapters.journal import Problem, Step
+from adapters.engine.journal import Problem, Step
 from bench import parked as many
 from ironbridge.console import pages, serve
 from ironbridge.console.app import mounted

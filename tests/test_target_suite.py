@@ -14,10 +14,10 @@ from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.http import LocalBudget, client
+from flows.kit.http import LocalBudget, client
+from flows.kit.sandbox import Sandbox
+from flows.kit.sandbox_faults import Fault
 from flows.port import Body, Document, Fact, Facts, Flow, Limits, Target
-from flows.sandbox import Sandbox
-from flows.sandbox_faults import Fault
 from flows.testing import TargetSuite, Trouble
 from tests.agreement import START
 

@@ -22,14 +22,14 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ValidationError
 
-from adapters.ledger import world as ledger_world
+from adapters.payables import world as ledger_world
 from canonical import Event
 from canonical.errors import UnavailableError
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from ironbridge.observe import telemetry
 from ironbridge.settings import TelemetrySettings
-from tests.conftest import needed
+from tests.fixtures import needed
 from tests.otlp import Collector, Span, attributes, collecting
 from tests.servers import Kafka
 from tests.test_alerts import labels_of, queries

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from adapters.journal import Cursor, Known, Place
+from adapters.engine.journal import Cursor, Known, Place
+from adapters.engine.pump import Pump
 from adapters.port import Stream
-from adapters.pump import Pump
-from adapters.stand_ins import Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
 from adapters.testing import Bench
+from adapters.testing.stand_ins import Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
 from canonical import Event
 from canonical.event import topic_of
-from flows.ledger import Arrivals
+from flows.engine.ledger import Arrivals
 from flows.port import Confirmed, Fact, Grouping
 from flows.testing import ArrayInbox, ScriptedTarget
 from ironbridge.store import Store, open_store

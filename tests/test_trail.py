@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from canonical.errors import UnavailableError
-from flows.ledger import Arrivals, Intent, Mark, doubts, pack_all
+from flows.engine.ledger import Arrivals, Intent, Mark, doubts, pack_all
+from flows.engine.trail import Sent, in_doubt, unknown
 from flows.port import Outcome, Unknown, Write
 from flows.testing import MemoryTrail, ScriptedTarget, Work
-from flows.trail import Sent, in_doubt, unknown
 from ironbridge.kafka.topics import ensure_topics, trail_topic
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate import steer

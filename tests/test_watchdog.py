@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.difference import region
+from adapters.engine.difference import region
 from adapters.port import Record
-from adapters.stand_ins import Line, TableAdapter
 from adapters.testing import Bench
+from adapters.testing.stand_ins import Line, TableAdapter
 from ironbridge.observe.watchdog import Held, watching
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory
@@ -39,7 +39,7 @@ async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held
             await asyncio.sleep(0.01)
     (found,) = held
     assert found.seconds > 0.1
-    assert found.place.startswith("adapters/difference.py ")
+    assert found.place.startswith("adapters/engine/difference.py ")
 
 
 async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[Held]) -> None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from adapters.guard import Guard
+from adapters.engine.guard import Guard
 from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.errors import IronbridgeError

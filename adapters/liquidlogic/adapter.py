@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from adapters.kit.sql import Database, Reading
 from adapters.liquidlogic import child_in_need as cin
 from adapters.liquidlogic import looked_after as cla
 from adapters.liquidlogic import person as people
@@ -13,7 +14,6 @@ from adapters.liquidlogic import workers
 from adapters.liquidlogic.hdm import Hdm
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Finding, Row, Stream
-from adapters.sql import Database, Reading
 from canonical.children import (
     Assessment,
     CareEpisode,

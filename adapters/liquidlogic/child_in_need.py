@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import and_, exists
 
+from adapters.kit.sql import Parts, Reading
 from adapters.liquidlogic.hdm import Hdm, columns_of, is_none_of, matchable, real
 from adapters.liquidlogic.quirks import day, flag, leading_code, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
-from adapters.sql import Parts, Reading
 from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
 from canonical.key import KeysOf, key_of
 

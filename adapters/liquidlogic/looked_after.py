@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import and_, exists
 
+from adapters.kit.sql import Parts, Reading
 from adapters.liquidlogic.hdm import Hdm, columns_of, matchable, real
 from adapters.liquidlogic.person import postcode
 from adapters.liquidlogic.quirks import bad, day, flag, identifier, leading_code, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
-from adapters.sql import Parts, Reading
 from canonical.children import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
 from canonical.key import KeysOf, key_of
 

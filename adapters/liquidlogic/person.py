@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, or_
 
+from adapters.kit.sql import Parts, Reading
 from adapters.liquidlogic.hdm import Hdm, columns_of, matchable, real
 from adapters.liquidlogic.quirks import bad, day, flag, leading_code, text
 from adapters.liquidlogic.settings import LiquidlogicSettings, People, UPNReason
 from adapters.port import Row
-from adapters.sql import Parts, Reading
 from canonical.key import KeysOf, key_of
 from canonical.people import Address, Identifier, ImmigrationStatus, Name, Person, Sex
 

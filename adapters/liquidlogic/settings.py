@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator, model_validator
 
-from adapters.sql_session import SqlSettings
+from adapters.kit.sql_session import SqlSettings
 
 STREAMS = (
     "person",

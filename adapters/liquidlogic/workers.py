@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import and_
 
+from adapters.kit.sql import Reading
 from adapters.liquidlogic.hdm import Hdm, columns_of, real
 from adapters.liquidlogic.quirks import day, identifier, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.port import Row
-from adapters.sql import Reading
 from canonical.children import Involvement
 from canonical.key import KeysOf, key_of
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from adapters.ledger import world as ledger
 from adapters.liquidlogic import world as liquidlogic
 from adapters.liquidlogic.settings import LiquidlogicSettings
+from adapters.payables import world as ledger
 
 
 async def make(url: str, drop: Path, children: int, invoices: int) -> None:

@@ -20,7 +20,7 @@ import httpx
 
 from canonical.errors import MisconfiguredError
 from flows.business_central.settings import BusinessCentralSettings
-from flows.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
+from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
 from flows.port import Unavailable, Unknown
 
 Json = dict[str, Any]

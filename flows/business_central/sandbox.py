@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from flows.business_central.sandbox_company import NESTED, ROOTS, BusinessCentralSandboxSettings, Company
 from flows.business_central.sandbox_wire import LINES_OF, Json, ODataError, candidates, holds, parse_filter
-from flows.sandbox import Sandbox, run
+from flows.kit.sandbox import Sandbox, run
 
 MOST_OPERATIONS = 100
 ROOT = re.compile(r"(?:/v2\.0/[^/]+/[^/]+)?(?:/api/(?:v[12]\.0|beta))?/companies(?:\(([^)]*)\))?(?:/(.+))?")

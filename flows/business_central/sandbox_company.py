@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from flows.business_central.sandbox_wire import LINES_OF, Json, ODataError, priced, taken
-from flows.sandbox import Effect, Holdings, Operation, Rate, SandboxSettings, digest_of
+from flows.kit.sandbox import Effect, Holdings, Operation, Rate, SandboxSettings, digest_of
 
 OWNER_OF = {lines: owner for owner, lines in LINES_OF.items()}
 NESTED = {*OWNER_OF, "dimensionLines"}

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from flows.sandbox import Effect, Sandbox, SandboxSettings, digest_of, run
+from flows.kit.sandbox import Effect, Sandbox, SandboxSettings, digest_of, run
 
 MOST_RECORDS = 100
 WIRE = ConfigDict(extra="forbid", strict=True)

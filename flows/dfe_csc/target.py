@@ -13,7 +13,7 @@ from canonical.errors import MisconfiguredError
 from flows.dfe_csc.partial import to_send
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
-from flows.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, json_of, trouble
+from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, json_of, trouble
 from flows.port import (
     Body,
     Confirmed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flows.agree import unpack
+from flows.engine.agree import unpack
 from flows.port import Document, Held, Write
 from ironbridge.demo.world import LA_CODE, World
 from ironbridge.runtime import bridge

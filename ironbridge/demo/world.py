@@ -14,8 +14,8 @@ from typing import Any
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from adapters.ledger import world as ledger_world
 from adapters.liquidlogic import world as liquidlogic_world
+from adapters.payables import world as ledger_world
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 
 PATIENCE = 30.0
 """Seconds until a transaction that hides events is reported; Kafka itself ends one of ours after 60."""

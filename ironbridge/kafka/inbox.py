@@ -21,11 +21,11 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
-from flows.ledger import Arrivals, Reject, Stand
+from flows.engine.ledger import Arrivals, Reject, Stand
 from ironbridge.kafka.client import connecting, translated
 from ironbridge.kafka.consumer import consumer
 from ironbridge.kafka.hidden import PATIENCE, Hidden
@@ -51,7 +51,7 @@ class Ingested(Protocol):
 
 class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     """
-    A flow's inbox: its own consumer group, read_committed (`flows.ledger.Inbox`).
+    A flow's inbox: its own consumer group, read_committed (`flows.engine.ledger.Inbox`).
 
     It goes on where the *state* stands: a state that was lost or restored from a copy reads again all that it lacks. The
     offsets committed to Kafka follow the state; they are there so that others see the lag.

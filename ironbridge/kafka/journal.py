@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from adapters.journal import Cursor, Mark, Partition, Place, named
+from adapters.engine.journal import Cursor, Mark, Partition, Place, named
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
@@ -44,7 +44,7 @@ class _Untraced:
 
 class KafkaJournal:
     """
-    One adapter's journal: a transactional producer and a reader of what it published (`adapters.journal.Journal`).
+    One adapter's journal: a transactional producer and a reader of what it published (`adapters.engine.journal.Journal`).
 
     `patience` (seconds) is how long a transaction and the end of one may take; the broker's own is a little longer.
     """

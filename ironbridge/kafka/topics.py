@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
-from adapters.journal import TOMBSTONES
+from adapters.engine.journal import TOMBSTONES
 from canonical import Entity
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.event import topic_of
@@ -38,7 +38,7 @@ def cursors_topic(settings: KafkaSettings) -> str:
 
 
 def trail_topic(settings: KafkaSettings) -> str:
-    """The topic of all sends that flows were about to make: see flows/trail.py."""
+    """The topic of all sends that flows were about to make: see flows/engine/trail.py."""
     return f"{settings.topic_prefix}.trail"
 
 

@@ -1,4 +1,4 @@
-"""A flow's trail in Kafka (`flows.trail.Trail`): one topic for all flows, of one partition, kept for 90 days."""
+"""A flow's trail in Kafka (`flows.engine.trail.Trail`): one topic for all flows, of one partition, kept for 90 days."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 from canonical import Entity
 from canonical.errors import UnavailableError
 from canonical.event import topic_of
-from flows.trail import Reach, Sent
+from flows.engine.trail import Reach, Sent
 from ironbridge.kafka.client import client_options, connecting, translated
 from ironbridge.kafka.consumer import consumer
 from ironbridge.kafka.topics import ensure_topics, trail_topic

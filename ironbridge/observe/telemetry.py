@@ -27,7 +27,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, format_span_id
 from pythonjsonlogger.json import JsonFormatter
 
 from canonical import Event
-from flows.tracing import traceparent_of
+from flows.engine.tracing import traceparent_of
 from ironbridge.settings import TelemetrySettings
 
 tracer = trace.get_tracer(__name__)

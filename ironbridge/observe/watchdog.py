@@ -72,7 +72,7 @@ class Watchdog:
 
 
 def place_of(frame: FrameType) -> str:
-    """The innermost function of ours on a stack, as `adapters/pump.py Pump.read`; empty if there is none."""
+    """The innermost function of ours on a stack, as `adapters/engine/pump.py Pump.read`; empty if there is none."""
     for each in _outwards(frame):
         code = each.f_code
         if code.co_filename.startswith(_OURS):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from adapters.port import Finding
 from canonical import ENTITIES
 from canonical.errors import IronbridgeError
-from flows.http import client
+from flows.kit.http import client
 from ironbridge.kafka.topics import answers
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings

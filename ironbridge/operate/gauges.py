@@ -16,7 +16,7 @@ from opentelemetry.util.types import AttributeValue
 
 from canonical.errors import IronbridgeError
 from canonical.event import topic_of
-from flows.ledger import State
+from flows.engine.ledger import State
 from ironbridge.operate import insight
 from ironbridge.operate.health import Health, allowed
 from ironbridge.runtime.bridge import Delivery, Platform

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from canonical.errors import IronbridgeError
-from flows.clock import steady
+from flows.engine.clock import steady
 from ironbridge.kafka.topics import answers
 from ironbridge.operate import insight
 from ironbridge.runtime.bridge import Platform

@@ -1,5 +1,5 @@
 """
-Changes that the guard holds back (see adapters/guard.py), and how a person lets them through: a word in the state, which
+Changes that the guard holds back (see adapters/engine/guard.py), and how a person lets them through: a word in the state, which
 the running adapter takes up with its next reading, and a line in the audit trail.
 """
 
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.difference import extract_mark
-from adapters.guard import allowance, sentence
+from adapters.engine.difference import extract_mark
+from adapters.engine.guard import allowance, sentence
 from ironbridge.operate.audit import Action, Actor, note
 from ironbridge.store import Store, guarded
 

@@ -13,8 +13,8 @@ from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
 from canonical.key import entity_of, key_as_written, key_of
-from flows.agree import Agreement, unpack
-from flows.ledger import HOLD, State
+from flows.engine.agree import Agreement, unpack
+from flows.engine.ledger import HOLD, State
 from flows.port import Document
 from ironbridge.kafka import hidden
 from ironbridge.store import Store, StoredLedger, traffic

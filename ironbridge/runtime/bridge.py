@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from adapters.engine.pump import Pump
 from adapters.port import Stream
-from adapters.pump import Pump
 from canonical import Entity
 from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
-from flows.agree import Agreement
-from flows.http import client
-from flows.ledger import Stand
+from flows.engine.agree import Agreement
+from flows.engine.ledger import Stand
+from flows.kit.http import client
 from flows.port import Flow, Target
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.inbox import KafkaInbox, worker_name

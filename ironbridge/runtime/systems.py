@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import canonical
-from adapters.guard import Guard
+from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError
 from flows.port import Limits, TargetSystem

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.clock import steady
+from flows.engine.clock import steady
 from flows.port import LONGEST_SILENCE, Limits
 from ironbridge.store import Store
 from ironbridge.store.database import now
@@ -39,7 +39,7 @@ class Standing(NamedTuple):
 class SharedBudget:
     """
     Allows at most `limits.requests` within any `limits.window` seconds, and none while the target asks for silence, a quarter
-    of an hour at most (`flows.http.Budget`). `clock` gives the seconds by which an allowance taken by this worker expires;
+    of an hour at most (`flows.kit.http.Budget`). `clock` gives the seconds by which an allowance taken by this worker expires;
     only differences between its values count.
 
     It is the generic cell rate algorithm (ITU-T I.371): one moment in the database, by the database's clock, tells when all

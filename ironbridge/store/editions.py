@@ -21,7 +21,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.ledger import HOLD, Edition
+from flows.engine.ledger import HOLD, Edition
 from ironbridge.store.bulk import postgres
 from ironbridge.store.database import Store, now
 
@@ -40,7 +40,7 @@ class Opened(NamedTuple):
 
 
 def may_open(opened: Opened | None, edition: str, had: Edition | None, at: float) -> bool:
-    """Whether a worker may open another edition than the open one (`flows.editions`). `had` None: it has just started."""
+    """Whether a worker may open another edition than the open one (`flows.engine.editions`). `had` None: it has just started."""
     if opened is None or opened.name is None or had is None:
         return True
     turned = edition != had.name and opened.number == had.number
@@ -49,7 +49,7 @@ def may_open(opened: Opened | None, edition: str, had: Edition | None, at: float
 
 
 async def reopen(store: Store, flow: str, edition: str, had: Edition | None) -> Edition | None:
-    """See `flows.ledger.Ledger.reopen`."""
+    """See `flows.engine.ledger.Ledger.reopen`."""
     async with store.read() as connection:
         opened = await _opened(connection, flow)
         if opened is not None and opened.name == edition:
@@ -110,7 +110,7 @@ async def alive(connection: AsyncConnection, flow: str, number: int) -> None:
 
 
 async def relook(store: Store, flow: str, edition: Edition) -> bool:
-    """See `flows.ledger.Ledger.relook`: one slice, in the order of the primary key; `flows.reopened` is the place reached."""
+    """See `Ledger.relook`: one slice, in the order of the primary key; `flows.reopened` is the place reached."""
     async with store.write() as connection:
         bound = {"flow": flow, "number": edition.number, "slice": SLICE, "now": now(connection)}
         place = await connection.execute(

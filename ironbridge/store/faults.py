@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoneFreeError
 
-from adapters import tls
+from adapters.kit import tls
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.store import waits
 

@@ -1,4 +1,4 @@
-"""The changes that the guard holds back, and the word that lets them through (see adapters/guard.py)."""
+"""The changes that the guard holds back, and the word that lets them through (see adapters/engine/guard.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.journal import Guarded
+from adapters.engine.journal import Guarded
 from ironbridge.store.database import Store
 
 

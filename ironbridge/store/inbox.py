@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 from canonical.errors import UnavailableError
-from flows.ledger import Arrivals, Stand
+from flows.engine.ledger import Arrivals, Stand
 from ironbridge.store.bulk import postgres, put
 from ironbridge.store.tables import ingested
 

@@ -1,4 +1,4 @@
-"""One flow's facts, subjects and confirmations, in the state database (`flows.ledger.Ledger`)."""
+"""One flow's facts, subjects and confirmations, in the state database (`flows.engine.ledger.Ledger`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 from canonical import Event
-from flows.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stand, State, Task, doubts
+from flows.engine.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stand, State, Task, doubts
 from flows.port import Fact, Grouping
 from ironbridge.store import editions, inbox
 from ironbridge.store.bulk import among, put, values

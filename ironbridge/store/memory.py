@@ -1,4 +1,4 @@
-"""What an adapter remembers of what it published, in the state database (`adapters.journal.Memory`)."""
+"""What an adapter remembers of what it published, in the state database (`adapters.engine.journal.Memory`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.journal import AGAIN, Guarded, Known, Mark, Partition, Progress, Seen, Step
+from adapters.engine.journal import AGAIN, Guarded, Known, Mark, Partition, Progress, Seen, Step
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.causes import cause_of

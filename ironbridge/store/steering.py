@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.difference import extract_mark
-from adapters.journal import AGAIN
+from adapters.engine.difference import extract_mark
+from adapters.engine.journal import AGAIN
 from canonical.key import entity_of, read_key
 from flows.port import Flow
 from ironbridge.store.bulk import among, postgres, values

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.ledger import HOLD, TRAVELS, Settlement, State, Task
+from flows.engine.ledger import HOLD, TRAVELS, Settlement, State, Task
 from ironbridge.store.bulk import among, bind, postgres, selected, values
 from ironbridge.store.causes import STUCK, cause_of
 from ironbridge.store.database import now

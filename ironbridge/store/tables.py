@@ -40,7 +40,7 @@ def _number(name: str, *, key: bool = False, null: bool = False, default: str | 
     return Column(name, BigInteger, primary_key=key, nullable=null, autoincrement=False, server_default=server)
 
 
-# What an adapter remembers of what it published: a view of Kafka, see adapters/journal.py.
+# What an adapter remembers of what it published: a view of Kafka, see adapters/engine/journal.py.
 streams = Table(
     "streams",
     metadata,
@@ -80,7 +80,7 @@ records = Table(
     _text("topic", null=True),
     _number("partition", null=True),
     _number("offset", null=True),
-    # The fields that held something when it was last published, and fingerprints of earlier content: see adapters/guard.py.
+    # The fields that held something when it was last published, and fingerprints of earlier content: see the engine's guard.py.
     Column("filled", LargeBinary),
     Column("former", LargeBinary),
     Index("ix_records_stream_region", "stream", "region"),
@@ -114,7 +114,7 @@ offsets = Table(
     _number("partition", key=True),
     _number("next"),
     # The event that lies before `next`: if another one lies there, the log was cut off or made anew. And an older event, with
-    # the offset behind it, which still has to prove that the log was not made anew between the two: see adapters/lookout.py.
+    # the offset behind it, which still has to prove that the log was not made anew between the two: see the engine's lookout.py.
     Column("last", Text),
     _number("since"),
     Column("first", Text),
@@ -130,7 +130,7 @@ copies = Table(
     Column("at", Double),
 )
 # How much of a stream (or, with a region, of one extract) was deleted or emptied within a day, and how much is held back
-# until a person allows it: see adapters/guard.py.
+# until a person allows it: see adapters/engine/guard.py.
 guarded = Table(
     "guarded",
     metadata,
@@ -145,7 +145,7 @@ guarded = Table(
     _number("allowed", null=True),
 )
 
-# What the flows know and what they did: facts are shared, the ledger is per flow, see flows/ledger.py.
+# What the flows know and what they did: facts are shared, the ledger is per flow, see flows/engine/ledger.py.
 facts = Table(
     "facts",
     metadata,
@@ -175,7 +175,7 @@ flows = Table(
     # the open one last reported that it stands by.
     Column("lifted", Double),
     Column("standby", Double),
-    # The offset up to which this state knows the flow's trail in Kafka, see flows/trail.py.
+    # The offset up to which this state knows the flow's trail in Kafka, see flows/engine/trail.py.
     _number("trail"),
 )
 # How many times each worker's hand has sent something, as this state knows it; the trail in Kafka says it independently.

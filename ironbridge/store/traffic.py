@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from adapters.journal import Partition
+from adapters.engine.journal import Partition
 from ironbridge.store.database import Store
 
 

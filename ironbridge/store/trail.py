@@ -2,7 +2,7 @@
 A ledger that can prove its own age. It records each send on the flow's trail before the send leaves, and looks back at
 the trail when it starts and now and then.
 
-See flows/trail.py for the reason, and docs/decisions/the-trail-proves-that-a-state-is-old.md.
+See flows/engine/trail.py for the reason, and docs/decisions/the-trail-proves-that-a-state-is-old.md.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import UnavailableError
-from flows.ledger import HOLD, Edition, Intent, Settlement, State, Task
+from flows.engine.ledger import HOLD, Edition, Intent, Settlement, State, Task
+from flows.engine.settle import untried
+from flows.engine.trail import Sent, Trail, in_doubt, unknown
 from flows.port import Flow
-from flows.settle import untried
-from flows.trail import Sent, Trail, in_doubt, unknown
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.ledger import StoredLedger, keys_of
@@ -220,7 +220,7 @@ class TrailedLedger(StoredLedger):
             await connection.execute(
                 text(
                     "INSERT INTO flows (name, trail) VALUES (:flow, :end) ON CONFLICT (name) "
-                    "DO UPDATE SET trail = excluded.trail WHERE flows.trail = :since"
+                    "DO UPDATE SET trail = excluded.trail WHERE flows.engine.trail = :since"
                 ),
                 bound,
             )

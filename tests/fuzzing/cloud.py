@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import Enum
 from random import Random
 
-from flows.claims import seconds_left
+from flows.engine.claims import seconds_left
 from flows.port import (
     Absent,
     Body,
@@ -27,7 +27,7 @@ from flows.port import (
 )
 
 HATED = "Hated"
-TRAVELS = 4.0  # seconds that a request is on its way, at most: see `flows.claims`
+TRAVELS = 4.0  # seconds that a request is on its way, at most: see `flows.engine.claims`
 
 
 class Kind(Enum):

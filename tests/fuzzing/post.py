@@ -10,7 +10,7 @@ from zlib import crc32
 
 from canonical import Event
 from canonical.errors import UnavailableError
-from flows.ledger import Arrivals, Stand
+from flows.engine.ledger import Arrivals, Stand
 
 TOPIC = "canonical"
 LOOKS = 5.0  # seconds between two checks that the state stands where it was brought
@@ -68,7 +68,7 @@ class Group:
 
 
 class Inbox:
-    """One worker's inbox (`flows.ledger.Inbox`). It goes on where the state stands, and knows how far a lost state had read."""
+    """One worker's inbox (`Inbox` of the flows). It goes on where the state stands, and knows how far a lost state had read."""
 
     def __init__(self, group: Group, worker: str, ledger: Any, most: int, alive: Callable[[], bool]) -> None:
         self._group = group

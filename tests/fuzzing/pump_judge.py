@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.stand_ins import Log
+from adapters.testing.stand_ins import Log
 from canonical import Event
 from canonical.key import read_key
 from tests.fuzzing.chaos import Broken

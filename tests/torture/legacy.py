@@ -23,8 +23,8 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from adapters.ledger import world as ledger_world
 from adapters.liquidlogic import world as liquidlogic_world
+from adapters.payables import world as ledger_world
 from tests.torture.checker import Value
 from tests.torture.witness import WATCHED, Snapshot
 

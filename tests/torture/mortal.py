@@ -12,8 +12,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapters.pump import Pump
-from flows.agree import Agreement
+from adapters.engine.pump import Pump
+from flows.engine.agree import Agreement
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.observe import telemetry
 from ironbridge.runtime import bridge, systems

@@ -18,7 +18,7 @@ from typing import Any
 
 import trustme
 
-from adapters.ledger import world as ledger_world
+from adapters.payables import world as ledger_world
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings

@@ -84,7 +84,7 @@ def _ended(pid: int) -> int | None:
 
 
 def main() -> None:
-    import flows.sandbox  # noqa: F401
+    import flows.kit.sandbox  # noqa: F401
     import ironbridge.program  # noqa: F401
     from tests.torture import mortal, release  # noqa: F401
 

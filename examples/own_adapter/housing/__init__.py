@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import column, table
 
+from adapters.kit.sql import Database, Reading, SqlSettings
 from adapters.port import Finding, Row, Stream
-from adapters.sql import Database, Reading, SqlSettings
 from canonical import Address, Name, Person
 from canonical.key import KeysOf, key_of
 

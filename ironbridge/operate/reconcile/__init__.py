@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version
 
 from canonical.errors import MisconfiguredError
-from flows.clock import LondonDay
+from flows.engine.clock import LondonDay
 from flows.port import Flow, Target
 from ironbridge.operate.audit import Actor
 from ironbridge.operate.reconcile.certificate import (

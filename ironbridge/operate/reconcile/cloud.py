@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from adapters.difference import BUGS
+from adapters.engine.difference import BUGS
 from canonical.errors import BadRecordError, RefusedError
 from canonical.key import entity_of
-from flows.ledger import State, pack, unpack, unpack_all
+from flows.engine.ledger import State, pack, unpack, unpack_all
 from flows.port import (
     Absent,
     Document,

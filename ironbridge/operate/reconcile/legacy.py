@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from adapters.catchup import closing
-from adapters.difference import Comparison, tamed
+from adapters.engine.catchup import closing
+from adapters.engine.difference import Comparison, tamed
 from adapters.port import Adapter, Extract, Files, Record, Stream
 from canonical.errors import BadRecordError
 from canonical.key import entity_of

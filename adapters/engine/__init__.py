@@ -1,0 +1,1 @@
+"""The machine that runs every adapter: reads, compares, publishes, catches up. No system knows it."""

@@ -1,0 +1,419 @@
+"""
+What changed: rows against what is known of them. Nothing here does I/O.
+
+A stream's rows are compared in *regions*: runs of rows that end where a key's checksum says so, about 512 long. An
+insert or a delete moves no other boundary, so an unchanged region costs one comparison, wherever the pages were cut.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from pydantic import ValidationError
+
+from adapters.engine.journal import AGAIN, Known, Problem
+from adapters.port import Record, Stream
+from canonical import ENTITIES, Entity, Event
+from canonical.entity import bad_record
+from canonical.errors import BadRecordError
+
+if TYPE_CHECKING:
+    from adapters.engine.guard import Watch
+
+MEAN_REGION = 512
+LAST_REGION = "~"  # the open end: it sorts behind every key and is no key itself
+LEARNED = "?"  # the region of records that the journal taught and that no sweep has met since
+LONGEST_KEY = 240  # as canonical.entity.Key has it
+LARGEST_EVENT = 4_000_000  # bytes of JSON; half of what the topics take
+BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a mapping that met a value it was not written for raises: that row is quarantined, and no other."""
+
+
+class Region(NamedTuple):
+    """A run of records, named after the key that ends it, with each row's digest and the digest of them all."""
+
+    name: str
+    records: list[Record]
+    digests: list[bytes]
+    digest: bytes
+
+
+class Made(NamedTuple):
+    """A row's entity, as canonical JSON, and the fingerprint of that."""
+
+    key: str
+    owner: str
+    kind: type[Entity]
+    data: bytes
+    fingerprint: bytes
+
+
+class Aside(NamedTuple):
+    """A change that is not published with its row: the mapped row, its digest, and the reasons why it was put aside."""
+
+    made: Made
+    digest: bytes
+    kinds: tuple[str, ...]
+
+
+class Regions:
+    """
+    Cuts pages of records into regions; what is left of a page waits for the next one.
+
+    `mean` is how long they are on average, a power of two; none is longer than 8 times that.
+    """
+
+    def __init__(self, salt: bytes, mean: int = MEAN_REGION) -> None:
+        self._salt = salt
+        self._mask = mean - 1
+        self._longest = 8 * mean
+        self._open: list[Record] = []
+        self._full = False
+
+    def add(self, records: Iterable[Record]) -> list[Region]:
+        """The regions that these records complete."""
+        complete = []
+        for record in records:
+            # Rows with one key stay together, or there would be two regions of one name.
+            if self._full and record.key != self._open[-1].key:
+                complete.append(self._cut())
+            self._open.append(record)
+            ends = not crc32(record.key.encode("utf-8", "replace")) & self._mask
+            self._full = ends or len(self._open) >= self._longest
+        return complete
+
+    def end(self) -> list[Region]:
+        """The region behind the last boundary: the stream's open end, whatever key it ends with."""
+        self._full = False
+        return [self._cut()] if self._open else []
+
+    def _cut(self) -> Region:
+        records, self._open = self._open, []
+        name, self._full = (tamed(records[-1]).key if self._full else LAST_REGION), False
+        return region(name, records, self._salt)
+
+
+def fresh(version: int, now: int) -> int:
+    """
+    The version for a change of a record whose last version is `version`: `now` in milliseconds since 1970, or more if the
+    record has more already.
+
+    So a key that is used again after everybody has forgotten it begins above every version that anybody may hold. The result
+    is even: the odd version below it belongs to the tombstone that a move leaves in the old owner's partition, and to no
+    other event.
+    """
+    at = max(version + 2, now)
+    return at + at % 2
+
+
+def extract_mark(name: str) -> str:
+    """What stands for an extract in events and in keys: a file's name may name somebody."""
+    return blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
+    """
+    Digest some records. The salt names the mapping's edition: rows of an older one count as changed.
+
+    `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
+    """
+    tame = [tamed(record) for record in records]
+    digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
+    return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
+
+
+def mapped(stream: Stream, record: Record) -> Made:
+    """Map a row; whatever its mapping raises is raised."""
+    entity = stream.map(record.row)
+    data = entity.to_bytes()
+    return Made(entity.key, entity.owner, type(entity), data, blake2b(data, digest_size=16).digest())
+
+
+def tamed(record: Record) -> Record:
+    """A record under the key that it is known by: one that no canonical key can be is replaced by its digest."""
+    key = record.key
+    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and key not in (LAST_REGION, LEARNED):
+        return record
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return record._replace(key=f"unreadable-key:{digest}")
+
+
+@dataclass(slots=True)
+class Difference:
+    """
+    The events to publish and the changes to remember.
+
+    `about` lists, beside `events`, the known record of each event: the record's place is noted there once it is known. `left`
+    are the regions in which a record was known before it turned up in another one. `doubled` are the regions that hold the
+    second row of a key, or a change that was put `aside`. All of them have to be compared again.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    about: list[Known] = field(default_factory=list)
+    known: dict[str, Known] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+    doubled: set[str] = field(default_factory=set)
+    aside: list[Aside] = field(default_factory=list)
+
+
+class Keys:
+    """A set of keys that keeps only eight bytes of each, so that a million of them take 70 MB."""
+
+    def __init__(self) -> None:
+        self._met: set[int] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return _mark(key) in self._met
+
+    def add(self, key: str) -> None:
+        self._met.add(_mark(key))
+
+
+def _mark(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
+
+
+class Comparison:
+    """
+    Compares one stream's rows with the known records.
+
+    `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
+    marks the file that they were read from. A change is not published if `watch` puts it aside.
+    """
+
+    def __init__(
+        self,
+        adapter: str,
+        stream: Stream,
+        known: Iterable[Known],
+        quarantined: set[str],
+        now: datetime,
+        extract: str = "",
+        watch: Watch | None = None,
+    ) -> None:
+        self._adapter = adapter
+        self._stream = stream
+        self._contracts = {entity.type_name: entity.version for entity in stream.entities}
+        self._known: dict[str, Known] = {}
+        self._members: dict[str | None, list[Known]] = {}
+        for each in known:
+            self._known[each.key] = each
+            self._members.setdefault(each.region, []).append(each)
+        self._quarantined = quarantined
+        self._now = now
+        self._version = int(now.timestamp() * 1000)
+        self._extract = extract
+        self._watch = watch
+        self.found = Difference()
+
+    def rows(
+        self,
+        region: Region,
+        passed: Container[str | None] = (),
+        made: Mapping[bytes, Made] = MappingProxyType({}),
+        met: Keys | None = None,
+    ) -> None:
+        """
+        Compare a region's rows. A record that is known in the region and has no row any more loses its region.
+
+        `passed` are the regions that the same sweep has left behind: a row is a second one if one of them holds its key. `made`
+        holds rows that are mapped already, by their digests. `met` are the keys of earlier rows, if a region is compared in
+        pieces; the keys of these rows are added.
+        """
+        name, seen = region.name, set[str]() if met is None else met
+        for record, digest in zip(region.records, region.digests, strict=True):
+            known = self._known.get(record.key)
+            home = None if known is None else known.region
+            if record.key in seen or (home != name and home in passed):
+                self.second(record.key)
+                self.found.doubled.add(name)
+                continue
+            seen.add(record.key)
+            if home is not None and home != name:
+                self.found.left.add(home)
+            self._row(record, digest, name, known, made.get(digest))
+        for known in self._members.get(name, ()):
+            if known.region == name and known.key not in seen:
+                self._without_region(known)
+
+    def row(self, single: Region) -> None:
+        """Compare one record by itself; it stays in the region that it is known in."""
+        record = single.records[0]
+        if record.key + AGAIN in self._quarantined:
+            return  # which of its rows is the right one is for the sweep to say: it goes by their order
+        known = self._known.get(record.key)
+        self._row(record, single.digests[0], None if known is None else known.region, known)
+
+    def second(self, key: str) -> None:
+        """Quarantine a further row of a key; the first one stands."""
+        error = BadRecordError(
+            self._where(key), field="key", rule="occurs more than once", shape="a second row",
+            fix="find out which row is the right one in the legacy system",
+        )  # fmt: skip
+        self._problem(key + AGAIN, error)
+
+    def made(self, record: Record) -> Made:
+        """
+        What a row is mapped to, whatever is known of it.
+
+        :raises BadRecordError: it cannot be mapped; that is what quarantines it.
+        """
+        return self._checked(record, self._mapped(record))
+
+    def gone(self, records: Iterable[Known]) -> None:
+        """Publish the deletion of records that the legacy system no longer holds."""
+        for known in records:
+            if known.version and not known.deleted:
+                self._event(known, known.owner, None, fresh(known.version, self._version))
+            known.deleted, known.lost = True, False
+            known.region = known.row_digest = known.fingerprint = None
+            self.found.known[known.key] = known
+            self.found.mended.append(known.key)
+
+    def let(self, asides: Iterable[Aside]) -> None:
+        """Publish changes that were put aside."""
+        for made, digest, _ in asides:
+            known = self._compare(made, self._filled(made), self._known.get(made.key))
+            known.row_digest = digest
+
+    def _without_region(self, known: Known) -> None:
+        known.region = known.row_digest = None
+        self.found.known[known.key] = known
+        if known.deleted:  # it had come back as a row that could not be mapped
+            self.found.mended.append(known.key)
+
+    def _row(
+        self, record: Record, digest: bytes, region: str | None, known: Known | None, made: Made | None = None
+    ) -> None:
+        if known is None or known.row_digest != digest or known.lost:
+            try:
+                made = self._checked(record, made or self._mapped(record))
+            except BadRecordError as error:
+                self._quarantine(record, digest, region, known, error)
+            else:
+                filled = self._filled(made)
+                if known is not None and (kinds := self._takes_away(made, filled, known)):
+                    self._put_aside(Aside(made, digest, kinds), known, region)
+                    return
+                known = self._compare(made, filled, known)
+                known.row_digest, known.region = digest, region
+        elif known.region != region:
+            known.region = region
+            self.found.known[known.key] = known
+
+    def _mapped(self, record: Record) -> Made:
+        try:
+            return mapped(self._stream, record)
+        except ValidationError as error:
+            raise bad_record(self._where(record.key), error) from None
+        except BUGS as error:
+            raise _bug(self._where(record.key), error) from None
+
+    def _checked(self, record: Record, made: Made) -> Made:
+        if made.key != record.key:
+            raise self._wrong(record.key, "key", "is another one than the record was read under")
+        if made.kind not in self._stream.entities:
+            raise self._wrong(record.key, "type", "is none that the stream declares")
+        if len(made.data) > LARGEST_EVENT:
+            rule, shape = f"is larger than {LARGEST_EVENT} bytes", f"{len(made.data)} bytes"
+            raise BadRecordError(self._where(record.key), field="the entity", rule=rule, shape=shape)
+        return made
+
+    def _filled(self, made: Made) -> bytes | None:
+        return self._watch.contents(made.kind, made.data) if self._watch else None
+
+    def _takes_away(self, made: Made, filled: bytes | None, known: Known) -> tuple[str, ...]:
+        if self._watch is None or filled is None or known.deleted or not known.version:
+            return ()
+        if known.fingerprint == made.fingerprint:
+            return ()
+        return self._watch.takes_away(known, filled, made.fingerprint)
+
+    def _put_aside(self, aside: Aside, known: Known, region: str | None) -> None:
+        """Leave the record as it was published; it counts as seen, and its region is compared again."""
+        known.region = region
+        self.found.known[known.key] = known
+        self.found.aside.append(aside)
+        if region is not None:
+            self.found.doubled.add(region)
+        if known.key in self._quarantined:
+            self.found.mended.append(known.key)
+
+    def _compare(self, made: Made, filled: bytes | None, known: Known | None) -> Known:
+        key, owner, kind, data, fingerprint = made
+        if known is None:
+            known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
+        if self._watch is not None and filled is not None:
+            self._watch.remember(known, filled, fingerprint)
+        same = known.fingerprint == fingerprint and not known.deleted
+        if not same or known.lost:
+            # If the journal lost the event, it may also have lost later ones: the record is published under a new version.
+            version = fresh(known.version, self._version)
+            if known.version and not known.deleted and known.owner != owner:
+                # It moves to another owner's partition: what lies in the old one must not outlive it there.
+                self._event(known, known.owner, None, version - 1)
+            known.entity, known.owner = kind.type_name, owner
+            self._event(known, owner, data, version)
+        known.fingerprint, known.deleted, known.lost = fingerprint, False, False
+        self.found.known[key] = known
+        if key in self._quarantined:
+            self.found.mended.append(key)
+        return known
+
+    def _quarantine(
+        self, record: Record, digest: bytes, region: str | None, known: Known | None, error: BadRecordError
+    ) -> None:
+        if known is None:
+            entity = self._stream.entities[0].type_name
+            known = self._known[record.key] = Known(record.key, entity, "", None, None, None, 0)
+        known.row_digest, known.region = digest, region
+        self.found.known[known.key] = known
+        self._problem(record.key, error)
+
+    def _problem(self, key: str, error: BadRecordError) -> None:
+        self.found.problems.append(Problem(key, error.field, error.rule, error.shape, str(error)))
+
+    def _event(self, known: Known, owner: str, data: bytes | None, version: int) -> None:
+        known.version = version
+        stream, extract = self._stream.name, self._extract
+        self.found.events.append(
+            Event(
+                known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream,
+                schema_version=self._contracts.get(known.entity) or ENTITIES.version_of(known.entity), extract=extract,
+            )
+        )  # fmt: skip
+        self.found.about.append(known)
+
+    def _wrong(self, key: str, field: str, rule: str) -> BadRecordError:
+        return BadRecordError(
+            self._where(key),
+            field=f"the entity's {field}",
+            rule=rule,
+            shape="an entity",
+            fix="mend the adapter's mapping",
+        )
+
+    def _where(self, key: str) -> str:
+        return f"{self._adapter}.{self._stream.name} {key}"
+
+
+def _bug(where: str, error: Exception) -> BadRecordError:
+    """A mapping's own mistake, named by its place in the code; its text may quote the row."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    return BadRecordError(
+        where,
+        field=f"the mapping ({Path(line.filename).name}:{line.lineno})",
+        rule=f"failed with {type(error).__name__}",
+        shape="a row",
+        fix="mend the adapter's mapping; the row is read again with the next edition of its code",
+    )

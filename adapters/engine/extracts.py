@@ -1,0 +1,255 @@
+"""
+One reading of one extract: its records are compared some at a time; the records that it lacks are found at its end.
+
+Neither the file nor all known records are kept in memory: only eight bytes of each record that was met. If several extracts
+that lie ready hold a record, the newest of them counts, whatever is read when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import NamedTuple
+
+from adapters.engine.ahead import map_rows
+from adapters.engine.catchup import closing
+from adapters.engine.difference import LEARNED, Aside, Comparison, Difference, Keys, Made, Region, extract_mark, region
+from adapters.engine.guard import Watch
+from adapters.engine.journal import AGAIN, Known, Memory, Problem, Seen
+from adapters.port import Extract, Record, Stream
+from canonical.errors import BadRecordError
+from canonical.key import key_of
+
+PIECE = 1000
+"""Records that are compared and published together: they hold up all other tasks for about 30 ms."""
+
+
+Listing = tuple[tuple[str, str], ...]
+"""The extracts that lie ready: their names and digests, the oldest first."""
+
+
+class Lying(NamedTuple):
+    """An extract among those that lie ready, the oldest first, with the digest that it is known again by."""
+
+    extract: Extract
+    digest: bytes
+    older: Sequence[Extract] = ()
+    newer: Sequence[Extract] = ()
+    shared: bool = False
+    """Whether it holds records that another one was found to hold, too."""
+
+
+def listing(extracts: Iterable[Extract]) -> Listing:
+    return tuple((extract.name, extract.digest) for extract in extracts)
+
+
+def digest_of(extract: Extract, salt: bytes) -> bytes:
+    """The digest by which the extract's content is recognised later, if this edition maps it."""
+    return blake2b(extract.digest.encode(), digest_size=12, key=salt).digest()
+
+
+class ExtractReading:
+    """
+    Reads an extract to its end: call `compared` for each of its `pieces`, then `lacking`, and `mended` last.
+
+    `read` and `published` count its records and its events. `watch` judges the records and fields that it takes away.
+    """
+
+    def __init__(
+        self,
+        adapter: str,
+        stream: Stream,
+        lying: Lying,
+        memory: Memory,
+        watch: Watch,
+        salt: bytes,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.extract = extract = lying.extract
+        self._lying = lying
+        self._shared = lying.shared
+        self._took_from: set[str] = set()  # extracts that held records of the last piece before this one did
+        self.read = self.published = 0
+        self._adapter = adapter
+        self._stream = stream
+        self._memory = memory
+        self._watch = watch
+        self._salt = salt
+        self._clock = clock
+        self._mark = extract_mark(extract.name)
+        self._names = {extract_mark(e.name): e.name for e in (*lying.older, *lying.newer)}
+        self._newer = {e.name for e in lying.newer}
+        self._met = Keys()
+        self._held = 0  # records that were met and that the last file of this name held, too
+        self._doubled: set[str] = set()  # keys that had a second row before, as problems,
+        self._again: set[str] = set()  # and the keys that have one now
+
+    def seen(self, digest: bytes | None, sweep: int) -> Seen:
+        """The mark that the state keeps of the extract."""
+        return Seen(digest, -sweep if self._shared else sweep)
+
+    @property
+    def listed(self) -> Listing:
+        """The extracts that lay ready when the reading began, this one among them."""
+        return listing((*self._lying.older, self.extract, *self._lying.newer))
+
+    @property
+    def cursor(self) -> dict[str, str | int]:
+        """The place that the reading has reached; it is saved beside the events in Kafka."""
+        return {"extract": self.extract.name, "digest": self.extract.digest, "read": self.read}
+
+    async def pieces(self) -> AsyncIterator[Sequence[Record]]:
+        """The extract's portions; a large one is cut into pieces so that the loop does not stand still."""
+        async with closing(self.extract.portions()) as portions:
+            async for portion in portions:
+                for start in range(0, len(portion), PIECE):
+                    yield portion[start : start + PIECE]
+
+    async def compared(self, records: Sequence[Record]) -> Difference:
+        """Compare records with the known ones; a key that was met before, in any piece, has a second row."""
+        self.read += len(records)
+        here = region(self.extract.name, records, self._salt)
+        keys = [record.key for record in here.records]
+        known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
+        here, known = self._counting(here, known)
+        keys = [record.key for record in here.records]
+        found = await self._compared(here, known, keys)
+        self._watch.put_aside(found.aside)
+        return found
+
+    def _counting(self, here: Region, known: list[Known]) -> tuple[Region, list[Known]]:
+        """Without the records that a newer extract holds."""
+        homes = {k.key: self._names.get(k.region, k.region) for k in known if k.region is not None}
+        theirs = {key for key, home in homes.items() if home in self._newer}
+        lasting = {k.key for k in known if k.entity in self._stream.lasting}
+        self._shared = self._shared or not theirs <= lasting
+        taken = {home for key, home in homes.items() if key not in theirs | lasting}
+        self._took_from = taken - {self.extract.name, LEARNED}
+        if not theirs:
+            return here, known
+        pairs = [(r, d) for r, d in zip(here.records, here.digests, strict=True) if r.key not in theirs]
+        kept = here._replace(records=[r for r, _ in pairs], digests=[d for _, d in pairs])
+        return kept, [k for k in known if k.key not in theirs]
+
+    async def sharing(self) -> dict[str, Seen]:
+        """The marks that the state keeps of the other extracts that held records of the last piece."""
+        if not self._took_from:
+            return {}
+        seen = await self._memory.regions(self._stream.name)
+        return {name: Seen(seen[name].digest, -abs(seen[name].sweep)) for name in self._took_from & seen.keys()}
+
+    async def sharers(self) -> list[ExtractReading]:
+        """Readings of the other extracts that may hold some of the records which this one lacks, the newest first."""
+        seen = await self._memory.regions(self._stream.name)
+        others = [e for e in (*self._lying.older, *self._lying.newer) if self._may_share(e, seen.get(e.name))]
+        if not others or not await self.lacks():
+            return []
+        rest = (self._memory, self._watch, self._salt, self._clock)
+        return [ExtractReading(self._adapter, self._stream, Lying(e, b""), *rest) for e in reversed(others)]
+
+    def _may_share(self, other: Extract, had: Seen | None) -> bool:
+        """Whether it was found to share records, or what it holds now has not been read yet."""
+        return had is None or had.sweep < 0 or had.digest != digest_of(other, self._salt)
+
+    async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
+        """Compare the records that another extract held and, read to its end, no longer holds: they are this one's again."""
+        here = region(self.extract.name, records, self._salt)
+        keys = [record.key for record in here.records]
+        known = [since._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
+        known = [k for k in known if k.key in self._met or (k.region == since.extract.name and k.key not in since._met)]
+        wanted = {k.key for k in known}
+        pairs = [(r, d) for r, d in zip(here.records, here.digests, strict=True) if r.key in wanted]
+        here = here._replace(records=[r for r, _ in pairs], digests=[d for _, d in pairs])
+        first = [key + AGAIN for key in wanted if key not in self._met]
+        found = await self._compared(here, known, [k.key for k in known])
+        found.mended += first  # the other one's second rows are none of this one's
+        return found
+
+    async def _compared(self, here: Region, known: list[Known], keys: list[str]) -> Difference:
+        quarantined = await self._memory.quarantined(self._stream.name, [*keys, *(key + AGAIN for key in keys)])
+        self._held += sum(map(self._is_missed, known))
+        made = await self._made(here, known)
+        comparison = self._comparison(known, quarantined)
+        comparison.rows(here, made=made, met=self._met)
+        found = comparison.found
+        self._doubled |= {key for key in quarantined if key.endswith(AGAIN)}
+        self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
+        self.published += len(found.events)
+        return found
+
+    async def _made(self, here: Region, known: list[Known]) -> dict[bytes, Made]:
+        """Map the rows that changed, in slices, because mapping takes the longest."""
+        same = {k.key: None if k.lost else k.row_digest for k in known}
+        made: dict[bytes, Made] = {}
+        rows = zip(here.records, here.digests, strict=True)
+        await map_rows(self._stream, [(r, digest) for r, digest in rows if same.get(r.key) != digest], made)
+        return made
+
+    async def missing(self) -> tuple[int, int, int]:
+        """The number of records that are gone, that the last file of this name held, and that this one holds."""
+        missing = 0
+        async with closing(self.lacking()) as batches:
+            async for lacking in batches:
+                missing += sum(map(self._is_missed, lacking))
+        return missing, self._held + missing, self.read
+
+    async def lacks(self) -> bool:
+        """Whether records are gone that the last file of this name held, published or in quarantine."""
+        async with closing(self.lacking()) as batches:
+            async for lacking in batches:
+                if any(known.entity not in self._stream.lasting for known in lacking):
+                    return True
+        return False
+
+    def _is_missed(self, known: Known) -> bool:
+        there = known.region == self.extract.name and known.version and not known.deleted
+        return bool(there) and known.entity not in self._stream.lasting
+
+    async def lacking(self) -> AsyncIterator[list[Known]]:
+        """Give the known records that the extract lacks, some at a time. Call it after a whole reading."""
+        after, regions = "", (self.extract.name, self._mark)
+        while page := await self._memory.members_after(self._stream.name, regions, after, PIECE):
+            after = page[-1].key
+            if lacking := [self._of_this(known) for known in page if known.key not in self._met]:
+                yield lacking
+
+    def gone(self, lacking: list[Known]) -> Difference:
+        """Give the deletions of records that the extract lacks; lasting types are not deleted."""
+        comparison = self._comparison(lacking, set())
+        comparison.rows(Region(self.extract.name, [], [], b""))  # all of them lose their region
+        comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
+        # A record without a row, lasting or not, has neither a bad row nor a second one.
+        comparison.found.mended += [key for known in lacking for key in (known.key, known.key + AGAIN)]
+        self.published += len(comparison.found.events)
+        return comparison.found
+
+    async def let(self, asides: list[Aside]) -> Difference:
+        """Publish changes that were put aside."""
+        known = await self._memory.lookup(self._stream.name, [aside.made.key for aside in asides])
+        comparison = self._comparison(known, set())
+        comparison.let(asides)
+        self.published += len(comparison.found.events)
+        return comparison.found
+
+    @property
+    def mended(self) -> list[str]:
+        """The problems that are over, now that the whole extract was read."""
+        return [self._bad, *sorted(self._doubled - self._again)]
+
+    def problem(self, error: BadRecordError) -> Problem:
+        """The extract's own problem: it cannot be read."""
+        return Problem(self._bad, error.field, error.rule, error.shape, str(error))
+
+    @property
+    def _bad(self) -> str:
+        return key_of(self._adapter, "file", self._mark)
+
+    def _of_this(self, known: Known) -> Known:
+        """Give a record the extract's name if the journal knew it by the extract's mark."""
+        if known.region == self._mark:
+            known.region = self.extract.name
+        return known
+
+    def _comparison(self, known: list[Known], quarantined: set[str]) -> Comparison:
+        return Comparison(self._adapter, self._stream, known, quarantined, self._clock(), self._mark, self._watch)

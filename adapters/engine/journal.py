@@ -1,0 +1,294 @@
+"""What the pump needs from the runtime: a journal that it publishes to (Kafka) and a memory of what it published."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from canonical import Event
+
+Partition = tuple[str, int]
+"""A topic and a partition of it."""
+
+Cursor = dict[str, Any]
+"""Where a stream stands, as JSON; it lies in Kafka beside the events that brought it there."""
+
+TOMBSTONES = timedelta(days=30)
+"""How long the journal keeps a tombstone at least: it must outlive the longest time that a subscriber is away."""
+
+AGAIN = "#again"
+"""Marks the problem of a second row with a key that was already seen."""
+
+
+class Place(NamedTuple):
+    """Where an event lies in the journal."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Mark(NamedTuple):
+    """
+    The adapter's newest event in a partition: `next` is the offset behind it (0: there is none), `last` says which it is.
+
+    `since` and `first` are those of an older one where it has yet to be seen that this one lay in the log that the newest
+    one was published to (0: the newest one is enough). If both lie where they lay, nothing was made anew or cut off.
+    """
+
+    next: int
+    last: str
+    since: int = 0
+    first: str = ""
+
+
+NOTHING = Mark(0, "")
+
+
+def named(event: Event) -> str:
+    """What an event is known by in a `Mark`: its id, and when it was observed, for one that is published again is another."""
+    return f"{event.id} {event.time.timestamp():.6f}"
+
+
+def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Mark]:
+    """The last of these events in each partition."""
+    last = {place[:2]: (place.offset, event) for event, place in zip(events, places, strict=True)}
+    return {partition: Mark(offset + 1, named(event)) for partition, (offset, event) in last.items()}
+
+
+@dataclass(slots=True)
+class Known:
+    """
+    What is known of one record: the last event of its key and the row that it came from.
+
+    `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
+    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and the
+    record is published again when it is read. `filled` says which of its fields held something when it was published,
+    `former` what it held before, see `adapters.engine.guard`.
+    """
+
+    key: str
+    entity: str
+    owner: str
+    region: str | None
+    row_digest: bytes | None
+    fingerprint: bytes | None
+    version: int
+    deleted: bool = False
+    lost: bool = False
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    filled: bytes | None = None
+    former: bytes | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether it is published and not deleted."""
+        return self.version > 0 and not self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    A region of a stream: the digest of its rows when they were last compared, and the sweep that last saw it. Of an extract
+    the sweep is negative if another extract holds some of its records, too.
+    """
+
+    digest: bytes | None
+    sweep: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A record that could not be mapped: its key, the field, the rule it broke, the value's shape. No value."""
+
+    key: str
+    field: str
+    rule: str
+    shape: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    Where a stream stands.
+
+    `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). `held` counts
+    deletions and changes that wait for a person, see `adapters.engine.guard`. Times are UTC.
+    """
+
+    sweep: int = 0
+    after: tuple[int | str, ...] | None = None
+    tail: tuple[int | str, ...] | None = None
+    started: datetime | None = None
+    completed: datetime | None = None
+    read: int = 0
+    published: int = 0
+    held: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """
+    How much of one kind was taken away from a stream (or, with a `region`, from one extract) within a day.
+
+    The day `began` with `base` records, and `done` of them were published since. `held` are not published: since `since`
+    they wait for a person, who may let as many as `allowed` through; without `since` they were let through. `was` is
+    what `allowed` was when this was read: a newer word of a person is not overwritten. Times are seconds since 1970.
+    """
+
+    region: str
+    what: str
+    began: float
+    done: int = 0
+    base: int = 0
+    held: int = 0
+    since: float | None = None
+    allowed: int | None = None
+    was: int | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """
+    What one step taught, saved in one transaction; `told` events are new. None for `progress` leaves it as it is.
+
+    `at` (UTC) is when the memory held all that the journal holds; None where it may not.
+    """
+
+    known: list[Known] = field(default_factory=list)
+    regions: dict[str, Seen] = field(default_factory=dict)
+    gone_regions: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    progress: Progress | None = None
+    offsets: dict[Partition, Mark] = field(default_factory=dict)
+    told: int = 0
+    guarded: list[Guarded] = field(default_factory=list)
+    gone_offsets: list[Partition] = field(default_factory=list)
+    at: datetime | None = None
+
+
+class Journal(Protocol):
+    """
+    Kafka, as one adapter sees it. Opening it fences off every older copy of the same adapter.
+
+    `UnavailableError` from `publish` leaves open whether the events lie there: open the journal again and catch up.
+    """
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+        """
+        Publish all events and the stream's cursor, or nothing; a place for each event, in order.
+
+        :raises FencedError: a newer copy of this adapter has taken over.
+        """
+        ...
+
+    def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
+        """This adapter's committed events in these partitions, each from its offset to its end."""
+        ...
+
+    async def ends(self) -> dict[Partition, int]:
+        """The offset behind the last record of every partition that the adapter may publish to."""
+        ...
+
+    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+        """The partitions in which the event of a mark lies where the mark says."""
+        ...
+
+    def partition_of(self, owner: str) -> int:
+        """The partition of an owner's events, in every topic."""
+        ...
+
+    def topic_of(self, entity: str) -> str:
+        """The topic that an entity type is published to, or would be."""
+        ...
+
+
+class Memory(Protocol):
+    """What one adapter remembers of what it published: all of it can be rebuilt from the journal and the system."""
+
+    async def claimed(self) -> int:
+        """How many copies of the adapter have claimed this memory so far."""
+        ...
+
+    async def claim(self, had: int) -> bool:
+        """
+        Make the memory this copy's own, unless another one has claimed it since `claimed` gave `had`.
+
+        From then on `save` of every older copy raises FencedError: what such a copy was about to save when it was held
+        up must not overwrite what this one learns.
+        """
+        ...
+
+    async def current(self) -> bool:
+        """Whether the memory holds all that this copy saved, and no newer copy has claimed it: a database may go back."""
+        ...
+
+    async def saved(self) -> datetime | None:
+        """When a step last said that the memory held all that the journal held (UTC)."""
+        ...
+
+    async def offsets(self) -> dict[Partition, Mark]: ...
+
+    async def progress(self, stream: str) -> Progress: ...
+
+    async def regions(self, stream: str) -> dict[str, Seen]: ...
+
+    async def members(self, stream: str, regions: Iterable[str]) -> list[Known]: ...
+
+    async def members_after(self, stream: str, regions: Sequence[str], after: str, most: int) -> list[Known]:
+        """Members in the order of their keys, from behind one, so many at most."""
+        ...
+
+    async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]: ...
+
+    async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
+        """Which of these keys have a problem."""
+        ...
+
+    async def doubled(self, stream: str) -> set[str]:
+        """The problems of second rows (`AGAIN`)."""
+        ...
+
+    async def live(self, stream: str) -> int:
+        """How many records are published and not deleted."""
+        ...
+
+    async def guarded(self, stream: str) -> list[Guarded]:
+        """What the guard counts and holds."""
+        ...
+
+    async def filled(self, stream: str, region: str | None = None) -> Mapping[bytes | None, int]:
+        """How many living records of a stream, or of one of its regions, hold something in the same fields."""
+        ...
+
+    async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
+        """How many of the records that `unseen` would give in all are published; the others are rows that were never good."""
+        ...
+
+    async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
+        """Records, not deleted, that no region of this sweep holds, but for lasting types; some at a time."""
+        ...
+
+    def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
+        """Every record whose last event lies in a partition, some of one stream at a time."""
+        ...
+
+    async def save(self, stream: str, step: Step) -> None:
+        """
+        Save what a step taught, whole or not at all.
+
+        :raises FencedError: a newer copy of this adapter has claimed the memory.
+        :raises UnavailableError: the memory has gone back behind what this copy saved: claim it again and catch up.
+        """
+        ...

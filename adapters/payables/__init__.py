@@ -1,0 +1,221 @@
+"""Payables extracts: CSV and Excel files that a finance system leaves in a folder. README.md is its manual."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from hashlib import blake2b
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from adapters.payables import aside, mapping, reading
+from adapters.payables.folder import Folder, Found, content, printable
+from adapters.payables.layout import Layout, built_in
+from adapters.port import Adapter, Extract, Files, Finding, Record, Stream
+from canonical import CreditNote, Invoice, LedgerDimension, Supplier
+from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PORTION = 1000
+"""Records of an extract that are given together."""
+_SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
+
+
+class LedgerSettings(BaseModel):
+    """
+    Where the extracts are left and what they look like. The adapter's own name is the source in every key.
+
+    `layouts` names built-in layouts; those and the ones declared in `own_layouts` are tried, no others. `settle` is how
+    long a file must have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker
+    file says so instead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    folders: tuple[Path, ...] = Field(min_length=1)
+    glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls")
+    layouts: tuple[str, ...] = ()
+    own_layouts: dict[str, Layout] = {}
+    currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
+    encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
+    settle: timedelta = timedelta(seconds=30)
+    done: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
+    max_megabytes: int = Field(default=50, ge=1, le=1000)
+    every: timedelta = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def _some_layout(self) -> LedgerSettings:
+        if not self.layouts and not self.own_layouts:
+            raise ValueError("name at least one layout, or declare one in own_layouts")
+        return self
+
+    @property
+    def largest(self) -> int:
+        """In bytes."""
+        return self.max_megabytes * 1_000_000
+
+
+@dataclass(slots=True)
+class LedgerAdapter:
+    """The extracts of one finance system: one stream, `payables`."""
+
+    name: str
+    settings: LedgerSettings
+    layouts: dict[str, Layout]
+    _folder: Folder = field(init=False)
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        # The pump reads all again when our code changes; that the rules changed is for us to say.
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding))
+        salt = blake2b(rules.encode(), digest_size=16).digest()
+        self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
+
+    def streams(self) -> Sequence[Stream]:
+        return [
+            Stream(
+                name="payables",
+                entities=(Invoice, CreditNote, Supplier, LedgerDimension),
+                map=mapping.entity,
+                reading=Files(self._extracts),
+                every=self.settings.every,
+                lasting=frozenset({Supplier.type_name, LedgerDimension.type_name}),
+            )
+        ]
+
+    async def open(self) -> None:
+        """The first look: a file can be ready at the second one."""
+        await asyncio.to_thread(self._folder.ready)
+
+    async def close(self) -> None:
+        return None
+
+    async def check(self) -> Sequence[Finding]:
+        """Each folder can be listed, there is a file or none yet, and each file's layout is recognised."""
+        try:
+            waiting, found = await asyncio.to_thread(lambda: (self._folder.waiting(), self._folder.ready()))
+        except IronbridgeError as error:
+            return [Finding(f"folders: {error.what}", False, error.fix)]
+        where = ", ".join(map(str, self.settings.folders))
+        here = f"{len(found)} extracts" if found else "no extract yet"
+        findings = [Finding(f"{where}: {here}" + (f", {waiting} files still settling" if waiting else ""), True)]
+        return findings + [await asyncio.to_thread(self._looked_at, each) for each in found]
+
+    async def _extracts(self) -> AsyncIterator[Extract]:
+        for found in await asyncio.to_thread(self._folder.ready):
+            digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
+            yield Extract(found.name, digest, partial(self._portions, found))
+
+    async def _portions(self, found: Found) -> AsyncIterator[Sequence[Record]]:
+        """A small file is read in a thread, a large one in a process of its own."""
+        where = f"{self.name} file {printable(found.path.name)}"
+        self._not_outside(where, found)
+        rules, say = self._rules(), partial(_say, where)
+        small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
+        here = not small < found.size <= rules.largest
+        read = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
+        async with aclosing(read) as portions:
+            async for portion in portions:
+                yield portion
+
+    async def _in_a_thread(
+        self, found: Found, rules: reading.Rules, say: Callable[[reading.Reckoning], None]
+    ) -> AsyncGenerator[list[Record], None]:
+        with ExitStack() as stack:
+            opened = await _threaded(lambda: stack.enter_context(_opened(found, rules)))
+            say(opened.reckoning)
+            portions = opened.portions(PORTION)
+            while portion := await _threaded(lambda: next(portions, None)):
+                yield portion
+
+    def _rules(self) -> reading.Rules:
+        s = self.settings
+        return reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.largest)
+
+    def _not_outside(self, where: str, found: Found) -> None:
+        if found.outside:
+            raise BadRecordError(
+                where, field="file", rule="is a link to a place outside the watched folder", shape="link",
+                fix="put the file itself there, or name its own folder in the settings",
+            )  # fmt: skip
+
+    def _looked_at(self, found: Found) -> Finding:
+        try:
+            self._not_outside(f"{self.name} file {printable(found.path.name)}", found)
+            with _opened(found, self._rules()) as opened:
+                read = opened.reckoning
+        except IronbridgeError as error:
+            return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
+        what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
+        if not read.quarantined:
+            return Finding(what, True)
+        why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
+        return Finding(f"{what}, {read.quarantined} to quarantine ({why})", True)
+
+
+@contextmanager
+def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.Opened]:
+    with reading.opened(found.name, content(rules.source, found, rules.largest), rules) as opened:
+        yield opened
+
+
+async def _threaded(work: Callable[[], T]) -> T:
+    """Run it in a thread, to its end even if we are cancelled: nobody may close the things it works on before that."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
+
+
+def _say(where: str, read: reading.Reckoning) -> None:
+    log.info(
+        "%s: %d rows by layout %s (%s): %d published, %d of them copies; %d quarantined; %d blank, %d headings, "
+        "%d preamble, %d totals, %d notes",
+        where, read.rows, read.layout, read.how, read.published + read.duplicates, read.duplicates, read.quarantined,
+        read.blank, read.headings, read.preamble, read.totals, read.notes,
+    )  # fmt: skip
+
+
+class LedgerSystem:
+    """The entry point `ledger`: payables extracts from a watched folder."""
+
+    settings: type[BaseModel] = LedgerSettings
+
+    @property
+    def sample(self) -> str:
+        return files(__package__).joinpath("settings.sample.toml").read_text("utf-8")
+
+    def build(self, name: str, settings: Any) -> Adapter:
+        """
+        The adapter of a section of the settings.
+
+        :raises MisconfiguredError: a layout is named that does not exist, or the name cannot begin a key.
+        """
+        assert isinstance(settings, LedgerSettings)  # noqa: S101 (the runtime validated it by `settings`)
+        if not re.fullmatch("[a-z][a-z0-9_.-]{0,39}", name):
+            raise MisconfiguredError(
+                name, "this name cannot begin a key", fix="use up to 40 small letters, digits, `-`, `_` and `.`"
+            )
+        known = {**built_in(), **settings.own_layouts}
+        asked = settings.layouts + tuple(n for n in settings.own_layouts if n not in settings.layouts)
+        if missing := [n for n in asked if n not in known]:
+            raise MisconfiguredError(
+                name, f"no layout is called {', '.join(missing)}", fix=f"use some of: {', '.join(sorted(known))}"
+            )
+        return LedgerAdapter(name, settings, {n: known[n] for n in asked})
+
+
+system = LedgerSystem()

@@ -1,0 +1,217 @@
+"""
+Reads a whole file: its records, and an account of every row and every penny of it.
+
+The file is read to its end, and every document of it mapped once, before the first record is given: so a file that must
+be refused is refused whole. The records wait on disk meanwhile (`Scratch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+
+from adapters.payables import mapping
+from adapters.payables.documents import Document, Ledger, bad_row, document_row, documents, refused, said, said_row
+from adapters.payables.layout import Layout
+from adapters.payables.recognise import fit
+from adapters.payables.rows import Tally, lines
+from adapters.payables.scratch import Scratch, loads
+from adapters.payables.tables import Table, tables
+from adapters.port import Record, Row
+from canonical.entity import bad_record
+from canonical.errors import BadRecordError
+
+_SUPPLIERS_AND_DIMENSIONS, _DOCUMENTS, _BAD = range(3)
+
+
+@dataclass(slots=True)
+class Reckoning:
+    """
+    Where every row of a file went, and its money. `rows` counts all rows as a spreadsheet does.
+
+    `duplicates` are published too: rows that repeat another one exactly are payments of their own; they are told apart.
+    `unreadable` counts the quarantined rows whose amount could not be read; all others are in the sums.
+    """
+
+    layout: str = ""
+    how: str = ""
+    rows: int = 0
+    blank: int = 0
+    preamble: int = 0
+    headings: int = 0
+    totals: int = 0
+    notes: int = 0
+    published: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    unreadable: int = 0
+    money_published: Decimal = Decimal("0.00")
+    money_quarantined: Decimal = Decimal("0.00")
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def accounted(self) -> int:
+        """All rows that went somewhere: equal to `rows`, or a row was lost."""
+        apart = self.blank + self.preamble + self.headings + self.totals + self.notes
+        return apart + self.published + self.duplicates + self.quarantined
+
+    @property
+    def money(self) -> Decimal:
+        return self.money_published + self.money_quarantined
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The records of a file in the order of their keys within each kind: suppliers, dimensions, documents, bad rows."""
+
+    records: list[Record]
+    reckoning: Reckoning
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a source's files are read by."""
+
+    source: str
+    layouts: Mapping[str, Layout]
+    currency: str = "GBP"
+    encoding: str | None = None
+    largest: int = 50_000_000
+
+
+def read(name: str, data: bytes, rules: Rules) -> Reading:
+    """
+    Read a file's bytes; `name` is the extract's name.
+
+    :raises BadRecordError: see `opened`.
+    """
+    with opened(name, data, rules) as found:
+        return Reading([record for portion in found.portions(1000) for record in portion], found.reckoning)
+
+
+@dataclass(slots=True)
+class Opened:
+    """A file that was read to its end and is whole: its account, and its records, which wait on disk."""
+
+    reckoning: Reckoning
+    scratch: Scratch
+    digest: bytes = b""
+
+    def packed(self, most: int) -> Iterator[list[bytes]]:
+        """The rows of its records, so many at a time; `unpacked` makes records of them."""
+        rows = self.scratch.rows()
+        while some := list(islice(rows, most)):
+            yield some
+
+    def portions(self, most: int) -> Iterator[list[Record]]:
+        """Its records, so many at a time."""
+        given = 0
+        for rows in self.packed(most):
+            yield unpacked(rows, given)
+            given += len(rows)
+
+
+def unpacked(rows: Sequence[bytes], given: int) -> list[Record]:
+    """A portion of records; `given` is how many came before it."""
+    return [Record(row[1], (at,), row) for at, row in enumerate(map(loads, rows), start=given)]
+
+
+@contextmanager
+def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
+    """
+    Read a file's bytes to their end, and keep its records ready; `name` is the extract's name.
+
+    :raises BadRecordError: the file cannot be read as one thing: no layout or several fit, the encoding is in doubt, or a
+    total does not agree. A single row that cannot be read is a record whose mapping raises.
+    """
+    where = f"{rules.source} extract {name}"
+    if not data.strip(b"\r\n\t \xef\xbb\xbf"):
+        raise BadRecordError(where, field="file", rule="is empty", shape="nothing", fix="export it again")
+    ways = tables(where, data, encoding=rules.encoding, largest=rules.largest)
+    with ExitStack() as stack:
+        found: list[Opened] = []
+        for way in ways:
+            scratch = stack.enter_context(closing(Scratch()))
+            found.append(_read(where, name, way, rules, scratch, digested=len(ways) > 1))
+            if found[-1].digest != found[0].digest:
+                raise BadRecordError(
+                    where, field="encoding", rule=f"may be {found[0].reckoning.how} or {found[-1].reckoning.how}, "
+                    "and the records would differ", shape="bytes",
+                    fix="export it as UTF-8, or name its encoding in the settings",
+                )  # fmt: skip
+        yield found[0]
+
+
+def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scratch, *, digested: bool) -> Opened:
+    found = fit(where, ways, rules.layouts)
+    ledger, tally = Ledger(rules.source, name, found.layout, rules.currency), Tally()
+    read = Opened(Reckoning(found.name, found.table.how, found.table.count), scratch)
+    for document in documents(ledger, lines(where, found, rules.currency, tally), scratch):
+        _keep(ledger, document, read)
+    for about, sayings in scratch.said():
+        scratch.keep(_SUPPLIERS_AND_DIMENSIONS, said_row(ledger, about, sayings))
+    if digested:
+        content = blake2b(digest_size=16)
+        for row in scratch.rows():
+            content.update(repr(loads(row)).encode())
+        read.digest = content.digest()
+    _count_apart(read.reckoning, tally)
+    return read
+
+
+def _keep(ledger: Ledger, document: Document, read: Opened) -> None:
+    """Keep a document's row, and its lines' other statements. A document that is spoilt, or refused when mapped, is a bad row."""
+    row = _good_row(ledger, document)
+    if isinstance(row, Document):
+        read.scratch.keep(_BAD, bad_row(ledger, row))
+        _count_bad(read.reckoning, row)
+        return
+    read.scratch.keep(_DOCUMENTS, row)
+    for line in document.lines:
+        for about, saying in said(line):
+            read.scratch.say(about, saying)
+    _count_good(read.reckoning, document)
+
+
+def _good_row(ledger: Ledger, document: Document) -> Row | Document:
+    """The document's row; the document with its faults if it is spoilt, or if the canonical schema refuses it."""
+    if document.faults:
+        return document
+    row = document_row(ledger, document)
+    try:
+        mapping.entity(row)
+    except ValidationError as error:
+        return refused(document, bad_record(row[1], error))
+    return row
+
+
+def _count_good(reckoning: Reckoning, document: Document) -> None:
+    copies = document.copies
+    reckoning.duplicates += copies
+    reckoning.published += len(document.lines) - copies
+    reckoning.money_published += document.net
+
+
+def _count_bad(reckoning: Reckoning, document: Document) -> None:
+    amounts = [line.net for line in document.lines if line.net is not None]
+    reckoning.quarantined += len(document.lines)
+    reckoning.unreadable += len(document.lines) - len(amounts)
+    reckoning.money_quarantined += sum(amounts, Decimal("0.00"))
+    reason = f"{document.faults[0].heading} {document.faults[0].rule}"
+    reckoning.reasons[reason] = reckoning.reasons.get(reason, 0) + len(document.lines)
+
+
+def _count_apart(reckoning: Reckoning, tally: Tally) -> None:
+    apart = tally.apart
+    reckoning.blank, reckoning.preamble, reckoning.headings = apart.blank, apart.preamble, apart.headings
+    reckoning.totals, reckoning.notes = tally.totals, tally.notes

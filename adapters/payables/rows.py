@@ -1,0 +1,287 @@
+"""
+From a recognised row to a line of a document: a row says everything that the layout needs, or its faults are listed.
+
+Blank rows, headings and preambles are set apart before; here, totals and notes are: a total is checked against the rows
+above it, so that a file that lost rows on its way is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from adapters.payables.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
+from adapters.payables.layout import DATES, MONEY, Analysis
+from adapters.payables.recognise import Apart, Fit, Row
+from canonical.errors import BadRecordError, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the shape."""
+
+    row: int
+    heading: str
+    rule: str
+    shape: str
+
+
+@dataclass(slots=True)
+class Line:
+    """One row, read. A row with faults has what could be read; `net` is None only then."""
+
+    row: int
+    words: dict[str, str] = field(default_factory=dict)
+    dates: dict[str, date] = field(default_factory=dict)
+    net: Decimal | None = None
+    tax: Decimal | None = None
+    account: tuple[str, str] | None = None
+    dimensions: tuple[tuple[str, str, str], ...] = ()
+    redacted: bool = False
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that the layout reads of the row: two rows with equal content are copies of each other."""
+        words = tuple(sorted(self.words.items()))
+        return words, tuple(sorted(self.dates.items())), self.net, self.tax, self.account, self.dimensions
+
+
+@dataclass(slots=True)
+class Tally:
+    """The numbers of a file's rows that are no lines, by kind, and the sums that a total may be checked against."""
+
+    apart: Apart = field(default_factory=Apart)
+    totals: int = 0
+    notes: int = 0
+    lines: int = 0
+    all: Decimal = Decimal(0)
+    since: Decimal = Decimal(0)  # since the last total
+    unreadable: bool = False  # the amount of some line could not be read: then no total can be checked
+
+    def add(self, line: Line) -> None:
+        self.lines += 1
+        if line.net is None:
+            self.unreadable = True
+        else:
+            self.all += line.net
+            self.since += line.net
+
+    @property
+    def sums(self) -> set[Decimal]:
+        """The sums that a total may show: since the last total, or of everything. Empty if an amount could not be read."""
+        return set() if self.unreadable or not self.lines else {self.since, self.all}
+
+
+def lines(where: str, found: Fit, currency: str, tally: Tally) -> Iterator[Line]:
+    """
+    Gives every data row of a file as a line; counts all others in `tally`.
+
+    :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
+    """
+    reader, months = _Reader(found, currency), _Months(where, found)
+    for row in found.data(tally.apart):
+        months.look(row)
+        read = reader.kind(row)
+        if read.kind == "note":
+            tally.notes += 1
+        elif (read.kind == "total" and _agrees(where, found, row[0], read.total, tally.sums)) or (
+            read.kind == "sum" and read.total in tally.sums
+        ):
+            tally.totals += 1
+            tally.since = Decimal(0)
+        else:
+            line = reader.line(row, read)
+            tally.add(line)
+            yield line
+    months.refuse_american()
+
+
+class _Months:
+    """One date that can only be month-first and none that can only be day-first: 04/05 in this file may be either."""
+
+    def __init__(self, where: str, found: Fit) -> None:
+        self.where = where
+        either = any(style.startswith("dd") and style[-1] == "y" for style in found.layout.dates)
+        self.columns = [found.at[d] for d in DATES if d in found.at] if either else []
+        self.american = False
+
+    def look(self, row: Row) -> None:
+        for at in self.columns:
+            if at < len(row[1]):
+                if day_first(row[1][at]):
+                    self.columns, self.american = [], False
+                    return
+                self.american = self.american or month_first(row[1][at])
+
+    def refuse_american(self) -> None:
+        if self.american:
+            raise BadRecordError(
+                self.where, field="dates", rule="have the month first in some rows, and the day surely first in none",
+                shape="99/99/9999", fix="have the extract write dates as 2024-04-25 or 25/04/2024",
+            )  # fmt: skip
+
+
+def _agrees(where: str, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
+    if total is not None and sums and total not in sums:
+        raise BadRecordError(
+            f"{where} row {row}", field=found.called("net" if "net" in found.at else "gross"),
+            rule="is a total that the rows above it do not add up to", shape=shape_of(total),
+            fix="export the file again: rows were lost or changed on the way",
+        )  # fmt: skip
+    return True
+
+
+def _is_remark(filled: Sequence[str]) -> bool:
+    """Some words and nothing else in the row, in whichever column: "Printed by Finance"."""
+    return len(filled) == 1 and " " in filled[0]
+
+
+class _Kind(NamedTuple):
+    """
+    The kind of a row: `line`, `note` (names neither money nor payee), `total` (says so), or `sum` (only an amount). Its
+    amounts are read with it, once; `faults` are the ones that cannot be read.
+    """
+
+    kind: str
+    amounts: dict[str, Decimal]
+    faults: Sequence[Fault] = ()
+
+    @property
+    def total(self) -> Decimal | None:
+        return self.amounts.get("net")
+
+
+class _Reader:
+    """Reads the rows of one file."""
+
+    def __init__(self, found: Fit, currency: str) -> None:
+        self.found = found
+        self.layout = found.layout
+        self.columns = dict(found.layout.parts())
+        self.currency = currency
+        self.words = [part for part in found.layout.columns if part in found.at and part not in (*MONEY, *DATES)]
+        self.money = [part for part in MONEY if part in found.at]
+        self.dates = [part for part in DATES if part in found.at]
+        needed = {"supplier_name", *(p for p in found.layout.document if p != "supplier")}
+        if found.layout.unnumbered == "single" or "number" not in found.layout.columns:
+            needed.discard("number")
+        self.needed = sorted(needed)
+        self.totals = re.compile(found.layout.totals)
+        self.withheld = re.compile(found.layout.redacted)
+
+    def kind(self, row: Row) -> _Kind:
+        number, cells = row
+        payee, document = self.text(cells, "supplier_name"), self.text(cells, "number")
+        unreadable: list[Fault] = []
+        amounts = self._amounts(cells, unreadable, number)
+        if unreadable:
+            return _Kind("line", amounts, unreadable)
+        filled = [text for cell in cells if (text := text_of(cell))]
+        if self._is_total(cells, filled):
+            return _Kind("total", amounts)
+        amount = amounts.get("net")
+        if amount is None and not self._says_money(cells) and (not (payee or document) or _is_remark(filled)):
+            return _Kind("note", amounts)
+        return _Kind("sum" if len(filled) == 1 and amount is not None else "line", amounts)
+
+    def _is_total(self, cells: Sequence[Cell], words: Sequence[str]) -> bool:
+        """A label and amounts, no date and no other word: a supplier may well be called Total."""
+        if any(text_of(self._cell(cells, part)) for part in self.dates):
+            return False
+        others = [word for word in words if not self.totals.fullmatch(word)]
+        return len(others) < len(words) and not any(c.isalpha() for c in "".join(others))
+
+    def _says_money(self, cells: Sequence[Cell]) -> bool:
+        """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
+        return any(isinstance(c, int | float) or re.search(r"[0-9][.,][0-9]{2}\b", text_of(c)) for c in cells)
+
+    def text(self, cells: Sequence[Cell], part: str) -> str:
+        at = self.found.at.get(part)
+        text = text_of(cells[at]) if at is not None and at < len(cells) else ""
+        pattern = self.columns[part].pattern if part in self.columns else None
+        return "" if pattern and not re.fullmatch(pattern, text) else text
+
+    def _cell(self, cells: Sequence[Cell], part: str) -> Cell:
+        at = self.found.at.get(part)
+        return cells[at] if at is not None and at < len(cells) else None
+
+    def _money(self, cells: Sequence[Cell], part: str) -> Decimal | None:
+        amount = money(self._cell(cells, part), decimal=self.layout.decimal, currency=self.currency)
+        return -amount if amount and self.layout.sign == "reversed" else amount
+
+    def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int) -> dict[str, Decimal]:
+        amounts: dict[str, Decimal] = {}
+        for part in self.money:
+            try:
+                if (amount := self._money(cells, part)) is not None:
+                    amounts[part] = amount
+            except UnreadableError as error:
+                faults.append(self._fault(row, part, str(error), self._cell(cells, part)))
+        if "net" not in amounts and {"gross", "tax"} <= amounts.keys():
+            amounts["net"] = amounts["gross"] - amounts["tax"]
+        return amounts
+
+    def line(self, row: Row, read: _Kind) -> Line:
+        number, cells = row
+        line = Line(number, faults=list(read.faults))
+        for part in self.words:
+            if text := self.text(cells, part):
+                line.words[part] = text
+        line.redacted = bool(self.withheld.fullmatch(line.words.get("supplier_name", "")))
+        self._read_money(line, cells, read.amounts)
+        self._read_dates(line, cells)
+        self._analyse(line, cells)
+        self._needs(line, cells)
+        return line
+
+    def _read_money(self, line: Line, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
+        line.net, line.tax = amounts.get("net"), amounts.get("tax")
+        part = "net" if "net" in self.found.at else "gross"
+        if line.net is None and not line.faults:
+            line.faults.append(self._fault(line.row, part, "is missing", None))
+        if len(amounts) == len(MONEY) and amounts["net"] + amounts["tax"] != amounts["gross"]:
+            rule = "plus the tax is not the gross amount"
+            line.faults.append(self._fault(line.row, part, rule, self._cell(cells, part)))
+
+    def _read_dates(self, line: Line, cells: Sequence[Cell]) -> None:
+        for part in self.dates:
+            cell = self._cell(cells, part)
+            try:
+                if found := day(cell, self.layout.dates):
+                    line.dates[part] = found
+            except UnreadableError as error:
+                line.faults.append(self._fault(line.row, part, str(error), cell))
+
+    def _analyse(self, line: Line, cells: Sequence[Cell]) -> None:
+        found = []
+        for name, analysis in self.layout.analyses():
+            code, title = self._code(cells, name, analysis)
+            if code and name == "account":
+                line.account = (code, title)
+            elif code:
+                found.append((name, code, title))
+        line.dimensions = tuple(found)
+
+    def _code(self, cells: Sequence[Cell], name: str, analysis: Analysis) -> tuple[str, str]:
+        code = self.text(cells, name)
+        title = self.text(cells, f"{name} name") if analysis.name else code
+        if analysis.split and (cut := re.fullmatch(analysis.split, code)):
+            code, title = cut["code"].strip(), cut["name"].strip()
+        return code, title or code
+
+    def _needs(self, line: Line, cells: Sequence[Cell]) -> None:
+        had = line.words.keys() | line.dates.keys() | {fault.heading for fault in line.faults}
+        for part in self.needed:
+            if part not in had and self.found.called(part) not in had:
+                line.faults.append(self._fault(line.row, part, "is missing", None))
+        beyond = cells[self.found.width :] if self.found.width is not None else ()
+        if any(text_of(cell) for cell in beyond):
+            line.faults.append(self._fault(line.row, "row", "has more cells than there are headings", None))
+
+    def _fault(self, row: int, part: str, rule: str, cell: Cell) -> Fault:
+        return Fault(row, self.found.called(part), rule, shape_of(cell))

@@ -1,0 +1,118 @@
+"""A workbook's visible sheets as rows of cells, read by another process (unpacking.py) for safety's sake."""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from adapters.payables.cells import Cell
+from canonical.errors import BadRecordError
+
+UNPACKED = 30  # a workbook is XML in a ZIP file; one that unpacks to more than this many times the limit is a bomb
+_MEMORY = 20  # bytes that may be taken for each byte of the limit, and
+_AT_LEAST = 512_000_000  # these, of which a Python takes a part before it has read anything
+_SECONDS = 120  # of processor time
+_PATIENCE = 600  # seconds by the clock, on a machine that has much else to do
+_SCRIPT = Path(__file__).with_name("unpacking.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The rows of a sheet: `count` lines of JSON in a temporary file without a name, the first one at the byte `start`."""
+
+    file: mmap.mmap
+    start: int
+    count: int
+
+    def __iter__(self) -> Iterator[Sequence[Cell]]:
+        at = self.start
+        for _ in range(self.count):
+            end = self.file.find(b"\n", at)
+            yield json.loads(self.file[at:end], object_hook=_read)
+            at = end + 1
+
+
+def sheets(where: str, data: bytes, largest: int) -> list[Sheet]:
+    """
+    The rows of each visible sheet, in their order. `largest` is what a file may have in bytes; all limits follow it.
+
+    :raises BadRecordError: it is damaged or locked, or would take more memory or time than its size can justify.
+    """
+    if data.startswith(b"PK"):
+        _no_bomb(where, data, largest * UNPACKED)
+    memory = _AT_LEAST + _MEMORY * largest
+    with tempfile.TemporaryFile() as rows:
+        try:
+            done = subprocess.run(  # noqa: S603 (our own script, with numbers as arguments)
+                [sys.executable, "-I", str(_SCRIPT), str(memory), str(_SECONDS)],
+                input=data, stdout=rows, stderr=subprocess.DEVNULL, timeout=_PATIENCE, env=environment(), check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise _too_much(where, memory) from None
+        if done.returncode not in (0, 1):
+            raise _too_much(where, memory)
+        return _found(where, rows, memory)
+
+
+def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:
+    """Read the script's last line: the number of rows of each sheet and where they begin, or the reason why there are none."""
+    size = rows.seek(0, os.SEEK_END)
+    if not size:  # Python itself failed, mostly for want of memory
+        raise _too_much(where, memory)
+    file = mmap.mmap(rows.fileno(), size, access=mmap.ACCESS_READ)
+    said = json.loads(file[file.rfind(b"\n", 0, size - 1) + 1 :])
+    if isinstance(said, str):
+        raise refused(where, f"cannot be opened as a workbook ({said}): damaged, or locked")
+    return [Sheet(file, start, count) for start, count in said]
+
+
+def environment() -> dict[str, str]:
+    """Ours without our secrets: what reads strangers' files need not know them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("IRONBRIDGE_")}
+
+
+def _read(tagged: dict[str, Any]) -> Cell:
+    ((kind, value),) = tagged.items()
+    match kind:
+        case "datetime":
+            return datetime.fromisoformat(value)
+        case "date":
+            return date.fromisoformat(value)
+        case "time":
+            return time.fromisoformat(value)
+    return timedelta(seconds=value)
+
+
+def _no_bomb(where: str, data: bytes, largest: int) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        what = type(error).__name__
+        raise refused(where, f"cannot be opened as a workbook ({what}): damaged, or locked") from error
+    if unpacked > largest:
+        raise refused(where, f"unpacks to more than {largest} bytes")
+
+
+def _too_much(where: str, memory: int) -> BadRecordError:
+    return refused(
+        where,
+        f"cannot be unpacked in {memory // 1_000_000} MB and {_SECONDS} s: damaged, or cells far outside its data",
+    )
+
+
+def refused(where: str, rule: str) -> BadRecordError:
+    return BadRecordError(
+        where, field="file", rule=rule, shape="bytes", fix="save it again as xlsx or as UTF-8 CSV, with its data only"
+    )

@@ -1,0 +1,463 @@
+"""
+Stand-ins, shipped for tests: a journal and a memory that can fail where they are told to, and a small legacy system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from secrets import randbits
+from typing import NamedTuple
+from zlib import crc32
+
+from adapters.engine.journal import (
+    AGAIN,
+    TOMBSTONES,
+    Cursor,
+    Guarded,
+    Known,
+    Mark,
+    Partition,
+    Place,
+    Problem,
+    Progress,
+    Seen,
+    Step,
+    named,
+)
+from adapters.port import Extract, Files, Finding, Page, Position, Record, Row, Stream, Sweep, Tail
+from canonical import CareEpisode, Entity, Event
+from canonical.errors import BadRecordError, FencedError, UnavailableError
+from canonical.event import topic_of
+from canonical.key import key_of
+
+
+class Killed(BaseException):
+    """The process ended here. Nothing that it would have done afterwards happens."""
+
+
+class Faults:
+    """
+    Where to fail: at the n-th point that the stand-ins pass, counted from 0, or at the n-th of one name.
+
+    They pass one before each thing that they are asked, and another after what has an effect: `publish` and
+    `published`, `save` and `saved`. After `Killed` every later point raises it again: a dead process does nothing more.
+    """
+
+    def __init__(self, at: int | None = None, error: BaseException | None = None, only: str | None = None) -> None:
+        self.at = at
+        self.error = error or Killed()
+        self.only = only
+        self.passed = 0
+        self._dead = False
+
+    def point(self, name: str) -> None:
+        if self._dead:
+            raise self.error
+        if self.only in (None, name):
+            here, self.passed = self.passed, self.passed + 1
+            if here == self.at:
+                self._dead = isinstance(self.error, Killed)
+                raise self.error
+
+
+@dataclass
+class Log:
+    """
+    A Kafka cluster in memory, for any number of adapters.
+
+    A partition holds events, and None where a marker ends a transaction. What an open transaction holds is
+    not in it: nobody could read it.
+    """
+
+    partitions: int = 3
+    topics: dict[Partition, list[Event | None]] = field(default_factory=dict)
+    cursors: dict[tuple[str, str], Cursor] = field(default_factory=dict)
+    generations: Counter[str] = field(default_factory=Counter)
+    transactions: list[list[Event]] = field(default_factory=list)
+
+    def events(self) -> list[Event]:
+        """All events, partition by partition, in order."""
+        return [event for records in self.topics.values() for event in records if event is not None]
+
+    def told(self) -> list[Event]:
+        """All events in the order in which they were committed, those that were lost later, too."""
+        return [event for events in self.transactions for event in events]
+
+    def state(self) -> dict[str, bytes]:
+        """What a subscriber that keeps the newest version of each key holds."""
+        newest: dict[str, Event] = {}
+        for event in self.events():
+            if event.key not in newest or event.version > newest[event.key].version:
+                newest[event.key] = event
+        return {key: event.data for key, event in newest.items() if event.data is not None}
+
+    def compact(self, now: datetime) -> None:
+        """Keep the newest record of each key in a partition, as Kafka's cleaner does, and no tombstone that is too old."""
+        for records in self.topics.values():
+            newest = {event.key: at for at, event in enumerate(records) if event}
+            for at, event in enumerate(records):
+                old = event and event.data is None and now - event.time > TOMBSTONES
+                if event and (old or newest[event.key] != at):
+                    records[at] = None
+
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic and create it again: nothing lies in it."""
+        for partition in [p for p in self.topics if p[0] == topic]:
+            del self.topics[partition]
+
+    def lose_tail(self, partition: Partition, keep: int) -> None:
+        """Forget everything from an offset on, as a broker does that answered before it wrote."""
+        del self.topics[partition][keep:]
+
+
+class MemoryJournal:
+    """One adapter's journal (`adapters.engine.journal.Journal`): transactions are whole, older copies are fenced off."""
+
+    def __init__(
+        self,
+        log: Log,
+        adapter: str,
+        entities: Iterable[type[Entity]] = (CareEpisode,),
+        faults: Faults | None = None,
+        prefix: str = "canonical",
+    ) -> None:
+        self._log = log
+        self._adapter = adapter
+        self._prefix = prefix
+        self._topics = [topic_of(entity, prefix) for entity in entities]
+        self._faults = faults or Faults()
+        self._generation: int | None = None
+
+    async def open(self) -> None:
+        self._faults.point("open")
+        self._log.generations[self._adapter] += 1
+        self._generation = self._log.generations[self._adapter]
+        self._faults.point("opened")
+
+    async def close(self) -> None:
+        self._generation = None
+
+    def partition_of(self, owner: str) -> int:
+        return crc32(owner.encode()) % self._log.partitions
+
+    def topic_of(self, entity: str) -> str:
+        return topic_of(entity, self._prefix)
+
+    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+        self._faults.point("publish")
+        await asyncio.sleep(0)  # as whoever waits for a server
+        if self._generation is None:
+            raise UnavailableError(self._adapter, "the journal is closed")
+        if self._generation != self._log.generations[self._adapter]:
+            raise FencedError(self._adapter, "a newer copy of it has taken over", fix="stop one of the two")
+        places = []
+        for event in events:
+            partition = (self.topic_of(event.entity), self.partition_of(event.owner))
+            records = self._log.topics.setdefault(partition, [])
+            places.append(Place(*partition, len(records)))
+            records.append(event)
+        for topic, partition_number in {place[:2] for place in places}:
+            self._log.topics[topic, partition_number].append(None)
+        if cursor is not None:
+            self._log.cursors[self._adapter, cursor[0]] = cursor[1]
+        self._log.transactions.append(list(events))
+        self._faults.point("published")
+        return places
+
+    async def ends(self) -> dict[Partition, int]:
+        self._faults.point("ends")
+        return {
+            (topic, number): len(self._log.topics.get((topic, number), ()))
+            for topic in self._topics
+            for number in range(self._log.partitions)
+        }
+
+    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+        self._faults.point("lying")
+        return {p for p, mark in marks.items() if mark.next and self._at(p, mark.next - 1) == mark.last}
+
+    def _at(self, partition: Partition, offset: int) -> str:
+        """Which event lies at an offset, if one of this adapter's does."""
+        event = dict(enumerate(self._log.topics.get(partition, ()))).get(offset)
+        return named(event) if event and event.source == self._adapter else ""
+
+    async def history(self, since: Mapping[Partition, int]) -> AsyncIterator[list[tuple[Event, Place]]]:
+        for partition, start in since.items():
+            lying = enumerate(self._log.topics.get(partition, []))
+            own = [(e, Place(*partition, at)) for at, e in lying if at >= start and e and e.source == self._adapter]
+            for first in range(0, len(own), 100):
+                self._faults.point("history")
+                await asyncio.sleep(0)
+                yield own[first : first + 100]
+
+
+@dataclass
+class Remembered:
+    """What a `MemoryMemory` holds of one stream."""
+
+    records: dict[str, Known] = field(default_factory=dict)
+    regions: dict[str, Seen] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    guarded: dict[tuple[str, str], Guarded] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """A state database in memory, for one adapter; it outlives the memories that are opened on it."""
+
+    streams: dict[str, Remembered] = field(default_factory=dict)
+    offsets: dict[Partition, Mark] = field(default_factory=dict)
+    claims: int = 0
+    steps: int = 0
+    saved: datetime | None = None
+
+    def go_back(self, to: State) -> None:
+        """Be again what a copy of it holds, under the feet of those who have it open, as after a failover."""
+        self.__dict__.update(deepcopy(to).__dict__)
+
+    def of(self, stream: str) -> Remembered:
+        return self.streams.setdefault(stream, Remembered())
+
+
+class MemoryMemory:
+    """One adapter's memory (`adapters.engine.journal.Memory`) in a `State`; a step is saved whole or not at all."""
+
+    def __init__(self, state: State, faults: Faults | None = None) -> None:
+        self._state = state
+        self._faults = faults or Faults()
+        self._claim: int | None = None
+        self._steps = 0
+
+    async def claimed(self) -> int:
+        self._faults.point("claimed")
+        return self._state.claims
+
+    async def claim(self, had: int) -> bool:
+        self._faults.point("claim")
+        if self._state.claims != had:
+            return False
+        self._claim = self._state.claims = had + 1
+        self._steps = self._state.steps = randbits(40)
+        self._faults.point("claimed_it")
+        return True
+
+    async def current(self) -> bool:
+        self._faults.point("current")
+        await asyncio.sleep(0)
+        return (self._claim, self._steps) == (self._state.claims, self._state.steps)
+
+    async def saved(self) -> datetime | None:
+        return self._state.saved
+
+    async def offsets(self) -> dict[Partition, Mark]:
+        self._faults.point("offsets")
+        return dict(self._state.offsets)
+
+    async def progress(self, stream: str) -> Progress:
+        self._faults.point("progress")
+        return self._state.of(stream).progress
+
+    async def regions(self, stream: str) -> dict[str, Seen]:
+        self._faults.point("regions")
+        return dict(self._state.of(stream).regions)
+
+    async def members(self, stream: str, regions: Iterable[str]) -> list[Known]:
+        self._faults.point("members")
+        wanted = set(regions)
+        return [copy(k) for k in self._state.of(stream).records.values() if k.region in wanted]
+
+    async def members_after(self, stream: str, regions: Sequence[str], after: str, most: int) -> list[Known]:
+        members = sorted(await self.members(stream, regions), key=lambda known: known.key)
+        return [known for known in members if known.key > after][:most]
+
+    async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
+        self._faults.point("lookup")
+        await asyncio.sleep(0)
+        records = self._state.of(stream).records
+        return [copy(records[key]) for key in keys if key in records]
+
+    async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
+        self._faults.point("quarantined")
+        return self._state.of(stream).problems.keys() & set(keys)
+
+    async def doubled(self, stream: str) -> set[str]:
+        self._faults.point("doubled")
+        return {key for key in self._state.of(stream).problems if key.endswith(AGAIN)}
+
+    async def live(self, stream: str) -> int:
+        self._faults.point("live")
+        return sum(1 for k in self._state.of(stream).records.values() if k.version and not k.deleted)
+
+    async def guarded(self, stream: str) -> list[Guarded]:
+        self._faults.point("guarded")
+        return [replace(each, was=each.allowed) for each in self._state.of(stream).guarded.values()]
+
+    async def filled(self, stream: str, region: str | None = None) -> Mapping[bytes | None, int]:
+        self._faults.point("filled")
+        records = self._state.of(stream).records.values()
+        return Counter(k.filled for k in records if k.version and not k.deleted and region in (None, k.region))
+
+    async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
+        self._faults.point("missing")
+        return sum(1 for known in self._unseen(stream, sweep, lasting) if known.published)
+
+    async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
+        self._faults.point("unseen")
+        return [copy(known) for known in self._unseen(stream, sweep, lasting)[:50]]
+
+    def _unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
+        here = self._state.of(stream)
+        seen = {name for name, s in here.regions.items() if s.sweep >= sweep}
+        return [
+            k for k in here.records.values()
+            if (not k.deleted or k.region) and k.region not in seen and (not k.version or k.entity not in lasting)
+        ]  # fmt: skip
+
+    async def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
+        for name, stream in list(self._state.streams.items()):
+            yield name, [copy(k) for k in stream.records.values() if (k.topic, k.partition) == partition]
+
+    async def save(self, stream: str, step: Step) -> None:
+        self._faults.point("save")
+        await asyncio.sleep(0)
+        if self._claim is not None:
+            if self._claim < self._state.claims:
+                raise FencedError("memory", "a newer copy of it has taken over", fix="stop one of the two")
+            if (self._claim, self._steps) != (self._state.claims, self._state.steps):
+                raise UnavailableError("memory", "has gone back to what it was")
+            self._steps = self._state.steps = self._steps + 1
+        here = self._state.of(stream)
+        here.records.update((known.key, copy(known)) for known in step.known)
+        here.regions.update(step.regions)
+        for name in step.gone_regions:
+            here.regions.pop(name, None)
+        for key in step.mended:
+            here.problems.pop(key, None)
+        here.problems.update((problem.key, problem) for problem in step.problems)
+        here.progress = step.progress or here.progress
+        for each in step.guarded:
+            had = here.guarded.get((each.region, each.what))
+            newer = had is not None and had.allowed != each.was and each.held
+            here.guarded[each.region, each.what] = replace(each, allowed=had.allowed if newer and had else each.allowed)
+        self._state.offsets.update(step.offsets)
+        for partition in step.gone_offsets:
+            self._state.offsets.pop(partition, None)
+        self._state.saved = step.at or self._state.saved
+        self._faults.point("saved")
+
+
+class Line(NamedTuple):
+    """A record of a `TableAdapter`'s system. An empty `need` cannot be mapped; `changed` is its change column."""
+
+    child: int
+    need: str
+    changed: int = 0
+
+
+def _as_it_is(row: Row) -> Row:
+    return row
+
+
+class TableAdapter:
+    """
+    A legacy system that is a dictionary: `lines` by number, or `files` of (number, line).
+
+    After `fails_after` lines it stops answering. `doubles` are second lines of a number. `overlap` is how far below the
+    cursor the tail reads again. `asked` counts the lines that were read. `reinterpret` is what a new mapping makes
+    of a row.
+    """
+
+    def __init__(self, name: str = "legacy", reading: str = "sweep", page: int = 50, overlap: int = 0) -> None:
+        self.name = name
+        self.lines: dict[int, Line] = {}
+        self.doubles: dict[int, Line] = {}
+        self.files: dict[str, list[tuple[int, Line]] | None] = {}
+        self.asked = 0
+        self.opened = 0
+        self.fails_after: int | None = None
+        self.reinterpret: Callable[[Row], Row] = _as_it_is
+        self._page = page
+        self._overlap = overlap
+        self._reading = reading
+
+    def streams(self) -> Sequence[Stream]:
+        sweep = Sweep(self._swept)
+        readings: dict[str, Sweep | Tail | Files] = {
+            "sweep": sweep,
+            "tail": Tail(self._tailed, sweep),
+            "files": Files(self._extracts),
+        }
+        return [Stream("episodes", (CareEpisode,), self.map, readings[self._reading])]
+
+    async def open(self) -> None:
+        self.opened += 1
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> Sequence[Finding]:
+        return [Finding("a dictionary", True)]
+
+    def key(self, number: int) -> str:
+        return key_of(self.name, "care-episode", number)
+
+    def map(self, row: Row) -> Entity:
+        number, child, need = self.reinterpret(row)
+        return CareEpisode(key=self.key(number), person=key_of(self.name, "person", child), primary_need=need)
+
+    def state(self) -> dict[str, bytes]:
+        """What should be published, by key."""
+        held = dict(self.lines)
+        for lines in self.files.values():
+            held.update(lines or [])
+        return {self.key(n): self.map((n, *line[:2])).to_bytes() for n, line in held.items() if line.need}
+
+    def record(self, number: int, line: Line, position: Position | None = None) -> Record:
+        self.asked += 1
+        if self.fails_after is not None and self.asked > self.fails_after:
+            raise UnavailableError(self.name, "does not answer")
+        return Record(self.key(number), position or (number,), (number, line.child, line.need))
+
+    async def _swept(self, after: Position | None) -> AsyncIterator[Page]:
+        lines = sorted([*self.lines.items(), *self.doubles.items()])
+        records = (self.record(n, line) for n, line in lines if after is None or (n,) > after)
+        for page in _pages(records, self._page):
+            yield Page(page, page[-1].position)
+
+    async def _tailed(self, since: Position | None) -> AsyncIterator[Page]:
+        latest = tuple(since or (-1, -1))
+        low = int(latest[0]) - self._overlap
+        by_change = sorted((line.changed, n, line) for n, line in [*self.lines.items(), *self.doubles.items()])
+        records = (self.record(n, line, (at, n)) for at, n, line in by_change if at >= low or since is None)
+        for page in _pages(records, self._page):
+            latest = max(latest, tuple(page[-1].position))
+            yield Page(page, latest)
+
+    async def _extracts(self) -> AsyncIterator[Extract]:
+        for name, lines in list(self.files.items()):
+
+            async def portions(
+                name: str = name, lines: list[tuple[int, Line]] | None = lines
+            ) -> AsyncIterator[Sequence[Record]]:
+                if lines is None:
+                    raise BadRecordError(f"{self.name} {name}", field="file", rule="is torn", shape="bytes")
+                for page in _pages((self.record(n, line) for n, line in lines), self._page):
+                    yield page
+
+            yield Extract(name, repr(lines), portions)
+
+
+def _pages(records: Iterable[Record], size: int) -> Iterable[list[Record]]:
+    page: list[Record] = []
+    for record in records:
+        page.append(record)
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page

@@ -1,0 +1,3 @@
+"""Every test, here or in a system's own folder, has the fixtures of tests/fixtures.py."""
+
+pytest_plugins = ("tests.fixtures",)

@@ -1,0 +1,434 @@
+"""
+What every HTTP target shares: a client that keeps the budget and the trace, and what a lost or unhappy answer means.
+
+The one question that matters after a fault is whether the request may have been done. `Unavailable` is said only where
+it certainly was not: nothing was connected, or the other side turned the request away. All else is `Unknown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Protocol
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from opentelemetry import propagate, trace
+from opentelemetry.util.types import AttributeValue
+from pydantic import SecretStr
+
+from canonical.errors import MisconfiguredError, UnavailableError
+from flows.engine.claims import seconds_left
+from flows.engine.meters import requesting
+from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
+
+TEMPLATE: Final = "url.template"
+"""
+The request extension that names the path in spans, e.g. `/companies({id})/vendors`: a real path may hold somebody's id.
+
+    http.build_request("POST", url, json=body, extensions={TEMPLATE: "/companies({id})/vendors"})
+"""
+
+TIMEOUT: Final = httpx.Timeout(connect=15.0, read=120.0, write=60.0, pool=120.0)
+"""Seconds. `read` is long: giving up on a batch that is still being written costs a whole rewrite."""
+_KEEP_ALIVE = 4.0  # seconds; shorter than any server's, so that a request never meets a connection that is being closed
+_LONGEST_TOKEN = 86400.0  # seconds; a token that claims to live longer is renewed like one that names no lifetime
+
+
+class Budget(Protocol):
+    """How many requests a target may still be sent; shared by all workers of the target."""
+
+    async def spend(self, requests: int) -> None:
+        """Wait until so many requests may go, and count them as gone."""
+
+    async def hold(self, after: timedelta) -> None:
+        """The target asked for silence: nobody spends for so long."""
+
+
+class LocalBudget:
+    """
+    A budget for one process: at most `requests` within any `window` seconds, a sliding window, first come first served.
+    """
+
+    def __init__(self, requests: int, window: float) -> None:
+        self._most = requests
+        self._window = window
+        self._spent: deque[float] = deque()
+        self._held_until = 0.0
+        self._turn = asyncio.Lock()
+
+    async def spend(self, requests: int) -> None:
+        async with self._turn:
+            for _ in range(requests):
+                while (wait := self._wait()) > 0:  # noqa: ASYNC110 - nothing but time frees the window
+                    await asyncio.sleep(wait)
+                self._spent.append(time.monotonic())
+
+    async def hold(self, after: timedelta) -> None:
+        self._held_until = max(self._held_until, time.monotonic() + after.total_seconds())
+
+    def _wait(self) -> float:
+        now = time.monotonic()
+        while self._spent and self._spent[0] <= now - self._window:
+            self._spent.popleft()
+        full = self._spent[0] + self._window - now if len(self._spent) >= self._most else 0.0
+        return max(full, self._held_until - now)
+
+
+def client(limits: Limits, budget: Budget, *, timeout: httpx.Timeout = TIMEOUT) -> httpx.AsyncClient:
+    """
+    The client that a target is built with.
+
+    It keeps at most `limits.concurrency` connections alive, spends the budget before each request, tells it of the
+    Retry-After of a 429, 502 or 503, and opens one client span a request, whose context goes along as `traceparent`.
+    Certificates are checked against the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and the
+    environment's proxies are used (`HTTPS_PROXY`, `NO_PROXY`). Redirects are not followed: an API that redirects is a
+    wrong address.
+    """
+    pool = httpx.Limits(max_connections=limits.concurrency, keepalive_expiry=_KEEP_ALIVE)
+    return httpx.AsyncClient(
+        transport=_Accounted(pool, budget), timeout=timeout, headers={"User-Agent": "ironbridge"}, trust_env=False
+    )
+
+
+class _Accounted(httpx.AsyncBaseTransport):
+    """Every request that leaves, a token's and a repeated one too, is paid for and traced here."""
+
+    def __init__(self, pool: httpx.Limits, budget: Budget) -> None:
+        self._context = httpx.create_ssl_context()
+        self._pool = pool
+        self._budget = budget
+        self._tracer = trace.get_tracer("ironbridge.http")
+        self._routes: dict[str | None, AiohttpTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._budget.spend(1)
+        if request.method not in _CHANGES_NOTHING:
+            _still_in_hand(request)
+        response = await self._traced(request)
+        if response.status_code in (429, 502, 503) and (after := retry_after(response)):
+            await self._budget.hold(after)
+        return response
+
+    async def _traced(self, request: httpx.Request) -> httpx.Response:
+        template = request.extensions.get(TEMPLATE)
+        # Semantic conventions 1.3x for HTTP clients, without url.full and without exception texts: both may hold an id.
+        attributes: dict[str, AttributeValue] = {
+            "http.request.method": request.method,
+            "server.address": request.url.host,
+        }
+        attributes |= {TEMPLATE: template} if template else {}
+        attributes["server.port"] = request.url.port or _PORTS.get(request.url.scheme, 0)
+        with (
+            self._tracer.start_as_current_span(
+                f"{request.method} {template}" if template else request.method,
+                kind=trace.SpanKind.CLIENT,
+                attributes=attributes,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+            requesting(attributes) as answered,
+        ):
+            propagate.inject(request.headers)
+            try:
+                response = await self._route(request).handle_async_request(_in_pieces(request))
+            except Exception as error:
+                answered["error.type"] = type(error.__cause__ or error).__qualname__
+                _failed(span, type(error.__cause__ or error).__qualname__)
+                raise
+            answered["http.response.status_code"] = response.status_code
+            span.set_attribute("http.response.status_code", response.status_code)
+            if response.status_code >= 400:
+                answered["error.type"] = str(response.status_code)
+                _failed(span, str(response.status_code))
+            return response
+
+    def _route(self, request: httpx.Request) -> AiohttpTransport:
+        proxy = None if proxy_bypass(request.url.host) else getproxies().get(request.url.scheme)
+        if proxy not in self._routes:
+            self._routes[proxy] = AiohttpTransport(
+                verify=self._context, limits=self._pool, proxy=httpx.Proxy(proxy) if proxy else None
+            )
+        return self._routes[proxy]
+
+    async def aclose(self) -> None:
+        for transport in self._routes.values():
+            await transport.aclose()
+
+
+_CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
+
+
+class _OutOfHandError(UnavailableError):
+    """The request was not sent because another worker may hold its subjects by now."""
+
+
+def _still_in_hand(request: httpx.Request) -> None:
+    """
+    The last check before a request leaves, because it may have waited for its budget while this process stood still.
+
+    Connecting may take only as long as the claim lasts: a request that has no connection by then is not sent.
+    """
+    left = seconds_left()
+    if left <= 0:
+        raise _OutOfHandError(request.url.host, "not sent: this worker's claim on its subjects ran out")
+    waits = request.extensions.get("timeout") or {}
+    shorter = {name: min(waits.get(name) or left, left) for name in ("connect", "pool")}
+    if left < math.inf:
+        request.extensions = {**request.extensions, "timeout": {**waits, **shorter}}
+
+
+_PORTS = {"https": 443, "http": 80}
+_PIECE = 1 << 18
+
+
+class _Pieces(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), _PIECE):
+            yield self._content[start : start + _PIECE]
+
+
+def _in_pieces(request: httpx.Request) -> httpx.Request:
+    """A body of megabytes in one write would hold up everything else that this process does; aiohttp warns of it."""
+    try:
+        large = len(request.content) > _PIECE
+    except httpx.RequestNotRead:
+        return request  # a stream already
+    if not large:
+        return request
+    stream = _Pieces(request.content)
+    return httpx.Request(
+        request.method, request.url, headers=request.headers, stream=stream, extensions=request.extensions
+    )
+
+
+def _failed(span: trace.Span, kind: str) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(trace.StatusCode.ERROR)
+
+
+# httpx-aiohttp calls every fault of a connection "ConnectTimeout", even a lost answer: only aiohttp's own error tells.
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+_WRONG_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
+
+
+async def exchange(
+    http: httpx.AsyncClient, request: httpx.Request, auth: httpx.Auth | None = None, *, where: str = ""
+) -> httpx.Response | Unavailable | Unknown:
+    """
+    Send one request and read the whole answer; transport faults become outcomes.
+
+    `Unavailable` where the request never left (no connection, no name, no handshake, no token), `Unknown` where it left
+    and the answer was lost. `where` names the target in errors.
+
+    :raises MisconfiguredError: a certificate that does not hold, an address that is none, a client that is not known.
+    """
+    where = where or request.url.host
+    try:
+        return await http.send(request, auth=auth or httpx.USE_CLIENT_DEFAULT)
+    except _NoTokenError as error:
+        return Unavailable(error.what, error.after)
+    except _OutOfHandError as error:
+        return Unavailable(error.what)
+    except (httpx.RequestError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+        cause = error.__cause__ or error
+        kind = type(cause).__name__
+        if isinstance(cause, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
+            raise MisconfiguredError(
+                where,
+                f"the certificate of {request.url.host} is not trusted or not in that name",
+                fix="check the address; where the council's network inspects TLS, point SSL_CERT_FILE to its authority",
+            ) from error
+        if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL) or isinstance(cause, _WRONG_ADDRESS):
+            raise MisconfiguredError(where, "the address is not a URL", fix="write it as https://…") from None
+        if isinstance(cause, _NEVER_SENT) or _request_of(error, request) is not request:
+            return Unavailable(f"not sent: {kind}")
+        return Unknown(f"sent, but the answer was lost: {kind}")
+
+
+def _request_of(error: Exception, ours: httpx.Request) -> httpx.Request:
+    """The request that failed: ours, or the one for a token."""
+    try:
+        return error.request if isinstance(error, httpx.RequestError) else ours
+    except RuntimeError:  # httpx has none at hand
+        return ours
+
+
+def retry_after(response: httpx.Response) -> timedelta | None:
+    """
+    How long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
+
+    None if the answer does not say, or says it in a form that cannot be read.
+    """
+    said = response.headers.get("retry-after", "").strip()
+    if said.isascii() and said.isdigit():
+        return min(timedelta(seconds=min(int(said[:12]), 10**6)), LONGEST_SILENCE)
+    if (until := _moment(said)) is None:
+        return None
+    # Measured by the server's own clock if the answer shows it, because our clock may differ.
+    now = _moment(response.headers.get("date", "")) or datetime.now(UTC)
+    return min(max(until - now, timedelta(0)), LONGEST_SILENCE)
+
+
+def _moment(said: str) -> datetime | None:
+    """Parse an HTTP date; None if it is none."""
+    try:
+        moment = parsedate_to_datetime(said)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever the standard library makes of it
+        return None
+
+
+def json_of(response: httpx.Response) -> Any | Unknown:
+    """
+    The answer's JSON. One that is not JSON is `Unknown`: what a gateway put in its place says nothing of what was done.
+    """
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("content-type", "no content type").partition(";")[0]
+        return Unknown(f"{response.status_code}, but the answer is not JSON ({kind})")
+
+
+def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable | Unknown | None:
+    """
+    What a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
+
+    429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away. 500, 502, 504 and their like
+    are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6).
+
+    :raises MisconfiguredError: 401 (after `ClientCredentials` has renewed the token), 403, 407, or a redirect.
+    """
+    code = response.status_code
+    if code in (408, 425, 429, 503) or (code == 502 and retry_after(response)):
+        return Unavailable(f"{code}: turned away for now", retry_after(response))
+    if code >= 500:
+        return Unknown(f"{code}: the other side failed and does not say how far it came")
+    if code in (401, 403, 407):
+        what = {401: "refused our token", 403: "does not allow us this", 407: "the proxy wants credentials"}[code]
+        raise MisconfiguredError(where, f"{what} ({code})", fix=fix or f"run `ironbridge check {where}`")
+    if 300 <= code < 400:
+        raise MisconfiguredError(where, f"the address answers with a redirect ({code})", fix="check the address")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """Who we are to a token endpoint. `where` is the target's name: its settings name the secret's variable."""
+
+    where: str
+    token_url: str
+    client_id: str
+    client_secret: SecretStr
+    scope: str = ""
+
+    @property
+    def fix(self) -> str:
+        variable = f"IRONBRIDGE_TARGETS__{self.where.upper()}__CLIENT_SECRET"
+        return f"check client_id, scope, token_url and {variable}, then run `ironbridge check {self.where}`"
+
+
+class _NoTokenError(UnavailableError):
+    """There is no token now, so the request itself was never sent."""
+
+    def __init__(self, where: str, what: str, after: timedelta | None) -> None:
+        self.after = after
+        super().__init__(where, what)
+
+
+class ClientCredentials(httpx.Auth):
+    """
+    OAuth 2.0 client credentials (RFC 6749, 4.4): one token at a time, renewed shortly before it expires.
+
+    A 401 means that the request was not done: then the token is renewed once and that one request repeated. Any number
+    of requests may share it; one of them renews and the others wait.
+
+    :raises MisconfiguredError: the token endpoint does not know the client, the secret or the scope.
+    """
+
+    def __init__(self, client: OAuthClient) -> None:
+        self._client = client
+        self._token: str | None = None
+        self._until = 0.0
+        self._renewing = asyncio.Lock()
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        spoilt: str | None = None
+        for _ in range(2):
+            async with self._renewing:
+                if self._token in (None, spoilt) or time.monotonic() >= self._until:
+                    answer = yield self._asked()
+                    await answer.aread()
+                    self._keep(answer)
+                spoilt = self._token
+            request.headers["Authorization"] = f"Bearer {spoilt}"
+            response = yield request
+            if response.status_code != 401:
+                return
+            await response.aread()  # gives its connection back, which the renewal may need
+
+    async def obtain(self, http: httpx.AsyncClient) -> Unavailable | Unknown | None:
+        """
+        Ask for a new token now, to see whether it can be had: None where it can. For a target's `check`.
+
+        :raises MisconfiguredError: as above.
+        """
+        answer = await exchange(http, self._asked(), where=self._client.where)
+        if not isinstance(answer, httpx.Response):
+            return answer
+        try:
+            self._keep(answer)
+        except _NoTokenError as error:
+            return Unavailable(error.what, error.after)
+        return None
+
+    def _asked(self) -> httpx.Request:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._client.client_id,
+            "client_secret": self._client.client_secret.get_secret_value(),
+        } | ({"scope": self._client.scope} if self._client.scope else {})
+        return httpx.Request(
+            "POST", self._client.token_url, data=form, extensions={"timeout": TIMEOUT.as_dict(), TEMPLATE: "/token"}
+        )
+
+    def _keep(self, answer: httpx.Response) -> None:
+        where, code = self._client.where, answer.status_code
+        if code in (408, 429) or code >= 500:
+            raise _NoTokenError(where, f"no token: its endpoint answered {code}", retry_after(answer))
+        said = json_of(answer)
+        granted = said if isinstance(said, dict) else {}
+        token = granted.get("access_token")
+        if code != 200 or not isinstance(token, str) or not _BEARER.fullmatch(token):
+            error = granted.get("error") if granted.get("error") in _OAUTH_ERRORS else "no token in the answer"
+            raise MisconfiguredError(where, f"the token endpoint says {code}: {error}", fix=self._client.fix)
+        try:
+            lifetime = float(granted.get("expires_in", 300))
+        except (TypeError, ValueError, OverflowError):
+            lifetime = 300.0
+        lifetime = lifetime if 0 <= lifetime <= _LONGEST_TOKEN else 300.0  # nor NaN
+        self._token = token
+        self._until = time.monotonic() + lifetime - min(60.0, lifetime / 10)
+
+
+_BEARER: Final = re.compile("[!-~]+")  # what may stand in a header; RFC 6750 allows still less
+
+# RFC 6749, 5.2. Anything else in that place is not repeated: nobody knows what it holds.
+_OAUTH_ERRORS = (
+    *("invalid_request", "invalid_client", "invalid_grant"),
+    *("unauthorized_client", "unsupported_grant_type", "invalid_scope"),
+)
