@@ -109,10 +109,10 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over_by_another(store: St
 async def test_a_worker_that_lives_keeps_what_it_has_in_hand_however_long_it_takes(store: Store) -> None:
     world = World(store)
     await world.arrive(supplier(1))
-    await world.take(10)
+    claims = {task.claim or "" for task in await world.take(10)}
     for _ in range(5):
         world.clock.forward(HOLD - 1)
-        await world.ledger.keep(None)
+        await world.ledger.keep(None, claims)
         assert await world.new_ledger().reclaim() == 0
     assert await world.states() == {supplier(1).key: "sending"}
 

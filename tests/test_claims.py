@@ -112,6 +112,16 @@ class ClaimScenarios:
         await world.agreement.step()
         assert len(world.target.effects) == 1
 
+    async def test_what_an_older_state_calls_this_workers_is_no_longer_held_by_it(self, world: World) -> None:
+        """A failover while the worker runs: the state is as it was when the worker held something that it has let go since."""
+        await world.take(10)
+        for _ in range(5):
+            world.clock.forward(5)
+            await world.agreement._hand.keep(world.ledger, None)
+        assert await world.agreement._hand.reclaim(world.ledger) == 1
+        await world.agree()
+        assert await world.story(S1) == ["confirmed"]
+
     async def test_after_the_clock_was_set_back_a_dead_workers_claim_ends_all_the_same(self, world: World) -> None:
         await world.take(10)
         world.clock.forward(-3600)
@@ -146,7 +156,7 @@ class ClaimScenarios:
         await world.ledger.intend([Intent(task, b"[]")])
         for _ in range(12):
             world.clock.forward(5)
-            await world.ledger.keep(None)
+            await world.ledger.keep(None, {task.claim or ""})
 
     @pytest.mark.parametrize("lift", [steer.release, steer.replay])
     async def test_a_person_who_wants_it_now_does_not_make_two_workers_meet(

@@ -147,7 +147,7 @@ class Agreement:
             await self._reopen()
             while await self._editions.relook():
                 self._arrived.set()
-            if await self._ledger.reclaim():
+            if await self._hand.reclaim(self._ledger):
                 self._arrived.set()
             await asyncio.sleep(_CARE)
 
@@ -195,7 +195,7 @@ class Agreement:
         tasks = await self._ledger.take(limits.batch * limits.concurrency, self._editions.open)
         if not tasks:
             return 0
-        with Journeys(self.flow.name, tasks) as journeys:
+        with self._hand.taken(tasks), Journeys(self.flow.name, tasks) as journeys:
             settled, wanted = await self.consider(tasks)
             await self._settle(settled, journeys)
             doubted = [w for w in wanted if w.task.doubtful is not None]

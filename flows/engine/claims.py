@@ -68,6 +68,17 @@ class Hand:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._claims: set[Claim] = set()
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def taken(self, tasks: Iterable[Task]) -> Iterator[None]:
+        """Work on subjects that were taken. Those that the state calls this worker's, though it has let them go, time out."""
+        words = {task.claim for task in tasks if task.claim is not None}
+        self._taken |= words
+        try:
+            yield
+        finally:
+            self._taken -= words
 
     @contextmanager
     def holding(self, tasks: Iterable[Task], asked: float) -> Iterator[Claim]:
@@ -80,11 +91,15 @@ class Hand:
             self._claims.discard(claim)
 
     async def keep(self, ledger: Ledger, number: int | None) -> None:
-        """Give a sign of life for all subjects that the worker holds."""
+        """Give a sign of life for all subjects that the worker works on."""
         claims, asked = set(self._claims), self._clock()
-        held = await ledger.keep(number)
+        held = await ledger.keep(number, self._taken.copy())
         for claim in claims:
             claim.kept(asked, held)
+
+    async def reclaim(self, ledger: Ledger) -> int:
+        """Make dirty what nobody works on any more (`Ledger.reclaim`), this worker's own included; how many."""
+        return await ledger.reclaim(self._taken.copy())
 
 
 _at_work: ContextVar[Work | None] = ContextVar("at_work", default=None)

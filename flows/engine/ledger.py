@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -284,10 +284,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def keep(self, number: int | None) -> set[tuple[str, str | None]]:
+    async def keep(self, number: int | None, claims: Collection[str]) -> set[tuple[str, str | None]]:
         """
-        Give a sign of life for all subjects that this worker holds, and for the edition of that number. Returns the subjects
-        that it holds, with their claims.
+        Give a sign of life for the subjects of these claims, and for the edition of that number. Returns the subjects that
+        are still held, with their claims.
         """
         ...
 
@@ -295,8 +295,13 @@ class Ledger(Protocol):
         """Seconds since a person lifted the silence that the target had asked for; None if nobody ever did."""
         ...
 
-    async def reclaim(self) -> int:
-        """Make dirty what was lost in somebody's hand and what waits for a subject that is there by now; how many."""
+    async def reclaim(self, claims: Collection[str] = ()) -> int:
+        """
+        Make dirty what was lost in somebody's hand and what waits for a subject that is there by now; how many.
+
+        `claims` are the ones that this worker works under: their subjects are not lost. An older state that was put back may
+        call other subjects this worker's, too.
+        """
         ...
 
     async def due(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 from uuid import uuid4
@@ -260,13 +260,13 @@ class StoredLedger:
         condition = f"state = 'waiting' AND {among(connection, 'waiting_on', 'there')}"
         await dirtied(connection, self._flow, condition, skip_locked=True, there=values(connection, there))
 
-    async def keep(self, number: int | None) -> set[tuple[str, str | None]]:
+    async def keep(self, number: int | None, claims: Collection[str]) -> set[tuple[str, str | None]]:
         async with self._store.write() as connection:
             # Wait for a row that somebody has locked: if it were passed over, it would be lost without our knowing.
-            mine = found(connection, "state = 'sending' AND claim LIKE :hand")
+            mine = found(connection, f"state = 'sending' AND {among(connection, 'claim', 'claims')}")
             held = await connection.execute(
                 text(f"UPDATE subjects SET due = :until WHERE flow = :flow AND {mine} RETURNING subject, claim"),  # noqa: S608
-                {"flow": self._flow, "until": self.now() + HOLD, "hand": f"{self._hand}.%"},
+                {"flow": self._flow, "until": self.now() + HOLD, "claims": values(connection, sorted(claims))},
             )
             kept: set[tuple[str, str | None]] = {(subject, claim) for subject, claim in held.fetchall()}
             if number is not None:
@@ -279,16 +279,15 @@ class StoredLedger:
             at: float | None = row.scalar_one_or_none()
             return None if at is None else max(self.now() - at, 0.0)
 
-    async def reclaim(self) -> int:
-        mine = f"{self._hand}.%"
+    async def reclaim(self, claims: Collection[str] = ()) -> int:
         async with self._store.write() as connection:
             now = self.now()
-            # An embedded state has one process: whatever another one had in hand, that one is dead.
-            lost = "state = 'sending' AND claim NOT LIKE :hand"
-            lost += "" if self._store.embedded else " AND due < :now"
-            woken = await dirtied(
-                connection, self._flow, lost, skip_locked=True, hand=mine, **({} if self._store.embedded else {"now": now})
-            )
+            lost = f"state = 'sending' AND due < :now AND NOT {among(connection, 'claim', 'claims')}"
+            bound = {"now": now, "claims": values(connection, sorted(claims))}
+            if self._store.embedded:  # it has one process: whatever another one had in hand, that one is dead
+                lost = lost.replace("due < :now", "(due < :now OR claim NOT LIKE :hand)")
+                bound["hand"] = f"{self._hand}.%"
+            woken = await dirtied(connection, self._flow, lost, skip_locked=True, **bound)
             woken += await dirtied(connection, self._flow, _THERE, skip_locked=True)
             return woken + await self._set_right(connection, now)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -84,12 +84,12 @@ class TrailedLedger(StoredLedger):
             await self._start(self._hand)
         return await super().take(limit, edition)
 
-    async def reclaim(self) -> int:
+    async def reclaim(self, claims: Collection[str] = ()) -> int:
         if self._looked is not None and time.monotonic() - self._looked > _EVERY:
             await self.look_back()
             self._looked = time.monotonic()
             await self._prove(self._looked_to)
-        return await super().reclaim()
+        return await super().reclaim(claims)
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         """
@@ -220,7 +220,7 @@ class TrailedLedger(StoredLedger):
             await connection.execute(
                 text(
                     "INSERT INTO flows (name, trail) VALUES (:flow, :end) ON CONFLICT (name) "
-                    "DO UPDATE SET trail = excluded.trail WHERE flows.engine.trail = :since"
+                    "DO UPDATE SET trail = excluded.trail WHERE flows.trail = :since"
                 ),
                 bound,
             )
