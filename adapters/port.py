@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel
 
 from canonical.entity import Entity
+from canonical.finding import Finding
 
 Position = tuple[int | str, ...]
 """Where a record stands in its stream's order; JSON can hold it."""
@@ -106,15 +107,6 @@ class Stream:
     every: timedelta = timedelta(minutes=5)
     lasting: frozenset[str] = field(default_factory=frozenset)
     pause: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that `ironbridge check` looked at: what, whether it is well, and what to do if not."""
-
-    what: str
-    well: bool
-    fix: str = ""
 
 
 class Adapter(Protocol):

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
+from adapters.port import Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.entity import Entity
+from canonical.finding import Finding
 from flows.engine.ledger import pack
 from flows.port import Absent, Document, Held, Holding, Limits, Outcome, ReadBack, Write
 from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from adapters.payables import aside, mapping, reading
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
-from adapters.port import Adapter, Extract, Files, Finding, Record, Stream
+from adapters.port import Adapter, Extract, Files, Record, Stream
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
+from canonical.finding import Finding
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import column, table
 
 from adapters.kit.sql import Database, Reading, SqlSettings
-from adapters.port import Finding, Row, Stream
+from adapters.port import Row, Stream
 from canonical import Address, Name, Person
+from canonical.finding import Finding
 from canonical.key import KeysOf, key_of
 
 TENANTS = table("TENANTS", *map(column, ("TENANT_NO", "FORENAMES", "SURNAME", "BORN", "NINO", "ADDRESS", "POSTCODE")))
