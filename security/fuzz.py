@@ -1,7 +1,7 @@
 """
 Coverage-guided fuzzing by atheris: `make fuzz`, or `python -m security.fuzz --seconds 60 --seed 1 [--target file_reader]`.
 
-The corpus is made anew from the seed: extracts as finance systems write them, the cases of the ledger adapter, events. What is
+The corpus is made anew from the seed: extracts as finance systems write them, the cases of the payables adapter, events. What is
 found is kept in security/findings and tried again by every run of the tests. Exit status: 0 nothing was found, 1 something was.
 """
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from adapters.payables import mapping
-from adapters.payables import world as ledger
+from adapters.payables import mapping, world
 from adapters.payables.layout import built_in
 from adapters.payables.reading import Reading, Rules, read
 from canonical import ENTITIES, CreditNote, Entity, Event, Invoice
 from canonical.errors import BadRecordError
 
-RULES = Rules("acme", {name: built_in()[name] for name in ledger.LAYOUTS}, largest=1_000_000)
+RULES = Rules("acme", {name: built_in()[name] for name in world.LAYOUTS}, largest=1_000_000)
 WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from adapters.engine.extracts import PIECE
 from adapters.engine.journal import Known, Step
-from adapters.payables import LedgerAdapter, LedgerSettings
-from adapters.payables import reading as ledger_reading
+from adapters.payables import PayablesAdapter, PayablesSettings
+from adapters.payables import reading as payables_reading
 from adapters.payables.layout import declared
 from adapters.payables.reading import Rules
 from adapters.port import Extract, Record
@@ -163,12 +163,12 @@ async def test_both_memories_page_through_the_members_of_an_extract(store: Store
         assert found == [each.key for each in known]
 
 
-# -- the ledger ------------------------------------------------------------------------------------------------------
+# -- payables --------------------------------------------------------------------------------------------------------
 
 
-def adapter(folder: Path) -> LedgerAdapter:
-    settings = LedgerSettings(folders=(folder,), settle=timedelta(0), own_layouts={"vouchers": LAYOUT})
-    return LedgerAdapter("acme", settings, {"vouchers": LAYOUT})
+def adapter(folder: Path) -> PayablesAdapter:
+    settings = PayablesSettings(folders=(folder,), settle=timedelta(0), own_layouts={"vouchers": LAYOUT})
+    return PayablesAdapter("acme", settings, {"vouchers": LAYOUT})
 
 
 def vouchers(count: int) -> str:
@@ -188,7 +188,7 @@ async def test_a_large_file_is_read_in_another_process_and_gives_the_same_record
     (extract,) = await extracts(tmp_path)
     portions = [portion async for portion in extract.portions()]
     rules = Rules("acme", {"vouchers": LAYOUT})
-    assert [r for portion in portions for r in portion] == ledger_reading.read("may", text.encode(), rules).records
+    assert [r for portion in portions for r in portion] == payables_reading.read("may", text.encode(), rules).records
     assert {len(portion) for portion in portions[:-1]} == {1000}
 
 

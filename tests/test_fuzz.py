@@ -232,7 +232,7 @@ def test_any_row_is_an_entity_that_survives_being_published_or_is_quarantined(le
 
 # -- settings ------------------------------------------------------------------------------------------------------
 
-WORDS = st.sampled_from(["kafka", "state", "telemetry", "adapters", "targets", "url", "broker", "partitions", "ledger", "data",
+WORDS = st.sampled_from(["kafka", "state", "telemetry", "adapters", "targets", "url", "broker", "partitions", "payables", "data",
                          "liquidlogic", "dfe_csc", "la_code", "folders", "layouts", "system", "guard_share"])  # fmt: skip
 PLAIN = (
     st.none()

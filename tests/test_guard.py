@@ -299,14 +299,14 @@ async def test_the_fields_that_a_file_empties_are_held_back_until_a_person_allow
     assert bench.log.state() == adapter.state()
 
 
-async def test_half_a_ledger_file_under_another_name_is_held_back(tmp_path: Path) -> None:
+async def test_half_a_payables_file_under_another_name_is_held_back(tmp_path: Path) -> None:
     supplier = {"supplier_name": "Creditor", "supplier_number": "Creditor No"}
     columns = {"number": "Voucher", **supplier, "payment_date": "Paid", "net": "Value"}
     layout = {"title": "w", "dates": ["dd/mm/yyyy"], "columns": columns}
     settings = payables.system.settings(
         folders=[str(tmp_path)], settle=timedelta(0), layouts=[], own_layouts={"w": layout}
     )
-    bench = Bench(payables.system.build("ledger", settings))
+    bench = Bench(payables.system.build("payables", settings))
 
     def put(name: str, lines: int) -> None:
         rows = [f"V{n},Firm {n},C{n},05/04/2024,{n}.00\n" for n in range(1, lines + 1)]

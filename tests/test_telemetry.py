@@ -22,7 +22,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ValidationError
 
-from adapters.payables import world as ledger_world
+from adapters.payables import world as payables_world
 from canonical import Event
 from canonical.errors import UnavailableError
 from flows.business_central.sandbox import BusinessCentralSandbox
@@ -48,7 +48,7 @@ def collector() -> Iterator[Collector]:
 async def bridged(collector: Collector, kafka: Kafka, data: Path) -> list[str]:
     """Run the traced process against real servers; its log lines."""
     sandbox = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=None))
-    chart: dict[str, Any] = ledger_world.chart()
+    chart: dict[str, Any] = payables_world.chart()
     sandbox.company.seed(chart["accounts"], chart["dimensions"])
     async with sandbox:
         target = {

@@ -33,7 +33,7 @@ PORTION = 1000
 _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
-class LedgerSettings(BaseModel):
+class PayablesSettings(BaseModel):
     """
     Where the extracts are left and what they look like. The adapter's own name is the source in every key.
 
@@ -56,7 +56,7 @@ class LedgerSettings(BaseModel):
     every: timedelta = timedelta(minutes=1)
 
     @model_validator(mode="after")
-    def _some_layout(self) -> LedgerSettings:
+    def _some_layout(self) -> PayablesSettings:
         if not self.layouts and not self.own_layouts:
             raise ValueError("name at least one layout, or declare one in own_layouts")
         return self
@@ -68,11 +68,11 @@ class LedgerSettings(BaseModel):
 
 
 @dataclass(slots=True)
-class LedgerAdapter:
+class PayablesAdapter:
     """The extracts of one finance system: one stream, `payables`."""
 
     name: str
-    settings: LedgerSettings
+    settings: PayablesSettings
     layouts: dict[str, Layout]
     _folder: Folder = field(init=False)
 
@@ -190,10 +190,10 @@ def _say(where: str, read: reading.Reckoning) -> None:
     )  # fmt: skip
 
 
-class LedgerSystem:
-    """The entry point `ledger`: payables extracts from a watched folder."""
+class PayablesSystem:
+    """The entry point `payables`: payables extracts from a watched folder."""
 
-    settings: type[BaseModel] = LedgerSettings
+    settings: type[BaseModel] = PayablesSettings
 
     @property
     def sample(self) -> str:
@@ -205,7 +205,7 @@ class LedgerSystem:
 
         :raises MisconfiguredError: a layout is named that does not exist, or the name cannot begin a key.
         """
-        assert isinstance(settings, LedgerSettings)  # noqa: S101 (the runtime validated it by `settings`)
+        assert isinstance(settings, PayablesSettings)  # noqa: S101 (the runtime validated it by `settings`)
         if not re.fullmatch("[a-z][a-z0-9_.-]{0,39}", name):
             raise MisconfiguredError(
                 name, "this name cannot begin a key", fix="use up to 40 small letters, digits, `-`, `_` and `.`"
@@ -216,7 +216,7 @@ class LedgerSystem:
             raise MisconfiguredError(
                 name, f"no layout is called {', '.join(missing)}", fix=f"use some of: {', '.join(sorted(known))}"
             )
-        return LedgerAdapter(name, settings, {n: known[n] for n in asked})
+        return PayablesAdapter(name, settings, {n: known[n] for n in asked})
 
 
-system = LedgerSystem()
+system = PayablesSystem()

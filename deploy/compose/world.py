@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.liquidlogic import world as liquidlogic
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.payables import world as ledger
+from adapters.payables import world as payables
 
 
 async def make(url: str, drop: Path, children: int, invoices: int) -> None:
@@ -27,7 +27,7 @@ async def make(url: str, drop: Path, children: int, invoices: int) -> None:
     if any(drop.glob("*.csv")):
         print(f"{drop} holds extracts already")
     else:
-        print(f"{len(ledger.write(drop, invoices=invoices))} extracts of {invoices} invoices in {drop}")
+        print(f"{len(payables.write(drop, invoices=invoices))} extracts of {invoices} invoices in {drop}")
 
 
 async def change(url: str, drop: Path, seed: int) -> None:
@@ -37,7 +37,7 @@ async def change(url: str, drop: Path, seed: int) -> None:
             done = await liquidlogic.change(connection, seed)
     finally:
         await engine.dispose()
-    print("\n".join(done + ledger.correct(drop)))
+    print("\n".join(done + payables.correct(drop)))
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     asked = parser.parse_args()
     url, drop = os.environ["WORLD_URL"], Path(os.environ["WORLD_DROP"])
     if asked.act == "make":
-        Path(os.environ["WORLD_CHART"]).write_text(json.dumps(ledger.chart()), "utf-8")
+        Path(os.environ["WORLD_CHART"]).write_text(json.dumps(payables.chart()), "utf-8")
         asyncio.run(make(url, drop, asked.children, asked.invoices))
     else:
         asyncio.run(change(url, drop, asked.seed))

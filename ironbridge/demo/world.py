@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.liquidlogic import world as liquidlogic_world
-from adapters.payables import world as ledger_world
+from adapters.payables import world as payables_world
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
@@ -49,7 +49,7 @@ async def clouds(data: Path, warehouse: str | None = None) -> AsyncIterator[Worl
     """The sandboxes of both cloud systems, which keep what they hold in the demonstration's folder."""
     dfe = DfeCscSandbox(DfeCscSandboxSettings(data=data / "cloud-dfe.sqlite3"))
     central = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=data / "cloud-business-central.sqlite3"))
-    chart: dict[str, Any] = ledger_world.chart()
+    chart: dict[str, Any] = payables_world.chart()
     central.company.seed(chart["accounts"], chart["dimensions"])
     async with dfe, central:
         yield World(data, dfe, central, warehouse or f"sqlite+aiosqlite:///{data / 'liquidlogic.sqlite3'}")
@@ -62,7 +62,7 @@ async def make(world: World, children: int, invoices: int, seed: int) -> None:
     await liquidlogic_world.create(world.warehouse, children, seed)
     if world.drop.exists():
         shutil.rmtree(world.drop)  # a start that was killed half-way
-    await asyncio.to_thread(ledger_world.write, world.drop, seed, invoices=invoices)
+    await asyncio.to_thread(payables_world.write, world.drop, seed, invoices=invoices)
     world.stage.write_text("made")
 
 
@@ -80,7 +80,7 @@ def settings_of(world: World, **other: Any) -> Settings:
         **(embedded | other),
         adapters={
             "liquidlogic": {"url": world.warehouse, "every": 1},
-            "ledger": {"folders": [str(world.drop)], "layouts": list(ledger_world.LAYOUTS), "settle": 1, "every": 1},
+            "payables": {"folders": [str(world.drop)], "layouts": list(payables_world.LAYOUTS), "settle": 1, "every": 1},
         },
         targets={
             "dfe_csc": {
@@ -129,4 +129,4 @@ async def change(world: World, seed: int) -> list[str]:
             said = await liquidlogic_world.change(connection, seed)
     finally:
         await engine.dispose()
-    return said + await asyncio.to_thread(ledger_world.correct, world.drop, seed)
+    return said + await asyncio.to_thread(payables_world.correct, world.drop, seed)

@@ -21,6 +21,8 @@ from ironbridge.settings import Settings, section
 
 ADAPTERS = "ironbridge.adapters"
 TARGETS = "ironbridge.targets"
+FORMER_NAMES = {(ADAPTERS, "ledger"): "payables"}
+"""What a system was called before, to what it is called now."""
 WITHIN = 900.0
 """Seconds within which a changed subject is confirmed or parked, unless `within` in a target's section says otherwise."""
 
@@ -98,6 +100,8 @@ def _number(where: str, given: Mapping[str, Any], setting: str, default: float) 
 def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> Any:
     offered, wanted = found(group), str(given.get("system", name))
     if wanted not in offered:
+        if now := FORMER_NAMES.get((group, wanted)):
+            raise _renamed(f"{heading}.{name}", wanted, now, named="system" in given)
         near = difflib.get_close_matches(wanted, offered, n=1)
         hint = f"did you mean `{near[0]}`? " if near else ""
         raise MisconfiguredError(
@@ -105,6 +109,15 @@ def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> An
             fix=f"{hint}installed are: {', '.join(sorted(offered))}; name one with `system = \"…\"`",
         )  # fmt: skip
     return offered[wanted].load()
+
+
+def _renamed(where: str, former: str, now: str, *, named: bool) -> MisconfiguredError:
+    """Says what a section of the old form has to say now. Its own name may stay, and with it the source in all its keys."""
+    fix = f'write `system = "{now}"` in it'
+    if not named:
+        fix += f"; `{former}` stays the source in every key, and other settings go on naming it (`vendor_numbers_of`). "
+        fix += f"If it has never run, call it [{where.partition('.')[0]}.{now}] instead"
+    return MisconfiguredError(where, f"the system `{former}` is called `{now}` now", fix=fix)
 
 
 def edition(system: object) -> str:
