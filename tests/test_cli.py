@@ -34,7 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The settings file of a small demonstration that has been played to its end."""
     data = tmp_path_factory.mktemp("world") / "demo"
     out = Console(file=io.StringIO(), width=120)
-    assert asyncio.run(play(out, data, children=80, invoices=80, seed=3, traces=False)) == 0
+    assert asyncio.run(play(out, data, sizes={"liquidlogic": 80, "payables": 80}, seed=3, traces=False)) == 0
     return data / "ironbridge.toml"
 
 

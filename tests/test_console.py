@@ -730,7 +730,7 @@ def test_the_command_serves_it_over_a_state_that_nothing_runs_on(tmp_path: Path)
 
 
 def test_the_demonstration_goes_on_for_whoever_looks_at_its_console(tmp_path: Path) -> None:
-    sizes = ["--children", "20", "--invoices", "20", "--no-traces"]
+    sizes = ["--size", "liquidlogic=20", "--size", "payables=20", "--no-traces"]
     with process("-m", "ironbridge", "demo", "--data", str(tmp_path), *sizes, "--console", "127.0.0.1:0") as running:
         assert running.stdout is not None
         url = next(

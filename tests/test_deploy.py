@@ -255,7 +255,7 @@ async def test_the_databases_of_compose_let_the_bridge_read_the_legacy_system_an
         strictly = ["-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-q"]
         subprocess.run([psql, *strictly, *place, "-f", file], env=os.environ | passwords, check=True)
         url = f"postgresql://liquidlogic:l@{HOST}:{postgres.port}/liquidlogic"
-        made = make_world(tmp_path, url, "make", "--children", "3")
+        made = make_world(tmp_path, url, "make", "--size", "liquidlogic=3")
         assert "3 children in liquidlogic" in made
         reader = await asyncpg.connect(host=HOST, port=postgres.port, user="liquidlogic_reader", database="liquidlogic")
         try:
@@ -272,21 +272,22 @@ async def test_the_databases_of_compose_let_the_bridge_read_the_legacy_system_an
 
 def test_the_world_of_compose_is_made_once_and_can_be_worked_in(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'legacy.sqlite3'}"
-    first = make_world(tmp_path, url, "make", "--children", "5", "--invoices", "10")
+    first = make_world(tmp_path, url, "make", "--size", "liquidlogic=5", "--size", "payables=10")
     assert first.splitlines()[1] == f"3 extracts of 10 invoices in {tmp_path / 'drop'}"
     assert json.loads((tmp_path / "chart.json").read_text("utf-8")).keys() == {"accounts", "dimensions"}
-    again = make_world(tmp_path, url, "make", "--children", "5", "--invoices", "10")
+    again = make_world(tmp_path, url, "make", "--size", "liquidlogic=5", "--size", "payables=10")
     assert again.splitlines() == [first.splitlines()[0], f"{tmp_path / 'drop'} holds extracts already"]
     assert "erp-invoices-2025-06.csv is new" in make_world(tmp_path, url, "change", "1")
 
 
 def make_world(folder: Path, url: str, *words: str) -> str:
     (folder / "drop").mkdir(exist_ok=True)
-    told = {"WORLD_URL": url, "WORLD_DROP": str(folder / "drop"), "WORLD_CHART": str(folder / "chart.json")}
-    script = ROOT / "deploy" / "compose" / "world.py"
-    done = subprocess.run(
-        [sys.executable, script, *words], env=os.environ | told, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    told = {"IRONBRIDGE_ADAPTERS__LIQUIDLOGIC__URL": url, "WORLD_CHART": str(folder / "chart.json")}
+    compose = ROOT / "deploy" / "compose"
+    settings = (compose / "ironbridge.toml").read_text("utf-8").replace('"/drop"', f'"{folder / "drop"}"')
+    (folder / "ironbridge.toml").write_text(settings, "utf-8")
+    command = [sys.executable, compose / "world.py", "--file", folder / "ironbridge.toml", *words]
+    done = subprocess.run(command, env=os.environ | told, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

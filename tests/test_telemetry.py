@@ -48,7 +48,7 @@ def collector() -> Iterator[Collector]:
 async def bridged(collector: Collector, kafka: Kafka, data: Path) -> list[str]:
     """Run the traced process against real servers; its log lines."""
     sandbox = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=None))
-    chart: dict[str, Any] = payables_world.chart()
+    chart = payables_world.CHART
     sandbox.company.seed(chart["accounts"], chart["dimensions"])
     async with sandbox:
         target = {

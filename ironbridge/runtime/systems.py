@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import canonical
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError
@@ -61,12 +59,26 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     """
     plans = {}
     for name, given in settings.adapters.items():
-        system: AdapterSystem = _system(ADAPTERS, "adapters", name, given)
-        checked = section(f"adapters.{name}", system.settings, given)
+        system, checked = adapter_system(name, given)
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
-        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
+        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system.package), guard)
     return plans
+
+
+def adapter_system(name: str, given: Mapping[str, Any]) -> tuple[AdapterSystem[Any], Any]:
+    """
+    The system that a section of `[adapters.*]` asks for, and the section as that system's settings.
+
+    :raises MisconfiguredError: it is unknown, or its settings do not hold.
+    """
+    system = _system(ADAPTERS, "adapters", name, given)
+    if not isinstance(system, AdapterSystem):
+        raise MisconfiguredError(
+            f"adapters.{name}", "its entry point names no `adapters.port.AdapterSystem`",
+            fix="its package was made for another release of Ironbridge: install the one for this release",
+        )  # fmt: skip
+    return system, section(f"adapters.{name}", system.settings, given)
 
 
 def targets(settings: Settings) -> dict[str, TargetPlan]:
@@ -120,23 +132,21 @@ def _renamed(where: str, former: str, now: str, *, named: bool) -> Misconfigured
     return MisconfiguredError(where, f"the system `{former}` is called `{now}` now", fix=fix)
 
 
-def edition(system: object) -> str:
+def edition(package: str) -> str:
     """
     What a mapping's outcome depends on besides the row: its package's code, and the canonical language's.
 
     A deployment that changes either maps every row again, once, and publishes what comes out different.
     """
     digest = hashlib.blake2b(digest_size=12)
-    module = inspect.getmodule(type(system)) or inspect.getmodule(system)
-    for file in [*_sources(module), *_sources(canonical)]:
+    for file in [*_sources(package), *_sources("canonical")]:
         digest.update(file.read_bytes())
     digest.update(version("pydantic").encode())
     return digest.hexdigest()
 
 
-def _sources(module: ModuleType | None) -> list[Path]:
-    """The files of a module's package; of a module in no package that file alone, for it stands among everybody else's."""
-    file = getattr(module, "__file__", None)
-    if module is None or file is None:
-        return []
-    return sorted(Path(file).parent.rglob("*.py")) if module.__package__ else [Path(file)]
+def _sources(package: str) -> list[Path]:
+    """The files of a package; of a module in no package that file alone, for it stands among everybody else's."""
+    module = import_module(package)
+    file = Path(str(module.__file__))
+    return sorted(file.parent.rglob("*.py")) if hasattr(module, "__path__") else [file]

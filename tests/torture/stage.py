@@ -257,7 +257,7 @@ async def _databases(state: PostgresServer, warehouse: PostgresServer) -> str:
 async def _clouds(stack: contextlib.AsyncExitStack) -> tuple[DfeCscSandbox, BusinessCentralSandbox]:
     dfe = await stack.enter_async_context(DfeCscSandbox(DfeCscSandboxSettings(history=True)))
     central = BusinessCentralSandbox(BusinessCentralSandboxSettings(history=True))
-    chart: dict[str, Any] = payables_world.chart()
+    chart = payables_world.CHART
     central.company.seed(chart["accounts"], chart["dimensions"])
     return dfe, await stack.enter_async_context(central)
 
