@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from canonical.errors import MisconfiguredError
+from ironbridge.demo import legacy
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
 from security import house
@@ -41,6 +42,46 @@ def test_an_adapter_keeps_its_name_and_so_its_keys_when_its_system_has_a_new_one
     given = {"system": "payables", "folders": [str(tmp_path)], "layouts": ["erp-invoices"]}
     plan = systems.adapters(Settings(adapters={"ledger": given}))["ledger"]
     assert plan.adapter.name == "ledger"
+
+
+def test_an_entry_point_that_names_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "odd-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[ironbridge.adapters]\nodd = json:dumps\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert refused("odd") == (
+        "adapters.odd: its entry point names no `adapters.port.AdapterSystem`. "
+        "To do: its package was made for another release of Ironbridge: install the one for this release"
+    )
+
+
+# -- invented systems ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(legacy.sections(Path())))
+async def test_a_world_is_made_once_and_can_be_worked_in(name: str, tmp_path: Path) -> None:
+    section = {name: legacy.sections(tmp_path)[name]}
+    made = await legacy.make(section, {name: 5}, seed=1)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    assert len(made) == 1
+    assert before
+    await legacy.make(section, {name: 5}, seed=1)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert len(await legacy.change(section, seed=1)) > 1
+
+
+@pytest.mark.parametrize("word", ["liquidlogic", "=5", "liquidlogic=0", "liquidlogic=-1", "liquidlogic=many"])
+def test_a_size_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(MisconfiguredError, match="name a system and a number: liquidlogic=400"):
+        legacy.sizes_of([word])
+
+
+async def test_a_size_of_a_system_that_has_no_world_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    sections = legacy.sections(tmp_path / "world")
+    with pytest.raises(MisconfiguredError, match=r"no invented system is called housing.*there are: liquidlogic, payables"):
+        await legacy.make(sections, {"housing": 5}, seed=1)
+    assert not (tmp_path / "world").exists()
 
 
 # -- a system is a folder and a line -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.port import World
 from canonical.errors import MisconfiguredError
-from ironbridge.runtime.systems import ADAPTERS, adapter_system, found
+from ironbridge.runtime.systems import adapter_system, installed_adapters
 
 Sections = Mapping[str, Mapping[str, Any]]
 """The sections of `[adapters.*]`, by name."""
@@ -16,8 +16,7 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 def sections(folder: Path) -> dict[str, dict[str, Any]]:
     """A section for each installed adapter that has a world; the worlds lie below the folder."""
-    systems = {name: point.load() for name, point in sorted(found(ADAPTERS).items())}
-    return {name: dict(system.world().section(folder)) for name, system in systems.items() if system.world}
+    return {name: dict(system.world().section(folder)) for name, system in installed_adapters().items() if system.world}
 
 
 def sizes_of(asked: list[str]) -> dict[str, int]:

@@ -72,13 +72,26 @@ def adapter_system(name: str, given: Mapping[str, Any]) -> tuple[AdapterSystem[A
 
     :raises MisconfiguredError: it is unknown, or its settings do not hold.
     """
-    system = _system(ADAPTERS, "adapters", name, given)
-    if not isinstance(system, AdapterSystem):
+    system = _as_adapter(name, _system(ADAPTERS, "adapters", name, given))
+    return system, section(f"adapters.{name}", system.settings, given)
+
+
+def installed_adapters() -> dict[str, AdapterSystem[Any]]:
+    """
+    The systems that installed packages offer to adapters, by name.
+
+    :raises MisconfiguredError: an entry point names something else.
+    """
+    return {name: _as_adapter(name, point.load()) for name, point in sorted(found(ADAPTERS).items())}
+
+
+def _as_adapter(name: str, named: object) -> AdapterSystem[Any]:
+    if not isinstance(named, AdapterSystem):
         raise MisconfiguredError(
             f"adapters.{name}", "its entry point names no `adapters.port.AdapterSystem`",
             fix="its package was made for another release of Ironbridge: install the one for this release",
         )  # fmt: skip
-    return system, section(f"adapters.{name}", system.settings, given)
+    return named
 
 
 def targets(settings: Settings) -> dict[str, TargetPlan]:
