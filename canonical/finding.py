@@ -1,4 +1,4 @@
-"""What a check of a system found out."""
+"""What a check looked at, and whether it is well."""
 
 from __future__ import annotations
 
