@@ -12,7 +12,7 @@ help:
 	@echo "make torture  kill it, cut it off, lie to it, and prove that nothing is lost (SEED=…, KILLS=1000)"
 	@echo "make audit  what is known against the packages in the image (exit status 3: nobody could be asked)"
 	@echo "make lock   lock the image's packages anew, by version and hash"
-	@echo "make fuzz   fuzz the file reader and the envelope, SECONDS each, from SEED on"
+	@echo "make fuzz   fuzz what reads any bytes (the envelope, the systems' files), SECONDS each, from SEED on"
 	@echo "make fuzz-corners  fuzz the pump and agreement, SEEDS of each (0-19999), JOBS side by side"
 	@echo "make clean  remove what these commands made (.venv and caches)"
 	@echo "PYTHON=... chooses the Python (3.11 or newer); now: $(PYTHON)"

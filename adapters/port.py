@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from canonical.entity import Entity
+from canonical.finding import Finding
+
+S = TypeVar("S", bound=BaseModel)
 
 Position = tuple[int | str, ...]
 """Where a record stands in its stream's order; JSON can hold it."""
@@ -108,15 +113,6 @@ class Stream:
     pause: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that `ironbridge check` looked at: what, whether it is well, and what to do if not."""
-
-    what: str
-    well: bool
-    fix: str = ""
-
-
 class Adapter(Protocol):
     """
     A legacy system, read as canonical entities.
@@ -140,14 +136,41 @@ class Adapter(Protocol):
         ...
 
 
-class AdapterSystem(Protocol):
+@dataclass(frozen=True, slots=True)
+class World(Generic[S]):
+    """
+    Makes an invented system of a kind, and works in it: for the demonstration and for tests. It writes to nothing else.
+
+    `section` is what a section of the settings says that reads a world below a folder, often and in small steps. `make` fills
+    the system that such settings name with so many records, and leaves one that is there as it is; `change` does a day's work
+    in it. Both say in sentences what they did, and the same seed makes the same. The size is counted in `unit`.
+    `chart` holds the accounts and dimensions that its records name, for a cloud system that has to know them already.
+    """
+
+    unit: str
+    size: int
+    section: Callable[[Path], Mapping[str, Any]]
+    make: Callable[[S, int, int], Awaitable[str]]
+    change: Callable[[S, int], Awaitable[Sequence[str]]]
+    chart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSystem(Generic[S]):
     """
     What an entry point in `ironbridge.adapters` names: a kind of legacy system that a settings file can ask for.
 
-    `settings` is a frozen pydantic model of its section in ironbridge.toml; `sample` is a commented section for `init`.
+    `settings` is a frozen pydantic model of its section in ironbridge.toml. `build` makes the adapter of a section; the
+    section's name is the source in its keys. `package` is the adapter's own: its code decides when rows are mapped again, and
+    its file `settings.sample.toml` is a commented section for `init`. `world` imports the kind's invented system, if there is
+    one.
     """
 
-    settings: type[BaseModel]
-    sample: str
+    settings: type[S]
+    build: Callable[[str, S], Adapter]
+    package: str
+    world: Callable[[], World[S]] | None = None
 
-    def build(self, name: str, settings: Any) -> Adapter: ...
+    @property
+    def sample(self) -> str:
+        return files(self.package).joinpath("settings.sample.toml").read_text("utf-8")

@@ -83,7 +83,7 @@ def _demonstration(folder: Path, children: int, invoices: int) -> Iterator[_Demo
     address, log, began = f"{HOST}:{free_port()}", folder / "log", time.perf_counter()
     command = [
         str(Path(sys.executable).with_name("ironbridge")), "demo", "--data", str(folder / "world"), "--no-traces",
-        "--children", str(children), "--invoices", str(invoices), "--console", address,
+        "--size", f"liquidlogic={children}", "--size", f"payables={invoices}", "--console", address,
     ]  # fmt: skip
     with log.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=environment(), cwd=folder)

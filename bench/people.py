@@ -19,8 +19,9 @@ from stdnum.gb import nhs, upn
 
 from adapters.kit.sql import Database, Reading, SqlSettings
 from adapters.liquidlogic.quirks import day, flag, text
-from adapters.port import Finding, Row, Stream
+from adapters.port import Row, Stream
 from canonical import Address, ContactPoint, Identifier, Name, Person, Sex
+from canonical.finding import Finding
 from canonical.key import KeysOf, key_of
 
 TABLE = "dim_person"

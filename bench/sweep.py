@@ -34,7 +34,7 @@ async def _sweep(
     adapter = PeopleAdapter(source, page_size)
     tracing = telemetry.ChangeTracing(adapter.name, telemetry.TraceBudget(TelemetrySettings().most_traces))
     journal = KafkaJournal(settings, adapter.name, [Person], tracing)
-    pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition(adapter))
+    pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition("bench"))
     (stream,) = adapter.streams()
     collect_seldom()
     began, cpu = time.perf_counter(), time.process_time()

@@ -7,6 +7,7 @@ All of it is checked before anything connects. A word that means nothing is an e
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -221,7 +222,7 @@ def load(file: Path | None = None, **given: Any) -> Settings:
         _file.reset(reading)
 
 
-def section(where: str, model: type[BaseModel], given: dict[str, Any]) -> BaseModel:
+def section(where: str, model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
     """One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`."""
     try:
         return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "guard_few", "within")})

@@ -1,64 +1,38 @@
 """
-What must hold of any bytes at all: the file reader and the envelope refuse in our own words or lose nothing.
+What must hold of any bytes at all: whatever reads them refuses in our own words or loses nothing.
 
-Both fuzzers use these: Hypothesis in tests/test_fuzz.py, atheris in fuzz.py. What they find is kept in findings/, and tried
-again by every run of the tests.
+The envelope's property stands here. A system brings its own in `tests/properties.py` of its folder: its `TARGETS`, by name.
+Both fuzzers use them: Hypothesis in the tests, atheris in fuzz.py. What they find is kept in findings/, and tried again by every
+run of the tests.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from random import Random
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from adapters.payables import mapping
-from adapters.payables import world as ledger
-from adapters.payables.layout import built_in
-from adapters.payables.reading import Reading, Rules, read
-from canonical import ENTITIES, CreditNote, Entity, Event, Invoice
+from canonical import ENTITIES, Event
 from canonical.errors import BadRecordError
-
-RULES = Rules("acme", {name: built_in()[name] for name in ledger.LAYOUTS}, largest=1_000_000)
-WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+from security.house import ROOT, systems
 
 
-def file_reader(data: bytes) -> None:
-    """A file is refused, or every row and penny of it is accounted for and every record of it survives being published."""
-    if data.startswith(WORKBOOK):
-        return  # another process reads them: a millionth of this fuzzer's pace
-    try:
-        reading = read("april", data, RULES)
-    except BadRecordError:
-        return
-    assert reading.reckoning.accounted == reading.reckoning.rows
-    assert read("april", data, RULES).records == reading.records
-    entities = entities_of(reading)
-    for each in entities:
-        assert type(each).from_bytes(each.to_bytes()) == each
-    assert total(entities) == reading.reckoning.money_published
+class Target(NamedTuple):
+    """What a fuzzer tries: what must hold of any bytes, and the contents that it starts from, made from a seed."""
+
+    holds: Callable[[bytes], None]
+    corpus: Callable[[int], list[bytes]]
 
 
-def entities_of(reading: Reading) -> list[Entity]:
-    """What is published of a file; what is quarantined raises errors of ours and no others."""
-    found = []
-    for record in reading.records:
-        try:
-            found.append(mapping.entity(record.row))
-        except (BadRecordError, ValidationError):
-            continue
+def targets() -> dict[str, Target]:
+    """The envelope, and what the systems in the repository bring."""
+    found = {"envelope": Target(envelope, events)}
+    for system in systems():
+        if (ROOT / system.replace(".", "/") / "tests" / "properties.py").is_file():
+            found |= import_module(f"{system}.tests.properties").TARGETS
     return found
-
-
-def total(entities: list[Entity]) -> Decimal:
-    """The money of all documents; a credit note's lines count against it."""
-    money = Decimal("0.00")
-    for each in entities:
-        if isinstance(each, Invoice):
-            money += sum((line.net for line in each.lines), Decimal(0))
-        elif isinstance(each, CreditNote):
-            money -= sum((line.net for line in each.lines), Decimal(0))
-    return money
 
 
 def envelope(data: bytes) -> None:
@@ -92,4 +66,14 @@ def decoded(headers: list[tuple[str, Any]], value: bytes | None) -> None:
     assert kind.from_bytes(state.to_bytes()) == state
 
 
-TARGETS = {"file_reader": file_reader, "envelope": envelope}
+def events(seed: int) -> list[bytes]:
+    return [event(Random(f"{seed}.{number}")) for number in range(24)]
+
+
+def event(random: Random) -> bytes:
+    """A record as `envelope` reads it."""
+    kind, number = random.choice(sorted(ENTITIES)), random.randrange(10**6)
+    key, at = f"legacy:{kind}:{number}", datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=random.randrange(10**7))
+    made = Event(kind, "legacy", key, key, random.randrange(1, 99), at, None, random.choice(["", "people"]))
+    head = b"\x1f".join(piece for name, value in made.headers() for piece in (name.encode(), value))
+    return head + random.choice([b"", b'\x1e{"key":"%s"}' % key.encode()])

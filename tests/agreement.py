@@ -30,17 +30,17 @@ WHY = "the target is not told of this one"
 
 
 def supplier_key(number: int) -> str:
-    return key_of("ledger", "supplier", number)
+    return key_of("payables", "supplier", number)
 
 
 def invoice_key(number: int) -> str:
-    return key_of("ledger", "invoice", number)
+    return key_of("payables", "invoice", number)
 
 
 def event(entity: Entity, version: int, *, deleted: bool = False, traceparent: str | None = None) -> Event:
     data = None if deleted else entity.to_bytes()
     at = START + timedelta(seconds=version)
-    return Event(entity.type_name, "ledger", entity.key, entity.owner, version, at, data, traceparent=traceparent)
+    return Event(entity.type_name, "payables", entity.key, entity.owner, version, at, data, traceparent=traceparent)
 
 
 def supplier(number: int, version: int = 1, name: str | None = None, **more: Any) -> Event:

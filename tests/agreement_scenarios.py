@@ -504,7 +504,7 @@ class AgreementScenarios:
 
     async def test_a_flow_that_fails_to_recall_holds_nothing_up(self, world: World) -> None:
         world.inbox.once = 1
-        odd = Supplier(key="ledger:supplier:9:9", number="9", name="Its key is not of this flow's form")
+        odd = Supplier(key="payables:supplier:9:9", number="9", name="Its key is not of this flow's form")
         await world.arrive(event(odd, 1), supplier(2))
         await world.agree()
         assert sorted(world.target.documents) == [S2, odd.key]
@@ -524,8 +524,8 @@ class AgreementScenarios:
         await world.arrive()
         await world.agree()
         assert set(world.target.documents) == {S2}
-        assert sorted(world.written()) == ["ledger:invoice:7", S1]
-        assert await world.story("ledger:supplier:3") == ["removed"]
+        assert sorted(world.written()) == ["payables:invoice:7", S1]
+        assert await world.story("payables:supplier:3") == ["removed"]
 
     async def test_a_removal_whose_answer_was_lost_is_read_back(self, world: World) -> None:
         await world.arrive(supplier(1), supplier(2))

@@ -50,7 +50,7 @@ async def main(folder: Path, issuer: str | None) -> None:
     logging.disable(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     async with clouds(folder) as world, AsyncExitStack() as stack:
-        await make(world, children=60, invoices=60, seed=5)
+        await make(world, {"liquidlogic": 60, "payables": 60}, seed=5)
         plant(world)
         misbehave(world)
         settings = settings_of(world).model_copy(update={"http": HttpSettings(listen="127.0.0.1:0")})

@@ -44,11 +44,11 @@ NAMES = ("Ashgrove", "Birch", "Cedar", "Unwanted", "Contradiction", "Mistake", H
 
 
 def who(number: int) -> str:
-    return key_of("ledger", "supplier", number)
+    return key_of("payables", "supplier", number)
 
 
 def what(number: int) -> str:
-    return key_of("ledger", "invoice", number)
+    return key_of("payables", "invoice", number)
 
 
 @dataclass(frozen=True)
@@ -320,12 +320,12 @@ class World:
             line = DocumentLine(number=1, net=Decimal(self.version))
             entity = Invoice(key=what(number), number=str(number), supplier=who(random.randrange(6)), lines=(line,))
         data = None if random.random() < 0.2 else entity.to_bytes()
-        event = Event(entity.type_name, "ledger", entity.key, entity.owner, self.version, at, data)
+        event = Event(entity.type_name, "payables", entity.key, entity.owner, self.version, at, data)
         had = self.newest.get(event.key)
         if had is not None and had.owner != event.owner:  # it moves: leave a tombstone in the old place
-            self.post.publish(Event(had.entity, "ledger", had.key, had.owner, self.version, at, None))
+            self.post.publish(Event(had.entity, "payables", had.key, had.owner, self.version, at, None))
             self.version += 1
-            event = Event(entity.type_name, "ledger", entity.key, entity.owner, self.version, at, data)
+            event = Event(entity.type_name, "payables", entity.key, entity.owner, self.version, at, data)
         self.newest[event.key] = event
         self.tell(f"    {event.key} @{event.version} {'deleted' if data is None else data.decode()[-60:]}")
         self.post.publish(event)

@@ -270,10 +270,10 @@ class ClaimScenarios:
         self, world: World, late: ScriptedTarget
     ) -> None:
         await world.agree()
-        late.answer("ledger:invoice:7", Waiting(S1))
+        late.answer("payables:invoice:7", Waiting(S1))
         await world.arrive(invoice(7, of=1))
         await world.agree()
-        assert [subject for subject, _ in late.effects] == [S1, "ledger:invoice:7"]
+        assert [subject for subject, _ in late.effects] == [S1, "payables:invoice:7"]
 
     async def test_what_a_lost_state_knew_is_asked_for_once_the_target_shows_it(
         self, world: World, late: ScriptedTarget

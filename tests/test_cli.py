@@ -34,7 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The settings file of a small demonstration that has been played to its end."""
     data = tmp_path_factory.mktemp("world") / "demo"
     out = Console(file=io.StringIO(), width=120)
-    assert asyncio.run(play(out, data, children=80, invoices=80, seed=3, traces=False)) == 0
+    assert asyncio.run(play(out, data, sizes={"liquidlogic": 80, "payables": 80}, seed=3, traces=False)) == 0
     return data / "ironbridge.toml"
 
 
@@ -149,7 +149,7 @@ def test_status_shows_every_stream_and_flow(played: Path) -> None:
     assert status == 0
     status, text = invoke("status", "--file", str(played), "--json")
     told = json.loads(text)
-    assert {row["adapter"] for row in told["streams"]} == {"ledger", "liquidlogic"}
+    assert {row["adapter"] for row in told["streams"]} == {"liquidlogic", "payables"}
     assert all(row["error"] is None for row in told["streams"] + told["flows"])
     assert all(row["dirty"] == row["sending"] == 0 for row in told["flows"])
     assert all(row["seconds_waiting"] is None for row in told["flows"])
@@ -250,7 +250,7 @@ def test_explain_says_who_did_what_to_a_record_and_shows_its_fields_line_by_line
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({}, "an invoice, version 2, published to canonical.invoice[0] at 7; it belongs to ledger:supplier:1"),
+        ({}, "an invoice, version 2, published to canonical.invoice[0] at 7; it belongs to payables:supplier:1"),
         ({"deleted": True, "owner": "k"}, "an invoice, version 2, deleted, published to canonical.invoice[0] at 7"),
         ({"version": 0, "topic": "", "owner": ""}, "read as an invoice; it has never been published"),
         ({"version": 0, "topic": "", "entity": "person"}, "read as a person; it has never been published"),
@@ -258,7 +258,7 @@ def test_explain_says_who_did_what_to_a_record_and_shows_its_fields_line_by_line
 )
 def test_a_story_begins_with_a_plain_sentence(row: dict[str, object], said: str) -> None:
     whole = {
-        "adapter": "ledger", "stream": "payables", "entity": "invoice", "owner": "ledger:supplier:1", "version": 2,
+        "adapter": "payables", "stream": "payables", "entity": "invoice", "owner": "payables:supplier:1", "version": 2,
         "deleted": False, "topic": "canonical.invoice", "partition": 0, "offset": 7,
     }  # fmt: skip
     console = Console(file=io.StringIO(), width=160)
@@ -268,7 +268,7 @@ def test_a_story_begins_with_a_plain_sentence(row: dict[str, object], said: str)
     render.story(console, {"key": "k", "published": [whole | row], "facts": facts, **parts})
     assert isinstance(console.file, io.StringIO)
     assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
-        f"legacy  ledger.payables: {said}",
+        f"legacy  payables.payables: {said}",
         "now",
         "lines: number 1; net •••; dimensions (dimension D; value V)",
         "lines: number 2; tax —",
@@ -413,7 +413,7 @@ def test_silence_that_no_target_asked_for_is_not_lifted_and_nothing_is_on_record
         ("release dfe", "error release: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
         ("replay dfe", "error replay: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
         ("reconcile dfe", "error reconcile: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
-        ("backfill ledger x", "error backfill: ledger.x is no stream\nto do there are: ledger.payables\n"),
+        ("backfill payables x", "error backfill: payables.x is no stream\nto do there are: payables.payables\n"),
         ("backfill x person", "error backfill: x.person is no stream\nto do there are: liquidlogic."),
     ],
 )
@@ -506,4 +506,4 @@ def test_running_a_name_that_is_not_there_says_which_there_are(played: Path) -> 
     done = ironbridge("run", "liquidlogik", "--file", str(played))
     assert done.returncode == 2
     assert "there is no liquidlogik in the settings" in done.stderr
-    assert "there are: liquidlogic, ledger, dfe_csc, business_central" in done.stderr.replace("\n", " ")
+    assert "there are: liquidlogic, payables, dfe_csc, business_central" in done.stderr.replace("\n", " ")

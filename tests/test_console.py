@@ -337,7 +337,7 @@ def test_the_story_of_what_needs_a_person_says_what_to_do_and_leads_to_it(page: 
 
 
 def test_a_group_is_given_up_with_a_reason_on_record_and_is_then_no_more(page: Page) -> None:
-    in_group(page, "records quarantined in ledger.payables")
+    in_group(page, "records quarantined in payables.payables")
     group = page.url
     page.get_by_text("Give up all, with a reason").click()
     page.get_by_role("button", name=re.compile("^Give up all [0-9]+$")).click()
@@ -463,13 +463,13 @@ def test_the_map_says_beside_agrees_what_is_parked_and_what_was_given_up(page: P
 def test_a_rate_is_that_of_the_last_minute_even_where_nobody_has_looked_for_long() -> None:
     now = 0.0
     lately = Lately(lambda: now)
-    lately.add({"ledger.payables": 10})
+    lately.add({"payables.payables": 10})
     now = 300.0
-    lately.add({"ledger.payables": 10})
-    assert lately.rate("ledger.payables") is None
+    lately.add({"payables.payables": 10})
+    assert lately.rate("payables.payables") is None
     now = 330.0
-    lately.add({"ledger.payables": 17})
-    assert lately.rate("ledger.payables") == 14.0
+    lately.add({"payables.payables": 17})
+    assert lately.rate("payables.payables") == 14.0
 
 
 def test_personal_fields_are_shown_only_for_a_reason_which_goes_on_record(page: Page, consoles: Consoles) -> None:
@@ -523,7 +523,7 @@ BROKEN = """() => [...document.querySelectorAll("th, td:not(.key)")].flatMap(cel
 @pytest.mark.parametrize("width", [1000, 375])
 def test_a_certificate_breaks_no_word_but_a_long_key(page: Page, width: int) -> None:
     moment = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-    key = "ledger:invoice:BACS00014:n-91674e86dc3f064c:2025-05-12"
+    key = "payables:invoice:BACS00014:n-91674e86dc3f064c:2025-05-12"
     why = "the target holds another amount than was confirmed. To do: `ironbridge replay business_central --rewrite`"
     whole = Certificate(
         "business_central", moment, moment, "0.1.0", "otto",
@@ -730,7 +730,7 @@ def test_the_command_serves_it_over_a_state_that_nothing_runs_on(tmp_path: Path)
 
 
 def test_the_demonstration_goes_on_for_whoever_looks_at_its_console(tmp_path: Path) -> None:
-    sizes = ["--children", "20", "--invoices", "20", "--no-traces"]
+    sizes = ["--size", "liquidlogic=20", "--size", "payables=20", "--no-traces"]
     with process("-m", "ironbridge", "demo", "--data", str(tmp_path), *sizes, "--console", "127.0.0.1:0") as running:
         assert running.stdout is not None
         url = next(

@@ -22,7 +22,7 @@ KILLS = 5
 
 
 def command(data: Path) -> list[str]:
-    sizes = ["--children", "120", "--invoices", "120", "--no-traces"]
+    sizes = ["--size", "liquidlogic=120", "--size", "payables=120", "--no-traces"]
     return [sys.executable, "-m", "ironbridge", "demo", "--data", str(data), *sizes]
 
 

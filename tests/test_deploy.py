@@ -128,7 +128,7 @@ def test_compose_pins_every_image_and_opens_ports_to_this_machine_only(compose: 
         assert re.search(r"\d+\.\d+", tag), f"{name} has the image {service['image']}"
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert compose["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
-    assert compose["services"]["ledger"]["image"] == f"ironbridge:{version('ironbridge')}"
+    assert compose["services"]["payables"]["image"] == f"ironbridge:{version('ironbridge')}"
 
 
 def test_compose_runs_every_adapter_and_flow_of_its_settings_each_by_itself(
@@ -255,7 +255,7 @@ async def test_the_databases_of_compose_let_the_bridge_read_the_legacy_system_an
         strictly = ["-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-q"]
         subprocess.run([psql, *strictly, *place, "-f", file], env=os.environ | passwords, check=True)
         url = f"postgresql://liquidlogic:l@{HOST}:{postgres.port}/liquidlogic"
-        made = make_world(tmp_path, url, "make", "--children", "3")
+        made = make_world(tmp_path, url, "make", "--size", "liquidlogic=3")
         assert "3 children in liquidlogic" in made
         reader = await asyncpg.connect(host=HOST, port=postgres.port, user="liquidlogic_reader", database="liquidlogic")
         try:
@@ -272,21 +272,22 @@ async def test_the_databases_of_compose_let_the_bridge_read_the_legacy_system_an
 
 def test_the_world_of_compose_is_made_once_and_can_be_worked_in(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'legacy.sqlite3'}"
-    first = make_world(tmp_path, url, "make", "--children", "5", "--invoices", "10")
+    first = make_world(tmp_path, url, "make", "--size", "liquidlogic=5", "--size", "payables=10")
     assert first.splitlines()[1] == f"3 extracts of 10 invoices in {tmp_path / 'drop'}"
     assert json.loads((tmp_path / "chart.json").read_text("utf-8")).keys() == {"accounts", "dimensions"}
-    again = make_world(tmp_path, url, "make", "--children", "5", "--invoices", "10")
+    again = make_world(tmp_path, url, "make", "--size", "liquidlogic=5", "--size", "payables=10")
     assert again.splitlines() == [first.splitlines()[0], f"{tmp_path / 'drop'} holds extracts already"]
     assert "erp-invoices-2025-06.csv is new" in make_world(tmp_path, url, "change", "1")
 
 
 def make_world(folder: Path, url: str, *words: str) -> str:
     (folder / "drop").mkdir(exist_ok=True)
-    told = {"WORLD_URL": url, "WORLD_DROP": str(folder / "drop"), "WORLD_CHART": str(folder / "chart.json")}
-    script = ROOT / "deploy" / "compose" / "world.py"
-    done = subprocess.run(
-        [sys.executable, script, *words], env=os.environ | told, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    told = {"IRONBRIDGE_ADAPTERS__LIQUIDLOGIC__URL": url, "WORLD_CHART": str(folder / "chart.json")}
+    compose = ROOT / "deploy" / "compose"
+    settings = (compose / "ironbridge.toml").read_text("utf-8").replace('"/drop"', f'"{folder / "drop"}"')
+    (folder / "ironbridge.toml").write_text(settings, "utf-8")
+    command = [sys.executable, compose / "world.py", "--file", folder / "ironbridge.toml", *words]
+    done = subprocess.run(command, env=os.environ | told, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -485,7 +486,7 @@ def test_the_console_is_a_part_of_its_own_that_reaches_all_systems_and_people_si
     assert part["args"] == ["console", "--file", "/etc/ironbridge/ironbridge.toml"]
     others = {args[1] for each in deployments.values() if (args := container(each)["args"])[0] == "run"}
     assert {*systems.adapters(settings), *systems.targets(settings)} == others
-    assert {"name": "drop-ledger", "mountPath": "/drop", "readOnly": True} in part["volumeMounts"]
+    assert {"name": "drop-payables", "mountPath": "/drop", "readOnly": True} in part["volumeMounts"]
     [port] = services[name]["spec"]["ports"]
     reached = {each["name"]: each["containerPort"] for each in part["ports"]}
     assert (port["targetPort"], settings.http.listen) == ("http", f"0.0.0.0:{reached['http']}")
@@ -512,9 +513,9 @@ def test_kubernetes_would_take_the_console(with_console: list[Json]):
 
 def test_the_drop_folder_is_mounted_to_be_read_and_outlives_the_release(example: tuple[Json, list[Json]]):
     _, manifests = example
-    ledger = of_kind(manifests, "Deployment")["bridge-ironbridge-ledger"]
-    assert {"name": "drop", "mountPath": "/drop", "readOnly": True} in container(ledger)["volumeMounts"]
-    claim = of_kind(manifests, "PersistentVolumeClaim")["bridge-ironbridge-ledger-drop"]
+    payables = of_kind(manifests, "Deployment")["bridge-ironbridge-payables"]
+    assert {"name": "drop", "mountPath": "/drop", "readOnly": True} in container(payables)["volumeMounts"]
+    claim = of_kind(manifests, "PersistentVolumeClaim")["bridge-ironbridge-payables-drop"]
     assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
@@ -574,9 +575,9 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
         ("kafka.bootstrap=x:1", "bootstrap"),
         ("kafka.bootstrap_servers=nowhere", "bootstrap_servers"),
         ("kafka.sasl_mechanism=GSSAPI", "sasl_mechanism"),
-        ("adapters.ledger.replicas=2", "replicas"),
+        ("adapters.payables.replicas=2", "replicas"),
         ("image.tag=latest", "tag"),
-        ("targets.ledger.settings.x=1", "ledger is an adapter and a target"),
+        ("targets.payables.settings.x=1", "payables is an adapter and a target"),
         ("kafka.bootstrap_servers=", "set kafka.bootstrap_servers"),
         ("console.serve=true", "set console.issuer"),
         ("console.client_secret=x", "client_secret"),
@@ -596,10 +597,10 @@ def test_values_become_toml_whatever_they_are(helm: str, tmp_path: Path):
         "list": ["a", 1], "table": {"*": "x", "two words": {"deep": [1, 2]}},
     }  # fmt: skip
     more = tmp_path / "more.yaml"
-    more.write_text(json.dumps({"adapters": {"ledger": {"settings": settings}}}), "utf-8")
+    more.write_text(json.dumps({"adapters": {"payables": {"settings": settings}}}), "utf-8")
     manifests = rendered(helm, "-f", EXAMPLES[0], "-f", more)
-    text = of_kind(manifests, "ConfigMap")["bridge-ironbridge-ledger"]["data"]["ironbridge.toml"]
-    read = tomllib.loads(text)["adapters"]["ledger"]
+    text = of_kind(manifests, "ConfigMap")["bridge-ironbridge-payables"]["data"]["ironbridge.toml"]
+    read = tomllib.loads(text)["adapters"]["payables"]
     assert {key: read[key] for key in settings} == settings
     assert isinstance(read["whole"], int)
 
@@ -612,9 +613,9 @@ def test_the_notes_tell_how_to_look_at_every_part(helm: str, tmp_path: Path):
     within = '{{- define "notes" }}' + notes + '{{ end }}{{ include "notes" . | nindent 4 }}'
     (chart / "templates" / "notes.yaml").write_text(head + within, "utf-8")
     said = of_kind(rendered(helm, "-f", EXAMPLES[0], chart=chart), "ConfigMap")["notes"]["data"]["notes"]
-    for part in ("liquidlogic", "ledger", "dfe-csc", "business-central"):
+    for part in ("liquidlogic", "payables", "dfe-csc", "business-central"):
         assert f"exec deploy/bridge-ironbridge-{part} -- ironbridge check" in said
-    assert "the volume claim bridge-ironbridge-ledger-drop" in said
+    assert "the volume claim bridge-ironbridge-payables-drop" in said
 
 
 # -- the page -------------------------------------------------------------------------------------------------------

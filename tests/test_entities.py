@@ -207,19 +207,19 @@ def test_the_ssd_objects_named_in_the_documentation_exist(entity: type[Entity], 
 
 
 def test_what_belongs_to_a_child_lies_with_the_child_and_a_document_with_its_supplier() -> None:
-    child, supplier = "liquidlogic:person:1", "ledger:supplier:A1"
+    child, supplier = "liquidlogic:person:1", "payables:supplier:A1"
     assert person().owner == "liquidlogic:person:1042"
     assert CarePlan(key="liquidlogic:care-plan:7", person=child, kind="CP").owner == child
     assert Placement(key="liquidlogic:placement:7", person=child).owner == child
-    invoice = Invoice(key="ledger:invoice:9", number="9", supplier=supplier, lines=[{"number": 1, "net": "1"}])
+    invoice = Invoice(key="payables:invoice:9", number="9", supplier=supplier, lines=[{"number": 1, "net": "1"}])
     assert invoice.owner == supplier
     assert Supplier(key=supplier, number="A1", name="Ironworks").owner == supplier
-    assert LedgerDimension(key="ledger:d:1", dimension="D", code="1", name="One").owner == "ledger:d:1"
+    assert LedgerDimension(key="payables:d:1", dimension="D", code="1", name="One").owner == "payables:d:1"
 
 
 def test_an_invoice_s_lines_add_up_to_the_penny() -> None:
     lines = [{"number": n, "net": "0.10"} for n in range(1, 4)]
-    invoice = Invoice(key="ledger:invoice:9", number="9", supplier="ledger:supplier:1", lines=lines)
+    invoice = Invoice(key="payables:invoice:9", number="9", supplier="payables:supplier:1", lines=lines)
     assert str(invoice.net) == "0.30"
 
 

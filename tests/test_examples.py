@@ -36,7 +36,8 @@ PATIENCE = 60.0
 
 
 def loaded(name: str, file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file)
+    inside = [str(file.parent)] if file.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
     assert spec is not None and spec.loader is not None  # noqa: PT018
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -249,7 +250,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def built(database: Path) -> Any:
-    system: AdapterSystem = housing.system
+    system: AdapterSystem[Any] = housing.system
     adapter: Adapter = system.build("housing", system.settings.model_validate({"url": f"sqlite:///{database}"}))
     return adapter
 

@@ -1,21 +1,13 @@
-"""The guard, on stand-ins and a real warehouse: a large loss at once waits for a person, and everything else goes on."""
+"""The guard, on stand-ins: a large loss at once waits for a person, and everything else goes on."""
 
-import json
-import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from adapters import payables
 from adapters.engine.guard import DELETED, WENT_BACK, Guard, allowance
-from adapters.liquidlogic import LiquidlogicSettings
-from adapters.liquidlogic import system as liquidlogic
-from adapters.liquidlogic.world import create
 from adapters.port import Row
 from adapters.testing import Bench
 from adapters.testing.stand_ins import Faults, Killed, Line, TableAdapter
@@ -55,9 +47,7 @@ def deletions(events: list[Event]) -> int:
 
 
 def waiting(bench: Bench, stream: str = "episodes") -> dict[tuple[str, str], int]:
-    """The numbers of changes that are held for a person, by extract and kind."""
-    entries = bench.state.of(stream).guarded
-    return {each: e.held for each, e in entries.items() if e.since is not None and e.held}
+    return bench.waiting(stream)
 
 
 def allow(bench: Bench, what: str, region: str = "", stream: str = "episodes") -> None:
@@ -299,68 +289,7 @@ async def test_the_fields_that_a_file_empties_are_held_back_until_a_person_allow
     assert bench.log.state() == adapter.state()
 
 
-async def test_half_a_ledger_file_under_another_name_is_held_back(tmp_path: Path) -> None:
-    supplier = {"supplier_name": "Creditor", "supplier_number": "Creditor No"}
-    columns = {"number": "Voucher", **supplier, "payment_date": "Paid", "net": "Value"}
-    layout = {"title": "w", "dates": ["dd/mm/yyyy"], "columns": columns}
-    settings = payables.system.settings(
-        folders=[str(tmp_path)], settle=timedelta(0), layouts=[], own_layouts={"w": layout}
-    )
-    bench = Bench(payables.system.build("ledger", settings))
-
-    def put(name: str, lines: int) -> None:
-        rows = [f"V{n},Firm {n},C{n},05/04/2024,{n}.00\n" for n in range(1, lines + 1)]
-        (tmp_path / name).write_text("Voucher,Creditor,Creditor No,Paid,Value\n" + "".join(rows))
-
-    put("2024-08.csv", 500)
-    first = await bench.read()
-    assert len(first) >= 500
-    for lines in (10, 0):
-        put("2024-08 (1).csv", lines)
-        assert deletions(await bench.read()) == 0
-    assert sum(waiting(bench, bench.adapter.streams()[0].name).values()) > 0
-
-
 # -- changes that take something away ----------------------------------------------------------------------------
-
-
-async def test_a_warehouse_whose_address_tables_are_empty_yet_publishes_no_child_without_its_address(
-    tmp_path: Path,
-) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'hdm.db'}"
-    await create(url, children=300)
-    adapter = liquidlogic.build("liquidlogic", LiquidlogicSettings(url=SecretStr(url)))
-    bench = Bench(adapter)
-    await bench.read()
-    before = bench.log.state()
-    with sqlite3.connect(tmp_path / "hdm.db") as hdm:
-        for part in ("DIM_PERSON_ADDRESS", "FACT_DISABILITY"):
-            hdm.execute(f"CREATE TABLE kept_{part} AS SELECT * FROM {part}")
-            hdm.execute(f"DELETE FROM {part}")
-        hdm.execute("UPDATE DIM_PERSON SET FORENAME = 'Nye' WHERE DIM_PERSON_ID = 1001")
-    await bench.read()
-    assert bench.log.state() == before
-    assert {what for _, what in waiting(bench, "person")} == {"emptied addresses", "emptied disabilities"}
-    with sqlite3.connect(tmp_path / "hdm.db") as hdm:
-        for part in ("DIM_PERSON_ADDRESS", "FACT_DISABILITY"):
-            hdm.execute(f"INSERT INTO {part} SELECT * FROM kept_{part}")
-    (event,) = await bench.read()
-    assert json.loads(event.data or b"")["names"][0]["given"] == "Nye"
-    assert waiting(bench, "person") == {}
-    await adapter.close()
-
-
-async def test_a_column_that_is_null_everywhere_is_held_back_though_it_is_inside_a_part(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'hdm.db'}"
-    await create(url, children=100)
-    adapter = liquidlogic.build("liquidlogic", LiquidlogicSettings(url=SecretStr(url)))
-    bench = Bench(adapter)
-    await bench.read()
-    with sqlite3.connect(tmp_path / "hdm.db") as hdm:
-        hdm.execute("UPDATE DIM_PERSON SET FORENAME = NULL")
-    assert await bench.read() == []
-    assert {what for _, what in waiting(bench, "person")} == {"emptied given"}
-    await adapter.close()
 
 
 async def test_a_few_emptied_fields_are_published_with_their_sweep() -> None:

@@ -261,7 +261,7 @@ async def test_run_answers_where_the_settings_say_until_it_is_told_to_stop(tmp_p
     file.write_text(
         f'data = "{tmp_path}"\n[kafka]\nbroker = "none"\nbootstrap_servers = "{embedded_broker.bootstrap}"\n'
         f'topic_prefix = "{embedded_broker.prefix()}c"\n[http]\nlisten = "127.0.0.1:0"\n[telemetry]\nlogs = "json"\n'
-        f'[adapters.ledger]\nfolders = ["{drop}"]\nlayouts = ["erp-invoices"]\nevery = 1\n'
+        f'[adapters.payables]\nfolders = ["{drop}"]\nlayouts = ["erp-invoices"]\nevery = 1\n'
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ironbridge", "run", "--file", str(file), stderr=asyncio.subprocess.PIPE

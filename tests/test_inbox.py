@@ -218,7 +218,7 @@ async def test_what_a_lost_state_had_read_is_in_doubt_also_after_a_kill_in_the_m
 async def test_markers_of_transactions_behind_the_last_event_are_no_lost_state(
     post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = KafkaJournal(post.settings, "ledger", PurchaseFlow.entities)
+    journal = KafkaJournal(post.settings, "payables", PurchaseFlow.entities)
     await journal.open()
     try:
         await journal.publish(suppliers(10), None)
@@ -290,7 +290,7 @@ async def test_a_log_made_anew_in_which_a_marker_lies_where_the_last_event_lay_i
             count[place] -= 1
             anew.append(supplier(number, 2))
     await post.rewrite()
-    journal = KafkaJournal(post.settings, "ledger", PurchaseFlow.entities)
+    journal = KafkaJournal(post.settings, "payables", PurchaseFlow.entities)
     await journal.open()
     await journal.publish(anew, None)
     await journal.close()
@@ -496,7 +496,7 @@ async def test_records_that_are_no_events_of_ours_are_turned_away_one_by_one(pos
         with_headers(ce_type=None),
         with_headers(ce_sequence=b"9" * 30),
         with_headers(ce_sequence=b"0"),
-        with_headers(ce_subject=b"ledger:supplier:1\x00"),
+        with_headers(ce_subject=b"payables:supplier:1\x00"),
         with_headers(ce_time=b"0001-01-01T00:00:00+14:00"),
         with_headers(ce_type=b"ironbridge.invoice.v1"),
         with_headers(ce_type=b"ironbridge.nothing.v1"),

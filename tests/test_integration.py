@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ironbridge.demo import legacy
 from ironbridge.demo.agreement import compare
 from ironbridge.demo.play import readings, settled
-from ironbridge.demo.world import World, change, clouds, make, settings_of
+from ironbridge.demo.world import World, clouds, make, settings_of
 from ironbridge.operate import insight
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
@@ -38,8 +39,8 @@ async def differing(world: World, built: Platform) -> dict[str, int]:
 
 async def carried_across(data: Path, warehouse: str, kafka: Kafka, state: str) -> None:
     """Load, compare, do a day's work, compare."""
-    async with clouds(data, warehouse) as world:
-        await make(world, children=150, invoices=150, seed=7)
+    async with clouds(data, {"liquidlogic": {"url": warehouse}}) as world:
+        await make(world, {"liquidlogic": 150, "payables": 150}, seed=7)
         where = KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap, topic_prefix=kafka.prefix())
         settings = settings_of(world, kafka=where, state=StateSettings(url=SecretStr(state)))
         async with bridge.platform(settings) as built:
@@ -49,7 +50,7 @@ async def carried_across(data: Path, warehouse: str, kafka: Kafka, state: str) -
                 await until_settled(built, running, {})
                 assert await differing(world, built) == {}
                 before = await readings(built)
-                assert len(await change(world, seed=7)) > 5
+                assert len(await legacy.change(world.adapters, seed=7)) > 5
                 await until_settled(built, running, before)
                 assert await differing(world, built) == {}
                 stuck = await insight.parked(built.store)

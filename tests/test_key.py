@@ -81,11 +81,14 @@ def test_a_text_that_is_no_key_is_told(text: str) -> None:
 
 
 def test_an_identifier_that_was_cut_within_a_character_can_still_be_read() -> None:
-    assert KeyParts("ledger", "supplier", "Zo%C3~1f").identifiers == ("Zo%C3~1f",)
+    assert KeyParts("payables", "supplier", "Zo%C3~1f").identifiers == ("Zo%C3~1f",)
 
 
 def test_no_other_code_takes_keys_apart_or_puts_them_together() -> None:
-    """The torture's checker is left out: it takes keys apart by itself, because it may import nothing of ours."""
+    """
+    The torture's checker is left out: it takes keys apart by itself, because it may import nothing of ours. A system's own
+    tests may write down the keys that they expect.
+    """
     root = Path(canonical.__file__).parent.parent
     by_hand = re.compile(r"(key\w*|subject|owner)\.r?(split|partition)\(\":\"|f\"\{[\w.]+\}:([a-z-]+|\{(kind|entity)[\w.]*\}):")
     folders = ("canonical", "adapters", "flows", "ironbridge", "bench", "examples", "tests/fuzzing")
@@ -93,7 +96,7 @@ def test_no_other_code_takes_keys_apart_or_puts_them_together() -> None:
     found = [
         f"{file.relative_to(root)}: {line.strip()}"
         for file in files
-        if file.relative_to(root).as_posix() != "canonical/key.py"
+        if file.relative_to(root).as_posix() != "canonical/key.py" and not file.match("tests/*.py")
         for line in file.read_text("utf-8").splitlines()
         if by_hand.search(line)
     ]

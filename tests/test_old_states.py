@@ -41,7 +41,7 @@ class Council:
     target: ScriptedTarget = field(default_factory=ScriptedTarget)
 
     async def publish(self, *events: Event) -> None:
-        journal = KafkaJournal(self.kafka, "ledger", PurchaseFlow.entities)
+        journal = KafkaJournal(self.kafka, "payables", PurchaseFlow.entities)
         await journal.open()
         await journal.publish(events, None)
         await journal.close()
@@ -188,7 +188,7 @@ async def test_a_second_installation_gets_nothing_of_the_firsts_and_is_told_whos
     kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     await ensure_topics(kafka, PurchaseFlow.entities)
-    journal = KafkaJournal(kafka, "ledger", PurchaseFlow.entities)
+    journal = KafkaJournal(kafka, "payables", PurchaseFlow.entities)
     await journal.open()
     await journal.publish([supplier(n) for n in range(1, 31)], None)
     production, test = ScriptedTarget(), ScriptedTarget()

@@ -73,7 +73,7 @@ def plant(world: World) -> int:
                     f"UPDATE {table} SET {column} = '{CANARY}' || rowid WHERE {some} AND {column} IS NOT NULL"
                 )
                 planted += done.rowcount
-    for file in world.drop.glob("*.csv"):
+    for file in (world.data / "drop").glob("*.csv"):
         lines = file.read_bytes().splitlines(keepends=True)
         for index in range(5, len(lines)):
             for word in (b"Ltd", b"LLP", b"CIC", b"Fees", b"Vehicle"):
@@ -128,7 +128,7 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     async with clouds(tmp_path) as world:
-        await make(world, children=120, invoices=120, seed=5)
+        await make(world, {"liquidlogic": 120, "payables": 120}, seed=5)
         assert plant(world) > 500
         misbehave(world)
         async with bridge.platform(settings_of(world)) as built:

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
+from adapters.port import Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.entity import Entity
+from canonical.finding import Finding
 from flows.engine.ledger import pack
 from flows.port import Absent, Document, Held, Holding, Limits, Outcome, ReadBack, Write
 from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare
@@ -39,7 +40,7 @@ class Village:
     """A legacy system of suppliers: `names` by number, in order. `meanwhile` is called before each page but the first."""
 
     names: dict[int, str]
-    name: str = "ledger"
+    name: str = "payables"
     size: int = 1000
     meanwhile: list[Callable[[], Any]] = field(default_factory=list)
     opened: int = 0
@@ -108,7 +109,7 @@ async def test_ends_that_agree_get_a_certificate_that_says_so(world: World) -> N
     assert told(found) == []
     assert found.agreed
     legacy, cloud = found.parts
-    assert (legacy.what, legacy.looked, legacy.agreed) == ("ledger", 6, 6)
+    assert (legacy.what, legacy.looked, legacy.agreed) == ("payables", 6, 6)
     assert (cloud.how, cloud.looked, cloud.agreed) == ("read back: the target listed all that it holds", 7, 7)
 
 
@@ -129,7 +130,7 @@ async def test_every_kind_of_difference_with_the_legacy_system_is_found_and_name
         ("canonical", "stale", supplier_key(5), ()),
     ]
     (quarantined,) = [d for d in found.differences if d.kind is Kind.STALE and d.where is Where.CANONICAL]
-    assert quarantined.why.startswith("quarantined: ledger.supplier ledger:supplier:5: name")
+    assert quarantined.why.startswith("quarantined: payables.supplier payables:supplier:5: name")
 
 
 def _named(number: int, name: str) -> bytes:
@@ -271,7 +272,7 @@ async def test_what_moved_between_the_looks_is_counted_and_not_judged(world: Wor
 async def test_the_bridge_gets_time_for_what_is_on_its_way_and_no_more_than_it_needs(world: World) -> None:
     """A row changed a moment ago: its adapter reads it, and its flow writes it, between the two looks."""
     await world.run(
-        "INSERT INTO streams (adapter, name, started, completed) VALUES ('ledger', 'supplier', :at, :at)",
+        "INSERT INTO streams (adapter, name, started, completed) VALUES ('payables', 'supplier', :at, :at)",
         at=time.time() - 100,
     )
     legacy = village(world)
@@ -294,7 +295,7 @@ async def test_the_bridge_gets_time_for_what_is_on_its_way_and_no_more_than_it_n
 
 async def test_an_adapter_that_does_not_run_is_not_waited_for(world: World) -> None:
     await world.run(
-        "INSERT INTO streams (adapter, name, started, completed) VALUES ('ledger', 'supplier', :at, :at)",
+        "INSERT INTO streams (adapter, name, started, completed) VALUES ('payables', 'supplier', :at, :at)",
         at=time.time() - 86400,
     )
     legacy = village(world)
@@ -415,7 +416,7 @@ async def _filled(store: Store, flow: Suppliers) -> None:
                 key, data = supplier_key(n), _named(n, f"Supplier {n}")
                 packed = pack(Document("supplier", str(n), {"number": str(n), "name": f"Supplier {n}"}))
                 digest = blake2b(packed + to_json({}), digest_size=16).digest()
-                rows.append((key, "supplier", key, "ledger", 1, data, now))
+                rows.append((key, "supplier", key, "payables", 1, data, now))
                 stands.append((flow.name, key, "agreed", now, f"id{n}", digest, packed))
             await put(connection, facts, ("key", "entity", "owner", "source", "version", "data", "at"), rows, {})
             columns = ("flow", "subject", "state", "since", "ref", "digest", "document")

@@ -36,7 +36,7 @@ async def agreed(store: Store, flow: Flow, target: Target, entities: Sequence[En
     ledger, inbox = StoredLedger(store, flow.name), ArrayInbox()
     agreement = Agreement(flow, target, ledger, today=lambda: TODAY)
     now = datetime.now(UTC)
-    inbox.add(*(Event(e.type_name, "ledger", e.key, e.owner, 1, now, e.to_bytes()) for e in entities))
+    inbox.add(*(Event(e.type_name, "payables", e.key, e.owner, 1, now, e.to_bytes()) for e in entities))
     await agreement.ingest(inbox)
     for _ in range(10):
         while await agreement.step():
@@ -63,15 +63,15 @@ def line(number: int, net: str, value: str = "A1") -> DocumentLine:
 
 
 def purchases() -> list[Entity]:
-    suppliers = [Supplier(key=f"ledger:supplier:{n}", number=f"{n}", name=f"Supplier {n}") for n in range(1, 6)]
+    suppliers = [Supplier(key=f"payables:supplier:{n}", number=f"{n}", name=f"Supplier {n}") for n in range(1, 6)]
     invoices = [
         Invoice(
-            key=f"ledger:invoice:{n}", number=f"{n}", supplier=f"ledger:supplier:{n}",
+            key=f"payables:invoice:{n}", number=f"{n}", supplier=f"payables:supplier:{n}",
             lines=(line(1, "10.50"), line(2, "-2.25")), document_date=date(2026, 5, n),
         )
         for n in range(1, 6)
     ]  # fmt: skip
-    note = CreditNote(key="ledger:credit-note:9", number="CN-9", supplier="ledger:supplier:1", lines=(line(1, "3.00"),))
+    note = CreditNote(key="payables:credit-note:9", number="CN-9", supplier="payables:supplier:1", lines=(line(1, "3.00"),))
     return [*suppliers, *invoices, note]
 
 
@@ -114,10 +114,10 @@ async def test_business_central_is_read_back_whole_and_every_planted_difference_
         ]  # fmt: skip
         assert told(found) == sorted(
             [
-                ("different", "ledger:supplier:2", ("displayName",)),
+                ("different", "payables:supplier:2", ("displayName",)),
                 ("extra", made, ()),
-                ("missing", "ledger:invoice:3", ()),
-                ("different", "ledger:invoice:4", ("purchaseInvoiceLines[0].unitCost",)),
+                ("missing", "payables:invoice:3", ()),
+                ("different", "payables:invoice:4", ("purchaseInvoiceLines[0].unitCost",)),
                 ("extra", twice, ()),
             ]
         ), "a due date that the document does not speak of is nobody's business"

@@ -20,7 +20,7 @@ from ironbridge.store.history import Keep, Retention
 from ironbridge.store.tables import attempts, facts, flows, identifiers, records, streams, subjects, versions
 from tests.agreement import UNWANTED, WHY, World, event, invoice, invoice_key, supplier, supplier_key
 
-CHILD = "ledger:person:1042"
+CHILD = "payables:person:1042"
 NHS, UPN = "9434765919", "D801200012001"
 
 
@@ -74,9 +74,9 @@ async def test_what_arrives_again_is_no_further_version(store: Store) -> None:
     assert len(await world.rows("SELECT * FROM versions")) == 1
 
 
-SUPPLIER = Supplier(key="ledger:supplier:S-77", number="S-77", name="Severn Gorge Joinery Ltd", vat_number="980780684")
+SUPPLIER = Supplier(key="payables:supplier:S-77", number="S-77", name="Severn Gorge Joinery Ltd", vat_number="980780684")
 INVOICE = Invoice(
-    key="ledger:invoice:ab3f", number="INV/2026/7", supplier=SUPPLIER.key,
+    key="payables:invoice:ab3f", number="INV/2026/7", supplier=SUPPLIER.key,
     lines=(DocumentLine(number=1, net=Decimal("1.00")),),
 )  # fmt: skip
 
@@ -99,7 +99,7 @@ async def test_a_record_is_found_by_any_identifier(tmp_path: Path, words: str, k
     opened = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
     world = World(opened)
     legacy = (Identifier(system="legacy", value="MOS-5"),)
-    await world.run("INSERT INTO streams (adapter, name) VALUES ('ledger', 'person')")
+    await world.run("INSERT INTO streams (adapter, name) VALUES ('payables', 'person')")
     await world.arrive(
         event(child("Bennett", upn=UPN, identifiers=legacy), 1), event(SUPPLIER, 1), event(INVOICE, 1)
     )  # fmt: skip
@@ -169,7 +169,7 @@ async def _council(store: Store) -> None:
         people.append(Person(key=owner, names=(Name(given="Ada", family=f"B{n}"),), identifiers=(_legacy(f"M{n}"),)))
         people += [CareEpisode(key=f"liquidlogic:care-episode:{n}-{i}", person=owner) for i in range(6)]
     bills: list[Entity] = [
-        Invoice(key=f"ledger:invoice:{n}", number=f"N{n}", supplier=f"ledger:supplier:{n % 400}", lines=INVOICE.lines)
+        Invoice(key=f"payables:invoice:{n}", number=f"N{n}", supplier=f"payables:supplier:{n % 400}", lines=INVOICE.lines)
         for n in range(INVOICES)
     ]
     packed, now = pack(Document("child", "1", {"name": "x" * 1500})), time.time()
@@ -177,7 +177,7 @@ async def _council(store: Store) -> None:
     owners = [(e.key, "dfe_csc") for e in people if isinstance(e, Person)] + [(e.key, "bc") for e in bills]
     async with store.write() as connection:
         await put(connection, flows, ("name", "edition"), [("dfe_csc", "1"), ("bc", "1")], {})
-        await put(connection, streams, ("id", "adapter", "name"), [(1, "liquidlogic", "all"), (2, "ledger", "all")], {})
+        await put(connection, streams, ("id", "adapter", "name"), [(1, "liquidlogic", "all"), (2, "payables", "all")], {})
         rows = [(e.key, e.type_name, e.owner, e.key.split(":")[0], 2, e.to_bytes(), now) for e in both]
         await put(connection, facts, ("key", "entity", "owner", "source", "version", "data", "at"), rows, {})
         past = [(e.key, 1, e.type_name, now, e.to_bytes()) for e in both]
@@ -199,7 +199,7 @@ def _legacy(value: str) -> Identifier:
 
 async def test_a_story_is_found_by_any_word_among_2000_children_and_20000_invoices(store: Store) -> None:
     await _council(store)
-    for words in ("M1999", "1999", "ledger:invoice:19999", "id-ledger:invoice:123"):
+    for words in ("M1999", "1999", "payables:invoice:19999", "id-payables:invoice:123"):
         (key, *_) = await insight.find(store, words)
         story = await insight.story(store, key)
         assert len(story["versions"]) == 2

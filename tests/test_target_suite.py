@@ -86,7 +86,7 @@ class BusinessCentralSide(SandboxSide):
     flow: Flow
 
     def document(self, number: int, version: int) -> tuple[str, Document]:
-        return self._document(Supplier(key=f"ledger:supplier:{number}", number=str(number), name=f"Joiners {version}"))
+        return self._document(Supplier(key=f"payables:supplier:{number}", number=str(number), name=f"Joiners {version}"))
 
     def refusable(self, number: int) -> tuple[str, Document]:
         subject, document = self.document(number, 1)

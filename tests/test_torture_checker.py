@@ -297,7 +297,7 @@ async def test_an_acknowledgement_on_receipt_is_caught_as_loss(world: World) -> 
         pass
     await world.agree()
     assert [str(v) for v in judged(world, *EVENTS)] == [
-        "no loss: ledger:supplier:1: is not as it should be in t ledger:supplier:1"
+        "no loss: payables:supplier:1: is not as it should be in t payables:supplier:1"
     ]
 
 

@@ -17,9 +17,10 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from adapters.engine.guard import Guard
-from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
+from adapters.port import Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.errors import IronbridgeError
+from canonical.finding import Finding
 from canonical.key import key_of
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry

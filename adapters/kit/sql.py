@@ -23,8 +23,9 @@ from sqlalchemy.types import NULLTYPE, DateTime
 
 from adapters.kit.sql_moments import Trusted, behind, moment
 from adapters.kit.sql_session import Session, SqlSettings
-from adapters.port import Finding, Page, Position, Record, Row, Sweep, Tail
+from adapters.port import Page, Position, Record, Row, Sweep, Tail
 from canonical.errors import IronbridgeError, MisconfiguredError
+from canonical.finding import Finding
 from canonical.key import KeysOf
 
 log = logging.getLogger(__name__)

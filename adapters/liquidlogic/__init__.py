@@ -6,24 +6,17 @@ See README.md in this folder for what it reads, which rights it needs and the qu
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import Any
-
 from adapters.liquidlogic.adapter import LiquidlogicAdapter
 from adapters.liquidlogic.settings import LiquidlogicSettings
+from adapters.port import AdapterSystem, World
 
 __all__ = ["LiquidlogicAdapter", "LiquidlogicSettings", "system"]
 
 
-class _Liquidlogic:
-    settings = LiquidlogicSettings
+def _world() -> World[LiquidlogicSettings]:
+    from adapters.liquidlogic.world import WORLD  # a bridge has no use for it
 
-    @property
-    def sample(self) -> str:
-        return files(__package__).joinpath("settings.sample.toml").read_text("utf-8")
-
-    def build(self, name: str, settings: Any) -> LiquidlogicAdapter:
-        return LiquidlogicAdapter(name, settings)
+    return WORLD
 
 
-system = _Liquidlogic()
+system = AdapterSystem(LiquidlogicSettings, LiquidlogicAdapter, __name__, _world)

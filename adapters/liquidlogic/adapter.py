@@ -13,7 +13,7 @@ from adapters.liquidlogic import person as people
 from adapters.liquidlogic import workers
 from adapters.liquidlogic.hdm import Hdm
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.port import Finding, Row, Stream
+from adapters.port import Row, Stream
 from canonical.children import (
     Assessment,
     CareEpisode,
@@ -27,6 +27,7 @@ from canonical.children import (
     Section47Enquiry,
 )
 from canonical.entity import Entity
+from canonical.finding import Finding
 from canonical.people import Person
 
 

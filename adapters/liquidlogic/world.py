@@ -41,6 +41,7 @@ from stdnum.gb import upn
 from adapters.liquidlogic.hdm import COLUMNS
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from adapters.liquidlogic.world_children import UNLISTED, Story, address, midnight, spoil
+from adapters.port import World
 from canonical.errors import MisconfiguredError
 
 _MARKER = "IRONBRIDGE_WORLD"
@@ -273,13 +274,25 @@ async def _mend(world: _World) -> str | None:
     return f"The ethnicity of person {unlisted} was corrected."
 
 
-async def _changed(url: str, seed: int) -> list[str]:
-    engine: AsyncEngine = create_async_engine(_settings(url).parsed_url)
+async def _made(settings: LiquidlogicSettings, children: int, seed: int) -> str:
+    bad = await create(settings.url.get_secret_value(), children, seed)
+    return f"{children} children in {settings.parsed_url.database}, {bad} records spoilt on purpose"
+
+
+async def _changed(settings: LiquidlogicSettings, seed: int) -> list[str]:
+    engine: AsyncEngine = create_async_engine(settings.parsed_url)
     try:
         async with engine.begin() as connection:
             return await change(connection, seed)
     finally:
         await engine.dispose()
+
+
+def _section(folder: Path) -> dict[str, Any]:
+    return {"url": f"sqlite+aiosqlite:///{folder / 'liquidlogic.sqlite3'}", "every": 1}
+
+
+WORLD = World("children", 400, _section, _made, _changed)
 
 
 def main() -> None:
@@ -290,10 +303,9 @@ def main() -> None:
     parser.add_argument("--change", type=int, metavar="SEED", help="do a day's work in the one that is there")
     asked = parser.parse_args()
     if asked.change is None:
-        bad = asyncio.run(create(asked.url, asked.children, asked.seed))
-        print(f"{asked.children} children, {bad} records spoilt on purpose")
+        print(asyncio.run(_made(_settings(asked.url), asked.children, asked.seed)))
     else:
-        print("\n".join(asyncio.run(_changed(asked.url, asked.change))))
+        print("\n".join(asyncio.run(_changed(_settings(asked.url), asked.change))))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters.payables import aside, mapping, reading
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
-from adapters.port import Adapter, Extract, Files, Finding, Record, Stream
+from adapters.port import AdapterSystem, Extract, Files, Record, Stream, World
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
+from canonical.finding import Finding
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +32,7 @@ PORTION = 1000
 _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
-class LedgerSettings(BaseModel):
+class PayablesSettings(BaseModel):
     """
     Where the extracts are left and what they look like. The adapter's own name is the source in every key.
 
@@ -55,7 +55,7 @@ class LedgerSettings(BaseModel):
     every: timedelta = timedelta(minutes=1)
 
     @model_validator(mode="after")
-    def _some_layout(self) -> LedgerSettings:
+    def _some_layout(self) -> PayablesSettings:
         if not self.layouts and not self.own_layouts:
             raise ValueError("name at least one layout, or declare one in own_layouts")
         return self
@@ -67,11 +67,11 @@ class LedgerSettings(BaseModel):
 
 
 @dataclass(slots=True)
-class LedgerAdapter:
+class PayablesAdapter:
     """The extracts of one finance system: one stream, `payables`."""
 
     name: str
-    settings: LedgerSettings
+    settings: PayablesSettings
     layouts: dict[str, Layout]
     _folder: Folder = field(init=False)
 
@@ -189,33 +189,29 @@ def _say(where: str, read: reading.Reckoning) -> None:
     )  # fmt: skip
 
 
-class LedgerSystem:
-    """The entry point `ledger`: payables extracts from a watched folder."""
+def build(name: str, settings: PayablesSettings) -> PayablesAdapter:
+    """
+    The adapter of a section of the settings.
 
-    settings: type[BaseModel] = LedgerSettings
-
-    @property
-    def sample(self) -> str:
-        return files(__package__).joinpath("settings.sample.toml").read_text("utf-8")
-
-    def build(self, name: str, settings: Any) -> Adapter:
-        """
-        The adapter of a section of the settings.
-
-        :raises MisconfiguredError: a layout is named that does not exist, or the name cannot begin a key.
-        """
-        assert isinstance(settings, LedgerSettings)  # noqa: S101 (the runtime validated it by `settings`)
-        if not re.fullmatch("[a-z][a-z0-9_.-]{0,39}", name):
-            raise MisconfiguredError(
-                name, "this name cannot begin a key", fix="use up to 40 small letters, digits, `-`, `_` and `.`"
-            )
-        known = {**built_in(), **settings.own_layouts}
-        asked = settings.layouts + tuple(n for n in settings.own_layouts if n not in settings.layouts)
-        if missing := [n for n in asked if n not in known]:
-            raise MisconfiguredError(
-                name, f"no layout is called {', '.join(missing)}", fix=f"use some of: {', '.join(sorted(known))}"
-            )
-        return LedgerAdapter(name, settings, {n: known[n] for n in asked})
+    :raises MisconfiguredError: a layout is named that does not exist, or the name cannot begin a key.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_.-]{0,39}", name):
+        raise MisconfiguredError(
+            name, "this name cannot begin a key", fix="use up to 40 small letters, digits, `-`, `_` and `.`"
+        )
+    known = {**built_in(), **settings.own_layouts}
+    asked = settings.layouts + tuple(n for n in settings.own_layouts if n not in settings.layouts)
+    if missing := [n for n in asked if n not in known]:
+        raise MisconfiguredError(
+            name, f"no layout is called {', '.join(missing)}", fix=f"use some of: {', '.join(sorted(known))}"
+        )
+    return PayablesAdapter(name, settings, {n: known[n] for n in asked})
 
 
-system = LedgerSystem()
+def _world() -> World[PayablesSettings]:
+    from adapters.payables.world import WORLD  # a bridge has no use for it
+
+    return WORLD
+
+
+system = AdapterSystem(PayablesSettings, build, __name__, _world)

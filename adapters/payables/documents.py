@@ -36,7 +36,7 @@ def digest(*content: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Origin:
     """What a file's records are keyed by and counted in: the source, the extract's name, its layout, the currency."""
 
     source: str
@@ -79,26 +79,26 @@ class Document:
 # -- grouping ------------------------------------------------------------------------------------------------------
 
 
-def documents(ledger: Ledger, lines: Iterable[Line], scratch: Scratch) -> Iterator[Document]:
+def documents(origin: Origin, lines: Iterable[Line], scratch: Scratch) -> Iterator[Document]:
     """
     The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part
     of an invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
     """
-    for identity, group in scratch.grouped(_placed(ledger, lines, scratch)):
-        for document in _apart(ledger, _document(ledger, identity, group)):
+    for identity, group in scratch.grouped(_placed(origin, lines, scratch)):
+        for document in _apart(origin, _document(origin, identity, group)):
             for stray in scratch.strays(document.number):
-                if _might_hold(ledger.layout, document.lines[0], stray):
+                if _might_hold(origin.layout, document.lines[0], stray):
                     document.faults += stray.faults
             yield document
     for line in scratch.strays():
         yield Document((), "", [line], line.faults)
 
 
-def _placed(ledger: Ledger, lines: Iterable[Line], scratch: Scratch) -> Iterator[tuple[tuple[str, ...], Line]]:
+def _placed(origin: Origin, lines: Iterable[Line], scratch: Scratch) -> Iterator[tuple[tuple[str, ...], Line]]:
     """Each line with its document's identity; a line without one becomes a stray."""
     for line in lines:
-        if _placeable(ledger.layout, line):
-            yield _identity(ledger, line), line
+        if _placeable(origin.layout, line):
+            yield _identity(origin, line), line
         else:
             scratch.stray(line)
 
@@ -109,12 +109,12 @@ def _placeable(layout: Layout, line: Line) -> bool:
     return all(part in line.dates for part in layout.document if part in DATES) and "supplier_name" in line.words
 
 
-def _identity(ledger: Ledger, line: Line) -> tuple[str, ...]:
+def _identity(origin: Origin, line: Line) -> tuple[str, ...]:
     number = line.words.get("number")
     if not number:
         return ("", digest(line.content))
-    scope = (token(ledger.extract),) if ledger.layout.scope == "extract" else ()
-    return (*scope, *(_part(line, part) for part in ledger.layout.document))
+    scope = (token(origin.extract),) if origin.layout.scope == "extract" else ()
+    return (*scope, *(_part(line, part) for part in origin.layout.document))
 
 
 def _part(line: Line, part: str) -> str:
@@ -123,7 +123,7 @@ def _part(line: Line, part: str) -> str:
     return token(line.words["number"]) if part == "number" else line.dates[part].isoformat()
 
 
-def _document(ledger: Ledger, identity: tuple[str, ...], lines: list[Line]) -> Document:
+def _document(origin: Origin, identity: tuple[str, ...], lines: list[Line]) -> Document:
     document = Document(identity, lines[0].words.get("number", ""), lines, [f for line in lines for f in line.faults])
     said: list[tuple[str, str, Collection[object]]] = [
         ("supplier", "supplier_name", {supplier_id(line) for line in lines}),
@@ -133,19 +133,19 @@ def _document(ledger: Ledger, identity: tuple[str, ...], lines: list[Line]) -> D
     for what, heading, values in said:
         if len(values) > 1 and not document.faults:
             rule = f"is not the same in all rows of one document, so that its {what} is in doubt"
-            title = ledger.layout.heading(heading)
+            title = origin.layout.heading(heading)
             document.faults += [Fault(line.row, title, rule, f"{len(values)} values") for line in lines]
     return document
 
 
-def _apart(ledger: Ledger, document: Document) -> list[Document]:
+def _apart(origin: Origin, document: Document) -> list[Document]:
     """Rows without a number are a document each; exact copies are told apart by counting them."""
     if document.identity[0]:
         return [document]
     mark = document.identity[1]
     names = [mark if n == 1 else f"{mark}-{n}" for n in range(1, len(document.lines) + 1)]
     return [
-        Document((token(ledger.extract), name), f"u-{name}", [line], document.faults, copy=n > 0)
+        Document((token(origin.extract), name), f"u-{name}", [line], document.faults, copy=n > 0)
         for n, (name, line) in enumerate(zip(names, document.lines, strict=True))
     ]
 
@@ -171,16 +171,16 @@ def supplier_id(line: Line) -> str:
     return token(number) if number else f"n-{digest(plain(line.words['supplier_name']))}"
 
 
-def document_row(ledger: Ledger, document: Document) -> Row:
+def document_row(origin: Origin, document: Document) -> Row:
     """The row of an invoice or a credit note, which `mapping.entity` maps. A credit note's amounts are positive."""
     first = document.lines[0]
     sign = -1 if document.entity == "credit-note" else 1
     return (
         document.entity,
-        ledger.key(document.entity, *document.identity),
+        origin.key(document.entity, *document.identity),
         document.number,
-        ledger.key("supplier", supplier_id(first)),
-        ledger.currency,
+        origin.key("supplier", supplier_id(first)),
+        origin.currency,
         *(first.dates.get(part) for part in DATES),
         first.words.get("corrects"),
         tuple(_numbered(document.lines, sign)),
@@ -225,21 +225,21 @@ def said(line: Line) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
         yield ("1 dimension", dimension, code), (name,)
 
 
-def said_row(ledger: Ledger, about: tuple[str, ...], sayings: Sequence[tuple[tuple[Any, ...], int]]) -> Row:
+def said_row(origin: Origin, about: tuple[str, ...], sayings: Sequence[tuple[tuple[Any, ...], int]]) -> Row:
     """The row of a supplier or of a dimension's value. Of several spellings the commonest wins, so that no single row decides."""
     kind, *what = about
     columns = [_commonest(column, sayings) for column in range(len(sayings[0][0]))]
     if kind == "0 supplier":
-        return _supplier_row(ledger, what[0], columns)
+        return _supplier_row(origin, what[0], columns)
     dimension, code = what
-    key = ledger.key("ledger-dimension", token(dimension), token(code))
+    key = origin.key("ledger-dimension", token(dimension), token(code))
     return ("ledger-dimension", key, dimension, code, *columns)
 
 
-def _supplier_row(ledger: Ledger, name: str, columns: Sequence[Any]) -> Row:
+def _supplier_row(origin: Origin, name: str, columns: Sequence[Any]) -> Row:
     withheld, number, called, *facts = columns
     shown, told = (name, [None] * len(facts)) if withheld else (number or name, facts)
-    return ("supplier", ledger.key("supplier", name), shown, called, *told, withheld)
+    return ("supplier", origin.key("supplier", name), shown, called, *told, withheld)
 
 
 def _commonest(column: int, sayings: Iterable[tuple[tuple[Any, ...], int]]) -> Any:
@@ -250,18 +250,18 @@ def _commonest(column: int, sayings: Iterable[tuple[tuple[Any, ...], int]]) -> A
     return min(counts, key=lambda value: (-counts[value], str(value)), default=None)
 
 
-def bad_row(ledger: Ledger, document: Document) -> Row:
+def bad_row(origin: Origin, document: Document) -> Row:
     """The row of a document that must not be published: what is wrong with which rows of the file."""
-    key = _bad_key(ledger, document)
+    key = _bad_key(origin, document)
     first = document.faults[0]
     alike = sorted({f.row for f in document.faults if (f.heading, f.rule) == (first.heading, first.rule)})
     return ("bad", key, _rows(alike), first.heading, first.rule, first.shape)
 
 
-def _bad_key(ledger: Ledger, document: Document) -> str:
+def _bad_key(origin: Origin, document: Document) -> str:
     if document.identity:
-        return ledger.key(document.entity, *document.identity)
-    return ledger.key("row", f"{token(ledger.extract)}-{document.lines[0].row}")
+        return origin.key(document.entity, *document.identity)
+    return origin.key("row", f"{token(origin.extract)}-{document.lines[0].row}")
 
 
 def _rows(rows: Sequence[int]) -> str:

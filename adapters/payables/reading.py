@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters.payables import mapping
-from adapters.payables.documents import Document, Ledger, bad_row, document_row, documents, refused, said, said_row
+from adapters.payables.documents import Document, Origin, bad_row, document_row, documents, refused, said, said_row
 from adapters.payables.layout import Layout
 from adapters.payables.recognise import fit
 from adapters.payables.rows import Tally, lines
@@ -154,12 +154,12 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
 
 def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scratch, *, digested: bool) -> Opened:
     found = fit(where, ways, rules.layouts)
-    ledger, tally = Ledger(rules.source, name, found.layout, rules.currency), Tally()
+    origin, tally = Origin(rules.source, name, found.layout, rules.currency), Tally()
     read = Opened(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(ledger, lines(where, found, rules.currency, tally), scratch):
-        _keep(ledger, document, read)
+    for document in documents(origin, lines(where, found, rules.currency, tally), scratch):
+        _keep(origin, document, read)
     for about, sayings in scratch.said():
-        scratch.keep(_SUPPLIERS_AND_DIMENSIONS, said_row(ledger, about, sayings))
+        scratch.keep(_SUPPLIERS_AND_DIMENSIONS, said_row(origin, about, sayings))
     if digested:
         content = blake2b(digest_size=16)
         for row in scratch.rows():
@@ -169,11 +169,11 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scrat
     return read
 
 
-def _keep(ledger: Ledger, document: Document, read: Opened) -> None:
+def _keep(origin: Origin, document: Document, read: Opened) -> None:
     """Keep a document's row, and its lines' other statements. A document that is spoilt, or refused when mapped, is a bad row."""
-    row = _good_row(ledger, document)
+    row = _good_row(origin, document)
     if isinstance(row, Document):
-        read.scratch.keep(_BAD, bad_row(ledger, row))
+        read.scratch.keep(_BAD, bad_row(origin, row))
         _count_bad(read.reckoning, row)
         return
     read.scratch.keep(_DOCUMENTS, row)
@@ -183,11 +183,11 @@ def _keep(ledger: Ledger, document: Document, read: Opened) -> None:
     _count_good(read.reckoning, document)
 
 
-def _good_row(ledger: Ledger, document: Document) -> Row | Document:
+def _good_row(origin: Origin, document: Document) -> Row | Document:
     """The document's row; the document with its faults if it is spoilt, or if the canonical schema refuses it."""
     if document.faults:
         return document
-    row = document_row(ledger, document)
+    row = document_row(origin, document)
     try:
         mapping.entity(row)
     except ValidationError as error:

@@ -1,12 +1,13 @@
 """
 The demonstration's drop folder: extracts of an invented council's ledger, the same ones for the same seed.
 
-`write` leaves three extracts, `correct` replaces one and adds another. Every name is invented; the VAT numbers
-have valid check digits.
+`write` leaves three extracts, `correct` replaces one and adds another; `WORLD` does so where a section's settings point to.
+Every name is invented; the VAT numbers have valid check digits.
 """
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import os
@@ -16,6 +17,10 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
+
+from adapters.payables import PayablesSettings
+from adapters.port import World
 
 ACCOUNTS = {
     "2010": "Agency Staff",
@@ -37,6 +42,7 @@ COST_CENTRES = {
 SERVICES = ("Libraries", "Waste Collection", "Leisure", "Planning")
 LAYOUTS = ("erp-invoices", "payments-list")
 """The layouts of the files that are written here."""
+_EXTRACTS = ("erp-invoices-2025-04.csv", "erp-invoices-2025-05.csv", "payments-2025-05.csv")
 
 _FIRST = (
     "Hollin", "Marlpit", "Severnside", "Wrekin", "Benthall", "Coalport", "Lilleshall", "Broseley", "Ketley", "Madeley",
@@ -84,9 +90,8 @@ class Charge:
         ]  # fmt: skip
 
 
-def chart() -> dict[str, dict[str, object]]:
-    """The accounts and dimensions that the lines use: account number to name, dimension to its values' names."""
-    return {"accounts": dict(ACCOUNTS), "dimensions": {"COSTCENTRE": dict(COST_CENTRES)}}
+CHART: dict[str, dict[str, Any]] = {"accounts": ACCOUNTS, "dimensions": {"COSTCENTRE": COST_CENTRES}}
+"""The accounts and dimensions that the lines use: account number to name, dimension to its values' names."""
 
 
 def write(folder: Path, seed: int = 1, suppliers: int = 60, invoices: int = 600) -> list[Path]:
@@ -103,9 +108,9 @@ def write(folder: Path, seed: int = 1, suppliers: int = 60, invoices: int = 600)
     april = _charges(random, payees, date(2025, 4, 1), range(1, half + 1))
     may = _charges(random, payees, date(2025, 5, 1), range(half + 1, 2 * half + 1))
     return [
-        _left(folder / "erp-invoices-2025-04.csv", _erp(april), days=3),
-        _left(folder / "erp-invoices-2025-05.csv", _erp(may, spoilt=random.sample(range(len(may)), 3)), days=2),
-        _left(folder / "payments-2025-05.csv", _payments(random, payees, suppliers * 2), days=1),
+        _left(folder / _EXTRACTS[0], _erp(april), days=3),
+        _left(folder / _EXTRACTS[1], _erp(may, spoilt=random.sample(range(len(may)), 3)), days=2),
+        _left(folder / _EXTRACTS[2], _payments(random, payees, suppliers * 2), days=1),
     ]
 
 
@@ -116,7 +121,7 @@ def correct(folder: Path, seed: int = 1) -> list[str]:
     :raises FileNotFoundError: `write` has not been here.
     """
     random = Random(f"{seed} corrected")  # noqa: S311
-    text = (folder / "erp-invoices-2025-04.csv").read_text("utf-8-sig")
+    text = (folder / _EXTRACTS[0]).read_text("utf-8-sig")
     head, *rows = list(csv.reader(io.StringIO(text, newline="")))
     numbers = sorted({row[3] for row in rows})
     dearer, dropped = random.sample(numbers, 2)
@@ -219,3 +224,29 @@ def _left(path: Path, content: bytes, days: int) -> Path:
     os.utime(part, (stamp, stamp))
     part.replace(path)
     return path
+
+
+# -- for the demonstration -----------------------------------------------------------------------------------------
+
+
+def _section(folder: Path) -> dict[str, Any]:
+    return {"folders": [str(folder / "drop")], "layouts": list(LAYOUTS), "settle": 1, "every": 1}
+
+
+def _make(settings: PayablesSettings, invoices: int, seed: int) -> str:
+    """Write the extracts. Some of them, and nothing else, were left by a start that was killed."""
+    folder = settings.folders[0]
+    if folder.exists() and not {path.name for path in folder.glob("*.csv")} < set(_EXTRACTS):
+        return f"{folder} holds extracts already"
+    return f"{len(write(folder, seed, invoices=invoices))} extracts of {invoices} invoices in {folder}"
+
+
+async def _made(settings: PayablesSettings, invoices: int, seed: int) -> str:
+    return await asyncio.to_thread(_make, settings, invoices, seed)
+
+
+async def _changed(settings: PayablesSettings, seed: int) -> list[str]:
+    return await asyncio.to_thread(correct, settings.folders[0], seed)
+
+
+WORLD = World("invoices", 600, _section, _made, _changed, CHART)

@@ -29,10 +29,11 @@ from adapters.engine.journal import (
     Step,
     named,
 )
-from adapters.port import Extract, Files, Finding, Page, Position, Record, Row, Stream, Sweep, Tail
+from adapters.port import Extract, Files, Page, Position, Record, Row, Stream, Sweep, Tail
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
+from canonical.finding import Finding
 from canonical.key import key_of
 
 

@@ -75,6 +75,11 @@ class Bench:
         """Events in short: the key's last part, the number of its version, whether the record lives."""
         return [(read_key(event.key).identifiers[-1], self.nth(event), event.data is not None) for event in events]
 
+    def waiting(self, stream: str) -> dict[tuple[str, str], int]:
+        """The numbers of a stream's changes that the guard holds for a person, by extract and kind."""
+        entries = self.state.of(stream).guarded
+        return {each: e.held for each, e in entries.items() if e.since is not None and e.held}
+
     def problems(self) -> dict[str, Problem]:
         return {key: p for stream in self.state.streams.values() for key, p in stream.problems.items()}
 

@@ -53,7 +53,7 @@ class BusinessCentralSettings(BaseModel):
         default_factory=dict
     )
     """Put before the vendor numbers of an adapter, where two ledgers that feed one company number alike."""
-    vendor_numbers_of: Annotated[str, Field(min_length=1)] = "ledger"
+    vendor_numbers_of: Annotated[str, Field(min_length=1)] = "payables"
     """
     The adapter whose suppliers' numbers are the vendors' numbers as they are. Those of every other adapter get its prefix or a
     digest. Choose it once: under another choice vendors have other numbers.
@@ -81,7 +81,7 @@ company = "00000000-0000-0000-0000-000000000000"
 token_url = "https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token"
 client_id = "<application id>"
 # client_secret: set IRONBRIDGE_TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET instead of writing it here
-vendor_numbers_of = "ledger"             # this adapter's supplier numbers stand as they are; others' get a mark
+vendor_numbers_of = "payables"           # this adapter's supplier numbers stand as they are; others' get a mark
 default_account = "8000"                 # the G/L account of lines that name none
 # redacted = "refuse"                    # refuse suppliers whose name the extract withholds
 

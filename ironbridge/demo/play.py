@@ -1,5 +1,5 @@
 """
-The demonstration: two legacy systems, two cloud systems, and everything between them, on one machine with nothing but pip.
+The demonstration: legacy systems, two cloud systems, and everything between them, on one machine with nothing but pip.
 
 Its world lies in one folder and outlives a kill at any moment: the legacy systems, the broker, the state, and what the
 sandboxes of the cloud systems hold. Started again, it goes on; finished, it begins anew.
@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -22,8 +22,9 @@ from rich.text import Text
 
 from ironbridge.cli import render
 from ironbridge.console import serve
+from ironbridge.demo import legacy
 from ironbridge.demo.agreement import compare
-from ironbridge.demo.world import World, change, clouds, make, settings_of, write_settings
+from ironbridge.demo.world import World, clouds, make, settings_of, write_settings
 from ironbridge.observe import spans as kept_spans
 from ironbridge.observe import telemetry
 from ironbridge.operate import insight, stuck
@@ -37,7 +38,7 @@ PATIENCE = 600.0  # seconds without agreement after which the demonstration give
 
 
 async def play(
-    out: Console, data: Path, *, children: int, invoices: int, seed: int, traces: bool, console: str | None = None
+    out: Console, data: Path, *, sizes: Mapping[str, int], seed: int, traces: bool, console: str | None = None
 ) -> int:
     """
     Play it; 0 where every cloud system holds what it should and every exception has its reason. With `console`, an
@@ -52,8 +53,8 @@ async def play(
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     async with clouds(data) as world:
-        out.print(f"A small council: {children:,} children and {invoices:,} invoices, seed {seed}.")
-        await make(world, children, invoices, seed)
+        out.print(f"A small council: {legacy.described(world.adapters, sizes)}, seed {seed}.")
+        await make(world, sizes, seed)
         settings = settings_of(world, http=HttpSettings(listen=console))
         flush = telemetry.start(TelemetrySettings(), SimpleSpanProcessor(world.spans), *kept_spans.processors(settings))
         write_settings(world, settings)
@@ -99,7 +100,7 @@ async def _acts(
     world.spans.clear()
     before, since = await readings(built), time.time()
     if world.stage.read_text() == "made":
-        for sentence in await change(world, seed):
+        for sentence in await legacy.change(world.adapters, seed):
             out.print(f"  • {sentence}")
         world.stage.write_text("changed")
     arrived = await _arrivals(out, built, running, before, since)

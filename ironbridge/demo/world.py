@@ -1,24 +1,20 @@
-"""The demonstration's world: two legacy systems that are filled and changed, and the sandboxes of two cloud systems."""
+"""The demonstration's world: legacy systems that are filled and changed, and the sandboxes of two cloud systems."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from adapters.liquidlogic import world as liquidlogic_world
-from adapters.payables import world as ledger_world
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
+from ironbridge.demo import legacy
 from ironbridge.settings import KafkaSettings, Settings, StateSettings, TelemetrySettings
 
 LA_CODE = 893
@@ -26,17 +22,13 @@ LA_CODE = 893
 
 @dataclass
 class World:
-    """Where everything lies, and the two clouds. `warehouse` is the SQLAlchemy URL of the Liquidlogic-shaped database."""
+    """Where everything lies, and the two clouds. `adapters` are the sections of the settings that read the legacy systems."""
 
     data: Path
     dfe: DfeCscSandbox
     central: BusinessCentralSandbox
-    warehouse: str
+    adapters: dict[str, dict[str, Any]]
     spans: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
-
-    @property
-    def drop(self) -> Path:
-        return self.data / "drop"
 
     @property
     def stage(self) -> Path:
@@ -45,25 +37,26 @@ class World:
 
 
 @asynccontextmanager
-async def clouds(data: Path, warehouse: str | None = None) -> AsyncIterator[World]:
-    """The sandboxes of both cloud systems, which keep what they hold in the demonstration's folder."""
+async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIterator[World]:
+    """
+    The sandboxes of both cloud systems, which keep what they hold in the demonstration's folder.
+
+    What `adapters` says of a legacy system goes over the demonstration's own section of it.
+    """
+    sections = {name: {**section, **(adapters or {}).get(name, {})} for name, section in legacy.sections(data).items()}
     dfe = DfeCscSandbox(DfeCscSandboxSettings(data=data / "cloud-dfe.sqlite3"))
     central = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=data / "cloud-business-central.sqlite3"))
-    chart: dict[str, Any] = ledger_world.chart()
+    chart = legacy.chart(sections)
     central.company.seed(chart["accounts"], chart["dimensions"])
     async with dfe, central:
-        yield World(data, dfe, central, warehouse or f"sqlite+aiosqlite:///{data / 'liquidlogic.sqlite3'}")
+        yield World(data, dfe, central, sections)
 
 
-async def make(world: World, children: int, invoices: int, seed: int) -> None:
-    """Fill both legacy systems, unless they are filled already."""
-    if world.stage.exists():
-        return
-    await liquidlogic_world.create(world.warehouse, children, seed)
-    if world.drop.exists():
-        shutil.rmtree(world.drop)  # a start that was killed half-way
-    await asyncio.to_thread(ledger_world.write, world.drop, seed, invoices=invoices)
-    world.stage.write_text("made")
+async def make(world: World, sizes: Mapping[str, int], seed: int) -> None:
+    """Fill the legacy systems, unless they are filled already."""
+    if not world.stage.exists():
+        await legacy.make(world.adapters, sizes, seed)
+        world.stage.write_text("made")
 
 
 def settings_of(world: World, **other: Any) -> Settings:
@@ -78,10 +71,7 @@ def settings_of(world: World, **other: Any) -> Settings:
         data=world.data,
         worker="demo",
         **(embedded | other),
-        adapters={
-            "liquidlogic": {"url": world.warehouse, "every": 1},
-            "ledger": {"folders": [str(world.drop)], "layouts": list(ledger_world.LAYOUTS), "settle": 1, "every": 1},
-        },
+        adapters=world.adapters,
         targets={
             "dfe_csc": {
                 "la_code": LA_CODE,
@@ -119,14 +109,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
     return json.dumps(value)
-
-
-async def change(world: World, seed: int) -> list[str]:
-    """Somebody works in both legacy systems; what they did, in sentences."""
-    engine = create_async_engine(world.warehouse)
-    try:
-        async with engine.begin() as connection:
-            said = await liquidlogic_world.change(connection, seed)
-    finally:
-        await engine.dispose()
-    return said + await asyncio.to_thread(ledger_world.correct, world.drop, seed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from adapters.port import Finding
 from canonical import ENTITIES
 from canonical.errors import IronbridgeError
+from canonical.finding import Finding
 from flows.kit.http import client
 from ironbridge.kafka.topics import answers
 from ironbridge.runtime import systems

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import canonical
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError
@@ -21,6 +19,8 @@ from ironbridge.settings import Settings, section
 
 ADAPTERS = "ironbridge.adapters"
 TARGETS = "ironbridge.targets"
+FORMER_NAMES = {(ADAPTERS, "ledger"): "payables"}
+"""What a system was called before, to what it is called now."""
 WITHIN = 900.0
 """Seconds within which a changed subject is confirmed or parked, unless `within` in a target's section says otherwise."""
 
@@ -59,12 +59,39 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     """
     plans = {}
     for name, given in settings.adapters.items():
-        system: AdapterSystem = _system(ADAPTERS, "adapters", name, given)
-        checked = section(f"adapters.{name}", system.settings, given)
+        system, checked = adapter_system(name, given)
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
-        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
+        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system.package), guard)
     return plans
+
+
+def adapter_system(name: str, given: Mapping[str, Any]) -> tuple[AdapterSystem[Any], Any]:
+    """
+    The system that a section of `[adapters.*]` asks for, and the section as that system's settings.
+
+    :raises MisconfiguredError: it is unknown, or its settings do not hold.
+    """
+    system = _as_adapter(name, _system(ADAPTERS, "adapters", name, given))
+    return system, section(f"adapters.{name}", system.settings, given)
+
+
+def installed_adapters() -> dict[str, AdapterSystem[Any]]:
+    """
+    The systems that installed packages offer to adapters, by name.
+
+    :raises MisconfiguredError: an entry point names something else.
+    """
+    return {name: _as_adapter(name, point.load()) for name, point in sorted(found(ADAPTERS).items())}
+
+
+def _as_adapter(name: str, named: object) -> AdapterSystem[Any]:
+    if not isinstance(named, AdapterSystem):
+        raise MisconfiguredError(
+            f"adapters.{name}", "its entry point names no `adapters.port.AdapterSystem`",
+            fix="its package was made for another release of Ironbridge: install the one for this release",
+        )  # fmt: skip
+    return named
 
 
 def targets(settings: Settings) -> dict[str, TargetPlan]:
@@ -98,6 +125,8 @@ def _number(where: str, given: Mapping[str, Any], setting: str, default: float) 
 def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> Any:
     offered, wanted = found(group), str(given.get("system", name))
     if wanted not in offered:
+        if now := FORMER_NAMES.get((group, wanted)):
+            raise _renamed(f"{heading}.{name}", wanted, now, named="system" in given)
         near = difflib.get_close_matches(wanted, offered, n=1)
         hint = f"did you mean `{near[0]}`? " if near else ""
         raise MisconfiguredError(
@@ -107,23 +136,30 @@ def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> An
     return offered[wanted].load()
 
 
-def edition(system: object) -> str:
+def _renamed(where: str, former: str, now: str, *, named: bool) -> MisconfiguredError:
+    """Says what a section of the old form has to say now. Its own name may stay, and with it the source in all its keys."""
+    fix = f'write `system = "{now}"` in it'
+    if not named:
+        fix += f"; `{former}` stays the source in every key, and other settings go on naming it (`vendor_numbers_of`). "
+        fix += f"If it has never run, call it [{where.partition('.')[0]}.{now}] instead"
+    return MisconfiguredError(where, f"the system `{former}` is called `{now}` now", fix=fix)
+
+
+def edition(package: str) -> str:
     """
     What a mapping's outcome depends on besides the row: its package's code, and the canonical language's.
 
     A deployment that changes either maps every row again, once, and publishes what comes out different.
     """
     digest = hashlib.blake2b(digest_size=12)
-    module = inspect.getmodule(type(system)) or inspect.getmodule(system)
-    for file in [*_sources(module), *_sources(canonical)]:
+    for file in [*_sources(package), *_sources("canonical")]:
         digest.update(file.read_bytes())
     digest.update(version("pydantic").encode())
     return digest.hexdigest()
 
 
-def _sources(module: ModuleType | None) -> list[Path]:
-    """The files of a module's package; of a module in no package that file alone, for it stands among everybody else's."""
-    file = getattr(module, "__file__", None)
-    if module is None or file is None:
-        return []
-    return sorted(Path(file).parent.rglob("*.py")) if module.__package__ else [Path(file)]
+def _sources(package: str) -> list[Path]:
+    """The files of a package; of a module in no package that file alone, for it stands among everybody else's."""
+    module = import_module(package)
+    file = Path(str(module.__file__))
+    return sorted(file.parent.rglob("*.py")) if hasattr(module, "__path__") else [file]

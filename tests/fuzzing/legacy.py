@@ -8,10 +8,11 @@ from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from adapters.port import Extract, Files, Finding, Page, Position, Record, Stream, Sweep, Tail
+from adapters.port import Extract, Files, Page, Position, Record, Stream, Sweep, Tail
 from canonical import CareEpisode
 from canonical.entity import Entity
 from canonical.errors import BadRecordError
+from canonical.finding import Finding
 from canonical.key import key_of
 from tests.fuzzing.chaos import Chaos
 

@@ -24,7 +24,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.liquidlogic import world as liquidlogic_world
-from adapters.payables import world as ledger_world
+from adapters.payables import world as payables_world
 from tests.torture.checker import Value
 from tests.torture.witness import WATCHED, Snapshot
 
@@ -69,7 +69,7 @@ class Legacy:
 
     async def make(self, children: int, invoices: int) -> None:
         await liquidlogic_world.create(self.url, children, self.seed)
-        for path in await asyncio.to_thread(ledger_world.write, self.drop, self.seed, 12, invoices):
+        for path in await asyncio.to_thread(payables_world.write, self.drop, self.seed, 12, invoices):
             if path.name.startswith("erp"):
                 self._files[path.name] = path.read_bytes()
         connection = await asyncpg.connect(self.dsn)
@@ -106,7 +106,7 @@ class Legacy:
         for content in self._files.values():
             snapshot.extract(content)
         for key, state in self.now.states.items():
-            if key.startswith("ledger:supplier:"):
+            if key.startswith("payables:supplier:"):
                 snapshot.states.setdefault(key, state)  # a payee whom nobody pays any more is still a payee
         for key in self.history.keys() | snapshot.states.keys():
             states = self.history[key]

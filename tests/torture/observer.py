@@ -183,4 +183,4 @@ class Target:
         if self.name == witness.DFE:
             return f"{witness.LIQUIDLOGIC}:person:{subject}"
         entity = {"vendors": "supplier", "purchaseInvoices": "invoice", "purchaseCreditMemos": "credit-note"}[kind]
-        return f"{witness.LEDGER}:{entity}:{subject}"
+        return f"{witness.PAYABLES}:{entity}:{subject}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import trustme
 
-from adapters.payables import world as ledger_world
+from adapters.payables import world as payables_world
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
@@ -257,7 +257,7 @@ async def _databases(state: PostgresServer, warehouse: PostgresServer) -> str:
 async def _clouds(stack: contextlib.AsyncExitStack) -> tuple[DfeCscSandbox, BusinessCentralSandbox]:
     dfe = await stack.enter_async_context(DfeCscSandbox(DfeCscSandboxSettings(history=True)))
     central = BusinessCentralSandbox(BusinessCentralSandboxSettings(history=True))
-    chart: dict[str, Any] = ledger_world.chart()
+    chart = payables_world.CHART
     central.company.seed(chart["accounts"], chart["dimensions"])
     return dfe, await stack.enter_async_context(central)
 
@@ -288,9 +288,9 @@ guard_share = 1
 tail = {{ care-episode = "LAST_UPDATED_DTTM" }}
 tail_overlap = 5
 sweep_every = 6
-[adapters.ledger]
+[adapters.payables]
 folders = ["{work / "drop"}"]
-layouts = {json.dumps(list(ledger_world.LAYOUTS))}
+layouts = {json.dumps(list(payables_world.LAYOUTS))}
 settle = 1
 every = 1
 guard_share = 1

@@ -16,7 +16,7 @@ from tests.torture.checker import Evidence, Promise, Span, Told, Violation, judg
 from tests.torture.stage import Part, Stage, last_words
 from tests.torture.witness import CENTRAL, DFE
 
-ADAPTERS = Part("adapters", ("liquidlogic", "ledger"))
+ADAPTERS = Part("adapters", ("liquidlogic", "payables"))
 CHILDREN = Part("dfe", (DFE,))
 FINANCE = Part("central", (CENTRAL,))
 EVERYTHING = Part("everything", ())

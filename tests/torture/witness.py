@@ -2,7 +2,7 @@
 What the checker compares: the state of each record as a text, read from the legacy systems, from events and from targets.
 
 Written from the systems' manuals, not from the program: only what the torture changes, and what every record must have.
-Keys are the canonical ones, which are part of the contract: `liquidlogic:care-episode:1042`, `ledger:invoice:INV7`.
+Keys are the canonical ones, which are part of the contract: `liquidlogic:care-episode:1042`, `payables:invoice:INV7`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from tests.torture.checker import Should, Value
 
 Json = dict[str, Any]
-LIQUIDLOGIC, LEDGER = "liquidlogic", "ledger"
+LIQUIDLOGIC, PAYABLES = "liquidlogic", "payables"
 DFE, CENTRAL = "dfe_csc", "business_central"
 
 
@@ -123,10 +123,10 @@ class Snapshot:
         by_number: dict[str, list[dict[str, str]]] = defaultdict(list)
         for row in rows:
             by_number[row["Invoice No"]].append(row)
-            self.states.setdefault(f"{LEDGER}:supplier:{row['Supplier No']}", row["Supplier Name"])
+            self.states.setdefault(f"{PAYABLES}:supplier:{row['Supplier No']}", row["Supplier Name"])
         for number, lines in by_number.items():
             state = _document(lines)
-            key = f"{LEDGER}:{'credit-note' if number.startswith('CRN') else 'invoice'}:{number}"
+            key = f"{PAYABLES}:{'credit-note' if number.startswith('CRN') else 'invoice'}:{number}"
             if state is None:
                 self.unsaid.add(key)
             else:
@@ -193,14 +193,14 @@ def _blocks(episode: Json) -> Iterator[tuple[str, str]]:
 def of_purchase(kind: str, row: Json) -> dict[str, str]:
     """The record that a document in Business Central tells of."""
     if kind == "vendors":
-        return {f"{LEDGER}:supplier:{row['number']}": text(row.get("displayName"))}
+        return {f"{PAYABLES}:supplier:{row['number']}": text(row.get("displayName"))}
     number, lines, entity = {
         "purchaseInvoices": ("vendorInvoiceNumber", "purchaseInvoiceLines", "invoice"),
         "purchaseCreditMemos": ("vendorCreditMemoNumber", "purchaseCreditMemoLines", "credit-note"),
     }[kind]
     net = sum(Decimal(str(line["unitCost"])) * Decimal(str(line["quantity"])) for line in row.get(lines, ()))
     due = (row.get("dueDate") or "")[:10] or None
-    return {f"{LEDGER}:{entity}:{row[number]}": joined([row.get("vendorNumber"), due, f"{abs(net):.2f}"])}
+    return {f"{PAYABLES}:{entity}:{row[number]}": joined([row.get("vendorNumber"), due, f"{abs(net):.2f}"])}
 
 
 NEXT_PHONE, NEXT_LINE, NEXT_POSTCODE = "01952 884391", " *", "ZE1 0AA"
@@ -217,12 +217,12 @@ def release_of(kind: str, row: Json) -> str | None:
     return {frozenset({True}): "next", frozenset({False}): ""}.get(frozenset(marked))
 
 
-_NUMBERED = re.compile(rf"{LEDGER}:(supplier:V|invoice:INV|credit-note:CRN)\d+")
+_NUMBERED = re.compile(rf"{PAYABLES}:(supplier:V|invoice:INV|credit-note:CRN)\d+")
 
 
 def watched(key: str) -> bool:
     """Whether the history tells of this key: payments lists and looked-after children are not followed."""
-    if key.startswith(LEDGER):
+    if key.startswith(PAYABLES):
         return _NUMBERED.fullmatch(key) is not None
     rest = key.partition(":")[2]
     return any(rest.startswith(w.kind if w.kind.endswith("-") else f"{w.kind}:") for w in WATCHED)

@@ -333,7 +333,7 @@ async def test_a_check_says_which_grant_is_missing(request: pytest.FixtureReques
 
 
 def test_the_system_is_what_an_entry_point_promises() -> None:
-    promised: AdapterSystem = system
+    promised: AdapterSystem[LiquidlogicSettings] = system
     adapter: Adapter = promised.build("liquidlogic", LiquidlogicSettings(url=SecretStr("sqlite:///hdm.db")))
     assert [stream.name for stream in adapter.streams()] == list(STREAMS)
     assert Counter(stream.entities[0].type_name for stream in adapter.streams())["care-plan"] == 2

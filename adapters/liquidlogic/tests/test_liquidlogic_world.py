@@ -196,5 +196,5 @@ def test_the_command_line_makes_a_world_and_changes_it(url: str) -> None:
         command = [sys.executable, "-m", "adapters.liquidlogic.world", url, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
-    assert re.fullmatch(r"30 children, [3-5] records spoilt on purpose\n", run("--children", "30"))
+    assert re.fullmatch(r"30 children in .*hdm.db, [3-5] records spoilt on purpose\n", run("--children", "30"))
     assert "was referred for the first time" in run("--change", "1")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.payables import LedgerAdapter
-from adapters.payables import world as ledger
+from adapters.payables import PayablesAdapter, world
 from adapters.payables.layout import built_in
 from adapters.payables.reading import Rules, read
 from adapters.payables.tables import MOST_ROWS
@@ -17,7 +16,7 @@ from adapters.payables.tests.test_payables import ONE, adapter, leave, look
 from adapters.testing import whole
 from canonical.errors import BadRecordError
 
-RULES = Rules("acme", {name: built_in()[name] for name in ledger.LAYOUTS})
+RULES = Rules("acme", {name: built_in()[name] for name in world.LAYOUTS})
 _NS = "http://schemas.openxmlformats.org"
 _HEAD = '<?xml version="1.0"?>'
 
@@ -97,8 +96,8 @@ def test_text_of_more_rows_or_cells_than_a_spreadsheet_has_is_refused(data: byte
         read("april", data, RULES)
 
 
-async def refusal(ledger: LedgerAdapter) -> str:
-    (extract,) = await look(ledger)
+async def refusal(payables: PayablesAdapter) -> str:
+    (extract,) = await look(payables)
     with pytest.raises(BadRecordError) as raised:
         await whole(extract)
     return str(raised.value)
@@ -138,8 +137,8 @@ async def test_names_that_differ_in_what_cannot_be_printed_stay_apart(tmp_path: 
 
 async def test_a_file_that_has_grown_since_it_was_looked_at_is_not_read_beyond_the_limit(tmp_path: Path) -> None:
     file = leave(tmp_path / "april.csv")
-    ledger = adapter(tmp_path, max_megabytes=1)
-    (extract,) = await look(ledger)
+    payables = adapter(tmp_path, max_megabytes=1)
+    (extract,) = await look(payables)
     file.write_bytes(ONE.encode() + b" " * 1_100_000)
     with pytest.raises(BadRecordError, match="is larger than 1 MB"):
         await whole(extract)

@@ -1,4 +1,4 @@
-"""The ledger adapter over a real folder: when a file is ready, what it is called, what a correction changes."""
+"""The payables adapter over a real folder: when a file is ready, what it is called, what a correction changes."""
 
 import asyncio
 import csv
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from adapters.engine.difference import Comparison, Difference, region
 from adapters.engine.journal import Known
-from adapters.payables import LedgerAdapter, LedgerSettings, system, world
+from adapters.payables import PayablesAdapter, PayablesSettings, system, world
 from adapters.payables.folder import Folder, content, extract_name
 from adapters.payables.layout import Layout, built_in, declared
 from adapters.payables.mapping import entity
@@ -33,10 +33,10 @@ TWO = ONE + "P2,Birchfield LLP,02/04/2024,Parks,20.00\n"
 AN_AGE = 86_400.0
 
 
-def adapter(folder: Path, **settings: Any) -> LedgerAdapter:
+def adapter(folder: Path, **settings: Any) -> PayablesAdapter:
     given = {"folders": (folder,), "layouts": world.LAYOUTS, "settle": 0, **settings}
-    built = system.build("acme", LedgerSettings.model_validate(given))
-    assert isinstance(built, LedgerAdapter)
+    built = system.build("acme", PayablesSettings.model_validate(given))
+    assert isinstance(built, PayablesAdapter)
     return built
 
 
@@ -48,14 +48,14 @@ def leave(path: Path, text: str | bytes = ONE, age: float = AN_AGE) -> Path:
     return path
 
 
-async def look(ledger: LedgerAdapter) -> list[Extract]:
-    (stream,) = ledger.streams()
+async def look(payables: PayablesAdapter) -> list[Extract]:
+    (stream,) = payables.streams()
     assert isinstance(stream.reading, Files)
     return [extract async for extract in stream.reading.extracts()]
 
 
-async def names(ledger: LedgerAdapter) -> list[str]:
-    return [extract.name for extract in await look(ledger)]
+async def names(payables: PayablesAdapter) -> list[str]:
+    return [extract.name for extract in await look(payables)]
 
 
 def rows(text: str | bytes, layouts: Sequence[str] = world.LAYOUTS, name: str = "april") -> dict[str, tuple[Any, ...]]:
@@ -122,51 +122,51 @@ async def test_extracts_come_oldest_first(tmp_path: Path) -> None:
 async def test_a_file_that_somebody_writes_to_while_it_is_read_is_left_for_the_next_look(tmp_path: Path) -> None:
     path = tmp_path / "may.csv"
     path.write_bytes(b"whole")
-    folder = Folder("ledger", [tmp_path], ["*.csv"], 0, "", b"")
+    folder = Folder("payables", [tmp_path], ["*.csv"], 0, "", b"")
     (found,) = folder.ready()
-    assert content("ledger", found, 100) == b"whole"
+    assert content("payables", found, 100) == b"whole"
     path.write_bytes(b"hal")
     with pytest.raises(UnavailableError, match=r"may\.csv was changed while it was read"):
-        content("ledger", found, 100)
+        content("payables", found, 100)
 
 
 async def test_a_file_waits_until_two_looks_apart_find_it_unchanged(tmp_path: Path) -> None:
-    ledger = adapter(tmp_path, settle=0.2)
+    payables = adapter(tmp_path, settle=0.2)
     leave(tmp_path / "april.csv")
-    await ledger.open()
-    assert await names(ledger) == []  # old by its own time, but we have only just seen it
+    await payables.open()
+    assert await names(payables) == []  # old by its own time, but we have only just seen it
     await asyncio.sleep(0.25)
     leave(tmp_path / "april.csv", TWO)  # copied with its old time kept, and still growing
-    assert await names(ledger) == []
+    assert await names(payables) == []
     await asyncio.sleep(0.25)
-    assert await names(ledger) == ["april"]
+    assert await names(payables) == ["april"]
 
 
 async def test_a_file_that_was_just_written_waits_by_its_own_time_too(tmp_path: Path) -> None:
-    ledger = adapter(tmp_path, settle=0.3)
+    payables = adapter(tmp_path, settle=0.3)
     path = leave(tmp_path / "april.csv")
-    await ledger.open()
+    await payables.open()
     await asyncio.sleep(0.35)
     os.utime(path)
-    assert await names(ledger) == []
+    assert await names(payables) == []
     await asyncio.sleep(0.35)
-    assert await names(ledger) == ["april"]
+    assert await names(payables) == ["april"]
 
 
 async def test_a_time_ahead_of_ours_does_not_hold_a_file_back_for_ever(tmp_path: Path) -> None:
-    ledger = adapter(tmp_path, settle=0.1)
+    payables = adapter(tmp_path, settle=0.1)
     leave(tmp_path / "april.csv", age=-AN_AGE)
-    await ledger.open()
+    await payables.open()
     await asyncio.sleep(0.15)
-    assert await names(ledger) == ["april"]
+    assert await names(payables) == ["april"]
 
 
 async def test_with_a_done_marker_the_marker_says_when(tmp_path: Path) -> None:
-    ledger = adapter(tmp_path, settle=3600, done=".done", glob=["*"])
+    payables = adapter(tmp_path, settle=3600, done=".done", glob=["*"])
     leave(tmp_path / "april.csv")
-    assert await names(ledger) == []
+    assert await names(payables) == []
     leave(tmp_path / "april.csv.done", "")
-    assert await names(ledger) == ["april"]
+    assert await names(payables) == ["april"]
 
 
 async def test_lock_files_and_files_in_transfer_are_left_alone(tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ async def test_of_several_files_of_one_name_only_the_newest_is_read(tmp_path: Pa
     leave(tmp_path / "april.csv", ONE, age=300)
     leave(tmp_path / "april_corrected.csv", TWO, age=100)
     leave(tmp_path / "may.csv", ONE, age=200)
-    ledger = adapter(tmp_path)
-    assert await names(ledger) == ["may", "april"]
-    read_in = {e.name: len([r for r in await whole(e) if r.row[0] == "invoice"]) for e in await look(ledger)}
+    payables = adapter(tmp_path)
+    assert await names(payables) == ["may", "april"]
+    read_in = {e.name: len([r for r in await whole(e) if r.row[0] == "invoice"]) for e in await look(payables)}
     assert read_in == {"may": 1, "april": 2}
 
 
@@ -318,8 +318,8 @@ async def test_the_demonstration_s_correction_does_what_its_sentences_say(tmp_pa
     assert len(june) == int(said[-1].split(" has ")[1].split()[0])
 
 
-async def everything(ledger: LedgerAdapter) -> dict[str, tuple[Any, ...]]:
-    return {r.key: r.row for extract in await look(ledger) for r in await whole(extract)}
+async def everything(payables: PayablesAdapter) -> dict[str, tuple[Any, ...]]:
+    return {r.key: r.row for extract in await look(payables) for r in await whole(extract)}
 
 
 def test_the_demonstration_is_the_same_for_the_same_seed_and_has_every_kind_of_row(tmp_path: Path) -> None:
@@ -340,10 +340,10 @@ def test_the_demonstration_is_the_same_for_the_same_seed_and_has_every_kind_of_r
 async def test_what_is_published_of_a_corrected_file_is_what_differs_and_a_mended_row_leaves_quarantine(
     tmp_path: Path,
 ) -> None:
-    ledger = adapter(tmp_path)
-    (stream,) = ledger.streams()
+    payables = adapter(tmp_path)
+    (stream,) = payables.streams()
     bad = TWO + "P3,Ashgrove Ltd,99/04/2024,Parks,30.00\n"
-    first = await compared(ledger, stream, leave(tmp_path / "april.csv", bad), {})
+    first = await compared(payables, stream, leave(tmp_path / "april.csv", bad), {})
     assert sorted(e.key.split(":")[1] for e in first.events) == [
         "invoice",
         "invoice",
@@ -353,14 +353,14 @@ async def test_what_is_published_of_a_corrected_file_is_what_differs_and_a_mende
     assert [p.key for p in first.problems] == ["acme:row:april-4"]
 
     good = ONE + "P3,Ashgrove Ltd,09/04/2024,Parks,30.00\n"
-    then = await compared(ledger, stream, leave(tmp_path / "april_v2.csv", good, age=0), first.known)
+    then = await compared(payables, stream, leave(tmp_path / "april_v2.csv", good, age=0), first.known)
     assert {(e.key.split(":")[2], e.data is None) for e in then.events} == {("P3", False), ("P2", True)}
     assert (then.problems, "acme:row:april-4" in then.mended) == ([], True)
 
 
-async def compared(ledger: LedgerAdapter, stream: Stream, path: Path, known: dict[str, Known]) -> Difference:
+async def compared(payables: PayablesAdapter, stream: Stream, path: Path, known: dict[str, Known]) -> Difference:
     """What the pump does with an extract, without Kafka."""
-    (extract,) = await look(ledger)
+    (extract,) = await look(payables)
     comparison = Comparison("acme", stream, known.values(), set(), datetime.now(UTC))
     comparison.rows(region(extract.name, list(await whole(extract)), b"salt"))
     gone = [k for k in comparison.found.known.values() if k.region is None and k.entity not in stream.lasting]
@@ -405,11 +405,11 @@ async def test_no_log_and_no_error_and_no_key_names_a_payee(tmp_path: Path, capl
         )
     )
     leave(tmp_path / "april.csv", text + f",{secret},01/04/2024,Parks,1.00\n")
-    ledger = adapter(tmp_path)
+    payables = adapter(tmp_path)
     with caplog.at_level(logging.DEBUG):
-        (extract,) = await look(ledger)
+        (extract,) = await look(payables)
         records = await whole(extract)
-        said = [f.what + f.fix for f in await ledger.check()]
+        said = [f.what + f.fix for f in await payables.check()]
     for record in records:
         if record.row[0] == "bad":
             with pytest.raises(BadRecordError) as caught:
@@ -455,9 +455,9 @@ async def test_check_says_that_a_folder_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_sample_settings_hold() -> None:
-    section = tomllib.loads(system.sample)["adapters"]["ledger"]
-    settings = LedgerSettings.model_validate(section)
-    assert system.build("ledger", settings).name == "ledger"
+    section = tomllib.loads(system.sample)["adapters"]["payables"]
+    settings = PayablesSettings.model_validate(section)
+    assert system.build("payables", settings).name == "payables"
 
 
 def test_a_layout_that_nobody_declared_is_named_with_those_that_there_are(tmp_path: Path) -> None:
@@ -466,14 +466,14 @@ def test_a_layout_that_nobody_declared_is_named_with_those_that_there_are(tmp_pa
 
 
 def test_a_name_that_cannot_begin_a_key_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    settings = LedgerSettings(folders=(tmp_path,), layouts=("erp-invoices",))
+    settings = PayablesSettings(folders=(tmp_path,), layouts=("erp-invoices",))
     with pytest.raises(MisconfiguredError, match="cannot begin a key"):
         system.build("Payables Ledger", settings)
 
 
 def test_settings_without_any_layout_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="name at least one layout"):
-        LedgerSettings.model_validate({"folders": [tmp_path]})
+        PayablesSettings.model_validate({"folders": [tmp_path]})
 
 
 async def test_a_layout_of_one_s_own_stands_in_the_settings(tmp_path: Path) -> None:
@@ -508,7 +508,7 @@ def test_the_layout_that_the_readme_teaches_reads_the_file_that_it_shows() -> No
     readme = (Path(world.__file__).parent / "README.md").read_text("utf-8")
     toml = readme.partition("```toml\n# own layout")[2].partition("```")[0]
     shown = readme.partition("```csv\n")[2].partition("```")[0]
-    table = tomllib.loads("# own layout" + toml)["adapters"]["ledger"]["own_layouts"]
+    table = tomllib.loads("# own layout" + toml)["adapters"]["payables"]["own_layouts"]
     ((name, declaration),) = table.items()
     reading = read("readme", shown.encode(), Rules("acme", {name: declared(name, declaration)}))
     counted = reading.reckoning

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import column, table
 
 from adapters.kit.sql import Database, Reading, SqlSettings
-from adapters.port import Finding, Row, Stream
+from adapters.port import AdapterSystem, Row, Stream
 from canonical import Address, Name, Person
+from canonical.finding import Finding
 from canonical.key import KeysOf, key_of
 
 TENANTS = table("TENANTS", *map(column, ("TENANT_NO", "FORENAMES", "SURNAME", "BORN", "NINO", "ADDRESS", "POSTCODE")))
@@ -58,12 +58,4 @@ class Housing:
         return await self._database.check([self._tenants])
 
 
-class _System:
-    settings = HousingSettings
-    sample = '[adapters.housing]\nurl = "postgresql://reader@housing-db/tenancy"  # a login that can only read\n'
-
-    def build(self, name: str, settings: Any) -> Housing:
-        return Housing(name, settings)
-
-
-system = _System()
+system = AdapterSystem(HousingSettings, Housing, __name__)

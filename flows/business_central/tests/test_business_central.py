@@ -40,7 +40,7 @@ from flows.port import (
     Write,
 )
 
-SUPPLIER = Supplier(key="ledger:supplier:1001", number="1001", name="Severn Gorge Joinery Ltd", vat_number="980780684")
+SUPPLIER = Supplier(key="payables:supplier:1001", number="1001", name="Severn Gorge Joinery Ltd", vat_number="980780684")
 INVOICES, MEMOS = "purchaseInvoices", "purchaseCreditMemos"
 
 
@@ -119,7 +119,7 @@ def line(number: int, net: str, **more: Any) -> DocumentLine:
 
 
 def invoice(*lines: DocumentLine, number: str = "INV-7", **more: Any) -> Invoice:
-    return Invoice(key=f"ledger:invoice:{number}", number=number, supplier=SUPPLIER.key, lines=lines, **more)
+    return Invoice(key=f"payables:invoice:{number}", number=number, supplier=SUPPLIER.key, lines=lines, **more)
 
 
 def cost_centre(value: str) -> tuple[DimensionValue, ...]:
@@ -241,7 +241,7 @@ async def test_an_invoice_goes_with_its_lines_and_dimensions_to_the_penny(town: 
 async def test_a_credit_note_becomes_a_purchase_credit_memo(town: Council) -> None:
     vendor = await town.vendor()
     note = CreditNote(
-        key="ledger:credit-note:CN9", number="CN9", supplier=SUPPLIER.key, document_date=date(2025, 5, 4),
+        key="payables:credit-note:CN9", number="CN9", supplier=SUPPLIER.key, document_date=date(2025, 5, 4),
         lines=(line(1, "20.00", dimensions=cost_centre("A1")), line(2, "5.00")),
     )  # fmt: skip
     write = town.new(note, vendorId=vendor.ref)
@@ -328,7 +328,7 @@ async def test_an_invoice_whose_vendor_is_gone_waits_for_it(town: Council) -> No
 
 async def test_an_invoice_moves_to_another_vendor(town: Council) -> None:
     write, first = await invoiced(town, line(1, "1.00"))
-    other = await town.vendor(SUPPLIER.model_copy(update={"key": "ledger:supplier:2", "number": "2"}))
+    other = await town.vendor(SUPPLIER.model_copy(update={"key": "payables:supplier:2", "number": "2"}))
     moved = replace(town.next(write, first, invoice(line(1, "1.00"))), refs={"vendorId": other.ref})
     (read,) = await town.target.read_back([moved])
     assert isinstance(read, Held)
@@ -340,7 +340,7 @@ async def test_an_invoice_moves_to_another_vendor(town: Council) -> None:
 
 async def test_two_vendors_may_number_an_invoice_alike(town: Council) -> None:
     write, _ = await invoiced(town, line(1, "1.00"))
-    other = await town.vendor(SUPPLIER.model_copy(update={"key": "ledger:supplier:2", "number": "2"}))
+    other = await town.vendor(SUPPLIER.model_copy(update={"key": "payables:supplier:2", "number": "2"}))
     assert isinstance(await town.one(replace(write, refs={"vendorId": other.ref})), Confirmed)
     assert sorted(row["vendorNumber"] for row in town.held(INVOICES)) == ["1001", "2"]
 
@@ -407,10 +407,10 @@ async def test_an_answer_lost_to_a_cut_connection_doubles_nothing(town: Council,
 async def test_what_is_gone_and_forgotten_is_found_by_its_key_and_nobody_elses_is_touched(
     town: Council, identifier: str
 ) -> None:
-    other = SUPPLIER.model_copy(update={"key": "ledger:supplier:1002", "number": "1002"})
+    other = SUPPLIER.model_copy(update={"key": "payables:supplier:1002", "number": "1002"})
     vendors = {who.key: (await town.vendor(who)).ref for who in (SUPPLIER, other)}
     documents = [
-        kind(key=f"ledger:{kind.type_name}:{ident}", number="INV-7", supplier=who.key, lines=(line(1, "1.00"),))
+        kind(key=f"payables:{kind.type_name}:{ident}", number="INV-7", supplier=who.key, lines=(line(1, "1.00"),))
         for kind in (Invoice, CreditNote)
         for who, ident in ((SUPPLIER, identifier), (other, identifier.replace("1001", "1002")))
     ]
@@ -429,7 +429,7 @@ async def test_what_is_gone_and_forgotten_is_found_by_its_key_and_nobody_elses_i
 
 
 async def test_an_invoice_that_moved_while_it_was_forgotten_is_not_made_again(town: Council) -> None:
-    other = SUPPLIER.model_copy(update={"key": "ledger:supplier:1002", "number": "1002"})
+    other = SUPPLIER.model_copy(update={"key": "payables:supplier:1002", "number": "1002"})
     moved = invoice(line(1, "1.00")).model_copy(update={"supplier": other.key})
     await invoiced(town, line(1, "1.00"))
     write = town.new(moved, vendorId=(await town.vendor(other)).ref)
@@ -591,7 +591,7 @@ async def test_whatever_is_lost_on_the_way_the_company_ends_with_the_last_docume
         last: dict[str, Write] = {}
         for number, drawn, lost in steps:
             wanted = town.document(drawn_invoice(number, drawn)) if drawn else None
-            before = last.get(number, Write(f"ledger:invoice:{number}", None, refs={"vendorId": vendor.ref}))
+            before = last.get(number, Write(f"payables:invoice:{number}", None, refs={"vendorId": vendor.ref}))
             if lost:
                 town.sandbox.faults += [Fault(kind="slow", path="$batch"), Fault(kind="cut", when=lost, path="$batch")]
             last[number] = await agreed(town, replace(before, document=wanted))

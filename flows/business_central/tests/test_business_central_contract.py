@@ -96,7 +96,7 @@ async def everything(town: Council) -> None:
     )
     dated: dict[str, Any] = {"document_date": date(2025, 5, 4), "due_date": date(2025, 6, 3)}
     one = invoice(*lines, **dated)
-    note = CreditNote(key="ledger:credit-note:CN9", number="CN9", supplier=FULL.key, lines=lines, **dated)
+    note = CreditNote(key="payables:credit-note:CN9", number="CN9", supplier=FULL.key, lines=lines, **dated)
     documents: tuple[Invoice | CreditNote, ...] = (one, note)
     for document in documents:
         write = town.new(document, vendorId=first.ref)
@@ -322,7 +322,7 @@ async def answered(*answers: dict[str, Any] | None) -> list[Outcome]:
         settings = SETTINGS.model_copy(update={"base_url": url, "token_url": f"{url}/token"})
         _, target = system.build("business_central", settings, http)
         vendor = Document(VENDOR, "1", {"number": "1", "displayName": "Somebody"})
-        return list(await target.write([Write(f"ledger:supplier:{n}", vendor) for n in range(len(answers))]))
+        return list(await target.write([Write(f"payables:supplier:{n}", vendor) for n in range(len(answers))]))
 
 
 def refusal(status: int, code: str, **headers: str) -> dict[str, Any]:

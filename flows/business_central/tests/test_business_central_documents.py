@@ -46,9 +46,9 @@ def desired(entity: Entity, **more: Any) -> Document:
     return document
 
 
-def invoice(*lines: DocumentLine, key: str = "ledger:invoice:INV-7", number: str = "INV-7", **more: object) -> Invoice:
+def invoice(*lines: DocumentLine, key: str = "payables:invoice:INV-7", number: str = "INV-7", **more: object) -> Invoice:
     return Invoice.model_validate(
-        {"key": key, "number": number, "supplier": "ledger:supplier:1001", "lines": lines, **more}
+        {"key": key, "number": number, "supplier": "payables:supplier:1001", "lines": lines, **more}
     )
 
 
@@ -73,12 +73,12 @@ def told(flow: BusinessCentralFlow, subject: str, facts: Facts) -> dict[str, obj
 
 
 def test_a_subject_without_facts_should_not_be_there() -> None:
-    assert BusinessCentralFlow("bc", settings()).desired("ledger:supplier:1", Facts([], TODAY)) is None
+    assert BusinessCentralFlow("bc", settings()).desired("payables:supplier:1", Facts([], TODAY)) is None
 
 
 def test_a_vendors_address_is_the_current_one() -> None:
     supplier = Supplier(
-        key="ledger:supplier:1", number="1", name="Salop Timber",
+        key="payables:supplier:1", number="1", name="Salop Timber",
         addresses=(
             Address(lines=("Old Yard",), end_date=date(2020, 1, 1), start_date=date(2019, 1, 1)),
             Address(lines=("2 Wharf Road", "Coalport"), town="Telford", postcode="TF8 7HT"),
@@ -94,13 +94,13 @@ def test_contacts_that_business_central_would_refuse_are_left_out_not_cut() -> N
         ContactPoint(system="phone", value="01952 000000 ext twelve"),
         ContactPoint(system="email", value="x" * 90 + "@example.org"),
     )
-    body = desired(Supplier(key="ledger:supplier:1", number="1", name="Salop Timber", contacts=contacts)).body
+    body = desired(Supplier(key="payables:supplier:1", number="1", name="Salop Timber", contacts=contacts)).body
     assert set(body) == {"number", "displayName"}
 
 
 def test_a_redacted_supplier_gives_nobody_away() -> None:
     supplier = Supplier(
-        key="ledger:supplier:r1", number="R1", name="REDACTED", redacted=True,
+        key="payables:supplier:r1", number="R1", name="REDACTED", redacted=True,
         contacts=(ContactPoint(system="phone", value="01952 000000"),),
     )  # fmt: skip
     assert desired(supplier).body == {"number": "R1", "displayName": "Redacted supplier"}
@@ -153,24 +153,24 @@ def test_two_lines_of_one_number_are_refused() -> None:
 
 def test_a_document_refers_to_its_supplier_and_never_holds_its_name() -> None:
     note = CreditNote(
-        key="ledger:credit-note:C1", number="C1", supplier="ledger:supplier:1001", payment_date=date(2025, 4, 1),
+        key="payables:credit-note:C1", number="C1", supplier="payables:supplier:1001", payment_date=date(2025, 4, 1),
         lines=(DocumentLine(number=1, net=Decimal(5)),),
     )  # fmt: skip
     document = desired(note)
-    assert (document.kind, document.refers) == ("purchaseCreditMemo", {"vendorId": "ledger:supplier:1001"})
+    assert (document.kind, document.refers) == ("purchaseCreditMemo", {"vendorId": "payables:supplier:1001"})
     assert document.body["creditMemoDate"] == "2025-04-01"
 
 
 def test_a_number_that_an_extract_repeats_still_names_one_document() -> None:
     line = DocumentLine(number=1, net=Decimal(1))
-    april = document_number(invoice(line, key="ledger:invoice:2025-04/P-CARD", number="P-CARD"))
-    may = document_number(invoice(line, key="ledger:invoice:2025-05/P-CARD", number="P-CARD"))
+    april = document_number(invoice(line, key="payables:invoice:2025-04/P-CARD", number="P-CARD"))
+    may = document_number(invoice(line, key="payables:invoice:2025-05/P-CARD", number="P-CARD"))
     assert april != may
     assert april.startswith("P-CARD-")
     assert may.startswith("P-CARD-")
     assert document_number(invoice(line)) == "INV-7"
-    assert document_number(invoice(line, key="ledger:invoice:1001:INV-7")) == "INV-7"
-    assert document_number(invoice(line, key="ledger:invoice:2002:INV-7")) != "INV-7"
+    assert document_number(invoice(line, key="payables:invoice:1001:INV-7")) == "INV-7"
+    assert document_number(invoice(line, key="payables:invoice:2002:INV-7")) != "INV-7"
 
 
 @given(st.sets(st.text(min_size=1, max_size=60), min_size=2, max_size=12), st.sampled_from([20, 35]))
@@ -198,14 +198,14 @@ def test_two_ledgers_with_the_same_numbers_are_two_vendors() -> None:
         assert document.number == document.body["number"]
         return document.number
 
-    assert number("ledger") == "1042"
+    assert number("payables") == "1042"
     assert re.fullmatch(r"1042-[A-Z2-7]{12}", number("agresso"))
     assert number("agresso") != number("sap")
-    assert number("agresso", vendor_numbers_of="agresso") == "1042" != number("ledger", vendor_numbers_of="agresso")
+    assert number("agresso", vendor_numbers_of="agresso") == "1042" != number("payables", vendor_numbers_of="agresso")
     prefixed = {"prefixes": {"agresso": "A-"}}
     assert number("agresso", **prefixed) == "A-1042"
-    assert number("ledger", "A-1042", **prefixed) != "A-1042", "a number that looks like one of the other ledger"
-    assert number("ledger", number("agresso")) != number("agresso")
+    assert number("payables", "A-1042", **prefixed) != "A-1042", "a number that looks like one of the other ledger"
+    assert number("payables", number("agresso")) != number("agresso")
 
 
 def test_prefixes_that_do_not_keep_two_ledgers_apart_are_refused() -> None:
@@ -214,7 +214,7 @@ def test_prefixes_that_do_not_keep_two_ledgers_apart_are_refused() -> None:
 
 
 def test_a_vendor_of_another_ledger_is_found_again_by_its_key_alone() -> None:
-    for source in ("ledger", "agresso"):
+    for source in ("payables", "agresso"):
         supplier = Supplier(key=f"{source}:supplier:1042", number="1042", name="Ironworks")
         [recalled] = BusinessCentralFlow("bc", settings()).recall(supplier.key, supplier.owner)
         assert recalled.number == desired(supplier).number

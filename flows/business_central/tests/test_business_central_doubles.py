@@ -40,7 +40,7 @@ from tests.agreement import Clock
 from tests.gate import gated
 
 TODAY = date(2026, 1, 5)
-NOTE = CreditNote(key="ledger:credit-note:CN9", number="CN9", supplier=SUPPLIER.key, lines=(line(1, "20.00"),))
+NOTE = CreditNote(key="payables:credit-note:CN9", number="CN9", supplier=SUPPLIER.key, lines=(line(1, "20.00"),))
 BOTH = pytest.mark.parametrize(("entity", "kind"), [(invoice(line(1, "10.00")), INVOICES), (NOTE, MEMOS)])
 
 
@@ -91,7 +91,7 @@ async def test_two_writes_of_one_document_at_one_time_make_one_draft(town: Counc
 
 async def test_two_subjects_of_one_vendor_and_number_in_one_batch_make_one_draft(town: Council) -> None:
     write = town.new(invoice(line(1, "10.00")), vendorId=(await town.vendor()).ref)
-    said = await town.write(write, replace(write, subject="otherledger:invoice:INV-7"))
+    said = await town.write(write, replace(write, subject="others:invoice:INV-7"))
     (held,) = town.held(INVOICES)
     assert [outcome.ref for outcome in said if isinstance(outcome, Confirmed)] == [held["id"]] * 2
 
@@ -153,7 +153,7 @@ async def test_once_a_person_has_deleted_the_second_one_the_first_is_confirmed(t
 
 
 def test_an_invoice_that_was_posted_and_cancelled_leaves_its_number_to_the_next() -> None:
-    job = Job(Write("ledger:invoice:7", Document(INVOICE, "7", {}), refs={"vendorId": "v"}))
+    job = Job(Write("payables:invoice:7", Document(INVOICE, "7", {}), refs={"vendorId": "v"}))
     job.found = {
         ref: Record(ref, None, {"status": status}, "v")
         for ref, status in (("a", "Canceled"), ("b", "Corrective"), ("c", "Draft"))
@@ -239,7 +239,7 @@ class Office:
         now = datetime.now(UTC)
         self.inbox.add(
             *(
-                Event(e.type_name, "ledger", e.key, e.owner, version, now, None if gone else e.to_bytes())
+                Event(e.type_name, "payables", e.key, e.owner, version, now, None if gone else e.to_bytes())
                 for e in entities
             )
         )

@@ -1,0 +1,206 @@
+"""Which systems there are, and what a section has to say that asks for one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canonical.errors import MisconfiguredError
+from ironbridge.demo import legacy
+from ironbridge.runtime import systems
+from ironbridge.settings import Settings
+from security import house
+
+
+def refused(name: str, **section: Any) -> str:
+    with pytest.raises(MisconfiguredError) as told:
+        systems.adapters(Settings(adapters={name: section}))
+    return str(told.value)
+
+
+def test_a_section_of_the_ledger_adapter_is_told_that_it_is_called_payables_now() -> None:
+    assert refused("ledger", folders=["drop"]) == (
+        "adapters.ledger: the system `ledger` is called `payables` now. To do: write `system = \"payables\"` in it; "
+        "`ledger` stays the source in every key, and other settings go on naming it (`vendor_numbers_of`). "
+        "If it has never run, call it [adapters.payables] instead"
+    )
+    assert refused("schools", system="ledger") == (
+        "adapters.schools: the system `ledger` is called `payables` now. To do: write `system = \"payables\"` in it"
+    )
+
+
+def test_an_adapter_keeps_its_name_and_so_its_keys_when_its_system_has_a_new_one(tmp_path: Path) -> None:
+    given = {"system": "payables", "folders": [str(tmp_path)], "layouts": ["erp-invoices"]}
+    plan = systems.adapters(Settings(adapters={"ledger": given}))["ledger"]
+    assert plan.adapter.name == "ledger"
+
+
+def test_an_entry_point_that_names_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "odd-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[ironbridge.adapters]\nodd = json:dumps\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert refused("odd") == (
+        "adapters.odd: its entry point names no `adapters.port.AdapterSystem`. "
+        "To do: its package was made for another release of Ironbridge: install the one for this release"
+    )
+
+
+# -- invented systems ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(legacy.sections(Path())))
+async def test_a_world_is_made_once_and_can_be_worked_in(name: str, tmp_path: Path) -> None:
+    section = {name: legacy.sections(tmp_path)[name]}
+    made = await legacy.make(section, {name: 5}, seed=1)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    assert len(made) == 1
+    assert before
+    await legacy.make(section, {name: 5}, seed=1)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert len(await legacy.change(section, seed=1)) > 1
+
+
+@pytest.mark.parametrize("word", ["liquidlogic", "=5", "liquidlogic=0", "liquidlogic=-1", "liquidlogic=many"])
+def test_a_size_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(MisconfiguredError, match="name a system and a number: liquidlogic=400"):
+        legacy.sizes_of([word])
+
+
+async def test_a_size_of_a_system_that_has_no_world_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    sections = legacy.sections(tmp_path / "world")
+    with pytest.raises(MisconfiguredError, match=r"no invented system is called housing.*there are: liquidlogic, payables"):
+        await legacy.make(sections, {"housing": 5}, seed=1)
+    assert not (tmp_path / "world").exists()
+
+
+# -- a system is a folder and a line -------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("canonical", "adapters", "flows", "ironbridge", "security")
+SHIPPED = [system for system in house.systems() if system.startswith("adapters.")]
+LOOK_ROUND = """
+import json, pkgutil, sys
+from importlib import import_module
+from pathlib import Path
+modules = [m.name for p in sys.argv[1:] for m in pkgutil.walk_packages([p], f"{p}.") if ".migrations." not in m.name]
+for name in modules:
+    if not name.endswith("__main__"):
+        import_module(name)
+from ironbridge.cli.sample import sample
+from ironbridge.demo import legacy
+from security import house, properties
+told = {"modules": len(modules), "sample": sample(), "systems": house.systems(), "fuzzed": list(properties.targets())}
+print(json.dumps(told | {"worlds": list(legacy.sections(Path("nowhere")))}))
+"""
+TENANTS = '''
+"""Tenants of an invented housing system."""
+from pathlib import Path
+from pydantic import BaseModel
+from adapters.port import Adapter, AdapterSystem, World
+
+class TenantsSettings(BaseModel):
+    """The section of a housing system."""
+    folder: Path
+
+def build(name: str, settings: TenantsSettings) -> Adapter:
+    raise NotImplementedError
+
+async def nothing(settings: TenantsSettings, *numbers: int) -> str:
+    return ""
+
+def world() -> World[TenantsSettings]:
+    return World("tenants", 9, lambda folder: {"folder": str(folder)}, nothing, nothing)
+
+system = AdapterSystem(TenantsSettings, build, __name__, world)
+'''
+
+
+class Tree:
+    """A copy of the repository, as it stands when somebody has removed a system, or added one."""
+
+    def __init__(self, place: Path) -> None:
+        self.root = place / "tree"
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, self.root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        self.project = self.root / "pyproject.toml"
+        self.project.write_text((ROOT / "pyproject.toml").read_text("utf-8"), "utf-8")
+
+    def run(self, *command: str | Path) -> str:
+        """What a command prints here, where the installed package has the entry points of this pyproject.toml."""
+        groups = tomllib.loads(self.project.read_text("utf-8"))["project"]["entry-points"]
+        lines = [line for group, points in groups.items() for line in (f"[{group}]", *(f"{n} = {v}" for n, v in points.items()))]
+        installed = self.root / "installed" / "ironbridge-0.1.0.dist-info"
+        installed.mkdir(parents=True, exist_ok=True)
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: ironbridge\nVersion: 0.1.0\n")
+        (installed / "entry_points.txt").write_text("\n".join(lines))
+        path = {"PYTHONPATH": f"{installed.parent}{os.pathsep}{self.root}", "PYTHONWARNINGS": "error"}
+        done = subprocess.run(
+            command, cwd=self.root, env=os.environ | path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def holds(self) -> dict[str, Any]:
+        """Check that all of it can be imported and that the import rules hold; what can be found in it."""
+        assert "0 broken" in self.run(Path(sys.executable).with_name("lint-imports"), "--no-cache")
+        told: dict[str, Any] = json.loads(self.run(sys.executable, "-c", LOOK_ROUND, *PACKAGES))
+        assert told["modules"] > 100
+        return told
+
+
+@pytest.mark.parametrize("system", SHIPPED)
+def test_a_system_is_removed_with_its_folder_and_the_line_of_its_entry_point(system: str, tmp_path: Path) -> None:
+    tree, name = Tree(tmp_path), system.partition(".")[2]
+    shutil.rmtree(tree.root / system.replace(".", "/"))
+    lines = tree.project.read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(f'{name} = "{system}:')]
+    assert len(kept) == len(lines) - 1
+    tree.project.write_text("".join(kept), "utf-8")
+    told = tree.holds()
+    assert f"[adapters.{name}]" not in told["sample"]
+    assert told["systems"] == [each for each in house.systems() if each != system]
+    assert name not in told["worlds"]
+
+
+def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    folder = tree.root / "adapters" / "tenants"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "__init__.py").write_text(TENANTS)
+    (folder / "settings.sample.toml").write_text('[adapters.tenants]\nfolder = "/drop"\n')
+    (folder / "tests" / "properties.py").write_text(
+        "from security.properties import Target\n"
+        'TARGETS = {"tenants_file": Target(lambda data: None, lambda seed: [bytes([seed])])}\n'
+    )
+    heading = '[project.entry-points."ironbridge.adapters"]\n'
+    text = tree.project.read_text("utf-8")
+    tree.project.write_text(text.replace(heading, f'{heading}tenants = "adapters.tenants:system"\n'), "utf-8")
+    told = tree.holds()
+    assert '# [adapters.tenants]\n# folder = "/drop"' in told["sample"]
+    assert "adapters.tenants" in told["systems"]
+    assert "tenants" in told["worlds"]
+    assert "tenants_file" in told["fuzzed"]
+
+
+def test_nothing_outside_a_systems_folder_imports_it_but_the_torture_and_the_benchmarks() -> None:
+    """These two measure the very systems that they name, and know how to spoil them."""
+    imports = re.compile(rf"^\s*(?:from|import) ({'|'.join(map(re.escape, SHIPPED))})\b", re.M)
+    found = [
+        f"{file.relative_to(ROOT)} imports {named}"
+        for folder in (*PACKAGES, "tests", "examples", "deploy")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for named in imports.findall(file.read_text("utf-8"))
+        if not file.is_relative_to(ROOT / named.replace(".", "/")) and not file.is_relative_to(ROOT / "tests" / "torture")
+    ]
+    assert found == []
