@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from adapters.port import Finding, Page, Position, Record, Row, Stream, Sweep
+from adapters.port import Page, Position, Record, Row, Stream, Sweep
 from canonical import Supplier
 from canonical.entity import Entity
+from canonical.finding import Finding
 from flows.engine.ledger import pack
 from flows.port import Absent, Document, Held, Holding, Limits, Outcome, ReadBack, Write
 from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare
@@ -395,7 +396,7 @@ class Hoard:
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         raise AssertionError("comparing writes nothing")
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         return []
 
 

@@ -16,8 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from adapters.port import Finding
 from canonical.errors import IronbridgeError
+from canonical.finding import Finding
 from ironbridge.operate.insight import REOPENING, REREADING, STANDING_BY, Change, Row, shown, silence
 from ironbridge.operate.reconcile.certificate import Certificate
 from ironbridge.operate.stuck import Listing, grouped

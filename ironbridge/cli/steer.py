@@ -101,14 +101,15 @@ def _hold(
     name: str, file: FileOption, as_json: bool, why: str, work: Callable[[Store, Actor, str, str], Awaitable[None]]
 ) -> None:
     settings, pauses = settings_of(file), work is steer.pause
-    there = [*settings.targets, *_streams(settings)]
+    flows = systems.flows(settings)
+    there = [*flows, *_streams(settings)]
     known("pause" if pauses else "resume", name, "no flow and no stream", there)
 
     async def held(store: Store) -> None:
         await work(store, at_the_command_line(), name, why)
         if as_json:
             print_json({"name": name, "paused": pauses})
-        elif name in settings.targets:
+        elif name in flows:
             told = "is paused: it still takes events in, and writes nothing" if pauses else "goes on: all that waited is written"
             out.print(f"{name} {told}.")
         else:
@@ -168,7 +169,7 @@ def replay(
 
     async def work() -> int:
         settings = settings_of(file)
-        known("replay", flow, "no flow", list(settings.targets))
+        known("replay", flow, "no flow", list(systems.flows(settings)))
         async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
             moment, wanted = None if since is None else since.timestamp(), built.deliveries[flow].flow
             count = await steer.replay(built.store, at_the_command_line(), wanted, why, since=moment, rewrite=rewrite)
