@@ -295,6 +295,11 @@ class Target(Protocol):
     worker's claim has run out, they send no request any more that changes something; such a request counts as `Unavailable`,
     like every request that was never sent.
 
+    Several flows may write to one target. Its limits, its connections and its silence are then theirs together, and it is asked
+    once what it needs (`check`). Each document has one flow: kind and number, with the ids that it refers to, belong to the flow
+    that wrote it first, for as long as the target holds it. A subject of another flow that comes to the same document is parked,
+    with that flow's name in the reason, before anything of it is sent. A document refers to subjects of its own flow only.
+
     If the cloud system offers an idempotency key, or refuses a second document of one number, the target's creates use that.
     It covers the last case: a request that is still on its way while its worker stands still.
     """

@@ -128,16 +128,27 @@ def resume(name: PartArgument, file: FileOption = None, as_json: JsonOption = Fa
     _hold(name, file, as_json, why, steer.resume)
 
 
-def release(flow: FlowArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
-    """Lift the silence that a flow's target has asked for (its Retry-After): the subjects that wait for it go at once."""
-    known("release", flow, "no flow", list(settings_of(file).targets))
+def release(
+    name: Annotated[str, typer.Argument(help="A target, or a flow that writes to it, as its section in the settings is called.")],
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    why: WhyOption = "",
+) -> None:
+    """
+    Lift the silence that a target has asked for (its Retry-After): the subjects that wait for it go at once, those of all flows
+    that write to it.
+    """
+    settings = settings_of(file)
+    flows = systems.flows(settings)
+    known("release", name, "no flow and no target", list(dict.fromkeys([*flows, *settings.targets])))
+    target = flows[name].target.name if name in flows else name
 
     async def work(store: Store) -> int:
-        lifted = await steer.release(store, at_the_command_line(), flow, why)
+        lifted = await steer.release(store, at_the_command_line(), target, why)
         if as_json:
-            print_json({"flow": flow, "released": lifted})
+            print_json({"target": target, "released": lifted})
         else:
-            out.print(f"{flow} goes on: all that waited is written." if lifted else f"The target of {flow} asked for no silence.")
+            out.print(f"{target} goes on: all that waited is written." if lifted else f"{target} asked for no silence.")
         return 0 if lifted else 1
 
     do(with_state(file, work))

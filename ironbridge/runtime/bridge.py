@@ -32,7 +32,7 @@ from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
 from ironbridge.runtime.deliveries import Delivery, connected
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, open_store, traffic
+from ironbridge.store import Store, StoredMemory, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation
 
@@ -274,6 +274,7 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
                 await delivery.agreement.ingest(inbox)
 
     async def deliver() -> None:
+        await names.aim(built.store, name, delivery.target.name, delivery.others)
         await delivery.agreement.deliver(stop)
         await delivery.ledger.trouble(None)
 

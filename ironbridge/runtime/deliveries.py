@@ -12,6 +12,7 @@ from flows.engine.patience import Access
 from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from ironbridge.kafka.trail import KafkaTrail
+from ironbridge.runtime.apart import Apart
 from ironbridge.runtime.systems import WITHIN, FlowPlan, TargetPlan
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger
@@ -31,6 +32,8 @@ class Delivery:
     """Seconds within which a changed subject is expected to be confirmed or parked."""
     budget: SharedBudget | None = None
     """What is left of the target's budget, for whoever watches."""
+    others: tuple[str, ...] = ()
+    """The other flows that write to the target."""
 
 
 async def connected(
@@ -61,4 +64,6 @@ def _delivery(
     stack.push_async_callback(trail.close)
     ledger = TrailedLedger(store, flow, trail)
     budget = SharedBudget(store, plan.target.name, target.limits)
-    return Delivery(flow, target, Agreement(flow, target, ledger, access=access), ledger, plan.within, budget)
+    writes = Apart(target, plan.name, store) if plan.others else target
+    agreement = Agreement(flow, writes, ledger, access=access)
+    return Delivery(flow, target, agreement, ledger, plan.within, budget, plan.others)

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +67,8 @@ class FlowPlan:
     system: FlowSystem
     settings: Any
     within: float = WITHIN
+    others: tuple[str, ...] = ()
+    """The other flows that write to the same target."""
 
     def build(self) -> Flow:
         """The flow. It needs nothing but its settings and its target's."""
@@ -131,7 +133,7 @@ def flows(settings: Settings) -> dict[str, FlowPlan]:
         kind of target; two flows have one name; or settings do not hold.
     """
     there, writing = targets(settings), _writing(settings)
-    plans = {name: _flow(name, given, there) for name, given in settings.flows.items()}
+    plans = {name: _flow(name, given, there, writing) for name, given in settings.flows.items()}
     for name, target in there.items():
         if name in plans and plans[name].target is not target:
             raise MisconfiguredError(
@@ -162,7 +164,9 @@ def _alone(target: TargetPlan) -> FlowPlan:
     return _planned(target.name, where, target.rest, target, target.system.flow)
 
 
-def _flow(name: str, given: Mapping[str, Any], there: Mapping[str, TargetPlan]) -> FlowPlan:
+def _flow(
+    name: str, given: Mapping[str, Any], there: Mapping[str, TargetPlan], writing: Mapping[str, Sequence[str]]
+) -> FlowPlan:
     where = f"flows.{name}"
     if "target" not in given:
         raise MisconfiguredError(
@@ -176,7 +180,8 @@ def _flow(name: str, given: Mapping[str, Any], there: Mapping[str, TargetPlan]) 
             fix=f"{f'did you mean `{near[0]}`? ' if near else ''}there are: {', '.join(sorted(there)) or 'none'}",
         )  # fmt: skip
     own = {setting: value for setting, value in given.items() if setting not in ("target", "system")}
-    return _planned(name, where, own, there[wanted], _flow_system(name, given, there[wanted]))
+    others = tuple(other for other in writing[wanted] if other != name)
+    return replace(_planned(name, where, own, there[wanted], _flow_system(name, given, there[wanted])), others=others)
 
 
 def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> FlowSystem:
