@@ -14,6 +14,7 @@ from flows.kit.resources import Resources
 from flows.port import Flow, Target
 
 SAMPLE = "settings.sample.toml"
+_OF_EVERY_SECTION = {"target", "system", "within"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,10 @@ class FlowSystem:
     build: Callable[[str, Any, Any], Flow]
     check: Callable[[Any, Target], Awaitable[Sequence[Finding]]] | None = None
     package: str = ""
+
+    def __post_init__(self) -> None:
+        if taken := _OF_EVERY_SECTION & self.settings.model_fields.keys():
+            raise ValueError(f"{sorted(taken)[0]} is a setting of every section: call it something else")
 
     @property
     def sample(self) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel
 
 from canonical.errors import MisconfiguredError
 from flows.engine.claims import Claim
 from flows.kit.requests import LocalBudget, OutOfHandError
 from flows.kit.resources import Resources
 from flows.port import Body, Document, Limits, Unavailable, Write
+from flows.systems import FlowSystem, TargetSystem
 from flows.testing import TargetSuite, Trouble
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
@@ -135,7 +137,8 @@ def test_a_target_that_ships_no_flow_needs_a_section_of_one(tmp_path: Path, monk
     info = tmp_path / "share-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: share\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[ironbridge.targets]\nshare = tests.folder_target:system\n")
+    points = "[ironbridge.targets]\nshare = tests.folder_target:system\nold = tests.folder_target:FolderTarget\n"
+    (info / "entry_points.txt").write_text(points)
     monkeypatch.syspath_prepend(str(tmp_path))
     settings = Settings(targets={"share": {"folder": str(tmp_path)}})
     assert isinstance(systems.targets(settings)["share"].build(Resources("share", LocalBudget.of)), FolderTarget)
@@ -145,3 +148,21 @@ def test_a_target_that_ships_no_flow_needs_a_section_of_one(tmp_path: Path, monk
         "targets.share: no flow ships with `share`. To do: say what it should hold in a section [flows.NAME] with "
         'target = "share" and system = "…"'
     )
+    with pytest.raises(MisconfiguredError, match=r"targets\.old: its entry point names no `TargetSystem`"):
+        systems.targets(Settings(targets={"old": {}}))
+
+
+class Aimed(BaseModel):
+    target: str
+
+
+class Foldered(BaseModel):
+    folder: Path
+
+
+def test_settings_that_one_section_could_not_tell_apart_are_a_mistake_of_the_package():
+    with pytest.raises(ValueError, match="target is a setting of every section"):
+        FlowSystem(target="share", settings=Aimed, build=lambda *_: None)  # type: ignore[arg-type, return-value]
+    flow = FlowSystem(target="share", settings=Foldered, build=lambda *_: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(ValueError, match="target and flow both have a setting folder"):
+        TargetSystem(settings=FolderSettings, build=FolderTarget, flow=flow)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import canonical
 from adapters.engine.guard import Guard
@@ -23,6 +23,7 @@ from flows.port import Flow, Target
 from flows.systems import FlowSystem, TargetSystem
 from ironbridge.settings import Settings, section
 
+T = TypeVar("T")
 ADAPTERS = "ironbridge.adapters"
 TARGETS = "ironbridge.targets"
 FLOWS = "ironbridge.flows"
@@ -113,7 +114,7 @@ def targets(settings: Settings) -> dict[str, TargetPlan]:
 
 def _target(name: str, given: Mapping[str, Any], flows: Sequence[str]) -> TargetPlan:
     where, kind = f"targets.{name}", str(given.get("system", name))
-    system: TargetSystem = _system(TARGETS, "targets", name, given)
+    system = _is(TargetSystem, where, _system(TARGETS, "targets", name, given))
     own, rest = system.divided({setting: value for setting, value in given.items() if setting != "within"})
     rest |= {"within": given["within"]} if "within" in given else {}
     if rest and flows:
@@ -190,7 +191,7 @@ def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> Flo
     wanted = str(given.get("system", name if name in found(FLOWS) or shipped is None else target.kind))
     if wanted == target.kind and shipped is not None:
         return shipped
-    system: FlowSystem = _system(FLOWS, "flows", name, {"system": wanted})
+    system = _is(FlowSystem, f"flows.{name}", _system(FLOWS, "flows", name, {"system": wanted}))
     if system.target != target.kind:
         raise MisconfiguredError(
             f"flows.{name}", f"`{wanted}` is a flow for `{system.target}`, and target `{target.name}` is `{target.kind}`",
@@ -202,6 +203,15 @@ def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> Flo
 def _planned(name: str, where: str, given: Mapping[str, Any], target: TargetPlan, system: FlowSystem) -> FlowPlan:
     checked = section(where, system.settings, dict(given))
     return FlowPlan(name, target, system, checked, _number(where, given, "within", WITHIN))
+
+
+def _is(kind: type[T], where: str, system: object) -> T:
+    if not isinstance(system, kind):
+        raise MisconfiguredError(
+            where, f"its entry point names no `{kind.__name__}`",
+            fix=f"install a release of that package which knows `flows.systems.{kind.__name__}`",
+        )  # fmt: skip
+    return system
 
 
 def _sections(flows: Sequence[str]) -> str:
