@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -22,10 +23,11 @@ from sqlalchemy import text
 
 from bench.job import peak
 from canonical import Address, CareEpisode, Entity, Event, Name, Person, Sex
+from canonical.finding import Finding
 from canonical.key import key_of
 from flows.dfe_csc import system
 from flows.engine.agree import Agreement
-from flows.kit.http import client
+from flows.kit.resources import Resources
 from flows.port import (
     Absent,
     Confirmed,
@@ -40,6 +42,7 @@ from flows.port import (
     Urgency,
     Write,
 )
+from flows.testing import alone
 from ironbridge.kafka.inbox import KafkaInbox
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
@@ -212,23 +215,20 @@ async def _dfe(store: Store) -> AsyncIterator[Parts]:
     try:
         assert sandbox.stdout is not None
         url = sandbox.stdout.readline().strip()
-        settings = system.settings.model_validate(
-            {
-                "la_code": _LA_CODE, "api_endpoint": url, "token_url": f"{url}/token", "client_id": "ironbridge",
-                "client_secret": "sandbox-secret", "supplier_key": "sandbox-supplier",
-                "la_child_ids_of": _SOURCE,
-                "requests": 1_000_000,  # the sandbox has no limit, and it is the worker that is measured
-            }
-        )  # fmt: skip
-        limits = system.limits(settings)
 
         async def held() -> int:
             async with httpx.AsyncClient() as window:
                 summary = (await window.get(f"{url}/_sandbox/summary")).json()
             return int(summary["documents"][str(_LA_CODE)])
 
-        async with client(limits, SharedBudget(store, FLOW, limits)) as http:
-            built, target = system.build(FLOW, settings, http)
+        async with Resources(FLOW, partial(SharedBudget, store, FLOW)) as resources:
+            given = {
+                "la_code": _LA_CODE, "api_endpoint": url, "token_url": f"{url}/token", "client_id": "ironbridge",
+                "client_secret": "sandbox-secret", "supplier_key": "sandbox-supplier",
+                "la_child_ids_of": _SOURCE,
+                "requests": 1_000_000,  # the sandbox has no limit, and it is the worker that is measured
+            }  # fmt: skip
+            built, target = alone(system, FLOW, resources, given)
             yield Parts(built, target, held)
     finally:
         sandbox.terminate()
@@ -266,5 +266,5 @@ class _TakesAll:
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         return [Absent()] * len(batch)
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         return []

@@ -10,11 +10,9 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import httpx
-from pydantic import BaseModel
-
 from canonical import ENTITIES
 from canonical.entity import Entity
+from canonical.finding import Finding
 
 E = TypeVar("E", bound=Entity)
 
@@ -293,9 +291,14 @@ class Target(Protocol):
 
     Retries, budgets, order and the ledger belong to the runtime. A target never sleeps and never repeats a request, and it
     raises only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). It sends everything
-    through the client that it was built with. The client keeps the budget and the trace. Once the worker's claim has run
-    out, the client sends no request any more that changes something; such a request counts as `Unavailable`, like every
-    request that was never sent.
+    through the means that it asked for when it was built (`flows.kit.resources`). They keep the budget and the trace. Once the
+    worker's claim has run out, they send no request any more that changes something; such a request counts as `Unavailable`,
+    like every request that was never sent.
+
+    Several flows may write to one target. Its limits, its connections and its silence are then theirs together, and it is asked
+    once what it needs (`check`). Each document has one flow: kind and number, with the ids that it refers to, belong to the flow
+    that wrote it first, for as long as the target holds it. A subject of another flow that comes to the same document is parked,
+    with that flow's name in the reason, before anything of it is sent. A document refers to subjects of its own flow only.
 
     If the cloud system offers an idempotency key, or refuses a second document of one number, the target's creates use that.
     It covers the last case: a request that is still on its way while its worker stands still.
@@ -312,8 +315,8 @@ class Target(Protocol):
         """What the target holds for these subjects, in the same order."""
         ...
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
-        """Look at address, credentials and permissions, changing nothing: what, whether it is well, what to do."""
+    async def check(self) -> Sequence[Finding]:
+        """Look at address, credentials and permissions, changing nothing. It is asked once, however many flows write there."""
         ...
 
 
@@ -349,19 +352,3 @@ class Inventory(Protocol):
     def told(self, holding: Holding, write: Write) -> Held:
         """The same that `read_back` would say of it for this write. Asks nobody."""
         ...
-
-
-class TargetSystem(Protocol):
-    """
-    What an entry point in `ironbridge.targets` names: a kind of cloud system that a settings file can ask for.
-
-    `settings` is a frozen pydantic model of its section in ironbridge.toml, secrets as SecretStr; `sample` is a
-    commented section for `init`. `limits` are known before anything connects: the client is built with them.
-    """
-
-    settings: type[BaseModel]
-    sample: str
-
-    def limits(self, settings: Any) -> Limits: ...
-
-    def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]: ...

@@ -7,7 +7,7 @@ All of it is checked before anything connects. A word that means nothing is an e
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -156,7 +156,8 @@ class ConsoleSettings(Section):
 
 class Settings(BaseSettings):
     """
-    The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name.
+    The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name. `flows` holds a
+    section for each flow that is more than the one which ships with its `target`.
 
     Only `load` reads the file and the environment: settings that a program gives, as the demonstration's, are those and no more.
     """
@@ -178,6 +179,7 @@ class Settings(BaseSettings):
     # Not yet checked by the systems' own models, so nobody knows what in them is a secret: never printed, never dumped.
     adapters: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}
     targets: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}
+    flows: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}
 
     @classmethod
     def settings_customise_sources(
@@ -222,22 +224,29 @@ def load(file: Path | None = None, **given: Any) -> Settings:
         _file.reset(reading)
 
 
-def section(where: str, model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
-    """One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`."""
+def section(
+    where: str, model: type[BaseModel], given: Mapping[str, Any], besides: Sequence[type[BaseModel]] = ()
+) -> BaseModel:
+    """
+    One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`. A word that is in none
+    may be meant for one of the models `besides`, whose settings stand in the same section.
+    """
     try:
         return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "guard_few", "within")})
     except ValidationError as error:
-        raise explained(where, error, model) from None
+        raise explained(where, error, model, *besides) from None
 
 
-def explained(where: str, error: ValidationError, model: type[BaseModel]) -> MisconfiguredError:
+def explained(where: str, error: ValidationError, *models: type[BaseModel]) -> MisconfiguredError:
+    """What is wrong, one sentence a mistake. A word that means nothing is held against the settings of `models`."""
     sentences = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         path = [str(step) for step in each["loc"]]
         sentence = f"{'.'.join(path)}: {each['msg'].removeprefix('Value error, ')}"
         if each["type"] in ("extra_forbidden", "missing"):
             sentence = f"`{'.'.join(path)}` is {'not a setting' if each['type'] == 'extra_forbidden' else 'missing'}"
-            near = difflib.get_close_matches(path[-1], _names(model, path[:-1]), n=1)
+            there = [name for model in models for name in _names(model, path[:-1])]
+            near = difflib.get_close_matches(path[-1], there, n=1)
             sentence += f", did you mean `{near[0]}`?" if near and each["type"] == "extra_forbidden" else ""
         sentences.append(sentence)
     prefix = where.upper().replace(".", "__") if "." in where and not where.endswith(".toml") else ""

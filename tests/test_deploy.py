@@ -28,7 +28,7 @@ from ironbridge.kafka.process import HOST, free_port
 from ironbridge.operate import health
 from ironbridge.operate.health import Health
 from ironbridge.runtime import systems
-from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.bridge import Platform, chosen
 from ironbridge.settings import (
     ConsoleSettings,
     KafkaSettings,
@@ -420,6 +420,25 @@ def test_kubernetes_asks_the_program_itself_how_it_is(
 def secret_value(entry: Json) -> str:
     assert entry["valueFrom"]["secretKeyRef"].keys() == {"name", "key"}
     return "postgresql+asyncpg://somebody:secret@db/name" if entry["name"].endswith("URL") else "secret"
+
+
+def test_a_target_with_flows_of_its_own_runs_all_of_them(
+    helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    values = yaml.safe_load((CHART / "examples" / "strimzi.yaml").read_text("utf-8"))
+    central = values["targets"]["business_central"]
+    says = {name: central["settings"].pop(name) for name in ("default_account", "dimensions", "accounts", "tax_codes")}
+    central["flows"] = {"purchases": says, "more": {"within": 60}}
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values), "utf-8")
+    manifests = rendered(helm, "-f", file)
+    name = next(name for name in of_kind(manifests, "ConfigMap") if name.endswith("business-central"))
+    settings_file = tmp_path / "ironbridge.toml"
+    settings_file.write_text(of_kind(manifests, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
+    part = container(of_kind(manifests, "Deployment")[name])
+    settings = loaded(settings_file, {each["name"]: secret_value(each) for each in part["env"]}, monkeypatch)
+    assert [*chosen(settings, [part["args"][1]])[1]] == ["more", "purchases"]
+    assert systems.flows(settings)["purchases"].settings.default_account == "8000"
 
 
 def test_an_adapter_is_one_process_and_a_flow_as_many_as_wanted(example: tuple[Json, list[Json]]):

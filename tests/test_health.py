@@ -32,7 +32,8 @@ from ironbridge.operate import health, insight, steer
 from ironbridge.operate.audit import Actor
 from ironbridge.operate.health import Health
 from ironbridge.runtime import systems
-from ironbridge.runtime.bridge import Delivery, Platform
+from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.deliveries import Delivery
 from ironbridge.settings import HttpSettings, KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory
 from tests.servers import Kafka
@@ -189,9 +190,9 @@ async def test_what_is_expected_of_a_target_is_a_setting_of_its_section():
     }
     given |= {"supplier_key": "c"}
     told = Settings(targets={"dfe_csc": {**given, "within": 60}, "other": {**given, "system": "dfe_csc"}})
-    assert {name: plan.within for name, plan in systems.targets(told).items()} == {"dfe_csc": 60.0, "other": 900.0}
+    assert {name: plan.within for name, plan in systems.flows(told).items()} == {"dfe_csc": 60.0, "other": 900.0}
     with pytest.raises(MisconfiguredError, match="`within` is no number above 0"):
-        systems.targets(Settings(targets={"dfe_csc": {**given, "within": "soon"}}))
+        systems.flows(Settings(targets={"dfe_csc": {**given, "within": "soon"}}))
 
 
 async def test_other_pages_are_served_beside_health(built: Platform):

@@ -14,13 +14,13 @@ from pydantic import SecretStr, ValidationError
 
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.business_central import BusinessCentralSettings
-from flows.business_central import system as business_central
 from flows.business_central.documents import INVOICE, VENDOR
-from flows.business_central.target import BusinessCentralTarget
+from flows.business_central.target import BusinessCentralTarget, limits_of
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.kit.http import ClientCredentials, LocalBudget, OAuthClient, client, json_of, retry_after
+from flows.kit.http import ClientCredentials, OAuthClient, client, json_of, retry_after
+from flows.kit.requests import LocalBudget
 from flows.port import Confirmed, Document, Outcome, ReadBack, Refused, Unavailable, Unknown, Waiting, Write
 from tests.test_http import answer, read_request, talking
 
@@ -120,7 +120,7 @@ async def test_a_next_page_outside_the_apis_own_path_is_not_asked_for() -> None:
     for onward in ("{root}/api/../admin", "{root}/apiary"):
         async with Paged(onward).serving() as server:
             chosen = settings(f"{server.root}/api", token_url=f"{server.root}/token")
-            async with client(business_central.limits(chosen), LocalBudget(6000, 300)) as http:
+            async with client(limits_of(chosen), LocalBudget(6000, 300)) as http:
                 with pytest.raises(MisconfiguredError, match="a next page lies outside base_url"):
                     await BusinessCentralTarget("bc", chosen, http)._company.know([])
 

@@ -22,7 +22,6 @@ from flows.engine.claims import Claim
 from flows.kit.http import (
     TEMPLATE,
     ClientCredentials,
-    LocalBudget,
     OAuthClient,
     client,
     exchange,
@@ -30,6 +29,7 @@ from flows.kit.http import (
     retry_after,
     trouble,
 )
+from flows.kit.requests import LocalBudget
 from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
 
 Says = Callable[[str, dict[str, str], bytes], bytes]

@@ -20,6 +20,7 @@ from ironbridge.kafka.topics import ensure_topics
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate import insight
 from ironbridge.runtime import bridge
+from ironbridge.runtime.deliveries import Delivery
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, open_store
 from ironbridge.store.installation import installation
@@ -93,7 +94,7 @@ async def keeping(
     mine = await installation(store)
     claims: Claims = KafkaClaims(kafka, mine, f"{mine.id}'s host", patience=20.0) if claimed else Alone()
     built = bridge.Platform(Settings(kafka=kafka, worker=mine.id), store, claims=claims)
-    delivery = bridge.Delivery(flow, target, Agreement(flow, target, ledger), ledger)
+    delivery = Delivery(flow, target, Agreement(flow, target, ledger), ledger)
     running = asyncio.create_task(bridge.keep_flow(built, flow.name, delivery, stop))
     try:
         yield built

@@ -396,7 +396,7 @@ class Hoard:
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         raise AssertionError("comparing writes nothing")
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         return []
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-import httpx
 import pytest
 
 from canonical import CareEpisode, CreditNote, DimensionValue, DocumentLine, Event, Invoice, Person, Supplier
@@ -17,9 +16,10 @@ from flows.business_central.sandbox_company import BusinessCentralSandboxSetting
 from flows.dfe_csc import system as dfe_csc
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from flows.engine.agree import Agreement
-from flows.kit.http import LocalBudget, client
-from flows.port import Flow, Limits, Target
-from flows.testing import ArrayInbox
+from flows.kit.requests import LocalBudget
+from flows.kit.resources import Resources
+from flows.port import Flow, Target
+from flows.testing import ArrayInbox, alone
 from ironbridge.operate.reconcile import Certificate, compare
 from ironbridge.store import Store, StoredLedger
 
@@ -27,8 +27,8 @@ TODAY = date(2026, 11, 1)
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with client(Limits(), LocalBudget(6000, 300)) as opened:
+async def resources() -> AsyncIterator[Resources]:
+    async with Resources("the cloud", LocalBudget.of) as opened:
         yield opened
 
 
@@ -76,20 +76,20 @@ def purchases() -> list[Entity]:
 
 
 async def test_business_central_is_read_back_whole_and_every_planted_difference_is_named(
-    store: Store, http: httpx.AsyncClient
+    store: Store, resources: Resources
 ) -> None:
     async with BusinessCentralSandbox(BusinessCentralSandboxSettings(page_size=2)) as sandbox:
         company = sandbox.company
         company.seed({"8000": "Supplies"}, {"CC": {"A1": "One", "B2": "Two"}})
-        settings = business_central.settings.model_validate(
+        flow, target = alone(
+            business_central, "business_central", resources,
             {
                 "base_url": f"{sandbox.url}/v2.0/tenant/production/api/v2.0", "company": sandbox.settings.company,
                 "token_url": f"{sandbox.url}/tenant/oauth2/v2.0/token", "client_id": sandbox.settings.client_id,
                 "client_secret": sandbox.settings.client_secret, "default_account": "8000",
                 "dimensions": {"COSTCENTRE": "CC"},
-            }
+            },
         )  # fmt: skip
-        flow, target = business_central.build("business_central", settings, http)
         await agreed(store, flow, target, purchases())
         found = await compared(store, flow, target)
         assert told(found) == []
@@ -127,16 +127,16 @@ async def test_business_central_is_read_back_whole_and_every_planted_difference_
 
 
 async def test_the_dfe_shows_nothing_and_the_certificate_says_what_it_stands_on(
-    store: Store, http: httpx.AsyncClient
+    store: Store, resources: Resources
 ) -> None:
     async with DfeCscSandbox(DfeCscSandboxSettings(la_codes=frozenset({"941"}))) as sandbox:
-        settings = dfe_csc.settings.model_validate(
+        flow, target = alone(
+            dfe_csc, "dfe_csc", resources,
             {
                 "la_code": 941, "api_endpoint": sandbox.url, "token_url": f"{sandbox.url}/token",
                 "client_id": "ironbridge", "client_secret": "sandbox-secret", "supplier_key": "sandbox-supplier",
-            }
+            },
         )  # fmt: skip
-        flow, target = dfe_csc.build("dfe_csc", settings, http)
         children: list[Entity] = []
         for n in (1, 2, 3):
             children.append(Person(key=f"lcs:person:{n}", birth_date=date(2015, 4, n), upn_unknown_reason="UN3"))

@@ -89,7 +89,7 @@ def secrets_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
 
 def test_a_canary_is_planted_in_every_setting_that_holds_a_secret() -> None:
     found = set(secrets_of(Settings))
-    for group, heading in ((systems.ADAPTERS, "ADAPTERS"), (systems.TARGETS, "TARGETS")):
+    for group, heading in ((systems.ADAPTERS, "ADAPTERS"), (systems.TARGETS, "TARGETS"), (systems.FLOWS, "FLOWS")):
         for name, point in systems.found(group).items():
             found |= {f"{heading}__{name.upper()}__{each}" for each in secrets_of(point.load().settings)}
     assert found == set(PLANTED)
@@ -108,10 +108,11 @@ def test_settings_show_no_secret_however_they_are_printed_or_dumped(
     file.write_text(FILE.format(data=tmp_path, kafka="x:1", ca="", cloud=f"http://{HOST}:1"), encoding="utf-8")
     settings = load(file)
     models: list[BaseModel] = [settings, settings.kafka, settings.state]
-    plans = [*systems.adapters(settings).values(), *systems.targets(settings).values()]
+    plans = [*systems.adapters(settings).values(), *systems.flows(settings).values()]
     for name, given in settings.adapters.items():
         models.append(section(name, systems.found(systems.ADAPTERS)[name].load().settings, given))
     models += [plan.settings for plan in systems.targets(settings).values()]
+    models += [plan.settings for plan in systems.flows(settings).values()]
     for model in models:
         told = f"{model!r} {model} {model.model_dump()} {model.model_dump_json()} {model.model_dump(mode='json')}"
         assert CANARY not in told

@@ -8,13 +8,14 @@ import httpx
 import pytest
 
 from canonical import Supplier
-from flows.business_central import BusinessCentralSettings
+from flows.business_central import BusinessCentralFlow, BusinessCentralSettings, BusinessCentralTarget, PurchaseSettings
 from flows.business_central import system as business_central
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.kit.http import LocalBudget, client
+from flows.kit.http import client
+from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import Sandbox
 from flows.kit.sandbox_faults import Fault
 from flows.port import Body, Document, Fact, Facts, Flow, Limits, Target
@@ -113,7 +114,7 @@ class TestBusinessCentral(TargetSuite):
             BusinessCentralSandbox(None) as sandbox,
             client(Limits(), LocalBudget(10_000, 1.0), timeout=httpx.Timeout(2.0)) as http,
         ):
-            settings = BusinessCentralSettings.model_validate(
+            there, says = business_central.divided(
                 {
                     "base_url": f"{sandbox.url}/v2.0/tenant/production/api/v2.0",
                     "company": sandbox.settings.company,
@@ -123,7 +124,8 @@ class TestBusinessCentral(TargetSuite):
                     "default_account": "8000",
                 }
             )
-            flow, target = business_central.build("business_central", settings, http)
+            settings = BusinessCentralSettings.model_validate(there)
+            target = BusinessCentralTarget("business_central", settings, http)
             side = BusinessCentralSide(target, sandbox, "$batch", looks=1)
-            side.flow = flow
+            side.flow = BusinessCentralFlow("business_central", PurchaseSettings.model_validate(says), settings)
             yield side

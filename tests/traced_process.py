@@ -29,6 +29,7 @@ from ironbridge.operate.audit import Actor
 from ironbridge.operate.health import Health
 from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.deliveries import connected
 from ironbridge.settings import Settings
 from ironbridge.store import open_store
 
@@ -76,8 +77,7 @@ async def main(settings: Settings) -> None:
     plan = systems.AdapterPlan("finance", finance, "1", Guard())
     built.pumps["finance"] = bridge._pump(built, plan)
     async with bridge.AsyncExitStack() as stack:
-        for name, target in systems.targets(settings).items():
-            built.deliveries[name] = await bridge._delivery(built, target, stack)
+        built.deliveries = await connected(settings.kafka, store, systems.flows(settings).values(), stack)
         await ensure_topics(settings.kafka, bridge._entities(built))
         stop = asyncio.Event()
         running = asyncio.create_task(bridge.run(built, stop))

@@ -13,12 +13,12 @@ class Company:
     Accounts and dimension values by code. The API only reads dimensions: people make them in Business Central.
 
     They are read when first needed, and again where a document names a code that is not among them: somebody may have
-    made it since.
+    made it since. A dimension's values are read once a document has named the dimension.
     """
 
-    def __init__(self, service: Service, dimensions: Iterable[str]) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._wanted = frozenset(dimensions)
+        self._wanted: set[str] = set()
         self._accounts: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
         self._values: dict[str, frozenset[str]] = {}
@@ -46,10 +46,15 @@ class Company:
                     return f"lines[{line['sequence']}].dimensions.{code}"
         return None
 
-    async def know(self, documents: Sequence[Sequence[Body]]) -> Unavailable | None:
-        """Read accounts and dimension values where they were not yet, or where one of the documents misses a code."""
-        if self._accounts and not any(self.missing(lines) for lines in documents):
+    async def know(self, documents: Sequence[Sequence[Body]], dimensions: Iterable[str] = ()) -> Unavailable | None:
+        """
+        Read accounts and dimension values where they were not yet, or where one of the documents, or `dimensions`, names a
+        code that is not known.
+        """
+        unknown = {*dimensions} - self._values.keys()
+        if self._accounts and not unknown and not any(self.missing(lines) for lines in documents):
             return None
+        self._wanted |= unknown.union(*(line.get("dimensions", {}) for lines in documents for line in lines))
         try:
             return await self._read()
         except NOT_ITS_FORM:

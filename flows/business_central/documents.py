@@ -22,7 +22,7 @@ from canonical.errors import RefusedError
 from canonical.key import entity_of, key_of, read_key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount
-from flows.business_central.settings import BusinessCentralSettings
+from flows.business_central.settings import BusinessCentralSettings, PurchaseSettings
 from flows.port import Body, Document, Facts, Grouping, Urgency
 
 VENDOR, INVOICE, CREDIT_MEMO = "vendor", "purchaseInvoice", "purchaseCreditMemo"
@@ -31,9 +31,7 @@ VENDOR, INVOICE, CREDIT_MEMO = "vendor", "purchaseInvoice", "purchaseCreditMemo"
 _NUMBER, _DOCUMENT_NUMBER, _NAME, _STREET, _CITY, _PHONE, _EMAIL, _DESCRIPTION = 20, 35, 100, 100, 30, 30, 80, 100
 _STEP = 10_000  # Business Central numbers lines so, to leave room between them
 _LARGEST_STEPPED = 200_000  # a line's sequence is an int32
-_MAPPING = {
-    "dimensions", "accounts", "default_account", "tax_codes", "vendor_numbers_of", "prefixes", "redacted", "redacted_name",
-}  # fmt: skip
+_NAMING = {"vendor_numbers_of", "prefixes"}
 
 
 class BusinessCentralFlow:
@@ -42,11 +40,12 @@ class BusinessCentralFlow:
     entities: tuple[type[Entity], ...] = (Supplier, Invoice, CreditNote)
     grouping = Grouping.KEY
 
-    def __init__(self, name: str, settings: BusinessCentralSettings) -> None:
+    def __init__(self, name: str, settings: PurchaseSettings, there: BusinessCentralSettings) -> None:
         self.name = name
         self._settings = settings
+        self._there = there
         # Another mapping is another document for the same facts: all subjects are looked at again.
-        mapping = settings.model_dump_json(include=_MAPPING)
+        mapping = settings.model_dump_json() + there.model_dump_json(include=_NAMING)
         self._edition = hashlib.blake2b(mapping.encode(), digest_size=8).hexdigest()
 
     def desired(self, subject: str, facts: Facts) -> Document | None:
@@ -60,7 +59,7 @@ class BusinessCentralFlow:
     def recall(self, key: str, owner: str) -> Sequence[Document]:
         kind = KIND_OF[entity_of(key)]
         if kind == VENDOR:
-            return [Document(VENDOR, recalled_vendor(key, self._settings), {})]
+            return [Document(VENDOR, recalled_vendor(key, self._there), {})]
         return [Document(kind, number, {}, refers={"vendorId": owner}) for number in _numbers(key, owner)]
 
     def urgency(self, entity: str) -> Urgency:
@@ -74,7 +73,7 @@ class BusinessCentralFlow:
             raise RefusedError(
                 self.name, "redacted: the extract withholds who was paid", fix='set redacted = "neutral" to send it'
             )
-        number = vendor_number(supplier.key, supplier.number, self._settings)
+        number = vendor_number(supplier.key, supplier.number, self._there)
         body: Body = {"number": number, "displayName": self._settings.redacted_name}
         if not supplier.redacted:
             body["displayName"] = supplier.name[:_NAME].strip()

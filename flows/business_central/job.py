@@ -51,7 +51,9 @@ class Job:
 
     @property
     def kind(self) -> str:
-        return KIND_OF[entity_of(self.write.subject)]
+        """As its documents say. Where none is left the subject's key says it, if it is of an entity that we map ourselves."""
+        named = next((document.kind for document in (self.write.document, *self.earlier) if document), None)
+        return named or KIND_OF.get(entity_of(self.write.subject), VENDOR)
 
     @property
     def numbers(self) -> set[str]:

@@ -16,7 +16,7 @@ Code20 = Annotated[str, StringConstraints(pattern=r"^[^a-z]+$", max_length=20)]
 
 class BusinessCentralSettings(BaseModel):
     """
-    One company of one environment.
+    One company of one environment, and how vendors are numbered in it, whichever flow writes them.
 
     `base_url` is the API's root with the environment in it, `company` the company's id (not its name). The client needs
     the application permission `API.ReadWrite.All` and, in the company, permission sets to write vendors and purchases.
@@ -39,16 +39,6 @@ class BusinessCentralSettings(BaseModel):
     requests: Annotated[int, Field(ge=1, le=6000)] = 6000
     """Requests in 300 seconds. Business Central counts them by user: give the client a user of its own."""
 
-    dimensions: dict[str, Code20] = Field(default_factory=dict)
-    """Canonical dimension to Business Central dimension code. A dimension that is not named here is not sent."""
-    accounts: dict[str, Code20] = Field(default_factory=dict)
-    """What an extract calls an account, to the number of the G/L account; `*` stands for all that are not named."""
-    default_account: Code20 | None = None
-    """The G/L account of a line that names none; without it such a document is refused."""
-    tax_codes: dict[Annotated[str, StringConstraints(pattern=r"^\d{1,2}(\.\d{1,2})?$")], Code20] = Field(
-        default_factory=dict
-    )
-    """VAT rate in percent to tax code, e.g. `"20" = "VAT20"`. Empty: the company's posting groups decide."""
     prefixes: dict[str, Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]+$", max_length=6)]] = Field(
         default_factory=dict
     )
@@ -67,30 +57,23 @@ class BusinessCentralSettings(BaseModel):
             raise ValueError("no prefix may begin with another one, or two ledgers could share a vendor number")
         return prefixes
 
+
+class PurchaseSettings(BaseModel):
+    """What the documents of the flow that ships with it hold: how the council's codes are called in the company."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    dimensions: dict[str, Code20] = Field(default_factory=dict)
+    """Canonical dimension to Business Central dimension code. A dimension that is not named here is not sent."""
+    accounts: dict[str, Code20] = Field(default_factory=dict)
+    """What an extract calls an account, to the number of the G/L account; `*` stands for all that are not named."""
+    default_account: Code20 | None = None
+    """The G/L account of a line that names none; without it such a document is refused."""
+    tax_codes: dict[Annotated[str, StringConstraints(pattern=r"^\d{1,2}(\.\d{1,2})?$")], Code20] = Field(
+        default_factory=dict
+    )
+    """VAT rate in percent to tax code, e.g. `"20" = "VAT20"`. Empty: the company's posting groups decide."""
+
     redacted: Literal["neutral", "refuse"] = "neutral"
     """A supplier whose name the extract withholds: a vendor with a neutral name, or refused (and its invoices wait)."""
     redacted_name: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "Redacted supplier"
-
-
-SAMPLE = """\
-[targets.business_central]
-# The API's root, with the environment in it, and the company's id: GET {base_url}/companies shows it.
-base_url = "https://api.businesscentral.dynamics.com/v2.0/<tenant>/production/api/v2.0"
-edition = "v2.0"                         # the shapes that this address takes; "openapi": those of the OpenAPI file
-company = "00000000-0000-0000-0000-000000000000"
-token_url = "https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token"
-client_id = "<application id>"
-# client_secret: set IRONBRIDGE_TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET instead of writing it here
-vendor_numbers_of = "payables"           # this adapter's supplier numbers stand as they are; others' get a mark
-default_account = "8000"                 # the G/L account of lines that name none
-# redacted = "refuse"                    # refuse suppliers whose name the extract withholds
-
-[targets.business_central.dimensions]    # canonical dimension = Business Central dimension code
-COSTCENTRE = "COSTCENTRE"
-
-[targets.business_central.accounts]      # what the extract calls it = number of the G/L account; "*" = all others
-# "Hired Vehicle" = "8510"
-
-[targets.business_central.tax_codes]     # VAT rate in percent = tax code; leave empty to let the company decide
-# "20" = "VAT20"
-"""

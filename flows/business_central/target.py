@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import httpx
 
 from canonical.errors import MisconfiguredError, UnavailableError
+from canonical.finding import Finding
 from flows.business_central.company import Company
 from flows.business_central.documents import LINES_OF, VENDOR, recalled_vendor
 from flows.business_central.job import Job, Turns, waves
@@ -62,7 +63,7 @@ class BusinessCentralTarget:
         self.limits = limits_of(settings)
         self._settings = settings
         self._service = Service(name, settings, http)
-        self._company = Company(self._service, settings.dimensions.values())
+        self._company = Company(self._service)
         self._wire = Wire(settings.edition, self._company)
         self._turns = Turns()
 
@@ -121,13 +122,28 @@ class BusinessCentralTarget:
         told = self._told(job)
         return told if isinstance(told, Held) else Held({}, holding.ref)
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         try:
             findings = [await self._may_read(*asked) for asked in _ASKED]
-            if all(well for _, well, _ in findings):
-                findings += await self._check_codes()
+            if all(finding.well for finding in findings):
+                findings += await self.check_codes([], [])
         except MisconfiguredError as error:
-            return [(error.what, False, error.fix)]
+            return [Finding(error.what, False, error.fix)]
+        return findings
+
+    async def check_codes(self, dimensions: Sequence[str], accounts: Sequence[str]) -> list[Finding]:
+        """
+        Whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its settings name.
+
+        :raises MisconfiguredError: as `write`.
+        """
+        if trouble := await self._company.know([], dimensions):
+            return [Finding(trouble.reason, False, "let the application read accounts and dimensions")]
+        there = self._company.dimensions
+        findings = [Finding(f"dimension {c}", c in there, "" if c in there else _MAKE_DIMENSION.format(c)) for c in dimensions]
+        for account in accounts:
+            well = self._company.missing([{"sequence": 0, "account": account}]) is None
+            findings.append(Finding(f"account {account}", well, "" if well else _MAKE_ACCOUNT.format(account)))
         return findings
 
     # -- the company's codes ---------------------------------------------------------------------------------------
@@ -243,24 +259,11 @@ class BusinessCentralTarget:
 
     # -- checking --------------------------------------------------------------------------------------------------
 
-    async def _may_read(self, what: str, path: str, fix: str) -> tuple[str, bool, str]:
+    async def _may_read(self, what: str, path: str, fix: str) -> Finding:
         reply = await self._service.get(path)
         if isinstance(reply, Answer):
-            return (what, True, "") if reply.well else (f"{what}: {reply.status} {reply.code}", False, fix)
-        return f"{what}: {reply.reason}", False, "try again; if it stays so, look at Microsoft's service health"
-
-    async def _check_codes(self) -> list[tuple[str, bool, str]]:
-        if trouble := await self._company.know([]):
-            return [(trouble.reason, False, "let the application read accounts and dimensions")]
-        findings = [
-            (f"dimension {code}", code in self._company.dimensions, f"make dimension {code} in the company")
-            for code in sorted(set(self._settings.dimensions.values()))
-        ]
-        named = {*self._settings.accounts.values(), self._settings.default_account} - {None}
-        for account in sorted(str(number) for number in named):
-            well = self._company.missing([{"sequence": 0, "account": account}]) is None
-            findings.append((f"account {account}", well, f"make G/L account {account}, or map to one that there is"))
-        return [(what, well, "" if well else fix) for what, well, fix in findings]
+            return Finding(what, True) if reply.well else Finding(f"{what}: {reply.status} {reply.code}", False, fix)
+        return Finding(f"{what}: {reply.reason}", False, "try again; if it stays so, look at Microsoft's service health")
 
 
 def limits_of(settings: BusinessCentralSettings) -> Limits:
@@ -268,6 +271,8 @@ def limits_of(settings: BusinessCentralSettings) -> Limits:
 
 
 _TAKEN = "Internal_EntityWithSameKeyExists"
+_MAKE_DIMENSION = "make dimension {} in the company"
+_MAKE_ACCOUNT = "make G/L account {}, or map to one that there is"
 _FIX_RIGHTS = "give the application a permission set in the company that reads and writes it"
 _ASKED = (
     ("the company", "", FIX_COMPANY),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Final
-
-import httpx
-from pydantic import BaseModel
+from typing import Final
 
 from canonical import (
     Assessment,
@@ -26,9 +23,11 @@ from flows.dfe_csc.child import record
 from flows.dfe_csc.cohort import outside, window
 from flows.dfe_csc.contract import checked
 from flows.dfe_csc.ids import Ids
-from flows.dfe_csc.settings import SAMPLE, DfeCscSettings
+from flows.dfe_csc.settings import ChildRecordsSettings, DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.port import Document, Facts, Flow, Grouping, Limits, Nothing, Target, Urgency
+from flows.kit.resources import Resources
+from flows.port import Document, Facts, Flow, Grouping, Nothing, Target, Urgency
+from flows.systems import FlowSystem, TargetSystem
 
 _MAPPING: Final = 1  # raise it with every change of what a record looks like: then all children are looked at again
 
@@ -82,18 +81,18 @@ class ChildRecords:
         return f"{_MAPPING}:{self._ids.source}:{span.start}:{span.end}"
 
 
-class DfeCscSystem:
-    """The entry point `dfe_csc`."""
-
-    settings: type[BaseModel] = DfeCscSettings
-    sample = SAMPLE
-
-    def limits(self, settings: Any) -> Limits:
-        return DfeCscSettings.model_validate(settings).limits
-
-    def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]:
-        checked = DfeCscSettings.model_validate(settings)
-        return ChildRecords(name, checked.ids), DfeCsc(name, checked, http)
+def _flow(name: str, _settings: ChildRecordsSettings, there: DfeCscSettings) -> Flow:
+    return ChildRecords(name, there.ids)
 
 
-system = DfeCscSystem()
+def _target(name: str, settings: DfeCscSettings, resources: Resources) -> Target:
+    return DfeCsc(name, settings, resources.http(settings.limits))
+
+
+system: Final = TargetSystem(
+    package=__name__,
+    settings=DfeCscSettings,
+    build=_target,
+    flow=FlowSystem(target="dfe_csc", settings=ChildRecordsSettings, build=_flow),
+)
+"""The entry point `dfe_csc` in `ironbridge.targets`."""

@@ -17,7 +17,7 @@ def _numbered(value: Any) -> Any:
 
 class DfeCscSettings(BaseModel):
     """
-    One council's access to the children's social care data API.
+    One council's access to the children's social care data API, and how children are called there.
 
     `la_code` is the council's three-digit DfE code; the endpoint, the client, its scope and the supplier key come from
     the DfE when a council is let in. The DfE publishes no rate limit: the default is careful, and a 429 is honoured.
@@ -61,17 +61,7 @@ class DfeCscSettings(BaseModel):
         return Limits(self.batch, self.concurrency, self.requests, self.window)
 
 
-SAMPLE = """\
-[targets.dfe_csc]
-la_code = 999                            # the council's three-digit DfE code
-api_endpoint = "https://find-and-use-an-api.education.gov.uk/api"
-token_url = "https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token"
-client_id = "<client id>"
-scope = "<scope>/.default"
-# client_secret: set IRONBRIDGE_TARGETS__DFE_CSC__CLIENT_SECRET instead of writing it here
-# supplier_key: set IRONBRIDGE_TARGETS__DFE_CSC__SUPPLIER_KEY instead of writing it here
-la_child_ids_of = "liquidlogic"          # this adapter's identifiers are sent as they are; others' get a mark
-# batch = 100                            # children a request (at most 100)
-# requests = 600                         # requests in `window` seconds; the DfE publishes no limit
-# window = 60
-"""
+class ChildRecordsSettings(BaseModel):
+    """What the flow that ships with it needs besides: nothing. Which children the DfE is sent is the specification's affair."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -10,6 +10,7 @@ import httpx
 from pydantic_core import to_json
 
 from canonical.errors import MisconfiguredError
+from canonical.finding import Finding
 from flows.dfe_csc.partial import to_send
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
@@ -93,16 +94,16 @@ class DfeCsc:
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         return [Untold("the API only takes records, it shows none")] * len(batch)
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         """Ask for a token, and send no records at all: 204. Nothing changes."""
-        rows = []
+        findings = []
         for what, ask in (("a token can be had", self._token), ("the address takes our records", self._nothing)):
             try:
                 fault = await ask()
             except MisconfiguredError as error:
                 fault = f"{error.what}. {error.fix}"
-            rows.append((what, not fault, fault))
-        return rows
+            findings.append(Finding(what, not fault, fault))
+        return findings
 
     async def _token(self) -> str:
         fault = await self._auth.obtain(self._http)

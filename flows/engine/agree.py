@@ -23,7 +23,7 @@ from flows.engine.editions import Editions
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
 from flows.engine.marks import MISTAKES, marks_of
 from flows.engine.meters import measure
-from flows.engine.patience import TOGETHER, Patience, portion
+from flows.engine.patience import TOGETHER, Access, portion
 from flows.engine.settle import (
     NOT_SHOWN_YET,
     OUT_OF_HAND,
@@ -67,7 +67,8 @@ class Agreement:
     One worker of one flow. Several workers share the work: each takes only subjects that no other worker holds.
 
     `today` is the day in London by the ledger's clock, which all workers share. `clock` gives seconds for this worker's own
-    waiting times and for how long it surely still holds its subjects; only differences between its values count.
+    waiting times and for how long it surely still holds its subjects; only differences between its values count. Flows of one
+    target in one process are given the same `access`.
     """
 
     def __init__(
@@ -78,7 +79,9 @@ class Agreement:
         *,
         today: Callable[[], date] | None = None,
         clock: Callable[[], float] = steady,
+        access: Access | None = None,
     ) -> None:
+        access = access or Access(target.limits, clock)
         self.flow = flow
         self.target = target
         self.tally = Tally()
@@ -88,9 +91,9 @@ class Agreement:
         self._arrived = asyncio.Event()
         self._editions = Editions(flow, ledger, self._today)
         self._hand = Hand(clock)
-        self._patience = Patience(clock)
+        self._patience = access.patience
         self._behind_since: float | None = None
-        self._slots = asyncio.Semaphore(target.limits.concurrency)
+        self._slots = access.slots
 
     @property
     def stands_by(self) -> bool:

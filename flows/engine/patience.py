@@ -1,12 +1,14 @@
-"""How long a target is left alone: as long as it asks for; otherwise longer after each failure."""
+"""How a target is approached: by so many at once, and after trouble not before it has had its time."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 
+from flows.engine.clock import steady
 from flows.engine.settle import Wanted
-from flows.port import LONGEST_SILENCE, Outcome, Unavailable, Unknown
+from flows.port import LONGEST_SILENCE, Limits, Outcome, Unavailable, Unknown
 
 _LONGEST_WAIT = 60.0  # seconds between attempts at a target that does not say when to come again
 _LONGEST_ALONE = 900.0  # the same, for one subject whose every attempt fails while others succeed
@@ -15,7 +17,10 @@ TOGETHER = 3
 
 
 class Patience:
-    """One worker's patience with its target. `clock` gives seconds; only differences between its values count."""
+    """
+    One worker's patience with its target: the target is left alone as long as it asks for, otherwise longer after each failure.
+    `clock` gives seconds; only differences between its values count.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -56,6 +61,14 @@ class Patience:
         if len(wanted) > 1 or attempts <= TOGETHER or self._failures > TOGETHER:
             return self.left()
         return max(self.left(), min(0.25 * 2.0 ** min(attempts, 16), _LONGEST_ALONE))
+
+
+class Access:
+    """What all flows of one target share in one process: how many writes go at once, and the patience with it."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = steady) -> None:
+        self.slots = asyncio.Semaphore(limits.concurrency)
+        self.patience = Patience(clock)
 
 
 def portion(left: Sequence[Wanted]) -> tuple[Sequence[Wanted], Sequence[Wanted]]:

@@ -13,12 +13,11 @@ import math
 import re
 import ssl
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -29,8 +28,8 @@ from opentelemetry.util.types import AttributeValue
 from pydantic import SecretStr
 
 from canonical.errors import MisconfiguredError, UnavailableError
-from flows.engine.claims import seconds_left
 from flows.engine.meters import requesting
+from flows.kit.requests import Budget, OutOfHandError, failed, may_go
 from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
 
 TEMPLATE: Final = "url.template"
@@ -44,46 +43,6 @@ TIMEOUT: Final = httpx.Timeout(connect=15.0, read=120.0, write=60.0, pool=120.0)
 """Seconds. `read` is long: giving up on a batch that is still being written costs a whole rewrite."""
 _KEEP_ALIVE = 4.0  # seconds; shorter than any server's, so that a request never meets a connection that is being closed
 _LONGEST_TOKEN = 86400.0  # seconds; a token that claims to live longer is renewed like one that names no lifetime
-
-
-class Budget(Protocol):
-    """How many requests a target may still be sent; shared by all workers of the target."""
-
-    async def spend(self, requests: int) -> None:
-        """Wait until so many requests may go, and count them as gone."""
-
-    async def hold(self, after: timedelta) -> None:
-        """The target asked for silence: nobody spends for so long."""
-
-
-class LocalBudget:
-    """
-    A budget for one process: at most `requests` within any `window` seconds, a sliding window, first come first served.
-    """
-
-    def __init__(self, requests: int, window: float) -> None:
-        self._most = requests
-        self._window = window
-        self._spent: deque[float] = deque()
-        self._held_until = 0.0
-        self._turn = asyncio.Lock()
-
-    async def spend(self, requests: int) -> None:
-        async with self._turn:
-            for _ in range(requests):
-                while (wait := self._wait()) > 0:  # noqa: ASYNC110 - nothing but time frees the window
-                    await asyncio.sleep(wait)
-                self._spent.append(time.monotonic())
-
-    async def hold(self, after: timedelta) -> None:
-        self._held_until = max(self._held_until, time.monotonic() + after.total_seconds())
-
-    def _wait(self) -> float:
-        now = time.monotonic()
-        while self._spent and self._spent[0] <= now - self._window:
-            self._spent.popleft()
-        full = self._spent[0] + self._window - now if len(self._spent) >= self._most else 0.0
-        return max(full, self._held_until - now)
 
 
 def client(limits: Limits, budget: Budget, *, timeout: httpx.Timeout = TIMEOUT) -> httpx.AsyncClient:
@@ -113,9 +72,8 @@ class _Accounted(httpx.AsyncBaseTransport):
         self._routes: dict[str | None, AiohttpTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._budget.spend(1)
-        if request.method not in _CHANGES_NOTHING:
-            _still_in_hand(request)
+        changes = request.method not in _CHANGES_NOTHING
+        _leave_within(request, await may_go(self._budget, request.url.host, changes=changes))
         response = await self._traced(request)
         if response.status_code in (429, 502, 503) and (after := retry_after(response)):
             await self._budget.hold(after)
@@ -145,13 +103,13 @@ class _Accounted(httpx.AsyncBaseTransport):
                 response = await self._route(request).handle_async_request(_in_pieces(request))
             except Exception as error:
                 answered["error.type"] = type(error.__cause__ or error).__qualname__
-                _failed(span, type(error.__cause__ or error).__qualname__)
+                failed(span, type(error.__cause__ or error).__qualname__)
                 raise
             answered["http.response.status_code"] = response.status_code
             span.set_attribute("http.response.status_code", response.status_code)
             if response.status_code >= 400:
                 answered["error.type"] = str(response.status_code)
-                _failed(span, str(response.status_code))
+                failed(span, str(response.status_code))
             return response
 
     def _route(self, request: httpx.Request) -> AiohttpTransport:
@@ -170,19 +128,8 @@ class _Accounted(httpx.AsyncBaseTransport):
 _CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 
-class _OutOfHandError(UnavailableError):
-    """The request was not sent because another worker may hold its subjects by now."""
-
-
-def _still_in_hand(request: httpx.Request) -> None:
-    """
-    The last check before a request leaves, because it may have waited for its budget while this process stood still.
-
-    Connecting may take only as long as the claim lasts: a request that has no connection by then is not sent.
-    """
-    left = seconds_left()
-    if left <= 0:
-        raise _OutOfHandError(request.url.host, "not sent: this worker's claim on its subjects ran out")
+def _leave_within(request: httpx.Request, left: float) -> None:
+    """Connecting may take only as long as the claim lasts: a request that has no connection by then is not sent."""
     waits = request.extensions.get("timeout") or {}
     shorter = {name: min(waits.get(name) or left, left) for name in ("connect", "pool")}
     if left < math.inf:
@@ -216,11 +163,6 @@ def _in_pieces(request: httpx.Request) -> httpx.Request:
     )
 
 
-def _failed(span: trace.Span, kind: str) -> None:
-    span.set_attribute("error.type", kind)
-    span.set_status(trace.StatusCode.ERROR)
-
-
 # httpx-aiohttp calls every fault of a connection "ConnectTimeout", even a lost answer: only aiohttp's own error tells.
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _WRONG_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
@@ -242,7 +184,7 @@ async def exchange(
         return await http.send(request, auth=auth or httpx.USE_CLIENT_DEFAULT)
     except _NoTokenError as error:
         return Unavailable(error.what, error.after)
-    except _OutOfHandError as error:
+    except OutOfHandError as error:
         return Unavailable(error.what)
     except (httpx.RequestError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
         cause = error.__cause__ or error

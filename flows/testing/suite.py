@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from canonical import Event
 from canonical.errors import UnavailableError
+from canonical.finding import Finding
 from flows.engine.claims import seconds_left
 from flows.engine.clock import steady
 from flows.engine.ledger import Arrivals, Reject
 from flows.engine.trail import Reach, Sent
+from flows.kit.resources import Resources
 from flows.port import (
     Absent,
     Body,
     Confirmed,
     Document,
+    Flow,
     Held,
     Holding,
     Inventory,
@@ -41,6 +44,7 @@ from flows.port import (
     Waiting,
     Write,
 )
+from flows.systems import TargetSystem
 
 EVERY = "*"
 """In a script: whatever subject comes next."""
@@ -51,6 +55,17 @@ class Work(Enum):
 
     DONE = "done"
     NOT_DONE = "not done"
+
+
+def alone(
+    system: TargetSystem, name: str, resources: Resources, given: Mapping[str, Any]
+) -> tuple[Flow, Target]:
+    """The flow that ships with a target, and the target, as a section `[targets.NAME]` alone sets them up."""
+    assert system.flow is not None
+    there, says = system.divided(given)
+    settings = system.settings.model_validate(there)
+    flow = system.flow.build(name, system.flow.settings.model_validate(says), settings)
+    return flow, system.build(name, settings, resources)
 
 
 def _names(write: Write) -> bool:
@@ -110,8 +125,8 @@ class ScriptedTarget:
         self.looks.append(list(batch))
         return [self._shown(write.subject if _names(write) else "") for write in batch]
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
-        return [("it is in memory", True, "")]
+    async def check(self) -> Sequence[Finding]:
+        return [Finding("it is in memory", True)]
 
     async def holdings(self) -> AsyncIterator[Sequence[Holding]]:
         for subject, document in list(self.documents.items()):

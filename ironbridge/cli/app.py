@@ -36,7 +36,7 @@ from ironbridge.console import serve
 from ironbridge.observe import spans, telemetry
 from ironbridge.operate import audit, gauges, insight
 from ironbridge.operate.checks import findings
-from ironbridge.runtime import bridge
+from ironbridge.runtime import bridge, systems
 from ironbridge.settings import FILE, HttpSettings
 from ironbridge.store import Store
 
@@ -188,7 +188,7 @@ def plan(
 
     async def work() -> int:
         settings = settings_of(file)
-        known("plan", flow, "no flow", list(settings.targets))
+        known("plan", flow, "no flow", list(systems.flows(settings)))
         async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
             delivery = built.deliveries[flow]
             if reveal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ironbridge.runtime.systems import ADAPTERS, TARGETS, found
+from ironbridge.runtime.systems import ADAPTERS, FLOWS, TARGETS, found
 
 _HEAD = """\
 # Ironbridge's settings. Every value can also come from the environment, which goes over this file:
@@ -67,6 +67,16 @@ broker = "embedded"
 # serve = true                                    # false: nothing but health where http.listen says
 """
 
+_FLOWS = """\
+# ---- flows --------------------------------------------------------------------------------------------------------
+# A target to which no section here writes runs the flow that ships with it. For more flows at one target, or for another one,
+# each gets a section here; then the target's section says only where and with which credentials and limits.
+# [flows.suppliers]
+# target = "business_central"         # the section [targets.business_central]
+# system = "business_central"         # which flow; without it the one of this section's name, or the one that ships
+# within = 900                        # seconds in which a change is to be confirmed or parked
+"""
+
 
 def sample() -> str:
     """The head, then a commented section for each installed system."""
@@ -74,6 +84,8 @@ def sample() -> str:
     parts += [_commented(point.load().sample) for _, point in sorted(found(ADAPTERS).items())]
     parts.append("# ---- cloud systems " + "-" * 90 + "\n")
     parts += [_commented(point.load().sample) for _, point in sorted(found(TARGETS).items())]
+    parts.append(_FLOWS)
+    parts += [_commented(point.load().sample) for _, point in sorted(found(FLOWS).items())]
     return "\n".join(parts)
 
 

@@ -101,14 +101,15 @@ def _hold(
     name: str, file: FileOption, as_json: bool, why: str, work: Callable[[Store, Actor, str, str], Awaitable[None]]
 ) -> None:
     settings, pauses = settings_of(file), work is steer.pause
-    there = [*settings.targets, *_streams(settings)]
+    flows = systems.flows(settings)
+    there = [*flows, *_streams(settings)]
     known("pause" if pauses else "resume", name, "no flow and no stream", there)
 
     async def held(store: Store) -> None:
         await work(store, at_the_command_line(), name, why)
         if as_json:
             print_json({"name": name, "paused": pauses})
-        elif name in settings.targets:
+        elif name in flows:
             told = "is paused: it still takes events in, and writes nothing" if pauses else "goes on: all that waited is written"
             out.print(f"{name} {told}.")
         else:
@@ -127,16 +128,27 @@ def resume(name: PartArgument, file: FileOption = None, as_json: JsonOption = Fa
     _hold(name, file, as_json, why, steer.resume)
 
 
-def release(flow: FlowArgument, file: FileOption = None, as_json: JsonOption = False, why: WhyOption = "") -> None:
-    """Lift the silence that a flow's target has asked for (its Retry-After): the subjects that wait for it go at once."""
-    known("release", flow, "no flow", list(settings_of(file).targets))
+def release(
+    name: Annotated[str, typer.Argument(help="A target, or a flow that writes to it, as its section in the settings is called.")],
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    why: WhyOption = "",
+) -> None:
+    """
+    Lift the silence that a target has asked for (its Retry-After): the subjects that wait for it go at once, those of all flows
+    that write to it.
+    """
+    settings = settings_of(file)
+    flows = systems.flows(settings)
+    known("release", name, "no flow and no target", list(dict.fromkeys([*flows, *settings.targets])))
+    target = flows[name].target.name if name in flows else name
 
     async def work(store: Store) -> int:
-        lifted = await steer.release(store, at_the_command_line(), flow, why)
+        lifted = await steer.release(store, at_the_command_line(), target, why)
         if as_json:
-            print_json({"flow": flow, "released": lifted})
+            print_json({"target": target, "released": lifted})
         else:
-            out.print(f"{flow} goes on: all that waited is written." if lifted else f"The target of {flow} asked for no silence.")
+            out.print(f"{target} goes on: all that waited is written." if lifted else f"{target} asked for no silence.")
         return 0 if lifted else 1
 
     do(with_state(file, work))
@@ -168,7 +180,7 @@ def replay(
 
     async def work() -> int:
         settings = settings_of(file)
-        known("replay", flow, "no flow", list(settings.targets))
+        known("replay", flow, "no flow", list(systems.flows(settings)))
         async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
             moment, wanted = None if since is None else since.timestamp(), built.deliveries[flow].flow
             count = await steer.replay(built.store, at_the_command_line(), wanted, why, since=moment, rewrite=rewrite)

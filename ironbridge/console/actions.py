@@ -17,7 +17,7 @@ from ironbridge.console.room import actor, room_of
 from ironbridge.console.shown import counted, show, story_of
 from ironbridge.operate import audit, held, insight, steer, stuck
 from ironbridge.operate import reconcile as reconciliation
-from ironbridge.runtime.bridge import Delivery
+from ironbridge.runtime.deliveries import Delivery
 
 MOST = 200  # changes that a plan shows field by field
 _LOOK = 0.5  # seconds between two looks at how far a backfill is

@@ -8,8 +8,8 @@ from typing import Any
 from flows.engine.agree import unpack
 from flows.port import Document, Held, Write
 from ironbridge.demo.world import LA_CODE, World
-from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.deliveries import Delivery
 
 _SETS = {"vendor": "vendors", "purchaseInvoice": "purchaseInvoices", "purchaseCreditMemo": "purchaseCreditMemos"}
 
@@ -42,7 +42,7 @@ async def compare(world: World, built: Platform) -> list[Agreed]:
     return found
 
 
-async def _wanted(delivery: bridge.Delivery) -> dict[str, Document]:
+async def _wanted(delivery: Delivery) -> dict[str, Document]:
     """The desired document of every subject that is neither parked nor waiting, worked out anew from the facts."""
     wanted: dict[str, Document] = {}
     async for tasks in delivery.ledger.every():
@@ -56,7 +56,7 @@ async def _wanted(delivery: bridge.Delivery) -> dict[str, Document]:
 
 
 async def _there(
-    world: World, name: str, delivery: bridge.Delivery, wanted: dict[str, Document]
+    world: World, name: str, delivery: Delivery, wanted: dict[str, Document]
 ) -> dict[str, tuple[int, int]]:
     """By kind: how many documents the cloud holds, and how many of those wanted it holds exactly."""
     if name == "dfe_csc":

@@ -98,7 +98,7 @@ def settings_of(world: World, **other: Any) -> Settings:
 def write_settings(world: World, settings: Settings) -> None:
     """The demonstration's own settings file, so that every other command can look at its world afterwards."""
     lines = [f"data = {json.dumps(str(world.data))}", 'worker = "demo"']
-    for group, sections in (("adapters", settings.adapters), ("targets", settings.targets)):
+    for group, sections in (("adapters", settings.adapters), ("targets", settings.targets), ("flows", settings.flows)):
         for name, section in sections.items():
             lines.append(f"\n[{group}.{name}]")
             lines += [f"{key} = {_toml(value)}" for key, value in section.items()]

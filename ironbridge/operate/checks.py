@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 from canonical import ENTITIES
 from canonical.errors import IronbridgeError
 from canonical.finding import Finding
-from flows.kit.http import client
+from flows.kit.resources import Resources
 from ironbridge.kafka.topics import answers
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
@@ -17,8 +18,8 @@ from ironbridge.store.budget import SharedBudget
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """Settings, state, Kafka, then every adapter and target; what one says does not keep the others from being asked."""
-    adapters, targets = systems.adapters(settings), systems.targets(settings)
-    yield Finding(f"settings: {len(adapters)} adapters, {len(targets)} targets", True)
+    adapters, targets, flows = systems.adapters(settings), systems.targets(settings), systems.flows(settings)
+    yield Finding(f"settings: {len(adapters)} adapters, {len(targets)} targets, {len(flows)} flows", True)
     if not adapters and not targets:
         yield Finding("settings name no system", False, "take the comment marks off a section of the settings file")
     for fault in ENTITIES.faults:
@@ -29,7 +30,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         async for finding in _adapter(name, plan):
             yield finding
     for name, target in targets.items():
-        async for finding in _target(settings, name, target):
+        async for finding in _target(settings, name, target, [f for f in flows.values() if f.target.name == name]):
             yield finding
 
 
@@ -63,13 +64,21 @@ async def _adapter(name: str, plan: systems.AdapterPlan) -> AsyncIterator[Findin
         await plan.adapter.close()
 
 
-async def _target(settings: Settings, name: str, plan: systems.TargetPlan) -> AsyncIterator[Finding]:
+async def _target(
+    settings: Settings, name: str, plan: systems.TargetPlan, flows: Sequence[systems.FlowPlan]
+) -> AsyncIterator[Finding]:
+    """What the target says, once; and, where it is well, what it says of each flow's own settings."""
     store = await open_store(settings.state_url)
     try:
-        async with client(plan.limits, SharedBudget(store, name, plan.limits)) as http:
-            _, target = plan.system.build(name, plan.settings, http)
-            for what, well, fix in await target.check():
-                yield Finding(f"{name}: {what}", well, fix)
+        async with Resources(name, partial(SharedBudget, store, name)) as resources:
+            target = plan.build(resources)
+            found = await target.check()
+            for finding in found:
+                yield Finding(f"{name}: {finding.what}", finding.well, finding.fix)
+            if all(finding.well for finding in found):
+                for flow in flows:
+                    for finding in await flow.check(target):
+                        yield Finding(f"{flow.name}: {finding.what}", finding.well, finding.fix)
     except IronbridgeError as error:
         yield Finding(f"{name}: {error.what}", False, error.fix)
     finally:

@@ -19,7 +19,8 @@ from canonical.event import topic_of
 from flows.engine.ledger import State
 from ironbridge.operate import insight
 from ironbridge.operate.health import Health, allowed
-from ironbridge.runtime.bridge import Delivery, Platform
+from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.deliveries import Delivery
 
 log = logging.getLogger(__name__)
 meter = metrics.get_meter(__name__)
@@ -111,7 +112,7 @@ async def observe(built: Platform, health: Health) -> None:
         waiting_limit.set(delivery.within, about)
         topics = [topic_of(entity, built.kafka.topic_prefix) for entity in delivery.flow.entities]
         lag.set(await insight.lag(built.store, name, topics), about)
-        await _budget(name, delivery)
+        await _budget(delivery)
 
 
 def _streams(built: Platform, rows: list[insight.Row]) -> None:
@@ -129,9 +130,9 @@ def _streams(built: Platform, rows: list[insight.Row]) -> None:
         held_back.set(row["held"], about)
 
 
-async def _budget(name: str, delivery: Delivery) -> None:
+async def _budget(delivery: Delivery) -> None:
     if delivery.budget is not None:
-        about: About = {"ironbridge.target": name}
+        about: About = {"ironbridge.target": delivery.target.name}
         standing = await delivery.budget.standing()
         budget_used.set(standing.used, about)
         budget_left.set(standing.left, about)

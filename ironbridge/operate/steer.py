@@ -73,12 +73,13 @@ async def resume(store: Store, by: Actor, name: str, why: str = "") -> None:
         await note(connection, by, Action.RESUME, [name], why)
 
 
-async def release(store: Store, by: Actor, target: str, why: str = "") -> bool:
+async def release(store: Store, by: Actor, name: str, why: str = "") -> bool:
     """
-    Lift the silence that a target has asked for (its Retry-After): the workers that wait for it go on within a few seconds.
-    True if there was one; only then it is written to the audit trail.
+    Lift the silence that a target, or the target of a flow, has asked for (its Retry-After): the workers that wait for it go on
+    within a few seconds. True if there was one; only then it is written to the audit trail.
     """
     async with store.write() as connection:
+        target = await budget.target_of(connection, name)
         lifted = await budget.release(connection, target)
         if lifted:
             await note(connection, by, Action.RELEASE, [target], why)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
@@ -23,23 +23,18 @@ from adapters.engine.pump import Pump
 from adapters.port import Stream
 from canonical import Entity
 from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
-from flows.engine.agree import Agreement
 from flows.engine.ledger import Stand
-from flows.kit.http import client
-from flows.port import Flow, Target
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.inbox import KafkaInbox, worker_name
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
-from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
+from ironbridge.runtime.deliveries import Delivery, connected
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredLedger, StoredMemory, open_store, traffic
-from ironbridge.store.budget import SharedBudget
+from ironbridge.store import Store, StoredMemory, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation
-from ironbridge.store.trail import TrailedLedger
 
 log = logging.getLogger(__name__)
 _ASKED = 2.0  # seconds between two looks whether a person asks for a stream
@@ -49,19 +44,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 T = TypeVar("T")
-
-
-@dataclass
-class Delivery:
-    """A flow with its target, and the worker that keeps them in agreement."""
-
-    flow: Flow
-    target: Target
-    agreement: Agreement
-    ledger: StoredLedger
-    within: float = systems.WITHIN
-    """Seconds within which a changed subject is expected to be confirmed or parked."""
-    budget: SharedBudget | None = None
 
 
 @dataclass
@@ -80,22 +62,26 @@ class Platform:
         return self.settings.kafka
 
 
-def chosen(settings: Settings, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def chosen(
+    settings: Settings, names: Iterable[str]
+) -> tuple[dict[str, systems.AdapterPlan], dict[str, systems.FlowPlan]]:
     """
-    The adapters and targets of the settings, or those of them that are named.
+    The adapters and flows of the settings, or those of them that are named. A target's name stands for all flows that write to
+    it, unless one of them has that name.
 
     :raises MisconfiguredError: a name that the settings do not have.
     """
-    adapters, targets = systems.adapters(settings), systems.targets(settings)
+    adapters, flows = systems.adapters(settings), systems.flows(settings)
     if wanted := set(names):
-        if unknown := wanted - adapters.keys() - targets.keys():
+        wanted |= {name for name, plan in flows.items() if plan.target.name in wanted - flows.keys()}
+        if unknown := wanted - adapters.keys() - flows.keys() - {plan.target.name for plan in flows.values()}:
             raise MisconfiguredError(
                 "run", f"there is no {', '.join(sorted(unknown))} in the settings",
-                fix=f"there are: {', '.join([*adapters, *targets]) or 'none'}",
+                fix=f"there are: {', '.join([*adapters, *flows]) or 'none'}",
             )  # fmt: skip
         adapters = {name: plan for name, plan in adapters.items() if name in wanted}
-        targets = {name: plan for name, plan in targets.items() if name in wanted}
-    return adapters, targets
+        flows = {name: plan for name, plan in flows.items() if name in wanted}
+    return adapters, flows
 
 
 @asynccontextmanager
@@ -114,7 +100,7 @@ async def platform(
     Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` a state or a Kafka that is
     away is waited for, until that event is set; else it raises.
     """
-    adapters, targets = chosen(settings, names)
+    adapters, flows = chosen(settings, names)
     async with AsyncExitStack() as stack:
         started = beside(settings, say) if broker else None
         if started is not None:
@@ -126,8 +112,7 @@ async def platform(
         built = Platform(settings, store, started)
         for name, plan in adapters.items():
             built.pumps[name] = _pump(built, plan)
-        for name, plan in targets.items():
-            built.deliveries[name] = await _delivery(built, plan, stack)
+        built.deliveries = await connected(built.kafka, store, flows.values(), stack)
         if topics and (built.pumps or built.deliveries):
             await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
             if started is None:
@@ -192,16 +177,6 @@ def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream
         return datetime.fromtimestamp(built.store.clock(), UTC)
 
     return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard, clock=clock), streams
-
-
-async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitStack) -> Delivery:
-    budget = SharedBudget(built.store, plan.name, plan.limits)
-    http = await stack.enter_async_context(client(plan.limits, budget))
-    flow, target = plan.system.build(plan.name, plan.settings, http)
-    trail = KafkaTrail(built.kafka, plan.name, flow.entities, built.store.clock)
-    stack.push_async_callback(trail.close)
-    ledger = TrailedLedger(built.store, flow, trail)
-    return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within, budget)
 
 
 def _entities(built: Platform) -> list[type[Entity]]:
@@ -299,6 +274,7 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
                 await delivery.agreement.ingest(inbox)
 
     async def deliver() -> None:
+        await names.aim(built.store, name, delivery.target.name, delivery.others)
         await delivery.agreement.deliver(stop)
         await delivery.ledger.trouble(None)
 

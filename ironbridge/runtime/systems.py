@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError
-from flows.port import Limits, TargetSystem
+from canonical.finding import Finding
+from flows.kit.resources import Resources
+from flows.port import Flow, Target
+from flows.systems import FlowSystem, TargetSystem
 from ironbridge.settings import Settings, section
 
+T = TypeVar("T")
 ADAPTERS = "ironbridge.adapters"
 TARGETS = "ironbridge.targets"
+FLOWS = "ironbridge.flows"
 FORMER_NAMES = {(ADAPTERS, "ledger"): "payables"}
 """What a system was called before, to what it is called now."""
 WITHIN = 900.0
-"""Seconds within which a changed subject is confirmed or parked, unless `within` in a target's section says otherwise."""
+"""Seconds within which a changed subject is confirmed or parked, unless `within` in a flow's section says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,41 @@ class AdapterPlan:
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """A target that the settings ask for; it is built once there is a client for it."""
+    """
+    A target that the settings ask for. `kind` is its entry point's name. `rest` is what its section says of the flow that ships
+    with it; it is empty if sections `[flows.*]` say that.
+    """
 
     name: str
+    kind: str
     system: TargetSystem
     settings: Any
-    limits: Limits
+    rest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def build(self, resources: Resources) -> Target:
+        """The target; it sends everything through `resources`."""
+        return self.system.build(self.name, self.settings, resources)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPlan:
+    """A flow that the settings ask for, and the target that it writes to."""
+
+    name: str
+    target: TargetPlan
+    system: FlowSystem
+    settings: Any
     within: float = WITHIN
+    others: tuple[str, ...] = ()
+    """The other flows that write to the same target."""
+
+    def build(self) -> Flow:
+        """The flow. It needs nothing but its settings and its target's."""
+        return self.system.build(self.name, self.settings, self.target.settings)
+
+    async def check(self, target: Target) -> Sequence[Finding]:
+        """Whether the target has what this flow's settings name."""
+        return await self.system.check(self.settings, target) if self.system.check else []
 
 
 def found(group: str) -> Mapping[str, Any]:
@@ -98,15 +132,117 @@ def targets(settings: Settings) -> dict[str, TargetPlan]:
     """
     The targets of `[targets.*]`.
 
-    :raises MisconfiguredError: a section asks for an unknown system, or its settings do not hold.
+    :raises MisconfiguredError: a section asks for an unknown system, its settings do not hold, or it says what a flow writes
+        while sections `[flows.*]` write to it.
     """
-    plans = {}
-    for name, given in settings.targets.items():
-        system: TargetSystem = _system(TARGETS, "targets", name, given)
-        checked = section(f"targets.{name}", system.settings, given)
-        within = _number(f"targets.{name}", given, "within", WITHIN)
-        plans[name] = TargetPlan(name, system, checked, system.limits(checked), within)
+    writing = _writing(settings)
+    return {name: _target(name, given, writing[name]) for name, given in settings.targets.items()}
+
+
+def _target(name: str, given: Mapping[str, Any], flows: Sequence[str]) -> TargetPlan:
+    where, kind = f"targets.{name}", str(given.get("system", name))
+    system = _is(TargetSystem, where, _system(TARGETS, "targets", name, given))
+    own, rest = system.divided({setting: value for setting, value in given.items() if setting != "within"})
+    rest |= {"within": given["within"]} if "within" in given else {}
+    if rest and flows:
+        raise MisconfiguredError(
+            where, f"`{'`, `'.join(rest)}` says what a flow does, and this target has sections of flows",
+            fix=f"put it into {_sections(flows)}",
+        )  # fmt: skip
+    besides = [system.flow.settings] if system.flow and not flows else []
+    return TargetPlan(name, kind, system, section(where, system.settings, own, besides), rest)
+
+
+def flows(settings: Settings) -> dict[str, FlowPlan]:
+    """
+    The flows of `[flows.*]`; and for each target to which none of them writes, the flow that ships with it, under its name.
+
+    :raises MisconfiguredError: a section names no target, an unknown target, a flow that there is not or that is for another
+        kind of target; two flows have one name; or settings do not hold.
+    """
+    there, writing = targets(settings), _writing(settings)
+    plans = {name: _flow(name, given, there, writing) for name, given in settings.flows.items()}
+    for name, target in there.items():
+        if name in plans and plans[name].target is not target:
+            raise MisconfiguredError(
+                f"flows.{name}", f"has the name of a target, and writes to another one, `{plans[name].target.name}`",
+                fix="call the flow otherwise: where a target is alone, its own flow has its name",
+            )  # fmt: skip
+        if not writing[name]:
+            plans[name] = _alone(target)
     return plans
+
+
+def _writing(settings: Settings) -> Mapping[str, list[str]]:
+    """By target, the names of the sections `[flows.*]` that write to it."""
+    writing: dict[str, list[str]] = defaultdict(list)
+    for name, given in settings.flows.items():
+        writing[str(given.get("target"))].append(name)
+    return writing
+
+
+def _alone(target: TargetPlan) -> FlowPlan:
+    """The flow that ships with a target, set up in the target's own section."""
+    where = f"targets.{target.name}"
+    if target.system.flow is None:
+        raise MisconfiguredError(
+            where, f"no flow ships with `{target.kind}`",
+            fix=f'say what it should hold in a section [flows.NAME] with target = "{target.name}" and system = "…"',
+        )  # fmt: skip
+    return _planned(target.name, where, target.rest, target, target.system.flow)
+
+
+def _flow(
+    name: str, given: Mapping[str, Any], there: Mapping[str, TargetPlan], writing: Mapping[str, Sequence[str]]
+) -> FlowPlan:
+    where = f"flows.{name}"
+    if "target" not in given:
+        raise MisconfiguredError(
+            where, "names no target", fix=f'write target = "…", one of: {", ".join(sorted(there)) or "none yet"}'
+        )
+    wanted = str(given["target"])
+    if wanted not in there:
+        near = difflib.get_close_matches(wanted, there, n=1)
+        raise MisconfiguredError(
+            where, f"there is no section [targets.{wanted}]",
+            fix=f"{f'did you mean `{near[0]}`? ' if near else ''}there are: {', '.join(sorted(there)) or 'none'}",
+        )  # fmt: skip
+    own = {setting: value for setting, value in given.items() if setting not in ("target", "system")}
+    others = tuple(other for other in writing[wanted] if other != name)
+    return replace(_planned(name, where, own, there[wanted], _flow_system(name, given, there[wanted])), others=others)
+
+
+def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> FlowSystem:
+    """The one that `system` names; without it the one of the section's name, if there is one, or the one that ships."""
+    shipped = target.system.flow
+    wanted = str(given.get("system", name if name in found(FLOWS) or shipped is None else target.kind))
+    if wanted == target.kind and shipped is not None:
+        return shipped
+    system = _is(FlowSystem, f"flows.{name}", _system(FLOWS, "flows", name, {"system": wanted}))
+    if system.target != target.kind:
+        raise MisconfiguredError(
+            f"flows.{name}", f"`{wanted}` is a flow for `{system.target}`, and target `{target.name}` is `{target.kind}`",
+            fix=f"name a target of the kind `{system.target}`, or another flow with `system = \"…\"`",
+        )  # fmt: skip
+    return system
+
+
+def _planned(name: str, where: str, given: Mapping[str, Any], target: TargetPlan, system: FlowSystem) -> FlowPlan:
+    checked = section(where, system.settings, dict(given))
+    return FlowPlan(name, target, system, checked, _number(where, given, "within", WITHIN))
+
+
+def _is(kind: type[T], where: str, system: object) -> T:
+    if not isinstance(system, kind):
+        raise MisconfiguredError(
+            where, f"its entry point names no `{kind.__name__}`",
+            fix=f"install a release of that package which knows `flows.systems.{kind.__name__}`",
+        )  # fmt: skip
+    return system
+
+
+def _sections(flows: Sequence[str]) -> str:
+    return " or ".join(f"[flows.{name}]" for name in flows)
 
 
 def _number(where: str, given: Mapping[str, Any], setting: str, default: float) -> float:

@@ -154,20 +154,31 @@ class SharedBudget:
 
 async def release(connection: AsyncConnection, target: str) -> bool:
     """
-    Lift the silence that a target has asked for, for all its workers and for all subjects that were put back because of it.
-    True if there was any. The workers go on within a few seconds.
+    Lift the silence that a target has asked for, for all workers of all its flows and for all subjects that were put back
+    because of it. True if there was any. The workers go on within a few seconds.
     """
     bound = {"target": target, "now": now(connection)}
     held = await connection.execute(
         text("UPDATE budgets SET held = 0 WHERE target = :target AND held > CAST(:now AS float8)"), bound
     )
-    await connection.execute(text("UPDATE flows SET lifted = :now WHERE name = :target"), bound)
+    await connection.execute(text(f"UPDATE flows SET lifted = :now WHERE {_WRITES_THERE}"), bound)  # noqa: S608 (our own words)
     those = found(connection, "state = 'dirty' AND due > :now")
-    back = await connection.execute(
-        text(f"UPDATE subjects SET due = {EARLIEST} WHERE flow = :flow AND {those}"),  # noqa: S608 (our own words)
-        {"flow": target, "now": bound["now"]},
-    )
-    return held.rowcount + back.rowcount > 0
+    flows = await connection.execute(text(f"SELECT name FROM flows WHERE {_WRITES_THERE} ORDER BY name"), bound)  # noqa: S608
+    back = 0
+    for (flow,) in flows.fetchall():
+        woken = await connection.execute(
+            text(f"UPDATE subjects SET due = {EARLIEST} WHERE flow = :flow AND {those}"),  # noqa: S608 (our own words)
+            {"flow": flow, "now": bound["now"]},
+        )
+        back += woken.rowcount
+    return held.rowcount + back > 0
 
 
+async def target_of(connection: AsyncConnection, name: str) -> str:
+    """The target that a flow of this name writes to; the name itself if it is no flow's."""
+    row = await connection.execute(text("SELECT target FROM flows WHERE name = :name"), {"name": name})
+    return row.scalar_one_or_none() or name
+
+
+_WRITES_THERE = "COALESCE(target, name) = :target"
 _FROM = "(CASE WHEN full_at > CAST(:now AS float8) THEN full_at ELSE CAST(:now AS float8) END)"

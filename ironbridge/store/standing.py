@@ -101,7 +101,7 @@ async def flows(store: Store) -> list[FlowStanding]:
             text(
                 "SELECT f.name, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "
                 "s.state IN ('dirty', 'sending')), (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
-                "s.state IN ('dirty', 'sending')), (SELECT b.held FROM budgets b WHERE b.target = f.name), "
+                "s.state IN ('dirty', 'sending')), (SELECT b.held FROM budgets b WHERE b.target = COALESCE(f.target, f.name)), "
                 "f.reopened IS NOT NULL, f.standby, EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND "
                 "i.again IS NOT NULL) FROM flows f ORDER BY f.name"
             )

@@ -177,6 +177,19 @@ flows = Table(
     Column("standby", Double),
     # The offset up to which this state knows the flow's trail in Kafka, see flows/engine/trail.py.
     _number("trail"),
+    # The target that it writes to, known once it has run; and whether all that the target holds for it stands in `names`.
+    _text("target", null=True),
+    Column("named", Boolean, nullable=False, server_default=no()),
+)
+# Which flow writes which document, where several flows write to one target: see names.py.
+names = Table(
+    "names",
+    metadata,
+    _text("target", key=True),
+    _text("name", key=True),
+    _text("flow"),
+    _text("subject"),
+    Index("ix_names_flow_subject", "flow", "subject"),
 )
 # How many times each worker's hand has sent something, as this state knows it; the trail in Kafka says it independently.
 hands = Table(

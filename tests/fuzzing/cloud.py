@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import Enum
 from random import Random
 
+from canonical.finding import Finding
 from flows.engine.claims import seconds_left
 from flows.port import (
     Absent,
@@ -118,7 +119,7 @@ class Cloud:
         await asyncio.sleep(self.random.uniform(0, self.mood.slow))
         return [self._shown(write) for write in batch]
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         return []
 
     def _one(self, write: Write) -> Outcome:
@@ -217,5 +218,5 @@ class Wired:
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         return await self._cloud.read_back(batch)
 
-    async def check(self) -> Sequence[tuple[str, bool, str]]:
+    async def check(self) -> Sequence[Finding]:
         return await self._cloud.check()

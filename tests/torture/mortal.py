@@ -17,7 +17,8 @@ from flows.engine.agree import Agreement
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.observe import telemetry
 from ironbridge.runtime import bridge, systems
-from ironbridge.runtime.bridge import Delivery, Platform
+from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.deliveries import Delivery
 from ironbridge.settings import load
 from ironbridge.store import StoredMemory
 from tests.agreement import Mortal

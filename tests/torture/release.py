@@ -6,39 +6,28 @@ A later release of both targets' mappings: it has another edition, and writes on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
-import httpx
-from pydantic import BaseModel
-
 import flows.business_central
 import flows.dfe_csc
-from flows.port import Body, Document, Facts, Flow, Limits, Nothing, Target, TargetSystem
+from flows.port import Body, Document, Facts, Flow, Nothing
+from flows.systems import FlowSystem
 from tests.torture.witness import NEXT_LINE, NEXT_PHONE, NEXT_POSTCODE
 
 
 def install() -> None:
     """From now on this process runs the later release."""
     for package in (flows.business_central, flows.dfe_csc):
-        package.system = NextSystem(package.system)  # type: ignore[attr-defined, assignment]
+        shipped = package.system.flow
+        assert shipped is not None
+        package.system = replace(package.system, flow=replace(shipped, build=_next(shipped)))  # type: ignore[misc]
 
 
-class NextSystem:
-    """The entry point of the later release."""
-
-    def __init__(self, shipped: TargetSystem) -> None:
-        self._shipped = shipped
-        self.settings: type[BaseModel] = shipped.settings
-        self.sample = shipped.sample
-
-    def limits(self, settings: Any) -> Limits:
-        return self._shipped.limits(settings)
-
-    def build(self, name: str, settings: Any, http: httpx.AsyncClient) -> tuple[Flow, Target]:
-        flow, target = self._shipped.build(name, settings, http)
-        return NextFlow(flow), target
+def _next(shipped: FlowSystem) -> Callable[[str, Any, Any], Flow]:
+    return lambda name, settings, there: NextFlow(shipped.build(name, settings, there))
 
 
 class NextFlow:

@@ -17,11 +17,19 @@ from hypothesis import strategies as st
 from canonical import CreditNote, DimensionValue, DocumentLine, Invoice, Supplier
 from canonical.entity import Entity
 from canonical.errors import MisconfiguredError
+from canonical.finding import Finding
 from canonical.people import Address
-from flows.business_central import BusinessCentralFlow, BusinessCentralSettings, BusinessCentralTarget, system
+from flows.business_central import (
+    BusinessCentralFlow,
+    BusinessCentralSettings,
+    BusinessCentralTarget,
+    PurchaseSettings,
+    system,
+)
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
-from flows.kit.http import LocalBudget, client
+from flows.kit.http import client
+from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import Rate
 from flows.kit.sandbox_faults import Fault
 from flows.port import (
@@ -49,7 +57,7 @@ class Council:
 
     def __init__(self, sandbox: BusinessCentralSandbox, http: httpx.AsyncClient, **more: Any) -> None:
         self.sandbox = sandbox
-        self.settings = BusinessCentralSettings.model_validate(
+        there, says = system.divided(
             {
                 "base_url": f"{sandbox.url}/v2.0/tenant/production/api/v2.0",
                 "company": sandbox.settings.company,
@@ -61,10 +69,15 @@ class Council:
                 **more,
             }
         )
-        flow, target = system.build("business_central", self.settings, http)
-        assert isinstance(flow, BusinessCentralFlow)
-        assert isinstance(target, BusinessCentralTarget)
-        self.flow, self.target = flow, target
+        self.settings, self.says = BusinessCentralSettings.model_validate(there), PurchaseSettings.model_validate(says)
+        self.flow = BusinessCentralFlow("business_central", self.says, self.settings)
+        self.target = BusinessCentralTarget("business_central", self.settings, http)
+
+    async def check(self) -> list[Finding]:
+        """What `ironbridge check` says: of the target, and of what the flow's settings name there."""
+        assert system.flow
+        assert system.flow.check
+        return [*await self.target.check(), *await system.flow.check(self.says, self.target)]
 
     def document(self, entity: Entity) -> Document:
         fact = Fact(entity.type_name, entity.key, entity.owner, 1, entity.to_bytes())
@@ -357,7 +370,7 @@ async def test_a_posted_invoice_is_left_alone_and_a_change_of_it_refused(town: C
 async def test_a_change_that_is_refused_in_part_is_read_back_before_it_is_refused_for_good(town: Council) -> None:
     write, first = await invoiced(town, line(1, "1.00"))
     wanted = invoice(line(1, "2.00", tax="0.40"), line(2, "5.00"))
-    flow = BusinessCentralFlow("bc", town.settings.model_copy(update={"tax_codes": {"20": "GONE"}}))
+    flow = BusinessCentralFlow("bc", town.says.model_copy(update={"tax_codes": {"20": "GONE"}}), town.settings)
     fact = Fact("invoice", wanted.key, wanted.owner, 2, wanted.to_bytes())
     changed = replace(
         town.next(write, first, wanted), document=flow.desired(wanted.key, Facts([fact], date(2026, 1, 5)))
@@ -380,7 +393,7 @@ async def test_a_change_that_is_refused_in_part_is_read_back_before_it_is_refuse
 async def test_an_answer_lost_to_a_cut_connection_doubles_nothing(town: Council, when: Any) -> None:
     vendor = await town.vendor()
     write = town.new(invoice(line(1, "1.00", dimensions=cost_centre("A1")), line(2, "2.00")), vendorId=vendor.ref)
-    await town.target.check()  # the chart is known: the next $batch looks, the one after it writes
+    await town.check()  # the chart is known: the next $batch looks, the one after it writes
     town.sandbox.faults += [Fault(kind="slow", path="$batch"), Fault(kind="cut", when=when, path="$batch")]
     assert isinstance(await town.one(write), Unknown)
     assert len(town.held(INVOICES)) == (when == "after")
@@ -501,36 +514,36 @@ async def test_a_wrong_secret_stops_everything_and_says_what_to_do() -> None:
             "then run `ironbridge check business_central`"
         )
         (finding,) = await town.target.check()
-        assert finding[1] is False
+        assert finding.well is False
 
 
 # -- checking --------------------------------------------------------------------------------------------------------
 
 
 async def test_the_check_names_every_account_and_dimension_and_changes_nothing(town: Council) -> None:
-    findings = await town.target.check()
-    assert [what for what, _, _ in findings] == [
+    findings = await town.check()
+    assert [finding.what for finding in findings] == [
         "the company", "vendors", "purchase invoices", "purchase credit memos",
         "dimension CC", "dimension WARD", "account 8000",
     ]  # fmt: skip
-    assert all(well for _, well, _ in findings)
+    assert all(finding.well for finding in findings)
     assert town.sandbox.summary()["effects"] == {}
 
 
 async def test_the_check_says_which_code_is_missing_and_what_to_do() -> None:
     async with council(accounts={"*": "7777"}, dimensions={"COSTCENTRE": "TEAM"}) as town:
-        bad = [finding for finding in await town.target.check() if not finding[1]]
+        bad = [finding for finding in await town.check() if not finding.well]
         assert bad == [
-            ("dimension TEAM", False, "make dimension TEAM in the company"),
-            ("account 7777", False, "make G/L account 7777, or map to one that there is"),
+            Finding("dimension TEAM", False, "make dimension TEAM in the company"),
+            Finding("account 7777", False, "make G/L account 7777, or map to one that there is"),
         ]
 
 
 async def test_the_check_notices_a_wrong_company() -> None:
     async with council(company="00000000-0000-0000-0000-000000000001") as town:
-        what, well, fix = (await town.target.check())[0]
-        assert (what, well) == ("the company: 404 Internal_CompanyNotFound", False)
-        assert fix.startswith("check base_url and the company's id")
+        found = (await town.target.check())[0]
+        assert (found.what, found.well) == ("the company: 404 Internal_CompanyNotFound", False)
+        assert found.fix.startswith("check base_url and the company's id")
         for entity in (SUPPLIER, invoice(line(1, "1.00"))):
             with pytest.raises(MisconfiguredError, match="there is no such company"):
                 await town.one(town.new(entity))
@@ -587,7 +600,7 @@ async def agreed(town: Council, write: Write) -> Write:
 async def test_whatever_is_lost_on_the_way_the_company_ends_with_the_last_documents(steps: Any) -> None:
     async with council() as town:
         vendor = await town.vendor()
-        await town.target.check()
+        await town.check()
         last: dict[str, Write] = {}
         for number, drawn, lost in steps:
             wanted = town.document(drawn_invoice(number, drawn)) if drawn else None

@@ -18,14 +18,16 @@ from starlette.types import Receive, Scope, Send
 
 from canonical import CreditNote, Invoice, Supplier
 from canonical.people import Address, ContactPoint
-from flows.business_central import BusinessCentralSettings, system
+from flows.business_central import BusinessCentralSettings, BusinessCentralTarget
 from flows.business_central.company import Company
 from flows.business_central.documents import INVOICE, VENDOR
 from flows.business_central.odata import Operation, Service, decoded, encoded, literal, query
 from flows.business_central.sandbox import BusinessCentralSandbox
+from flows.business_central.target import limits_of
 from flows.business_central.tests.test_business_central import SUPPLIER, Council, cost_centre, council, invoice, line
 from flows.business_central.wire import Wire
-from flows.kit.http import LocalBudget, client
+from flows.kit.http import client
+from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import serve
 from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
 
@@ -63,7 +65,7 @@ class Overheard(BusinessCentralSandbox):
 async def overheard() -> AsyncIterator[tuple[Council, Overheard]]:
     async with Overheard() as sandbox:
         sandbox.company.seed({"8000": "Supplies", "8510": "Vehicles"}, {"CC": {"A1": "One", "56HO4155": "Home"}})
-        async with client(system.limits(SETTINGS), LocalBudget(6000, 300)) as http:
+        async with client(limits_of(SETTINGS), LocalBudget(6000, 300)) as http:
             yield (
                 Council(sandbox, http, dimensions={"COSTCENTRE": "CC"}, tax_codes={"20": "VAT20", "0": "VAT0"}),
                 sandbox,
@@ -318,9 +320,9 @@ MADE = {"status": 201, "body": {"id": ID_AND_TAG[0], "@odata.etag": ID_AND_TAG[1
 
 
 async def answered(*answers: dict[str, Any] | None) -> list[Outcome]:
-    async with serve(Scripted(*answers)) as url, client(system.limits(SETTINGS), LocalBudget(6000, 300)) as http:
+    async with serve(Scripted(*answers)) as url, client(limits_of(SETTINGS), LocalBudget(6000, 300)) as http:
         settings = SETTINGS.model_copy(update={"base_url": url, "token_url": f"{url}/token"})
-        _, target = system.build("business_central", settings, http)
+        target = BusinessCentralTarget("business_central", settings, http)
         vendor = Document(VENDOR, "1", {"number": "1", "displayName": "Somebody"})
         return list(await target.write([Write(f"payables:supplier:{n}", vendor) for n in range(len(answers))]))
 
@@ -373,7 +375,7 @@ async def test_a_number_taken_between_our_look_and_our_post_is_looked_at_again()
 
 
 async def test_a_gateways_page_in_place_of_an_answer_leaves_the_write_in_doubt() -> None:
-    async with serve(_page) as url, client(system.limits(SETTINGS), LocalBudget(6000, 300)) as http:
+    async with serve(_page) as url, client(limits_of(SETTINGS), LocalBudget(6000, 300)) as http:
         settings = SETTINGS.model_copy(update={"base_url": url, "token_url": f"{url}/token"})
         replies = await Service("bc", settings, http).send([Operation("POST", "vendors", {"number": "1"})])
         assert replies == [Unknown("200, but the answer is not JSON: something on the way gave it")]

@@ -16,16 +16,17 @@ from canonical import CreditNote, DimensionValue, DocumentLine, Invoice, Supplie
 from canonical.entity import Entity
 from canonical.errors import RefusedError
 from canonical.people import Address, ContactPoint
+from flows.business_central import system
 from flows.business_central.documents import BusinessCentralFlow, code, document_number
-from flows.business_central.settings import BusinessCentralSettings
+from flows.business_central.settings import BusinessCentralSettings, PurchaseSettings
 from flows.port import Document, Fact, Facts
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 TODAY = date(2026, 1, 5)
 
 
-def settings(**more: object) -> BusinessCentralSettings:
-    return BusinessCentralSettings.model_validate(
+def settings(**more: object) -> tuple[PurchaseSettings, BusinessCentralSettings]:
+    there, says = system.divided(
         {
             "base_url": "http://127.0.0.1:1/api/v2.0",
             "company": "11111111-2222-3333-4444-555555555555",
@@ -37,11 +38,12 @@ def settings(**more: object) -> BusinessCentralSettings:
             **more,
         }
     )
+    return PurchaseSettings.model_validate(says), BusinessCentralSettings.model_validate(there)
 
 
 def desired(entity: Entity, **more: Any) -> Document:
     fact = Fact(entity.type_name, entity.key, entity.owner, 1, entity.to_bytes())
-    document = BusinessCentralFlow("bc", settings(**more)).desired(entity.key, Facts([fact], TODAY))
+    document = BusinessCentralFlow("bc", *settings(**more)).desired(entity.key, Facts([fact], TODAY))
     assert document is not None
     return document
 
@@ -59,7 +61,7 @@ def test_every_case_becomes_the_document_written_beside_it(case: Path) -> None:
     facts = [
         Fact(e["entity"], key, key, 1, json.dumps(e["data"]).encode()) for e, key in zip(entities, keys, strict=True)
     ]
-    flow = BusinessCentralFlow("business_central", settings(**json.loads((case / "settings.json").read_text())))
+    flow = BusinessCentralFlow("business_central", *settings(**json.loads((case / "settings.json").read_text())))
     assert told(flow, keys[0], Facts(facts, TODAY)) == json.loads((case / "expected.json").read_text())
 
 
@@ -73,7 +75,7 @@ def told(flow: BusinessCentralFlow, subject: str, facts: Facts) -> dict[str, obj
 
 
 def test_a_subject_without_facts_should_not_be_there() -> None:
-    assert BusinessCentralFlow("bc", settings()).desired("payables:supplier:1", Facts([], TODAY)) is None
+    assert BusinessCentralFlow("bc", *settings()).desired("payables:supplier:1", Facts([], TODAY)) is None
 
 
 def test_a_vendors_address_is_the_current_one() -> None:
@@ -186,7 +188,7 @@ def test_codes_of_different_numbers_never_meet_and_always_fit(numbers: set[str],
 
 def test_the_edition_changes_with_the_mapping_and_not_with_the_secret() -> None:
     def edition(**more: object) -> str:
-        return BusinessCentralFlow("bc", settings(**more)).edition(TODAY)
+        return BusinessCentralFlow("bc", *settings(**more)).edition(TODAY)
 
     assert edition() == edition(client_secret="another", requests=10)
     assert edition() != edition(default_account="9000")
@@ -216,5 +218,5 @@ def test_prefixes_that_do_not_keep_two_ledgers_apart_are_refused() -> None:
 def test_a_vendor_of_another_ledger_is_found_again_by_its_key_alone() -> None:
     for source in ("payables", "agresso"):
         supplier = Supplier(key=f"{source}:supplier:1042", number="1042", name="Ironworks")
-        [recalled] = BusinessCentralFlow("bc", settings()).recall(supplier.key, supplier.owner)
+        [recalled] = BusinessCentralFlow("bc", *settings()).recall(supplier.key, supplier.owner)
         assert recalled.number == desired(supplier).number

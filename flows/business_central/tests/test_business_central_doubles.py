@@ -31,7 +31,8 @@ from flows.business_central.tests.test_business_central import (
 from flows.business_central.wire import Record
 from flows.engine.agree import Agreement
 from flows.engine.ledger import HOLD
-from flows.kit.http import LocalBudget, client
+from flows.kit.http import client
+from flows.kit.requests import LocalBudget
 from flows.port import Confirmed, Document, Limits, Refused, Unknown, Untold, Write
 from flows.testing import ArrayInbox
 from ironbridge.operate.reconcile import compare
@@ -98,7 +99,7 @@ async def test_two_subjects_of_one_vendor_and_number_in_one_batch_make_one_draft
 
 async def test_what_waits_for_its_turn_keeps_nobody_elses_document_waiting(town: Council) -> None:
     vendor = await town.vendor()
-    await town.target.check()
+    await town.check()
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:
         gate.shut("SLOW")
         slow = asyncio.ensure_future(side.one(side.new(invoice(line(1, "1.00"), number="SLOW"), vendorId=vendor.ref)))
@@ -188,7 +189,7 @@ async def test_a_create_that_arrives_late_is_named_by_the_one_that_came_after_it
     town: Council, entity: Entity, kind: str
 ) -> None:
     write = town.new(entity, vendorId=(await town.vendor()).ref)
-    await town.target.check()
+    await town.check()
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as second:
         gate.shut('"POST"')
         late = asyncio.ensure_future(second.one(replace(write, late=True)))  # it has looked, and found nothing
@@ -207,7 +208,7 @@ async def test_a_create_that_arrives_late_is_named_by_the_one_that_came_after_it
 async def test_what_was_created_and_is_not_shown_is_not_created_again(town: Council) -> None:
     vendor = await town.vendor()
     write = town.new(invoice(line(1, "1.00", dimensions=cost_centre("A1"))), vendorId=vendor.ref)
-    await town.target.check()
+    await town.check()
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:
         await side.one(side.new(invoice(line(1, "1.00"), number="FIRST"), vendorId=vendor.ref))
         gate.shut("purchaseInvoices(")  # the request that reads the lines' ids
@@ -271,7 +272,7 @@ async def test_a_create_that_arrives_after_its_claim_is_lost_is_named_parked_and
     await office.arrive(other, SUPPLIER)
     await office.agree(other)
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:
-        await side.target.check()
+        await side.check()
         slow = office.worker(side)
         await office.arrive(slow, bill)
         gate.shut('"POST"')

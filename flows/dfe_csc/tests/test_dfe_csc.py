@@ -291,7 +291,7 @@ ACCESS = {
 def test_settings_give_the_address_and_the_limits_and_keep_their_secrets():
     settings = DfeCscSettings.model_validate(ACCESS | {"batch": 50})
     assert settings.children == "https://api.example/api/children_social_care_data/941/children"
-    assert system.limits(settings).batch == 50
+    assert settings.limits.batch == 50
     assert isinstance(settings.client_secret, SecretStr)
     assert "s3cret" not in repr(settings)
 

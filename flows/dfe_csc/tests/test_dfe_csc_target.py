@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from canonical.errors import MisconfiguredError
+from canonical.finding import Finding
 from flows.dfe_csc.contract import KEYED
 from flows.dfe_csc.ids import Ids
 from flows.dfe_csc.partial import changes, to_send, whole
@@ -28,7 +29,8 @@ from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.sandbox import CHILD_FIELDS, DfeCscSandbox, DfeCscSandboxSettings, LeftOut, merged
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.kit.http import LocalBudget, client
+from flows.kit.http import client
+from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import Fault
 from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Untold, Write
 
@@ -504,7 +506,7 @@ async def test_what_only_a_person_can_mend_stops_everything_and_check_says_the_s
             await sent.write(write(child(1)))
         rows = await sent.target.check()
     assert re.search(says, str(stopped.value))
-    assert any(not well and re.search(says, fix) for _, well, fix in rows)
+    assert any(not row.well and re.search(says, row.fix) for row in rows)
 
 
 async def test_an_address_with_no_api_behind_it_stops_everything(sent: Sent):
@@ -523,7 +525,7 @@ async def test_what_was_confirmed_before_a_credential_failed_is_not_forgotten(se
 
 
 async def test_check_looks_at_token_and_address_and_changes_nothing(sent: Sent):
-    assert await sent.target.check() == [("a token can be had", True, ""), ("the address takes our records", True, "")]
+    assert await sent.target.check() == [Finding("a token can be had", True), Finding("the address takes our records", True)]
     assert sent.bodies == [[]]
     assert sent.held == {}
 
@@ -532,8 +534,8 @@ async def test_check_says_what_to_do_where_nobody_answers():
     async with client(Limits(), LocalBudget(100, 1.0)) as http:
         rows = await DfeCsc("dfe_csc", access("http://127.0.0.1:9"), http).check()
     assert rows == [
-        ("a token can be had", False, "not sent: ClientConnectorError. Check token_url, and try again later"),
-        (
+        Finding("a token can be had", False, "not sent: ClientConnectorError. Check token_url, and try again later"),
+        Finding(
             "the address takes our records",
             False,
             "not sent: ClientConnectorError. Check api_endpoint, and try again later",

@@ -39,6 +39,7 @@ from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind,
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
 from ironbridge.store import Store, StoredLedger, comparing
 from ironbridge.store.comparing import ComparedSubject
+from ironbridge.store.names import others_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Cloud:
         self._today = today
         self._began = began
         self._mute: str | None = None  # why the target shows nothing, where it does not
+        self._others: Sequence[str] = ()  # the other flows that write there: what is theirs is not ours to judge
         self.part = Compared(Where.CLOUD, target.name, _LISTED if isinstance(target, Inventory) else _ASKED)
         self.differences: list[Difference] = []
 
@@ -82,6 +84,7 @@ class Cloud:
 
         :raises UnavailableError: the target does not answer.
         """
+        self._others = await others_of(self._store, self._flow.name)
         async for stands in self._stands():
             drafts = await self._drafts(stands)
             await self._scratch.put("INSERT INTO ours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, drafts))
@@ -134,11 +137,17 @@ class Cloud:
             told = target.told(holding, Write(subject, document, had, (), holding.ref, None, refs))
             if document is None or told.body != document.body:
                 apart.append(subject)
-        strangers = [h for h in page if h.ref not in subjects]
+        strangers = await self._nobodys([h for h in page if h.ref not in subjects])
         rows = [(look, h.ref, h.kind, h.number, _sorted(h.refers)) for h in strangers]
         await self._scratch.put("UPDATE ours SET seen = ? WHERE subject = ?", seen)
         await self._scratch.put("INSERT OR IGNORE INTO strangers VALUES (?, ?, ?, ?, ?)", rows)
         await self._scratch.suspect("cloud", apart)
+
+    async def _nobodys(self, unknown: Sequence[Holding]) -> list[Holding]:
+        """Of what no subject of this flow stands for, what no other flow of the target wrote either."""
+        refs = [holding.ref for holding in unknown]
+        theirs = {ref for flow in self._others for ref in await comparing.refs_among(self._store, flow, refs)}
+        return [holding for holding in unknown if holding.ref not in theirs]
 
     async def _found_by_number(self) -> None:
         """What nobody was confirmed under may still be a subject's, made when its answer was lost: looked at once more."""

@@ -53,6 +53,19 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- end }}
 {{- end -}}
 
+{{/* A part's section, and those of the flows that write to it where it is a target with flows of its own. */}}
+{{- define "ironbridge.sections" }}
+
+[{{ .kind }}.{{ .name }}]
+{{- include "ironbridge.section" .part.settings }}
+{{- $target := .name }}
+{{- range $flow, $settings := .part.flows }}
+
+[flows.{{ $flow }}]
+{{- include "ironbridge.section" (merge (dict "target" $target) $settings) }}
+{{- end }}
+{{- end -}}
+
 {{/* A part's settings file holds the part's own section and no other: it needs no secret of the others. The console has all. */}}
 {{- define "ironbridge.settings" -}}
 {{- $values := .root.Values -}}
@@ -82,15 +95,12 @@ probes = "0.0.0.0:{{ $values.http.probes }}"
 {{- range $kind := list "adapters" "targets" }}
 {{- range $name, $part := index $values $kind }}
 
-[{{ $kind }}.{{ $name }}]
-{{- include "ironbridge.section" $part.settings }}
+{{- include "ironbridge.sections" (dict "kind" $kind "name" $name "part" $part) }}
 {{- end }}
 {{- end }}
 {{- else }}
 serve = false
-
-[{{ .kind }}.{{ .name }}]
-{{- include "ironbridge.section" .part.settings }}
+{{- include "ironbridge.sections" . }}
 {{- end }}
 {{ end -}}
 

@@ -1,0 +1,52 @@
+"""What a target asks the runtime for, to reach its system with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from flows.kit.http import TIMEOUT, client
+from flows.kit.requests import Budget, Requests
+from flows.port import Limits
+
+
+class Resources:
+    """
+    The means of one target. The target is built once in a process, so all of its flows share them.
+
+    All of them spend the target's one budget, check the worker's claim before a request that changes something, and open one
+    trace span a request. `budget_of` makes the budget from the limits that the target names first. Close them with
+    `async with`: the connections end then.
+    """
+
+    def __init__(self, target: str, budget_of: Callable[[Limits], Budget]) -> None:
+        self.target = target
+        self._budget_of = budget_of
+        self._budget: Budget | None = None
+        self._open = AsyncExitStack()
+
+    def http(self, limits: Limits, *, timeout: httpx.Timeout = TIMEOUT) -> httpx.AsyncClient:
+        """A client for HTTP, with at most `limits.concurrency` connections. See `flows.kit.http`."""
+        made = client(limits, self._spending(limits), timeout=timeout)
+        self._open.push_async_exit(made)
+        return made
+
+    def requests(self, limits: Limits) -> Requests:
+        """The account for any other way of sending: a database, a folder, a queue."""
+        return Requests(self.target, self._spending(limits))
+
+    def _spending(self, limits: Limits) -> Budget:
+        self._budget = self._budget or self._budget_of(limits)
+        return self._budget
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> Any:
+        return await self._open.__aexit__(kind, error, traceback)

@@ -1,0 +1,69 @@
+"""The flows of one process, each with the target that it writes to. A target is built once, however many flows it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from flows.engine.agree import Agreement
+from flows.engine.patience import Access
+from flows.kit.resources import Resources
+from flows.port import Flow, Target
+from ironbridge.kafka.trail import KafkaTrail
+from ironbridge.runtime.apart import Apart
+from ironbridge.runtime.systems import WITHIN, FlowPlan, TargetPlan
+from ironbridge.settings import KafkaSettings
+from ironbridge.store import Store, StoredLedger
+from ironbridge.store.budget import SharedBudget
+from ironbridge.store.trail import TrailedLedger
+
+
+@dataclass
+class Delivery:
+    """A flow with its target, and the worker that keeps them in agreement. Several flows may have the same target."""
+
+    flow: Flow
+    target: Target
+    agreement: Agreement
+    ledger: StoredLedger
+    within: float = WITHIN
+    """Seconds within which a changed subject is expected to be confirmed or parked."""
+    budget: SharedBudget | None = None
+    """What is left of the target's budget, for whoever watches."""
+    others: tuple[str, ...] = ()
+    """The other flows that write to the target."""
+
+
+async def connected(
+    kafka: KafkaSettings, store: Store, plans: Iterable[FlowPlan], stack: AsyncExitStack
+) -> dict[str, Delivery]:
+    """The flows by name. Flows of one target share its connections, its budget and what it asks for; `stack` closes them."""
+    shared: dict[str, tuple[Target, Access]] = {}
+    deliveries = {}
+    for plan in plans:
+        at = plan.target
+        if at.name not in shared:
+            shared[at.name] = await _built(at, store, stack)
+        deliveries[plan.name] = _delivery(kafka, store, plan, *shared[at.name], stack)
+    return deliveries
+
+
+async def _built(plan: TargetPlan, store: Store, stack: AsyncExitStack) -> tuple[Target, Access]:
+    resources = await stack.enter_async_context(Resources(plan.name, partial(SharedBudget, store, plan.name)))
+    target = plan.build(resources)
+    return target, Access(target.limits)
+
+
+def _delivery(
+    kafka: KafkaSettings, store: Store, plan: FlowPlan, target: Target, access: Access, stack: AsyncExitStack
+) -> Delivery:
+    flow = plan.build()
+    trail = KafkaTrail(kafka, plan.name, flow.entities, store.clock)
+    stack.push_async_callback(trail.close)
+    ledger = TrailedLedger(store, flow, trail)
+    budget = SharedBudget(store, plan.target.name, target.limits)
+    writes = Apart(target, plan.name, store) if plan.others else target
+    agreement = Agreement(flow, writes, ledger, access=access)
+    return Delivery(flow, target, agreement, ledger, plan.within, budget, plan.others)
