@@ -66,8 +66,9 @@ class Agreement:
     """
     One worker of one flow. Several workers share the work: each takes only subjects that no other worker holds.
 
-    `today` is the day in London by the ledger's clock, which all workers share. `clock` gives seconds for this worker's own
-    waiting times and for how long it surely still holds its subjects; only differences between its values count.
+    `edition` names what the flow's documents depend on besides the facts and the day. `today` is the day in London by the
+    ledger's clock, which all workers share. `clock` gives seconds for this worker's own waiting times and for how long it
+    surely still holds its subjects; only differences between its values count.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Agreement:
         target: Target,
         ledger: Ledger,
         *,
+        edition: str,
         today: Callable[[], date] | None = None,
         clock: Callable[[], float] = steady,
     ) -> None:
@@ -86,7 +88,7 @@ class Agreement:
         self._today = today or LondonDay(ledger.now)
         self._clock = clock
         self._arrived = asyncio.Event()
-        self._editions = Editions(flow, ledger, self._today)
+        self._editions = Editions(flow.name, edition, ledger)
         self._hand = Hand(clock)
         self._patience = Patience(clock)
         self._behind_since: float | None = None

@@ -28,16 +28,17 @@ async def drafted(
     settled: list[Settlement] = []
     drafts: list[tuple[Task, Document | Nothing, bytes | None]] = []
     for task in tasks:
-        known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
+        known = Facts([fact for fact in facts.get(task.subject, ()) if fact.entity in names], day)
         try:
-            draft = flow.desired(task.subject, Facts(known, day)) or _GONE
+            draft = flow.desired(task.subject, known) or _GONE
             # A document that cannot be packed is a mistake of the mapping, too.
-            drafts.append((task, draft, None if isinstance(draft, Nothing) else pack(draft)))
+            packed = None if isinstance(draft, Nothing) else pack(draft)
+            drafts.append((_on(task, known), draft, packed))
         except (RefusedError, BadRecordError) as error:
-            settled.append(parked(task, str(error)))
+            settled.append(parked(_on(task, known), str(error)))
         except MISTAKES as error:
             why = f"{flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
-            settled.append(parked(task, why))
+            settled.append(parked(_on(task, known), why))
     referred = {s for _, draft, _ in drafts if isinstance(draft, Document) for s in draft.refers.values()}
     refs = await ledger.refs(sorted(referred))
     wanted: list[Wanted] = []
@@ -48,6 +49,11 @@ async def drafted(
         else:
             wanted.append(found)
     return settled, wanted
+
+
+def _on(task: Task, known: Facts) -> Task:
+    """The task, with the day on which its outcome may be another one."""
+    return task if known.recheck is None else task._replace(recheck=known.recheck)
 
 
 async def _recalling(flow: Flow, ledger: Ledger, tasks: Sequence[Task]) -> Sequence[Task]:

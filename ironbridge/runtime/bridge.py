@@ -34,6 +34,7 @@ from ironbridge.kafka.topics import ensure_topics
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
+from ironbridge.runtime.editions import edition, name_of
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredLedger, StoredMemory, open_store, traffic
 from ironbridge.store.budget import SharedBudget
@@ -201,7 +202,8 @@ async def _delivery(built: Platform, plan: systems.TargetPlan, stack: AsyncExitS
     trail = KafkaTrail(built.kafka, plan.name, flow.entities, built.store.clock)
     stack.push_async_callback(trail.close)
     ledger = TrailedLedger(built.store, flow, trail)
-    return Delivery(flow, target, Agreement(flow, target, ledger), ledger, plan.within, budget)
+    named = edition(name_of(type(flow)), flow.entities, flow.settings)
+    return Delivery(flow, target, Agreement(flow, target, ledger, edition=named), ledger, plan.within, budget)
 
 
 def _entities(built: Platform) -> list[type[Entity]]:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points, version
-from pathlib import Path
-from types import ModuleType
+from importlib.metadata import entry_points
 from typing import Any
 
-import canonical
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError
 from flows.port import Limits, TargetSystem
+from ironbridge.runtime.editions import edition
 from ironbridge.settings import Settings, section
 
 ADAPTERS = "ironbridge.adapters"
@@ -63,7 +59,9 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
         checked = section(f"adapters.{name}", system.settings, given)
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
-        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system), guard)
+        adapter, point = system.build(name, checked), found(ADAPTERS)[str(given.get("system", name))]
+        entities = {entity for stream in adapter.streams() for entity in stream.entities}
+        plans[name] = AdapterPlan(name, adapter, edition(f"{point.module}:{point.attr}", entities), guard)
     return plans
 
 
@@ -105,25 +103,3 @@ def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> An
             fix=f"{hint}installed are: {', '.join(sorted(offered))}; name one with `system = \"…\"`",
         )  # fmt: skip
     return offered[wanted].load()
-
-
-def edition(system: object) -> str:
-    """
-    What a mapping's outcome depends on besides the row: its package's code, and the canonical language's.
-
-    A deployment that changes either maps every row again, once, and publishes what comes out different.
-    """
-    digest = hashlib.blake2b(digest_size=12)
-    module = inspect.getmodule(type(system)) or inspect.getmodule(system)
-    for file in [*_sources(module), *_sources(canonical)]:
-        digest.update(file.read_bytes())
-    digest.update(version("pydantic").encode())
-    return digest.hexdigest()
-
-
-def _sources(module: ModuleType | None) -> list[Path]:
-    """The files of a module's package; of a module in no package that file alone, for it stands among everybody else's."""
-    file = getattr(module, "__file__", None)
-    if module is None or file is None:
-        return []
-    return sorted(Path(file).parent.rglob("*.py")) if module.__package__ else [Path(file)]
