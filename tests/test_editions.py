@@ -1,10 +1,13 @@
 """Several releases, days and workers of one flow: which edition is at work, and that old results never stay for ever."""
 
 import asyncio
+import importlib
 import logging
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ from flows.engine.editions import Editions
 from flows.engine.ledger import HOLD, Edition, Settlement, State
 from flows.port import Document, Facts, Nothing
 from ironbridge.operate import insight
+from ironbridge.runtime.editions import edition, name_of
 from ironbridge.store import Store, StoredLedger, open_store
 from ironbridge.store.editions import SLICE, Opened, may_open
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key
@@ -50,6 +54,11 @@ class Pod:
         self.ledger = world.new_ledger()
         self.agreement = Agreement(self.flow, world.target, self.ledger, edition=release, clock=world.clock)
 
+    @classmethod
+    def of(cls, world: World, flow: PurchaseFlow) -> "Pod":
+        """A process whose edition is worked out as the runtime does it."""
+        return cls(world, edition(name_of(type(flow)), flow.entities, flow.settings), flow=flow)
+
     async def tends(self) -> None:
         """Do the work that a worker does every few seconds."""
         opened = self.agreement._editions.open
@@ -75,6 +84,28 @@ async def number(world: World) -> int:
 def names(world: World) -> set[str]:
     """The subjects whose documents the target holds, by the ends of their names."""
     return {document.body["name"].partition(" (")[2] for document in world.target.documents.values()}
+
+
+_FLOW = """
+from canonical import Supplier
+from flows.port import Document
+from mended_mapping.names import shown
+from tests.agreement import PurchaseFlow
+
+class MendedFlow(PurchaseFlow):
+    def desired(self, subject, facts):
+        supplier = facts.one(Supplier)
+        return Document("supplier", supplier.number, {"name": shown(supplier)})
+"""
+
+
+def _deployed() -> PurchaseFlow:
+    """The flow of the package `mended_mapping`, as a process that starts now imports it."""
+    for name in [name for name in sys.modules if name.startswith("mended_mapping")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    flow: PurchaseFlow = importlib.import_module("mended_mapping.flow").MendedFlow()
+    return flow
 
 
 class EditionScenarios:
@@ -346,6 +377,26 @@ class EditionScenarios:
         states = await world.states()
         assert states.pop(supplier_key(2)) == "dropped"
         assert set(states.values()) == {"dirty"}
+
+    async def test_what_a_mistake_of_the_mapping_had_parked_wakes_by_itself_once_the_mapping_is_mended(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a deployment does it: the code changes, processes start again, and nobody names an edition."""
+        monkeypatch.syspath_prepend(str(tmp_path))
+        package = tmp_path / "mended_mapping"
+        package.mkdir()
+        (package / "flow.py").write_text(_FLOW)
+        (package / "names.py").write_text("def shown(supplier):\n    return supplier.nmae\n")
+        assert await Pod.of(world, _deployed()).works() == 10
+        assert set((await world.states()).values()) == {"parked"}
+        assert (await world.row(S1))["reason"] == "purchasing: the mapping failed (AttributeError): mend the flow"
+        (package / "README.md").write_text("# It is being mended\n")
+        (package / "world.py").write_text("NAMES = []\n")
+        assert await Pod.of(world, _deployed()).works() == 0, "the mapping is the same"
+        (package / "names.py").write_text("def shown(supplier):\n    return supplier.name.upper()\n")
+        assert await Pod.of(world, _deployed()).works() == 10
+        assert set((await world.states()).values()) == {"agreed"}
+        assert world.name_of(1) == "SUPPLIER 1 AS OF 1"
 
     async def test_a_state_from_before_numbers_goes_on_with_the_edition_that_is_open(self, world: World) -> None:
         await world.run("INSERT INTO flows (name, edition) VALUES ('purchasing', '1')")
