@@ -12,6 +12,7 @@ A deployment that changes an edition maps every row, or looks at every subject, 
 from __future__ import annotations
 
 import ast
+import gc
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -28,6 +29,7 @@ from canonical.entity import Entity
 _OURS = frozenset(("canonical", "adapters", "flows"))
 _APART = re.compile(r"(adapters|flows)\.(port|engine)(\..*)?|.*\.(world\w*|sandbox\w*|testing|tests)(\..*)?")
 """Modules that no outcome depends on: they are not followed."""
+_HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 def edition(code: str, entities: Iterable[type[Entity]], settings: Any = None) -> str:
@@ -87,7 +89,7 @@ def _defined(module: str, name: str) -> str:
 def _imports(source: bytes, package: str) -> tuple[tuple[str, str, str], ...]:
     """The imports in some code: the module, the name in it (empty: the whole module), and what it is called here."""
     try:
-        nodes = [*ast.walk(ast.parse(source))]
+        nodes = _statements(source)
     except (SyntaxError, ValueError):  # compiled code: it counts, but where it leads cannot be seen
         return ()
     whole = [(alias.name, "", "") for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -98,6 +100,20 @@ def _imports(source: bytes, package: str) -> tuple[tuple[str, str, str], ...]:
         for alias in node.names
     ]
     return (*whole, *named)
+
+
+def _statements(source: bytes) -> list[ast.AST]:
+    """All statements of some code, at any depth. Garbage is not collected meanwhile: that would take most of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        nodes: list[ast.AST] = [ast.parse(source)]
+        for node in nodes:  # it grows on the way
+            nodes += [child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLDS_STATEMENTS)]
+        return nodes
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _is_package(module: str) -> bool:
