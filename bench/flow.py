@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -151,7 +151,7 @@ async def _flow(
         trail = KafkaTrail(settings, FLOW, parts.flow.entities)
         stack.push_async_callback(trail.close)
         ledger = TrailedLedger(store, parts.flow, trail)
-        agreement = Agreement(parts.flow, parts.target, ledger, today=lambda: TODAY)
+        agreement = Agreement(parts.flow, parts.target, ledger, edition="1", today=lambda: TODAY)
         events = subjects * max(changes, 2)
         collect_seldom()
         began, cpu = time.perf_counter(), time.process_time()
@@ -245,15 +245,13 @@ class _Nothing:
     name = FLOW
     entities = system_entities()
     grouping = Grouping.OWNER
+    settings: Mapping[str, Any] = {}
 
     def desired(self, subject: str, facts: Facts) -> Document | None:
         return Document("nothing", subject, {"id": subject})
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
-
-    def edition(self, today: date) -> str:
-        return "1"
 
 
 class _TakesAll:

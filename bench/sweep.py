@@ -14,7 +14,7 @@ from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry
 from ironbridge.runtime.bridge import collect_seldom
-from ironbridge.runtime.systems import edition
+from ironbridge.runtime.editions import edition, name_of
 from ironbridge.settings import KafkaSettings, TelemetrySettings
 from ironbridge.store import StoredMemory, open_store
 
@@ -34,7 +34,7 @@ async def _sweep(
     adapter = PeopleAdapter(source, page_size)
     tracing = telemetry.ChangeTracing(adapter.name, telemetry.TraceBudget(TelemetrySettings().most_traces))
     journal = KafkaJournal(settings, adapter.name, [Person], tracing)
-    pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition("bench"))
+    pump = Pump(adapter, journal, StoredMemory(store, adapter.name), edition=edition(name_of(PeopleAdapter), [Person]))
     (stream,) = adapter.streams()
     collect_seldom()
     began, cpu = time.perf_counter(), time.process_time()

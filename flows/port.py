@@ -38,12 +38,33 @@ class Facts:
     """
     What is known about one subject, and the day it is looked at (Europe/London).
 
-    Reading a fact that does not hold raises `BadRecordError`: the subject is parked until the fact changes.
+    Reading a fact that does not hold raises `BadRecordError`: the subject is parked until the fact changes. Facts note which
+    questions about the day were asked: `recheck` is the first day on which one of them has another answer (None: none ever
+    has). Until then the outcome stays the same, and the subject is looked at again on that day.
     """
 
     def __init__(self, facts: Sequence[Fact], today: date) -> None:
         self._facts = facts
-        self.today = today
+        self._today = today
+        self.recheck: date | None = None
+
+    @property
+    def today(self) -> date:
+        """
+        The day. A subject whose flow asks for it is looked at again every day: ask `has_come` instead where that is enough.
+        """
+        self._another_answer_on(self._today + timedelta(days=1))
+        return self._today
+
+    def has_come(self, day: date) -> bool:
+        """Whether it is that day, or a later one. If not, the subject is looked at again on that day."""
+        if day > self._today:
+            self._another_answer_on(day)
+        return day <= self._today
+
+    def _another_answer_on(self, day: date) -> None:
+        if self.recheck is None or day < self.recheck:
+            self.recheck = day
 
     @cached_property
     def _entities(self) -> list[Entity]:
@@ -134,14 +155,17 @@ class Urgency(IntEnum):
 
 class Flow(Protocol):
     """
-    The desired state of one target, worked out from facts alone: no clock, no network, no memory.
+    The desired state of one target, worked out from facts alone: no clock but the facts' day, no network, no memory.
 
-    `entities` are the facts that it looks at. It may be asked at any time, any number of times, in any order.
+    `entities` are the facts that it looks at, `settings` the settings that `desired` depends on, as JSON values in a fixed
+    order. It may be asked at any time, any number of times, in any order. When its code, its entities' code or these settings
+    change, all subjects are looked at again; the runtime notices that by itself.
     """
 
     name: str
     entities: tuple[type[Entity], ...]
     grouping: Grouping
+    settings: Mapping[str, Any]
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         """
@@ -152,12 +176,6 @@ class Flow(Protocol):
 
     def urgency(self, entity: str) -> Urgency:
         """How urgent a change of this entity type is."""
-        ...
-
-    def edition(self, today: date) -> str:
-        """
-        Names what `desired` depends on besides the facts, such as the day. When it changes, all subjects are looked at again.
-        """
         ...
 
 

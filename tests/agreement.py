@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -55,11 +55,12 @@ def invoice(number: int, of: int, version: int = 1, **more: Any) -> Event:
 
 
 class PurchaseFlow:
-    """Suppliers, and invoices that refer to them. `edition_name` and `suffix` stand for a new release of it."""
+    """Suppliers, and invoices that refer to them. `edition_name` and `suffix` stand for a new release, see `World.release`."""
 
     name = "purchasing"
     entities: tuple[type[Entity], ...] = (Supplier, Invoice)
     grouping = Grouping.KEY
+    settings: Mapping[str, Any] = {}
 
     def __init__(self) -> None:
         self.edition_name = "1"
@@ -87,9 +88,6 @@ class PurchaseFlow:
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL if entity == Invoice.type_name else Urgency.TIDY_UP
-
-    def edition(self, today: date) -> str:
-        return self.edition_name
 
 
 @dataclass
@@ -132,8 +130,13 @@ class World:
     def worker(self, ledger: Any = None, target: Any = None) -> Agreement:
         return Agreement(
             self.flow, target or self.target, ledger or self.new_ledger(), clock=self.clock,
-            today=lambda: START.date(),
+            edition=self.flow.edition_name, today=lambda: START.date(),
         )  # fmt: skip
+
+    def release(self, name: str, suffix: str | None = None) -> None:
+        """Start the first worker anew, as a process of another release."""
+        self.flow.edition_name, self.flow.suffix = name, self.flow.suffix if suffix is None else suffix
+        self.agreement = self.worker(self.ledger)
 
     async def arrive(self, *events: Any) -> None:
         self.inbox.add(*events)

@@ -228,8 +228,7 @@ class AgreementScenarios:
         world.target.answer(S1, Refused("name: too long"))
         await world.arrive(supplier(1))
         await world.agree()
-        world.flow.edition_name = "2"
-        await world.agreement._reopen()
+        world.release("2")
         await world.agree()
         assert world.name_of(1) == "Supplier 1 as of 1"
 
@@ -570,13 +569,11 @@ class AgreementScenarios:
         await world.arrive(*(supplier(n) for n in range(1, 6)))
         await world.agree()
         world.flow.asked.clear()
-        world.flow.edition_name = "2"
-        await world.agreement._reopen()
+        world.release("2")
         await world.agree()
         assert len(world.flow.asked) == 5
         assert len(world.written()) == 5
-        world.flow.edition_name, world.flow.suffix = "3", " (3)"
-        await world.agreement._reopen()
+        world.release("3", " (3)")
         await world.agree()
         assert len(world.written()) == 10
         assert world.name_of(1) == "Supplier 1 as of 1 (3)"

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import random as _random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -64,6 +64,7 @@ class Purchasing:
 
     entities: tuple[type[Entity], ...] = (Supplier, Invoice)
     grouping = Grouping.KEY
+    settings: Mapping[str, Any] = {}
 
     def __init__(self, name: str, release: Release) -> None:
         self.name = name
@@ -93,9 +94,6 @@ class Purchasing:
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL if entity == Invoice.type_name else Urgency.TIDY_UP
-
-    def edition(self, today: date) -> str:
-        return f"{self._release.name} {today}" if self._release.daily else self._release.name
 
 
 class Connection:
@@ -226,7 +224,8 @@ class Worker:
     def start(self) -> None:
         flow = Purchasing(self.party.name, self.release)
         ledger = Connection(self, TrailedLedger(self.world.state, flow, Tracks(self)))
-        agreement = Agreement(flow, Wired(self.party.cloud), ledger, clock=self.clock)
+        named = f"{self.release.name}, {'daily' if self.release.daily else 'not daily'}"
+        agreement = Agreement(flow, Wired(self.party.cloud), ledger, edition=named, clock=self.clock)
         self.tasks = [
             asyncio.ensure_future(self._insist(lambda: self._ingest(agreement, ledger))),
             asyncio.ensure_future(self._insist(lambda: agreement.deliver(self.stop))),

@@ -157,8 +157,7 @@ class Life:
             case ("again", offset):
                 self.world.inbox.deliver_again(min(offset, self.world.inbox.committed))
             case ("edition", longer):
-                self.world.flow.edition_name += "+"
-                self.world.flow.suffix = " plc" if longer else ""
+                self.world.release(self.world.flow.edition_name + "+", " plc" if longer else "")
             case ("later", seconds):
                 self.world.clock.forward(seconds)
 

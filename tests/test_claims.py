@@ -42,7 +42,9 @@ class ClaimScenarios:
     async def test_a_worker_whose_own_clock_is_wrong_takes_nothing_that_another_has_in_hand(
         self, world: World, ahead: float
     ) -> None:
-        skewed = Agreement(world.flow, world.target, world.new_ledger(), clock=lambda: world.clock.now + ahead)
+        skewed = Agreement(
+            world.flow, world.target, world.new_ledger(), edition="1", clock=lambda: world.clock.now + ahead
+        )
         assert isinstance(world.target, Slow)
         if world.store.embedded:
             pytest.skip("an embedded state has one process: another one that holds subjects is dead")

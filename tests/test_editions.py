@@ -1,19 +1,24 @@
 """Several releases, days and workers of one flow: which edition is at work, and that old results never stay for ever."""
 
 import asyncio
+import importlib
 import logging
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from canonical.errors import RefusedError
 from flows.engine.agree import Agreement
 from flows.engine.clock import LondonDay, day_in_london
 from flows.engine.editions import Editions
 from flows.engine.ledger import HOLD, Edition, Settlement, State
 from flows.port import Document, Facts, Nothing
 from ironbridge.operate import insight
+from ironbridge.runtime.editions import edition, name_of
 from ironbridge.store import Store, StoredLedger, open_store
 from ironbridge.store.editions import SLICE, Opened, may_open
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key
@@ -22,15 +27,22 @@ S1 = supplier_key(1)
 
 
 class ByDay(PurchaseFlow):
-    """Its documents, and its edition's name, depend on the day."""
+    """Its documents say the day."""
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         wanted = super().desired(subject, facts)
         assert isinstance(wanted, Document)
         return replace(wanted, body=wanted.body | {"day": facts.today.isoformat()})
 
-    def edition(self, today: date) -> str:
-        return f"{self.edition_name} of {today.isoformat()}"
+
+class ComesOfAge(PurchaseFlow):
+    """Its document of a supplier says whether a day of that supplier has come: 6 January for the first one, and so on."""
+
+    def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
+        wanted = super().desired(subject, facts)
+        assert isinstance(wanted, Document)
+        come = facts.has_come(date(2026, 1, 5) + timedelta(days=int(wanted.number)))
+        return replace(wanted, body=wanted.body | {"come": come})
 
 
 class Pod:
@@ -40,7 +52,12 @@ class Pod:
         self.flow = flow or PurchaseFlow()
         self.flow.edition_name, self.flow.suffix = release, suffix
         self.ledger = world.new_ledger()
-        self.agreement = Agreement(self.flow, world.target, self.ledger, clock=world.clock)
+        self.agreement = Agreement(self.flow, world.target, self.ledger, edition=release, clock=world.clock)
+
+    @classmethod
+    def of(cls, world: World, flow: PurchaseFlow) -> "Pod":
+        """A process whose edition is worked out as the runtime does it."""
+        return cls(world, edition(name_of(type(flow)), flow.entities, flow.settings), flow=flow)
 
     async def tends(self) -> None:
         """Do the work that a worker does every few seconds."""
@@ -67,6 +84,28 @@ async def number(world: World) -> int:
 def names(world: World) -> set[str]:
     """The subjects whose documents the target holds, by the ends of their names."""
     return {document.body["name"].partition(" (")[2] for document in world.target.documents.values()}
+
+
+_FLOW = """
+from canonical import Supplier
+from flows.port import Document
+from mended_mapping.names import shown
+from tests.agreement import PurchaseFlow
+
+class MendedFlow(PurchaseFlow):
+    def desired(self, subject, facts):
+        supplier = facts.one(Supplier)
+        return Document("supplier", supplier.number, {"name": shown(supplier)})
+"""
+
+
+def _deployed() -> PurchaseFlow:
+    """The flow of the package `mended_mapping`, as a process that starts now imports it."""
+    for name in [name for name in sys.modules if name.startswith("mended_mapping")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    flow: PurchaseFlow = importlib.import_module("mended_mapping.flow").MendedFlow()
+    return flow
 
 
 class EditionScenarios:
@@ -155,7 +194,9 @@ class EditionScenarios:
         assert [r.levelno for r in caplog.records if "this worker stands by" in r.message] == [logging.WARNING]
         assert [row["standby"] for row in await insight.flows(world.store)] == [True]
 
-    async def test_at_midnight_two_workers_open_the_new_day_once(self, world: World) -> None:
+    async def test_at_midnight_two_workers_look_once_at_every_subject_of_a_flow_that_asks_for_the_day(
+        self, world: World
+    ) -> None:
         one, two = (Pod(world, "1", flow=ByDay()) for _ in range(2))
         await one.works()
         await two.works()
@@ -164,7 +205,87 @@ class EditionScenarios:
         world.clock.forward(2)
         assert await two.works() + await one.works() == 10
         assert {d.body["day"] for d in world.target.documents.values()} == {"2026-01-06"}
+        assert await number(world) == 1, "a day is no edition"
+
+    async def test_a_new_day_looks_only_at_subjects_whose_outcome_it_may_change(self, world: World) -> None:
+        pod = Pod(world, "1", flow=ComesOfAge())
+        await pod.works()
+        for day in range(1, 4):
+            pod.flow.asked.clear()
+            world.clock.now = datetime(2026, 1, 5 + day, 0, 0, 1, tzinfo=UTC).timestamp()
+            assert await pod.works() == 1
+            assert pod.flow.asked == [supplier_key(day)]
+        come = sorted(int(d.number) for d in world.target.documents.values() if d.body["come"])
+        assert come == [1, 2, 3]
+        assert (await world.row(supplier_key(3)))["recheck"] is None
+
+    async def test_a_parked_and_a_waiting_subject_are_looked_at_when_their_day_comes_and_a_dropped_one_is_not(
+        self, world: World
+    ) -> None:
+        await Pod(world, "1", flow=ByDay()).works()
+        for n, state in enumerate(("parked", "waiting", "dropped"), start=1):
+            await world.run("UPDATE subjects SET state = :state WHERE subject = :key", state=state, key=supplier_key(n))
+        world.clock.now = datetime(2026, 1, 6, tzinfo=UTC).timestamp()
+        await Pod(world, "1", flow=ByDay()).tends()
+        states = await world.states()
+        assert states.pop(supplier_key(3)) == "dropped"
+        assert set(states.values()) == {"dirty"}
+
+    async def test_what_the_mapping_refuses_on_one_day_it_may_take_on_another(self, world: World) -> None:
+        class NotBefore(PurchaseFlow):
+            def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
+                if not facts.has_come(date(2026, 1, 7)):
+                    raise RefusedError(self.name, "it is too early")
+                return super().desired(subject, facts)
+
+        pod = Pod(world, "1", flow=NotBefore())
+        assert await pod.works() == 10
+        assert set((await world.states()).values()) == {"parked"}
+        world.clock.forward(86400)
+        assert await pod.works() == 0
+        world.clock.forward(86400)
+        assert await pod.works() == 10
+        assert set((await world.states()).values()) == {"agreed"}
+
+    async def test_a_new_day_of_many_subjects_is_marked_in_slices(self, world: World) -> None:
+        await world.arrive(*(supplier(n) for n in range(11, SLICE + 500)))
+        await world.ledger.reopen("1")
+        await world.run("UPDATE subjects SET state = 'agreed', recheck = :at", at=world.clock.now)
+        world.clock.forward(1)
+        assert await world.ledger.turn()
+        (row,) = await world.rows("SELECT count(*) AS n FROM subjects WHERE state = 'dirty'")
+        assert row["n"] == SLICE
+        assert await world.ledger.turn()
+        assert not await world.ledger.turn()
+        assert set((await world.states()).values()) == {"dirty"}
+
+    async def test_two_workers_that_see_different_days_come_to_agree_on_the_later_one(self, world: World) -> None:
+        """The clock trembles at midnight: a worker that saw the new day keeps it, one that starts then sees the old one."""
+        ahead = Pod(world, "1", flow=ByDay())
+        await ahead.works()
+        world.clock.now = datetime(2026, 1, 6, tzinfo=UTC).timestamp() + 1
+        await ahead.works()
+        world.clock.forward(-5)
+        behind = Pod(world, "1", flow=ByDay())
+        await world.arrive(*(supplier(n, 2) for n in range(1, 4)))
+        assert await behind.works() == 3
+        assert await ahead.works() == 0, "they do not take turns"
+        assert await number(world) == 1
+        world.clock.forward(5)
+        assert await ahead.works() + await behind.works() == 3
+        assert {d.body["day"] for d in world.target.documents.values()} == {"2026-01-06"}
+
+    async def test_when_the_clock_is_set_right_nothing_stays_that_a_day_to_come_had_decided(self, world: World) -> None:
+        one, two = (Pod(world, "1", flow=ComesOfAge()) for _ in range(2))
+        world.clock.forward(30 * 86400)
+        await one.works()
+        await two.works()
+        assert {d.body["come"] for d in world.target.documents.values()} == {True}
+        world.clock.forward(-30 * 86400)
+        assert await one.works() + await two.works() == 10
+        assert {d.body["come"] for d in world.target.documents.values()} == {False}
         assert await number(world) == 2
+        assert await one.works() + await two.works() == 0
 
     async def test_what_is_taken_before_midnight_and_settled_after_it_is_looked_at_again(self, world: World) -> None:
         one, two = (Pod(world, "1", flow=ByDay()) for _ in range(2))
@@ -188,10 +309,10 @@ class EditionScenarios:
         await new.tends()
         await old.tends()
         world.clock.forward(10)
-        assert await old.works() == 0, "its day turned, but the open edition is not the one that it had"
+        assert await old.works() == 0, "the day has turned for it, too, but another edition is at work"
         assert await new.works() == 10
         assert names(world) == {"new)"}
-        assert await number(world) == 3
+        assert await number(world) == 2
 
     async def test_a_release_that_stands_by_says_so_and_goes_on_when_it_is_the_last(
         self, world: World, caplog: pytest.LogCaptureFixture
@@ -257,6 +378,26 @@ class EditionScenarios:
         assert states.pop(supplier_key(2)) == "dropped"
         assert set(states.values()) == {"dirty"}
 
+    async def test_what_a_mistake_of_the_mapping_had_parked_wakes_by_itself_once_the_mapping_is_mended(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a deployment does it: the code changes, processes start again, and nobody names an edition."""
+        monkeypatch.syspath_prepend(str(tmp_path))
+        package = tmp_path / "mended_mapping"
+        package.mkdir()
+        (package / "flow.py").write_text(_FLOW)
+        (package / "names.py").write_text("def shown(supplier):\n    return supplier.nmae\n")
+        assert await Pod.of(world, _deployed()).works() == 10
+        assert set((await world.states()).values()) == {"parked"}
+        assert (await world.row(S1))["reason"] == "purchasing: the mapping failed (AttributeError): mend the flow"
+        (package / "README.md").write_text("# It is being mended\n")
+        (package / "world.py").write_text("NAMES = []\n")
+        assert await Pod.of(world, _deployed()).works() == 0, "the mapping is the same"
+        (package / "names.py").write_text("def shown(supplier):\n    return supplier.name.upper()\n")
+        assert await Pod.of(world, _deployed()).works() == 10
+        assert set((await world.states()).values()) == {"agreed"}
+        assert world.name_of(1) == "SUPPLIER 1 AS OF 1"
+
     async def test_a_state_from_before_numbers_goes_on_with_the_edition_that_is_open(self, world: World) -> None:
         await world.run("INSERT INTO flows (name, edition) VALUES ('purchasing', '1')")
         await world.run("UPDATE subjects SET state = 'agreed'")
@@ -316,13 +457,15 @@ class TestOnPostgreSQL(EditionScenarios):
 
 def test_who_may_open_an_edition() -> None:
     mine, now = Edition("1", 4), 1000.0
-    opened = Opened("2", 5, now - 1)
+    opened = Opened("2", 5, now - 1, now)
     assert may_open(None, "1", mine, now)
-    assert may_open(Opened(None, 0, None), "1", mine, now)
+    assert may_open(Opened(None, 0, None, None), "1", mine, now)
     assert may_open(opened, "1", None, now), "a process that starts takes over"
     assert not may_open(opened, "1", mine, now)
-    assert not may_open(opened, "1 of another day", mine, now)
-    assert may_open(Opened("1", 4, now - 1), "1 of another day", mine, now)
+    mistaken = Opened("1", 4, now - 1, now + 7200)
+    assert not mistaken.joined_by("1", now)
+    assert may_open(mistaken, "1", mine, now), "the clock was set right: it is opened once more"
+    assert mistaken._replace(day=now + 1800).joined_by("1", now), "the clock trembles"
     assert may_open(opened._replace(alive=now - HOLD - 1), "1", mine, now)
     assert may_open(opened._replace(alive=None), "1", mine, now)
 
@@ -362,7 +505,7 @@ async def test_a_worker_that_stands_by_in_the_middle_of_its_relooking_does_not_s
             return True
 
     ledger = Endless()
-    editions = Editions(PurchaseFlow(), ledger, lambda: date(2026, 1, 5))  # type: ignore[arg-type]
+    editions = Editions(PurchaseFlow.name, "1", ledger)  # type: ignore[arg-type]
     assert await editions.look()
     assert await editions.relook()
     ledger.open = None

@@ -199,7 +199,7 @@ async def test_two_flows_write_to_one_company_over_one_client_and_one_budget(eac
         for name, delivery in built.items():
             writes = Apart(delivery.target, name, each_store)
             ledger = StoredLedger(each_store, name)
-            agreement = Agreement(delivery.flow, writes, ledger, today=lambda: TODAY, access=access)
+            agreement = Agreement(delivery.flow, writes, ledger, edition="1", today=lambda: TODAY, access=access)
             await names.aim(each_store, name, "bc", delivery.others)
             await agreement.ingest(arriving(*FACTS))
             await rest(agreement)
@@ -275,6 +275,7 @@ class Vendors:
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self.name = name
+        self.settings: Mapping[str, Any] = {}
         self._prefix = prefix
 
     def desired(self, subject: str, facts: Facts) -> Document | None:
@@ -285,9 +286,6 @@ class Vendors:
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
-
-    def edition(self, today: date) -> str:
-        return "1"
 
 
 @dataclass
@@ -306,7 +304,7 @@ class Town:
         await names.aim(self.store, name, self.target.name, others)
         target: Target = Apart(self.target, name, self.store) if others else self.target
         ledger = StoredLedger(self.store, name)
-        return Agreement(Vendors(name, prefix), target, ledger, today=lambda: TODAY, access=self._access)
+        return Agreement(Vendors(name, prefix), target, ledger, edition="1", today=lambda: TODAY, access=self._access)
 
     async def reasons(self) -> dict[str, str]:
         async with self.store.read() as connection:

@@ -62,7 +62,7 @@ class Post:
     @asynccontextmanager
     async def worker(self, name: str = "one", **more: Any) -> AsyncIterator["Worker"]:
         ledger = StoredLedger(self.store, "purchasing")
-        agreement = Agreement(PurchaseFlow(), ScriptedTarget(), ledger)
+        agreement = Agreement(PurchaseFlow(), ScriptedTarget(), ledger, edition="1")
         async with KafkaInbox(self.settings, "purchasing", PurchaseFlow.entities, ledger, name, **more) as inbox:
             yield Worker(inbox, ledger, agreement)
 

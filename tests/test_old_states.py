@@ -94,7 +94,7 @@ async def keeping(
     mine = await installation(store)
     claims: Claims = KafkaClaims(kafka, mine, f"{mine.id}'s host", patience=20.0) if claimed else Alone()
     built = bridge.Platform(Settings(kafka=kafka, worker=mine.id), store, claims=claims)
-    delivery = Delivery(flow, target, Agreement(flow, target, ledger), ledger)
+    delivery = Delivery(flow, target, Agreement(flow, target, ledger, edition=flow.edition_name), ledger)
     running = asyncio.create_task(bridge.keep_flow(built, flow.name, delivery, stop))
     try:
         yield built

@@ -23,7 +23,7 @@ from canonical import Supplier
 from canonical.entity import Entity
 from canonical.finding import Finding
 from flows.engine.ledger import pack
-from flows.port import Absent, Document, Held, Holding, Limits, Outcome, ReadBack, Write
+from flows.port import Absent, Document, Facts, Held, Holding, Limits, Nothing, Outcome, ReadBack, Write
 from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare
 from ironbridge.operate.reconcile.certificate import certificate_of
 from ironbridge.store import Store, open_store
@@ -188,6 +188,19 @@ async def test_a_parked_subject_is_missing_or_stale_with_the_reason_that_it_is_p
         (Kind.STALE, supplier_key(2), "purchasing: name: is not one that the target can ever hold"),
         (Kind.MISSING, supplier_key(8), "purchasing: name: is not one that the target can ever hold"),
     ]
+
+
+async def test_a_document_that_cannot_be_packed_is_a_difference_of_its_own_subject(world: World) -> None:
+    """As in a delivery: both ask the same function for what a target should hold."""
+    mapped = world.flow.desired
+
+    def desired(subject: str, facts: Facts) -> Document | Nothing | None:
+        return Document("supplier", "2", {"name": object()}) if subject == supplier_key(2) else mapped(subject, facts)
+
+    world.flow.desired = desired  # type: ignore[method-assign]
+    found = await compared(world, village(world))
+    why = "purchasing: the mapping failed (PydanticSerializationError): mend the flow"
+    assert [(d.kind, d.key, d.why) for d in found.differences] == [(Kind.STALE, supplier_key(2), why)]
 
 
 async def test_a_target_that_shows_nothing_is_held_against_what_it_confirmed_and_the_certificate_says_so(

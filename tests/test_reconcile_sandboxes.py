@@ -34,7 +34,7 @@ async def resources() -> AsyncIterator[Resources]:
 
 async def agreed(store: Store, flow: Flow, target: Target, entities: Sequence[Entity]) -> None:
     ledger, inbox = StoredLedger(store, flow.name), ArrayInbox()
-    agreement = Agreement(flow, target, ledger, today=lambda: TODAY)
+    agreement = Agreement(flow, target, ledger, edition="1", today=lambda: TODAY)
     now = datetime.now(UTC)
     inbox.add(*(Event(e.type_name, "payables", e.key, e.owner, 1, now, e.to_bytes()) for e in entities))
     await agreement.ingest(inbox)

@@ -337,8 +337,7 @@ async def test_a_state_that_is_written_again_after_it_was_confirmed_is_caught_as
     await world.arrive(supplier(1))
     await world.agree(worker)
     world.flow.edition_name = "another edition"
-    await worker._reopen()
-    await world.agree(worker)
+    await world.agree(world.worker(ForgetsWhatItSent(world.ledger)))
     assert promises(judged(world, supplier(1))) == {Promise.DUPLICATE}
     # Where the target cannot be read and the first answer was lost, there was no other way.
     excused = {"unreadable": {"t"}, "doubts": [Span("t", 0.5, 1.5)]}
@@ -409,8 +408,7 @@ async def test_an_old_state_that_is_written_after_a_newer_one_is_caught_as_order
     assert old is not None
     await world.arrive(events[2])
     await world.agree(world.worker(SendsOldFacts(world.ledger, {S1: old})))
-    world.flow.edition_name = "another edition"
-    await world.agreement._reopen()
+    world.release("another edition")
     await world.agree()
     assert promises(judged(world, *events)) == {Promise.ORDER}
 

@@ -142,7 +142,7 @@ async def test_after_a_rollback_the_documents_are_those_of_the_release_that_runs
         await old.agree()
     await copies.keep()
     async with copies.world(old) as new:
-        new.flow.edition_name, new.flow.suffix = "2", " (Ltd.)"
+        new.release("2", " (Ltd.)")
         await new.agree()
         if some_events:
             await new.arrive(supplier(1, 2))
@@ -166,11 +166,11 @@ async def test_a_copy_of_yesterday_gives_up_what_yesterday_alone_wanted(copies: 
         await world.agree()
     await copies.keep()
     async with copies.world(world) as tuesday:
-        tuesday.flow.edition_name, tuesday.flow.suffix = "tuesday", " 17 years"
+        tuesday.release("tuesday", " 17 years")
         await tuesday.agree()
     await copies.restore()
     async with copies.world(world) as wednesday:
-        wednesday.flow.edition_name = "wednesday"
+        wednesday.release("wednesday")
         await wednesday.agree()
     assert wednesday.name_of(1) == "Supplier 1 as of 1"
 
@@ -183,7 +183,8 @@ async def test_what_only_the_lost_state_had_created_is_removed(copies: Copies) -
         assert world.name_of(1) is None
     await copies.keep()
     async with copies.world(world) as other:
-        other.flow.edition_name, other.flow.desired = "2", _wants_all  # type: ignore[method-assign]
+        other.flow.desired = _wants_all  # type: ignore[method-assign]
+        other.release("2")
         await other.agree()
         assert other.name_of(1) == "all"
     await copies.restore()
@@ -282,7 +283,7 @@ async def test_a_trail_that_no_longer_reaches_back_puts_every_subject_in_doubt(
         await world.agree()
     await copies.keep()
     async with copies.world(world) as new:
-        new.flow.edition_name, new.flow.suffix = "2", " (Ltd.)"
+        new.release("2", " (Ltd.)")
         await new.agree()
         assert new.name_of(1) == "Supplier 1 as of 1 (Ltd.)"
     world.trail.cut(2)

@@ -14,10 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from adapters.payables.cells import Cell
 from canonical.errors import BadRecordError
+
+if TYPE_CHECKING:  # it runs as a script of its own; the import says that its code is a part of the mapping's edition
+    from adapters.payables import unpacking  # noqa: F401
 
 UNPACKED = 30  # a workbook is XML in a ZIP file; one that unpacks to more than this many times the limit is a bomb
 _MEMORY = 20  # bytes that may be taken for each byte of the limit, and

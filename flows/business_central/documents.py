@@ -12,9 +12,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from canonical import CreditNote, DocumentLine, Invoice, Supplier
 from canonical.entity import Entity
@@ -42,11 +43,10 @@ class BusinessCentralFlow:
 
     def __init__(self, name: str, settings: PurchaseSettings, there: BusinessCentralSettings) -> None:
         self.name = name
+        naming = there.model_dump(mode="json", include=_NAMING)
+        self.settings: Mapping[str, Any] = settings.model_dump(mode="json") | naming
         self._settings = settings
         self._there = there
-        # Another mapping is another document for the same facts: all subjects are looked at again.
-        mapping = settings.model_dump_json() + there.model_dump_json(include=_NAMING)
-        self._edition = hashlib.blake2b(mapping.encode(), digest_size=8).hexdigest()
 
     def desired(self, subject: str, facts: Facts) -> Document | None:
         for entity in facts:
@@ -64,9 +64,6 @@ class BusinessCentralFlow:
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
-
-    def edition(self, today: date) -> str:
-        return self._edition
 
     def _vendor(self, supplier: Supplier) -> Document:
         if supplier.redacted and self._settings.redacted == "refuse":

@@ -2,14 +2,13 @@
 Which children the DfE is sent: the cohort of the Early Adopters specification.
 
 Its window runs from 1 April of the financial year in which the day 24 months ago lies, to tomorrow. Both days belong
-to it. A date that is not recorded lies in no window.
+to it. A date that is not recorded lies in no window. The window is only ever asked whether it has reached a day, or left it
+behind, so a child is looked at again on the day on which that may change, and not every day.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, timedelta
-from functools import lru_cache
+from datetime import MAXYEAR, date, timedelta
 
 from canonical import (
     Assessment,
@@ -22,38 +21,49 @@ from canonical import (
 )
 from flows.port import Facts
 
+_DAY = timedelta(days=1)
 
-@dataclass(frozen=True, slots=True)
+
 class Window:
-    start: date
-    end: date
+    """The window on the day of some facts."""
 
-    def __str__(self) -> str:
-        return f"from {self.start:%-d %B %Y} to {self.end:%-d %B %Y}"
+    def __init__(self, facts: Facts) -> None:
+        self._has_come = facts.has_come
+
+    def reaches(self, day: date) -> bool:
+        """Whether a day is not behind the window's end."""
+        return day == date.min or self._has_come(day - _DAY)
+
+    def left_behind(self, day: date) -> bool:
+        """Whether a day is before the window's beginning."""
+        return self._has_come(leaves(day))
 
     def holds(self, day: date | None) -> bool:
-        return day is not None and self.start <= day <= self.end
+        return day is not None and self.reaches(day) and not self.left_behind(day)
 
     def overlaps(self, start: date | None, end: date | None) -> bool:
         """Whether a time has days in common with the window; one without an end goes on."""
-        return start is not None and start <= self.end and (end is None or end >= self.start)
+        return start is not None and self.reaches(start) and (end is None or not self.left_behind(end))
 
 
-@lru_cache(4)
-def window(today: date) -> Window:
-    """The window as seen on a day (Europe/London)."""
-    year = today.year - 2 if today.month >= 4 else today.year - 3
-    return Window(date(year, 4, 1), today + timedelta(days=1))
+def leaves(day: date) -> date:
+    """The first day (Europe/London) whose window begins after `day`."""
+    year = day.year + (3 if day.month >= 4 else 2)
+    return date(year, 4, 1) if year <= MAXYEAR else date.max
 
 
 def outside(person: Person, facts: Facts) -> str:
     """Why a person is none whom the DfE is sent today; empty where it is one. Whoever has died is not left out."""
-    span = window(facts.today)
-    if not _eligible(person, span):
-        return f"outside the DfE's cohort by the date of birth: nobody of up to 25, and no unborn child expected, {span}"
-    if _known_to_social_care(facts, span) or _waiting(facts) or _care_leaver(person, facts, span):
+    window = Window(facts)
+    if not _eligible(person, facts, window):
+        return f"outside the DfE's cohort by the date of birth: nobody of up to 25, and no unborn child expected, {_WHEN}"
+    if _known_to_social_care(facts, window) or _waiting(facts) or _care_leaver(person, facts, window):
         return ""
-    return f"outside the DfE's cohort: no referral, plan or placement open and no care leaver in touch {span}"
+    return f"outside the DfE's cohort: no referral, plan or placement open and no care leaver in touch {_WHEN}"
+
+
+# A reason that named the window's days would be another one every day.
+_WHEN = "between the beginning of the financial year of two years ago and tomorrow"
 
 
 def birthday(born: date, age: int) -> date:
@@ -64,20 +74,21 @@ def birthday(born: date, age: int) -> date:
         return date(born.year + age, 2, 28)
 
 
-def _eligible(person: Person, span: Window) -> bool:
+def _eligible(person: Person, facts: Facts, window: Window) -> bool:
     """25 or younger at some point in the window, or unborn and expected in it."""
-    if person.birth_date is None:
-        return span.holds(person.expected_birth_date)
-    return person.birth_date < span.end and birthday(person.birth_date, 26) > span.start
+    born = person.birth_date
+    if born is None:
+        return window.holds(person.expected_birth_date)
+    return facts.has_come(born) and not window.left_behind(birthday(born, 26) - _DAY)
 
 
-def _known_to_social_care(facts: Facts, span: Window) -> bool:
-    episodes = {e.key for e in facts.all(CareEpisode) if span.overlaps(e.referral_date, e.close_date)}
+def _known_to_social_care(facts: Facts, window: Window) -> bool:
+    episodes = {e.key for e in facts.all(CareEpisode) if window.overlaps(e.referral_date, e.close_date)}
     return (
         bool(episodes)
-        or any(span.overlaps(plan.start_date, plan.end_date) for plan in facts.all(CarePlan))
+        or any(window.overlaps(plan.start_date, plan.end_date) for plan in facts.all(CarePlan))
         or any(looked_after.episode in episodes for looked_after in facts.all(LookedAfterEpisode))
-        or any(span.overlaps(placement.start_date, placement.end_date) for placement in facts.all(Placement))
+        or any(window.overlaps(placement.start_date, placement.end_date) for placement in facts.all(Placement))
     )
 
 
@@ -87,12 +98,12 @@ def _waiting(facts: Facts) -> bool:
     return any(e.close_date is None and e.key not in started for e in facts.all(CareEpisode))
 
 
-def _care_leaver(person: Person, facts: Facts, span: Window) -> bool:
+def _care_leaver(person: Person, facts: Facts, window: Window) -> bool:
     """16 to 25 in the window, last contact in it, and an open episode."""
     contacts = [leaver.contact_date for leaver in facts.all(CareLeaver) if leaver.contact_date is not None]
     return (
         person.birth_date is not None
-        and birthday(person.birth_date, 16) < span.end
-        and span.holds(max(contacts, default=None))
+        and facts.has_come(birthday(person.birth_date, 16))
+        and window.holds(max(contacts, default=None))
         and any(episode.close_date is None for episode in facts.all(CareEpisode))
     )

@@ -66,9 +66,10 @@ class Agreement:
     """
     One worker of one flow. Several workers share the work: each takes only subjects that no other worker holds.
 
-    `today` is the day in London by the ledger's clock, which all workers share. `clock` gives seconds for this worker's own
-    waiting times and for how long it surely still holds its subjects; only differences between its values count. Flows of one
-    target in one process are given the same `access`.
+    `edition` names what the flow's documents depend on besides the facts and the day. `today` is the day in London by the
+    ledger's clock, which all workers share. `clock` gives seconds for this worker's own waiting times and for how long it
+    surely still holds its subjects; only differences between its values count. Flows of one target in one process are given
+    the same `access`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Agreement:
         target: Target,
         ledger: Ledger,
         *,
+        edition: str,
         today: Callable[[], date] | None = None,
         clock: Callable[[], float] = steady,
         access: Access | None = None,
@@ -89,7 +91,7 @@ class Agreement:
         self._today = today or LondonDay(ledger.now)
         self._clock = clock
         self._arrived = asyncio.Event()
-        self._editions = Editions(flow, ledger, self._today)
+        self._editions = Editions(flow.name, edition, ledger)
         self._hand = Hand(clock)
         self._patience = access.patience
         self._behind_since: float | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 LONDON = ZoneInfo("Europe/London")
-_SET_BACK = timedelta(hours=1)  # a clock that goes back by this much was set on purpose; less is a small correction
+SET_BACK = 3600.0
+"""A clock that goes back by so many seconds was set on purpose; less is a small correction."""
 
 
 def steady() -> float:
@@ -19,6 +20,11 @@ def steady() -> float:
 def day_in_london(at: float) -> date:
     """The day in London at a moment (seconds since 1970)."""
     return datetime.fromtimestamp(at, UTC).astimezone(LONDON).date()
+
+
+def beginning(day: date) -> float:
+    """When a day begins in London, in seconds since 1970."""
+    return datetime(day.year, day.month, day.day, tzinfo=LONDON).timestamp()
 
 
 class LondonDay:
@@ -36,7 +42,7 @@ class LondonDay:
     def __call__(self) -> date:
         now = self._clock()
         day = day_in_london(now)
-        if self._day is not None and day < self._day <= day_in_london(now + _SET_BACK.total_seconds()):
+        if self._day is not None and day < self._day <= day_in_london(now + SET_BACK):
             return self._day
         self._day = day
         return day

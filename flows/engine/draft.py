@@ -1,10 +1,16 @@
-"""Works out the document that each subject should have, and compares it with the last confirmed one. Asks only the ledger."""
+"""
+Works out what a target should hold for each subject: once, for delivery, for a plan and for a reconciliation alike.
+
+Asks only the ledger. `draft` and `referring` are pure: the same facts, day and ids always give the same draft.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from hashlib import blake2b
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
@@ -16,6 +22,67 @@ from flows.engine.trail import in_doubt
 from flows.port import Document, Facts, Flow, Nothing, Recalls, Write
 
 _GONE = Nothing("no such record is published")
+_NO_REFS: Mapping[str, str] = MappingProxyType({})
+
+
+class Draft(NamedTuple):
+    """
+    What the target should hold for a subject.
+
+    `packed` is the document as the ledger keeps it. `refs` are the target's ids of the subjects that it refers to, and `digest`
+    stands for both; there is none while the target does not hold `missing`, one of these subjects. Without a document the
+    target should hold nothing, for the reason `why`, or a `fault` of the facts or the mapping keeps anybody from saying what.
+    `recheck` is the first day on which all this may be otherwise.
+    """
+
+    subject: str
+    document: Document | None = None
+    packed: bytes | None = None
+    refs: Mapping[str, str] = _NO_REFS
+    digest: bytes | None = None
+    missing: str | None = None
+    why: str | None = None
+    fault: str | None = None
+    recheck: date | None = None
+
+
+def draft(flow: Flow, subject: str, facts: Facts) -> Draft:
+    """Work out a subject's document from its facts alone."""
+    try:
+        desired = flow.desired(subject, facts) or _GONE
+        if isinstance(desired, Nothing):
+            return Draft(subject, why=desired.reason, recheck=facts.recheck)
+        packed = pack(desired)  # a document that cannot be packed is a mistake of the mapping, too
+    except (RefusedError, BadRecordError) as error:
+        return Draft(subject, fault=str(error), recheck=facts.recheck)
+    except MISTAKES as error:
+        why = f"{flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
+        return Draft(subject, fault=why, recheck=facts.recheck)
+    return Draft(subject, unpack(packed), packed, recheck=facts.recheck)
+
+
+def referring(made: Draft, refs: Mapping[str, str]) -> Draft:
+    """The draft with the target's ids of the subjects that it refers to, as far as the target holds them."""
+    if made.document is None or made.packed is None:
+        return made
+    refers = made.document.refers
+    mine = {name: refs[subject] for name, subject in refers.items() if subject in refs}
+    if len(mine) < len(refers):
+        return made._replace(refs=mine, missing=next(s for s in refers.values() if s not in refs))
+    return made._replace(refs=mine, digest=blake2b(made.packed + to_json(mine), digest_size=16).digest())
+
+
+async def drafts(flow: Flow, ledger: Ledger, subjects: Sequence[str], day: date) -> list[Draft]:
+    """A draft of each subject, in the same order."""
+    facts = await ledger.facts(subjects, flow.grouping)
+    names = {entity.type_name for entity in flow.entities}
+    made = [
+        draft(flow, subject, Facts([fact for fact in facts.get(subject, ()) if fact.entity in names], day))
+        for subject in subjects
+    ]
+    referred = {other for each in made if each.document is not None for other in each.document.refers.values()}
+    refs = await ledger.refs(sorted(referred))
+    return [referring(each, refs) for each in made]
 
 
 async def drafted(
@@ -23,26 +90,11 @@ async def drafted(
 ) -> tuple[list[Settlement], list[Wanted]]:
     """The subjects that are settled without a write, and the ones that need a write."""
     tasks = await _recalling(flow, ledger, tasks)
-    facts = await ledger.facts([task.subject for task in tasks], flow.grouping)
-    day, names = today(), {entity.type_name for entity in flow.entities}
     settled: list[Settlement] = []
-    drafts: list[tuple[Task, Document | Nothing, bytes | None]] = []
-    for task in tasks:
-        known = [fact for fact in facts.get(task.subject, ()) if fact.entity in names]
-        try:
-            draft = flow.desired(task.subject, Facts(known, day)) or _GONE
-            # A document that cannot be packed is a mistake of the mapping, too.
-            drafts.append((task, draft, None if isinstance(draft, Nothing) else pack(draft)))
-        except (RefusedError, BadRecordError) as error:
-            settled.append(parked(task, str(error)))
-        except MISTAKES as error:
-            why = f"{flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
-            settled.append(parked(task, why))
-    referred = {s for _, draft, _ in drafts if isinstance(draft, Document) for s in draft.refers.values()}
-    refs = await ledger.refs(sorted(referred))
     wanted: list[Wanted] = []
-    for task, desired, packed in drafts:
-        found = _draft(task, desired, packed, refs)
+    made = await drafts(flow, ledger, [task.subject for task in tasks], today())
+    for task, each in zip(tasks, made, strict=True):
+        found = _compared(task if each.recheck is None else task._replace(recheck=each.recheck), each)
         if isinstance(found, Settlement):
             settled.append(found)
         else:
@@ -66,21 +118,14 @@ async def _recalling(flow: Flow, ledger: Ledger, tasks: Sequence[Task]) -> Seque
     ]
 
 
-def _draft(
-    task: Task, desired: Document | Nothing, packed: bytes | None, refs: dict[str, str]
-) -> Settlement | Wanted:
-    document, why = (None, desired.reason) if isinstance(desired, Nothing) else (desired, None)
-    digest = None
-    mine: dict[str, str] = {}
-    if document is not None and packed is not None:
-        missing = [subject for subject in document.refers.values() if subject not in refs]
-        if missing:
-            return waiting(untried(task), missing[0])
-        mine = {name: refs[subject] for name, subject in document.refers.items()}
-        digest = blake2b(packed + to_json(mine), digest_size=16).digest()
-        document = unpack(packed)
-    if task.doubtful is None and digest == task.digest:
-        return Settlement(task, State.AGREED, "unchanged", doubtful=None, reason=why)
+def _compared(task: Task, made: Draft) -> Settlement | Wanted:
+    """Compare a draft with what the target was last confirmed to hold."""
+    if made.fault is not None:
+        return parked(task, made.fault)
+    if made.missing is not None:
+        return waiting(untried(task), made.missing)
+    if task.doubtful is None and made.digest == task.digest:
+        return Settlement(task, State.AGREED, "unchanged", doubtful=None, reason=made.why)
     confirmed = unpack(task.document) if task.document else None
-    write = Write(task.subject, document, confirmed, unpack_all(task.doubtful), task.ref, task.tag, mine)
-    return Wanted(task, write, packed, digest, why=why)
+    write = Write(task.subject, made.document, confirmed, unpack_all(task.doubtful), task.ref, task.tag, made.refs)
+    return Wanted(task, write, made.packed, made.digest, why=made.why)

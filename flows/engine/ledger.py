@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -105,6 +106,7 @@ class Task(NamedTuple):
     `observed` and `traces` belong to the `changes` that it has not been settled with yet (`Mark`). `claim` names this one
     time that it is held: the claim is lost when another worker, or this one once more, takes the subject. `edition` is the
     number of the edition under which it was taken. `sent_ago` is the seconds since the last send for it; None if there was none.
+    `recheck` is the first day on which the outcome just worked out may be another one; None: no day changes it.
     """
 
     subject: str
@@ -121,10 +123,11 @@ class Task(NamedTuple):
     claim: str | None
     edition: int = 0
     sent_ago: float | None = None
+    recheck: date | None = None
 
 
 class Edition(NamedTuple):
-    """The rules and the day that subjects are judged by: a name (`flows.port.Flow.edition`), and a number that grows."""
+    """The rules that subjects are judged by: a name, which stands for a flow's code and settings, and a number that grows."""
 
     name: str
     number: int
@@ -237,7 +240,8 @@ class Ledger(Protocol):
         """
         Open an edition, or join the workers of the open one. None if another edition is at work: this worker stands by.
 
-        `had` is the last edition that this worker worked by, None when it starts. See `Editions` for who may open one.
+        `had` is the last edition that this worker worked by, None when it starts. See `Editions` for who may open one. Where
+        the day goes back because the clock was set right, the edition is opened once more: all was judged by a later day.
         """
         ...
 
@@ -247,6 +251,10 @@ class Ledger(Protocol):
 
         A subject that somebody settles by an older edition during this time, or later, stays dirty.
         """
+        ...
+
+    async def turn(self) -> bool:
+        """Mark dirty some more of the subjects whose day to be looked at again has come. True if there may be more."""
         ...
 
     async def take(self, limit: int, edition: Edition) -> list[Task]:

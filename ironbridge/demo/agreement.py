@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flows.engine.agree import unpack
+from flows.engine.clock import LondonDay
+from flows.engine.draft import drafts
 from flows.port import Document, Held, Write
 from ironbridge.demo.world import LA_CODE, World
 from ironbridge.runtime.bridge import Platform
@@ -45,13 +46,10 @@ async def compare(world: World, built: Platform) -> list[Agreed]:
 async def _wanted(delivery: Delivery) -> dict[str, Document]:
     """The desired document of every subject that is neither parked nor waiting, worked out anew from the facts."""
     wanted: dict[str, Document] = {}
+    today = LondonDay(delivery.ledger.now)
     async for tasks in delivery.ledger.every():
-        settled, drafts = await delivery.agreement.consider(tasks)
-        wanted |= {d.task.subject: d.write.document for d in drafts if d.write.document is not None}
-        unchanged = {
-            s.task.subject: unpack(s.task.document) for s in settled if s.outcome == "unchanged" and s.task.document
-        }
-        wanted |= unchanged
+        made = await drafts(delivery.flow, delivery.ledger, [task.subject for task in tasks], today())
+        wanted |= {each.subject: each.document for each in made if each.document is not None and each.missing is None}
     return wanted
 
 

@@ -13,6 +13,7 @@ from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.runtime.apart import Apart
+from ironbridge.runtime.editions import edition, name_of
 from ironbridge.runtime.systems import WITHIN, FlowPlan, TargetPlan
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger
@@ -65,5 +66,6 @@ def _delivery(
     ledger = TrailedLedger(store, flow, trail)
     budget = SharedBudget(store, plan.target.name, target.limits)
     writes = Apart(target, plan.name, store) if plan.others else target
-    agreement = Agreement(flow, writes, ledger, access=access)
+    named = edition(name_of(type(flow)), flow.entities, flow.settings)
+    agreement = Agreement(flow, writes, ledger, edition=named, access=access)
     return Delivery(flow, target, agreement, ledger, plan.within, budget, plan.others)

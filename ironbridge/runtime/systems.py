@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from importlib.metadata import entry_points, version
-from pathlib import Path
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from adapters.engine.guard import Guard
@@ -19,6 +16,7 @@ from canonical.finding import Finding
 from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from flows.systems import FlowSystem, TargetSystem
+from ironbridge.runtime.editions import edition
 from ironbridge.settings import Settings, section
 
 T = TypeVar("T")
@@ -96,7 +94,9 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
         system, checked = adapter_system(name, given)
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
-        plans[name] = AdapterPlan(name, system.build(name, checked), edition(system.package), guard)
+        adapter, point = system.build(name, checked), found(ADAPTERS)[str(given.get("system", name))]
+        entities = {entity for stream in adapter.streams() for entity in stream.entities}
+        plans[name] = AdapterPlan(name, adapter, edition(f"{point.module}:{point.attr}", entities), guard)
     return plans
 
 
@@ -279,23 +279,3 @@ def _renamed(where: str, former: str, now: str, *, named: bool) -> Misconfigured
         fix += f"; `{former}` stays the source in every key, and other settings go on naming it (`vendor_numbers_of`). "
         fix += f"If it has never run, call it [{where.partition('.')[0]}.{now}] instead"
     return MisconfiguredError(where, f"the system `{former}` is called `{now}` now", fix=fix)
-
-
-def edition(package: str) -> str:
-    """
-    What a mapping's outcome depends on besides the row: its package's code, and the canonical language's.
-
-    A deployment that changes either maps every row again, once, and publishes what comes out different.
-    """
-    digest = hashlib.blake2b(digest_size=12)
-    for file in [*_sources(package), *_sources("canonical")]:
-        digest.update(file.read_bytes())
-    digest.update(version("pydantic").encode())
-    return digest.hexdigest()
-
-
-def _sources(package: str) -> list[Path]:
-    """The files of a package; of a module in no package that file alone, for it stands among everybody else's."""
-    module = import_module(package)
-    file = Path(str(module.__file__))
-    return sorted(file.parent.rglob("*.py")) if hasattr(module, "__path__") else [file]

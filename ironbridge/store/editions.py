@@ -1,6 +1,6 @@
 """
-A flow's editions in the state: which one is open, which workers work by it, and the second look at subjects that older
-editions settled.
+A flow's editions in the state: which one is open, which workers work by it, the second look at subjects that older editions
+settled, and the look at subjects whose day has come.
 
 A settlement by an older edition never counts as agreement, in whatever order two transactions overlap. A settlement
 first locks its rows, and then reads the number of the open edition in a statement of its own. A slice of the second look
@@ -12,6 +12,10 @@ begins after its edition was opened, and locks every row of its range that an ol
 
 A subject that is added behind the second look's place begins dirty, and only the open edition takes dirty subjects. Rows
 are locked before `flows`, here as in a settlement, so that the two never wait for each other.
+
+A settlement saves with its subject the beginning of the first day on which the outcome may be another one. The subject is
+marked once that moment lies behind the database's clock, whoever settled it and by whatever day. If that clock was set right
+and the day went back with it, subjects may have been judged by a day that has not come: the edition is opened once more.
 """
 
 from __future__ import annotations
@@ -21,63 +25,76 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flows.engine.clock import SET_BACK, beginning, day_in_london
 from flows.engine.ledger import HOLD, Edition
 from ironbridge.store.bulk import postgres
 from ironbridge.store.database import Store, now
+from ironbridge.store.subjects import dirtied
 
 SLICE = 1000
 """Subjects marked in one transaction, so that deliveries never wait long for their rows."""
 OPEN = "EXISTS (SELECT 1 FROM flows WHERE name = :flow AND number = :number AND edition = :edition AND NOT paused)"
 """True if the edition that a worker works by is the open one, and no person has paused the flow."""
+_RESTS = "state IN ('agreed', 'parked', 'waiting')"
+_COME = f"flow = :flow AND {_RESTS} AND recheck <= :now"
 
 
 class Opened(NamedTuple):
-    """The open edition. `alive`: when a worker of it last gave a sign of life, in seconds since 1970."""
+    """
+    The open edition. `alive`: when a worker of it last gave a sign of life; `day`: the beginning of the latest day that it was
+    at work on. Both are seconds since 1970.
+    """
 
     name: str | None
     number: int
     alive: float | None
+    day: float | None
+
+    def joined_by(self, edition: str, at: float) -> bool:
+        """Whether a worker joins it: it is the worker's own, and has judged nothing by a day that has not come."""
+        return self.name == edition and (self.day is None or self.day <= at + SET_BACK)
 
 
 def may_open(opened: Opened | None, edition: str, had: Edition | None, at: float) -> bool:
-    """Whether a worker may open another edition than the open one (`flows.engine.editions`). `had` None: it has just started."""
-    if opened is None or opened.name is None or had is None:
+    """Whether a worker may open its edition where it cannot join the open one. `had` None: the worker has just started."""
+    if opened is None or opened.name in (None, edition) or had is None:
         return True
-    turned = edition != had.name and opened.number == had.number
-    silent = opened.alive is None or opened.alive < at - HOLD
-    return turned or silent
+    return opened.alive is None or opened.alive < at - HOLD
 
 
 async def reopen(store: Store, flow: str, edition: str, had: Edition | None) -> Edition | None:
     """See `flows.engine.ledger.Ledger.reopen`."""
     async with store.read() as connection:
-        opened = await _opened(connection, flow)
-        if opened is not None and opened.name == edition:
+        opened, at = await _opened(connection, flow), now(connection)
+        today = beginning(day_in_london(at))
+        if opened is not None and opened.joined_by(edition, at) and (opened.day or 0.0) >= today:
             return Edition(edition, opened.number)
     async with store.write() as connection:
         await connection.execute(
             text("INSERT INTO flows (name) VALUES (:flow) ON CONFLICT (name) DO NOTHING"), {"flow": flow}
         )
         opened = await _opened(connection, flow, " FOR UPDATE" if postgres(connection) else "")
-        if opened is not None and opened.name == edition:  # another worker was faster
+        bound = {"flow": flow, "edition": edition, "day": today, "now": at}
+        if opened is not None and opened.joined_by(edition, at):  # a new day, or another worker was faster
+            await connection.execute(text("UPDATE flows SET day = :day WHERE name = :flow AND COALESCE(day, 0) < :day"), bound)
             return Edition(edition, opened.number)
-        if not may_open(opened, edition, had, now(connection)):
+        if not may_open(opened, edition, had, at):
             await _stand_by(connection, flow)
             return None
         number = (opened.number if opened else 0) + 1
         await connection.execute(
             text(
-                "UPDATE flows SET edition = :edition, number = :number, reopened = '', alive = :now, standby = NULL "
-                "WHERE name = :flow"
+                "UPDATE flows SET edition = :edition, number = :number, reopened = '', alive = :now, standby = NULL, "
+                "day = :day WHERE name = :flow"
             ),
-            {"flow": flow, "edition": edition, "number": number, "now": now(connection)},
+            bound | {"number": number},
         )
         return Edition(edition, number)
 
 
 async def _opened(connection: AsyncConnection, flow: str, lock: str = "") -> Opened | None:
     rows = await connection.execute(
-        text(f"SELECT edition, number, alive FROM flows WHERE name = :flow{lock}"),  # noqa: S608 (our own words)
+        text(f"SELECT edition, number, alive, day FROM flows WHERE name = :flow{lock}"),  # noqa: S608 (our own words)
         {"flow": flow},
     )
     row = rows.one_or_none()
@@ -137,6 +154,19 @@ async def relook(store: Store, flow: str, edition: Edition) -> bool:
             bound | {"place": last if more else None},
         )
         return more
+
+
+async def turn(store: Store, flow: str) -> bool:
+    """See `Ledger.turn`: one slice, the longest due first."""
+    async with store.read() as connection:
+        bound = {"flow": flow, "now": now(connection)}
+        due = await connection.execute(text(f"SELECT 1 FROM subjects WHERE {_COME} LIMIT 1"), bound)  # noqa: S608 (our own words)
+        if due.one_or_none() is None:
+            return False
+    async with store.write() as connection:
+        slice_ = f"SELECT subject FROM subjects WHERE {_COME} ORDER BY recheck LIMIT :slice"  # noqa: S608 (our own words)
+        condition = f"{_COME} AND subject IN ({slice_})"
+        return await dirtied(connection, flow, condition, skip_locked=True, now=bound["now"], slice=SLICE) > 0
 
 
 async def _mark(connection: AsyncConnection, bound: dict[str, object]) -> None:

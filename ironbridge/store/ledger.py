@@ -144,6 +144,9 @@ class StoredLedger:
     async def relook(self, edition: Edition) -> bool:
         return await editions.relook(self._store, self._flow, edition)
 
+    async def turn(self) -> bool:
+        return await editions.turn(self._store, self._flow)
+
     async def take(self, limit: int, edition: Edition) -> list[Task]:
         self._takes += 1
         # MATERIALIZED: else PostgreSQL may run the inner query more than once, and take more than the limit.

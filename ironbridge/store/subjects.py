@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flows.engine.clock import beginning
 from flows.engine.ledger import HOLD, TRAVELS, Settlement, State, Task
 from ironbridge.store.bulk import among, bind, postgres, selected, values
 from ironbridge.store.causes import STUCK, cause_of
@@ -147,7 +148,7 @@ _ONLY_COMPARED = ("seen",)
 _SETTLED = {
     "seen": "bigint", "edition": "bigint", "state": "text", "changes": "bigint", "due": "float8",
     "reason": "text", "waiting_on": "text", "doubtful": "bytea", "attempts": "bigint", "since": "float8",
-    "observed": "float8", "traces": "bigint", "sent": "float8", "cause": "text",
+    "observed": "float8", "traces": "bigint", "sent": "float8", "cause": "text", "recheck": "float8",
 }  # fmt: skip
 _CONFIRMED = {"document": "bytea", "digest": "bytea", "ref": "text", "tag": "text", "confirmed": "float8"}
 
@@ -166,6 +167,7 @@ async def settled(
             # After a lost answer, the request may have arrived only now.
             None if s.sent is None else at,
             cause_of(s.state, s.task.subject, s.reason) if s.state in STUCK else None,
+            None if s.task.recheck is None else beginning(s.task.recheck),
         )  # fmt: skip
         rows.append((*row, s.document, s.digest, s.ref, s.tag, at) if confirmed else row)
     await changed(connection, _SETTLED | _CONFIRMED if confirmed else _SETTLED, flow, rows)

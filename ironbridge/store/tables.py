@@ -175,6 +175,8 @@ flows = Table(
     # the open one last reported that it stands by.
     Column("lifted", Double),
     Column("standby", Double),
+    # The beginning of the latest day that the open edition was at work on.
+    Column("day", Double),
     # The offset up to which this state knows the flow's trail in Kafka, see flows/engine/trail.py.
     _number("trail"),
     # The target that it writes to, known once it has run; and whether all that the target holds for it stands in `names`.
@@ -218,6 +220,7 @@ versions = Table(
 identifiers = Table("identifiers", metadata, _text("value", key=True), _text("key", key=True))
 _WAITS = text("waiting_on IS NOT NULL")
 _HELD = text("ref IS NOT NULL")
+_RESTS = text("recheck IS NOT NULL AND state IN ('agreed', 'parked', 'waiting')")
 _STUCK = text("state IN ('parked', 'waiting', 'dropped')")
 subjects = Table(
     "subjects",
@@ -248,9 +251,12 @@ subjects = Table(
     Column("sent", Double),
     # The reason without the parts that only this record has, as an id: see causes.py.
     _text("cause", null=True),
+    # The beginning of the first day on which its outcome may be another one, though its facts are the same.
+    Column("recheck", Double),
     Index("ix_subjects_flow_state_urgency_since", "flow", "state", "urgency", "since"),
     # Few wait: the others shall not pay for the index with every change.
     Index("ix_subjects_flow_waiting_on", "flow", "waiting_on", postgresql_where=_WAITS, sqlite_where=_WAITS),
+    Index("ix_subjects_flow_recheck", "flow", "recheck", postgresql_where=_RESTS, sqlite_where=_RESTS),
     Index("ix_subjects_flow_ref", "flow", "ref", postgresql_where=_HELD, sqlite_where=_HELD),
     # Stuck subjects are counted by their cause, and read a page at a time, from this index alone.
     Index(

@@ -19,14 +19,15 @@ from ironbridge.observe import telemetry
 from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.bridge import Platform
 from ironbridge.runtime.deliveries import Delivery
+from ironbridge.runtime.editions import edition, name_of
 from ironbridge.settings import load
 from ironbridge.store import StoredMemory
 from tests.agreement import Mortal
 
 PUMP = ("open", "publish", "ends", "claimed", "claim", "offsets", "progress", "regions", "members", "lookup",
         "quarantined", "doubled", "live", "missing", "unseen", "save")  # fmt: skip
-AGREEMENT = ("begin", "ingest", "reopen", "relook", "take", "facts", "refs", "intend", "write", "read_back", "settle", "keep",
-             "reclaim", "due")  # fmt: skip
+AGREEMENT = ("begin", "ingest", "reopen", "relook", "turn", "take", "facts", "refs", "intend", "write", "read_back", "settle",
+             "keep", "reclaim", "due")  # fmt: skip
 
 
 class Doom:
@@ -59,7 +60,8 @@ def _doomed(built: Platform, doom: Doom) -> None:
         built.pumps[name] = (again, streams)
     for name, delivery in list(built.deliveries.items()):
         target = Mortal(delivery.target, doom)
-        agreement = Agreement(delivery.flow, target, Mortal(delivery.ledger, doom))
+        named = edition(name_of(type(delivery.flow)), delivery.flow.entities, delivery.flow.settings)
+        agreement = Agreement(delivery.flow, target, Mortal(delivery.ledger, doom), edition=named)
         built.deliveries[name] = Delivery(delivery.flow, target, agreement, delivery.ledger)
 
 

@@ -1,5 +1,6 @@
 """
-A later release of both targets' mappings: it has another edition, and writes one field of each document differently.
+A later release of both targets' mappings: it writes one field of each document differently. It has another edition, because
+`NextFlow` is part of its code.
 
 `witness.release_of` tells by that field which of the two releases wrote a document.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import flows.business_central
@@ -42,9 +42,6 @@ class NextFlow:
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         found: Document | Nothing | None = self._shipped.desired(subject, facts)
         return replace(found, body=_changed(found)) if isinstance(found, Document) else found
-
-    def edition(self, today: date) -> str:
-        return f"{self._shipped.edition(today)}, next"
 
 
 def _changed(document: Document) -> Body:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -31,6 +30,7 @@ class Allowances:
 
     def __init__(self, name: str, settings: AllowancesSettings, there: BusinessCentralSettings) -> None:
         self.name = name
+        self.settings = settings.model_dump(mode="json")
         self._prefix = settings.prefix
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
@@ -45,9 +45,6 @@ class Allowances:
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
-
-    def edition(self, today: date) -> str:
-        return f"1:{self._prefix}"
 
 
 system = FlowSystem(target="business_central", settings=AllowancesSettings, build=Allowances, package=__name__)

@@ -186,12 +186,12 @@ def test_codes_of_different_numbers_never_meet_and_always_fit(numbers: set[str],
         assert "'" not in made
 
 
-def test_the_edition_changes_with_the_mapping_and_not_with_the_secret() -> None:
-    def edition(**more: object) -> str:
-        return BusinessCentralFlow("bc", *settings(**more)).edition(TODAY)
+def test_the_flow_depends_on_the_settings_of_the_mapping_and_not_on_the_secret() -> None:
+    def depends_on(**more: object) -> object:
+        return BusinessCentralFlow("bc", *settings(**more)).settings
 
-    assert edition() == edition(client_secret="another", requests=10)
-    assert edition() != edition(default_account="9000")
+    assert depends_on() == depends_on(client_secret="another", requests=10)
+    assert depends_on() != depends_on(default_account="9000")
 
 
 def test_two_ledgers_with_the_same_numbers_are_two_vendors() -> None:

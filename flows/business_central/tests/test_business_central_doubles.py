@@ -234,7 +234,7 @@ class Office:
 
     def worker(self, side: Council) -> Agreement:
         ledger = StoredLedger(self.store, side.flow.name)
-        return Agreement(side.flow, side.target, ledger, today=lambda: TODAY, clock=self.clock)
+        return Agreement(side.flow, side.target, ledger, edition="1", today=lambda: TODAY, clock=self.clock)
 
     async def arrive(self, worker: Agreement, *entities: Entity, version: int = 1, gone: bool = False) -> None:
         now = datetime.now(UTC)

@@ -11,24 +11,18 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from hashlib import blake2b
 from typing import Any
 
-from pydantic_core import to_json
-
-from adapters.engine.difference import BUGS
-from canonical.errors import BadRecordError, RefusedError
 from canonical.key import entity_of
+from flows.engine.draft import Draft, drafts
 from flows.engine.ledger import State, pack, unpack, unpack_all
 from flows.port import (
     Absent,
     Document,
-    Facts,
     Flow,
     Held,
     Holding,
     Inventory,
-    Nothing,
     ReadBack,
     Target,
     Untold,
@@ -289,20 +283,8 @@ class Cloud:
         self.differences.append(Difference(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
 
     async def _drafts(self, stands: Sequence[ComparedSubject]) -> list[_Draft]:
-        facts = await self._ledger.facts([s.subject for s in stands], self._flow.grouping)
-        names = {entity.type_name for entity in self._flow.entities}
-        documents: list[tuple[ComparedSubject, Document | None, str | None]] = []
-        for stand in stands:
-            known = [fact for fact in facts.get(stand.subject, ()) if fact.entity in names]
-            try:
-                desired = self._flow.desired(stand.subject, Facts(known, self._today))
-                documents.append((stand, None if isinstance(desired, Nothing) else desired, None))
-            except (RefusedError, BadRecordError) as error:
-                documents.append((stand, None, str(error)))
-            except BUGS as error:
-                documents.append((stand, None, f"the mapping failed ({type(error).__name__}): mend the flow"))
-        refs = await self._ledger.refs(sorted({s for _, d, _ in documents if d for s in d.refers.values()}))
-        return [_drafted(stand, document, why, refs) for stand, document, why in documents]
+        made = await drafts(self._flow, self._ledger, [stand.subject for stand in stands], self._today)
+        return [_of(stand, each) for stand, each in zip(stands, made, strict=True)]
 
     async def _stands(self) -> AsyncIterator[list[ComparedSubject]]:
         after = ""
@@ -323,16 +305,9 @@ _MUTE = (
 )
 
 
-def _drafted(stand: ComparedSubject, document: Document | None, why: str | None, refs: Mapping[str, str]) -> _Draft:
-    if document is None:
-        return _Draft(stand, why=why)
-    mine = {name: refs[subject] for name, subject in document.refers.items() if subject in refs}
-    if len(mine) < len(document.refers):
-        waits = next(subject for name, subject in document.refers.items() if name not in mine)
-        return _Draft(stand, document, mine, why=f"waits for {waits}, which the target does not hold")
-    packed = pack(document)
-    digest = blake2b(packed + to_json(mine), digest_size=16).digest()
-    return _Draft(stand, unpack(packed), mine, digest)
+def _of(stand: ComparedSubject, made: Draft) -> _Draft:
+    why = made.fault if made.missing is None else f"waits for {made.missing}, which the target does not hold"
+    return _Draft(stand, made.document, made.refs, made.digest, why)
 
 
 def _row(draft: _Draft) -> tuple[Any, ...]:

@@ -1,0 +1,72 @@
+"""What the DfE should hold of the council's children: the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from canonical import (
+    Assessment,
+    CareEpisode,
+    CareLeaver,
+    CarePlan,
+    HealthScreening,
+    Involvement,
+    LookedAfterEpisode,
+    Permanence,
+    Person,
+    Placement,
+    Section47Enquiry,
+)
+from canonical.entity import Entity
+from flows.dfe_csc.child import record
+from flows.dfe_csc.cohort import outside
+from flows.dfe_csc.contract import checked
+from flows.dfe_csc.ids import Ids
+from flows.port import Document, Facts, Grouping, Nothing, Urgency
+
+_URGENCY: Final = {
+    Section47Enquiry.type_name: Urgency.SAFEGUARDING,
+    CarePlan.type_name: Urgency.SAFEGUARDING,  # child protection plans; the type does not tell them from the others
+    LookedAfterEpisode.type_name: Urgency.SAFEGUARDING,
+    Placement.type_name: Urgency.SAFEGUARDING,
+    Involvement.type_name: Urgency.TIDY_UP,
+    HealthScreening.type_name: Urgency.TIDY_UP,
+}
+
+
+class ChildRecords:
+    """What the DfE should hold: one document for each child of the cohort, nothing for anybody else."""
+
+    entities: tuple[type[Entity], ...] = (
+        Person,
+        CareEpisode,
+        Assessment,
+        CarePlan,
+        Section47Enquiry,
+        LookedAfterEpisode,
+        Placement,
+        Involvement,
+        HealthScreening,
+        Permanence,
+        CareLeaver,
+    )
+    grouping = Grouping.OWNER
+
+    def __init__(self, name: str, ids: Ids) -> None:
+        self.name = name
+        self.settings: Mapping[str, Any] = {"la_child_ids_of": ids.source}
+        self._ids = ids
+
+    def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
+        """:raises RefusedError: a value that the API would refuse; names field and rule."""
+        person = facts.one(Person)
+        if person is None:
+            return Nothing("the person itself is not published: it is quarantined, or gone") if [*facts] else None
+        if why := outside(person, facts):
+            return Nothing(why)
+        body = checked(record(person, facts, self._ids), self.name)
+        return Document("child", body["la_child_id"], body)
+
+    def urgency(self, entity: str) -> Urgency:
+        return _URGENCY.get(entity, Urgency.USUAL)
