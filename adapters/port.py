@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from canonical.entity import Entity
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Position = tuple[int | str, ...]
 """Where a record stands in its stream's order; JSON can hold it."""
@@ -62,6 +65,9 @@ class Sweep:
 
     pages: Callable[[Position | None], AsyncIterator[Page]]
 
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.sweep(stream, self)
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -75,6 +81,9 @@ class Tail:
     sweep: Sweep
     sweep_every: timedelta = timedelta(hours=12)
 
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.tail(stream, self)
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
@@ -85,6 +94,22 @@ class Files:
     """
 
     extracts: Callable[[], AsyncIterator[Extract]]
+
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.files(stream, self)
+
+
+class Reader(Protocol[T_co]):
+    """
+    Whoever reads streams: the pump, `reconcile`, the suite. It has a method for each kind of reading, and a reading's `read_by`
+    calls its own. An author needs nothing of it.
+    """
+
+    def sweep(self, stream: Stream, reading: Sweep, /) -> T_co: ...
+
+    def tail(self, stream: Stream, reading: Tail, /) -> T_co: ...
+
+    def files(self, stream: Stream, reading: Files, /) -> T_co: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +131,9 @@ class Stream:
     every: timedelta = timedelta(minutes=5)
     lasting: frozenset[str] = field(default_factory=frozenset)
     pause: timedelta = timedelta(0)
+
+    def read_by(self, reader: Reader[T]) -> T:
+        return self.reading.read_by(reader, self)
 
 
 @dataclass(frozen=True, slots=True)

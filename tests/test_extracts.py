@@ -19,7 +19,8 @@ from adapters.payables.layout import declared
 from adapters.payables.reading import Rules
 from adapters.port import Extract, Record
 from adapters.testing import Bench, whole
-from adapters.testing.stand_ins import Faults, Killed, Line, MemoryMemory, State, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed, MemoryMemory, State
+from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import BadRecordError, UnavailableError
 from ironbridge.store import Store

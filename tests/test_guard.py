@@ -18,7 +18,8 @@ from adapters.liquidlogic import system as liquidlogic
 from adapters.liquidlogic.world import create
 from adapters.port import Row
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed, Line, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed
+from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import UnavailableError
 

@@ -13,7 +13,8 @@ from adapters.engine.journal import Cursor, Known, Place
 from adapters.engine.pump import Pump
 from adapters.port import Stream
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
+from adapters.testing.stand_ins import Killed, MemoryJournal, MemoryMemory
+from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.event import topic_of
 from flows.engine.ledger import Arrivals
