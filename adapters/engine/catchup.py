@@ -25,7 +25,7 @@ from adapters.engine.journal import (
     marks,
     named,
 )
-from adapters.engine.regions import LEARNED, extract_mark
+from adapters.engine.regions import LEARNED, extract_mark, is_place
 from canonical import ENTITIES, Event
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,8 @@ class CatchUp:
             if lost and partition[0] not in self._moved:
                 log.error(
                     "%s: the journal's %s[%d] does not hold what was published to it: %d events are lost there and will "
-                    "be published again. To do: find out whether the broker lost its tail or the topic was made anew",
+                    "be published again. To do: find out whether the broker lost its tail or the topic was made anew; have a "
+                    "system that pushes its records send them again",
                     self._adapter, *partition, lost,
                 )  # fmt: skip
         await self._publish_deletions({}, await self._left_behind())
@@ -327,8 +328,9 @@ def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | Non
         return None
     had.entity, had.owner, had.version = event.entity, event.owner, event.version
     had.deleted, had.lost, had.row_digest = event.data is None, False, None
-    # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile.
-    had.region = None if had.deleted else event.extract or LEARNED
+    # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile; so is the
+    # position of a pushed one, even if it is deleted, so that nothing older counts that is sent again.
+    had.region = None if had.deleted and not is_place(event.extract) else event.extract or LEARNED
     had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
     had.topic, had.partition, had.offset = place
     had.filled = had.former = None

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from adapters.engine.journal import AGAIN, Known, Problem
-from adapters.engine.regions import Region
-from adapters.port import Record, Stream
+from adapters.engine.regions import Region, place_of
+from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Entity, Event
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
@@ -113,7 +113,7 @@ class Comparison:
     Compares one stream's rows with the known records.
 
     `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
-    marks the file that they were read from. A change is not published if `watch` puts it aside.
+    marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside.
     """
 
     def __init__(
@@ -178,6 +178,23 @@ class Comparison:
             return  # which of its rows is the right one is for the sweep to say: it goes by their order
         known = self._known.get(record.key)
         self._row(record, single.digests[0], None if known is None else known.region, known)
+
+    def sent(self, record: Record, digest: bytes, made: Made | None) -> None:
+        """Compare one record that was pushed; from now on it is known at its position."""
+        self._extract = place_of(record.position)
+        self._row(record, digest, self._extract, self._known.get(record.key), made)
+
+    def ended(self, gone: Gone) -> None:
+        """
+        Publish the deletion of a record, because the system says so. It is known at its position from now on, also if it was
+        never published: what comes late from before its end says nothing.
+        """
+        self._extract = place_of(gone.position)
+        known = self._known.get(gone.key)
+        if known is None:
+            known = self._known[gone.key] = self._unpublished(gone.key)
+        self.gone([known])
+        known.region = self._extract
 
     def second(self, key: str) -> None:
         """Quarantine a further row of a key; the first one stands."""
@@ -299,11 +316,13 @@ class Comparison:
         self, record: Record, digest: bytes, region: str | None, known: Known | None, error: BadRecordError
     ) -> None:
         if known is None:
-            entity = self._stream.entities[0].type_name
-            known = self._known[record.key] = Known(record.key, entity, "", None, None, None, 0)
+            known = self._known[record.key] = self._unpublished(record.key)
         known.row_digest, known.region = digest, region
         self.found.known[known.key] = known
         self._problem(record.key, error)
+
+    def _unpublished(self, key: str) -> Known:
+        return Known(key, self._stream.entities[0].type_name, "", None, None, None, 0)
 
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem(key, error.field, error.rule, error.shape, str(error)))

@@ -18,6 +18,7 @@ from adapters.engine.difference import Difference
 from adapters.engine.journal import Cursor, Journal, Memory, Step
 from adapters.engine.lookout import Lookout
 from adapters.engine.meters import count
+from adapters.port import Offsets
 from canonical.errors import FencedError, UnavailableError
 
 
@@ -75,9 +76,17 @@ class Publisher:
             self._in_doubt = False
             return lacking
 
-    async def publish(self, stream: str, found: Difference, cursor: Cursor, step: Step, read: int = 0) -> None:
+    async def publish(
+        self,
+        stream: str,
+        found: Difference,
+        cursor: Cursor,
+        step: Step,
+        read: int = 0,
+        offsets: Offsets | None = None,
+    ) -> None:
         """
-        Publish what was found in `read` records, and remember it with the step.
+        Publish what was found in `read` records, commit the source's offsets with it, and remember it with the step.
 
         :raises UnavailableError: something does not answer, or a failure since the reading began left doubt.
         :raises FencedError: a newer copy of this adapter has taken over.
@@ -88,9 +97,9 @@ class Publisher:
             # Until both are done the memory may be behind Kafka; only catching up tells.
             self._in_doubt = True
             try:
-                if found.events:
+                if found.events or offsets:
                     await self._nothing_went_back()
-                    places = await self._journal.publish(found.events, (stream, cursor))
+                    places = await self._journal.publish(found.events, (stream, cursor), offsets)
                     note(found.about, places)
                     step.offsets, step.told = self._lookout.published(found.events, places), len(places)
                 step.at = self._clock()

@@ -1,8 +1,8 @@
 """
 The pump: read → compare → publish → save.
 
-It connects, and hands each stream to the module of its reading: `reading_sweep`, `reading_tail` or `reading_files`. What they
-find is published and remembered by the `publisher`.
+It connects, and hands each stream to the module of its reading: `reading_sweep`, `reading_tail`, `reading_files` or
+`reading_push`. What they find is published and remembered by the `publisher`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 
-from adapters.engine import reading_files, reading_sweep, reading_tail
+from adapters.engine import reading_files, reading_push, reading_sweep, reading_tail
 from adapters.engine.connection import Connection
 from adapters.engine.contents import Contents
 from adapters.engine.guard import Guard
@@ -20,7 +20,7 @@ from adapters.engine.publisher import Publisher
 from adapters.engine.reading import Means
 from adapters.engine.reading_files import Blocked
 from adapters.engine.regions import MEAN_REGION
-from adapters.port import Adapter, Files, Stream, Sweep, Tail
+from adapters.port import Adapter, Files, Push, Stream, Sweep, Tail
 
 _GUARD = Guard()
 
@@ -108,3 +108,6 @@ class _Readings:
 
     def files(self, stream: Stream, reading: Files) -> Awaitable[None]:
         return reading_files.files(self._means, stream, reading, self._blocked)
+
+    def push(self, stream: Stream, reading: Push) -> Awaitable[None]:
+        return reading_push.push(self._means, stream, reading)

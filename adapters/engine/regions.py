@@ -7,17 +7,21 @@ insert or a delete moves no other boundary, so an unchanged region costs one com
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
-from adapters.port import Record
+from adapters.port import Gone, Position, Record
+
+Word = TypeVar("Word", Record, Gone, Record | Gone)
 
 MEAN_REGION = 512
 LAST_REGION = "~"  # the open end: it sorts behind every key and is no key itself
 LEARNED = "?"  # the region of records that the journal taught and that no sweep has met since
 LONGEST_KEY = 240  # as canonical.entity.Key has it
+_PUSHED = "@["  # begins the place of a pushed record: no key and no digest begins so
 
 
 class Region(NamedTuple):
@@ -82,7 +86,22 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
     return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
 
 
-def tamed(record: Record) -> Record:
+def place_of(position: Position) -> str:
+    """What stands for a pushed record's position in events and as its region."""
+    return "@" + json.dumps(position, separators=(",", ":"))
+
+
+def position_at(place: str | None) -> Position:
+    """The position that a place stands for; () if it is no place of a pushed record."""
+    return tuple(json.loads(place[1:])) if place is not None and is_place(place) else ()
+
+
+def is_place(region: str | None) -> bool:
+    """Whether a region is the place of a pushed record."""
+    return region is not None and region.startswith(_PUSHED)
+
+
+def tamed(record: Word) -> Word:
     """A record under the key that it is known by: one that no canonical key can be is replaced by its digest."""
     key = record.key
     if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and key not in (LAST_REGION, LEARNED):

@@ -1,5 +1,6 @@
 """What the author of an adapter tests it with: the suite that every adapter passes, and stand-ins for Kafka and the state."""
 
+from adapters.testing.sending import SendingAdapter
 from adapters.testing.stand_ins import Faults, Killed, Log, MemoryJournal, MemoryMemory, State
 from adapters.testing.suite import AdapterSuite, Bench, assert_versions_grow, whole
 from adapters.testing.table import Line, TableAdapter
@@ -13,6 +14,7 @@ __all__ = [
     "Log",
     "MemoryJournal",
     "MemoryMemory",
+    "SendingAdapter",
     "State",
     "TableAdapter",
     "assert_versions_grow",

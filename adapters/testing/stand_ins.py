@@ -26,6 +26,7 @@ from adapters.engine.journal import (
     Step,
     named,
 )
+from adapters.port import Offsets
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import FencedError, UnavailableError
 from canonical.event import topic_of
@@ -66,12 +67,13 @@ class Log:
     A Kafka cluster in memory, for any number of adapters.
 
     A partition holds events, and None where a marker ends a transaction. What an open transaction holds is
-    not in it: nobody could read it.
+    not in it: nobody could read it. `groups` are the offsets that consumer groups have committed.
     """
 
     partitions: int = 3
     topics: dict[Partition, list[Event | None]] = field(default_factory=dict)
     cursors: dict[tuple[str, str], Cursor] = field(default_factory=dict)
+    groups: dict[str, dict[Partition, int]] = field(default_factory=dict)
     generations: Counter[str] = field(default_factory=Counter)
     transactions: list[list[Event]] = field(default_factory=list)
 
@@ -143,7 +145,9 @@ class MemoryJournal:
     def topic_of(self, entity: str) -> str:
         return topic_of(entity, self._prefix)
 
-    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+    async def publish(
+        self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Offsets | None = None
+    ) -> list[Place]:
         self._faults.point("publish")
         await asyncio.sleep(0)  # as whoever waits for a server
         if self._generation is None:
@@ -160,6 +164,8 @@ class MemoryJournal:
             self._log.topics[topic, partition_number].append(None)
         if cursor is not None:
             self._log.cursors[self._adapter, cursor[0]] = cursor[1]
+        if offsets is not None:
+            self._log.groups.setdefault(offsets.group, {}).update(offsets.next)
         self._log.transactions.append(list(events))
         self._faults.point("published")
         return places

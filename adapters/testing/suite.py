@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from adapters.engine.guard import Guard
 from adapters.engine.journal import Memory, Problem
 from adapters.engine.pump import Pump
-from adapters.port import Adapter, Extract, Files, Record, Stream, Sweep, Tail
+from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from adapters.testing.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
 from canonical.entity import classified
@@ -252,6 +252,12 @@ class _Records:
             for record in await whole(extract):
                 yield record
 
+    async def push(self, _: Stream, reading: Push) -> AsyncIterator[Record]:
+        async for delivery in reading.receive():
+            for word in delivery.records:
+                if isinstance(word, Record):
+                    yield word
+
 
 class _DueAfter:
     """Says after which time a stream's next reading shows what was deleted (`adapters.port.Reader`)."""
@@ -263,4 +269,7 @@ class _DueAfter:
         return reading.sweep_every
 
     def files(self, _: Stream, __: Files) -> timedelta:
+        return timedelta(0)
+
+    def push(self, _: Stream, __: Push) -> timedelta:
         return timedelta(0)

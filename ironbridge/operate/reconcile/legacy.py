@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
+from adapters.engine.regions import is_place
 from canonical.key import entity_of
 from ironbridge.operate.insight import differing
 from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
@@ -160,20 +161,23 @@ class Legacy:
         unread = [key for key, entity in keys.items() if key not in read and entity in source.entities - source.lasting]
         silent = sum(1 for key, entity in keys.items() if key not in read and entity in source.lasting)
         elsewhere = await self._elsewhere(source, unread)
+        pushed = sum(map(is_place, elsewhere.values()))
         await self._scratch.suspect("legacy", [key for key in unread if key not in elsewhere])
         part = self.parts[source.adapter.name]
         part.looked += len(unread) - len(elsewhere)
-        _note(part, len(elsewhere), "records come from extracts that lie here no longer: nothing is said of them")
+        extracts = len(elsewhere) - pushed
+        _note(part, extracts, "records come from extracts that lie here no longer: nothing is said of them")
+        _note(part, pushed, "records were pushed by their system, which cannot be asked for them: nothing is said of them")
         _note(part, silent, "records are in no extract that lies here, which for their kind says nothing")
 
-    async def _elsewhere(self, source: Source, keys: Sequence[str]) -> set[str]:
-        """Those that an extract brought which is not there to be read again."""
+    async def _elsewhere(self, source: Source, keys: Sequence[str]) -> dict[str, str]:
+        """Those that something brought which is not there to be read again: an extract, or a message; with its name or place."""
         streams = [stream.name for stream in source.streams if (source.adapter.name, stream.name) not in self._swept]
         if not streams or not keys:
-            return set()
+            return {}
         read = set(await self._scratch.rows("SELECT stream, name FROM extracts WHERE look = 1"))
         found = await comparing.brought_by_extracts(self._store, source.adapter.name, keys)
-        return {each.key for each in found if each.stream in streams and (each.stream, each.region) not in read}
+        return {e.key: e.region for e in found if e.stream in streams and (e.stream, e.region) not in read}
 
     # -- the second look -----------------------------------------------------------------------------------------
 

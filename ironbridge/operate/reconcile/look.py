@@ -13,7 +13,7 @@ from typing import Any
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Comparison
 from adapters.engine.regions import tamed
-from adapters.port import Adapter, Extract, Files, Record, Stream, Sweep, Tail
+from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from canonical.errors import BadRecordError
 from canonical.key import entity_of
 from ironbridge.operate.reconcile.certificate import Compared
@@ -94,6 +94,9 @@ class Look:
                 continue
             read = self._look, stream.name, extract.name
             await self._scratch.do("INSERT OR IGNORE INTO extracts VALUES (?, ?, ?)", *read)
+
+    async def push(self, stream: Stream, reading: Push) -> None:
+        """What was pushed cannot be read again; what comes now is for the adapter alone."""
 
     async def _extracts(self, stream: Stream, reading: Files) -> list[Extract]:
         """The extracts that lie ready, once all are that were read before: to a new reader a file has to settle first."""
