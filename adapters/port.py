@@ -121,7 +121,7 @@ async def _unanswered(_: Collection[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Parcel:
     """
     Some records that the system sent, in its order; of several words on one key the last counts. It is published whole or not
     at all, so a few thousand records are enough.
@@ -141,16 +141,16 @@ class Push:
     """
     What the system sends by itself. Nothing of it is ever missing: a record is deleted if the system says so (`Gone`).
 
-    `receive` gives the deliveries that have come and were not answered, the oldest first. If none is there it waits a few
-    seconds for one, and then ends; it is called again at once. When the next delivery is asked for, the last one is safe.
+    `receive` gives the parcels that have come and were not answered, the oldest first. If none is there it waits a few
+    seconds for one, and then ends; it is called again at once. When the next parcel is asked for, the last one is safe.
 
-    A system may send a delivery again, or a part of it: what it says is compared with what was published. A record's `position`
+    A system may send a parcel again, or a part of it: what it says is compared with what was published. A record's `position`
     tells in which order the system changed it (a version, a sequence number, an offset; no personal data): what comes
     with a lower one than the last is a repetition, and says nothing. `()` where the system has no such order: then what it
     sends again late brings its old content back.
     """
 
-    receive: Callable[[], AsyncIterator[Delivery]]
+    receive: Callable[[], AsyncIterator[Parcel]]
     listens: ClassVar[bool] = True
 
     def read_by(self, reader: Reader[T], stream: Stream) -> T:

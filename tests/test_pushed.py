@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.engine.guard import Guard
-from adapters.port import Adapter, Delivery
+from adapters.port import Adapter, Parcel
 from adapters.testing import AdapterSuite, Bench, Log, SendingAdapter, State, assert_versions_grow
 from adapters.testing.sending import Message
 from adapters.testing.stand_ins import Faults, Killed
@@ -94,7 +94,7 @@ async def test_changes_and_deletions_are_published_and_answered() -> None:
     assert_told_once(bench)
 
 
-async def test_of_several_words_on_one_record_in_a_delivery_the_last_counts() -> None:
+async def test_of_several_words_on_one_record_in_a_parcel_the_last_counts() -> None:
     adapter = sender(3)
     bench = Bench(adapter)
     await bench.read()
@@ -155,7 +155,7 @@ async def test_a_new_edition_maps_what_comes_and_nothing_else() -> None:
     assert bench.said(await bench.read()) == [("1", 2, True)]
 
 
-async def test_a_reading_that_never_comes_to_its_end_is_ended_between_two_deliveries() -> None:
+async def test_a_reading_that_never_comes_to_its_end_is_ended_between_two_parcels() -> None:
     adapter = sender(200, page=1)
     bench = Bench(adapter)
     assert 0 < len(await bench.read()) < 100
@@ -197,7 +197,7 @@ async def test_a_deletion_that_overtakes_the_record_leaves_nothing_behind() -> N
     assert bench.said(await bench.read()) == [("1", 1, True)]
 
 
-async def test_without_an_order_a_delivery_that_comes_again_as_it_was_publishes_nothing() -> None:
+async def test_without_an_order_a_parcel_that_comes_again_as_it_was_publishes_nothing() -> None:
     adapter = sender(5, ordered=False)
     bench = Bench(adapter)
     adapter.put(1, Line(0, "N2"))
@@ -351,5 +351,5 @@ def act(adapter: SendingAdapter, random: Random) -> None:
         adapter.repeat(random.choice(adapter.sent))
 
 
-def test_a_delivery_needs_no_more_than_its_records() -> None:
-    assert Delivery([]).offsets is None
+def test_a_parcel_needs_no_more_than_its_records() -> None:
+    assert Parcel([]).offsets is None

@@ -1,7 +1,7 @@
 """
 A push: what a legacy system sends by itself.
 
-Each delivery is published in one transaction, remembered, and only then answered, so an answer means that its events are in
+Each parcel is published in one transaction, remembered, and only then answered, so an answer means that its events are in
 Kafka. What a system sends again is unchanged, or is older than what is known; in both cases nothing is published.
 """
 
@@ -17,10 +17,10 @@ from adapters.engine.difference import Difference, Made
 from adapters.engine.journal import Known, Progress, Step
 from adapters.engine.reading import Means
 from adapters.engine.regions import Region, position_at, region, tamed
-from adapters.port import Delivery, Gone, Position, Push, Record, Stream
+from adapters.port import Gone, Parcel, Position, Push, Record, Stream
 
 LONGEST = timedelta(minutes=1)
-"""How long one reading lasts if deliveries keep coming: between two of them a person's pause and the claim are looked at."""
+"""How long one reading lasts if parcels keep coming: between two of them a person's pause and the claim are looked at."""
 
 
 async def push(means: Means, stream: Stream, reading: Push) -> None:
@@ -40,24 +40,24 @@ class PushReading:
 
     async def run(self, reading: Push) -> None:
         until = self._means.clock() + LONGEST
-        async with closing(self._means.system.items(reading.receive(), self._stream.pause)) as deliveries:
-            async for delivery in deliveries:
-                await self._take_in(delivery)
+        async with closing(self._means.system.items(reading.receive(), self._stream.pause)) as parcels:
+            async for parcel in parcels:
+                await self._take_in(parcel)
                 if self._means.clock() >= until:
                     break
         ended = replace(self._progress, completed=self._means.clock(), error=None)
         await self._means.publish(self._stream, Difference(), {}, Step(progress=ended))
 
-    async def _take_in(self, delivery: Delivery) -> None:
-        """Publish and remember what a delivery changes, then answer it."""
-        found = await self._compared(_last_words(delivery.records))
-        had, number = self._progress, len(delivery.records)
+    async def _take_in(self, parcel: Parcel) -> None:
+        """Publish and remember what a parcel changes, then answer it."""
+        found = await self._compared(_last_words(parcel.records))
+        had, number = self._progress, len(parcel.records)
         progress = replace(had, read=had.read + number, published=had.published + len(found.events), error=None)
         step, cursor = Step(progress=progress), {"received": progress.read}
-        await self._means.publish(self._stream, found, cursor, step, number, delivery.offsets)
+        await self._means.publish(self._stream, found, cursor, step, number, parcel.offsets)
         self._progress = progress
         with self._means.system.watched():
-            await delivery.answer([problem.key for problem in found.problems])
+            await parcel.answer([problem.key for problem in found.problems])
 
     async def _compared(self, words: Mapping[str, Record | Gone]) -> Difference:
         keys = list(words)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from adapters.port import Delivery, Gone, Offsets, Position, Push, Record, Stream
+from adapters.port import Gone, Offsets, Parcel, Position, Push, Record, Stream
 from adapters.testing.stand_ins import Faults, Log
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
@@ -24,7 +24,7 @@ class Message(NamedTuple):
 class SendingAdapter(TableAdapter):
     """
     A dictionary whose changes are sent: `put` and `take` change it. Messages that are not answered are sent again, `page` of them
-    in a delivery; `answered` counts the answers, and `bad` are the keys that they complained of.
+    in a parcel; `answered` counts the answers, and `bad` are the keys that they complained of.
 
     With `ordered` a message says where it stands in the order of changes. With a `topic` the messages lie in a log, and the place
     up to which they were taken in is the offset of a consumer group there.
@@ -66,11 +66,11 @@ class SendingAdapter(TableAdapter):
         self.sent.append(Message(len(self.sent), number, line))
         self.waiting.append(self.sent[-1])
 
-    async def _receive(self) -> AsyncIterator[Delivery]:
+    async def _receive(self) -> AsyncIterator[Parcel]:
         self.faults.point("receive")
         stood = -1
         while (stands := self._stands()) != stood and (page := self._next()):
-            yield self._delivery(page)
+            yield self._parcel(page)
             stood = stands  # who has not answered only looks, and does not want it again
 
     def _stands(self) -> int:
@@ -82,11 +82,11 @@ class SendingAdapter(TableAdapter):
             return self.waiting[: self._page]
         return self.sent[self._stands() :][: self._page]
 
-    def _delivery(self, page: list[Message]) -> Delivery:
+    def _parcel(self, page: list[Message]) -> Parcel:
         words = [self._word(message) for message in page]
         if self._topic is not None:
-            return Delivery(words, offsets=Offsets(self.GROUP, {self.PARTITION: page[-1].number + 1}))
-        return Delivery(words, partial(self._answer, page))
+            return Parcel(words, offsets=Offsets(self.GROUP, {self.PARTITION: page[-1].number + 1}))
+        return Parcel(words, partial(self._answer, page))
 
     def _word(self, message: Message) -> Record | Gone:
         position: Position = (message.number,) if self._ordered else ()

@@ -253,8 +253,8 @@ class _Records:
                 yield record
 
     async def push(self, _: Stream, reading: Push) -> AsyncIterator[Record]:
-        async for delivery in reading.receive():
-            for word in delivery.records:
+        async for parcel in reading.receive():
+            for word in parcel.records:
                 if isinstance(word, Record):
                     yield word
 
