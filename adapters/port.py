@@ -116,7 +116,7 @@ class Offsets(NamedTuple):
     next: Mapping[tuple[str, int], int]
 
 
-async def _unanswered(_: Collection[str]) -> None:
+async def _no_answer(_: Collection[str]) -> None:
     """The source asks for no answer."""
 
 
@@ -132,7 +132,7 @@ class Parcel:
     """
 
     records: Sequence[Record | Gone]
-    answer: Callable[[Collection[str]], Awaitable[None]] = _unanswered
+    answer: Callable[[Collection[str]], Awaitable[None]] = _no_answer
     offsets: Offsets | None = None
 
 

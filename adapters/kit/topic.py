@@ -96,7 +96,8 @@ class Topic:
 
     async def _resumed(self, consumer: AIOKafkaConsumer) -> Places:
         """Go to where the group stands, unless the consumer stands there."""
-        await consumer.topics()
+        async with asyncio.timeout(_PATIENCE):
+            await consumer.topics()
         partitions = {TopicPartition(self._topic, n) for n in consumer.partitions_for_topic(self._topic) or ()}
         if not partitions:
             raise UnavailableError(self._name, f"there is no topic {self._topic}")

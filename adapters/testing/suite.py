@@ -101,7 +101,8 @@ class AdapterSuite:
     The scenarios that every adapter passes.
 
     Subclass it and give it the four hooks and a fixture `adapter`: not yet opened, its system holds a few good records
-    and no bad one. The fixture may keep on `self` what the hooks need.
+    and no bad one (one that pushes has them to send, and the hooks make it send). The fixture may keep on `self` what the
+    hooks need.
     """
 
     missing_is_deleted: bool = True
