@@ -97,8 +97,9 @@ class Topic:
     async def _resumed(self, consumer: AIOKafkaConsumer) -> Places:
         """Go to where the group stands, unless the consumer stands there."""
         async with asyncio.timeout(_PATIENCE):
-            await consumer.topics()
-        partitions = {TopicPartition(self._topic, n) for n in consumer.partitions_for_topic(self._topic) or ()}
+            # A consumer that is in no group only knows of partitions that are assigned to it.
+            cluster = await consumer._client.fetch_all_metadata()
+        partitions = {TopicPartition(self._topic, n) for n in cluster.partitions_for_topic(self._topic) or ()}
         if not partitions:
             raise UnavailableError(self._name, f"there is no topic {self._topic}")
         if self._reached is not None and partitions == consumer.assignment():
