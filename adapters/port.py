@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -15,6 +15,9 @@ from canonical.entity import Entity
 from canonical.finding import Finding
 
 S = TypeVar("S", bound=BaseModel)
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Position = tuple[int | str, ...]
 """Where a record stands in its stream's order; JSON can hold it."""
@@ -66,6 +69,10 @@ class Sweep:
     """All keys in order, in pages, from behind a position (None: from the start) to the end. Finds every difference."""
 
     pages: Callable[[Position | None], AsyncIterator[Page]]
+    listens: ClassVar[bool] = False
+
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.sweep(stream, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,10 @@ class Tail:
     pages: Callable[[Position | None], AsyncIterator[Page]]
     sweep: Sweep
     sweep_every: timedelta = timedelta(hours=12)
+    listens: ClassVar[bool] = False
+
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.tail(stream, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,80 @@ class Files:
     """
 
     extracts: Callable[[], AsyncIterator[Extract]]
+    listens: ClassVar[bool] = False
+
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.files(stream, self)
+
+
+class Gone(NamedTuple):
+    """The system says that a record was deleted. `position` is as in a pushed `Record`."""
+
+    key: str
+    position: Position = ()
+
+
+class Offsets(NamedTuple):
+    """Where a consumer group stands in topics of the Kafka that we publish to: (topic, partition) → the next offset."""
+
+    group: str
+    next: Mapping[tuple[str, int], int]
+
+
+async def _no_answer(_: Collection[str]) -> None:
+    """The source asks for no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """
+    Some records that the system sent, in its order; of several words on one key the last counts. It is published whole or not
+    at all, so a few thousand records are enough.
+
+    `answer` is called once their events are in Kafka and remembered: the system may then forget what it sent. It is given the
+    keys of the records that cannot be mapped; these are in quarantine until the system sends them again, mended. `offsets` are
+    committed in the transaction of the events, if the source is a topic of the Kafka that we publish to.
+    """
+
+    records: Sequence[Record | Gone]
+    answer: Callable[[Collection[str]], Awaitable[None]] = _no_answer
+    offsets: Offsets | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """
+    What the system sends by itself. Nothing of it is ever missing: a record is deleted if the system says so (`Gone`).
+
+    `receive` gives the parcels that have come and were not answered, the oldest first. If none is there it waits a few
+    seconds for one, and then ends; it is called again at once. When the next parcel is asked for, the last one is safe.
+
+    A system may send a parcel again, or a part of it: what it says is compared with what was published. A record's `position`
+    tells in which order the system changed it (a version, a sequence number, an offset; no personal data): what comes
+    with a lower one than the last is a repetition, and says nothing. `()` where the system has no such order: then what it
+    sends again late brings its old content back.
+    """
+
+    receive: Callable[[], AsyncIterator[Parcel]]
+    listens: ClassVar[bool] = True
+
+    def read_by(self, reader: Reader[T], stream: Stream) -> T:
+        return reader.push(stream, self)
+
+
+class Reader(Protocol[T_co]):
+    """
+    Whoever reads streams: the pump, `reconcile`, the suite. It has a method for each kind of reading, and a reading's `read_by`
+    calls its own. An author needs nothing of it.
+    """
+
+    def sweep(self, stream: Stream, reading: Sweep, /) -> T_co: ...
+
+    def tail(self, stream: Stream, reading: Tail, /) -> T_co: ...
+
+    def files(self, stream: Stream, reading: Files, /) -> T_co: ...
+
+    def push(self, stream: Stream, reading: Push, /) -> T_co: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +183,8 @@ class Stream:
     One kind of record of a legacy system.
 
     `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone.
-    `every` is how often it is looked at, and so how fresh the platform's view of it is; `pause` is what the pump waits
-    between two pages, to spare the system. A record of a type in `lasting`
+    `every` is how often it is looked at, and so how fresh the platform's view of it is (what is pushed is listened to all the
+    time); `pause` is what the pump waits between two pages, to spare the system. A record of a type in `lasting`
     that is missing from a reading says nothing (a payments extract names only who was paid); one of any other type
     that is missing was deleted.
     """
@@ -107,10 +192,18 @@ class Stream:
     name: str
     entities: tuple[type[Entity], ...]
     map: Callable[[Row], Entity]
-    reading: Sweep | Tail | Files
+    reading: Sweep | Tail | Files | Push
     every: timedelta = timedelta(minutes=5)
     lasting: frozenset[str] = field(default_factory=frozenset)
     pause: timedelta = timedelta(0)
+
+    @property
+    def rest(self) -> timedelta:
+        """How long after the beginning of one reading the next one begins, if it has ended by then."""
+        return timedelta(0) if self.reading.listens else self.every
+
+    def read_by(self, reader: Reader[T]) -> T:
+        return self.reading.read_by(reader, self)
 
 
 class Adapter(Protocol):

@@ -31,7 +31,7 @@ class Event(NamedTuple):
     `data` is the canonical JSON, None if the entity was deleted. `version` grows with each change of a key; a key that is
     used again begins above every version that anybody may hold. `time` is when the change was observed, in UTC. `owner`
     decides the partition. `stream` is the part of the source that it was read from. `extract` is a digest of the file's
-    name, if it was read from a file.
+    name, if it was read from a file, or the place of the message, if it was pushed.
     """
 
     entity: str

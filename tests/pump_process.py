@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.engine.guard import Guard
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Line, TableAdapter
+from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.settings import KafkaSettings

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Line, Log, MemoryJournal, TableAdapter
+from adapters.testing.sending import SendingAdapter
+from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing.table import Line, TableAdapter
 from canonical.errors import UnavailableError
 from ironbridge.kafka.process import HOST, free_port
 from ironbridge.runtime import bridge
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
-from ironbridge.store import StoredMemory, open_store
+from ironbridge.store import Store, StoredMemory, open_store
 from tests.servers import Postgres
 
 
@@ -109,4 +111,20 @@ async def test_an_adapter_outlives_an_outage_of_the_state_and_goes_on(postgres: 
             stop.set()
             await running
             await store.close()
+    assert log.state() == adapter.state()
+
+
+async def test_what_is_pushed_is_listened_to_without_a_rest_until_the_end(store: Store, tmp_path: Path) -> None:
+    stop, log, adapter = asyncio.Event(), Log(), SendingAdapter()
+    pump = Pump(adapter, MemoryJournal(log, adapter.name), StoredMemory(store, adapter.name), edition="1")
+    built = bridge.Platform(settings_of(f"sqlite+aiosqlite:///{tmp_path / 'other'}", 1, tmp_path), store)
+    running = asyncio.create_task(bridge.keep_adapter(built, adapter.name, pump, list(adapter.streams()), stop))
+    async with asyncio.timeout(60):
+        for number in range(3):
+            adapter.put(number, Line(1, "N1"))
+            while adapter.waiting:
+                await asyncio.sleep(0.02)
+            assert len(log.told()) == number + 1
+        stop.set()
+        await running
     assert log.state() == adapter.state()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.engine.difference import LAST_REGION, MEAN_REGION, Region, Regions, region
+from adapters.engine.regions import LAST_REGION, MEAN_REGION, Region, Regions, region
 from adapters.port import Record
 
 SALT = b"edition"

@@ -10,7 +10,8 @@ from adapters.engine.extracts import PIECE
 from adapters.engine.journal import Known, Step
 from adapters.port import Extract, Record
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed, Line, MemoryMemory, State, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed, MemoryMemory, State
+from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import BadRecordError, UnavailableError
 from ironbridge.store import Store

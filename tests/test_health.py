@@ -24,7 +24,8 @@ from starlette.routing import Route
 
 from adapters.engine.pump import Pump
 from adapters.port import Stream
-from adapters.testing.stand_ins import Log, MemoryJournal, TableAdapter
+from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing.table import TableAdapter
 from canonical.errors import MisconfiguredError
 from ironbridge.cli import render
 from ironbridge.console import serve

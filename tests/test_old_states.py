@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Line, TableAdapter
+from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode, Event
 from flows.engine.agree import Agreement
 from flows.testing import ScriptedTarget

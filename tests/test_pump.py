@@ -16,7 +16,8 @@ from adapters.engine.guard import Guard
 from adapters.engine.journal import Journal, Mark, Memory, Step
 from adapters.port import Adapter, Page, Position, Row
 from adapters.testing import AdapterSuite, Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, State, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed, MemoryJournal, MemoryMemory, State
+from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
 from canonical.key import key_of

@@ -8,7 +8,8 @@ import pytest
 
 from adapters.engine.guard import Guard
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed, Line, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed
+from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import UnavailableError
 

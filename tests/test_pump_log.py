@@ -8,7 +8,8 @@ import pytest
 
 from adapters.engine.pump import Guard, Pump
 from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed, MemoryJournal, MemoryMemory
+from adapters.testing.table import Line, TableAdapter
 from canonical.errors import FencedError, UnavailableError
 
 OVER_THE_GUARD = Guard(share=1.0)

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from adapters.testing import assert_versions_grow
-from adapters.testing.stand_ins import Line, TableAdapter
+from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode, Event
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.kafka.broker import ApacheKafka, Broker, EmbeddedBroker

@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import ClassVar
 
 from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Line, State, TableAdapter
+from adapters.testing.stand_ins import State
+from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
 
 

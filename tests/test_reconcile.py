@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from adapters.port import Page, Position, Record, Row, Stream, Sweep
+from adapters.engine.pump import Pump
+from adapters.port import Page, Parcel, Position, Push, Record, Row, Stream, Sweep
+from adapters.testing.stand_ins import Log, MemoryJournal
 from canonical import Supplier
 from canonical.entity import Entity
 from canonical.finding import Finding
@@ -26,7 +28,7 @@ from flows.engine.ledger import pack
 from flows.port import Absent, Document, Facts, Held, Holding, Limits, Nothing, Outcome, ReadBack, Write
 from ironbridge.operate.reconcile import Certificate, Difference, Kind, Source, Where, compare
 from ironbridge.operate.reconcile.certificate import certificate_of
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store, StoredMemory, open_store
 from ironbridge.store.bulk import put
 from ironbridge.store.tables import facts, flows, subjects
 from tests.agreement import START, PurchaseFlow, World, invoice, supplier, supplier_key
@@ -131,6 +133,29 @@ async def test_every_kind_of_difference_with_the_legacy_system_is_found_and_name
     ]
     (quarantined,) = [d for d in found.differences if d.kind is Kind.STALE and d.where is Where.CANONICAL]
     assert quarantined.why.startswith("quarantined: payables.supplier payables:supplier:5: name")
+
+
+class Pushing(Village):
+    """It sends its suppliers, and cannot be asked for them."""
+
+    def streams(self) -> Sequence[Stream]:
+        return [Stream("supplier", (Supplier,), self._map, Push(self._sent))]
+
+    async def _sent(self) -> AsyncIterator[Parcel]:
+        yield Parcel([Record(supplier_key(n), (1,), (n, name)) for n, name in self.names.items()])
+
+
+async def test_of_what_was_pushed_nothing_is_said_but_how_much_it_is(world: World) -> None:
+    legacy = Pushing(village(world).names)
+    pump = Pump(legacy, MemoryJournal(Log(), "payables", [Supplier]), StoredMemory(world.store, "payables"), edition="1")
+    await pump.ready()
+    await pump.read(legacy.streams()[0])
+    await pump.close()
+    legacy.names.clear()
+    found = await compared(world, legacy)
+    assert told(found) == []
+    note = "6 records were pushed by their system, which cannot be asked for them: nothing is said of them"
+    assert [(part.looked, part.notes) for part in found.parts if part.what == "payables"] == [(0, [note])]
 
 
 def _named(number: int, name: str) -> bytes:

@@ -9,7 +9,8 @@ import pytest
 from adapters.engine.guard import DELETED, WENT_BACK, Guard
 from adapters.port import Extract
 from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, Line, State, TableAdapter
+from adapters.testing.stand_ins import Faults, Killed, State
+from adapters.testing.table import Line, TableAdapter
 from tests.test_guard import ENDED, allow, closed, waiting
 
 OVER_THE_GUARD = Guard(share=1.0)

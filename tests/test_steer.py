@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from adapters.engine.guard import Guard
 from adapters.engine.pump import Pump
+from adapters.port import Extract, Record
 from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Line, Log, MemoryJournal, TableAdapter
-from canonical.errors import MisconfiguredError
+from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing.table import Line, TableAdapter
+from canonical.errors import BadRecordError, MisconfiguredError
 from flows.port import Document, Limits, Refused
 from ironbridge.operate import audit, insight, steer
 from ironbridge.operate.audit import Actor
@@ -288,6 +291,42 @@ async def test_a_file_that_cannot_be_read_and_a_second_row_are_read_again_when_a
     await pump.read(stream)
     assert all(seen.digest for seen in (await memory.regions(stream.name)).values())
     assert [row["key"] async for rows in everything(store) for row in rows] == stuck
+
+
+class Locked(TableAdapter):
+    """Its file april cannot be read while it is locked; its content stays as it is."""
+
+    locked = True
+
+    async def _extracts(self) -> AsyncIterator[Extract]:
+        async for extract in super()._extracts():
+            locked = self.locked and extract.name == "april"
+            yield replace(extract, portions=self._refused) if locked else extract
+
+    async def _refused(self) -> AsyncIterator[Sequence[Record]]:
+        raise BadRecordError("legacy april", field="file", rule="cannot be opened", shape="a file")
+        yield
+
+
+async def test_deletions_that_waited_for_a_file_go_on_once_a_person_has_it_read_again_as_it_is(store: Store) -> None:
+    adapter, log = Locked(reading="files"), Log()
+    adapter.files = {"april": [(4, Line(4, "N1"))], "may": [(n, Line(n, "N1")) for n in (1, 2, 3)]}
+    pump = Pump(adapter, MemoryJournal(log, "legacy"), StoredMemory(store, "legacy"), edition="1", guard=Guard(share=1))
+    (stream,) = adapter.streams()
+    await pump.ready()
+    await pump.read(stream)
+    adapter.files["may"] = [(1, Line(1, "N1"))]
+    await pump.read(stream)
+    adapter.locked = False
+    asked = adapter.asked
+    await pump.read(stream)
+    assert adapter.asked == asked, "nobody can see that it may be read now"
+    assert log.state().keys() == {adapter.key(n) for n in (1, 2, 3)}
+    (stuck,) = [row["key"] async for rows in everything(store) for row in rows]
+    assert await steer.retry(store, JO, [stuck]) == 1
+    await pump.read(stream)
+    assert log.state().keys() == {adapter.key(n) for n in (1, 4)}
+    assert [rows async for rows in everything(store)] == []
 
 
 # -- release -----------------------------------------------------------------------------------------------------------

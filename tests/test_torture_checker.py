@@ -13,7 +13,8 @@ from adapters.engine.journal import Cursor, Known, Place
 from adapters.engine.pump import Pump
 from adapters.port import Stream
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Killed, Line, MemoryJournal, MemoryMemory, TableAdapter
+from adapters.testing.stand_ins import Killed, MemoryJournal, MemoryMemory
+from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.event import topic_of
 from flows.engine.ledger import Arrivals
@@ -121,8 +122,8 @@ async def test_a_commit_before_the_transaction_is_caught_as_loss(council: Counci
 
 
 class DropsDeletes(MemoryJournal):
-    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
-        places = await super().publish([e for e in events if e.data is not None], cursor)
+    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Any = None) -> list[Place]:
+        places = await super().publish([e for e in events if e.data is not None], cursor, offsets)
         kept = iter(places)
         return [Place("nowhere", 0, 0) if e.data is None else next(kept) for e in events]
 
@@ -153,9 +154,9 @@ async def test_a_forgotten_fingerprint_is_caught_as_a_duplicate(council: Council
 
 
 class PublishesTwice(MemoryJournal):
-    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
-        await super().publish(events, cursor)
-        return await super().publish(events, cursor)
+    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Any = None) -> list[Place]:
+        await super().publish(events, cursor, offsets)
+        return await super().publish(events, cursor, offsets)
 
 
 async def test_a_transaction_that_is_repeated_is_caught_as_a_duplicate(council: Council) -> None:

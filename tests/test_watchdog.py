@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.engine.difference import region
+from adapters.engine.regions import region
 from adapters.port import Record
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Line, TableAdapter
+from adapters.testing.table import Line, TableAdapter
 from ironbridge.observe.watchdog import Held, watching
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from adapters.engine.catchup import closing
-from adapters.engine.difference import BUGS, Made, Region, Regions, mapped
+from adapters.engine.difference import BUGS, Made, mapped
 from adapters.engine.journal import Seen
+from adapters.engine.regions import Region, Regions
 from adapters.port import Page, Position, Record, Stream
 from canonical.errors import BadRecordError
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
-from adapters.engine.difference import LEARNED, extract_mark
 from adapters.engine.journal import (
     AGAIN,
     NOTHING,
@@ -26,6 +25,7 @@ from adapters.engine.journal import (
     marks,
     named,
 )
+from adapters.engine.regions import LEARNED, extract_mark, is_place
 from canonical import ENTITIES, Event
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,8 @@ class CatchUp:
             if lost and partition[0] not in self._moved:
                 log.error(
                     "%s: the journal's %s[%d] does not hold what was published to it: %d events are lost there and will "
-                    "be published again. To do: find out whether the broker lost its tail or the topic was made anew",
+                    "be published again. To do: find out whether the broker lost its tail or the topic was made anew; have a "
+                    "system that pushes its records send them again",
                     self._adapter, *partition, lost,
                 )  # fmt: skip
         await self._publish_deletions({}, await self._left_behind())
@@ -265,34 +266,34 @@ class CatchUp:
 
     async def _stranded(self, partition: Partition, held: dict[str, _Held], only: str | None) -> list[Event]:
         """Deletions of records that live on in the journal here, and have been deleted or moved elsewhere since."""
-        living = [(key, last) for key, last in held.items() if not last.deleted and only in (None, last.stream)]
-        stranded = []
+        living = [(key, partition, last) for key, last in held.items() if not last.deleted and only in (None, last.stream)]
+        stranded = [(key, event) async for key, event in self._gone_on(living)]
+        for key, _ in stranded:
+            self._left.pop((key, partition), None)
+        return [event for _, event in stranded]
+
+    async def _left_behind(self) -> list[Event]:
+        """Deletions of records of which the journal shows that they moved, and lacks the tombstone that went with the move."""
+        left = [(key, partition, last) for (key, partition), last in sorted(self._left.items())]
+        return [event async for _, event in self._gone_on(left)]
+
+    async def _gone_on(self, living: list[tuple[str, Partition, _Held]]) -> AsyncIterator[tuple[str, Event]]:
+        """Deletions in partitions where records live on, of those that have been deleted or moved elsewhere since."""
         for start in range(0, len(living), 1000):
             some = living[start : start + 1000]
-            for stream in {last.stream for _, last in some}:
-                keys = [key for key, last in some if last.stream == stream]
-                known = {k.key: k for k in await self._memory.lookup(stream, keys)}
-                for key, last in some:
+            for stream in sorted({last.stream for _, _, last in some}):
+                here = [each for each in some if each[2].stream == stream]
+                known = {k.key: k for k in await self._memory.lookup(stream, [key for key, _, _ in here])}
+                for key, partition, last in here:
                     now = known.get(key)
                     if now and now.version > last.version and (now.topic, now.partition) != partition:
-                        self._left.pop((key, partition), None)
-                        stranded.append(self._ended(key, last, now))
-        return stranded
+                        yield key, self._ended(key, last, now)
 
     def _ended(self, key: str, last: _Held, now: Known) -> Event:
         """The deletion of a record that lives on in one partition, and lives or was deleted in another."""
         # The version that a move's tombstone has, and no other event of the key (see `fresh`).
         version = now.version if now.deleted else max(last.version + 1, now.version - 1)
         return self._deletion(key, last.entity, last.owner, version, last.stream)
-
-    async def _left_behind(self) -> list[Event]:
-        """Deletions of records of which the journal shows that they moved, and lacks the tombstone that went with the move."""
-        events = []
-        for (key, partition), last in sorted(self._left.items()):
-            (now,) = await self._memory.lookup(last.stream, [key])
-            if now.version > last.version and (now.topic, now.partition) != partition:
-                events.append(self._ended(key, last, now))
-        return events
 
     async def _publish_deletions(self, deletions: dict[str, list[Known]], stranded: list[Event]) -> None:
         about = [(stream, known) for stream, several in deletions.items() for known in several]
@@ -327,8 +328,9 @@ def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | Non
         return None
     had.entity, had.owner, had.version = event.entity, event.owner, event.version
     had.deleted, had.lost, had.row_digest = event.data is None, False, None
-    # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile.
-    had.region = None if had.deleted else event.extract or LEARNED
+    # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile; so is the
+    # position of a pushed one, even if it is deleted, so that nothing older counts that is sent again.
+    had.region = None if had.deleted and not is_place(event.extract) else event.extract or LEARNED
     had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
     had.topic, had.partition, had.offset = place
     had.filled = had.former = None

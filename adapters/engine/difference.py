@@ -1,8 +1,8 @@
 """
 What changed: rows against what is known of them. Nothing here does I/O.
 
-A stream's rows are compared in *regions*: runs of rows that end where a key's checksum says so, about 512 long. An
-insert or a delete moves no other boundary, so an unchanged region costs one comparison, wherever the pages were cut.
+The rows come in regions (`adapters.engine.regions`). A row whose digest is another one is mapped; if its fingerprint is
+another one, too, there is an event.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 from pydantic import ValidationError
 
 from adapters.engine.journal import AGAIN, Known, Problem
-from adapters.port import Record, Stream
+from adapters.engine.regions import Region, place_of
+from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Entity, Event
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
@@ -28,22 +28,9 @@ from canonical.errors import BadRecordError
 if TYPE_CHECKING:
     from adapters.engine.guard import Watch
 
-MEAN_REGION = 512
-LAST_REGION = "~"  # the open end: it sorts behind every key and is no key itself
-LEARNED = "?"  # the region of records that the journal taught and that no sweep has met since
-LONGEST_KEY = 240  # as canonical.entity.Key has it
 LARGEST_EVENT = 4_000_000  # bytes of JSON; half of what the topics take
 BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 """What a mapping that met a value it was not written for raises: that row is quarantined, and no other."""
-
-
-class Region(NamedTuple):
-    """A run of records, named after the key that ends it, with each row's digest and the digest of them all."""
-
-    name: str
-    records: list[Record]
-    digests: list[bytes]
-    digest: bytes
 
 
 class Made(NamedTuple):
@@ -64,43 +51,6 @@ class Aside(NamedTuple):
     kinds: tuple[str, ...]
 
 
-class Regions:
-    """
-    Cuts pages of records into regions; what is left of a page waits for the next one.
-
-    `mean` is how long they are on average, a power of two; none is longer than 8 times that.
-    """
-
-    def __init__(self, salt: bytes, mean: int = MEAN_REGION) -> None:
-        self._salt = salt
-        self._mask = mean - 1
-        self._longest = 8 * mean
-        self._open: list[Record] = []
-        self._full = False
-
-    def add(self, records: Iterable[Record]) -> list[Region]:
-        """The regions that these records complete."""
-        complete = []
-        for record in records:
-            # Rows with one key stay together, or there would be two regions of one name.
-            if self._full and record.key != self._open[-1].key:
-                complete.append(self._cut())
-            self._open.append(record)
-            ends = not crc32(record.key.encode("utf-8", "replace")) & self._mask
-            self._full = ends or len(self._open) >= self._longest
-        return complete
-
-    def end(self) -> list[Region]:
-        """The region behind the last boundary: the stream's open end, whatever key it ends with."""
-        self._full = False
-        return [self._cut()] if self._open else []
-
-    def _cut(self) -> Region:
-        records, self._open = self._open, []
-        name, self._full = (tamed(records[-1]).key if self._full else LAST_REGION), False
-        return region(name, records, self._salt)
-
-
 def fresh(version: int, now: int) -> int:
     """
     The version for a change of a record whose last version is `version`: `now` in milliseconds since 1970, or more if the
@@ -114,36 +64,11 @@ def fresh(version: int, now: int) -> int:
     return at + at % 2
 
 
-def extract_mark(name: str) -> str:
-    """What stands for an extract in events and in keys: a file's name may name somebody."""
-    return blake2b(name.encode(), digest_size=8).hexdigest()
-
-
-def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
-    """
-    Digest some records. The salt names the mapping's edition: rows of an older one count as changed.
-
-    `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
-    """
-    tame = [tamed(record) for record in records]
-    digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
-    return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
-
-
 def mapped(stream: Stream, record: Record) -> Made:
     """Map a row; whatever its mapping raises is raised."""
     entity = stream.map(record.row)
     data = entity.to_bytes()
     return Made(entity.key, entity.owner, type(entity), data, blake2b(data, digest_size=16).digest())
-
-
-def tamed(record: Record) -> Record:
-    """A record under the key that it is known by: one that no canonical key can be is replaced by its digest."""
-    key = record.key
-    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and key not in (LAST_REGION, LEARNED):
-        return record
-    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return record._replace(key=f"unreadable-key:{digest}")
 
 
 @dataclass(slots=True)
@@ -188,7 +113,7 @@ class Comparison:
     Compares one stream's rows with the known records.
 
     `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
-    marks the file that they were read from. A change is not published if `watch` puts it aside.
+    marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside.
     """
 
     def __init__(
@@ -253,6 +178,23 @@ class Comparison:
             return  # which of its rows is the right one is for the sweep to say: it goes by their order
         known = self._known.get(record.key)
         self._row(record, single.digests[0], None if known is None else known.region, known)
+
+    def sent(self, record: Record, digest: bytes, made: Made | None) -> None:
+        """Compare one record that was pushed; from now on it is known at its position."""
+        self._extract = place_of(record.position)
+        self._row(record, digest, self._extract, self._known.get(record.key), made)
+
+    def ended(self, gone: Gone) -> None:
+        """
+        Publish the deletion of a record, because the system says so. It is known at its position from now on, also if it was
+        never published: what comes late from before its end says nothing.
+        """
+        self._extract = place_of(gone.position)
+        known = self._known.get(gone.key)
+        if known is None:
+            known = self._known[gone.key] = self._unpublished(gone.key)
+        self.gone([known])
+        known.region = self._extract
 
     def second(self, key: str) -> None:
         """Quarantine a further row of a key; the first one stands."""
@@ -374,11 +316,13 @@ class Comparison:
         self, record: Record, digest: bytes, region: str | None, known: Known | None, error: BadRecordError
     ) -> None:
         if known is None:
-            entity = self._stream.entities[0].type_name
-            known = self._known[record.key] = Known(record.key, entity, "", None, None, None, 0)
+            known = self._known[record.key] = self._unpublished(record.key)
         known.row_digest, known.region = digest, region
         self.found.known[known.key] = known
         self._problem(record.key, error)
+
+    def _unpublished(self, key: str) -> Known:
+        return Known(key, self._stream.entities[0].type_name, "", None, None, None, 0)
 
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem(key, error.field, error.rule, error.shape, str(error)))

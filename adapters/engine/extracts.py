@@ -7,16 +7,17 @@ that lie ready hold a record, the newest of them counts, whatever is read when.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
-from adapters.engine.difference import LEARNED, Aside, Comparison, Difference, Keys, Made, Region, extract_mark, region
+from adapters.engine.difference import Aside, Comparison, Difference, Keys, Made
 from adapters.engine.guard import Watch
-from adapters.engine.journal import AGAIN, Known, Memory, Problem, Seen
+from adapters.engine.journal import AGAIN, Known, Problem, Seen
+from adapters.engine.reading import Means
+from adapters.engine.regions import LEARNED, Region, extract_mark, region
 from adapters.port import Extract, Record, Stream
 from canonical.errors import BadRecordError
 from canonical.key import key_of
@@ -56,27 +57,16 @@ class ExtractReading:
     `read` and `published` count its records and its events. `watch` judges the records and fields that it takes away.
     """
 
-    def __init__(
-        self,
-        adapter: str,
-        stream: Stream,
-        lying: Lying,
-        memory: Memory,
-        watch: Watch,
-        salt: bytes,
-        clock: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, means: Means, stream: Stream, lying: Lying, watch: Watch) -> None:
         self.extract = extract = lying.extract
         self._lying = lying
         self._shared = lying.shared
         self._took_from: set[str] = set()  # extracts that held records of the last piece before this one did
         self.read = self.published = 0
-        self._adapter = adapter
+        self._means = means
         self._stream = stream
-        self._memory = memory
+        self._memory = means.memory
         self._watch = watch
-        self._salt = salt
-        self._clock = clock
         self._mark = extract_mark(extract.name)
         self._names = {extract_mark(e.name): e.name for e in (*lying.older, *lying.newer)}
         self._newer = {e.name for e in lying.newer}
@@ -109,7 +99,7 @@ class ExtractReading:
     async def compared(self, records: Sequence[Record]) -> Difference:
         """Compare records with the known ones; a key that was met before, in any piece, has a second row."""
         self.read += len(records)
-        here = region(self.extract.name, records, self._salt)
+        here = region(self.extract.name, records, self._means.salt)
         keys = [record.key for record in here.records]
         known = [self._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
         here, known = self._counting(here, known)
@@ -145,16 +135,15 @@ class ExtractReading:
         others = [e for e in (*self._lying.older, *self._lying.newer) if self._may_share(e, seen.get(e.name))]
         if not others or not await self.lacks():
             return []
-        rest = (self._memory, self._watch, self._salt, self._clock)
-        return [ExtractReading(self._adapter, self._stream, Lying(e, b""), *rest) for e in reversed(others)]
+        return [ExtractReading(self._means, self._stream, Lying(e, b""), self._watch) for e in reversed(others)]
 
     def _may_share(self, other: Extract, had: Seen | None) -> bool:
         """Whether it was found to share records, or what it holds now has not been read yet."""
-        return had is None or had.sweep < 0 or had.digest != digest_of(other, self._salt)
+        return had is None or had.sweep < 0 or had.digest != digest_of(other, self._means.salt)
 
     async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
         """Compare the records that another extract held and, read to its end, no longer holds: they are this one's again."""
-        here = region(self.extract.name, records, self._salt)
+        here = region(self.extract.name, records, self._means.salt)
         keys = [record.key for record in here.records]
         known = [since._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
         known = [k for k in known if k.key in self._met or (k.region == since.extract.name and k.key not in since._met)]
@@ -167,7 +156,7 @@ class ExtractReading:
         return found
 
     async def _compared(self, here: Region, known: list[Known], keys: list[str]) -> Difference:
-        quarantined = await self._memory.quarantined(self._stream.name, [*keys, *(key + AGAIN for key in keys)])
+        quarantined = await self._means.quarantined(self._stream, keys)
         self._held += sum(map(self._is_missed, known))
         made = await self._made(here, known)
         comparison = self._comparison(known, quarantined)
@@ -243,7 +232,7 @@ class ExtractReading:
 
     @property
     def _bad(self) -> str:
-        return key_of(self._adapter, "file", self._mark)
+        return key_of(self._means.adapter, "file", self._mark)
 
     def _of_this(self, known: Known) -> Known:
         """Give a record the extract's name if the journal knew it by the extract's mark."""
@@ -252,4 +241,4 @@ class ExtractReading:
         return known
 
     def _comparison(self, known: list[Known], quarantined: set[str]) -> Comparison:
-        return Comparison(self._adapter, self._stream, known, quarantined, self._clock(), self._mark, self._watch)
+        return self._means.comparison(self._stream, known, quarantined, self._watch, self._mark)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from adapters.port import Offsets
 from canonical import Event
 
 Partition = tuple[str, int]
@@ -64,7 +65,8 @@ class Known:
     What is known of one record: the last event of its key and the row that it came from.
 
     `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
-    what a whole sweep leaves so is gone from the legacy system. `lost`: its last event is no longer in the journal, and the
+    what a whole sweep leaves so is gone from the legacy system. A pushed record has the place of its last message instead (see
+    `adapters.engine.regions`). `lost`: its last event is no longer in the journal, and the
     record is published again when it is read. `filled` says which of its fields held something when it was published,
     `former` what it held before, see `adapters.engine.guard`.
     """
@@ -185,9 +187,11 @@ class Journal(Protocol):
 
     async def close(self) -> None: ...
 
-    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+    async def publish(
+        self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Offsets | None = None
+    ) -> list[Place]:
         """
-        Publish all events and the stream's cursor, or nothing; a place for each event, in order.
+        Publish all events and the stream's cursor and commit the source's offsets, or nothing; a place for each event, in order.
 
         :raises FencedError: a newer copy of this adapter has taken over.
         """

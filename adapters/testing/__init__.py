@@ -1,7 +1,9 @@
 """What the author of an adapter tests it with: the suite that every adapter passes, and stand-ins for Kafka and the state."""
 
-from adapters.testing.stand_ins import Faults, Killed, Line, Log, MemoryJournal, MemoryMemory, State, TableAdapter
+from adapters.testing.sending import SendingAdapter
+from adapters.testing.stand_ins import Faults, Killed, Log, MemoryJournal, MemoryMemory, State
 from adapters.testing.suite import AdapterSuite, Bench, assert_versions_grow, whole
+from adapters.testing.table import Line, TableAdapter
 
 __all__ = [
     "AdapterSuite",
@@ -12,6 +14,7 @@ __all__ = [
     "Log",
     "MemoryJournal",
     "MemoryMemory",
+    "SendingAdapter",
     "State",
     "TableAdapter",
     "assert_versions_grow",

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 
 from adapters.engine.guard import Guard
 from adapters.engine.journal import Memory, Problem
 from adapters.engine.pump import Pump
-from adapters.port import Adapter, Extract, Files, Record, Sweep, Tail
+from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from adapters.testing.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, State
 from canonical import Event
 from canonical.entity import classified
@@ -106,7 +106,8 @@ class AdapterSuite:
     The scenarios that every adapter passes.
 
     Subclass it and give it the four hooks and a fixture `adapter`: not yet opened, its system holds a few good records
-    and no bad one. The fixture may keep on `self` what the hooks need.
+    and no bad one (one that pushes has them to send, and the hooks make it send). The fixture may keep on `self` what the
+    hooks need.
     """
 
     missing_is_deleted: bool = True
@@ -233,20 +234,48 @@ class AdapterSuite:
 
     def _whole_sweep_is_due(self, bench: Bench) -> None:
         for stream in bench.adapter.streams():
-            if isinstance(stream.reading, Tail):
-                bench.wait(stream.reading.sweep_every)
+            bench.wait(stream.read_by(_DueAfter()))
 
 
 async def _records(adapter: Adapter) -> dict[str, list[Record]]:
     """All records of all streams, as the pump would read them for the first time."""
-    read: dict[str, list[Record]] = {}
-    for stream in adapter.streams():
-        records = read.setdefault(stream.name, [])
-        match stream.reading:
-            case Files():
-                async for extract in stream.reading.extracts():
-                    records += await whole(extract)
-            case Sweep(pages=pages) | Tail(sweep=Sweep(pages=pages)):
-                async for page in pages(None):
-                    records += page.records
-    return read
+    return {stream.name: [r async for r in stream.read_by(_Records())] for stream in adapter.streams()}
+
+
+class _Records:
+    """Gives the records of a stream (`adapters.port.Reader`)."""
+
+    async def sweep(self, _: Stream, reading: Sweep) -> AsyncIterator[Record]:
+        async for page in reading.pages(None):
+            for record in page.records:
+                yield record
+
+    def tail(self, stream: Stream, reading: Tail) -> AsyncIterator[Record]:
+        return self.sweep(stream, reading.sweep)
+
+    async def files(self, _: Stream, reading: Files) -> AsyncIterator[Record]:
+        async for extract in reading.extracts():
+            for record in await whole(extract):
+                yield record
+
+    async def push(self, _: Stream, reading: Push) -> AsyncIterator[Record]:
+        async for parcel in reading.receive():
+            for word in parcel.records:
+                if isinstance(word, Record):
+                    yield word
+
+
+class _DueAfter:
+    """Says after which time a stream's next reading shows what was deleted (`adapters.port.Reader`)."""
+
+    def sweep(self, _: Stream, __: Sweep) -> timedelta:
+        return timedelta(0)
+
+    def tail(self, _: Stream, reading: Tail) -> timedelta:
+        return reading.sweep_every
+
+    def files(self, _: Stream, __: Files) -> timedelta:
+        return timedelta(0)
+
+    def push(self, _: Stream, __: Push) -> timedelta:
+        return timedelta(0)

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from adapters.engine.journal import Cursor, Mark, Partition, Place, named
+from adapters.port import Offsets
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
@@ -110,13 +111,17 @@ class KafkaJournal:
     def topic_of(self, entity: str) -> str:
         return topic_of(entity, self._settings.topic_prefix)
 
-    async def publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+    async def publish(
+        self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Offsets | None = None
+    ) -> list[Place]:
         with kafka_operation("commit", self._adapter), self._tracing.publishing(events) as traced:
-            places = await self._publish(traced, cursor)
+            places = await self._publish(traced, cursor, offsets)
         count_sent(self._adapter, (place.topic for place in places))
         return places
 
-    async def _publish(self, events: Sequence[Event], cursor: tuple[str, Cursor] | None) -> list[Place]:
+    async def _publish(
+        self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Offsets | None
+    ) -> list[Place]:
         producer = self._producer
         if producer is None:
             raise UnavailableError(self._adapter, "the journal is closed")
@@ -135,6 +140,9 @@ class KafkaJournal:
                         at = int(self._clock() * 1000)
                         future = await producer.send(cursors_topic(self._settings), value, key=key, timestamp_ms=at)
                         future.add_done_callback(_look)
+                    if offsets is not None:
+                        reached = {TopicPartition(*partition): offset for partition, offset in offsets.next.items()}
+                        await producer.send_offsets_to_transaction(reached, offsets.group)
                     await producer.commit_transaction()
         except FencedError as error:
             self._fenced = error

@@ -388,7 +388,10 @@ _HEADERS: Schema = {
         },
         "ce_partitionkey": {"type": "string", "description": "The owner's key, which decides the partition."},
         "ce_stream": {"type": "string", "description": "The part of the legacy system that it was read from."},
-        "ce_extract": {"type": "string", "description": "A digest of the file's name, where it was read from a file."},
+        "ce_extract": {
+            "type": "string",
+            "description": "A digest of the file's name or, where it was pushed, its message's place.",
+        },
         "content-type": {"type": "string", "const": "application/json"},
         "traceparent": {"type": "string", "description": "W3C trace context of the change, where it is traced."},
     },

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.engine.difference import extract_mark
 from adapters.engine.guard import allowance, sentence
+from adapters.engine.regions import extract_mark
 from ironbridge.operate.audit import Action, Actor, note
 from ironbridge.store import Store, guarded
 

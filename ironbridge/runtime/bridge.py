@@ -242,7 +242,7 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
     while not stop.is_set():
         began = time.monotonic()
         await _insist(f"{name}.{stream.name}", once, stop, trouble)
-        await _rest(memory, stream, began + stream.every.total_seconds(), stop)
+        await _rest(memory, stream, began + stream.rest.total_seconds(), stop)
 
 
 async def _rest(memory: StoredMemory, stream: Stream, until: float, stop: asyncio.Event) -> None:

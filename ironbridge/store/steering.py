@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.engine.difference import extract_mark
 from adapters.engine.journal import AGAIN
+from adapters.engine.regions import extract_mark
 from canonical.key import entity_of, read_key
 from flows.port import Flow
 from ironbridge.store.bulk import among, postgres, values
@@ -75,19 +75,23 @@ async def _reread(connection: AsyncConnection, keys: Sequence[str]) -> list[str]
         text(f"UPDATE records SET row_digest = NULL WHERE {those} RETURNING key"),  # noqa: S608 (our own names)
         bound,
     )
-    read = {key for (key,) in freed} | {key for stream, key in files if await _file_reread(connection, stream, key)}
+    read = {key for (key,) in freed} | await _files_reread(connection, files)
     return [key for _, key in found if key.removesuffix(AGAIN) in read]
 
 
-async def _file_reread(connection: AsyncConnection, stream: int, key: str) -> bool:
-    """Forget the digest of a file, of which a problem's key holds the mark."""
-    regions = await connection.execute(text("SELECT name FROM regions WHERE stream = :stream"), {"stream": stream})
-    names = [name for (name,) in regions.fetchall() if extract_mark(name) == read_key(key).identifier]
-    for name in names:
+async def _files_reread(connection: AsyncConnection, files: Sequence[tuple[int, str]]) -> set[str]:
+    """Forget the digests of files, given by their streams and the problems' keys, which hold the files' marks; the keys found."""
+    read: set[str] = set()
+    for stream in sorted({stream for stream, _ in files}):
+        keys = {read_key(key).identifier: key for at, key in files if at == stream}
+        regions = await connection.execute(text("SELECT name FROM regions WHERE stream = :stream"), {"stream": stream})
+        found = {name: mark for (name,) in regions.fetchall() if (mark := extract_mark(name)) in keys}
         await connection.execute(
-            text("UPDATE regions SET digest = NULL WHERE stream = :stream AND name = :name"), {"stream": stream, "name": name}
+            text(f"UPDATE regions SET digest = NULL WHERE stream = :stream AND {among(connection, 'name', 'names')}"),  # noqa: S608
+            {"stream": stream, "names": values(connection, sorted(found))},
         )
-    return bool(names)
+        read |= {keys[mark] for mark in found.values()}
+    return read
 
 
 async def dropped(connection: AsyncConnection, keys: Sequence[str], why: str) -> list[str]:

@@ -52,7 +52,7 @@ streams = Table(
     _text("tail", null=True),
     Column("started", Double),
     Column("completed", Double),
-    Column("looked", Double),  # when it was last looked at to the end, by a sweep, a tail or a folder's files
+    Column("looked", Double),  # when it was last looked at to the end, by a sweep, a tail, a folder's files or listening
     _number("read"),
     _number("published"),
     # The number of all events ever published; `published` counts those of the running sweep.

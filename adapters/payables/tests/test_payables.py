@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from adapters.engine.difference import Comparison, Difference, region
+from adapters.engine.difference import Comparison, Difference
 from adapters.engine.journal import Known
+from adapters.engine.regions import region
 from adapters.payables import PayablesAdapter, PayablesSettings, system, world
 from adapters.payables.folder import Folder, content, extract_name
 from adapters.payables.layout import Layout, built_in, declared

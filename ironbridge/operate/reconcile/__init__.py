@@ -28,7 +28,8 @@ from ironbridge.operate.reconcile.certificate import (
     kept_one,
 )
 from ironbridge.operate.reconcile.cloud import Cloud
-from ironbridge.operate.reconcile.legacy import Legacy, Source, covering
+from ironbridge.operate.reconcile.legacy import Legacy, covering
+from ironbridge.operate.reconcile.look import Source
 from ironbridge.operate.reconcile.scratch import open_scratch
 from ironbridge.runtime import bridge
 from ironbridge.settings import Settings

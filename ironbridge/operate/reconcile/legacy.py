@@ -6,51 +6,22 @@ Nothing of the adapter's own memory is believed: it only serves to say why two s
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
-from adapters.engine.catchup import closing
-from adapters.engine.difference import Comparison, tamed
-from adapters.port import Adapter, Extract, Files, Record, Stream
-from canonical.errors import BadRecordError
+from adapters.engine.regions import is_place
 from canonical.key import entity_of
 from ironbridge.operate.insight import differing
 from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
+from ironbridge.operate.reconcile.look import Look, Source
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
 from ironbridge.store import Store, comparing
 from ironbridge.store.comparing import ComparedFact, ComparedRecord
-
-_PUT = (
-    "INSERT INTO legacy VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (look, key) DO UPDATE SET source = excluded.source, "
-    # The first row of a key in a reading stands, and so does the newest extract that has it: both as the pump does.
-    "entity = excluded.entity, place = excluded.place, digest = excluded.digest, data = excluded.data, "
-    "problem = excluded.problem WHERE legacy.place <> excluded.place"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A legacy system, opened for the comparison alone, and those of its streams that the flow has facts from."""
-
-    adapter: Adapter
-    streams: Sequence[Stream]
-
-    @property
-    def entities(self) -> set[str]:
-        return {entity.type_name for stream in self.streams for entity in stream.entities}
-
-    @property
-    def lasting(self) -> set[str]:
-        """Types of which a reading that lacks one says nothing."""
-        return {name for stream in self.streams for name in stream.lasting}
 
 
 class _Read(NamedTuple):
@@ -132,6 +103,7 @@ class Legacy:
         self.differences: list[Difference] = []
         self._names = set(self.parts)
         self._apart: Counter[str] = Counter()
+        self._swept: set[tuple[str, str]] = set()  # the streams of which a look shows all records that there are
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -142,62 +114,11 @@ class Legacy:
         :raises UnavailableError: a legacy system does not answer.
         """
         for source in self._sources:
+            part = self.parts[source.adapter.name]
+            at = Look(self._store, self._scratch, look, source, self._entities, part, patience)
             for stream in source.streams:
-                if isinstance(stream.reading, Files):
-                    await self._files(look, source, stream, stream.reading, patience)
-                    continue
-                sweep = getattr(stream.reading, "sweep", stream.reading)
-                async with closing(sweep.pages(None)) as pages:
-                    async for page in pages:
-                        await self._keep(look, source, stream, stream.name, page.records)
-
-    async def _files(self, look: int, source: Source, stream: Stream, files: Files, patience: float) -> None:
-        part = self.parts[source.adapter.name]
-        for extract in await self._extracts(source, stream, files, patience):
-            try:
-                async with closing(extract.portions()) as portions:
-                    async for records in portions:
-                        await self._keep(look, source, stream, f"{stream.name}/{extract.name}", records)
-            except BadRecordError as error:
-                if look == 1:
-                    part.untold += 1
-                    part.notes.append(f"a file cannot be read: {error}")
-                continue
-            await self._scratch.do("INSERT OR IGNORE INTO extracts VALUES (?, ?, ?)", look, stream.name, extract.name)
-
-    async def _extracts(self, source: Source, stream: Stream, files: Files, patience: float) -> list[Extract]:
-        """The extracts that lie ready, once all are that were read before: to a new reader a file has to settle first."""
-        wanted = await comparing.regions_of(self._store, source.adapter.name, stream.name)
-        until = time.monotonic() + max(patience, _SETTLE)
-        while True:
-            found = [extract async for extract in files.extracts()]
-            if wanted <= {extract.name for extract in found} or time.monotonic() > until:
-                return found
-            await asyncio.sleep(0.25)
-
-    async def _keep(self, look: int, source: Source, stream: Stream, place: str, records: Sequence[Record]) -> None:
-        records = [tamed(record) for record in records]
-        if look > 1:
-            asked = "SELECT key FROM suspects WHERE side = 'legacy' AND key IN (SELECT value FROM json_each(?))"
-            wanted = {key for (key,) in await self._scratch.among(asked, [r.key for r in records])}
-            records = [record for record in records if record.key in wanted]
-        comparison = Comparison(source.adapter.name, stream, (), set(), datetime.fromtimestamp(self._store.clock(), UTC))
-        rows = []
-        for n, record in enumerate(records):
-            if n % _SLICE == 0:
-                await asyncio.sleep(0)
-            rows.append(self._row(look, source, comparison, place, record))
-        await self._scratch.put(_PUT, [row for row in rows if row[3] in self._entities])
-
-    def _row(self, look: int, source: Source, comparison: Comparison, place: str, record: Record) -> tuple[Any, ...]:
-        name = source.adapter.name
-        try:
-            made = comparison.made(record)
-        except BadRecordError as error:
-            kind = entity_of(record.key) or next(iter(self._entities))
-            return look, record.key, name, kind, place, None, None, str(error)
-        digest = blake2b(made.data, digest_size=16).digest()
-        return look, made.key, name, made.kind.type_name, place, digest, made.data if look > 1 else None, None
+                await stream.read_by(at)
+            self._swept |= {(source.adapter.name, name) for name in at.swept}
 
     # -- the first look ------------------------------------------------------------------------------------------
 
@@ -240,20 +161,23 @@ class Legacy:
         unread = [key for key, entity in keys.items() if key not in read and entity in source.entities - source.lasting]
         silent = sum(1 for key, entity in keys.items() if key not in read and entity in source.lasting)
         elsewhere = await self._elsewhere(source, unread)
+        pushed = sum(map(is_place, elsewhere.values()))
         await self._scratch.suspect("legacy", [key for key in unread if key not in elsewhere])
         part = self.parts[source.adapter.name]
         part.looked += len(unread) - len(elsewhere)
-        _note(part, len(elsewhere), "records come from extracts that lie here no longer: nothing is said of them")
+        extracts = len(elsewhere) - pushed
+        _note(part, extracts, "records come from extracts that lie here no longer: nothing is said of them")
+        _note(part, pushed, "records were pushed by their system, which cannot be asked for them: nothing is said of them")
         _note(part, silent, "records are in no extract that lies here, which for their kind says nothing")
 
-    async def _elsewhere(self, source: Source, keys: Sequence[str]) -> set[str]:
-        """Those that an extract brought which is not there to be read again."""
-        streams = [stream.name for stream in source.streams if isinstance(stream.reading, Files)]
+    async def _elsewhere(self, source: Source, keys: Sequence[str]) -> dict[str, str]:
+        """Those that something brought which is not there to be read again: an extract, or a message; with its name or place."""
+        streams = [stream.name for stream in source.streams if (source.adapter.name, stream.name) not in self._swept]
         if not streams or not keys:
-            return set()
+            return {}
         read = set(await self._scratch.rows("SELECT stream, name FROM extracts WHERE look = 1"))
         found = await comparing.brought_by_extracts(self._store, source.adapter.name, keys)
-        return {each.key for each in found if each.stream in streams and (each.stream, each.region) not in read}
+        return {e.key: e.region for e in found if e.stream in streams and (e.stream, e.region) not in read}
 
     # -- the second look -----------------------------------------------------------------------------------------
 
@@ -311,8 +235,6 @@ class Legacy:
 
 
 _HOW = "every row was read again, mapped, and held against what the flow knows"
-_SLICE = 32  # rows mapped in one go, about a millisecond, before other tasks have their turn
-_SETTLE = 15.0  # seconds that a file may have to lie still before a new reader takes it for whole
 
 
 def _digest(fact: ComparedFact | None) -> bytes | None:

@@ -1,0 +1,73 @@
+"""What the readings of one adapter share: the system, the publisher, the memory, and how rows are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from adapters.engine.connection import Connection
+from adapters.engine.contents import Contents
+from adapters.engine.difference import Aside, Comparison, Difference
+from adapters.engine.guard import Guard, Watch
+from adapters.engine.journal import AGAIN, Cursor, Known, Memory, Step
+from adapters.engine.publisher import Publisher
+from adapters.port import Offsets, Stream
+
+_BATCH = 500  # changes put aside that are published in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """The means by which an adapter's streams are read. `salt` names the mapping's edition in the rows' digests."""
+
+    adapter: str
+    system: Connection
+    publisher: Publisher
+    memory: Memory
+    guard: Guard
+    contents: Contents
+    salt: bytes
+    clock: Callable[[], datetime]
+    mean_region: int
+
+    def comparison(
+        self,
+        stream: Stream,
+        known: Iterable[Known],
+        quarantined: set[str],
+        watch: Watch | None = None,
+        extract: str = "",
+    ) -> Comparison:
+        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch)
+
+    async def watch(self, stream: Stream) -> Watch:
+        """The guard's counts of a stream, for one reading."""
+        guarded = await self.memory.guarded(stream.name)
+        return Watch(self.guard, self.contents, guarded, self.clock().timestamp())
+
+    async def quarantined(self, stream: Stream, keys: list[str]) -> set[str]:
+        """The problems of these keys, those of their second rows among them."""
+        return await self.memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
+
+    async def publish(
+        self,
+        stream: Stream,
+        found: Difference,
+        cursor: Cursor,
+        step: Step,
+        read: int = 0,
+        offsets: Offsets | None = None,
+    ) -> None:
+        """Publish what was found in `read` records, and remember it with the step (see `Publisher.publish`)."""
+        await self.publisher.publish(stream.name, found, cursor, step, read, offsets)
+
+    async def intend(self, stream: Stream, watch: Watch) -> None:
+        """Save the changes that the guard lets through before they are published, so that a killed copy has counted them."""
+        if guarded := watch.changed():
+            await self.publish(stream, Difference(), {}, Step(guarded=guarded))
+
+
+def batches(asides: list[Aside]) -> Iterator[list[Aside]]:
+    """Changes that were put aside, as many at a time as one transaction may hold."""
+    return (asides[start : start + _BATCH] for start in range(0, len(asides), _BATCH))

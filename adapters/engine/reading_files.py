@@ -1,0 +1,201 @@
+"""
+Files: the extracts that lie ready in a folder, each read whole if it was not read before.
+
+Each extract is compared with what the last one of its name held. What it no longer holds goes back to the other extracts
+that hold it, or is deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from adapters.engine.ahead import ahead
+from adapters.engine.catchup import closing
+from adapters.engine.difference import Difference
+from adapters.engine.extracts import ExtractReading, Listing, Lying, digest_of, listing
+from adapters.engine.guard import Watch
+from adapters.engine.journal import Progress, Seen, Step
+from adapters.engine.reading import Means, batches
+from adapters.port import Extract, Files, Record, Stream
+from canonical.errors import BadRecordError
+
+log = logging.getLogger(__name__)
+
+
+class Blocked:
+    """
+    The extracts whose deletions wait because another extract cannot be read, with what lay ready then.
+
+    Such an extract is not read again before something in the folder changes, or the extract that blocks it can be read. It is
+    only a matter of not reading for nothing: if this is forgotten, the extract is read once more.
+    """
+
+    def __init__(self) -> None:
+        self._listed: dict[tuple[str, str], Listing] = {}
+
+    def put(self, stream: str, extract: str, listed: Listing) -> None:
+        self._listed[stream, extract] = listed
+
+    def holds(self, stream: str, extract: str, listed: Listing) -> bool:
+        return self._listed.get((stream, extract)) == listed
+
+    def free(self, stream: str | None = None) -> None:
+        """Let the extracts of a stream, or all, be read again."""
+        self._listed = {} if stream is None else {of: listed for of, listed in self._listed.items() if of[0] != stream}
+
+
+async def files(means: Means, stream: Stream, reading: Files, blocked: Blocked) -> None:
+    """Read the extracts of a stream that are new, that changed, or of which a person has let changes through."""
+    progress = await means.memory.progress(stream.name)
+    progress = replace(progress, sweep=progress.sweep + 1, started=means.clock(), read=0, published=0)
+    watch = await means.watch(stream)
+    await FilesReading(means, stream, reading, watch, progress, blocked).run()
+
+
+class FilesReading:
+    """A running look at a stream's folder."""
+
+    def __init__(
+        self, means: Means, stream: Stream, files: Files, watch: Watch, progress: Progress, blocked: Blocked
+    ) -> None:
+        self._means = means
+        self._stream = stream
+        self._files = files
+        self._watch = watch
+        self._progress = progress
+        self._blocked = blocked
+
+    async def run(self) -> None:
+        seen = await self._means.memory.regions(self._stream.name)
+        lying = await self._listed()
+        listed = listing(lying)
+        for n, extract in enumerate(lying):
+            if self._blocked.holds(self._stream.name, extract.name, listed):
+                continue
+            digest = digest_of(extract, self._means.salt)
+            had = seen.get(extract.name)
+            if had is None or had.digest != digest or self._watch.allowed(extract.name):
+                shared = had is not None and had.sweep < 0
+                await self._extract(Lying(extract, digest, lying[:n], lying[n + 1 :], shared))
+        ended = replace(self._progress, completed=self._means.clock(), held=self._watch.held, error=None)
+        await self._means.publish(self._stream, Difference(), {}, Step(progress=ended))
+
+    async def _listed(self) -> list[Extract]:
+        """The extracts that lie ready now, the oldest first."""
+        items = self._means.system.items(self._files.extracts(), self._stream.pause)
+        async with closing(items) as extracts:
+            return [extract async for extract in extracts]
+
+    # -- one extract ---------------------------------------------------------------------------------------------
+
+    async def _extract(self, lying: Lying) -> None:
+        """
+        Read a file that replaces the last file of its name. Its digest is remembered once all of it is published: after a kill
+        before that the file is read again, which repeats nothing.
+        """
+        self._watch.begin(lying.extract.name)
+        reading = ExtractReading(self._means, self._stream, lying, self._watch)
+        # From now on no older file of this name counts as read, in case it comes back while half of this one is published.
+        await self._publish(reading, Difference(), Step(regions={reading.extract.name: self._seen(reading, None)}))
+        try:
+            await self._pieces(reading)
+        except BadRecordError as error:
+            # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
+            # Its content is not known, so it may hold records that other extracts lack.
+            read = Seen(lying.digest, -self._progress.sweep)
+            step = Step(regions={reading.extract.name: read}, problems=[reading.problem(error)])
+            await self._publish(reading, Difference(), step)
+            return
+        # Deletions of others may have waited for this extract, if it could not be read before.
+        self._blocked.free(self._stream.name)
+        may_delete = await self._given_back(reading) and not await self._moved(reading)
+        again = await self._end_of(reading, may_delete=may_delete)
+        await self._remember(reading, None if again else lying.digest)
+
+    async def _pieces(self, reading: ExtractReading) -> None:
+        """Compare an extract's records piece by piece, and publish what changed."""
+        items = self._means.system.items(reading.pieces(), self._stream.pause)
+        async with closing(ahead(items)) as pieces:
+            async for records in pieces:
+                found = await reading.compared(records)
+                step = Step(regions=await reading.sharing(), guarded=self._watch.changed())
+                await self._publish(reading, found, step, len(records))
+
+    async def _remember(self, reading: ExtractReading, digest: bytes | None) -> None:
+        had, held = self._progress, self._watch.held
+        self._progress = replace(
+            had, read=had.read + reading.read, published=had.published + reading.published, held=held
+        )
+        regions, guarded = {reading.extract.name: self._seen(reading, digest)}, self._watch.changed()
+        step = Step(regions=regions, mended=reading.mended, progress=self._progress, guarded=guarded)
+        await self._publish(reading, Difference(), step)
+
+    def _seen(self, reading: ExtractReading, digest: bytes | None) -> Seen:
+        return reading.seen(digest, self._progress.sweep)
+
+    async def _publish(self, reading: ExtractReading, found: Difference, step: Step, read: int = 0) -> None:
+        await self._means.publish(self._stream, found, reading.cursor, step, read)
+
+    # -- the records that it no longer holds ---------------------------------------------------------------------
+
+    async def _given_back(self, reading: ExtractReading) -> bool:
+        """
+        Give the records that the extract no longer holds back to the other extracts that hold them. False if an extract that
+        may hold some cannot be read: then nothing is deleted yet.
+        """
+        for other in await reading.sharers():
+            try:
+                async with closing(self._means.system.items(other.pieces(), self._stream.pause)) as pieces:
+                    async for records in pieces:
+                        await self._taken_back(other, reading, records)
+            except BadRecordError:
+                log.warning(
+                    "%s.%s: %s no longer holds records that it held. They may be in %s, which cannot be read: nothing is "
+                    "deleted. To do: mend that file, or take it away",
+                    self._means.adapter, self._stream.name, reading.extract.name, other.extract.name,
+                )  # fmt: skip
+                self._blocked.put(self._stream.name, reading.extract.name, reading.listed)
+                return False
+        return True
+
+    async def _taken_back(self, other: ExtractReading, reading: ExtractReading, records: Sequence[Record]) -> None:
+        found = await other.taken_back(records, reading)
+        # A change that is put aside is judged with all others of that extract, at its next reading.
+        again = {other.extract.name: Seen(None, -self._progress.sweep)} if found.aside else {}
+        await self._publish(reading, found, Step(regions=again, guarded=self._watch.changed()), len(records))
+
+    async def _moved(self, reading: ExtractReading) -> bool:
+        """
+        True if the extract lacks records and the folder has changed since it was listed. A lacking record may have moved to
+        another extract meanwhile, so nothing is deleted yet.
+        """
+        if not await reading.lacks():
+            return False
+        return reading.listed != listing(await self._listed())
+
+    async def _end_of(self, reading: ExtractReading, *, may_delete: bool) -> bool:
+        """
+        End an extract that was read to its end: delete the records that it lacks, unless the guard holds that back, and publish
+        the changes that the guard lets through. Whether the extract has to be read again.
+        """
+        watch, stream = self._watch, self._stream
+        delete = may_delete and watch.deletions(*await reading.missing())
+        let = await watch.changes(self._means.memory, stream.name)
+        watch.say(f"{self._means.adapter}.{stream.name}")
+        await self._means.intend(stream, watch)
+        if delete:
+            await self._delete(reading)
+        for some in batches(let):
+            watch.spend(some)
+            guarded = watch.changed()
+            await self._publish(reading, await reading.let(some), Step(guarded=guarded))
+        return watch.end(whole=may_delete) or not may_delete
+
+    async def _delete(self, reading: ExtractReading) -> None:
+        async with closing(reading.lacking()) as pages:
+            async for lacking in pages:
+                found = reading.gone(lacking)
+                self._watch.deleted(len(found.events))
+                await self._publish(reading, found, Step(guarded=self._watch.changed()))

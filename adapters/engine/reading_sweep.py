@@ -1,0 +1,187 @@
+"""
+A sweep: all rows of a stream in the order of their keys, a page at a time.
+
+Rows are compared in regions. A record that no region of a whole sweep holds is gone from the legacy system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from opentelemetry import trace
+
+from adapters.engine.ahead import Portion, ahead, portions
+from adapters.engine.catchup import closing
+from adapters.engine.difference import Aside, Comparison, Difference
+from adapters.engine.guard import Watch
+from adapters.engine.journal import AGAIN, Cursor, Known, Progress, Seen, Step
+from adapters.engine.reading import Means, batches
+from adapters.engine.regions import LAST_REGION, LEARNED, Region, Regions
+from adapters.port import Stream, Sweep
+
+tracer = trace.get_tracer(__name__)
+
+
+async def sweep(means: Means, stream: Stream, reading: Sweep) -> None:
+    """Read a stream by a sweep to its end; one that was stopped goes on where it stood."""
+    progress = await means.memory.progress(stream.name)
+    begins = progress.after is None
+    if begins:
+        progress = replace(progress, sweep=progress.sweep + 1, started=means.clock(), read=0, published=0)
+    seen = await means.memory.regions(stream.name)
+    watch = await means.watch(stream)
+    if watch.day_begins:
+        watch.day(await means.memory.live(stream.name))
+    await SweepReading(means, stream, watch, seen, progress, whole=begins).run(reading)
+
+
+class SweepReading:
+    """
+    A running sweep. `seen` are the regions that are known; a sweep is `whole` if this reading of it has seen the start.
+    """
+
+    def __init__(
+        self, means: Means, stream: Stream, watch: Watch, seen: dict[str, Seen], progress: Progress, *, whole: bool
+    ) -> None:
+        self._means = means
+        self._stream = stream
+        self._watch = watch
+        self._seen = seen
+        self._progress = progress
+        self._whole = whole
+        # The regions left behind. A stopped sweep reads its open end again, and other regions may lie there by now. Records that
+        # the journal taught count as seen by this sweep, but it has not met them.
+        self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
+        self._again: set[str] = set()  # the second rows met
+
+    async def run(self, reading: Sweep) -> None:
+        regions = Regions(self._means.salt, self._means.mean_region)
+        pages = self._means.system.items(reading.pages(self._progress.after), self._stream.pause)
+        async with closing(ahead(portions(self._stream, pages, regions, self._seen))) as ready:
+            async for portion in ready:
+                await self._compare(portion)
+        await self._finish()
+
+    # -- on the way ----------------------------------------------------------------------------------------------
+
+    async def _compare(self, portion: Portion) -> None:
+        """Compare a portion's regions, publish what changed, and remember where the sweep stands."""
+        regions = _apart(portion.regions, self._passed)
+        changed = {r.name for r in regions if (had := self._seen.get(r.name)) is None or had.digest != r.digest}
+        with tracer.start_as_current_span(f"read {self._means.adapter}.{self._stream.name}") as span:
+            comparison = await self._comparison([r for r in regions if r.name in changed])
+            for each in regions:
+                if each.name in changed:
+                    comparison.rows(each, self._passed, portion.made)
+                self._passed.add(each.name)
+            found = comparison.found
+            read = sum(len(r.records) for r in regions)
+            progress = self._further(portion, read, len(found.events))
+            span.set_attributes({"ironbridge.read": progress.read, "ironbridge.changed": len(found.events)})
+            marks = self._marks(regions, changed, found)
+            step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
+            await self._means.publish(self._stream, found, _cursor(progress), step, read)
+        self._progress = progress
+        self._watch.put_aside(found.aside)
+        self._seen.update(marks)
+        self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
+
+    async def _comparison(self, changed: list[Region]) -> Comparison:
+        """Compare with all records that these regions, or these regions' rows, are known as."""
+        memory, name = self._means.memory, self._stream.name
+        known: list[Known] = []
+        quarantined: set[str] = set()
+        if changed:
+            keys = [r.key for each in changed for r in each.records]
+            known = await memory.members(name, [r.name for r in changed])
+            have = {k.key for k in known}
+            if strange := [key for key in keys if key not in have]:
+                known += await memory.lookup(name, strange)
+            quarantined = await self._means.quarantined(self._stream, keys)
+        return self._means.comparison(self._stream, known, quarantined, self._watch)
+
+    def _further(self, portion: Portion, read: int, published: int) -> Progress:
+        had = self._progress
+        after = portion.after or had.after
+        return replace(had, after=after, read=had.read + read, published=had.published + published, error=None)
+
+    def _marks(self, regions: list[Region], changed: set[str], found: Difference) -> dict[str, Seen]:
+        """
+        The digests to remember of regions; a region without a digest is compared again, whatever it holds.
+
+        Two kinds get no digest: a region with a second row of a key, and a region that was not compared although a record has
+        just left it, because another row of that record may lie in it.
+        """
+        again = found.doubled | (found.left - changed)
+        marks = {r.name: Seen(None if r.name in again else r.digest, self._progress.sweep) for r in regions}
+        for name in found.left - marks.keys():
+            if name in self._seen:
+                marks[name] = Seen(None, self._seen[name].sweep)
+        return marks
+
+    # -- at the end ----------------------------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """A whole sweep is done: what no region of it held is gone."""
+        memory, stream, watch = self._means.memory, self._stream, self._watch
+        gone = (stream.name, self._progress.sweep, stream.lasting)
+        missing, live = await memory.missing(*gone), await memory.live(stream.name)
+        delete = watch.deletions(missing, live, live - missing)
+        let = await watch.changes(memory, stream.name, whole=self._whole)
+        await self._means.intend(stream, watch)
+        while delete and (some := await memory.unseen(*gone)):
+            await self._gone(some)
+        for asides in batches(let):
+            await self._let(asides)
+        watch.end(whole=self._whole)
+        watch.say(f"{self._means.adapter}.{stream.name}")
+        await self._end(deleted=delete)
+
+    async def _gone(self, gone: list[Known]) -> None:
+        comparison = self._means.comparison(self._stream, gone, set())
+        comparison.gone(gone)
+        self._watch.deleted(len(comparison.found.events))
+        await self._behind(comparison.found)
+
+    async def _let(self, asides: list[Aside]) -> None:
+        known = await self._means.memory.lookup(self._stream.name, [aside.made.key for aside in asides])
+        comparison = self._means.comparison(self._stream, known, set(), self._watch)
+        comparison.let(asides)
+        self._watch.spend(asides)
+        await self._behind(comparison.found)
+
+    async def _behind(self, found: Difference) -> None:
+        """Publish the deletions and changes that a sweep has found at its end."""
+        self._progress = replace(self._progress, published=self._progress.published + len(found.events))
+        step = Step(progress=self._progress, guarded=self._watch.changed())
+        await self._means.publish(self._stream, found, _cursor(self._progress), step)
+
+    async def _end(self, *, deleted: bool) -> None:
+        held = self._watch.held
+        ended = replace(self._progress, after=None, held=held, completed=self._means.clock(), error=None)
+        step = Step(guarded=self._watch.changed(), progress=ended)
+        if deleted:
+            step.gone_regions = [name for name, s in self._seen.items() if s.sweep < ended.sweep]
+        if self._whole:
+            step.mended = sorted(await self._means.memory.doubled(self._stream.name) - self._again)
+        await self._means.publish(self._stream, Difference(), _cursor(ended), step)
+
+
+def _cursor(progress: Progress) -> Cursor:
+    return {"sweep": progress.sweep, "after": progress.after}
+
+
+def _apart(regions: list[Region], passed: set[str]) -> list[Region]:
+    """
+    Give regions names that their sweep has not met yet: two have the same name if the key that ends one occurs twice.
+
+    No key contains the mark on the second one's name, because keys are ASCII.
+    """
+    names = set[str]()
+    apart = []
+    for each in regions:
+        while each.name in passed or each.name in names:
+            each = each._replace(name=each.name + "²")
+        names.add(each.name)
+        apart.append(each)
+    return apart

@@ -1,0 +1,94 @@
+"""A tail: the rows that a change column shows to be new, one by one, with a sweep now and then for all that it cannot show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from adapters.engine.catchup import closing
+from adapters.engine.difference import Comparison, Difference
+from adapters.engine.guard import Watch
+from adapters.engine.journal import Progress, Seen, Step
+from adapters.engine.reading import Means
+from adapters.engine.reading_sweep import sweep
+from adapters.engine.regions import Region, region
+from adapters.port import Page, Position, Stream, Tail
+
+
+async def tail(means: Means, stream: Stream, reading: Tail) -> None:
+    """Read what is new in a stream; before that all of it, if a sweep is due or was stopped."""
+    progress = await means.memory.progress(stream.name)
+    if progress.after is not None or await _due(means, stream, reading, progress):
+        # The first sweep is the first load. The first tail behind it reads all again, which costs a comparison and
+        # leaves no gap between the two.
+        await sweep(means, stream, reading.sweep)
+        progress = await means.memory.progress(stream.name)
+    await TailReading(means, stream, await means.watch(stream), progress).run(reading)
+
+
+async def _due(means: Means, stream: Stream, reading: Tail, progress: Progress) -> bool:
+    """Whether it is time for a sweep, or the guard has something to judge that only a sweep can tell."""
+    done = progress.completed
+    if done is None or means.clock() - done >= reading.sweep_every:
+        return True
+    return (await means.watch(stream)).due(done.timestamp())
+
+
+class TailReading:
+    """A running tail of a stream."""
+
+    def __init__(self, means: Means, stream: Stream, watch: Watch, progress: Progress) -> None:
+        self._means = means
+        self._stream = stream
+        self._watch = watch
+        self._progress = progress
+        self._last: dict[tuple[str, Position], bytes] = {}  # the rows of the page before, with their digests
+
+    async def run(self, reading: Tail) -> None:
+        items = self._means.system.items(reading.pages(self._progress.tail), self._stream.pause)
+        async with closing(items) as pages:
+            async for page in pages:
+                await self._compare(page)
+
+    async def _compare(self, page: Page) -> None:
+        """Compare a page's rows one by one, and publish what changed."""
+        singles = [region("", [record], self._means.salt) for record in page.records]
+        comparison = await self._compared(singles)
+        found = comparison.found
+        await self._let(comparison)
+        marks = await self._marks(found)
+        published, held = self._progress.published + len(found.events), self._watch.held
+        progress = replace(self._progress, tail=page.cursor, published=published, held=held, error=None)
+        step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
+        await self._means.publish(self._stream, found, {"tail": progress.tail}, step, len(singles))
+        self._progress = progress
+        self._last = {(s.records[0].key, s.records[0].position): s.digest for s in singles}
+
+    async def _compared(self, singles: list[Region]) -> Comparison:
+        times = Counter(s.records[0].key for s in singles)
+        known = await self._means.memory.lookup(self._stream.name, list(times))
+        quarantined = await self._means.quarantined(self._stream, list(times))
+        comparison = self._means.comparison(self._stream, known, quarantined, self._watch)
+        for single in singles:
+            record = single.records[0]
+            before = self._last.get((record.key, record.position), single.digest)
+            if times[record.key] > 1 or before != single.digest:
+                comparison.second(record.key)
+            else:
+                comparison.row(single)
+        return comparison
+
+    async def _let(self, comparison: Comparison) -> None:
+        """Take in the changes that were put aside, if they are few."""
+        if comparison.found.aside:
+            self._watch.put_aside(comparison.found.aside)
+            let = self._watch.page()
+            await self._means.intend(self._stream, self._watch)
+            comparison.let(let)
+            self._watch.spend(let)
+
+    async def _marks(self, found: Difference) -> dict[str, Seen]:
+        """A row stays in the region where the sweep saw it, and that region is compared again at the next sweep."""
+        touched = {k.region for k in found.known.values()}
+        seen = await self._means.memory.regions(self._stream.name) if touched else {}
+        return {name: Seen(None, s.sweep) for name, s in seen.items() if name in touched}
