@@ -25,7 +25,7 @@ _LONGEST_SLEEP = 5.0
 _ASTRAY = 5.0  # seconds; two workers' readings of the database's clock never differ by more
 
 
-class Standing(NamedTuple):
+class BudgetStanding(NamedTuple):
     """
     Of the requests that may go at once: how many are used and how many are left; and how many seconds of silence the
     target has asked for.
@@ -95,7 +95,7 @@ class SharedBudget:
                 {"target": self._target, "until": until, "full": 0.0},
             )
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> BudgetStanding:
         """How much of it is used, for whoever watches; takes nothing."""
         async with self._store.read() as connection:
             at = self._store.clock()
@@ -104,7 +104,7 @@ class SharedBudget:
             )
             full_at, held = row.one_or_none() or (0.0, 0.0)
         used = min(max(float(full_at) - at, 0.0) / self._cost, float(self._burst))
-        return Standing(used, self._burst - used, min(max(float(held) - at, 0.0), LONGEST_SILENCE.total_seconds()))
+        return BudgetStanding(used, self._burst - used, min(max(float(held) - at, 0.0), LONGEST_SILENCE.total_seconds()))
 
     async def _take(self) -> float:
         """Take an allowance; how long to wait (seconds) where there is none."""
