@@ -22,7 +22,7 @@ class InstallationClaim(NamedTuple):
     since: float
 
     def same(self, other: InstallationClaim) -> bool:
-        """Whether the other claim is of the same installation. A copy of the state in another database is another one."""
+        """Return whether the other claim is of the same installation. A copy of the state in another database is another one."""
         places = {self.place, other.place} - {""}
         return self.installation == other.installation and len(places) < 2
 

@@ -42,7 +42,7 @@ class TraceBudget:
         self._at = clock()
 
     def take(self, wanted: int) -> int:
-        """How many of so many changes may be traced now."""
+        """Take from the bucket; return how many of so many changes may be traced now."""
         if math.isinf(self._rate):
             return wanted
         now = self._clock()

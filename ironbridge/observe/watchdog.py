@@ -33,7 +33,7 @@ _OURS = tuple(str(_ROOT / room) + "/" for room in ("adapters", "canonical", "flo
 
 
 class HoldUp(NamedTuple):
-    """How long the loop was held up, in seconds of processor time, and by which code."""
+    """The loop was held up: for so many seconds of processor time, and by this code."""
 
     seconds: float
     place: str

@@ -27,8 +27,8 @@ _ASTRAY = 5.0  # seconds; two workers' readings of the database's clock never di
 
 class BudgetStanding(NamedTuple):
     """
-    Of the requests that may go at once: how many are used and how many are left; and how many seconds of silence the
-    target has asked for.
+    Says how many of the requests that may go at once are used and how many are left, and for how many seconds the
+    target has asked for silence.
     """
 
     used: float
@@ -96,7 +96,7 @@ class SharedBudget:
             )
 
     async def standing(self) -> BudgetStanding:
-        """How much of it is used, for whoever watches; takes nothing."""
+        """Return how much of it is used, for those who watch; it takes nothing."""
         async with self._store.read() as connection:
             at = self._store.clock()
             row = await connection.execute(
