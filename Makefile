@@ -34,6 +34,7 @@ check: .venv/installed-test
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml canonical adapters flows ironbridge
 	@$(BIN)/python -m security.secrets
 	@$(BIN)/python -m security.state_owner
+	@$(BIN)/python -m security.class_names
 
 # Exit status 3: nobody could be asked, and nothing is known.
 audit: .venv/installed-test

@@ -101,7 +101,7 @@ class LookedAfterEpisode(_OfAChild):
 
 
 class Placement(_OfAChild):
-    """Where a looked-after child lives (SSD `ssd_cla_placement`)."""
+    """A looked-after child lives in a placement (SSD `ssd_cla_placement`)."""
 
     type_name: ClassVar[str] = "placement"
 

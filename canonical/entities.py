@@ -51,7 +51,7 @@ class Entities(Mapping[str, type[Entity]]):
 
     @property
     def faults(self) -> list[MisconfiguredError]:
-        """Why entities of installed packages were left out."""
+        """The reasons for which entities of installed packages were left out."""
         return self._found[1]
 
     @property
@@ -90,7 +90,7 @@ def _named(point: EntryPoint) -> tuple[type[Entity], ...]:
 
 
 def _fault(entity: type[Entity], known: Mapping[str, type[Entity]]) -> str:
-    """Why an entity cannot be taken; empty if it can."""
+    """Say why an entity cannot be taken; empty if it can."""
     if not isinstance(entity, type) or not issubclass(entity, Entity):
         return "is no canonical.Entity"
     name = getattr(entity, "type_name", "")

@@ -1,4 +1,4 @@
-"""What every canonical entity is: one state of one real thing, whole, checked, owned, and classified field by field."""
+"""Defines the canonical entity: one state of one real thing, whole, checked, owned, and classified field by field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from canonical.key import Key
 
 class Sensitivity(StrEnum):
     """
-    What a field would give away. It stands in the model, beside the field, and in the exported schema.
+    Says what a field would give away. It stands in the model, beside the field, and in the exported schema.
 
     The words are those of UK GDPR: IDENTIFYING is personal data that points at somebody (article 4(1)), SPECIAL is
     special category data and what reveals it (article 9), FINANCIAL is money and bank details. PLAIN gives nobody away.
@@ -115,7 +115,7 @@ class Entity(Part):
 
 
 def bad_record(where: str, error: ValidationError) -> BadRecordError:
-    """What pydantic said of a value, without the value. Raise it `from None`: pydantic's own text may quote it."""
+    """Say what pydantic said of a value, without the value. Raise it `from None`: pydantic's own text may quote it."""
     first = error.errors(include_url=False, include_context=False)[0]
     steps, value = [str(step) for step in first["loc"]], first["input"]
     match first["type"]:

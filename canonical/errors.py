@@ -49,7 +49,7 @@ class BadRecordError(IronbridgeError):
 
 def shape_of(value: object, limit: int = 24) -> str:
     """
-    What a value looks like, without what it says: letters become `a`, digits `9`, the rest of ASCII stays.
+    Show the form of a value and not its content: letters become `a`, digits `9`, the rest of ASCII stays.
 
     >>> shape_of("AB12 3CD"), shape_of(None), shape_of(12.5)
     ('text aa99 9aa', 'nothing', 'float 99.9')

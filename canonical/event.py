@@ -120,7 +120,7 @@ class Event(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _common(source: str, entity: str, schema_version: int, stream: str) -> Headers:
-    """What all events of a stream have in common."""
+    """The headers that all events of a stream have in common."""
     common = [
         ("ce_source", (_SOURCE + source).encode()),
         ("ce_type", f"ironbridge.{entity}.v{schema_version}".encode()),
@@ -178,7 +178,7 @@ _ATTRIBUTES = {
 
 
 def _garbled(where: str, had: Mapping[str, bytes | None]) -> BadRecordError:
-    """Which attribute it was: only asked once one is known to be wrong, for events are read by the million."""
+    """Find the attribute that is wrong. It is called only once one is known to be: events are read by the million."""
     fix = "publish to this topic through an Ironbridge adapter only"
     for name, rule in _ATTRIBUTES.items():
         if name not in had:

@@ -19,7 +19,7 @@ from canonical.values import Amount, Code, Currency, Day, Text, VATNumber
 
 class Supplier(Entity):
     """
-    Whom the council pays (UBL `AccountingSupplierParty`, Business Central `vendor`).
+    A supplier is a firm or a person that the council pays (UBL `AccountingSupplierParty`, Business Central `vendor`).
 
     A supplier may be a sole trader: its name and address are classified as identifying.
     """
@@ -78,14 +78,14 @@ class _PurchaseDocument(Entity):
 
 
 class Invoice(_PurchaseDocument):
-    """What a supplier asks for (UBL `Invoice`, Business Central `purchaseInvoice`)."""
+    """An invoice asks for money that a supplier is owed (UBL `Invoice`, Business Central `purchaseInvoice`)."""
 
     type_name: ClassVar[str] = "invoice"
     standard: ClassVar[str] = "UBL 2.1 Invoice; Business Central purchaseInvoice"
 
 
 class CreditNote(_PurchaseDocument):
-    """What a supplier gives back, in positive amounts (UBL `CreditNote`, Business Central `purchaseCreditMemo`)."""
+    """A credit note gives money back, in positive amounts (UBL `CreditNote`, Business Central `purchaseCreditMemo`)."""
 
     type_name: ClassVar[str] = "credit-note"
     standard: ClassVar[str] = "UBL 2.1 CreditNote; Business Central purchaseCreditMemo"
@@ -95,7 +95,7 @@ class CreditNote(_PurchaseDocument):
 
 
 class LedgerDimension(Entity):
-    """What lines are analysed by: a cost centre, a directorate, an account (Business Central `dimensionValue`)."""
+    """A dimension analyses lines of documents: a cost centre, a directorate, an account (Business Central `dimensionValue`)."""
 
     type_name: ClassVar[str] = "ledger-dimension"
     standard: ClassVar[str] = "Business Central dimensionValue"

@@ -19,7 +19,7 @@ class Sex(StrEnum):
 
 
 class Name(Part):
-    """What somebody is called, SSD `pers_forename` and `pers_surname`; the first one is the one in use."""
+    """A name by which somebody is called (SSD `pers_forename` and `pers_surname`); the first one is in use."""
 
     given: Annotated[Text | None, IDENTIFYING] = None
     family: Annotated[Text | None, IDENTIFYING] = None

@@ -92,6 +92,24 @@ def test_a_folder_that_shadows_one_of_ours_stops_the_start_with_one_sentence(
     )
 
 
+@pytest.mark.parametrize("by", ["the folder where it is started", "PYTHONPATH"])
+def test_a_folder_shadows_ours_by_the_folder_of_the_start_alone_and_by_pythonpath_alone(tmp_path: Path, by: str) -> None:
+    theirs, elsewhere = tmp_path / "council" / "flows", tmp_path / "elsewhere"
+    theirs.mkdir(parents=True)
+    elsewhere.mkdir()
+    (theirs / "__init__.py").write_text("raise RuntimeError('the council’s own code was run')", "utf-8")
+    command = ("-m", "ironbridge", "--help")
+    if by == "PYTHONPATH":
+        done = started(elsewhere, *command, PYTHONPATH=f"{theirs.parent}{os.pathsep}{ROOT}")
+    else:
+        done = started(theirs.parent, *command, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ironbridge: {theirs} is imported as `flows` instead of Ironbridge's own package ")
+    # The remedy that the sentence names, done.
+    done = started(elsewhere, *command, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_folder_of_that_name_that_is_no_package_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "flows").mkdir()
     done = started(tmp_path, *SCRIPT, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")

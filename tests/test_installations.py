@@ -9,7 +9,7 @@ import pytest
 
 from canonical.errors import MisconfiguredError
 from ironbridge.kafka.claims import KafkaClaims
-from ironbridge.kafka.claims_log import Book, Claim, Knock, record
+from ironbridge.kafka.claims_log import Book, InstallationClaim, Knock, record
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store
@@ -19,11 +19,11 @@ from tests.servers import Kafka
 PART = "flow/purchasing"
 
 
-def claim(who: str, place: str = "", part: str = PART) -> Claim:
-    return Claim(part, who, place, f"{who}'s host", 1_700_000_000.0)
+def claim(who: str, place: str = "", part: str = PART) -> InstallationClaim:
+    return InstallationClaim(part, who, place, f"{who}'s host", 1_700_000_000.0)
 
 
-def book_of(*records: tuple[str, Claim, int]) -> Book:
+def book_of(*records: tuple[str, InstallationClaim, int]) -> Book:
     book = Book()
     for offset, each in enumerate(records):
         book.apply(offset, record(*each)[1])

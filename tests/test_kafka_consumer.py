@@ -65,6 +65,20 @@ async def test_from_wherever_one_begins_all_that_is_committed_is_seen_and_nothin
         assert found == {offset: value for offset, value in kept.items() if offset >= begin}, f"from {begin} on"
 
 
+async def test_the_cure_is_at_work_on_the_embedded_broker_and_on_no_other(
+    apache_kafka: Kafka, embedded_broker: Kafka
+) -> None:
+    """On Apache Kafka the client's requests are aiokafka's own method: nothing of ours stands before the broker."""
+    sends = {}
+    for kafka in (apache_kafka, embedded_broker):
+        partition, _ = await filled(kafka)
+        reading = consumer(KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap))
+        await seen(reading, partition, 0)
+        sends[kafka.bootstrap] = vars(reading._client).get("send")
+    assert sends[apache_kafka.bootstrap] is None
+    assert sends[embedded_broker.bootstrap] is not None
+
+
 async def test_in_small_fetches_as_well(apache_kafka: Kafka) -> None:
     """A fetch that ends in the midst of a transaction says nothing of its end. The embedded broker's are never small."""
     partition, kept = await filled(apache_kafka)
@@ -74,7 +88,7 @@ async def test_in_small_fetches_as_well(apache_kafka: Kafka) -> None:
 
 
 async def test_the_embedded_broker_still_needs_it(embedded_broker: Kafka) -> None:
-    """Once this fails the broker is mended: then `ironbridge.kafka.consumer` and this file can go."""
+    """Once this fails the broker is mended: then `ironbridge.kafka.embedded` and this file can go."""
     partition, kept = await filled(embedded_broker)
     plain = AIOKafkaConsumer(bootstrap_servers=embedded_broker.bootstrap, isolation_level="read_committed")
     begin = (ABORTED[0] + len(ABORTED)) * (EACH + 1)

@@ -23,7 +23,7 @@ from flows.kit.sandbox_faults import Fault
 from ironbridge.cli import render
 from ironbridge.demo.play import settled
 from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
-from ironbridge.observe import telemetry
+from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import gauges, insight
 from ironbridge.operate.health import Health
 from ironbridge.operate.stuck import groups
@@ -44,9 +44,9 @@ def logged() -> Iterator[io.StringIO]:
     text = io.StringIO()
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    telemetry.log_to_stderr(logging.DEBUG, "json")
+    log_to_stderr(logging.DEBUG, "json")
     (as_json,) = root.handlers
-    telemetry.log_to_stderr(logging.DEBUG)
+    log_to_stderr(logging.DEBUG)
     root.addHandler(as_json)
     for handler in root.handlers:
         assert isinstance(handler, logging.StreamHandler)

@@ -19,10 +19,10 @@ from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import Settings
 from ironbridge.store import Store, open_store
 from ironbridge.store.database import _LOCK
-from ironbridge.store.waits import USUAL, Patience
+from ironbridge.store.waits import USUAL, ConnectionLimits
 from tests.servers import silenced
 
-QUICK = Patience(lock=4.0, statement=30.0, idle=60.0, look=0.1)
+QUICK = ConnectionLimits(lock=4.0, statement=30.0, idle=60.0, look=0.1)
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def somebody(url: str, statement: str) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def opened(url: str, patience: Patience = QUICK) -> AsyncIterator[Store]:
+async def opened(url: str, patience: ConnectionLimits = QUICK) -> AsyncIterator[Store]:
     store = await open_store(url, patience=patience)
     try:
         yield store
@@ -120,7 +120,7 @@ async def test_progress_that_cannot_be_looked_at_says_who_holds_the_lock(postgre
 
 
 async def test_a_statement_without_an_end_is_ended(postgres_url: str):
-    async with opened(postgres_url, Patience(statement=0.2)) as store:
+    async with opened(postgres_url, ConnectionLimits(statement=0.2)) as store:
         with pytest.raises(UnavailableError, match="the database ended a statement that took longer than 60 s"):
             async with store.read() as connection:
                 await connection.execute(text("SELECT pg_sleep(600)"))
@@ -128,7 +128,7 @@ async def test_a_statement_without_an_end_is_ended(postgres_url: str):
 
 
 async def test_a_transaction_in_which_we_stand_still_lets_go_of_its_locks(postgres_url: str):
-    async with opened(postgres_url, Patience(idle=0.2)) as store:
+    async with opened(postgres_url, ConnectionLimits(idle=0.2)) as store:
         with pytest.raises(UnavailableError):
             await _stand_still(store, postgres_url)
         await written(store)
@@ -148,7 +148,7 @@ async def test_a_database_that_goes_silent_under_a_statement_is_given_up_and_ano
     assert url.port is not None
     async with silenced(url.host, url.port) as line:
         through = url.set(port=line.port).render_as_string(hide_password=False)
-        async with opened(through, Patience(statement=0.3, silent=0.2)) as store:
+        async with opened(through, ConnectionLimits(statement=0.3, silent=0.2)) as store:
             await read(store)
             line.silent()
             async with asyncio.timeout(60):
@@ -164,7 +164,7 @@ async def test_connecting_to_a_database_that_says_nothing_ends():
         async with asyncio.timeout(60):
             url = f"postgresql+asyncpg://x@127.0.0.1:{line.port}/x?sslmode=disable"
             with pytest.raises(UnavailableError, match="the database does not answer"):
-                await open_store(url, patience=Patience(connect=0.3))
+                await open_store(url, patience=ConnectionLimits(connect=0.3))
 
 
 async def test_an_embedded_state_that_another_program_writes_to_is_said_to_be_locked(tmp_path: Path):

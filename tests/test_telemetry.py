@@ -10,6 +10,8 @@ import io
 import json
 import logging
 import math
+import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from canonical.errors import UnavailableError
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
 from ironbridge.observe import telemetry
+from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.settings import TelemetrySettings
 from tests.fixtures import needed
 from tests.otlp import Collector, Span, attributes, collecting
@@ -34,6 +37,7 @@ from tests.servers import Kafka
 from tests.test_alerts import labels_of, queries
 from tests.traced_process import CHANGED, SUPPLIERS
 
+ROOT = Path(__file__).resolve().parents[1]
 CHANGES = SUPPLIERS + 2 * CHANGED
 WRITES = SUPPLIERS + CHANGED
 
@@ -189,7 +193,7 @@ def test_a_change_that_was_not_published_says_so(spans: InMemorySpanExporter):
 def said(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     root, text = logging.getLogger(), io.StringIO()
     before, level = list(root.handlers), root.level
-    telemetry.log_to_stderr(logging.DEBUG, request.param)
+    log_to_stderr(logging.DEBUG, request.param)
     assert isinstance(root.handlers[0], logging.StreamHandler)
     root.handlers[0].setStream(text)
     yield text
@@ -225,3 +229,98 @@ def test_a_log_line_for_a_person_ends_with_its_trace(said: io.StringIO, spans: I
     first, second = said.getvalue().splitlines()
     assert first.endswith("INFO    ironbridge.runtime.bridge: began")
     assert second.endswith(f"ironbridge.runtime.bridge: held (trace {span.get_span_context().trace_id:032x})")
+
+
+THEIRS = """
+import logging, sys
+from pathlib import Path
+from ironbridge.observe.log_lines import log_to_stderr
+
+log_to_stderr(logging.INFO, sys.argv[1])
+import council_housing.rows  # after the start, as an entry point is loaded
+import stranger
+"""
+ROWS = """
+import logging
+from canonical.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+name = "Wil" + "helmina"  # a traceback shows the code
+log.info("41 tenants were read")
+log.debug("a row of Wilhelmina Darby")
+logging.getLogger("council_housing").info("closed", extra={"table": "TENANTS"})
+try:
+    try:
+        {}[name]
+    except KeyError as error:
+        raise UnavailableError("housing", "the database does not answer") from error
+except UnavailableError:
+    log.exception("the reading ended")
+"""
+STRANGER = """
+import logging
+
+logging.getLogger("stranger").info("a row of Wilhelmina Darby")
+logging.getLogger("stranger").warning("is no system of ours")
+"""
+
+
+def lines_of_an_installed_package(site: Path, form: str) -> list[str]:
+    """The log lines of a process with a package that names itself in an entry point, and one that does not."""
+    about = site / "council_housing-1.dist-info"
+    for file, text in {
+        about / "METADATA": "Metadata-Version: 2.1\nName: council-housing\nVersion: 1\n",
+        about / "entry_points.txt": "[ironbridge.adapters]\nhousing = council_housing.adapter:system\n",
+        site / "council_housing" / "__init__.py": "",
+        site / "council_housing" / "rows.py": ROWS,
+        site / "stranger.py": STRANGER,
+    }.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+    env = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", THEIRS, form], env=env, capture_output=True, text=True, check=True)
+    assert "Wilhelmina" not in done.stderr
+    return done.stderr.splitlines()
+
+
+def test_the_lines_of_an_installed_system_are_logged_as_ours_are_and_quote_no_strange_error(tmp_path: Path):
+    said = [json.loads(line) for line in lines_of_an_installed_package(tmp_path, "json")]
+    assert [(line["level"], line["logger"], line["message"]) for line in said] == [
+        ("INFO", "council_housing.rows", "41 tenants were read"),
+        ("INFO", "council_housing", "closed"),
+        ("ERROR", "council_housing.rows", "the reading ended"),
+        ("WARNING", "stranger", "is no system of ours"),
+    ]
+    assert said[1]["table"] == "TENANTS"
+    shown = [line for line in said[2]["exc_info"].splitlines() if not line.startswith(" ")]
+    assert shown == [
+        "builtins.KeyError: its text is left out, because it may quote a record",
+        "and then:",
+        "canonical.errors.UnavailableError: housing: the database does not answer",
+    ]
+
+
+def test_a_person_sees_the_lines_of_an_installed_system(tmp_path: Path):
+    said = lines_of_an_installed_package(tmp_path, "console")
+    assert said[0].endswith("INFO    council_housing.rows: 41 tenants were read")
+    assert said[-2] == "canonical.errors.UnavailableError: housing: the database does not answer"
+    assert said[-1].endswith("WARNING stranger: is no system of ours")
+
+
+@pytest.mark.parametrize("said", ["console", "json"], indirect=True)
+def test_an_error_s_text_is_left_out_also_if_another_handler_has_written_it_down_before(said: io.StringIO):
+    def names() -> Iterator[str]:
+        for number, name in enumerate(("Wilhelmina", "Abraham")):
+            yield f"{name} {number}"
+
+    log = logging.getLogger("ironbridge.runtime.bridge")
+    log.addHandler(other := logging.StreamHandler(io.StringIO()))
+    try:
+        raise ExceptionGroup("two", [ValueError(name) for name in names()])
+    except ExceptionGroup:
+        log.exception("it ended")
+    finally:
+        log.removeHandler(other)
+    assert "Wilhelmina" in other.stream.getvalue()
+    assert said.getvalue().count("ValueError: its text is left out") == 2
+    assert "Wilhelmina" not in said.getvalue()

@@ -11,27 +11,27 @@ from pathlib import Path
 import pytest
 
 from adapters.engine.regions import region
+from adapters.payables.tests.test_large_files import adapter, vouchers
 from adapters.port import Record
 from adapters.testing import Bench
 from adapters.testing.table import Line, TableAdapter
-from ironbridge.observe.watchdog import Held, watching
+from ironbridge.observe.watchdog import watching
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory
-from tests.test_extracts import adapter, vouchers
 
 
 @pytest.fixture
-async def held() -> AsyncIterator[list[Held]]:
+async def held() -> AsyncIterator[list[HoldUp]]:
     """The hold-ups of the loop while the test ran. Objects that other tests left in memory are kept from the collector."""
     gc.collect()
     gc.freeze()
-    found: list[Held] = []
+    found: list[HoldUp] = []
     async with watching(found.append):
         yield found
     gc.unfreeze()
 
 
-async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held: list[Held]) -> None:
+async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held: list[HoldUp]) -> None:
     await asyncio.sleep(0.03)
     region("may", [Record(f"legacy:x:{n}", (n,), (n, "row")) for n in range(200_000)], b"salt")
     async with asyncio.timeout(30):
@@ -42,21 +42,21 @@ async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held
     assert found.place.startswith("adapters/engine/difference.py ")
 
 
-async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[Held]) -> None:
+async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[HoldUp]) -> None:
     await asyncio.sleep(0.03)
     time.sleep(0.3)  # the loop stands still, but uses no processor time
     await asyncio.sleep(0.03)
     assert held == []
 
 
-async def test_a_large_file_holds_up_nobody(store: Store, held: list[Held], tmp_path: Path) -> None:
+async def test_a_large_file_holds_up_nobody(store: Store, held: list[HoldUp], tmp_path: Path) -> None:
     (tmp_path / "may.csv").write_text(vouchers(8000))
     bench = Bench(adapter(tmp_path))
     await bench.read(bench.pump(memory=StoredMemory(store, "acme")))
     assert held == []
 
 
-async def test_a_large_sweep_and_the_catching_up_with_it_hold_up_nobody(store: Store, held: list[Held]) -> None:
+async def test_a_large_sweep_and_the_catching_up_with_it_hold_up_nobody(store: Store, held: list[HoldUp]) -> None:
     legacy = TableAdapter(page=1000)
     legacy.lines = {n: Line(n, "N1") for n in range(5000)}
     bench = Bench(legacy)

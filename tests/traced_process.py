@@ -24,6 +24,7 @@ from canonical.finding import Finding
 from canonical.key import key_of
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry
+from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import gauges, steer
 from ironbridge.operate.audit import Actor
 from ironbridge.operate.health import Health
@@ -70,7 +71,7 @@ class Finance:
 
 
 async def main(settings: Settings) -> None:
-    telemetry.log_to_stderr(form="json")
+    log_to_stderr(form="json")
     flush = telemetry.start(settings.telemetry)
     finance, store = Finance(), await open_store(settings.state_url)
     built = Platform(settings, store)

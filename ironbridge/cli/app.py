@@ -34,6 +34,7 @@ from ironbridge.cli.sample import sample
 from ironbridge.cli.steer import FlowArgument
 from ironbridge.console import serve
 from ironbridge.observe import spans, telemetry
+from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import audit, gauges, insight
 from ironbridge.operate.checks import findings
 from ironbridge.runtime import bridge, systems
@@ -95,11 +96,11 @@ def run(
     Each adapter and each flow can be a deployment of its own. A restart is safe at any time.
     """
     level = logging.DEBUG if verbose else logging.INFO
-    telemetry.log_to_stderr(level)
+    log_to_stderr(level)
 
     async def work() -> None:
         settings = settings_of(file)
-        telemetry.log_to_stderr(level, settings.telemetry.logs)
+        log_to_stderr(level, settings.telemetry.logs)
         flush = telemetry.start(settings.telemetry, *spans.processors(settings))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -128,7 +129,7 @@ def console(
 
     `run` serves it, too, where `http.listen` is set. On an address that others reach people have to sign in.
     """
-    telemetry.log_to_stderr()
+    log_to_stderr()
 
     async def work() -> None:
         settings = settings_of(file)

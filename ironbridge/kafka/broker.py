@@ -75,7 +75,7 @@ class Broker(ABC):
 
     @property
     def bootstrap(self) -> str:
-        """What a Kafka client connects to."""
+        """The address to which a Kafka client connects."""
         return f"{HOST}:{self._port}"
 
     @property
@@ -251,7 +251,7 @@ class ApacheKafka(Broker):
         return [*java_command, "kafka.Kafka", str(settings)]
 
     def server_settings(self, controller_port: int) -> dict[str, object]:
-        """What goes into server.properties."""
+        """Return the settings that go into server.properties."""
         return _kafka_settings(self.data_dir, self.port, controller_port)
 
     def _format(self, java_command: list[str], settings: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge.kafka.claims_log import Book, Claim, Knock, record
+from ironbridge.kafka.claims_log import Book, InstallationClaim, Knock, record
 from ironbridge.kafka.client import client_options, connecting, translated
 from ironbridge.kafka.consumer import consumer
 from ironbridge.kafka.topics import claims_topic
@@ -134,7 +134,7 @@ class KafkaClaims:
             at = await self._write("claim", mine, holder[0] if holder else -1)
             await self._read_to(at + 1)
 
-    async def _knock(self, mine: Claim, holder: Claim) -> None:
+    async def _knock(self, mine: InstallationClaim, holder: InstallationClaim) -> None:
         at = await self._write("knock", mine, -1)
         deadline = time.monotonic() + self._patience
         while (left := deadline - time.monotonic()) > 0:
@@ -144,8 +144,8 @@ class KafkaClaims:
                 return
             await self._next(left)
 
-    def _claim_of(self, part: str) -> Claim:
-        return Claim(part, self._mine.id, self._mine.place, self._host, self._clock())
+    def _claim_of(self, part: str) -> InstallationClaim:
+        return InstallationClaim(part, self._mine.id, self._mine.place, self._host, self._clock())
 
     # -- reading the log -----------------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class KafkaClaims:
             self._answering.add(answering)
             answering.add_done_callback(self._answering.discard)
 
-    async def _answer(self, mine: Claim, at: int) -> None:
+    async def _answer(self, mine: InstallationClaim, at: int) -> None:
         try:
             await self._write("answer", mine, at)
         except IronbridgeError as error:
@@ -223,7 +223,7 @@ class KafkaClaims:
             self._moved = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._moved}, timeout=seconds)
 
-    async def _write(self, kind: str, claim: Claim, to: int) -> int:
+    async def _write(self, kind: str, claim: InstallationClaim, to: int) -> int:
         """Append a record; returns its offset."""
         if (producer := self._producer) is None:
             raise UnavailableError("claims", "the connection to Kafka is closed")
@@ -248,13 +248,13 @@ class KafkaClaims:
                         await client.stop()
 
 
-def _refused(part: str, other: Claim) -> MisconfiguredError:
+def _refused(part: str, other: InstallationClaim) -> MisconfiguredError:
     return MisconfiguredError(
         part, f"another installation runs it with these topics: {_spoken(other)}",
         fix="stop that one, or give this one a `kafka.topic_prefix` of its own, so that it has topics of its own",
     )  # fmt: skip
 
 
-def _spoken(claim: Claim) -> str:
+def _spoken(claim: InstallationClaim) -> str:
     since = datetime.fromtimestamp(claim.since, UTC)
     return f"{claim.installation[:12]} on {claim.host}, as of {since:%Y-%m-%d %H:%M} UTC"

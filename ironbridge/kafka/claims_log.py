@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-class Claim(NamedTuple):
+class InstallationClaim(NamedTuple):
     """An installation's claim of a part. `host` is for a person; `since` is in seconds since 1970."""
 
     part: str
@@ -21,8 +21,8 @@ class Claim(NamedTuple):
     host: str
     since: float
 
-    def same(self, other: Claim) -> bool:
-        """Whether the other claim is of the same installation. A copy of the state in another database is another one."""
+    def same(self, other: InstallationClaim) -> bool:
+        """Return whether the other claim is of the same installation. A copy of the state in another database is another one."""
         places = {self.place, other.place} - {""}
         return self.installation == other.installation and len(places) < 2
 
@@ -31,7 +31,7 @@ class Knock(NamedTuple):
     """One installation asks whether the holder of a part still lives; `at` is the knock's own offset."""
 
     at: int
-    by: Claim
+    by: InstallationClaim
 
 
 @dataclass
@@ -40,18 +40,18 @@ class Book:
 
     knocked: Callable[[Knock], None] = lambda _: None
     changed: Callable[[str], None] = lambda _: None
-    holders: dict[str, tuple[int, Claim]] = field(default_factory=dict)
-    answers: dict[int, Claim] = field(default_factory=dict)
+    holders: dict[str, tuple[int, InstallationClaim]] = field(default_factory=dict)
+    answers: dict[int, InstallationClaim] = field(default_factory=dict)
     """The installations that answered, by the offset of the knock."""
 
-    def holder(self, part: str) -> tuple[int, Claim] | None:
+    def holder(self, part: str) -> tuple[int, InstallationClaim] | None:
         return self.holders.get(part)
 
     def apply(self, offset: int, value: bytes | None) -> None:
         """Take in one record; a record of another kind is passed over."""
         try:
             told: dict[str, Any] = json.loads(value or b"null") or {}
-            claim = Claim(*(told[name] for name in Claim._fields))
+            claim = InstallationClaim(*(told[name] for name in InstallationClaim._fields))
             kind, to = told["kind"], int(told["to"])
         except (ValueError, TypeError, LookupError, AttributeError):
             return
@@ -67,7 +67,7 @@ class Book:
             self.answers[to] = claim
 
 
-def record(kind: str, claim: Claim, to: int) -> tuple[bytes, bytes]:
+def record(kind: str, claim: InstallationClaim, to: int) -> tuple[bytes, bytes]:
     """Key and value of a record. Compaction keeps each installation's newest record of each kind; older ones are outdated."""
     key = f"{kind}/{claim.part}/{claim.installation}/{claim.place}"
     return key.encode(), json.dumps({"kind": kind, "to": to, **claim._asdict()}).encode()

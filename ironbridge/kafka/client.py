@@ -1,5 +1,5 @@
 """
-How every Kafka client is connected: TLS, SASL, and what it means where no connection comes about.
+Connects every Kafka client, with TLS and SASL, and says what it means if no connection comes about.
 
 aiokafka says "Unable to bootstrap" whatever the reason was, and takes a refused token for an accepted one. So where it cannot
 connect, each broker is asked once more, by itself, and its reason becomes a sentence.
@@ -70,7 +70,7 @@ def _token_in(path: str) -> str:
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """
-    What every aiokafka client is built with.
+    Return the options with which every aiokafka client is built.
 
     :raises MisconfiguredError: a certificate's or an authority's file cannot be used.
     """
@@ -112,7 +112,7 @@ async def ending(what: str, seconds: float) -> AsyncIterator[None]:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Kafka's errors as our own."""
+    """Raise Kafka's errors as our own."""
     try:
         yield
     except (ProducerFenced, InvalidProducerEpoch) as error:
@@ -142,7 +142,7 @@ def translated(where: str) -> Iterator[None]:
 @asynccontextmanager
 async def connecting(settings: KafkaSettings, where: str) -> AsyncIterator[None]:
     """
-    Kafka's errors as our own; where no connection came about, with the reason that the brokers give when they are asked.
+    Raise Kafka's errors as our own. If no connection came about, the brokers are asked for the reason.
 
     :raises MisconfiguredError: certificate, password, mechanism or protocol are not what Kafka wants.
     :raises UnavailableError: nobody answers, or the token is not accepted: it may be a fresh one the next time.
@@ -224,7 +224,7 @@ def _unknown(settings: KafkaSettings, where: str) -> IronbridgeError:
 
 
 def _expiry(token: str) -> datetime | None:
-    """When a token ends, where it is a JWT that says so; nothing of it is believed but for this sentence."""
+    """Return when a token ends, if it is a JWT that says so. Nothing else in it is believed."""
     try:
         claims = token.split(".")[1]
         said = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))

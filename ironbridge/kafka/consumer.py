@@ -1,64 +1,34 @@
-"""
-Consumers of committed events, on every broker that speaks Kafka's protocol; two faults of the embedded one (noida-db 0.2.3)
-are made good here.
-
-With each fetch a broker names the aborted transactions that lie in what it gives. That one names all that began before its end,
-those that had ended before its beginning, too. aiokafka believes them still open and passes over all that the same producer has
-committed since: events would be lost in silence. And where there is nothing to give it says so at once, whatever it was asked to
-wait: a client would ask it 1,300 times a second.
-"""
+"""Consumers of committed events: aiokafka's, with an end to each wait and a word about each disturbed partition."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
-from aiokafka.record.memory_records import MemoryRecords
 
+from ironbridge.kafka import embedded
 from ironbridge.kafka.client import client_options, ending
 from ironbridge.settings import KafkaSettings
-
-_PAUSE = 0.05  # seconds after an answer that came at once and holds nothing
 
 
 def consumer(
     settings: KafkaSettings, *, disturbed: Callable[[TopicPartition], None] | None = None, **options: Any
 ) -> AIOKafkaConsumer:
     """
-    A consumer that is not started yet; `options` are aiokafka's. `disturbed` is called with each partition whose fetch
+    Make a consumer and do not start it; `options` are aiokafka's. `disturbed` is called with each partition whose fetch
     failed: after a leader was lost or a topic was made anew the log may be another one.
 
     :raises MisconfiguredError: a certificate's or an authority's file cannot be used.
     """
     made = Consumer(**client_options(settings), **options)
-    ask = made._client.send
-
-    async def send(node: Any, request: Any, **other: Any) -> Any:
-        began = time.monotonic()
-        try:
-            answer = await ask(node, request, **other)
-        except KafkaError:
-            if disturbed and isinstance(request, FetchRequest):
-                for topic, partitions in request.topics:
-                    for number, *_ in partitions:
-                        disturbed(TopicPartition(topic, number))
-            raise
-        if isinstance(request, FetchRequest):
-            if disturbed:
-                _tell(answer, disturbed)
-            _forget_what_had_ended(request, answer)
-            if time.monotonic() - began < _PAUSE and not any(given[-1] for _, each in answer.topics for given in each):
-                await asyncio.sleep(_PAUSE)
-        return answer
-
-    made._client.send = send
+    if disturbed:
+        _watch(made._client, disturbed)
+    embedded.make_good(made._client)
     return made
 
 
@@ -114,33 +84,29 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
                 await super().stop()
 
 
+def _watch(client: Any, disturbed: Callable[[TopicPartition], None]) -> None:
+    """Call `disturbed` with each partition whose fetch fails."""
+    ask = client.send
+
+    async def send(node: Any, request: Any, **other: Any) -> Any:
+        try:
+            answer = await ask(node, request, **other)
+        except KafkaError:
+            if isinstance(request, FetchRequest):
+                for topic, partitions in request.topics:
+                    for number, *_ in partitions:
+                        disturbed(TopicPartition(topic, number))
+            raise
+        if isinstance(request, FetchRequest):
+            _tell(answer, disturbed)
+        return answer
+
+    client.send = send
+
+
 def _tell(answer: Any, disturbed: Callable[[TopicPartition], None]) -> None:
-    """Nothing needs to be reported for an offset out of range: aiokafka begins from the start then."""
+    """Call `disturbed` with each partition that failed. After an offset out of range aiokafka begins from the start."""
     for topic, partitions in answer.topics:
         for number, error, *_ in partitions:
             if error not in (0, OffsetOutOfRangeError.errno):
                 disturbed(TopicPartition(topic, number))
-
-
-def _forget_what_had_ended(request: FetchRequest, answer: Any) -> None:
-    place = -2 if answer.API_VERSION < 11 else -3  # of the aborted transactions; the records are the last
-    for topic, partitions in answer.topics:
-        for partition, *rest in partitions:
-            if not (told := rest[place]):
-                continue
-            begin = next(at for name, asked in request.topics if name == topic for p, at, _ in asked if p == partition)
-            if earlier := {producer for producer, first in told if first < begin}:
-                over = _committed_next(rest[-1], earlier)
-                told[:] = [(producer, first) for producer, first in told if first >= begin or producer not in over]
-
-
-def _committed_next(records: bytes, producers: set[int]) -> set[int]:
-    """Those of the producers whose next transaction to end ends well: none that was aborted was still open."""
-    batches, ended, committed = MemoryRecords(records), set[int](), set[int]()
-    while batches.has_next() and ended != producers:
-        batch = batches.next_batch()
-        if batch.is_control_batch and batch.producer_id in producers - ended:
-            ended.add(batch.producer_id)
-            if ControlRecord.parse(next(batch).key) != ABORT_MARKER:
-                committed.add(batch.producer_id)
-    return committed

@@ -1,4 +1,4 @@
-"""Where Apache Kafka's jars and a Java to run them with come from: no Docker, no archive to unpack by hand."""
+"""Fetches Apache Kafka's jars and finds a Java to run them with: no Docker, no archive to unpack by hand."""
 
 import importlib.util
 import os
@@ -53,7 +53,7 @@ def _java_version(java: Path) -> int:
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept for this user: IRONBRIDGE_CACHE, else `ironbridge` in the XDG cache directory."""
+    """Return the folder that keeps downloads for this user: IRONBRIDGE_CACHE, else `ironbridge` in the XDG cache directory."""
     if chosen := os.environ.get("IRONBRIDGE_CACHE"):
         return Path(chosen).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ironbridge"

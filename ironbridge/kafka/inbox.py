@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Ingested(Protocol):
-    """Where a flow stands in each partition, kept in the state beside the facts."""
+    """Keeps in the state, beside the facts, where a flow stands in each partition."""
 
     async def ingested(self) -> dict[Partition, Stand]: ...
 
@@ -127,7 +127,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._consumer.stop()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """What was polled is durable before its offsets are committed, or read again by the next owner."""
+        """Forget everything: the next owner reads again what was polled and is not yet durable."""
         for each in (self._placed, self._again, self._there, self._stood, self._durable, self._disturbed):
             each.clear()
 
@@ -198,7 +198,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             )  # fmt: skip
 
     async def poll(self) -> Arrivals:
-        """At most `most` records; waits 200 ms for the first."""
+        """Return at most `most` records; wait 200 ms for the first."""
         await self._look()
         for partition in self._placed & self._disturbed:
             self._prove(partition)
@@ -240,15 +240,15 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _ahead(self) -> int:
         """
-        About how many records can be read and are not yet read, in all our partitions. Markers of transactions count, too;
-        what an unfinished transaction hides does not.
+        Count, roughly, the records that can be read and are not yet read, in all our partitions. Markers of transactions
+        count, too; records that an unfinished transaction hides do not.
         """
         stable = {p: self._consumer.last_stable_offset(p) for p in self._placed}  # type: ignore[union-attr]
         ends = {p: end if end is not None and end >= 0 else self._ends.get(p, 0) for p, end in stable.items()}
         return sum(max(end - self._stood.get(p, (0, ""))[0], 0) for p, end in ends.items())
 
     async def _caught_up(self) -> tuple[dict[Partition, int], dict[Partition, int]]:
-        """What a lost state had read and we have not yet, and the partitions in which we are there again."""
+        """Return the places that a lost state had reached and we have not yet, and the partitions in which we are there again."""
         with translated(self._flow):
             # A position goes beyond the last record, over the markers of transactions.
             self._there = [p for p in self._again if await self._position(p) >= self._again[p]]
@@ -260,7 +260,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             return int(await self._consumer.position(partition))  # type: ignore[union-attr]
 
     def _after_last(self, partition: TopicPartition, records: list[Any]) -> list[Any]:
-        """The records behind the last one that the state has; none yet if that one is not at its place."""
+        """Return the records behind the last one that the state has; none yet if that one is not at its place."""
         if (expected := self._expected.pop(partition, None)) is None:
             return records
         if (records[0].offset, _mark(records[0])) == expected:
@@ -332,7 +332,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def _event_of(record: Any, prefix: str) -> Event | Reject:
-    """A record as an event that the state can keep, or why it is none."""
+    """Read a record as an event that the state can keep, or say why it is none."""
     place = f"{record.topic}[{record.partition}]@{record.offset}"
     try:
         event = Event.from_kafka(place, record.value, [(name, value or b"") for name, value in record.headers])
@@ -353,7 +353,7 @@ def _stand(stands: Mapping[Partition, Stand], partition: TopicPartition) -> Stan
 
 
 def _mark(record: Any) -> str:
-    """What tells a record from another at its place: its event's id and time, or that it has none."""
+    """Return a mark that tells a record from another at its place: its event's id and time, or that it has none."""
     headers = dict(record.headers)
     return f"{_word(headers.get('ce_id'))} {_word(headers.get('ce_time'))} {record.timestamp}"
 

@@ -264,7 +264,7 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 
 def _look(future: asyncio.Future[Any]) -> None:
-    """Where one batch has failed nobody waits for the others, and asyncio would complain of errors that nobody saw."""
+    """Look at the error of a batch. After one has failed nobody waits for the others, and asyncio would complain."""
     if not future.cancelled():
         future.exception()
 

@@ -1,4 +1,4 @@
-"""What the runtime itself counts and measures: Kafka, by OpenTelemetry's conventions for messaging, and the state."""
+"""Counts and measures the runtime itself: Kafka, by OpenTelemetry's conventions for messaging, and the state."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Recent spans, kept beside the program: so a machine without a trace viewer still shows what happened to a change.
+Keeps recent spans beside the program, so that a machine without a trace viewer still shows what happened to a change.
 
 A span holds keys, outcomes and times, never a person's data, so that it may lie in a file. The file is bounded: of more
 spans than it keeps the oldest go, and first those of traces that are about no record: readings that found nothing new.
@@ -77,7 +77,7 @@ class SpanFile(SpanExporter):
     _since: int = field(default=0, init=False)
 
     def processor(self) -> BatchSpanProcessor:
-        """What a tracer provider is given: spans are written by its thread, ten times a second at most."""
+        """Make what a tracer provider needs: its thread writes the spans that have ended, every 200 ms."""
         return BatchSpanProcessor(self, max_queue_size=8192, schedule_delay_millis=200, max_export_batch_size=2048)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -95,7 +95,7 @@ class SpanFile(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def _tidy(self, connection: sqlite3.Connection) -> None:
-        # What has just ended may be of a trace whose record is told of a moment later: of the newest none goes.
+        # A new span may belong to a trace whose record is told a moment later: the newest are always kept.
         connection.execute(
             "DELETE FROM spans WHERE id <= (SELECT max(id) FROM spans) - ? "
             "AND trace NOT IN (SELECT trace FROM spans WHERE key IS NOT NULL OR links <> '[]') "
@@ -186,11 +186,11 @@ def _nested(spans: Sequence[Span]) -> list[Span]:
 
 
 def span_file(settings: Settings) -> SpanFile | None:
-    """Where the settings keep recent spans; None where they keep none."""
+    """Return the file in which the settings keep recent spans; None if they keep none."""
     return SpanFile(settings.data / FILE, settings.console.spans_kept) if settings.console.spans_kept else None
 
 
 def processors(settings: Settings) -> list[SpanProcessor]:
-    """What keeps the spans of this process where its console shows them; nothing where nobody looks, for it has its cost."""
+    """Make what keeps the spans of this process for its console; nothing if there is no console, because it has its cost."""
     kept = span_file(settings) if settings.http.address is not None and settings.console.serve else None
     return [kept.processor()] if kept else []

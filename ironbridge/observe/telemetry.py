@@ -1,5 +1,5 @@
 """
-OpenTelemetry: where spans and metrics go, which changes are traced, and how a log line is written.
+Sends spans and metrics where the settings say, and chooses which changes are traced.
 
 A span costs more than publishing an event, so not every change of a first load has one: a token bucket lets so many changes a
 second be traced whole, from the row to the target's answer. On a usual day that is all of them. The others carry a
@@ -8,14 +8,12 @@ second be traced whole, from the row to the target's answer. On a usual day that
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Literal
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -23,8 +21,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
-from opentelemetry.trace import Link, Span, SpanKind, StatusCode, format_span_id, format_trace_id
-from pythonjsonlogger.json import JsonFormatter
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, format_trace_id
 
 from canonical import Event
 from flows.engine.tracing import traceparent_of
@@ -45,7 +42,7 @@ class TraceBudget:
         self._at = clock()
 
     def take(self, wanted: int) -> int:
-        """How many of so many changes may be traced now."""
+        """Take from the bucket; return how many of so many changes may be traced now."""
         if math.isinf(self._rate):
             return wanted
         now = self._clock()
@@ -174,48 +171,3 @@ def _line(span: ReadableSpan) -> str:
     identity = format_trace_id(context.trace_id)[:8] if context else "-"
     about = " ".join(f"{k}={v!r}" for k, v in (span.attributes or {}).items())
     return f"{identity} {span.name:32} {took:8.1f} ms  {about}\n"
-
-
-_OURS = ("adapters", "flows", "ironbridge", "canonical")
-
-
-class _NoPersonalData(logging.Filter):
-    """
-    Libraries below us log at DEBUG what passes through them; nothing below WARNING of theirs is kept. What is kept gets the
-    trace in which it was said.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.split(".")[0] not in _OURS and record.levelno < logging.WARNING:
-            return False
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            record.trace_id, record.span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
-        return True
-
-
-class _Plain(logging.Formatter):
-    """A line for a person: its trace at the end, where it has one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        found = getattr(record, "trace_id", None)
-        return f"{line} (trace {found})" if found else line
-
-
-def _formatter(form: Literal["console", "json"]) -> logging.Formatter:
-    if form == "console":
-        return _Plain("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    names = {"levelname": "level", "name": "logger"}
-    return JsonFormatter(["levelname", "name", "message"], rename_fields=names, timestamp="time")
-
-
-def log_to_stderr(level: int = logging.INFO, form: Literal["console", "json"] = "console") -> None:
-    """Log lines on stderr, for a person or as one JSON object each; either says in which trace it was said, if in any."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_formatter(form))
-    handler.addFilter(_NoPersonalData())
-    # What nobody is to see of the libraries is not even put together: at DEBUG they say a thousand things for one of ours.
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
-    for name in _OURS:
-        logging.getLogger(name).setLevel(level)

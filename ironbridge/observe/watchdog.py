@@ -32,8 +32,8 @@ _ROOT = Path(__file__).parents[2]
 _OURS = tuple(str(_ROOT / room) + "/" for room in ("adapters", "canonical", "flows", "ironbridge"))
 
 
-class Held(NamedTuple):
-    """How long the loop was held up, in seconds of processor time, and by which code."""
+class HoldUp(NamedTuple):
+    """The loop was held up: for so many seconds of processor time, and by this code."""
 
     seconds: float
     place: str
@@ -42,7 +42,7 @@ class Held(NamedTuple):
 class Watchdog:
     """Watches the loop of the thread in which it is made. It calls `tell` in the loop, after the loop was held up."""
 
-    def __init__(self, tell: Callable[[Held], None], limit: float = LIMIT) -> None:
+    def __init__(self, tell: Callable[[HoldUp], None], limit: float = LIMIT) -> None:
         self._tell = tell
         self._limit = limit
         self._thread = threading.get_ident()
@@ -58,7 +58,7 @@ class Watchdog:
             await asyncio.sleep(_BEAT)
             now = time.thread_time()
             if now - used > self._limit:
-                self._tell(Held(now - used, self._place or "code that had ended before the watchdog looked"))
+                self._tell(HoldUp(now - used, self._place or "code that had ended before the watchdog looked"))
             used = time.thread_time()
 
     def look(self) -> None:
@@ -87,7 +87,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 @asynccontextmanager
-async def watching(tell: Callable[[Held], None] | None = None, limit: float = LIMIT) -> AsyncIterator[None]:
+async def watching(tell: Callable[[HoldUp], None] | None = None, limit: float = LIMIT) -> AsyncIterator[None]:
     """Watch the running loop. By default each hold-up is measured, and now and then logged."""
     dog = Watchdog(tell or _Teller(), limit)
     looking = threading.Thread(target=dog.look, name="loop watchdog", daemon=True)
@@ -108,7 +108,7 @@ class _Teller:
     def __init__(self) -> None:
         self._said: dict[str, float] = {}
 
-    def __call__(self, held: Held) -> None:
+    def __call__(self, held: HoldUp) -> None:
         meters.held.record(held.seconds, {"ironbridge.place": held.place})
         now = time.monotonic()
         if now - self._said.get(held.place, -_SAID) >= _SAID:

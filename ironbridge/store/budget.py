@@ -25,10 +25,10 @@ _LONGEST_SLEEP = 5.0
 _ASTRAY = 5.0  # seconds; two workers' readings of the database's clock never differ by more
 
 
-class Standing(NamedTuple):
+class BudgetStanding(NamedTuple):
     """
-    Of the requests that may go at once: how many are used and how many are left; and how many seconds of silence the
-    target has asked for.
+    Says how many of the requests that may go at once are used and how many are left, and for how many seconds the
+    target has asked for silence.
     """
 
     used: float
@@ -95,8 +95,8 @@ class SharedBudget:
                 {"target": self._target, "until": until, "full": 0.0},
             )
 
-    async def standing(self) -> Standing:
-        """How much of it is used, for whoever watches; takes nothing."""
+    async def standing(self) -> BudgetStanding:
+        """Return how much of it is used, for those who watch; it takes nothing."""
         async with self._store.read() as connection:
             at = self._store.clock()
             row = await connection.execute(
@@ -104,7 +104,7 @@ class SharedBudget:
             )
             full_at, held = row.one_or_none() or (0.0, 0.0)
         used = min(max(float(full_at) - at, 0.0) / self._cost, float(self._burst))
-        return Standing(used, self._burst - used, min(max(float(held) - at, 0.0), LONGEST_SILENCE.total_seconds()))
+        return BudgetStanding(used, self._burst - used, min(max(float(held) - at, 0.0), LONGEST_SILENCE.total_seconds()))
 
     async def _take(self) -> float:
         """Take an allowance; how long to wait (seconds) where there is none."""

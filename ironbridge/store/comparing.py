@@ -65,7 +65,7 @@ class Brought(NamedTuple):
 
 
 class ReadingTimes(NamedTuple):
-    """When a stream was last begun and read to its end, in seconds since 1970; 0 for never."""
+    """A stream was last begun and read to its end at these times, in seconds since 1970; 0 for never."""
 
     started: float
     completed: float
@@ -99,7 +99,7 @@ async def subjects_of(store: Store, flow: str, subjects: Sequence[str]) -> list[
 
 
 async def refs_among(store: Store, flow: str, refs: Sequence[str]) -> set[str]:
-    """Those of the target's ids that a subject of the flow has."""
+    """Return those of the target's ids that a subject of the flow has."""
     sql = "SELECT ref FROM subjects WHERE flow = :flow AND {these}"
     return {ref for (ref,) in await _among(store, sql, "ref", refs, flow=flow)}
 
@@ -145,7 +145,7 @@ async def records_of(store: Store, keys: Sequence[str]) -> dict[str, ComparedRec
 
 
 async def brought_by_extracts(store: Store, adapter: str, keys: Sequence[str]) -> list[Brought]:
-    """Which extract brought each of these living records of an adapter."""
+    """Return the extract that brought each of these living records of an adapter."""
     found = await _among(
         store,
         "SELECT r.key, s.name, r.region FROM records r JOIN streams s ON s.id = r.stream "

@@ -23,7 +23,7 @@ from flows.engine.clock import steady
 from ironbridge.observe.meters import state_operation
 from ironbridge.store import waits
 from ironbridge.store.faults import translated
-from ironbridge.store.waits import Holders, Patience
+from ironbridge.store.waits import ConnectionLimits, Holders
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MEASURED = 10.0  # seconds after which the database's clock is read again
@@ -168,7 +168,7 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def open_store(url: str, *, migrate: bool = True, patience: Patience = waits.USUAL) -> Store:
+async def open_store(url: str, *, migrate: bool = True, patience: ConnectionLimits = waits.USUAL) -> Store:
     """
     Open the state at a SQLAlchemy URL (`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`) and bring it up to date.
 
@@ -208,10 +208,10 @@ def _sqlite(url: URL) -> AsyncEngine:
     return engine
 
 
-def _postgres(url: URL, patience: Patience) -> Store:
+def _postgres(url: URL, patience: ConnectionLimits) -> Store:
     url, encrypted = tls.of_url("state", url.set(drivername="postgresql+asyncpg"))
 
-    def engine(patience: Patience, **pool: Any) -> AsyncEngine:
+    def engine(patience: ConnectionLimits, **pool: Any) -> AsyncEngine:
         # An intent must be on disk before it is sent: leave synchronous_commit on.
         arguments = {
             "ssl": encrypted or False, "server_settings": {"application_name": "ironbridge", "jit": "off"},

@@ -1,5 +1,5 @@
 """
-What was before, and what a record is known by: filled as events are taken in, bounded by `retention`.
+Keeps earlier versions, and the names by which records are known: filled as events are taken in, bounded by `retention`.
 
 A fact's earlier versions are kept by a trigger of the database when a newer one takes its place (see the migration), so
 that a first load pays nothing for them. What several versions of one poll skip is put beside them here.
@@ -72,7 +72,7 @@ class Names:
         self._seen = seen
 
     def kept(self) -> None:
-        """What was kept last is committed."""
+        """Remember that the names kept last are committed."""
         if len(self._kept) > self._most:
             self._kept.clear()
         self._kept |= self._seen
@@ -87,7 +87,7 @@ async def passed(connection: AsyncConnection, events: Iterable[Event], newest: M
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long what was before is kept: versions for so many days and so many a record, attempts for so many days."""
+    """Says how long earlier things are kept: versions for so many days and so many a record, attempts for so many days."""
 
     version_days: float
     versions: int
@@ -169,7 +169,7 @@ class Retention:
 
 
 async def _named(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, set[str]]:
-    """What records are known by, in any version that is kept."""
+    """Return the names by which records are known, in any version that is kept."""
     named: dict[str, set[str]] = {}
     for table in ("facts", "versions"):
         found = await connection.execute(

@@ -1,4 +1,4 @@
-"""What an adapter remembers of what it published, in the state database (`adapters.engine.journal.Memory`)."""
+"""Remembers for an adapter what it published, in the state database (`adapters.engine.journal.Memory`)."""
 
 from __future__ import annotations
 
@@ -264,19 +264,19 @@ class StoredMemory:
             await connection.execute(text("UPDATE streams SET looked = :now, error = NULL WHERE id = :stream"), bound)
 
     async def paused(self, stream: str) -> bool:
-        """Whether a person has paused a stream."""
+        """Return whether a person has paused a stream."""
         found = await self._rows("SELECT paused FROM streams WHERE id = :stream", stream=await self._number(stream))
         return bool(found[0][0])
 
     async def backfill(self, stream: str) -> float | None:
-        """When a person asked for the whole stream to be read again; None where nobody does, or it is held back."""
+        """Return when a person asked for the whole stream to be read again; None if nobody did, or the stream is paused."""
         found = await self._rows(
             "SELECT backfill FROM streams WHERE id = :stream AND NOT paused", stream=await self._number(stream)
         )
         return float(found[0][0]) if found and found[0][0] is not None else None
 
     async def allowed(self, stream: str) -> int:
-        """How many kinds of held changes a person has let through that are not published yet."""
+        """Count the kinds of held changes that a person has let through and that are not published yet."""
         found = await self._rows(
             "SELECT count(*) FROM guarded WHERE stream = :stream AND since IS NOT NULL AND allowed IS NOT NULL",
             stream=await self._number(stream),

@@ -40,7 +40,7 @@ LOOK = 3.0
 _PING = 5.0  # seconds for an idle connection to answer, and for a look
 
 
-class Patience(NamedTuple):
+class ConnectionLimits(NamedTuple):
     """The limits that a connection gets when it is opened (seconds): see the constants above."""
 
     lock: float = LOCK
@@ -67,10 +67,10 @@ class Patience(NamedTuple):
         }
 
 
-USUAL = Patience()
+USUAL = ConnectionLimits()
 
 
-def limit(engine: AsyncEngine, patience: Patience = USUAL) -> None:
+def limit(engine: AsyncEngine, patience: ConnectionLimits = USUAL) -> None:
     """Set the limits of each new connection by a statement: a pooler in between refuses unknown words in the greeting."""
     words = "; ".join(f"SET {name} = '{value}'" for name, value in patience.settings().items())
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from adapters.engine.pump import Pump
 from flows.engine.agree import Agreement
 from ironbridge.kafka.journal import KafkaJournal
-from ironbridge.observe import telemetry
+from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.bridge import Platform
 from ironbridge.runtime.deliveries import Delivery
@@ -66,6 +66,6 @@ def _doomed(built: Platform, doom: Doom) -> None:
 
 
 def main(file: str, names: Sequence[str], at: str, nth: int) -> int:
-    telemetry.log_to_stderr(logging.INFO)
+    log_to_stderr(logging.INFO)
     asyncio.run(_run(Path(file), names, Doom(at, nth)))
     return 0
