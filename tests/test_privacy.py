@@ -21,6 +21,7 @@ from rich.console import Console
 
 from flows.kit.sandbox_faults import Fault
 from ironbridge.cli import render
+from ironbridge.cli.parts import plain
 from ironbridge.demo.play import settled
 from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
 from ironbridge.observe import telemetry
@@ -102,7 +103,7 @@ def said(spans: list[ReadableSpan]) -> str:
 async def shown(built: Platform) -> str:
     """What every command prints for somebody who did not ask to see personal fields."""
     console = Console(file=io.StringIO(), width=200)
-    console.print(render.Standing(await insight.streams(built.store), await insight.flows(built.store)))
+    console.print(render.Status(await insight.streams(built.store), await insight.flows(built.store)))
     stuck = await insight.parked(built.store)
     render.parked(console, await groups(built.store, None))
     render.reasons(console, stuck)
@@ -118,7 +119,7 @@ async def shown(built: Platform) -> str:
     for key in keys[::7]:
         story = await insight.story(built.store, key)
         render.story(console, story)
-        console.print(json.dumps(story, default=str))
+        console.print(json.dumps(story, default=plain))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -93,7 +93,7 @@ async def test_each_with_a_shape_of_its_own_they_are_one_group_and_done_with_who
         count += await steer.drop(store, JO, keys, "exported twice")
     assert count == 4500
     assert (await stuck.groups(store)).total == 0
-    assert {row["what"] for row in await audit.trail(store, most=5000)} == reasons.keys()
+    assert {row.what for row in await audit.trail(store, most=5000)} == reasons.keys()
 
 
 async def test_a_group_is_retried_whole_and_only_it(store: Store) -> None:
@@ -115,18 +115,18 @@ async def test_a_group_is_read_a_page_at_a_time_forwards_and_backwards(store: St
     seen, start = [], ""
     while True:
         page = await stuck.page(store, group, 10, start=start)
-        seen.append([row["key"] for row in page.rows])
+        seen.append([row.key for row in page.rows])
         assert page.earlier == (start != "")
         if page.then is None:
             break
         start = page.then
     assert seen == [keys[:10], keys[10:20], keys[20:]]
     back = await stuck.page(store, group, 10, before="k020")
-    assert ([row["key"] for row in back.rows], back.earlier, back.then) == (keys[10:20], True, "k020")
+    assert ([row.key for row in back.rows], back.earlier, back.then) == (keys[10:20], True, "k020")
     first = await stuck.page(store, group, 10, before="k004")
-    assert ([row["key"] for row in first.rows], first.earlier, first.then) == (keys[:10], False, "k010")
+    assert ([row.key for row in first.rows], first.earlier, first.then) == (keys[:10], False, "k010")
     behind = await stuck.page(store, group, 10, start="z")
-    assert [row["key"] for row in behind.rows] == keys[:10], "the former page is gone"
+    assert [row.key for row in behind.rows] == keys[:10], "the former page is gone"
 
 
 async def test_many_groups_are_shown_some_at_a_time_and_all_are_counted(store: Store) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -17,6 +18,7 @@ from ironbridge.console.room import actor, room_of
 from ironbridge.console.shown import counted, show, story_of
 from ironbridge.operate import audit, held, insight, steer, stuck
 from ironbridge.operate import reconcile as reconciliation
+from ironbridge.operate.insight import Change
 from ironbridge.runtime.bridge import Delivery
 
 MOST = 200  # changes that a plan shows field by field
@@ -128,7 +130,7 @@ async def allow(request: Request, form: FormData) -> Response:
     let = await held.allow(room.store, actor(request), part, why, what=what, file=file, most=shown)
     room.forget()
     request.session[pages.SAID] = (
-        f"{let[0]['told']}: let through. It is published with the next reading." if let else GOT_ON
+        f"{let[0].told}: let through. It is published with the next reading." if let else GOT_ON
     )
     return _seen(f"/part/{part}")
 
@@ -198,18 +200,23 @@ async def plan(request: Request, form: FormData) -> Response:
     return _seen(f"/plan/{flow}")
 
 
-async def _plan(job: Job, delivery: Delivery) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan that was made: how many changes of each action there are, and the first ones, with values by their shape."""
+
+    counts: Mapping[str, int]
+    changes: Sequence[Change]
+
+
+async def _plan(job: Job, delivery: Delivery) -> Planned:
     counts: Counter[str] = Counter()
-    shown: list[dict[str, Any]] = []
+    shown: list[Change] = []
     async for change in insight.plan(delivery.agreement, delivery.ledger):
         job.done += 1
         counts[change.action] += 1
         if len(shown) < MOST:
-            fields = [(p, insight.shown(b, reveal=False), insight.shown(a, reveal=False)) for p, b, a in change.fields]
-            shown.append(
-                {"subject": change.subject, "action": change.action, "reason": change.reason, "fields": fields}
-            )
-    return {"counts": dict(counts), "changes": shown}
+            shown.append(change.shown(reveal=False))
+    return Planned(counts, shown)
 
 
 async def reconcile(request: Request, form: FormData) -> Response:

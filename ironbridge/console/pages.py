@@ -19,7 +19,9 @@ from ironbridge.console.shown import show
 from ironbridge.console.story import happenings
 from ironbridge.operate import audit, held, insight, reconcile
 from ironbridge.operate import stuck as groups_of
-from ironbridge.operate.stuck import SHOWN, STATES, Listing, Page, grouped
+from ironbridge.operate.stuck import SHOWN, STATES, Listing, grouped
+from ironbridge.store.audit import AuditEntry
+from ironbridge.store.stuck import StuckPage
 
 PAGE = 100  # records on a page of a group
 SAID = "said"  # in a session: what the last form did
@@ -71,11 +73,11 @@ async def part_page(
 ) -> Response:
     """One arrow of the map: how it stands, what it does again, and what may be done to it. `wrong` is the box that lacks."""
     arrow = await arrow_of(request)
-    paused = await _held(request, arrow) if arrow.paused else None
+    paused = await _paused_by(request, arrow) if arrow.paused else None
     kept_back = await held.entries(room_of(request).store, arrow.name) if "." in arrow.name else []
     again = room_of(request).jobs.get(f"again {arrow.name}")
     where = {"wrong": wrong, "error_at": f"#{wrong}"} if wrong else {}
-    return show(request, template, status, arrow=arrow, held=paused, kept_back=kept_back, again=again, **where, **context)
+    return show(request, template, status, arrow=arrow, paused_by=paused, kept_back=kept_back, again=again, **where, **context)
 
 
 async def arrow_of(request: Request) -> Arrow:
@@ -107,15 +109,15 @@ async def _late(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
     unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy")]
-    paused = {arrow.name: await _held(request, arrow) for arrow in unwell if arrow.paused}
+    paused = {arrow.name: await _paused_by(request, arrow) for arrow in unwell if arrow.paused}
     oldest = await insight.oldest(room.store)
-    return show(request, template, picture=picture, unwell=unwell, held=paused, oldest=oldest)
+    return show(request, template, picture=picture, unwell=unwell, paused_by=paused, oldest=oldest)
 
 
-async def _held(request: Request, arrow: Arrow) -> audit.Row | None:
+async def _paused_by(request: Request, arrow: Arrow) -> AuditEntry | None:
     """Who has paused it, when and why, by the audit trail."""
     actions = await audit.about(room_of(request).store, arrow.name)
-    return next((row for row in actions if row["action"] == audit.Action.PAUSE), None)
+    return next((each for each in actions if each.action == audit.Action.PAUSE), None)
 
 
 async def live_dependencies(request: Request) -> Response:
@@ -187,13 +189,13 @@ async def _group(
     name, store = name or request.path_params["group"], room_of(request).store
     if not groups_of.ID.fullmatch(name):
         raise HTTPException(404, "There is no group of that name.")
-    found, shown = await groups_of.group(store, name), Page([], earlier=False, then=None)
+    found, shown = await groups_of.group(store, name), StuckPage([], earlier=False, then=None)
     start = start or _key(request.query_params.get("from"))
     if found:
         shown = await groups_of.page(store, found, PAGE, start=start, before=_key(request.query_params.get("before")))
-        if wrong and wrong not in [row["key"] for row in shown.rows]:
+        if wrong and wrong not in [row.key for row in shown.rows]:
             shown = await groups_of.page(store, found, PAGE, start=wrong)
-    first = str(shown.rows[0]["key"]) if shown.rows and shown.earlier else ""
+    first = shown.rows[0].key if shown.rows and shown.earlier else ""
     told = {"name": name, "group": found, "shown": shown, "first": first, "here": address_of(name, first), "wrong": wrong}
     where = {"error_at": f"#why-{wrong}".replace(" ", "_")} if wrong else {}
     return show(request, template, status, **told, **where, **context)
@@ -224,8 +226,8 @@ async def story_page(request: Request, key: str, *, revealed: bool, status: int 
     store = room_of(request).store
     told = await insight.story(store, key, reveal=revealed)
     line = happenings(told, await audit.about(store, key))
-    needs = [each for each in grouped(told["stuck"]) if each.state in ("parked", "quarantined", "rejected")]
-    known = bool(told["published"] or told["facts"] or told["subjects"] or told["stuck"])
+    needs = [each for each in grouped(told.stuck) if each.state in ("parked", "quarantined", "rejected")]
+    known = bool(told.published or told.facts or told.subjects or told.stuck)
     found = status if known else 404
     return show(
         request, "record.html", found, story=told, stuck=needs, line=line, known=known, revealed=revealed, error=error

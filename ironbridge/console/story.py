@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ironbridge.operate import audit
-from ironbridge.operate.insight import Row
+from ironbridge.operate.insight import Story, Version
+from ironbridge.store.audit import AuditEntry
+from ironbridge.store.story import SubjectStory, Tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,8 @@ class Happening:
     """
     One thing that happened. `kind` is `version`, `attempt` or `action`; `at` is seconds since 1970.
 
-    `changed` names the fields that differ from the version before, None where there is none to compare with.
+    `fields` are a version's, by their paths. `changed` names the fields that differ from the version before, None where there
+    is none to compare with.
     """
 
     kind: str
@@ -22,67 +26,48 @@ class Happening:
     title: str
     detail: str = ""
     trace: str = ""
-    fields: list[tuple[str, Any]] = field(default_factory=list)
-    changed: list[str] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    changed: Sequence[str] | None = None
     event: str = ""
     well: bool = True
 
 
-def happenings(told: Row, actions: list[Row]) -> list[Happening]:
+def happenings(told: Story, actions: Sequence[AuditEntry]) -> list[Happening]:
     """Newest first; an attempt stands before the version that it was made for."""
-    found = [*_versions(told), *_attempts(told), *_actions(actions)]
+    found = [
+        *(_version(told.key, each) for each in told.versions),
+        *(_attempt(told.key, subject, each) for subject in told.subjects for each in subject.tries),
+        *(Happening("action", each.at, f"{each.who} {audit.did(each)}", each.why) for each in actions),
+    ]
     order = {"version": 0, "attempt": 1, "action": 2}
     return sorted(found, key=lambda h: (h.at, order[h.kind]), reverse=True)
 
 
-def _versions(told: Row) -> list[Happening]:
-    found: list[Happening] = []
-    before: dict[str, Any] | None = None
-    for version in sorted(told.get("versions") or told["facts"], key=lambda v: int(v["version"])):
-        fields = None if version["fields"] is None else dict(flat(version["fields"]))
-        changed = version.get("changed")
-        if changed is None and before is not None and fields is not None:
-            changed = [path for path in dict.fromkeys([*before, *fields]) if before.get(path) != fields.get(path)]
-        number = version["version"]
-        title = (
-            f"Version {number}: deleted" if fields is None else f"Version {number} of this {version['entity']} was read"
-        )
-        trace = (version.get("traceparent") or "")[3:35]
-        event = f"{told['key']}@{number}"
-        found.append(
-            Happening("version", float(version["at"]), title, "", trace, list((fields or {}).items()), changed, event)
-        )
-        before = fields
-    return found
+def _version(key: str, of: Version) -> Happening:
+    title = (
+        f"Version {of.version}: deleted" if of.fields is None else f"Version {of.version} of this {of.entity} was read"
+    )
+    return Happening(
+        "version", of.at, title, trace=(of.traceparent or "")[3:35], fields=dict(flat(of.fields or {})), changed=of.changed,
+        event=f"{key}@{of.version}",
+    )  # fmt: skip
 
 
-def _attempts(told: Row) -> list[Happening]:
-    return [
-        Happening(
-            "attempt", float(attempt["at"]), f"{subject['flow']}: {attempt['outcome']}{_as_part(subject, told)}",
-            attempt["detail"] or "",
-            attempt["trace"] or "", well=attempt["outcome"] in ("confirmed", "unchanged", "removed"),
-        )
-        for subject in told["subjects"]
-        for attempt in subject["tries"]
-    ]  # fmt: skip
+def _attempt(key: str, subject: SubjectStory, of: Tried) -> Happening:
+    part = f", as part of {subject.subject}" if subject.subject != key else ""
+    return Happening(
+        "attempt", of.at, f"{subject.flow}: {of.outcome}{part}", of.detail or "", of.trace or "",
+        well=of.outcome in ("confirmed", "unchanged", "removed"),
+    )  # fmt: skip
 
 
-def _as_part(subject: Row, told: Row) -> str:
-    return f", as part of {subject['subject']}" if subject["subject"] != told["key"] else ""
-
-
-def _actions(actions: list[Row]) -> list[Happening]:
-    return [
-        Happening("action", float(a["at"]), f"{a['who']} {audit.did(a)}", a["why"])
-        for a in actions
-    ]
-
-
-def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """A record's fields as lines: `names[0].given`."""
-    if isinstance(value, dict):
-        return [line for name, each in value.items() for line in flat(each, f"{path}.{name}" if path else str(name))]
-    if isinstance(value, list):
-        return [line for i, each in enumerate(value) for line in flat(each, f"{path}[{i}]")]
-    return [(path, value)]
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """A record's fields as lines: `names[0].given` and its value."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from flat(each, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            yield from flat(each, f"{path}[{i}]")
+    else:
+        yield path, value

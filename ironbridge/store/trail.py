@@ -220,7 +220,7 @@ class TrailedLedger(StoredLedger):
             await connection.execute(
                 text(
                     "INSERT INTO flows (name, trail) VALUES (:flow, :end) ON CONFLICT (name) "
-                    "DO UPDATE SET trail = excluded.trail WHERE flows.engine.trail = :since"
+                    "DO UPDATE SET trail = excluded.trail WHERE flows.trail = :since"
                 ),
                 bound,
             )
