@@ -24,6 +24,7 @@ from canonical.errors import MisconfiguredError
 from flows.engine.ledger import State
 from ironbridge.cli import render
 from ironbridge.cli.parts import plain
+from ironbridge.cli.story import print_story
 from ironbridge.demo.play import play
 from ironbridge.operate import insight, stuck
 from ironbridge.operate.insight import Story, Version
@@ -296,7 +297,7 @@ def test_a_story_begins_with_a_plain_sentence(row: dict[str, Any], said: str) ->
     console = Console(file=io.StringIO(), width=160)
     lines = [{"number": 1, "net": "•••", "dimensions": [{"dimension": "D", "value": "V"}]}, {"number": 2, "tax": None}]
     facts = [Version("invoice", None, 2, 0.0, None, fields) for fields in ({"lines": lines, "notes": []}, None)]
-    render.story(console, Story("k", published=[replace(whole, **row)], facts=facts))
+    print_story(console, Story("k", published=[replace(whole, **row)], facts=facts))
     assert isinstance(console.file, io.StringIO)
     assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
         f"legacy  ledger.payables: {said}",

@@ -22,6 +22,7 @@ from rich.console import Console
 from flows.kit.sandbox_faults import Fault
 from ironbridge.cli import render
 from ironbridge.cli.parts import plain
+from ironbridge.cli.story import print_story
 from ironbridge.demo.play import settled
 from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
 from ironbridge.observe import telemetry
@@ -118,7 +119,7 @@ async def shown(built: Platform) -> str:
         keys = [key for (key,) in await connection.exec_driver_sql("SELECT key FROM records")]
     for key in keys[::7]:
         story = await insight.story(built.store, key)
-        render.story(console, story)
+        print_story(console, story)
         console.print(json.dumps(story, default=plain))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,11 @@ from adapters.port import Finding
 from canonical.errors import IronbridgeError
 from ironbridge.cli.parts import plain
 from ironbridge.operate.held import HeldChange
-from ironbridge.operate.insight import REOPENING, REREADING, STANDING_BY, Change, Story, Version, silence
+from ironbridge.operate.insight import REOPENING, REREADING, STANDING_BY, Change, silence
 from ironbridge.operate.reconcile.certificate import Certificate
 from ironbridge.operate.stuck import Listing, grouped
 from ironbridge.store.audit import AuditEntry
 from ironbridge.store.standing import FlowStanding, StreamStanding, StuckRecord
-from ironbridge.store.story import PublishedRecord, SubjectStory
 
 
 def error(console: Console, what: IronbridgeError) -> None:
@@ -139,7 +138,7 @@ def parked(console: Console, listing: Listing) -> None:
     for each in listing.groups:
         console.print(Text.assemble((f"  {each.count:,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
         for told in (each.rule, f"To do: {each.next}", f"For example {each.example}"):
-            console.print(_indented(told, 6))
+            console.print(indented(told, 6))
     if more := listing.total - len(listing.groups):
         console.print(f"… and {more:,} more groups (--limit shows more, --all shows all)")
 
@@ -147,9 +146,9 @@ def parked(console: Console, listing: Listing) -> None:
 def reasons(console: Console, rows: Sequence[StuckRecord]) -> None:
     for row in rows:
         (group,) = grouped([row])
-        console.print(f"[bold]{row.part}[/bold] {row.state} since {_moment(row.since)}, group {group.id}")
+        console.print(f"[bold]{row.part}[/bold] {row.state} since {moment(row.since)}, group {group.id}")
         for told in ((row.reason or "").partition(". To do: ")[0], f"To do: {group.next}"):
-            console.print(_indented(told, 2))
+            console.print(indented(told, 2))
     if not rows:
         console.print("It is not parked, waiting or quarantined.")
 
@@ -169,88 +168,6 @@ def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: 
     console.print(f"[bold]{f'{summary}.' if summary else 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
 
 
-def story(console: Console, told: Story, actions: Sequence[AuditEntry] = ()) -> None:
-    """Print a record's story, and what people did to it."""
-    console.rule(f"[bold]{told.key}", align="left")
-    for row in told.published:
-        console.print(Text.assemble(("legacy  ", "bold"), f"{row.adapter}.{row.stream}: {_read(row, told.key)}"))
-    for version in told.versions:
-        _version(console, version)
-    for fact in told.facts:
-        console.print("[bold]now[/bold]" if fact.fields is not None else "[bold]now[/bold]     it is deleted")
-        for line in _lines(fact.fields or {}):
-            console.print(_indented(line, 10))
-    for subject in told.subjects:
-        _subject(console, subject)
-    if told.owns:
-        counts = Counter(owned.entity for owned in told.owns)
-        owned = ", ".join(f"{n} {entity}" for entity, n in counts.items())
-        console.print(f"[bold]owns[/bold]    {owned}, for example {told.owns[0].key}")
-    for record in told.stuck:
-        if record.state in ("quarantined", "rejected"):
-            console.print(Text.assemble(("stuck   ", "bold red"), f"{record.state}: {record.reason}"))
-    for act in actions:
-        console.print(Text.assemble(("audit   ", "bold"), f"{_moment(act.at)} {act.action} by {_whose(act)}"))
-
-
-def _version(console: Console, version: Version) -> None:
-    trace = (version.traceparent or "-" * 40)[3:35]
-    seen = f"version {version.version}, observed {_moment(version.at)}, trace {trace}"
-    console.print(f"[bold]event[/bold]   {seen}{'; deleted' if version.fields is None else ''}")
-    if version.changed is not None:
-        console.print(Text(f"          changed: {', '.join(version.changed) or 'nothing that is published'}"))
-
-
-def _subject(console: Console, subject: SubjectStory) -> None:
-    document = subject.document
-    holds = f"holds {document.kind} {document.number}" if document else "holds nothing"
-    ref, reason = f" as {subject.ref}" if subject.ref else "", f"; {subject.reason}" if subject.reason else ""
-    console.print(
-        Text.assemble(("flow    ", "bold"), f"{subject.flow}: {subject.state}; the target {holds}{ref}{reason}")
-    )
-    for attempt in subject.tries:
-        detail = f": {attempt.detail}" if attempt.detail else ""
-        trace = f"  trace {attempt.trace}" if attempt.trace else ""
-        console.print(Text(f"          {_moment(attempt.at)} {attempt.outcome}{detail}{trace}"))
-
-
-def _read(row: PublishedRecord, key: str) -> str:
-    """What a legacy row became: where it was published, and to whom it belongs where that is another."""
-    what = f"{'an' if row.entity[0] in 'aeiou' else 'a'} {row.entity}"
-    if not row.version:
-        return f"read as {what}; it has never been published"
-    where = f", published to {row.topic}[{row.partition}] at {row.offset}" if row.topic else ""
-    owner = f"; it belongs to {row.owner}" if row.owner and row.owner != key else ""
-    return f"{what}, version {row.version}{', deleted' if row.deleted else ''}{where}{owner}"
-
-
-def _lines(fields: Mapping[str, Any]) -> list[str]:
-    """An entity's fields for a person's eyes: a line each, and one for each item of a list of blocks."""
-    told = []
-    for name, value in fields.items():
-        blocks = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
-        told += [f"{name}: {_block(each) if isinstance(each, dict) else _value(each)}" for each in blocks]
-    return told
-
-
-def _block(value: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name} {_value(each)}" for name, each in value.items()) or "none"
-
-
-def _value(value: Any) -> str:
-    match value:
-        case dict():
-            return f"({_block(value)})"
-        case list():
-            return ", ".join(map(_value, value)) or "none"
-        case bool():
-            return "yes" if value else "no"
-        case None:
-            return "—"
-        case _:
-            return str(value)
-
-
 def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:
     made = table(
         f"{found.flow}, verified through {found.verified:%d %b %Y %H:%M:%S} UTC",
@@ -266,7 +183,7 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
     for each in found.differences[:most]:
         console.print(Text.assemble((f"{each.where.value} {each.kind.value} ", "bold"), f"{each.what} {each.key}"))
         told = "; ".join(filter(None, [", ".join(each.fields), each.why]))
-        console.print(_indented(told, 6))
+        console.print(indented(told, 6))
     if len(found.differences) > most:
         console.print(f"… and {len(found.differences) - most:,} more (--most shows more, --out writes all)")
     console.print(f"[bold]{found.verdict}[/bold]")
@@ -278,19 +195,19 @@ def trail(console: Console, entries: Sequence[AuditEntry]) -> None:
     """Two lines an act, so that a long key and a long name stay whole on a narrow screen."""
     console.print("[bold]What people did[/bold]" if entries else "Nobody has done anything yet.")
     for act in entries:
-        console.print(Text.assemble(f"{_moment(act.at)}  ", (act.action, "bold"), f" {act.what}"))
-        console.print(_indented(_whose(act), 22))
+        console.print(Text.assemble(f"{moment(act.at)}  ", (act.action, "bold"), f" {act.what}"))
+        console.print(indented(whose(act), 22))
 
 
-def _whose(act: AuditEntry) -> str:
+def whose(act: AuditEntry) -> str:
     return f"{act.who}, {act.through}{': ' if act.why else ''}{act.why}"
 
 
-def _indented(told: str, by: int) -> Padding:
+def indented(told: str, by: int) -> Padding:
     return Padding(Text(told), (0, 0, 0, by), expand=False)
 
 
-def _moment(at: float) -> str:
+def moment(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%d %b %Y %H:%M:%S")
 
 

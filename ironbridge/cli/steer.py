@@ -29,6 +29,7 @@ from ironbridge.cli.parts import (
     settings_of,
     with_state,
 )
+from ironbridge.cli.story import print_story
 from ironbridge.operate import audit, insight, steer
 from ironbridge.operate import reconcile as reconciliation
 from ironbridge.operate.audit import Actor, at_the_command_line
@@ -81,7 +82,7 @@ def explain(
             print_json([plain(story) | {"audit": actions} for story, actions in stories])
             return 0
         for story, actions in stories:
-            render.story(out, story, actions)
+            print_story(out, story, actions)
         if len(keys) > 5:
             out.print(f"… and {len(keys) - 5} more records: {', '.join(keys[5:])}")
         return 0
