@@ -12,8 +12,9 @@ from sqlalchemy import text
 
 from adapters.engine.journal import Problem, Step
 from bench import parked as many
-from ironbridge.console import pages, serve
+from ironbridge.console import serve
 from ironbridge.console.app import mounted
+from ironbridge.console.shown import ROWS
 from ironbridge.operate import audit, insight, steer, stuck
 from ironbridge.operate.audit import Actor
 from ironbridge.runtime.bridge import Platform
@@ -192,7 +193,7 @@ async def browser(store: Store) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_the_console_shows_some_of_a_group_with_a_way_to_the_others(store: Store, browser: httpx.AsyncClient) -> None:
-    keys = [f"legacy:person:a b/{n:04}" for n in range(2 * pages.PAGE + 1)]
+    keys = [f"legacy:person:a b/{n:04}" for n in range(2 * ROWS + 1)]
     await _park(store, [("cloud", key, "parked", "no") for key in keys])
     (group,) = (await stuck.groups(store)).groups
     seen: list[str] = []
@@ -205,7 +206,7 @@ async def test_the_console_shows_some_of_a_group_with_a_way_to_the_others(store:
     assert seen == keys
     back = _link(shown, "prev")
     assert back is not None
-    assert f"at {keys[pages.PAGE]}<" in unescape((await browser.get(back)).text)
+    assert f"at {keys[ROWS]}<" in unescape((await browser.get(back)).text)
     assert (await browser.get(f"/stuck/{group.id}", params={"from": "\0"})).status_code == 200
 
 

@@ -88,3 +88,8 @@ async def trail(store: Store, *, most: int = 200, before: int | None = None) -> 
 async def about(store: Store, what: str, most: int = 50) -> list[AuditEntry]:
     """What people did to one record, stream or flow, newest first."""
     return await entries.about(store, what, most)
+
+
+async def paused_by(store: Store, part: str) -> AuditEntry | None:
+    """The entry of who has paused a stream or a flow last; None if the trail has none."""
+    return next((entry for entry in await about(store, part) if entry.action == Action.PAUSE), None)

@@ -1,5 +1,5 @@
 """
-A small council at work with consoles over it, in a process of its own: `python -m tests.console_world FOLDER [ISSUER]`.
+A small council at work with consoles over it, in a process of its own: `python -m tests.console.world FOLDER [ISSUER]`.
 
 It says where its consoles are: one for whoever is at the machine, and one that signs people in at the issuer. Its
 legacy systems are full of canaries and its clouds misbehave. It stops when its standard input ends.

@@ -1,7 +1,7 @@
 """
-The pictures of docs/console.md, taken anew of a small council's console: `python -m tests.console_pictures URL [FOLDER]`.
+The pictures of docs/console.md, taken anew of a small council's console: `python -m tests.console.pictures URL [FOLDER]`.
 
-`python -m tests.console_world FOLDER` says the URL, and goes on until its standard input ends. A record of that council is
+`python -m tests.console.world FOLDER` says the URL, and goes on until its standard input ends. A record of that council is
 given up here, and a flow is paused and goes on. Where Pillow is installed the files are made small.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LONGEST = 1150  # pixels of a page that a picture shows
 
 

@@ -1,4 +1,6 @@
-"""A record's story as one line of time: what was read, what each flow decided and tried, what people did."""
+"""
+A record's story: where it is now, and as one line of time what was read, what each flow decided and tried, what people did.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ironbridge.operate import audit
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ironbridge.console.access import Right
+from ironbridge.console.asked import text_of
+from ironbridge.console.page import ConsolePage, Form
+from ironbridge.console.room import actor, room_of
+from ironbridge.console.shown import NO_REASON, show
+from ironbridge.operate import audit, insight
 from ironbridge.operate.insight import Story, Version
+from ironbridge.operate.stuck import grouped
 from ironbridge.store.audit import AuditEntry
 from ironbridge.store.story import SubjectStory, Tried
+
+
+async def look(request: Request) -> Response:
+    return await _story(request, request.query_params.get("key", ""), revealed=False)
+
+
+async def reveal(request: Request, form: FormData) -> Response:
+    """Show a record's personal fields, once, to somebody who has the right and says why."""
+    store, key, why = room_of(request).store, text_of(form, "key"), text_of(form, "why")
+    if not why:
+        return await _story(request, key, revealed=False, status=422, error=NO_REASON)
+    await audit.reveal(store, actor(request), [key], why)
+    return await _story(request, key, revealed=True)
+
+
+async def _story(request: Request, key: str, *, revealed: bool, status: int = 200, error: str = "") -> Response:
+    """A record's story, newest first."""
+    store = room_of(request).store
+    told = await insight.story(store, key, reveal=revealed)
+    line = happenings(told, await audit.about(store, key))
+    needs = [each for each in grouped(told.stuck) if each.state in ("parked", "quarantined", "rejected")]
+    known = bool(told.published or told.facts or told.subjects or told.stuck)
+    return show(
+        request, "record/page.html", status if known else 404, story=told, stuck=needs, line=line, known=known,
+        revealed=revealed, error=error,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +109,6 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(each, f"{path}[{i}]")
     else:
         yield path, value
+
+
+PAGE = ConsolePage({"/record": look}, [Form("/record/reveal", Right.REVEAL, reveal)])
