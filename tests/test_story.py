@@ -204,6 +204,7 @@ async def test_a_story_is_found_by_any_word_among_2000_children_and_20000_invoic
         story = await insight.story(store, key)
         assert len(story.versions) == 2
         assert len(story.subjects[0].tries) == 3
+        assert [(each.stream, each.version, each.deleted) for each in story.published] == [("all", 2, False)]
 
 
 async def test_a_records_story_has_its_own_attempts_and_not_those_of_whom_it_belongs_to(store: Store) -> None:

@@ -117,7 +117,7 @@ async def story(store: Store, key: str) -> RecordStory:
 async def _published(connection: AsyncConnection, key: str) -> list[PublishedRecord]:
     found = await connection.execute(
         text(
-            'SELECT s.adapter, s.name, r.entity, r.owner, r.version, r.deleted, r.topic, r."partition", r."offset" '
+            'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r."partition", r."offset" '
             "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key"
         ),
         {"key": key},
