@@ -35,7 +35,7 @@ from tests.servers import (
 
 SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb"})
 ABSENT = "absent here: "
-LONGEST = ("test_torture", "test_fuzz", "test_console", "test_fuzz_agreement")
+LONGEST = ("test_torture", "test_fuzz", "console", "test_fuzz_agreement")
 
 # A worker of pytest-xdist is told how wide a terminal is. The programs under test have none.
 for size in ("COLUMNS", "LINES"):
@@ -58,13 +58,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The files that take longest come first, so that no worker is left alone with one of them at the end.
     """
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    items.sort(key=_turn)
     for item in items:
         wanted = set(getattr(item, "fixturenames", ()))
         if wanted & SERVERS:
             item.add_marker("servers")
         if "shared" in wanted:
             item.add_marker("shared")
+
+
+def _turn(item: pytest.Item) -> int:
+    """The turn of a test: that of its file, or of its folder."""
+    names = {item.path.stem, item.path.parent.name}
+    return next((turn for turn, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

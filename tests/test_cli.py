@@ -11,20 +11,29 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from canonical.errors import MisconfiguredError
+from flows.engine.ledger import State
 from ironbridge.cli import render
+from ironbridge.cli.parts import plain
+from ironbridge.cli.story import print_story
 from ironbridge.demo.play import play
 from ironbridge.operate import insight, stuck
+from ironbridge.operate.insight import Story, Version
 from ironbridge.program import app
 from ironbridge.runtime.systems import ADAPTERS, TARGETS, found
 from ironbridge.settings import Settings, load
+from ironbridge.store.audit import AuditEntry
+from ironbridge.store.standing import FlowStanding, StreamStanding, StuckRecord
+from ironbridge.store.story import DocumentName, PublishedRecord, SubjectStory, Tried
 
 ROOT = Path(__file__).parent.parent
 
@@ -157,20 +166,44 @@ def test_status_shows_every_stream_and_flow(played: Path) -> None:
     assert shown.index("business_central") < shown.index("liquidlogic.person")
 
 
-STREAM = {
-    "adapter": "liquidlogic", "stream": "looked-after-episode", "sweep": 1, "read": 1, "held": 0, "error": None, "paused": False,
-    "records": 999_999, "events": 9_999_999, "quarantined": 17, "seconds_since_read": 12.3 * 86400, "reading": False,
-}  # fmt: skip
-FLOW = {
-    "flow": "business_central", "paused": False, "rereading": False, "reopening": False, "standby": False,
-    "error": None, "held": 1_999_999, "rejected": 0,
-    "dirty": 1_200, "sending": 34, "waiting": 5, "parked": 6, "agreed": 1_999_999, "dropped": 0, "seconds_waiting": 3599.0,
-}  # fmt: skip
+def test_the_keys_of_the_json_are_the_ones_that_scripts_know() -> None:
+    """A change of a view's field, which is a change for whoever reads the JSON, is seen here."""
+    told = json.loads(render.Status([STREAM], [FLOW]).as_json())
+    assert set(told["streams"][0]) == {
+        "adapter", "stream", "sweep", "read", "held", "error", "paused", "events", "records", "quarantined", "seconds_since_read",
+        "reading",
+    }  # fmt: skip
+    assert set(told["flows"][0]) == {
+        "flow", "paused", "error", "todo", "reopening", "standby", "rereading", "seconds_waiting", "seconds_silent", "held",
+        "rejected", *State,
+    }  # fmt: skip
+    assert told["flows"][0]["held"] == FLOW.holds
+    vendor, tries = DocumentName("vendor", "1"), [Tried(5.0, "o", None, "t")]
+    subject = SubjectStory("f", "k", "agreed", None, 1, 1, "r", 5.0, holds=True, document=vendor, tries=tries)
+    (told,) = json.loads(json.dumps([Story("k", subjects=[subject])], default=plain))
+    assert set(told) == {"key", "published", "facts", "versions", "subjects", "owns", "stuck"}
+    assert told["subjects"] == [
+        {
+            "flow": "f", "subject": "k", "state": "agreed", "reason": None, "changes": 1, "attempts": 1, "ref": "r",
+            "confirmed": 5.0, "held": True, "document": {"kind": "vendor", "number": "1"},
+            "tries": [{"at": 5.0, "outcome": "o", "detail": None, "trace": "t"}],
+        }
+    ]  # fmt: skip
+
+
+STREAM = StreamStanding(
+    "liquidlogic", "looked-after-episode", sweep=1, read=1, records=999_999, events=9_999_999, quarantined=17,
+    seconds_since_read=12.3 * 86400,
+)  # fmt: skip
+FLOW = FlowStanding(
+    "business_central", holds=1_999_999, todo=1_234, dirty=1_200, sending=34, waiting=5, parked=6, agreed=1_999_999,
+    seconds_waiting=3599.0,
+)  # fmt: skip
 
 
 def test_status_shows_what_was_published_and_how_long_the_oldest_has_waited_in_eighty_columns() -> None:
     console = Console(file=io.StringIO(), width=80)
-    console.print(render.Standing([STREAM | {"paused": True}], [FLOW, FLOW | {"flow": "dfe_csc", "dropped": 3}]))
+    console.print(render.Status([replace(STREAM, paused=True)], [FLOW, replace(FLOW, flow="dfe_csc", dropped=3)]))
     assert isinstance(console.file, io.StringIO)
     assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
         "Cloud systems",
@@ -191,7 +224,7 @@ def test_status_shows_what_was_published_and_how_long_the_oldest_has_waited_in_e
 
 def test_status_fits_a_screen_of_24_lines_where_all_systems_are_read() -> None:
     console = Console(file=io.StringIO(), width=80)
-    console.print(render.Standing([STREAM | {"stream": f"stream-{n}"} for n in range(13)], [FLOW, FLOW]))
+    console.print(render.Status([replace(STREAM, stream=f"stream-{n}") for n in range(13)], [FLOW, FLOW]))
     assert isinstance(console.file, io.StringIO)
     assert len(console.file.getvalue().splitlines()) < 24
 
@@ -256,16 +289,15 @@ def test_explain_says_who_did_what_to_a_record_and_shows_its_fields_line_by_line
         ({"version": 0, "topic": "", "entity": "person"}, "read as a person; it has never been published"),
     ],
 )
-def test_a_story_begins_with_a_plain_sentence(row: dict[str, object], said: str) -> None:
-    whole = {
-        "adapter": "payables", "stream": "payables", "entity": "invoice", "owner": "payables:supplier:1", "version": 2,
-        "deleted": False, "topic": "canonical.invoice", "partition": 0, "offset": 7,
-    }  # fmt: skip
+def test_a_story_begins_with_a_plain_sentence(row: dict[str, Any], said: str) -> None:
+    whole = PublishedRecord(
+        "payables", "payables", "invoice", "payables:supplier:1", version=2, deleted=False,
+        topic="canonical.invoice", partition=0, offset=7,
+    )  # fmt: skip
     console = Console(file=io.StringIO(), width=160)
     lines = [{"number": 1, "net": "•••", "dimensions": [{"dimension": "D", "value": "V"}]}, {"number": 2, "tax": None}]
-    parts = dict.fromkeys(("versions", "subjects", "owns", "stuck"), ())
-    facts = [{"fields": {"lines": lines, "notes": []}}, {"fields": None}]
-    render.story(console, {"key": "k", "published": [whole | row], "facts": facts, **parts})
+    facts = [Version("invoice", None, 2, 0.0, None, fields) for fields in ({"lines": lines, "notes": []}, None)]
+    print_story(console, Story("k", published=[replace(whole, **row)], facts=facts))
     assert isinstance(console.file, io.StringIO)
     assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
         f"legacy  payables.payables: {said}",
@@ -278,18 +310,23 @@ def test_a_story_begins_with_a_plain_sentence(row: dict[str, object], said: str)
 
 
 def test_the_audit_trail_breaks_no_word_in_eighty_columns() -> None:
-    act = {
-        "at": 0.0, "who": "wilhelmina.featherstonehaugh@council.gov.uk", "through": "console", "action": "retry",
-        "what": "liquidlogic:looked-after-episode:1234567", "why": "the target was mended, and so was the mapping of it",
-    }  # fmt: skip
+    act = AuditEntry(
+        1, 0.0, "wilhelmina.featherstonehaugh@council.gov.uk", "console", "retry", "liquidlogic:looked-after-episode:1234567",
+        "the target was mended, and so was the mapping of it",
+    )  # fmt: skip
     console = Console(file=io.StringIO(), width=80)
-    render.trail(console, [act, act | {"why": ""}])
+    render.trail(console, [act, replace(act, why="")])
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
     assert all(len(line.rstrip()) <= 80 for line in printed.splitlines())
     words = " ".join(printed.split())
     assert words.count("retry liquidlogic:looked-after-episode:1234567") == 2
-    assert f"{act['who']}, console: {act['why']}" in words
+    assert f"{act.who}, console: {act.why}" in words
+
+
+def groups_of(printed: list[dict[str, Any]]) -> list[stuck.Group]:
+    """The groups of rows that `parked --json` has printed."""
+    return stuck.grouped([StuckRecord(**{k: v for k, v in row.items() if k not in ("group", "next")}) for row in printed])
 
 
 def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
@@ -321,7 +358,7 @@ def test_parked_alone_lists_as_parked_list_does(played: Path) -> None:
 def test_parked_shows_the_next_step_and_the_group_that_the_console_shows(played: Path) -> None:
     file = ("--file", str(played))
     rows = json.loads(invoke("parked", *file, "--json")[1])
-    groups = {each.id: each for each in stuck.grouped(rows)}
+    groups = {each.id: each for each in groups_of(rows)}
     assert {(row["group"], row["next"]) for row in rows} == {(each.id, each.next) for each in groups.values()}
     text = invoke("parked", *file)[1]
     assert all(f"{len(each.rows)} {each.state} in {each.part}, group {each.id}" in text for each in groups.values())
@@ -333,7 +370,7 @@ def test_parked_shows_the_next_step_and_the_group_that_the_console_shows(played:
 
 def test_parked_shows_so_many_groups_and_says_how_many_more_there_are(played: Path) -> None:
     file = ("--file", str(played))
-    groups = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    groups = groups_of(json.loads(invoke("parked", *file, "--json")[1]))
     assert len(groups) > 1
     text = invoke("parked", *file, "--limit", "1")[1]
     assert text.count("For example") == 1
@@ -343,14 +380,14 @@ def test_parked_shows_so_many_groups_and_says_how_many_more_there_are(played: Pa
 
 def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
     file = ("--file", str(played))
-    groups = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    groups = groups_of(json.loads(invoke("parked", *file, "--json")[1]))
     group = max(groups, key=lambda each: len(each.rows))
     count = len(group.rows)
     assert invoke("parked", "retry", "--group", group.id, *file) == (0, f"{count} will be looked at again.\n")
     assert invoke("parked", "drop", "--group", group.id, "--why", "a test", *file) == (0, f"{count} given up.\n")
     lines = json.loads(invoke("audit", *file, "--json")[1])[: 2 * count]
     assert {(line["action"], line["what"]) for line in lines} == {(a, k) for a in ("retry", "drop") for k in group.keys}
-    left = stuck.grouped(json.loads(invoke("parked", *file, "--json")[1]))
+    left = groups_of(json.loads(invoke("parked", *file, "--json")[1]))
     assert {each.id for each in left} == {each.id for each in groups} - {group.id}
     done = ironbridge("parked", "retry", "--group", group.id, *file)
     assert (done.returncode, done.stdout) == (1, "")

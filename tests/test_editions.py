@@ -192,7 +192,7 @@ class EditionScenarios:
         assert old.agreement.stands_by
         assert not new.agreement.stands_by
         assert [r.levelno for r in caplog.records if "this worker stands by" in r.message] == [logging.WARNING]
-        assert [row["standby"] for row in await insight.flows(world.store)] == [True]
+        assert [row.standby for row in await insight.flows(world.store)] == [True]
 
     async def test_at_midnight_two_workers_look_once_at_every_subject_of_a_flow_that_asks_for_the_day(
         self, world: World
@@ -324,7 +324,7 @@ class EditionScenarios:
         world.clock.forward(HOLD + 1)
         assert await old.works() == 10
         assert [m for m in caplog.messages if "this worker goes on" in m]
-        assert [row["standby"] for row in await insight.flows(world.store)] == [False]
+        assert [row.standby for row in await insight.flows(world.store)] == [False]
 
     async def test_a_sign_of_life_from_before_the_clock_was_set_back_does_not_hold_a_worker_back(
         self, world: World
@@ -348,13 +348,13 @@ class EditionScenarios:
         assert await world.ledger.relook(opened)
         (row,) = await world.rows("SELECT count(*) AS n FROM subjects WHERE state = 'dirty'")
         assert row["n"] == SLICE
-        assert [row["reopening"] for row in await insight.flows(world.store)] == [True]
+        assert [row.reopening for row in await insight.flows(world.store)] == [True]
         other = world.new_ledger()  # the first one dies here
         assert await other.reopen("2") == opened
         assert await other.relook(opened)
         assert not await other.relook(opened)
         assert set((await world.states()).values()) == {"dirty"}
-        assert [row["reopening"] for row in await insight.flows(world.store)] == [False]
+        assert [row.reopening for row in await insight.flows(world.store)] == [False]
         assert not await world.ledger.relook(opened)
 
     async def test_what_is_settled_while_the_slices_go_is_not_looked_at_twice(self, world: World) -> None:

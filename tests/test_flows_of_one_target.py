@@ -30,7 +30,7 @@ from ironbridge.operate.audit import Actor
 from ironbridge.operate.checks import findings
 from ironbridge.operate.reconcile import compare
 from ironbridge.runtime import bridge, systems
-from ironbridge.runtime.apart import Apart
+from ironbridge.runtime.apart import KeptApart
 from ironbridge.runtime.deliveries import connected
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import Store, StoredLedger, names, open_store
@@ -197,7 +197,7 @@ async def test_two_flows_write_to_one_company_over_one_client_and_one_budget(eac
         assert built["suppliers"].target is built["allowances"].target
         access = Access(built["suppliers"].target.limits)
         for name, delivery in built.items():
-            writes = Apart(delivery.target, name, each_store)
+            writes = KeptApart(delivery.target, name, each_store)
             ledger = StoredLedger(each_store, name)
             agreement = Agreement(delivery.flow, writes, ledger, edition="1", today=lambda: TODAY, access=access)
             await names.aim(each_store, name, "bc", delivery.others)
@@ -302,7 +302,7 @@ class Town:
         """A worker of a flow; without `others` it has the target for itself."""
         others = [other for other in others if other != name]
         await names.aim(self.store, name, self.target.name, others)
-        target: Target = Apart(self.target, name, self.store) if others else self.target
+        target: Target = KeptApart(self.target, name, self.store) if others else self.target
         ledger = StoredLedger(self.store, name)
         return Agreement(Vendors(name, prefix), target, ledger, edition="1", today=lambda: TODAY, access=self._access)
 

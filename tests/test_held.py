@@ -23,14 +23,14 @@ async def test_what_is_held_is_listed_with_its_numbers_and_let_through_with_a_re
     whole, adapter.lines = adapter.lines, {}
     assert await bench.read(bench.pump(memory=memory)) == []
     (row,) = await held.entries(store)
-    assert (row["part"], row["what"], row["held"], row["base"], row["file"]) == (
+    assert (row.part, row.what, row.held, row.base, row.file) == (
         "legacy.episodes",
         DELETED,
         100,
         100,
         None,
     )
-    assert row["told"] == "100 of 100 records are missing"
+    assert row.told == "100 of 100 records are missing"
     assert await memory.allowed("episodes") == 0
     assert await held.allow(store, JO, "legacy.episodes", "closed", what=WENT_BACK) == []
     assert len(await held.allow(store, JO, "legacy.episodes", "the service was closed")) == 1
@@ -39,7 +39,7 @@ async def test_what_is_held_is_listed_with_its_numbers_and_let_through_with_a_re
     assert deletions(await bench.read(bench.pump(memory=memory))) == 100
     assert (await held.entries(store), await memory.allowed("episodes")) == ([], 0)
     (line,) = await audit.trail(store)
-    assert (line["action"], line["what"], line["why"]) == (
+    assert (line.action, line.what, line.why) == (
         "allow", "legacy.episodes (deleted, 100)", "the service was closed",
     )  # fmt: skip
     adapter.lines = whole
@@ -54,10 +54,10 @@ async def test_a_file_that_is_held_back_is_named_by_its_mark_and_read_again_once
     adapter.files["invoices"] = []
     await bench.read(bench.pump(memory=memory))
     (row,) = await held.entries(store, "legacy.episodes")
-    assert row["file"]
-    assert "invoices" not in str(held.shown(row))
+    assert row.file
+    assert "invoices" not in str(row)
     assert await held.allow(store, JO, "legacy.episodes", "x", file="another") == []
-    await held.allow(store, JO, "legacy.episodes", "the year was closed", file=row["file"])
+    await held.allow(store, JO, "legacy.episodes", "the year was closed", file=row.file)
     assert deletions(await bench.read(bench.pump(memory=memory))) == 50
 
 
@@ -68,7 +68,7 @@ async def test_emptied_fields_are_held_back_over_the_database_too(store: Store) 
     await bench.read(bench.pump(memory=memory))
     reopen(adapter, range(60))
     assert await bench.read(bench.pump(memory=memory)) == []
-    assert {row["what"]: row["held"] for row in await held.entries(store)} == {
+    assert {row.what: row.held for row in await held.entries(store)} == {
         "emptied close_date": 60, "emptied close_reason": 60,
     }  # fmt: skip
     await held.allow(store, JO, "legacy.episodes", "a mistake was mended")

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ironbridge.kafka.topics import ensure_topics, partition_of
 from ironbridge.operate import insight
 from ironbridge.settings import KafkaSettings
 from ironbridge.store import Store, StoredLedger, open_store
+from ironbridge.store.standing import HiddenEvents
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key
 from tests.servers import Kafka
 
@@ -419,7 +420,7 @@ async def test_an_open_transaction_that_hides_events_is_told_and_forgotten_when_
             async def told() -> str | None:
                 worker.inbox._look_due = 0.0
                 (row,) = await insight.standing(post.store)
-                return str(row["error"]) if row["error"] else None
+                return row.error
 
             await worker.ledger.reopen("1")
             await worker.until(told)
@@ -443,8 +444,8 @@ def test_what_is_hidden_is_told_once_it_has_stood_still_for_long_enough() -> Non
     assert hidden.see({place: (6, 30)}, 160.0) == {}, "a larger number alone is no news"
     assert hidden.see({place: (30, 30)}, 161.0) == {place: 0}
     assert Hidden({place: 3}).see({place: (30, 30)}, 0.0) == {place: 0}, "told by a process that is gone"
-    since = {"topic": "canonical.person", "partition": 3, "hidden": 1400, "hidden_since": 1_700_000_000.0}
-    assert said([since | {"partition": 4, "hidden_since": 1_700_000_060.0}, since]) == (
+    since = HiddenEvents("cloud", "canonical.person", 3, hidden=1400, hidden_since=1_700_000_000.0)
+    assert said([replace(since, partition=4, hidden_since=1_700_000_060.0), since]) == (
         "some program began a transaction and has not ended it: it hides 1,400 records in canonical.person[3] and in 1 other "
         "partitions since 2023-11-14 22:13 UTC; the records behind it wait. To do: if it does not end by itself within minutes, "
         "run `kafka-transactions.sh find-hanging --topic canonical.person --partition 3`, then its `abort`"

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from ironbridge.demo import legacy
 from ironbridge.demo.agreement import compare
 from ironbridge.demo.play import readings, settled
-from ironbridge.demo.world import World, clouds, make, settings_of
+from ironbridge.demo.world import DemoWorld, clouds, make, settings_of
 from ironbridge.operate import insight
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
@@ -30,7 +30,7 @@ async def until_settled(
             running.result()
 
 
-async def differing(world: World, built: Platform) -> dict[str, int]:
+async def differing(world: DemoWorld, built: Platform) -> dict[str, int]:
     rows = await compare(world, built)
     assert {row.kind for row in rows} == {"child", "vendor", "purchaseInvoice", "purchaseCreditMemo"}
     assert all(row.holds > 0 for row in rows)

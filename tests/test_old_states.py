@@ -202,14 +202,14 @@ async def test_a_second_installation_gets_nothing_of_the_firsts_and_is_told_whos
         async with keep("test", test) as second:
 
             async def refused() -> bool:
-                return any(row["error"] for row in await insight.standing(second.store))
+                return any(row.error for row in await insight.standing(second.store))
 
             async with second.store.write() as connection:  # as the first edition that is opened makes it
                 await connection.execute(text("INSERT INTO flows (name) VALUES ('purchasing') ON CONFLICT DO NOTHING"))
             await until(refused)
             (row,) = await insight.standing(second.store)
             mine = await installation(first.store)
-            assert f"another installation runs it with these topics: {mine.id[:12]} on {mine.id}'s host" in row["error"]
+            assert f"another installation runs it with these topics: {mine.id[:12]} on {mine.id}'s host" in str(row.error)
             await journal.publish([supplier(n, 2) for n in range(1, 31)], None)
             await until(lambda: _holds(production, 30, 2))
             assert test.documents == {}
@@ -241,14 +241,14 @@ async def test_two_states_of_one_adapter_take_no_turns_the_second_is_refused_whi
 
         async def told(store: Store = store) -> bool:
             rows = await insight.streams(store)
-            return any(row["error"] or row["records"] == 60 for row in rows)
+            return any(row.error or row.records == 60 for row in rows)
 
         await until(told)
     (first,), (second,) = [await insight.streams(store) for store in stores]
-    assert (first["records"], first["error"]) == (60, None)
-    assert second["records"] == 0
-    assert "another installation runs it with these topics" in second["error"]
-    assert "on one's host" in second["error"]
+    assert (first.records, first.error) == (60, None)
+    assert second.records == 0
+    assert "another installation runs it with these topics" in str(second.error)
+    assert "on one's host" in str(second.error)
     stop.set()
     await asyncio.gather(*tasks)
     for each in (*opened, *stores):

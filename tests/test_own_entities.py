@@ -83,7 +83,7 @@ async def told():
     found = await insight.find(store, "t00/7")
     story = await insight.story(store, tenancy.key)
     await store.close()
-    return event, found, story["versions"][0]["fields"]
+    return event, found, story.versions[0].fields
 
 
 event, found, shown = asyncio.run(told())

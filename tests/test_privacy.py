@@ -21,8 +21,10 @@ from rich.console import Console
 
 from flows.kit.sandbox_faults import Fault
 from ironbridge.cli import render
+from ironbridge.cli.parts import plain
+from ironbridge.cli.story import print_story
 from ironbridge.demo.play import settled
-from ironbridge.demo.world import LA_CODE, World, clouds, make, settings_of
+from ironbridge.demo.world import LA_CODE, DemoWorld, clouds, make, settings_of
 from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import gauges, insight
 from ironbridge.operate.health import Health
@@ -58,7 +60,7 @@ def logged() -> Iterator[io.StringIO]:
     root.setLevel(level)  # not `root.level =`: loggers remember what they may log
 
 
-def plant(world: World) -> int:
+def plant(world: DemoWorld) -> int:
     """Names and streets everywhere; codes, identifiers and answers in every third row; how many values were planted."""
     planted = 0
     with sqlite3.connect(world.data / "liquidlogic.sqlite3") as connection:
@@ -85,7 +87,7 @@ def plant(world: World) -> int:
     return planted
 
 
-def misbehave(world: World) -> None:
+def misbehave(world: DemoWorld) -> None:
     """Every kind of unhappy answer, and refusals of records that hold canaries."""
     for sandbox in (world.dfe, world.central):
         sandbox.faults += [
@@ -102,7 +104,7 @@ def said(spans: list[ReadableSpan]) -> str:
 async def shown(built: Platform) -> str:
     """What every command prints for somebody who did not ask to see personal fields."""
     console = Console(file=io.StringIO(), width=200)
-    console.print(render.Standing(await insight.streams(built.store), await insight.flows(built.store)))
+    console.print(render.Status(await insight.streams(built.store), await insight.flows(built.store)))
     stuck = await insight.parked(built.store)
     render.parked(console, await groups(built.store, None))
     render.reasons(console, stuck)
@@ -117,8 +119,8 @@ async def shown(built: Platform) -> str:
         keys = [key for (key,) in await connection.exec_driver_sql("SELECT key FROM records")]
     for key in keys[::7]:
         story = await insight.story(built.store, key)
-        render.story(console, story)
-        console.print(json.dumps(story, default=str))
+        print_story(console, story)
+        console.print(json.dumps(story, default=plain))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -59,8 +59,8 @@ async def test_a_replay_works_everything_out_again_and_writes_what_comes_out_dif
     await world.agree()
     assert world.written() == [], "what comes out the same is not written again"
     newest, first = await audit.trail(world.store)
-    assert (first["who"], first["action"], first["what"]) == ("jo", "replay", "purchasing (all)")
-    assert (first["why"], newest["why"]) == ("the mapping was mended", "")
+    assert (first.who, first.action, first.what) == ("jo", "replay", "purchasing (all)")
+    assert (first.why, newest.why) == ("the mapping was mended", "")
 
 
 async def test_a_replay_since_a_time_takes_only_what_changed_since(world: World) -> None:
@@ -131,8 +131,8 @@ async def test_every_act_is_on_record_with_who_and_why(
     await _park(store, "k1", "k2")
     await act(store)
     rows = await audit.trail(store)
-    assert [row["what"] for row in rows] == what
-    assert {(row["who"], row["through"], row["action"], row["why"]) for row in rows} == {
+    assert [row.what for row in rows] == what
+    assert {(row.who, row.through, row.action, row.why) for row in rows} == {
         ("jo", "command line", action, "why not")
     }
 
@@ -150,7 +150,7 @@ async def test_what_nothing_was_done_to_is_not_on_record(store: Store) -> None:
     assert await steer.retry(store, JO, ["nokey", "k1"]) == 1
     assert await steer.retry(store, JO, ["k1"]) == 0, "it is to do already"
     assert await steer.drop(store, JO, ["k1", "nokey"], "why not") == 0
-    assert [(row["action"], row["what"]) for row in await audit.trail(store)] == [("retry", "k1")]
+    assert [(row.action, row.what) for row in await audit.trail(store)] == [("retry", "k1")]
 
 
 async def test_nothing_is_revealed_without_a_reason(store: Store) -> None:
@@ -271,9 +271,9 @@ async def test_the_standing_counts_what_lives_what_was_published_and_what_is_hel
     del adapter.lines[2]
     await pump.read(stream)
     (row,) = await insight.streams(store)
-    assert [row[name] for name in ("records", "events", "quarantined")] == [3, 6, 1]
+    assert [row.records, row.events, row.quarantined] == [3, 6, 1]
     (flow,) = await insight.flows(store)
-    assert [flow[name] for name in ("agreed", "held", "dirty", "rejected")] == [4, 4, 0, 0]
+    assert [flow.agreed, flow.holds, flow.dirty, flow.rejected] == [4, 4, 0, 0]
 
 
 async def test_a_file_that_cannot_be_read_and_a_second_row_are_read_again_when_a_person_asks(store: Store) -> None:
@@ -284,13 +284,13 @@ async def test_a_file_that_cannot_be_read_and_a_second_row_are_read_again_when_a
     (stream,) = adapter.streams()
     await pump.ready()
     await pump.read(stream)
-    stuck = [row["key"] async for rows in everything(store) for row in rows]
+    stuck = [row.key async for rows in everything(store) for row in rows]
     assert len(stuck) == 2
     assert await steer.retry(store, JO, stuck) == 2
     assert {name for name, seen in (await memory.regions(stream.name)).items() if seen.digest is None} == {"may", "june"}
     await pump.read(stream)
     assert all(seen.digest for seen in (await memory.regions(stream.name)).values())
-    assert [row["key"] async for rows in everything(store) for row in rows] == stuck
+    assert [row.key async for rows in everything(store) for row in rows] == stuck
 
 
 class Locked(TableAdapter):
@@ -342,13 +342,13 @@ async def test_the_silence_that_a_target_asked_for_is_shown_and_a_person_can_lif
             {"flow": flow, "due": store.clock() + 600},
         )
     (stands,) = await insight.standing(store)
-    assert stands["seconds_silent"] == pytest.approx(600, abs=60)
-    assert "asked for silence until" in insight.silence(flow, stands["seconds_silent"])
+    assert stands.seconds_silent == pytest.approx(600, abs=60)
+    assert "asked for silence until" in insight.silence(flow, stands.seconds_silent)
     assert await steer.release(store, JO, flow, "their gateway was restarted")
     await budget.spend(1)  # at once
     (stands,) = await insight.standing(store)
-    assert stands["seconds_silent"] is None
+    assert stands.seconds_silent is None
     assert await world.agreement.step(), "subjects that were put back until then go at once, too"
     assert not await steer.release(store, JO, flow), "there is nothing to lift"
     (line,) = await audit.trail(store)
-    assert (line["action"], line["what"], line["why"]) == ("release", flow, "their gateway was restarted")
+    assert (line.action, line.what, line.why) == ("release", flow, "their gateway was restarted")

@@ -33,7 +33,7 @@ def child(family: str, **more: Any) -> Person:
     return Person(key=CHILD, names=(Name(given="Ada", family=family),), nhs_number=NHS, **more)
 
 
-async def told(world: World, **more: Any) -> dict[str, Any]:
+async def told(world: World, **more: Any) -> insight.Story:
     return await insight.story(world.store, CHILD, **more)
 
 
@@ -43,13 +43,13 @@ async def test_every_version_is_kept_as_it_was_read_and_says_which_fields_change
     # Two versions in one poll: neither is skipped, whichever becomes the fact.
     await world.arrive(event(child("Carter"), 2), event(child("Carter", restricted=True, upn=UPN), 3))
     story = await told(world, reveal=True)
-    assert [v["version"] for v in story["versions"]] == [1, 2, 3]
-    assert [v["changed"] for v in story["versions"]] == [None, ["names[0].family"], ["restricted", "upn"]]
-    assert [v["fields"]["names"][0]["family"] for v in story["versions"]] == ["Bennett", "Carter", "Carter"]
+    assert [v.version for v in story.versions] == [1, 2, 3]
+    assert [v.changed for v in story.versions] == [None, ["names[0].family"], ["restricted", "upn"]]
+    assert [(v.fields or {})["names"][0]["family"] for v in story.versions] == ["Bennett", "Carter", "Carter"]
     masked = await told(world)
-    assert masked["versions"][1]["changed"] == ["names[0].family"]
-    assert masked["versions"][1]["fields"]["names"] == [{"given": insight.HIDDEN, "family": insight.HIDDEN}]
-    assert masked["versions"][2]["fields"]["restricted"] is True
+    assert masked.versions[1].changed == ["names[0].family"]
+    assert (masked.versions[1].fields or {})["names"] == [{"given": insight.HIDDEN, "family": insight.HIDDEN}]
+    assert (masked.versions[2].fields or {})["restricted"] is True
     assert "Carter" not in str(masked)
 
 
@@ -58,10 +58,10 @@ async def test_a_deletion_is_a_version_and_what_came_before_is_still_told(store:
     await world.arrive(event(child("Bennett"), 1))
     await world.arrive(event(child("Bennett"), 2, deleted=True))
     await world.arrive(event(child("Bennett"), 4))
-    versions = (await told(world))["versions"]
-    assert [(v["version"], v["fields"] is None) for v in versions] == [(1, False), (2, True), (4, False)]
-    assert versions[1]["changed"] == ["key", "names[0].given", "names[0].family", "sex", "nhs_number", "restricted"]
-    assert versions[2]["changed"] is None, "it came back: there is no earlier version to compare with"
+    versions = (await told(world)).versions
+    assert [(v.version, v.fields is None) for v in versions] == [(1, False), (2, True), (4, False)]
+    assert versions[1].changed == ["key", "names[0].given", "names[0].family", "sex", "nhs_number", "restricted"]
+    assert versions[2].changed is None, "it came back: there is no earlier version to compare with"
 
 
 async def test_what_arrives_again_is_no_further_version(store: Store) -> None:
@@ -70,7 +70,7 @@ async def test_what_arrives_again_is_no_further_version(store: Store) -> None:
         await world.arrive(event(child("Bennett"), 1), event(child("Carter"), 2))
         world.inbox.deliver_again(since=0)
     await world.arrive()
-    assert [v["version"] for v in (await told(world))["versions"]] == [1, 2]
+    assert [v.version for v in (await told(world)).versions] == [1, 2]
     assert len(await world.rows("SELECT * FROM versions")) == 1
 
 
@@ -123,9 +123,9 @@ async def test_versions_are_bounded_by_number_and_by_age(store: Store) -> None:
     for version in range(1, 8):
         await world.arrive(event(child(f"Name{version}"), version))
     await _swept(world, Keep(version_days=1e6, versions=3, attempt_days=1e6))
-    assert [v["version"] for v in (await told(world))["versions"]] == [4, 5, 6, 7]
+    assert [v.version for v in (await told(world)).versions] == [4, 5, 6, 7]
     await _swept(world, Keep(version_days=0, versions=3, attempt_days=1e6))
-    assert [v["version"] for v in (await told(world))["versions"]] == [7], "the newest is a fact and stays"
+    assert [v.version for v in (await told(world)).versions] == [7], "the newest is a fact and stays"
 
 
 async def test_a_number_is_forgotten_once_no_version_that_is_kept_has_it(store: Store) -> None:
@@ -202,8 +202,9 @@ async def test_a_story_is_found_by_any_word_among_2000_children_and_20000_invoic
     for words in ("M1999", "1999", "payables:invoice:19999", "id-payables:invoice:123"):
         (key, *_) = await insight.find(store, words)
         story = await insight.story(store, key)
-        assert len(story["versions"]) == 2
-        assert len(story["subjects"][0]["tries"]) == 3
+        assert len(story.versions) == 2
+        assert len(story.subjects[0].tries) == 3
+        assert [(each.stream, each.version, each.deleted) for each in story.published] == [("all", 2, False)]
 
 
 async def test_a_records_story_has_its_own_attempts_and_not_those_of_whom_it_belongs_to(store: Store) -> None:
@@ -211,9 +212,9 @@ async def test_a_records_story_has_its_own_attempts_and_not_those_of_whom_it_bel
     await world.arrive(supplier(1), invoice(7, of=1), supplier(2, name=UNWANTED))
     await world.agree()
     story = await insight.story(store, invoice_key(7))
-    assert [subject["subject"] for subject in story["subjects"]] == [invoice_key(7)]
-    newest, *earlier = story["subjects"][0]["tries"]
-    assert (newest["outcome"], newest["detail"]) == ("confirmed", f"held as {story['subjects'][0]['ref']}")
-    assert [each["outcome"] for each in earlier] == ["waiting"], "until its supplier was there"
-    (unsent,) = (await insight.story(store, supplier_key(2)))["subjects"]
-    assert (unsent["state"], unsent["held"], unsent["reason"]) == ("agreed", False, WHY)
+    assert [subject.subject for subject in story.subjects] == [invoice_key(7)]
+    newest, *earlier = story.subjects[0].tries
+    assert (newest.outcome, newest.detail) == ("confirmed", f"held as {story.subjects[0].ref}")
+    assert [each.outcome for each in earlier] == ["waiting"], "until its supplier was there"
+    (unsent,) = (await insight.story(store, supplier_key(2))).subjects
+    assert (unsent.state, unsent.holds, unsent.reason) == ("agreed", False, WHY)

@@ -12,8 +12,9 @@ from sqlalchemy import text
 
 from adapters.engine.journal import Problem, Step
 from bench import parked as many
-from ironbridge.console import pages, serve
+from ironbridge.console import serve
 from ironbridge.console.app import mounted
+from ironbridge.console.shown import ROWS
 from ironbridge.operate import audit, insight, steer, stuck
 from ironbridge.operate.audit import Actor
 from ironbridge.runtime.bridge import Platform
@@ -93,7 +94,7 @@ async def test_each_with_a_shape_of_its_own_they_are_one_group_and_done_with_who
         count += await steer.drop(store, JO, keys, "exported twice")
     assert count == 4500
     assert (await stuck.groups(store)).total == 0
-    assert {row["what"] for row in await audit.trail(store, most=5000)} == reasons.keys()
+    assert {row.what for row in await audit.trail(store, most=5000)} == reasons.keys()
 
 
 async def test_a_group_is_retried_whole_and_only_it(store: Store) -> None:
@@ -115,18 +116,18 @@ async def test_a_group_is_read_a_page_at_a_time_forwards_and_backwards(store: St
     seen, start = [], ""
     while True:
         page = await stuck.page(store, group, 10, start=start)
-        seen.append([row["key"] for row in page.rows])
+        seen.append([row.key for row in page.rows])
         assert page.earlier == (start != "")
         if page.then is None:
             break
         start = page.then
     assert seen == [keys[:10], keys[10:20], keys[20:]]
     back = await stuck.page(store, group, 10, before="k020")
-    assert ([row["key"] for row in back.rows], back.earlier, back.then) == (keys[10:20], True, "k020")
+    assert ([row.key for row in back.rows], back.earlier, back.then) == (keys[10:20], True, "k020")
     first = await stuck.page(store, group, 10, before="k004")
-    assert ([row["key"] for row in first.rows], first.earlier, first.then) == (keys[:10], False, "k010")
+    assert ([row.key for row in first.rows], first.earlier, first.then) == (keys[:10], False, "k010")
     behind = await stuck.page(store, group, 10, start="z")
-    assert [row["key"] for row in behind.rows] == keys[:10], "the former page is gone"
+    assert [row.key for row in behind.rows] == keys[:10], "the former page is gone"
 
 
 async def test_many_groups_are_shown_some_at_a_time_and_all_are_counted(store: Store) -> None:
@@ -192,7 +193,7 @@ async def browser(store: Store) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_the_console_shows_some_of_a_group_with_a_way_to_the_others(store: Store, browser: httpx.AsyncClient) -> None:
-    keys = [f"legacy:person:a b/{n:04}" for n in range(2 * pages.PAGE + 1)]
+    keys = [f"legacy:person:a b/{n:04}" for n in range(2 * ROWS + 1)]
     await _park(store, [("cloud", key, "parked", "no") for key in keys])
     (group,) = (await stuck.groups(store)).groups
     seen: list[str] = []
@@ -205,7 +206,7 @@ async def test_the_console_shows_some_of_a_group_with_a_way_to_the_others(store:
     assert seen == keys
     back = _link(shown, "prev")
     assert back is not None
-    assert f"at {keys[pages.PAGE]}<" in unescape((await browser.get(back)).text)
+    assert f"at {keys[ROWS]}<" in unescape((await browser.get(back)).text)
     assert (await browser.get(f"/stuck/{group.id}", params={"from": "\0"})).status_code == 200
 
 

@@ -15,7 +15,7 @@ from adapters.payables.tests.test_large_files import adapter, vouchers
 from adapters.port import Record
 from adapters.testing import Bench
 from adapters.testing.table import Line, TableAdapter
-from ironbridge.observe.watchdog import watching
+from ironbridge.observe.watchdog import HoldUp, watching
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory
 

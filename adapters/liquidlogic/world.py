@@ -40,7 +40,7 @@ from stdnum.gb import upn
 
 from adapters.liquidlogic.hdm import COLUMNS
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.liquidlogic.world_children import UNLISTED, Story, address, midnight, spoil
+from adapters.liquidlogic.world_children import UNLISTED, ChildStory, address, midnight, spoil
 from adapters.port import World
 from canonical.errors import MisconfiguredError
 
@@ -125,8 +125,8 @@ async def _created(
     return bad
 
 
-def _story(children: int, seed: int, today: date) -> tuple[Story, int]:
-    story = Story(seed, today)
+def _story(children: int, seed: int, today: date) -> tuple[ChildStory, int]:
+    story = ChildStory(seed, today)
     story.lists()
     for n in range(children):
         story.child()
@@ -199,7 +199,7 @@ async def change(connection: AsyncConnection, seed: int) -> list[str]:
 async def _new_child(world: _World) -> str | None:
     people, referrals = world.table("DIM_PERSON"), world.table("FACT_REFERRALS")
     person, referral = await world.next_number(people), await world.next_number(referrals)
-    story = Story(world.rng.randrange(2**32), world.today)
+    story = ChildStory(world.rng.randrange(2**32), world.today)
     story.child()
     told = {**story.rows["DIM_PERSON"][0], "DIM_PERSON_ID": person}
     await world.connection.execute(insert(people).values(told))

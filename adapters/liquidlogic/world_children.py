@@ -96,7 +96,7 @@ def address(rng: Random, person: int, number: int, since: date, until: date | No
     }
 
 
-class Story:
+class ChildStory:
     """Makes up children one after another; the same seed and day tell the same story."""
 
     def __init__(self, seed: int, today: date) -> None:

@@ -158,8 +158,8 @@ def status(
     read and published since ever; and what is the matter.
     """
 
-    async def look(store: Store) -> render.Standing:
-        return render.Standing(await insight.streams(store), await insight.flows(store))
+    async def look(store: Store) -> render.Status:
+        return render.Status(await insight.streams(store), await insight.flows(store))
 
     async def work(store: Store) -> None:
         stands = await look(store)

@@ -34,7 +34,7 @@ def held_list(file: FileOption = None, as_json: JsonOption = False) -> None:
 
     async def work(store: Store) -> None:
         rows = await held.entries(store)
-        print_json([held.shown(row) for row in rows]) if as_json else render.held(out, rows)
+        print_json(rows) if as_json else render.held(out, rows)
 
     do(with_state(file, work))
 
@@ -66,9 +66,9 @@ def held_allow(
     async def work(store: Store) -> int:
         let = await held.allow(store, at_the_command_line(), name, why, what=what, file=extract)
         if as_json:
-            print_json([held.shown(row) for row in let])
+            print_json(let)
         for row in [] if as_json else let:
-            out.print(f"{name}: {row['told']}: let through. It is published with the next reading.", markup=False)
+            out.print(f"{name}: {row.told}: let through. It is published with the next reading.", markup=False)
         if not let:
             err.print(
                 "No such change is held back, or it was let through already. See `ironbridge held`.", markup=False

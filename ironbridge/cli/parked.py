@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
@@ -12,8 +13,8 @@ from ironbridge.cli import render
 from ironbridge.cli.parts import FileOption, JsonOption, WhyOption, do, err, out, print_json, print_rows, with_state
 from ironbridge.operate import insight, steer, stuck
 from ironbridge.operate.audit import at_the_command_line
-from ironbridge.operate.insight import Row
 from ironbridge.store import Store
+from ironbridge.store.standing import StuckRecord
 
 parked_app = typer.Typer()
 
@@ -128,9 +129,10 @@ def parked_drop(
     do(with_state(file, work))
 
 
-def _with_groups(rows: Sequence[Row]) -> list[Row]:
-    told = {id(row): {"group": each.id, "next": each.next} for each in stuck.grouped(rows) for row in each.rows}
-    return [row | told[id(row)] for row in rows]
+def _with_groups(rows: Sequence[StuckRecord]) -> list[dict[str, Any]]:
+    """The rows for a machine, each with its group's id and next step."""
+    told = {row: {"group": each.id, "next": each.next} for each in stuck.grouped(rows) for row in each.rows}
+    return [asdict(row) | told[row] for row in rows]
 
 
 def _one_way(command: str, keys: Sequence[str] | None, group: str, *, everything: bool = False) -> None:
@@ -147,7 +149,7 @@ async def _wanted(
     if everything:
         done: set[str] = set()
         async for rows in stuck.everything(store):
-            keys = {str(row["key"]): None for row in rows if row["key"] not in done}
+            keys = {row.key: None for row in rows if row.key not in done}
             done |= keys.keys()
             yield list(keys)
     elif not group:

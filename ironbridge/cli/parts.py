@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,15 +54,26 @@ async def with_state(file: Path | None, work: Any) -> int | None:
         await store.close()
 
 
+_KEYS = {"holds": "held"}
+"""Fields that scripts know by another name. In the code, a target holds documents, and the guard holds changes back."""
+
+
+def plain(value: Any) -> Any:
+    """Gives a value to `json.dumps` that this cannot write: a dataclass as its fields, anything else as a text."""
+    if is_dataclass(value):
+        return {_KEYS.get(each.name, each.name): getattr(value, each.name) for each in fields(value)}
+    return str(value)
+
+
 async def print_rows(pieces: AsyncIterator[Sequence[object]]) -> None:
     """Print a JSON array of any length, one row a line, while its rows are read."""
     between = "["
     async for rows in pieces:
         for row in rows:
-            print(between, json.dumps(row, default=str), sep="", file=out.file)
+            print(between, json.dumps(row, default=plain), sep="", file=out.file)
             between = ","
     print("]" if between == "," else "[]", file=out.file)
 
 
 def print_json(value: object) -> None:
-    out.print_json(json.dumps(value, default=str))
+    out.print_json(json.dumps(value, default=plain))

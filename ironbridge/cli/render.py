@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +18,13 @@ from rich.text import Text
 
 from canonical.errors import IronbridgeError
 from canonical.finding import Finding
-from ironbridge.operate.insight import REOPENING, REREADING, STANDING_BY, Change, Row, shown, silence
+from ironbridge.cli.parts import plain
+from ironbridge.operate.held import HeldChange
+from ironbridge.operate.insight import REOPENING, REREADING, STANDING_BY, Change, silence
 from ironbridge.operate.reconcile.certificate import Certificate
 from ironbridge.operate.stuck import Listing, grouped
+from ironbridge.store.audit import AuditEntry
+from ironbridge.store.standing import FlowStanding, StreamStanding, StuckRecord
 
 
 def error(console: Console, what: IronbridgeError) -> None:
@@ -50,70 +54,69 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Status:
     """How all streams and flows stand, to print once or again and again."""
 
-    streams: Sequence[Row]
-    flows: Sequence[Row]
+    streams: Sequence[StreamStanding]
+    flows: Sequence[FlowStanding]
 
     def as_json(self, indent: int | None = None) -> str:
-        return json.dumps({"streams": self.streams, "flows": self.flows}, indent=indent)
+        return json.dumps(self, indent=indent, default=plain)
 
     def __rich__(self) -> Group:
         """The flows first: they are few, and a screen of 24 lines cuts off what stands below."""
         return Group(flows(self.flows), streams(self.streams))
 
 
-def streams(rows: Sequence[Row]) -> Group:
+def streams(every: Sequence[StreamStanding]) -> Group:
     numbers = ("records", "published", "quarantined", "last read")
     made = table("Legacy systems", "stream", *numbers, right=numbers)
     said = []
-    for row in rows:
+    for each in every:
         remarks = [
-            row["error"] or "",
-            f"{row['held']:,} deletions or changes held back: `ironbridge held`" if row["held"] else "",
-            "paused" if row["paused"] else "",
+            each.error or "",
+            f"{each.held:,} deletions or changes held back: `ironbridge held`" if each.held else "",
+            "paused" if each.paused else "",
         ]
-        age = row["seconds_since_read"]
-        counts = (f"{row[name]:,}" for name in ("records", "events", "quarantined"))
-        read = "being read" if age is None else f"{_span(age)} ago"
-        made.add_row(f"{row['adapter']}.{row['stream']}", *counts, read)
+        age = each.seconds_since_read
+        counts = (f"{n:,}" for n in (each.records, each.events, each.quarantined))
+        made.add_row(each.name, *counts, "being read" if age is None else f"{_span(age)} ago")
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
 
 
-def held(out: Console, rows: Sequence[Row]) -> None:
+def held(out: Console, changes: Sequence[HeldChange]) -> None:
     """Print the changes that the guard holds back, and the next step."""
-    if not rows:
+    if not changes:
         out.print("Nothing is held back.")
         return
     made = table("Held back", "stream", "what", "records", "since", "file", right=("records",))
-    for row in rows:
-        since = f"{datetime.fromtimestamp(row['since'], UTC):%Y-%m-%d %H:%M UTC}"
-        made.add_row(row["part"], row["what"], f"{row['held']:,} of {row['base']:,}", since, row["file"] or "")
+    for each in changes:
+        since = f"{datetime.fromtimestamp(each.since, UTC):%Y-%m-%d %H:%M UTC}"
+        made.add_row(each.part, each.what, f"{each.held:,} of {each.base:,}", since, each.file or "")
     out.print(made)
     out.print("Is the legacy system being rebuilt, or was a file cut short? Wait: the hold ends once they are all there again.")
     out.print("Are the changes right? Let them through: ironbridge held allow STREAM --what '…' --why '…'", markup=False)
 
 
-def flows(rows: Sequence[Row]) -> Group:
+def flows(every: Sequence[FlowStanding]) -> Group:
     numbers = ("holds", "agreed", "to do", "oldest", "waiting", "parked")
     made = table("Cloud systems", "flow", *numbers, right=numbers)
     said = []
-    for row in rows:
+    for each in every:
         remarks = [
-            row["error"] or "",
-            f"{row['dropped']:,} given up" if row["dropped"] else "",
-            f"{row['rejected']} records are no events" if row["rejected"] else "",
-            silence(row["flow"], row["seconds_silent"]) if row.get("seconds_silent") else "",
-            REREADING if row["rereading"] else "",
-            REOPENING if row["reopening"] else "",
-            STANDING_BY if row["standby"] else "",
-            "paused" if row["paused"] else "",
+            each.error or "",
+            f"{each.dropped:,} given up" if each.dropped else "",
+            f"{each.rejected} records are no events" if each.rejected else "",
+            silence(each.flow, each.seconds_silent) if each.seconds_silent else "",
+            REREADING if each.rereading else "",
+            REOPENING if each.reopening else "",
+            STANDING_BY if each.standby else "",
+            "paused" if each.paused else "",
         ]
-        oldest = "—" if row["seconds_waiting"] is None else _span(row["seconds_waiting"])
-        counts = [f"{n:,}" for n in (row["held"], row["agreed"], row["dirty"] + row["sending"])]
-        made.add_row(row["flow"], *counts, oldest, f"{row['waiting']:,}", f"{row['parked']:,}")
+        oldest = "—" if each.seconds_waiting is None else _span(each.seconds_waiting)
+        counts = [f"{n:,}" for n in (each.holds, each.agreed, each.todo)]
+        made.add_row(each.flow, *counts, oldest, f"{each.waiting:,}", f"{each.parked:,}")
         said.append("; ".join(filter(None, remarks)))
     return _remarked(made, said)
 
@@ -135,125 +138,34 @@ def parked(console: Console, listing: Listing) -> None:
     for each in listing.groups:
         console.print(Text.assemble((f"  {each.count:,} {each.state}", "bold"), f" in {each.part}, group {each.id}"))
         for told in (each.rule, f"To do: {each.next}", f"For example {each.example}"):
-            console.print(_indented(told, 6))
+            console.print(indented(told, 6))
     if more := listing.total - len(listing.groups):
         console.print(f"… and {more:,} more groups (--limit shows more, --all shows all)")
 
 
-def reasons(console: Console, rows: Sequence[Row]) -> None:
+def reasons(console: Console, rows: Sequence[StuckRecord]) -> None:
     for row in rows:
         (group,) = grouped([row])
-        console.print(f"[bold]{row['part']}[/bold] {row['state']} since {_moment(row['since'])}, group {group.id}")
-        reason = str(row["reason"] or "")
-        for told in (reason.partition(". To do: ")[0], f"To do: {group.next}"):
-            console.print(_indented(told, 2))
+        console.print(f"[bold]{row.part}[/bold] {row.state} since {moment(row.since)}, group {group.id}")
+        for told in ((row.reason or "").partition(". To do: ")[0], f"To do: {group.next}"):
+            console.print(indented(told, 2))
     if not rows:
         console.print("It is not parked, waiting or quarantined.")
 
 
 def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: bool, most: int) -> None:
+    seen = [change.shown(reveal=reveal) for change in (changes if as_json else changes[:most])]
     if as_json:
-        rows = [
-            {
-                "subject": c.subject, "action": c.action, "reason": c.reason,
-                "fields": [
-                    {"path": p, "before": shown(b, reveal=reveal), "after": shown(a, reveal=reveal)} for p, b, a in c.fields
-                ],
-            }
-            for c in changes
-        ]  # fmt: skip
-        console.print_json(json.dumps(rows))
+        console.print_json(json.dumps(seen, default=plain))
         return
-    counts: dict[str, int] = defaultdict(int)
-    for change in changes:
-        counts[change.action] += 1
-    for change in changes[:most]:
+    for change in seen:
         console.print(Text.assemble((f"{change.action:7}", "bold"), change.subject, f"  {change.reason}"))
-        for path, before, after in change.fields[:30]:
-            console.print(Text(f"        {path}: {shown(before, reveal=reveal)} → {shown(after, reveal=reveal)}"))
+        for field in change.fields[:30]:
+            console.print(Text(f"        {field.path}: {field.before} → {field.after}"))
     if len(changes) > most:
         console.print(f"… and {len(changes) - most} more (--most shows more)")
-    summary = ", ".join(f"{n:,} to {action}" for action, n in counts.items())
+    summary = ", ".join(f"{n:,} to {action}" for action, n in Counter(change.action for change in changes).items())
     console.print(f"[bold]{f'{summary}.' if summary else 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
-
-
-def story(console: Console, told: Row) -> None:
-    console.rule(f"[bold]{told['key']}", align="left")
-    for row in told["published"]:
-        console.print(Text.assemble(("legacy  ", "bold"), f"{row['adapter']}.{row['stream']}: {_read(row, told['key'])}"))
-    for version in told["versions"]:
-        trace = (version["traceparent"] or "-" * 40)[3:35]
-        seen = f"version {version['version']}, observed {_moment(version['at'])}, trace {trace}"
-        gone = "; deleted" if version["fields"] is None else ""
-        console.print(f"[bold]event[/bold]   {seen}{gone}")
-        if version["changed"] is not None:
-            console.print(Text(f"          changed: {', '.join(version['changed']) or 'nothing that is published'}"))
-    for fact in told["facts"]:
-        console.print("[bold]now[/bold]" if fact["fields"] is not None else "[bold]now[/bold]     it is deleted")
-        for line in _lines(fact["fields"] or {}):
-            console.print(_indented(line, 10))
-    for subject in told["subjects"]:
-        held = (
-            f"holds {subject['document']['kind']} {subject['document']['number']}"
-            if subject["document"]
-            else "holds nothing"
-        )
-        console.print(
-            Text.assemble(
-                ("flow    ", "bold"), f"{subject['flow']}: {subject['state']}; the target {held}"
-                f"{' as ' + subject['ref'] if subject['ref'] else ''}{'; ' + subject['reason'] if subject['reason'] else ''}",
-            )
-        )  # fmt: skip
-        for attempt in subject["tries"]:
-            detail = f": {attempt['detail']}" if attempt["detail"] else ""
-            trace = f"  trace {attempt['trace']}" if attempt["trace"] else ""
-            console.print(Text(f"          {_moment(attempt['at'])} {attempt['outcome']}{detail}{trace}"))
-    if told["owns"]:
-        counts = Counter(row["entity"] for row in told["owns"])
-        owned = ", ".join(f"{n} {entity}" for entity, n in counts.items())
-        console.print(f"[bold]owns[/bold]    {owned}, for example {told['owns'][0]['key']}")
-    for row in told["stuck"]:
-        if row["state"] in ("quarantined", "rejected"):
-            console.print(Text.assemble(("stuck   ", "bold red"), f"{row['state']}: {row['reason']}"))
-    for act in told.get("audit", ()):
-        console.print(Text.assemble(("audit   ", "bold"), f"{_moment(act['at'])} {act['action']} by {_whose(act)}"))
-
-
-def _read(row: Row, key: str) -> str:
-    """What a legacy row became: where it was published, and to whom it belongs where that is another."""
-    what = f"{'an' if row['entity'][0] in 'aeiou' else 'a'} {row['entity']}"
-    if not row["version"]:
-        return f"read as {what}; it has never been published"
-    where = f", published to {row['topic']}[{row['partition']}] at {row['offset']}" if row["topic"] else ""
-    owner = f"; it belongs to {row['owner']}" if row["owner"] and row["owner"] != key else ""
-    return f"{what}, version {row['version']}{', deleted' if row['deleted'] else ''}{where}{owner}"
-
-
-def _lines(fields: Row) -> list[str]:
-    """An entity's fields for a person's eyes: a line each, and one for each item of a list of blocks."""
-    told = []
-    for name, value in fields.items():
-        blocks = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
-        told += [f"{name}: {_block(each) if isinstance(each, dict) else _value(each)}" for each in blocks]
-    return told
-
-
-def _block(value: Row) -> str:
-    return "; ".join(f"{name} {_value(each)}" for name, each in value.items()) or "none"
-
-
-def _value(value: Any) -> str:
-    match value:
-        case dict():
-            return f"({_block(value)})"
-        case list():
-            return ", ".join(map(_value, value)) or "none"
-        case bool():
-            return "yes" if value else "no"
-        case None:
-            return "—"
-        case _:
-            return str(value)
 
 
 def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:
@@ -271,7 +183,7 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
     for each in found.differences[:most]:
         console.print(Text.assemble((f"{each.where.value} {each.kind.value} ", "bold"), f"{each.what} {each.key}"))
         told = "; ".join(filter(None, [", ".join(each.fields), each.why]))
-        console.print(_indented(told, 6))
+        console.print(indented(told, 6))
     if len(found.differences) > most:
         console.print(f"… and {len(found.differences) - most:,} more (--most shows more, --out writes all)")
     console.print(f"[bold]{found.verdict}[/bold]")
@@ -279,23 +191,23 @@ def certificate(console: Console, found: Certificate, written: Sequence[Path], m
         console.print(f"Wrote {file}")
 
 
-def trail(console: Console, rows: Sequence[Row]) -> None:
+def trail(console: Console, entries: Sequence[AuditEntry]) -> None:
     """Two lines an act, so that a long key and a long name stay whole on a narrow screen."""
-    console.print("[bold]What people did[/bold]" if rows else "Nobody has done anything yet.")
-    for row in rows:
-        console.print(Text.assemble(f"{_moment(row['at'])}  ", (str(row["action"]), "bold"), f" {row['what']}"))
-        console.print(_indented(_whose(row), 22))
+    console.print("[bold]What people did[/bold]" if entries else "Nobody has done anything yet.")
+    for act in entries:
+        console.print(Text.assemble(f"{moment(act.at)}  ", (act.action, "bold"), f" {act.what}"))
+        console.print(indented(whose(act), 22))
 
 
-def _whose(act: Row) -> str:
-    return f"{act['who']}, {act['through']}{': ' if act['why'] else ''}{act['why']}"
+def whose(act: AuditEntry) -> str:
+    return f"{act.who}, {act.through}{': ' if act.why else ''}{act.why}"
 
 
-def _indented(told: str, by: int) -> Padding:
+def indented(told: str, by: int) -> Padding:
     return Padding(Text(told), (0, 0, 0, by), expand=False)
 
 
-def _moment(at: float) -> str:
+def moment(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%d %b %Y %H:%M:%S")
 
 

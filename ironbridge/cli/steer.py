@@ -24,10 +24,12 @@ from ironbridge.cli.parts import (
     err,
     known,
     out,
+    plain,
     print_json,
     settings_of,
     with_state,
 )
+from ironbridge.cli.story import print_story
 from ironbridge.operate import audit, insight, steer
 from ironbridge.operate import reconcile as reconciliation
 from ironbridge.operate.audit import Actor, at_the_command_line
@@ -75,14 +77,12 @@ def explain(
             return 1
         if reveal:
             await audit.reveal(store, at_the_command_line(), keys[:5], why)
-        stories = [
-            await insight.story(store, each, reveal=reveal) | {"audit": await audit.about(store, each)} for each in keys[:5]
-        ]
+        stories = [(await insight.story(store, each, reveal=reveal), await audit.about(store, each)) for each in keys[:5]]
         if as_json:
-            print_json(stories)
+            print_json([plain(story) | {"audit": actions} for story, actions in stories])
             return 0
-        for story in stories:
-            render.story(out, story)
+        for story, actions in stories:
+            print_story(out, story, actions)
         if len(keys) > 5:
             out.print(f"… and {len(keys) - 5} more records: {', '.join(keys[5:])}")
         return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -26,10 +27,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-from ironbridge.console import access, actions, pages, shown
-from ironbridge.console.access import Right, SignInFirst, action, page
+from ironbridge.console import access, pages, shown
+from ironbridge.console.access import Right, SignInFirst, action
 from ironbridge.console.headers import SecurityHeaders
-from ironbridge.console.room import Room
+from ironbridge.console.room import Room, room_of
 from ironbridge.console.sessions import Sessions, signing
 from ironbridge.console.sign_in import SignIn
 from ironbridge.runtime.bridge import Platform
@@ -65,11 +66,11 @@ def application(room: Room, secret: str) -> Starlette:
     settings = room.built.settings.console
     provider = SignIn(settings) if settings.issuer else None
     room.sessions = Sessions(room.store, settings, provider.again) if provider else None
+    every = pages.found()
     routes = [
         Mount("/static", StaticFiles(directory=_HERE / "static"), name="static"),
         *(_sign_in(provider) if provider else []),
-        *_looks(),
-        *_acts(),
+        *(route for page in every for route in page.routes()),
     ]
     app = Starlette(
         routes=routes, middleware=_middleware(room, secret),
@@ -79,51 +80,29 @@ def application(room: Room, secret: str) -> Starlette:
         },
     )  # fmt: skip
     app.state.room = room
+    app.state.navigation = sorted((page.entry for page in every if page.entry), key=lambda entry: entry.place)
     return app
-
-
-def _looks() -> list[BaseRoute]:
-    seen = {
-        "/": pages.bridge, "/live/map": pages.live_map,
-        "/part/{name}": pages.part, "/live/part/{name}": pages.live_part,
-        "/late": pages.late, "/live/late": pages.live_late,
-        "/live/dependencies": pages.live_dependencies,
-        "/stuck": pages.stuck, "/live/stuck": pages.live_stuck,
-        "/stuck/retry": pages.sent_again, "/stuck/drop": pages.sent_again,
-        "/stuck/{group}": pages.group, "/live/stuck/{group}": pages.live_group,
-        "/records": pages.records, "/record": pages.record,
-        "/plan": pages.plans, "/plan/{flow}": pages.plan, "/live/plan/{flow}": pages.live_plan,
-        "/agreement": pages.agreements,
-        "/agreement/{flow}": pages.agreement,
-        "/live/agreement/{flow}": pages.live_agreement,
-        "/certificate/{id:int}": pages.certificate,
-        "/certificate/{id:int}/{form}": pages.certificate_file,
-        "/traces": pages.traces, "/live/traces": pages.live_traces, "/traces/{trace}": pages.trace,
-        "/audit": pages.audit_trail,
-    }  # fmt: skip
-    return [Route(path, page(Right.LOOK, endpoint), methods=["GET"]) for path, endpoint in seen.items()]
-
-
-def _acts() -> list[BaseRoute]:
-    done = [
-        ("/records", Right.LOOK, actions.find), ("/record/reveal", Right.REVEAL, actions.reveal),
-        ("/stuck/retry", Right.ACT, actions.retry), ("/stuck/drop", Right.ACT, actions.drop),
-        ("/part/{name}/pause", Right.ACT, actions.pause), ("/part/{name}/resume", Right.ACT, actions.resume),
-        ("/part/{name}/release", Right.ACT, actions.release),
-        ("/part/{name}/replay", Right.ACT, actions.replay), ("/part/{name}/backfill", Right.ACT, actions.backfill),
-        ("/part/{name}/allow", Right.ACT, actions.allow),
-        ("/plan/{flow}", Right.LOOK, actions.plan), ("/agreement/{flow}", Right.ACT, actions.reconcile),
-    ]  # fmt: skip
-    return [Route(path, action(right, endpoint), methods=["POST"]) for path, right, endpoint in done]
 
 
 def _sign_in(provider: SignIn) -> list[BaseRoute]:
     return [
         Route("/sign-in", provider.begin),
         Route("/signed-in", provider.end),
-        Route("/sign-out", action(Right.LOOK, actions.sign_out), methods=["POST"]),
-        Route("/signed-out", pages.signed_out),
+        Route("/sign-out", action(Right.LOOK, _sign_out), methods=["POST"]),
+        Route("/signed-out", _signed_out),
     ]
+
+
+async def _sign_out(request: Request, form: FormData) -> Response:
+    """End the session in the state, so that a copy of its cookie is worthless, and delete the cookie."""
+    if (sessions := room_of(request).sessions) is not None:
+        await sessions.end(str(request.session.get("session", "")))
+    request.session.clear()
+    return shown.see("/signed-out")
+
+
+async def _signed_out(request: Request) -> Response:
+    return shown.show(request, "signed_out.html")
 
 
 def _middleware(room: Room, secret: str) -> list[Middleware]:
@@ -156,7 +135,7 @@ async def _told(request: Request, error: Exception) -> Response:
         403: "You may not do this", 404: "There is no such page", 413: "That is too long",
         502: "The sign-in does not answer",
     }  # fmt: skip
-    return pages.trouble(request, status, titles.get(status, "That did not work"), detail)
+    return shown.trouble(request, status, titles.get(status, "That did not work"), detail)
 
 
 async def _gone(request: Request, _: Exception) -> Response:
@@ -165,10 +144,10 @@ async def _gone(request: Request, _: Exception) -> Response:
 
 async def _said(request: Request, error: Exception) -> Response:
     status = 503 if isinstance(error, UnavailableError) else 500
-    return pages.trouble(request, status, "Ironbridge cannot show this now", str(error))
+    return shown.trouble(request, status, "Ironbridge cannot show this now", str(error))
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     # Its text may quote a record: only its kind is shown.
     what = f"{type(error).__name__}: a mistake in the program. The log says where."
-    return pages.trouble(request, 500, "Ironbridge cannot show this", what)
+    return shown.trouble(request, 500, "Ironbridge cannot show this", what)

@@ -35,6 +35,14 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Pill:
+    """A topic, and where it is drawn."""
+
+    topic: str
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """An arrow's path; `label` says between what."""
 
@@ -47,7 +55,7 @@ class Drawing:
     width: int
     height: int
     legacy: tuple[Box, ...]
-    topics: tuple[tuple[str, int], ...]
+    topics: tuple[Pill, ...]
     clouds: tuple[Box, ...]
     curves: tuple[Curve, ...]
 
@@ -66,13 +74,14 @@ def draw(picture: Picture) -> Drawing:
         legacy.append(Box(place.name, y, tall, lines))
         y += tall + _GAP
     top = _TOP + (height - middle) // 2
-    topics = tuple((topic, top + i * (_TOPIC + 8)) for i, topic in enumerate(picture.topics))
+    topics = tuple(Pill(topic, top + i * (_TOPIC + 8)) for i, topic in enumerate(picture.topics))
     top = _TOP + (height - right) // 2
     clouds = tuple(
         Box(place.name, top + i * (_CLOUD + _GAP), _CLOUD, (Line(place.arrows[0], 0),))
         for i, place in enumerate(picture.clouds)
     )
-    return Drawing(WIDTH, height + _TOP + 4, tuple(legacy), topics, clouds, _curves(legacy, dict(topics), clouds))
+    curves = _curves(legacy, {pill.topic: pill.y for pill in topics}, clouds)
+    return Drawing(WIDTH, height + _TOP + 4, tuple(legacy), topics, clouds, curves)
 
 
 def _curves(legacy: list[Box], topics: dict[str, int], clouds: tuple[Box, ...]) -> tuple[Curve, ...]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.port import Stream
 from canonical.event import topic_of
 from ironbridge.console.recent import Recent
 from ironbridge.operate import insight
 from ironbridge.operate.health import Health, Verdict
-from ironbridge.operate.insight import Row
 from ironbridge.runtime.bridge import Platform
 from ironbridge.store import traffic
+from ironbridge.store.standing import FlowStanding, StreamStanding
 
 _WINDOW = 60.0  # seconds over which a rate is worked out
 _RECENT = 2000  # attempts that a rate looks back over at most
@@ -138,49 +139,47 @@ class Painter:
 
     async def _take(self) -> Picture:
         store = self._built.store
-        read, held = await insight.streams(store), await insight.flows(store)
-        verdicts = {verdict.what: verdict for verdict in self._health.judged(read, held)}
-        streams = {f"{row['adapter']}.{row['stream']}": row for row in read}
-        flows = {row["flow"]: row for row in held}
+        read, written = await insight.streams(store), await insight.flows(store)
+        verdicts = {verdict.what: verdict for verdict in self._health.judged(read, written)}
+        streams, flows = {each.name: each for each in read}, {each.flow: each for each in written}
         behind, rates = await traffic.behind(store), await self._rates()
-        self._events.add({name: row["events"] for name, row in streams.items()})
+        self._events.add({name: stands.events for name, stands in streams.items()})
         legacy = tuple(
-            Place(name, tuple(self._stream(f"{name}.{each.name}", each, streams, verdicts) for each in found))
+            Place(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
             for name, (_, found) in self._built.pumps.items()
         )
         clouds = tuple(
-            Place(name, (self._flow(name, flows.get(name, {}), verdicts, behind, rates),))
+            Place(name, (self._flow(flows.get(name, FlowStanding(name)), verdicts[name], behind, rates),))
             for name in self._built.deliveries
         )
         arrows = [arrow for place in (*legacy, *clouds) for arrow in place.arrows]
         topics = tuple(dict.fromkeys(topic for arrow in arrows for topic in arrow.topics))
         return Picture(self._built.store.clock(), legacy, topics, clouds)
 
-    def _stream(self, name: str, stream: Any, rows: dict[str, Row], verdicts: dict[str, Verdict]) -> Arrow:
-        row, verdict = rows.get(name, {}), verdicts[name]
+    def _stream(
+        self, adapter: str, stream: Stream, streams: dict[str, StreamStanding], verdicts: dict[str, Verdict]
+    ) -> Arrow:
+        name = f"{adapter}.{stream.name}"
+        stands, verdict = streams.get(name, StreamStanding(adapter, stream.name)), verdicts[name]
         return Arrow(
             name, stream.name, _STATES[verdict.state], verdict.why,
-            count=row.get("records", 0), changes=self._events.now(name), rate=self._events.rate(name),
-            fresh=row.get("seconds_since_read"), stuck=row.get("quarantined", 0) + (row.get("held") or 0),
-            busy=0, topics=tuple(self._topics(stream.entities)), paused=bool(row.get("paused")),
-            besides=_counted({"quarantined": row.get("quarantined"), "held back": row.get("held")}),
+            count=stands.records, changes=self._events.now(name), rate=self._events.rate(name),
+            fresh=stands.seconds_since_read, stuck=stands.quarantined + stands.held,
+            busy=0, topics=tuple(self._topics(stream.entities)), paused=stands.paused,
+            besides=_counted({"quarantined": stands.quarantined, "held back": stands.held}),
         )  # fmt: skip
 
     def _flow(
-        self, name: str, row: Row, verdicts: dict[str, Verdict], behind: dict[str, int], rates: dict[str, float]
+        self, stands: FlowStanding, verdict: Verdict, behind: dict[str, int], rates: dict[str, float]
     ) -> Arrow:
-        topics = tuple(self._topics(self._built.deliveries[name].flow.entities))
-        verdict = verdicts[name]
-        busy = row.get("todo", 0) + behind.get(name, 0)
-        state = "busy" if busy and verdict.state == "well" else _STATES[verdict.state]
+        name, busy = stands.flow, stands.todo + behind.get(stands.flow, 0)
         return Arrow(
-            name, name, state, verdict.why,
-            count=row.get("agreed", 0), changes=row.get("held", 0), rate=rates.get(name, 0.0),
-            fresh=verdict.seconds if busy else None, stuck=row.get("parked", 0) + row.get("rejected", 0),
-            busy=busy, topics=topics, paused=bool(row.get("paused")), silent=bool(row.get("seconds_silent")),
-            besides=_counted(
-                {"parked": row.get("parked"), "no event": row.get("rejected"), "given up": row.get("dropped")}
-            ),
+            name, name, "busy" if busy and verdict.state == "well" else _STATES[verdict.state], verdict.why,
+            count=stands.agreed, changes=stands.holds, rate=rates.get(name, 0.0),
+            fresh=verdict.seconds if busy else None, stuck=stands.parked + stands.rejected, busy=busy,
+            topics=tuple(self._topics(self._built.deliveries[name].flow.entities)), paused=stands.paused,
+            silent=bool(stands.seconds_silent),
+            besides=_counted({"parked": stands.parked, "no event": stands.rejected, "given up": stands.dropped}),
         )  # fmt: skip
 
     def _topics(self, entities: Sequence[Any]) -> list[str]:
@@ -195,5 +194,5 @@ class Painter:
         return {each.flow: each.writes * 60.0 / (max(now - each.oldest, 1.0) if full else _WINDOW) for each in found}
 
 
-def _counted(counts: Mapping[str, int | None]) -> tuple[str, ...]:
+def _counted(counts: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(f"{count:,} {word}" for word, count in counts.items() if count)

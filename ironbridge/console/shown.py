@@ -1,4 +1,4 @@
-"""How values are written for people's eyes, and the template environment."""
+"""How values are written for people's eyes, the template environment, and the answers that are made of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from ironbridge.console import access
@@ -20,10 +20,11 @@ from ironbridge.operate.audit import did
 from ironbridge.operate.insight import HIDDEN
 
 _LONDON = ZoneInfo("Europe/London")
-NAVIGATION = (
-    ("/", "Map"), ("/late", "Late and why"), ("/stuck", "Parked"), ("/records", "Find a record"), ("/plan", "Plan"),
-     ("/agreement", "Agreement"), ("/traces", "Traces"), ("/audit", "Audit"),
-)  # fmt: skip
+ROWS = 100
+"""Rows on a page of a long list."""
+NO_REASON = "Say why, in a few words: it goes on record."
+GOT_ON = "Nothing was done: it has got on by itself, or somebody else was here first."
+_SAID = "said"  # in a session: what the last form did
 
 
 def moment(at: float | None) -> str:
@@ -83,7 +84,7 @@ def _environment() -> Environment:
         "did": did, "moment_of": lambda at: moment(at.timestamp()),
     }  # fmt: skip
     environment.globals |= {
-        "navigation": NAVIGATION, "HIDDEN": HIDDEN, "counted": counted, "release": version("ironbridge"), "now": time.time,
+        "HIDDEN": HIDDEN, "counted": counted, "release": version("ironbridge"), "now": time.time,
     }  # fmt: skip
     return environment
 
@@ -105,6 +106,29 @@ def show(request: Request, template: str, status: int = 200, **context: Any) -> 
         "rights": {right for right in Right if right in request.auth.scopes},
         "token": access.token(request) if known else "",
         "here": request.url.path,
+        "navigation": request.app.state.navigation,
         "console": request.app.state.room.built.settings.console,
     }
     return _templates.TemplateResponse(request, template, told | context, status_code=status)
+
+
+def trouble(request: Request, status: int, title: str, detail: str) -> Response:
+    """What went wrong, for a person; a fragment of a live page gets no page."""
+    if request.headers.get("hx-request"):
+        return Response(status_code=status)
+    return show(request, "trouble.html", status, title=title, detail=detail)
+
+
+def see(path: str) -> Response:
+    """Sends the browser on to a page: a reload there does nothing again."""
+    return RedirectResponse(path, 303)
+
+
+def say(request: Request, what: str) -> None:
+    """Keeps what a form did, for the page that follows it."""
+    request.session[_SAID] = what
+
+
+def said(request: Request) -> str:
+    """What the last form did: said once, on the page that follows it."""
+    return str(request.session.pop(_SAID, ""))

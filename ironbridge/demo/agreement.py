@@ -8,7 +8,7 @@ from typing import Any
 from flows.engine.clock import LondonDay
 from flows.engine.draft import drafts
 from flows.port import Document, Held, Write
-from ironbridge.demo.world import LA_CODE, World
+from ironbridge.demo.world import LA_CODE, DemoWorld
 from ironbridge.runtime.bridge import Platform
 from ironbridge.runtime.deliveries import Delivery
 
@@ -30,7 +30,7 @@ class Agreed:
         return max(self.should, self.holds) - self.same
 
 
-async def compare(world: World, built: Platform) -> list[Agreed]:
+async def compare(world: DemoWorld, built: Platform) -> list[Agreed]:
     """Compare the content of each cloud, as the cloud itself tells it, with the content that the flows want there."""
     found = []
     for name, delivery in built.deliveries.items():
@@ -54,7 +54,7 @@ async def _wanted(delivery: Delivery) -> dict[str, Document]:
 
 
 async def _there(
-    world: World, name: str, delivery: Delivery, wanted: dict[str, Document]
+    world: DemoWorld, name: str, delivery: Delivery, wanted: dict[str, Document]
 ) -> dict[str, tuple[int, int]]:
     """By kind: how many documents the cloud holds, and how many of those wanted it holds exactly."""
     if name == "dfe_csc":

@@ -24,15 +24,15 @@ from ironbridge.cli import render
 from ironbridge.console import serve
 from ironbridge.demo import legacy
 from ironbridge.demo.agreement import compare
-from ironbridge.demo.world import World, clouds, make, settings_of, write_settings
+from ironbridge.demo.world import DemoWorld, clouds, make, settings_of, write_settings
 from ironbridge.observe import spans as kept_spans
 from ironbridge.observe import telemetry
 from ironbridge.operate import insight, stuck
-from ironbridge.operate.insight import Row
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import HttpSettings, TelemetrySettings
 from ironbridge.store import traffic
+from ironbridge.store.standing import StreamStanding
 
 PATIENCE = 600.0  # seconds without agreement after which the demonstration gives up and says so
 
@@ -91,7 +91,7 @@ async def _until_told(out: Console, running: asyncio.Task[None], url: str) -> No
 
 
 async def _acts(
-    out: Console, world: World, built: Platform, running: asyncio.Task[None], seed: int, traces: bool
+    out: Console, world: DemoWorld, built: Platform, running: asyncio.Task[None], seed: int, traces: bool
 ) -> int:
     out.rule("[bold]1. First load: everything that the legacy systems hold", align="left")
     await _watch(out, built, running)
@@ -129,13 +129,11 @@ async def _watch(out: Console, built: Platform, running: asyncio.Task[None]) -> 
 
 async def _progress(built: Platform, took: float) -> list[Text]:
     streams, flows = await insight.streams(built.store), await insight.flows(built.store)
-    records, bad = sum(s["records"] for s in streams), sum(s["quarantined"] for s in streams)
+    records, bad = sum(s.records for s in streams), sum(s.quarantined for s in streams)
     lines = [Text(f"{took:5.1f} s  {records:,} records published from {len(streams)} streams, {bad} quarantined")]
     for flow in flows:
-        todo, apart = flow["dirty"] + flow["sending"], f"{flow['waiting']:,} waiting, {flow['parked']:,} parked"
-        lines.append(
-            Text(f"         {flow['flow']}: {flow['agreed']:,} agreed, {todo:,} to do, {apart}")
-        )  # fmt: skip
+        apart = f"{flow.waiting:,} waiting, {flow.parked:,} parked"
+        lines.append(Text(f"         {flow.flow}: {flow.agreed:,} agreed, {flow.todo:,} to do, {apart}"))
     return lines
 
 
@@ -156,7 +154,7 @@ async def _arrivals(
 
 async def readings(built: Platform) -> dict[str, int]:
     """How often each stream has been read, begun readings counted."""
-    return {f"{row['adapter']}.{row['stream']}": row["sweep"] for row in await insight.streams(built.store)}
+    return {each.name: each.sweep for each in await insight.streams(built.store)}
 
 
 async def settled(built: Platform, before: dict[str, int]) -> bool:
@@ -183,7 +181,7 @@ async def _or_failure(running: asyncio.Task[None], seconds: float, started: floa
 # -- the table ------------------------------------------------------------------------------------------------------
 
 
-async def _table(out: Console, world: World, built: Platform) -> int:
+async def _table(out: Console, world: DemoWorld, built: Platform) -> int:
     """The director's table; how many documents differ without a reason."""
     legacy = render.table(
         "What the legacy systems hold",
@@ -194,7 +192,7 @@ async def _table(out: Console, world: World, built: Platform) -> int:
         right=("records", "published", "quarantined"),
     )
     for system, rows in _by_system(await insight.streams(built.store)):
-        records, bad = sum(r["records"] for r in rows), sum(r["quarantined"] for r in rows)
+        records, bad = sum(r.records for r in rows), sum(r.quarantined for r in rows)
         legacy.add_row(system, f"{records + bad:,}", f"{records:,}", f"{bad:,}")
     numbers = ("should hold", "holds", "the same", "differs")
     out.print(legacy)
@@ -207,15 +205,15 @@ async def _table(out: Console, world: World, built: Platform) -> int:
                 counts = (f"{n:,}" for n in (row.should, row.holds, row.same, row.differs))
                 cloud.add_row(row.kind, *counts, verdict)
         out.print(cloud)
-    apart = [f"{f['flow']}: {f['parked']} parked, {f['waiting']} waiting" for f in await insight.flows(built.store)]
+    apart = [f"{f.flow}: {f.parked} parked, {f.waiting} waiting" for f in await insight.flows(built.store)]
     out.print(f"Not counted above, each with its reason (`ironbridge parked list`): {'; '.join(apart)}.")
     return sum(row.differs for row in compared)
 
 
-def _by_system(streams: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    systems: dict[str, list[Row]] = {}
-    for row in streams:
-        systems.setdefault(row["adapter"], []).append(row)
+def _by_system(streams: Sequence[StreamStanding]) -> list[tuple[str, list[StreamStanding]]]:
+    systems: dict[str, list[StreamStanding]] = {}
+    for each in streams:
+        systems.setdefault(each.adapter, []).append(each)
     return list(systems.items())
 
 

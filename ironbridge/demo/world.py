@@ -21,7 +21,7 @@ LA_CODE = 893
 
 
 @dataclass
-class World:
+class DemoWorld:
     """Where everything lies, and the two clouds. `adapters` are the sections of the settings that read the legacy systems."""
 
     data: Path
@@ -37,7 +37,7 @@ class World:
 
 
 @asynccontextmanager
-async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIterator[World]:
+async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIterator[DemoWorld]:
     """
     The sandboxes of both cloud systems, which keep what they hold in the demonstration's folder.
 
@@ -49,17 +49,17 @@ async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIt
     chart = legacy.chart(sections)
     central.company.seed(chart["accounts"], chart["dimensions"])
     async with dfe, central:
-        yield World(data, dfe, central, sections)
+        yield DemoWorld(data, dfe, central, sections)
 
 
-async def make(world: World, sizes: Mapping[str, int], seed: int) -> None:
+async def make(world: DemoWorld, sizes: Mapping[str, int], seed: int) -> None:
     """Fill the legacy systems, unless they are filled already."""
     if not world.stage.exists():
         await legacy.make(world.adapters, sizes, seed)
         world.stage.write_text("made")
 
 
-def settings_of(world: World, **other: Any) -> Settings:
+def settings_of(world: DemoWorld, **other: Any) -> Settings:
     """Settings that join the legacy systems to the clouds; `other` goes over the embedded defaults."""
     dfe, central = world.dfe, world.central
     embedded: dict[str, Any] = {
@@ -95,7 +95,7 @@ def settings_of(world: World, **other: Any) -> Settings:
     )
 
 
-def write_settings(world: World, settings: Settings) -> None:
+def write_settings(world: DemoWorld, settings: Settings) -> None:
     """The demonstration's own settings file, so that every other command can look at its world afterwards."""
     lines = [f"data = {json.dumps(str(world.data))}", 'worker = "demo"']
     for group, sections in (("adapters", settings.adapters), ("targets", settings.targets), ("flows", settings.flows)):

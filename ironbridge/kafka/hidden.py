@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from adapters.engine.journal import Partition
+from ironbridge.store.standing import HiddenEvents
 
 PATIENCE = 30.0
 """Seconds until a transaction that hides events is reported; Kafka itself ends one of ours after 60."""
@@ -37,17 +37,14 @@ class Hidden:
         return changed
 
 
-def said(rows: Sequence[Mapping[str, Any]]) -> str:
-    """
-    The text for a person about partitions with hidden records: `topic`, `partition`, `hidden` (how many records, counting
-    markers of transactions) and `hidden_since` (seconds since 1970) of each.
-    """
-    first = min(rows, key=lambda row: float(row["hidden_since"]))
-    more = f" and in {len(rows) - 1} other partitions" if len(rows) > 1 else ""
-    since = datetime.fromtimestamp(first["hidden_since"], UTC)
-    topic, number = first["topic"], first["partition"]
+def said(hides: Sequence[HiddenEvents]) -> str:
+    """The text for a person about partitions with hidden records."""
+    first = min(hides, key=lambda each: each.hidden_since)
+    more = f" and in {len(hides) - 1} other partitions" if len(hides) > 1 else ""
+    since = datetime.fromtimestamp(first.hidden_since, UTC)
     return (
-        f"some program began a transaction and has not ended it: it hides {first['hidden']:,} records in {topic}[{number}]{more} "
-        f"since {since:%Y-%m-%d %H:%M} UTC; the records behind it wait. To do: if it does not end by itself within minutes, "
-        f"run `kafka-transactions.sh find-hanging --topic {topic} --partition {number}`, then its `abort`"
+        f"some program began a transaction and has not ended it: it hides {first.hidden:,} records in "
+        f"{first.topic}[{first.partition}]{more} since {since:%Y-%m-%d %H:%M} UTC; the records behind it wait. To do: if it does "
+        f"not end by itself within minutes, run `kafka-transactions.sh find-hanging --topic {first.topic} "
+        f"--partition {first.partition}`, then its `abort`"
     )

@@ -7,13 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import MisconfiguredError
 from ironbridge.store import Store
 from ironbridge.store import audit as entries
+from ironbridge.store.audit import AuditEntry
 
 
 class Action(StrEnum):
@@ -31,8 +31,6 @@ class Action(StrEnum):
     """Personal fields were shown in clear."""
 
 
-Row = dict[str, Any]
-
 _DID = {
     Action.RETRY: "had it looked at again", Action.DROP: "gave it up", Action.PAUSE: "paused it",
     Action.RESUME: "let it go on", Action.REPLAY: "had it replayed", Action.BACKFILL: "had it read again, whole",
@@ -41,11 +39,10 @@ _DID = {
 _WHERE = {"command line": "at the command line", "console": "in the console"}
 
 
-def did(row: Row) -> str:
+def did(entry: AuditEntry) -> str:
     """An entry's action as the end of a sentence that begins with who it was: `gave it up in the console`."""
-    action, through = str(row["action"]), str(row["through"])
     known = {each.value: words for each, words in _DID.items()}
-    return f"{known.get(action, action)} {_WHERE.get(through, through)}"
+    return f"{known.get(entry.action, entry.action)} {_WHERE.get(entry.through, entry.through)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +80,16 @@ async def reveal(store: Store, by: Actor, keys: Sequence[str], why: str) -> None
         await note(connection, by, Action.REVEAL, keys, why)
 
 
-async def trail(store: Store, *, most: int = 200, before: int | None = None) -> list[Row]:
-    """The newest actions first: `id`, `at` (seconds since 1970), `who`, `through`, `action`, `what`, `why`; `before` an id."""
-    return [entry._asdict() for entry in await entries.newest(store, most, before)]
+async def trail(store: Store, *, most: int = 200, before: int | None = None) -> list[AuditEntry]:
+    """The newest actions first, of those before an id if one is given."""
+    return await entries.newest(store, most, before)
 
 
-async def about(store: Store, what: str, most: int = 50) -> list[Row]:
+async def about(store: Store, what: str, most: int = 50) -> list[AuditEntry]:
     """What people did to one record, stream or flow, newest first."""
-    return [entry._asdict() for entry in await entries.about(store, what, most)]
+    return await entries.about(store, what, most)
+
+
+async def paused_by(store: Store, part: str) -> AuditEntry | None:
+    """The entry of who has paused a stream or a flow last; None if the trail has none."""
+    return next((entry for entry in await about(store, part) if entry.action == Action.PAUSE), None)

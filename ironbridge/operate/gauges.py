@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from opentelemetry import metrics
@@ -21,6 +21,7 @@ from ironbridge.operate import insight
 from ironbridge.operate.health import Health, allowed
 from ironbridge.runtime.bridge import Platform
 from ironbridge.runtime.deliveries import Delivery
+from ironbridge.store.standing import FlowStanding, StreamStanding
 
 log = logging.getLogger(__name__)
 meter = metrics.get_meter(__name__)
@@ -96,38 +97,37 @@ async def observe(built: Platform, health: Health) -> None:
 
     :raises UnavailableError: the state is away.
     """
-    streams = await insight.streams(built.store)
-    standing = await insight.standing(built.store)
-    for verdict in health.judged(streams, standing):
+    streams, found = await insight.streams(built.store), await insight.flows(built.store)
+    for verdict in health.judged(streams, found):
         unwell.set(int(not verdict.well), {"ironbridge.part": verdict.what})
     _streams(built, streams)
-    flows = {row["flow"]: row for row in await insight.flows(built.store)}
-    ages = {row["flow"]: row["seconds_waiting"] for row in standing}
+    flows = {each.flow: each for each in found}
     for name, delivery in built.deliveries.items():
+        stands = flows.get(name, FlowStanding(name))
         about: About = {"ironbridge.flow": name}
         for state in State:
-            subjects.set(flows.get(name, {}).get(state.value, 0), about | {"ironbridge.state": state.value})
-        rejected.set(flows.get(name, {}).get("rejected", 0), about)
-        waiting_age.set(ages.get(name) or 0.0, about)
+            subjects.set(getattr(stands, state.value), about | {"ironbridge.state": state.value})
+        rejected.set(stands.rejected, about)
+        waiting_age.set(stands.seconds_waiting or 0.0, about)
         waiting_limit.set(delivery.within, about)
         topics = [topic_of(entity, built.kafka.topic_prefix) for entity in delivery.flow.entities]
         lag.set(await insight.lag(built.store, name, topics), about)
         await _budget(delivery)
 
 
-def _streams(built: Platform, rows: list[insight.Row]) -> None:
-    every = {f"{name}.{s.name}": s.every for name, (_, streams) in built.pumps.items() for s in streams}
-    for row in rows:
-        interval = every.get(f"{row['adapter']}.{row['stream']}")
+def _streams(built: Platform, every: Sequence[StreamStanding]) -> None:
+    intervals = {f"{name}.{s.name}": s.every for name, (_, streams) in built.pumps.items() for s in streams}
+    for stands in every:
+        interval = intervals.get(stands.name)
         if interval is None:
             continue  # another process reads it
-        about: About = {"ironbridge.adapter": row["adapter"], "ironbridge.stream": row["stream"]}
-        if row["seconds_since_read"] is not None:
-            freshness.set(row["seconds_since_read"], about)
+        about: About = {"ironbridge.adapter": stands.adapter, "ironbridge.stream": stands.stream}
+        if stands.seconds_since_read is not None:
+            freshness.set(stands.seconds_since_read, about)
         freshness_limit.set(allowed(interval), about)
-        records.set(row["records"], about)
-        quarantined.set(row["quarantined"], about)
-        held_back.set(row["held"], about)
+        records.set(stands.records, about)
+        quarantined.set(stands.quarantined, about)
+        held_back.set(stands.held, about)
 
 
 async def _budget(delivery: Delivery) -> None:

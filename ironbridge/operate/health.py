@@ -23,6 +23,7 @@ from flows.engine.clock import steady
 from ironbridge.kafka.topics import answers
 from ironbridge.operate import insight
 from ironbridge.runtime.bridge import Platform
+from ironbridge.store.standing import FlowBrief, StreamStanding
 
 LOOKS = 3
 """A stream is late when it was not looked at for so many times its `every` …"""
@@ -34,7 +35,10 @@ _KEPT = 5.0  # seconds that an answer holds, however many ask
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one thing stands. `state` is a word: `well`, `late`, `failing`, `paused`, `loading`; `why` says more."""
+    """
+    How one thing stands. `state` is a word: `well`, `late`, `failing`, `paused`, `loading`; `why` says more. `seconds` have
+    passed since a stream was read, or a flow's oldest subject became due; more than `expected` seconds are late.
+    """
 
     what: str
     state: str
@@ -123,17 +127,15 @@ class Health:
         """How every stream and flow of this process stands, now."""
         return self.judged(await insight.streams(self.built.store), await insight.standing(self.built.store))
 
-    def judged(self, rows: Sequence[insight.Row], standing: Sequence[insight.Row]) -> list[Verdict]:
-        """What `insight.streams` and `insight.standing` say, held against what is expected."""
-        streams = {f"{row['adapter']}.{row['stream']}": row for row in rows}
-        flows = {row["flow"]: row for row in standing}
+    def judged(self, streams: Sequence[StreamStanding], flows: Sequence[FlowBrief]) -> list[Verdict]:
+        """Compares what `insight.streams` and `insight.standing` say with what is expected."""
+        there, briefs = {each.name: each for each in streams}, {each.flow: each for each in flows}
         found = [
-            self._stream(f"{name}.{stream.name}", stream.every, streams.get(f"{name}.{stream.name}", {}))
+            self._stream(stream.every, there.get(f"{name}.{stream.name}", StreamStanding(name, stream.name)))
             for name, (_, each) in self.built.pumps.items()
             for stream in each
         ]
-        found += [self._flow(name, flows.get(name, {})) for name in self.built.deliveries]
-        return found
+        return found + [self._flow(briefs.get(name, FlowBrief(name))) for name in self.built.deliveries]
 
     def _held_by(self) -> tuple[str, str]:
         return self.built.store.held_by()
@@ -146,15 +148,14 @@ class Health:
         await self.built.store.answers()
         return [Verdict("state", "well")]
 
-    def _stream(self, what: str, every: timedelta, row: insight.Row) -> Verdict:
-        expected = allowed(every)
-        seconds = row.get("seconds_since_read")
-        if row.get("paused"):
+    def _stream(self, every: timedelta, stands: StreamStanding) -> Verdict:
+        what, seconds, expected = stands.name, stands.seconds_since_read, allowed(every)
+        if stands.paused:
             return Verdict(what, "paused", "a person has paused it", seconds, expected)
-        if row.get("error"):
-            return Verdict(what, "failing", row["error"], seconds, expected)
+        if stands.error:
+            return Verdict(what, "failing", stands.error, seconds, expected)
         if seconds is None:
-            return self._loading(what, expected, int(row.get("read") or 0))
+            return self._loading(what, expected, stands.read)
         if seconds > expected:
             return Verdict(what, "late", f"not read to its end for {_spoken(seconds)}", seconds, expected)
         return Verdict(what, "well", seconds=seconds, expected=expected)
@@ -170,22 +171,21 @@ class Health:
             return Verdict(what, "late", why, still, expected)
         return Verdict(what, "loading", f"its first reading: {read:,} records so far", expected=expected)
 
-    def _flow(self, what: str, row: insight.Row) -> Verdict:
-        expected = self.built.deliveries[what].within
-        seconds, held = row.get("seconds_waiting"), row.get("seconds_silent")
-        silent = insight.silence(what, held) if held else ""
-        if row.get("paused"):
+    def _flow(self, stands: FlowBrief) -> Verdict:
+        what, seconds, expected = stands.flow, stands.seconds_waiting, self.built.deliveries[stands.flow].within
+        silent = insight.silence(what, stands.seconds_silent) if stands.seconds_silent else ""
+        if stands.paused:
             return Verdict(what, "paused", "a person has paused it", seconds, expected)
-        if row.get("error"):
-            return Verdict(what, "failing", row["error"], seconds, expected)
+        if stands.error:
+            return Verdict(what, "failing", stands.error, seconds, expected)
         if seconds is not None and seconds > expected:
-            why = f"the oldest of {row['todo']:,} subjects to do has waited for {_spoken(seconds)}"
+            why = f"the oldest of {stands.todo:,} subjects to do has waited for {_spoken(seconds)}"
             return Verdict(what, "late", f"{why}: {silent}" if silent else why, seconds, expected)
-        if row.get("rereading"):
+        if stands.rereading:
             return Verdict(what, "loading", insight.REREADING, seconds, expected)
-        if row.get("reopening"):
+        if stands.reopening:
             return Verdict(what, "loading", insight.REOPENING, seconds, expected)
-        if row.get("standby"):
+        if stands.standby:
             return Verdict(what, "well", insight.STANDING_BY, seconds, expected)
         return Verdict(what, "well", silent, seconds, expected)
 

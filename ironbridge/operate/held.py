@@ -5,14 +5,13 @@ the running adapter takes up with its next reading, and a line in the audit trai
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from adapters.engine.guard import allowance, sentence
 from adapters.engine.regions import extract_mark
 from ironbridge.operate.audit import Action, Actor, note
 from ironbridge.store import Store, guarded
-
-Row = dict[str, Any]
 
 NEXT = (
     "If the legacy system is being rebuilt, or its file was cut short, wait: the hold ends by itself once all records are "
@@ -20,22 +19,35 @@ NEXT = (
 )
 
 
-async def entries(store: Store, part: str | None = None) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class HeldChange:
     """
-    All entries that are held back, of one stream or of all, the oldest first. Each has `part`, `what`, `file`, `held` of
-    `base` records, `since` when (seconds since 1970), whether it is `allowed` already, and all of it in words. A file is
-    named by its mark, because a file's name may name a person.
+    Changes of one kind that the guard holds back in a stream (`part`), or in one file of it: `held` of `base` records, since
+    when (seconds since 1970), whether a person has let them through already (`allowed`), and all of it in words (`told`). A
+    file is named by its mark, because a file's name may name a person.
     """
-    return [_row(found) for found in await guarded.held_back(store) if part in (None, found.part)]
+
+    part: str
+    what: str
+    file: str | None
+    held: int
+    base: int
+    since: float
+    allowed: bool
+    told: str
 
 
-def _row(found: guarded.HeldBack) -> Row:
+async def entries(store: Store, part: str | None = None) -> list[HeldChange]:
+    """All changes that are held back, of one stream or of all, the oldest first."""
+    return [_shown(found) for found in await guarded.held_back(store) if part in (None, found.part)]
+
+
+def _shown(found: guarded.HeldBack) -> HeldChange:
     entry = found.entry
-    return {
-        "part": found.part, "what": entry.what, "file": extract_mark(entry.region) if entry.region else None,
-        "held": entry.held, "base": max(entry.base, entry.held), "since": entry.since,
-        "allowed": found.allowed is not None, "told": sentence(entry), "stream": found.stream, "region": entry.region,
-    }  # fmt: skip
+    return HeldChange(
+        found.part, entry.what, extract_mark(entry.region) if entry.region else None, entry.held,
+        max(entry.base, entry.held), entry.since or 0.0, entry.allowed is not None, sentence(entry),
+    )  # fmt: skip
 
 
 async def allow(
@@ -47,26 +59,19 @@ async def allow(
     what: str | None = None,
     file: str | None = None,
     most: int | None = None,
-) -> list[Row]:
+) -> Sequence[HeldChange]:
     """
     Let through the changes of a stream that are held: all of them, one kind, or the ones of one file. As many may go as are
     held now (or were shown: `most`), and a tenth more, once; any more wait again. Returns the entries that were let through.
     """
-    wanted = [
-        row
-        for row in await entries(store, part)
-        if what in (None, row["what"]) and file in (None, row["file"]) and not row["allowed"]
-    ]
+    every = [(found, _shown(found)) for found in await guarded.held_back(store) if found.part == part]
     done = []
     async with store.write() as connection:
-        for row in wanted:
-            number = allowance(row["held"] if most is None else most)
-            if await guarded.let_through(connection, row["stream"], row["region"], row["what"], number):
-                done.append(row)
-        await note(connection, by, Action.ALLOW, [f"{part} ({row['what']}, {row['held']})" for row in done], why)
+        for found, change in every:
+            if change.allowed or what not in (None, change.what) or file not in (None, change.file):
+                continue
+            number = allowance(change.held if most is None else most)
+            if await guarded.let_through(connection, found.stream, found.entry.region, change.what, number):
+                done.append(change)
+        await note(connection, by, Action.ALLOW, [f"{part} ({each.what}, {each.held})" for each in done], why)
     return done
-
-
-def shown(row: Row) -> Row:
-    """A row for a machine, without the columns that only the state needs."""
-    return {name: value for name, value in row.items() if name not in ("stream", "region")}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
@@ -13,77 +13,54 @@ from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
 from canonical.key import entity_of, key_as_written, key_of
-from flows.engine.agree import Agreement, unpack
-from flows.engine.ledger import HOLD, State
+from flows.engine.agree import Agreement
+from flows.engine.ledger import State
 from flows.port import Document
 from ironbridge.kafka import hidden
 from ironbridge.store import Store, StoredLedger, traffic
 from ironbridge.store import standing as stands
 from ironbridge.store import story as stories
 from ironbridge.store.history import plainly
+from ironbridge.store.standing import FlowBrief, FlowStanding, StreamStanding, StuckRecord, Unwritten
+from ironbridge.store.story import KnownVersion, OwnedRecord, PublishedRecord, SubjectStory
 
-Row = dict[str, Any]
 HIDDEN = "•••"
 REREADING = "the state was lost or is old: the flow reads the missing events again, then delivers"
 REOPENING = "the flow looks at all its subjects again, because another edition was opened"
 STANDING_BY = "a worker of another release stands by; it takes over once the others have stopped"
 
+F = TypeVar("F", bound=FlowBrief)
 
-async def streams(store: Store) -> list[Row]:
+
+async def streams(store: Store) -> list[StreamStanding]:
     """
     Each stream: its living and its quarantined records, all events ever published, when it was last read to its end, and its
     trouble, if any.
     """
-    every = await stands.streams(store)
-    now, rows = store.clock(), []  # asked after the first read, which tells the store's clock
-    for found in every:
-        row = found._asdict()
-        looked = row.pop("looked")
-        row["seconds_since_read"] = None if looked is None else round(now - looked, 1)
-        row["reading"] = row.pop("after") is not None
-        row["paused"] = bool(found.paused)
-        rows.append(row)
-    return rows
+    return await stands.streams(store)
 
 
-async def flows(store: Store) -> list[Row]:
+async def flows(store: Store) -> list[FlowStanding]:
     """
     Each flow: its subjects by state, its records that are no events, how long the oldest dirty subject has waited, its
     trouble, and for how many seconds the target still wants silence.
     """
-    rows = await standing(store)
-    counts, rejected = await stands.subjects(store), await stands.rejects(store)
-    for row in rows:
-        mine = [count for count in counts if count.flow == row["flow"]]
-        row["held"] = sum(count.held for count in mine)
-        row["rejected"] = rejected.get(row["flow"], 0)
-        for state in State:
-            row[state.value] = sum(count.subjects for count in mine if count.state == state)
-        row["todo"] = row["dirty"] + row["sending"]
-    return rows
+    return await _troubled(store, await stands.flows(store))
 
 
-async def standing(store: Store) -> list[Row]:
+async def standing(store: Store) -> list[FlowBrief]:
     """Each flow in brief, cheap enough to be asked often: what is the matter, subjects to do, how long the oldest has waited."""
-    every, hides = await stands.flows(store), await stands.hidden_events(store)
-    now = store.clock()
-    return [_brief(found, [each for each in hides if each.flow == found.flow], now) for found in every]
+    return await _troubled(store, await stands.briefs(store))
 
 
-def _brief(found: stands.FlowStanding, hides: Sequence[stands.HiddenEvents], now: float) -> Row:
-    """A flow in brief. Hidden events are its trouble where it has no other."""
-    left = (found.silent_until or 0.0) - now
-    return {
-        "flow": found.flow,
-        "paused": bool(found.paused),
-        "error": found.error or (hidden.said([each._asdict() for each in hides]) if hides else found.error),
-        "todo": found.todo,
-        "reopening": bool(found.reopening),
-        "standby": found.standby is not None and now - found.standby < HOLD,
-        "rereading": bool(found.rereading),
-        "seconds_waiting": None if found.oldest is None else round(now - found.oldest, 1),
-        "seconds_silent": round(left, 1) if left > 0 else None,
-    }
+async def _troubled(store: Store, every: Sequence[F]) -> list[F]:
+    """Hidden events are the trouble of a flow that has no other."""
+    hides = await stands.hidden_events(store)
+    return [_with_trouble(each, [events for events in hides if events.flow == each.flow]) for each in every]
+
+
+def _with_trouble(brief: F, hides: Sequence[stands.HiddenEvents]) -> F:
+    return replace(brief, error=hidden.said(hides)) if hides and not brief.error else brief
 
 
 def silence(flow: str, seconds: float) -> str:
@@ -101,20 +78,24 @@ async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
     return sum(max(end - behind.get(place, 0), 0) for place, end in ends.items() if place[0] in topics)
 
 
-async def oldest(store: Store, most: int = 10) -> list[Row]:
-    """The subjects that have waited longest to be written: flow, subject, attempts, and for how many seconds."""
-    every = await stands.oldest(store, most)
-    now = store.clock()
-    return [
-        {"flow": each.flow, "subject": each.subject, "attempts": each.attempts, "seconds": max(now - each.since, 0.0)}
-        for each in every
-    ]
+async def oldest(store: Store, most: int = 10) -> list[Unwritten]:
+    """The subjects that have waited longest to be written."""
+    return await stands.oldest(store, most)
 
 
-async def parked(store: Store, key: str | None = None) -> list[Row]:
+async def parked(store: Store, key: str | None = None) -> list[StuckRecord]:
     """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
     async with store.read() as connection:
-        return [each._asdict() for each in await stands.stuck(connection, key)]
+        return await stands.stuck(connection, key)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field of a document that differs, by its path; a value is None where there is none."""
+
+    path: str
+    before: Any
+    after: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +104,13 @@ class Change:
 
     subject: str
     action: str
-    fields: list[tuple[str, Any, Any]]
+    fields: Sequence[FieldChange]
     reason: str = ""
+
+    def shown(self, *, reveal: bool) -> Change:
+        """The same for a person's eyes: values are texts, by their shape only unless the person may see them."""
+        seen = [FieldChange(f.path, shown(f.before, reveal=reveal), shown(f.after, reveal=reveal)) for f in self.fields]
+        return replace(self, fields=seen)
 
 
 async def plan(agreement: Agreement, ledger: StoredLedger) -> AsyncIterator[Change]:
@@ -141,11 +127,11 @@ async def plan(agreement: Agreement, ledger: StoredLedger) -> AsyncIterator[Chan
             yield Change(want.task.subject, action, differences(before, after))
 
 
-def differences(before: Document | None, after: Document | None) -> list[tuple[str, Any, Any]]:
-    """The fields that differ: path, value before, value after; None where there is none."""
+def differences(before: Document | None, after: Document | None) -> list[FieldChange]:
+    """The fields that differ."""
     had, has = dict(_leaves(before.body if before else {})), dict(_leaves(after.body if after else {}))
     paths = list(dict.fromkeys([*had, *has]))
-    return [(path, had.get(path), has.get(path)) for path in paths if had.get(path) != has.get(path)]
+    return [FieldChange(path, had.get(path), has.get(path)) for path in paths if had.get(path) != has.get(path)]
 
 
 def differing(had: Any, has: Any) -> tuple[str, ...]:
@@ -191,50 +177,74 @@ def _looked_up(key: str) -> bool:
     return entity is not None and bool(entity.known_by)
 
 
-async def story(store: Store, key: str, *, reveal: bool = False) -> Row:
+@dataclass(frozen=True, slots=True)
+class Version:
+    """
+    One version of a record, for a person's eyes; `at` is when it was observed (seconds since 1970).
+
+    `fields` are masked, None where the version is a deletion. `changed` names the fields in which it differs from the version
+    before it, None where there is none to compare with.
+    """
+
+    entity: str
+    owner: str | None
+    version: int
+    at: float
+    traceparent: str | None
+    fields: Mapping[str, Any] | None
+    changed: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """
+    All that is known of one record. `published`: as its adapters know it; `facts`: its newest version, if there is any;
+    `versions`: all that are kept, oldest first, the newest included; `subjects`: what each flow made of it; `owns`: what
+    belongs to it; `stuck`: where it does not get on.
+    """
+
+    key: str
+    published: Sequence[PublishedRecord] = ()
+    facts: Sequence[Version] = ()
+    versions: Sequence[Version] = ()
+    subjects: Sequence[SubjectStory] = ()
+    owns: Sequence[OwnedRecord] = ()
+    stuck: Sequence[StuckRecord] = ()
+
+
+async def story(store: Store, key: str, *, reveal: bool = False) -> Story:
     """
     All that is known of one record: every version as read and which fields changed, oldest first; as published; what each
     flow made of it, with every attempt; what it owns. Personal fields are masked.
     """
     told = await stories.story(store, key)
-    return {
-        "key": key,
-        "published": [each._asdict() for each in told.published],
-        "facts": [_fact(each, reveal=reveal) for each in told.facts],
-        "versions": _versions([*told.versions, *told.facts], reveal=reveal),
-        "subjects": [_subject(each) for each in told.subjects],
-        "owns": [each._asdict() for each in told.owns],
-        "stuck": [each._asdict() for each in told.stuck],
-    }
+    facts = [_version(each, _content(each), reveal=reveal) for each in told.facts]
+    versions = _versions([*told.versions, *told.facts], reveal=reveal)
+    return Story(key, told.published, facts, versions, told.subjects, told.owns, told.stuck)
 
 
-def _fact(found: stories.KnownVersion, *, reveal: bool) -> Row:
-    row = found._asdict()
-    data = row.pop("data")
-    return row | {"fields": None if data is None else masked(found.entity, from_json(data), reveal=reveal)}
-
-
-def _subject(found: stories.SubjectStory) -> Row:
-    document = unpack(found.document) if found.document else None
-    return found._asdict() | {
-        "document": None if document is None else {"kind": document.kind, "number": document.number},
-        "tries": [each._asdict() for each in found.tries],
-    }
-
-
-def _versions(found: Sequence[stories.KnownVersion], *, reveal: bool) -> list[Row]:
+def _versions(found: Sequence[KnownVersion], *, reveal: bool) -> list[Version]:
     """Versions as they were read, each with the names of the fields in which it differs from the one before that is kept."""
-    rows, before = [], None
+    told: list[Version] = []
+    before = None
     for each in found:
-        row = each._asdict()
-        del row["owner"], row["data"]
-        now = None if each.data is None else from_json(each.data)
+        now = _content(each)
         # Versions grow with gaps, so compare with the version that was kept last; behind a deletion there is none.
-        row["changed"] = None if before is None else list(differing(before, now or {}))
-        row["fields"] = None if now is None else masked(each.entity, now, reveal=reveal)
-        rows.append(row)
+        changed = None if before is None else list(differing(before, now or {}))
+        told.append(_version(each, now, changed, reveal=reveal))
         before = now
-    return rows
+    return told
+
+
+def _content(of: KnownVersion) -> dict[str, Any] | None:
+    return None if of.data is None else from_json(of.data)
+
+
+def _version(
+    found: KnownVersion, content: dict[str, Any] | None, changed: list[str] | None = None, *, reveal: bool
+) -> Version:
+    seen = None if content is None else masked(found.entity, content, reveal=reveal)
+    return Version(found.entity, found.owner, found.version, found.at, found.traceparent, seen, changed)
 
 
 def masked(entity: str, fields: dict[str, Any], *, reveal: bool = False) -> dict[str, Any]:

@@ -58,18 +58,18 @@ async def drop(store: Store, by: Actor, keys: Sequence[str], why: str) -> int:
 
 async def pause(store: Store, by: Actor, name: str, why: str = "") -> None:
     """
-    Hold a flow's delivery or a stream's reading (`adapter.stream`) back. What a paused flow is sent by Kafka it still
-    takes in: nothing is lost, and `plan` shows what waits.
+    Stop a flow's delivery or a stream's reading (`adapter.stream`) until somebody resumes it. A paused flow still takes
+    events in: nothing is lost, and `plan` shows what waits.
     """
     async with store.write() as connection:
-        await steering.hold(connection, name, paused=True)
+        await steering.set_paused(connection, name, paused=True)
         await note(connection, by, Action.PAUSE, [name], why)
 
 
 async def resume(store: Store, by: Actor, name: str, why: str = "") -> None:
     """Let a paused flow or stream go on; what waited goes at once."""
     async with store.write() as connection:
-        await steering.hold(connection, name, paused=False)
+        await steering.set_paused(connection, name, paused=False)
         await note(connection, by, Action.RESUME, [name], why)
 
 
@@ -122,7 +122,10 @@ async def backfill(store: Store, by: Actor, adapter: str, stream: str, why: str 
 
 @dataclass(frozen=True, slots=True)
 class Backfilling:
-    """How a backfill stands. `taken_up`: an adapter has begun it; `read` rows of about `records`, `published` events."""
+    """
+    How a backfill stands. `taken_up`: an adapter has begun it; `done`: it has ended. `read` rows of about `records` were
+    read, and `published` events were published. `error` is the stream's trouble, if any.
+    """
 
     taken_up: bool
     done: bool

@@ -11,13 +11,12 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from ironbridge.operate.insight import Row
 from ironbridge.store import Store
 from ironbridge.store import stuck as records
 from ironbridge.store.causes import WAITING, WAITS, bare, cause_of
-from ironbridge.store.stuck import CountedGroup, StuckPlace
+from ironbridge.store.standing import StuckRecord
+from ironbridge.store.stuck import CountedGroup, StuckPage, StuckPlace
 
 STATES = {
     "parked": "Parked", "waiting": "Waiting", "dropped": "Given up", "quarantined": "Quarantined", "rejected": "No event",
@@ -52,7 +51,7 @@ class Group:
     count: int
     example: str
     oldest: float
-    rows: tuple[Row, ...] = ()
+    rows: tuple[StuckRecord, ...] = ()
 
     @property
     def word(self) -> str:
@@ -60,10 +59,11 @@ class Group:
 
     @property
     def keys(self) -> list[str]:
-        return [str(row["key"]) for row in self.rows]
+        return [row.key for row in self.rows]
 
 
-class Listing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Listing:
     """Some groups, the number of all groups, and the number of records in each state."""
 
     groups: list[Group]
@@ -90,19 +90,9 @@ async def group(store: Store, name: str) -> Group | None:
     return _group(found) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some of a group's rows in the order of their keys; whether there are earlier ones, and the key that follows them."""
-
-    rows: list[Row]
-    earlier: bool
-    then: str | None
-
-
-async def page(store: Store, of: Group, most: int, *, start: str = "", before: str = "") -> Page:
+async def page(store: Store, of: Group, most: int, *, start: str = "", before: str = "") -> StuckPage:
     """A page of a group's rows: from a key on, or the ones right before another key; the first page if there are none."""
-    found = await StuckPlace.of(of.part, of.state, of.cause).page(store, most, start=start, before=before)
-    return Page([row._asdict() for row in found.rows], found.earlier, found.then)
+    return await StuckPlace.of(of.part, of.state, of.cause).page(store, most, start=start, before=before)
 
 
 async def members(store: Store, of: Group) -> AsyncIterator[list[str]]:
@@ -111,30 +101,27 @@ async def members(store: Store, of: Group) -> AsyncIterator[list[str]]:
         yield [row.key for row in rows]
 
 
-async def everything(store: Store) -> AsyncIterator[list[Row]]:
+def everything(store: Store) -> AsyncIterator[list[StuckRecord]]:
     """Every stuck row, in pieces."""
-    async for rows in records.everything(store):
-        yield [row._asdict() for row in rows]
+    return records.everything(store)
 
 
-def grouped(rows: Sequence[Row]) -> list[Group]:
+def grouped(rows: Sequence[StuckRecord]) -> list[Group]:
     """The groups of some rows, in the same order and with the same ids as `groups` gives them."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
+    found: dict[tuple[str, str, str], list[StuckRecord]] = {}
     for row in rows:
-        part, state, key = str(row["part"]), str(row["state"]), str(row["key"])
-        cause = row.get("cause") or cause_of(state, key, row["reason"])
-        found.setdefault((part, state, cause), []).append(row)
+        cause = row.cause or cause_of(row.state, row.key, row.reason)
+        found.setdefault((row.part, row.state, cause), []).append(row)
     made = [_made(part, state, cause, members) for (part, state, cause), members in found.items()]
     return sorted(made, key=_order)
 
 
-def _made(part: str, state: str, cause: str, rows: Sequence[Row]) -> Group:
-    first = min(rows, key=lambda row: str(row["key"]))
-    oldest = min(float(row["since"]) for row in rows)
-    return _group(CountedGroup(part, state, cause, len(rows), str(first["key"]), oldest, first["reason"]), tuple(rows))
+def _made(part: str, state: str, cause: str, rows: Sequence[StuckRecord]) -> Group:
+    first, oldest = min(rows, key=lambda row: row.key), min(row.since for row in rows)
+    return _group(CountedGroup(part, state, cause, len(rows), first.key, oldest, first.reason), tuple(rows))
 
 
-def _group(found: CountedGroup, rows: tuple[Row, ...] = ()) -> Group:
+def _group(found: CountedGroup, rows: tuple[StuckRecord, ...] = ()) -> Group:
     # A record that was given up while it waited keeps its cause.
     said = WAITS if found.cause == WAITING else bare(found.state, found.key, found.reason)
     rule, _, fix = said.partition(_TO_DO)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from canonical.finding import Finding
 from flows.port import Confirmed, Limits, Outcome, ReadBack, Refused, Target, Write
 from ironbridge.store import Store, names
-from ironbridge.store.names import Name, name_of
+from ironbridge.store.names import TakenName, name_of
 
 
-class Apart:
+class KeptApart:
     """
     A target as one of its several flows writes to it (`flows.port.Target`).
 
@@ -28,7 +28,7 @@ class Apart:
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         named = {w.subject: name_of(w.document, w.refs) for w in batch if w.document}
-        taken = await names.take(self._store, self.name, self._flow, [Name(*each) for each in named.items()])
+        taken = await names.take(self._store, self.name, self._flow, [TakenName(*each) for each in named.items()])
         free = [write for write in batch if write.subject not in taken]
         said = dict(zip((w.subject for w in free), await self._target.write(free) if free else (), strict=True))
         over = [w for w in free if _over(w, said[w.subject])]

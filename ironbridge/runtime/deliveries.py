@@ -12,7 +12,7 @@ from flows.engine.patience import Access
 from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from ironbridge.kafka.trail import KafkaTrail
-from ironbridge.runtime.apart import Apart
+from ironbridge.runtime.apart import KeptApart
 from ironbridge.runtime.editions import edition, name_of
 from ironbridge.runtime.systems import WITHIN, FlowPlan, TargetPlan
 from ironbridge.settings import KafkaSettings
@@ -65,7 +65,7 @@ def _delivery(
     stack.push_async_callback(trail.close)
     ledger = TrailedLedger(store, flow, trail)
     budget = SharedBudget(store, plan.target.name, target.limits)
-    writes = Apart(target, plan.name, store) if plan.others else target
+    writes = KeptApart(target, plan.name, store) if plan.others else target
     named = edition(name_of(type(flow)), flow.entities, flow.settings)
     agreement = Agreement(flow, writes, ledger, edition=named, access=access)
     return Delivery(flow, target, agreement, ledger, plan.within, budget, plan.others)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ironbridge.store.bulk import put
 from ironbridge.store.database import Store, now
+from ironbridge.store.rows import rows
 from ironbridge.store.tables import audit
 
 _COLUMNS = "id, at, who, through, action, what, why"
 
 
-class AuditEntry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
     """One thing that a person did; `at` is seconds since 1970."""
 
     id: int
@@ -31,8 +33,8 @@ async def note(
     connection: AsyncConnection, by: tuple[str, str], action: str, what: Sequence[str], why: str = ""
 ) -> None:
     """Add an entry for each thing that an action was done to; `by` is who acted, and through what."""
-    rows = [(now(connection), *by, action, each, why) for each in what]
-    await put(connection, audit, ("at", "who", "through", "action", "what", "why"), rows, {})
+    acts = [(now(connection), *by, action, each, why) for each in what]
+    await put(connection, audit, ("at", "who", "through", "action", "what", "why"), acts, {})
 
 
 async def newest(store: Store, most: int, before: int | None = None) -> list[AuditEntry]:
@@ -45,7 +47,7 @@ async def newest(store: Store, most: int, before: int | None = None) -> list[Aud
             ),
             {"before": before, "most": most},
         )
-        return [AuditEntry(*row) for row in found]
+        return rows(AuditEntry, found)
 
 
 async def about(store: Store, what: str, most: int) -> list[AuditEntry]:
@@ -55,4 +57,4 @@ async def about(store: Store, what: str, most: int) -> list[AuditEntry]:
             text(f"SELECT {_COLUMNS} FROM audit WHERE what = :what ORDER BY id DESC LIMIT :most"),  # noqa: S608
             {"what": what, "most": most},
         )
-        return [AuditEntry(*row) for row in found]
+        return rows(AuditEntry, found)

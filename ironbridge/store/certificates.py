@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from ironbridge.store.bulk import put
 from ironbridge.store.database import Store
+from ironbridge.store.rows import rows
 from ironbridge.store.tables import certificates
 
 
-class KeptCertificate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class KeptCertificate:
     """A certificate in a list; `verified` is seconds since 1970."""
 
     id: int
@@ -39,7 +41,7 @@ async def newest(store: Store, flow: str | None, most: int) -> list[KeptCertific
             ),
             {"flow": flow, "most": most},
         )
-        return [KeptCertificate(number, of, verified, bool(agreed)) for number, of, verified, agreed in found]
+        return rows(KeptCertificate, found)
 
 
 async def document(store: Store, number: int) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,13 +11,13 @@ from adapters.engine.journal import Guarded
 from ironbridge.store.database import Store
 
 
-class HeldBack(NamedTuple):
-    """An entry of the guard; `part` is `adapter.stream`, `allowed` how many changes a person has let through."""
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """An entry of the guard; `stream` is the stream's number in the tables, `part` its name for people (`adapter.stream`)."""
 
     stream: int
     part: str
     entry: Guarded
-    allowed: int | None
 
 
 async def held_back(store: Store) -> list[HeldBack]:
@@ -25,12 +25,12 @@ async def held_back(store: Store) -> list[HeldBack]:
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                "SELECT s.id, s.adapter || '.' || s.name AS part, g.region, g.what, g.began, g.done, g.base, g.held, g.since, "
-                "g.allowed FROM guarded g JOIN streams s ON s.id = g.stream WHERE g.since IS NOT NULL AND g.held > 0 "
-                "ORDER BY g.since, part, g.what, g.region"
+                "SELECT s.id AS stream, s.adapter || '.' || s.name AS part, g.region, g.what, g.began, g.done, g.base, "
+                "g.held, g.since, g.allowed FROM guarded g JOIN streams s ON s.id = g.stream "
+                "WHERE g.since IS NOT NULL AND g.held > 0 ORDER BY g.since, part, g.what, g.region"
             )
         )
-        return [HeldBack(stream, part, Guarded(*entry), allowed) for stream, part, *entry, allowed in found]
+        return [HeldBack(row.pop("stream"), row.pop("part"), Guarded(**row)) for row in map(dict, found.mappings())]
 
 
 async def let_through(connection: AsyncConnection, stream: int, region: str, what: str, number: int) -> bool:

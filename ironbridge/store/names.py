@@ -25,7 +25,7 @@ _PAGE = 1000
 _COLUMNS = ("target", "name", "flow", "subject")
 
 
-class Name(NamedTuple):
+class TakenName(NamedTuple):
     """What a target knows a document by, and the subject that it is for."""
 
     subject: str
@@ -71,7 +71,7 @@ async def _adopt(store: Store, target: str, flow: str) -> None:
         documents = {s.subject: unpack(s.document) for s in stands if s.document}
         async with store.write() as connection:
             refs = await _refs(connection, flow, documents.values())
-            held = [Name(s, name_of(d, {f: refs[r] for f, r in d.refers.items() if r in refs})) for s, d in documents.items()]
+            held = [TakenName(s, name_of(d, {f: refs[r] for f, r in d.refers.items() if r in refs})) for s, d in documents.items()]
             await _give(connection, target, flow, held)
     async with store.write() as connection:
         await connection.execute(text("UPDATE flows SET named = TRUE WHERE name = :flow"), {"flow": flow})
@@ -87,12 +87,12 @@ async def _refs(connection: AsyncConnection, flow: str, documents: Iterable[Docu
     return {subject: ref for subject, ref in found.fetchall()}  # noqa: C416 (rows are no pairs to mypy)
 
 
-async def _give(connection: AsyncConnection, target: str, flow: str, held: Iterable[Name]) -> None:
+async def _give(connection: AsyncConnection, target: str, flow: str, held: Iterable[TakenName]) -> None:
     rows = sorted((target, each.name, flow, each.subject) for each in held)
     await put(connection, names, _COLUMNS, rows, {})
 
 
-async def take(store: Store, target: str, flow: str, wanted: Sequence[Name]) -> dict[str, str]:
+async def take(store: Store, target: str, flow: str, wanted: Sequence[TakenName]) -> dict[str, str]:
     """Give these names to a flow, as far as no other flow has them. Returns the others' by subject: the flow that has it."""
     async with store.write() as connection:
         await _give(connection, target, flow, wanted)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import text
 
 from ironbridge.store.database import Store
+from ironbridge.store.rows import rows
 
 
-class SessionRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SessionRow:
     """A session as it is kept. `rights` is a list of words in one text; `until` and `checked` are seconds since 1970."""
 
     subject: str
@@ -29,7 +31,7 @@ async def add(store: Store, number: str, row: SessionRow) -> None:
                 "INSERT INTO sessions (id, subject, name, rights, refresh, until, checked, asked) "
                 "VALUES (:id, :subject, :name, :rights, :refresh, :until, :checked, :checked)"
             ),
-            row._asdict() | {"id": number},
+            asdict(row) | {"id": number},
         )
 
 
@@ -40,8 +42,7 @@ async def get(store: Store, number: str) -> SessionRow | None:
             text("SELECT subject, name, rights, refresh, until, checked FROM sessions WHERE id = :id AND until > :now"),
             {"id": number, "now": store.clock()},
         )
-        row = found.one_or_none()
-    return SessionRow(*row) if row else None
+        return next(iter(rows(SessionRow, found)), None)
 
 
 async def remove(store: Store, number: str) -> None:

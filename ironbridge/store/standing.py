@@ -2,56 +2,101 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ironbridge.store.database import Store
+from flows.engine.ledger import HOLD
+from ironbridge.store.database import Store, now
+from ironbridge.store.rows import rows
 
 
-class StreamStanding(NamedTuple):
-    """One stream. `looked` is seconds since 1970; `after` is None unless a reading has begun and not ended."""
+@dataclass(frozen=True, slots=True)
+class StreamStanding:
+    """
+    How one stream stands. A stream that no adapter has opened yet stands at the defaults.
+
+    `sweep` counts its readings, begun ones included; `read` counts the records of the newest one so far. The guard holds
+    `held` changes back. `events` were published since ever, `records` live now, `quarantined` ones cannot be mapped.
+    `seconds_since_read` is None before the first reading has ended; `reading`: one has begun and not ended.
+    """
 
     adapter: str
     stream: str
-    sweep: int
-    read: int
-    held: int
-    error: str | None
-    paused: bool
-    looked: float | None
-    after: str | None
-    events: int
-    records: int
-    quarantined: int
+    sweep: int = 0
+    read: int = 0
+    held: int = 0
+    error: str | None = None
+    paused: bool = False
+    events: int = 0
+    records: int = 0
+    quarantined: int = 0
+    seconds_since_read: float | None = None
+    reading: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name for people: `adapter.stream`."""
+        return f"{self.adapter}.{self.stream}"
 
 
-class FlowStanding(NamedTuple):
-    """One flow in brief; `oldest`, `silent_until` and `standby` are seconds since 1970."""
+@dataclass(frozen=True, slots=True)
+class FlowBrief:
+    """
+    How one flow stands, as far as that can be asked often. A flow that no worker has opened yet stands at the defaults.
+
+    `todo` counts the subjects to do, the ones in hand included. `seconds_waiting` is for how long the oldest of them has
+    waited, None if there is none. `seconds_silent` is for how much longer the target wants silence, None if it wants none.
+    `reopening`: the flow looks at all its subjects again. `rereading`: it reads again what a lost state had read. `standby`:
+    a worker of another release stands by.
+    """
 
     flow: str
-    paused: bool
-    error: str | None
-    todo: int
-    oldest: float | None
-    silent_until: float | None
-    reopening: bool
-    standby: float | None
-    rereading: bool
+    paused: bool = False
+    error: str | None = None
+    todo: int = 0
+    reopening: bool = False
+    standby: bool = False
+    rereading: bool = False
+    seconds_waiting: float | None = None
+    seconds_silent: float | None = None
 
 
-class SubjectCount(NamedTuple):
-    """How many subjects of a flow are in a state, and how many of them the target holds."""
+@dataclass(frozen=True, slots=True)
+class FlowStanding(FlowBrief):
+    """
+    How one flow stands, with its subjects counted by state: a field for each `State`. `holds` counts the subjects of which
+    the target holds a document, `rejected` the records on the flow's topics that are no events.
+    """
+
+    holds: int = 0
+    rejected: int = 0
+    dirty: int = 0
+    sending: int = 0
+    agreed: int = 0
+    waiting: int = 0
+    parked: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectCount:
+    """How many subjects of a flow are in a state, and of how many of them the target holds a document."""
 
     flow: str
     state: str
     subjects: int
-    held: int
+    holds: int
 
 
-class HiddenEvents(NamedTuple):
-    """How many records of a partition an open transaction hides from a flow, since when (seconds since 1970)."""
+@dataclass(frozen=True, slots=True)
+class HiddenEvents:
+    """
+    How many records of a partition an open transaction hides from a flow, markers of transactions included, and since when
+    (seconds since 1970).
+    """
 
     flow: str
     topic: str
@@ -60,24 +105,32 @@ class HiddenEvents(NamedTuple):
     hidden_since: float
 
 
-class Unwritten(NamedTuple):
-    """A subject that is still to be written, since when (seconds since 1970)."""
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A subject that is still to be written: after how many attempts, and for how many seconds it has waited."""
 
     flow: str
     subject: str
     attempts: int
-    since: float
+    seconds: float
 
 
-class StuckRecord(NamedTuple):
-    """A record that does not get on by itself; `part` is the flow or the `adapter.stream`."""
+@dataclass(frozen=True, slots=True)
+class StuckRecord:
+    """
+    A record that does not get on by itself. `part` is the flow or the `adapter.stream`, `since` is seconds since 1970, and
+    `cause` the number of the reason (see causes.py), None where an older release wrote the reason.
+    """
 
     part: str
     key: str
     state: str
     reason: str | None
     since: float
-    cause: str | None
+    cause: str | None = None
+
+
+_ROUNDED = "round(({}) * 10) / 10"  # seconds, to a tenth
 
 
 async def streams(store: Store) -> list[StreamStanding]:
@@ -85,37 +138,55 @@ async def streams(store: Store) -> list[StreamStanding]:
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                "SELECT s.adapter, s.name, s.sweep, s.read, s.held, s.error, s.paused, s.looked, s.after, s.events, "
-                "COALESCE(r.live, 0), (SELECT count(*) FROM problems p WHERE p.stream = s.id) FROM streams s LEFT JOIN "
-                "(SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live "
+                "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.events, "  # noqa: S608
+                "COALESCE(r.live, 0) AS records, (SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined, "
+                f"{_ROUNDED.format(':now - s.looked')} AS seconds_since_read, s.after IS NOT NULL AS reading "
+                "FROM streams s LEFT JOIN (SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live "
                 "FROM records GROUP BY stream) AS r ON r.stream = s.id ORDER BY s.adapter, s.name"
-            )
+            ),
+            {"now": now(connection)},
         )
-        return [StreamStanding(*row) for row in found]
+        return rows(StreamStanding, found)
 
 
-async def flows(store: Store) -> list[FlowStanding]:
+async def briefs(store: Store) -> list[FlowBrief]:
     """Every flow by name, cheap enough to be asked often."""
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                "SELECT f.name, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name AND "
-                "s.state IN ('dirty', 'sending')), (SELECT min(since) FROM subjects s WHERE s.flow = f.name AND "
-                "s.state IN ('dirty', 'sending')), (SELECT b.held FROM budgets b WHERE b.target = COALESCE(f.target, f.name)), "
-                "f.reopened IS NOT NULL, f.standby, EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name AND "
-                "i.again IS NOT NULL) FROM flows f ORDER BY f.name"
-            )
+                "SELECT f.name AS flow, f.paused, f.error, (SELECT count(*) FROM subjects s WHERE s.flow = f.name "  # noqa: S608
+                "AND s.state IN ('dirty', 'sending')) AS todo, f.reopened IS NOT NULL AS reopening, "
+                "COALESCE(:now - f.standby < :hold, FALSE) AS standby, EXISTS (SELECT 1 FROM ingested i WHERE i.flow = f.name "
+                f"AND i.again IS NOT NULL) AS rereading, (SELECT {_ROUNDED.format(':now - min(since)')} FROM subjects s "
+                "WHERE s.flow = f.name AND s.state IN ('dirty', 'sending')) AS seconds_waiting, "
+                f"(SELECT {_ROUNDED.format('b.held - :now')} FROM budgets b WHERE b.target = COALESCE(f.target, f.name) "
+                "AND b.held > :now) "
+                "AS seconds_silent FROM flows f ORDER BY f.name"
+            ),
+            {"now": now(connection), "hold": HOLD},
         )
-        return [FlowStanding(*row) for row in found]
+        return rows(FlowBrief, found)
+
+
+async def flows(store: Store) -> list[FlowStanding]:
+    """Every flow by name, its subjects counted."""
+    every, counts, rejected = await briefs(store), await subjects(store), await rejects(store)
+    return [_whole(each, [n for n in counts if n.flow == each.flow], rejected.get(each.flow, 0)) for each in every]
+
+
+def _whole(brief: FlowBrief, counts: Sequence[SubjectCount], rejected: int) -> FlowStanding:
+    states = {count.state: count.subjects for count in counts}
+    made = FlowStanding(**asdict(brief) | states, holds=sum(count.holds for count in counts), rejected=rejected)
+    return replace(made, todo=made.dirty + made.sending)
 
 
 async def subjects(store: Store) -> list[SubjectCount]:
     """The subjects of every flow, counted by state."""
     async with store.read() as connection:
         found = await connection.execute(
-            text("SELECT flow, state, count(*), count(digest) FROM subjects GROUP BY flow, state")
+            text("SELECT flow, state, count(*) AS subjects, count(digest) AS holds FROM subjects GROUP BY flow, state")
         )
-        return [SubjectCount(*row) for row in found]
+        return rows(SubjectCount, found)
 
 
 async def rejects(store: Store) -> dict[str, int]:
@@ -134,7 +205,7 @@ async def hidden_events(store: Store) -> list[HiddenEvents]:
                 'WHERE hidden > 0 ORDER BY hidden_since, topic, "partition"'
             )
         )
-        return [HiddenEvents(*row) for row in found]
+        return rows(HiddenEvents, found)
 
 
 async def oldest(store: Store, most: int) -> list[Unwritten]:
@@ -142,12 +213,12 @@ async def oldest(store: Store, most: int) -> list[Unwritten]:
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                "SELECT flow, subject, attempts, since FROM subjects WHERE state IN ('dirty', 'sending') "
-                "ORDER BY since LIMIT :most"
+                "SELECT flow, subject, attempts, CASE WHEN since < :now THEN :now - since ELSE 0 END AS seconds FROM subjects "
+                "WHERE state IN ('dirty', 'sending') ORDER BY since LIMIT :most"
             ),
-            {"most": most},
+            {"now": now(connection), "most": most},
         )
-        return [Unwritten(*row) for row in found]
+        return rows(Unwritten, found)
 
 
 async def stuck(connection: AsyncConnection, key: str | None = None) -> list[StuckRecord]:
@@ -169,4 +240,4 @@ async def stuck(connection: AsyncConnection, key: str | None = None) -> list[Stu
         ),
         bound,
     )
-    return [StuckRecord(*each) for each in found]
+    return rows(StuckRecord, found)

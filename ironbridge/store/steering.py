@@ -6,7 +6,8 @@ its entry in the audit trail are written together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +18,7 @@ from canonical.key import entity_of, read_key
 from flows.port import Flow
 from ironbridge.store.bulk import among, postgres, values
 from ironbridge.store.database import Store, now
+from ironbridge.store.rows import row_of
 from ironbridge.store.subjects import EARLIEST
 
 PIECE = 2000
@@ -117,7 +119,7 @@ async def dropped(connection: AsyncConnection, keys: Sequence[str], why: str) ->
     return done
 
 
-async def hold(connection: AsyncConnection, name: str, *, paused: bool) -> None:
+async def set_paused(connection: AsyncConnection, name: str, *, paused: bool) -> None:
     """Pause a flow or a stream (`adapter.stream`), or let it go on."""
     adapter, _, stream = name.partition(".")
     insert = (
@@ -196,8 +198,12 @@ async def ask_for_all(connection: AsyncConnection, adapter: str, stream: str) ->
     return asked
 
 
-class BackfillRow(NamedTuple):
-    """A stream's columns about a backfill. `backfill` is when it was asked for, None once an adapter has done it."""
+@dataclass(frozen=True, slots=True)
+class BackfillRow:
+    """
+    A stream's columns about a backfill. `backfill` is when it was asked for, None once an adapter has taken it up;
+    `completed` is when a whole reading ended last. Both are seconds since 1970. `read`, `published` and `records` count.
+    """
 
     backfill: float | None
     completed: float | None
@@ -213,8 +219,9 @@ async def backfill_of(store: Store, adapter: str, stream: str) -> BackfillRow:
         found = await connection.execute(
             text(
                 "SELECT s.backfill, s.completed, s.read, s.published, s.error, (SELECT count(*) FROM records r "
-                "WHERE r.stream = s.id AND NOT r.deleted) FROM streams s WHERE s.adapter = :adapter AND s.name = :stream"
+                "WHERE r.stream = s.id AND NOT r.deleted) AS records FROM streams s "
+                "WHERE s.adapter = :adapter AND s.name = :stream"
             ),
             {"adapter": adapter, "stream": stream},
         )
-        return BackfillRow(*found.one())
+        return row_of(BackfillRow, found.mappings().one())

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flows.engine.ledger import unpack
 from flows.port import Fact, Grouping
 from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
+from ironbridge.store.rows import row_of, rows
 from ironbridge.store.standing import StuckRecord, stuck
 
 
-class PublishedRecord(NamedTuple):
-    """A record as an adapter knows it: its newest version, and where the log holds that."""
+@dataclass(frozen=True, slots=True)
+class PublishedRecord:
+    """A record as an adapter knows it: its newest version (0: never published), and where the log holds that."""
 
     adapter: str
     stream: str
@@ -29,7 +31,8 @@ class PublishedRecord(NamedTuple):
     offset: int | None
 
 
-class KnownVersion(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class KnownVersion:
     """One version of a record; `at` is when it was observed, in seconds since 1970, `data` its canonical JSON."""
 
     entity: str
@@ -40,7 +43,8 @@ class KnownVersion(NamedTuple):
     traceparent: str | None
 
 
-class Tried(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tried:
     """One attempt to write a subject; `at` is seconds since 1970."""
 
     at: float
@@ -49,8 +53,20 @@ class Tried(NamedTuple):
     trace: str | None
 
 
-class SubjectStory(NamedTuple):
-    """One flow's subject and its newest attempts. `held` says whether the target holds a document of it."""
+@dataclass(frozen=True, slots=True)
+class DocumentName:
+    """What a confirmed document is called at the target: its kind and its number."""
+
+    kind: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectStory:
+    """
+    One flow's subject and its newest attempts, newest first. `changes` counts the events that touched it, `confirmed` is
+    when the target last confirmed it (seconds since 1970), `holds` whether the target holds a document of it.
+    """
 
     flow: str
     subject: str
@@ -60,12 +76,13 @@ class SubjectStory(NamedTuple):
     attempts: int
     ref: str | None
     confirmed: float | None
-    held: bool
-    document: bytes | None
+    holds: bool
+    document: DocumentName | None
     tries: Sequence[Tried] = ()
 
 
-class OwnedRecord(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OwnedRecord:
     """A record that belongs to another."""
 
     key: str
@@ -100,12 +117,12 @@ async def story(store: Store, key: str) -> RecordStory:
 async def _published(connection: AsyncConnection, key: str) -> list[PublishedRecord]:
     found = await connection.execute(
         text(
-            'SELECT s.adapter, s.name, r.entity, r.owner, r.version, r.deleted, r.topic, r."partition", r."offset" '
+            'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r."partition", r."offset" '
             "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key"
         ),
         {"key": key},
     )
-    return [PublishedRecord(*row) for row in found]
+    return rows(PublishedRecord, found)
 
 
 async def _versions(connection: AsyncConnection, key: str) -> tuple[list[KnownVersion], list[KnownVersion]]:
@@ -116,28 +133,33 @@ async def _versions(connection: AsyncConnection, key: str) -> tuple[list[KnownVe
         ),
         {"key": key},
     )
-    rows = [(now, KnownVersion(*row)) for now, *row in found]
-    return [row for now, row in rows if not now], [row for now, row in rows if now]
+    every = [(row.pop("now"), row_of(KnownVersion, row)) for row in map(dict, found.mappings())]
+    return [row for now, row in every if not now], [row for now, row in every if now]
 
 
 async def _subjects(connection: AsyncConnection, key: str, subjects: Sequence[str]) -> list[SubjectStory]:
     found = await connection.execute(
         text(
             "SELECT flow, subject, state, reason, changes, attempts, ref, confirmed, "  # noqa: S608 (our own words)
-            "digest IS NOT NULL, document "
+            "digest IS NOT NULL AS holds, document "
             f"FROM flows f JOIN subjects s ON s.flow = f.name WHERE {among(connection, 's.subject', 'subjects')} "
             "ORDER BY flow, subject"
         ),
         {"subjects": values(connection, subjects)},
     )
-    rows = [SubjectStory(*row) for row in found]
+    every = [row_of(SubjectStory, row, document=_named(row["document"])) for row in found.mappings()]
     # What a flow makes of its owner is the story of what it owns only where the flow writes them as one.
-    alone = {row.flow for row in rows if row.subject == key}
+    alone = {row.flow for row in every if row.subject == key}
     return [
-        row._replace(tries=await _tries(connection, row))
-        for row in rows
+        replace(row, tries=await _tries(connection, row))
+        for row in every
         if row.subject == key or row.flow not in alone
     ]
+
+
+def _named(packed: bytes | None) -> DocumentName | None:
+    document = unpack(packed) if packed else None
+    return None if document is None else DocumentName(document.kind, document.number)
 
 
 async def _tries(connection: AsyncConnection, of: SubjectStory) -> list[Tried]:
@@ -148,7 +170,7 @@ async def _tries(connection: AsyncConnection, of: SubjectStory) -> list[Tried]:
         ),
         {"flow": of.flow, "subject": of.subject},
     )
-    return [Tried(*row) for row in found]
+    return rows(Tried, found)
 
 
 async def _owned(connection: AsyncConnection, key: str) -> list[OwnedRecord]:
@@ -159,7 +181,7 @@ async def _owned(connection: AsyncConnection, key: str) -> list[OwnedRecord]:
         ),
         {"key": key},
     )
-    return [OwnedRecord(*row) for row in found]
+    return rows(OwnedRecord, found)
 
 
 async def adapters(store: Store) -> list[str]:

@@ -8,8 +8,8 @@ flow's topics that is no event.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ironbridge.store.bulk import among, postgres, values
 from ironbridge.store.causes import STUCK, fill
 from ironbridge.store.database import Store
+from ironbridge.store.rows import row_of, rows
 from ironbridge.store.standing import StuckRecord
 
 ORDER = ("parked", "quarantined", "rejected", "waiting", "dropped")
@@ -24,7 +25,8 @@ ORDER = ("parked", "quarantined", "rejected", "waiting", "dropped")
 _PIECE = 2000  # records that are read at a time
 
 
-class CountedGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CountedGroup:
     """
     `n` records of a part are in a state for one cause. `key` is the first one's, `since` the oldest one's time (seconds since
     1970), `reason` the first one's.
@@ -39,7 +41,8 @@ class CountedGroup(NamedTuple):
     reason: str | None = None
 
 
-class CountedGroups(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CountedGroups:
     """Some groups, the number of all groups, and the number of records in each state that has any."""
 
     groups: Sequence[CountedGroup]
@@ -47,7 +50,8 @@ class CountedGroups(NamedTuple):
     counts: dict[str, int]
 
 
-class _Table(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Table:
     """The table that holds the records of some states; `part` is the column that names the flow or stream."""
 
     name: str
@@ -89,7 +93,7 @@ async def counted(store: Store, most: int | None, skip: int) -> CountedGroups:
             ),
             {} if most is None else {"most": most, "skip": skip},
         )
-        every = [CountedGroup(*row) for row in found]
+        every = rows(CountedGroup, found)
         # A row without a part is a state's sum: `n` records in so many groups (`since`).
         sums = [row for row in every if row.part is None]
         groups = await _with_reasons(connection, [row for row in every if row.part is not None])
@@ -103,7 +107,7 @@ def _counted(connection: AsyncConnection) -> str:
 
 async def _with_reasons(connection: AsyncConnection, groups: Sequence[CountedGroup]) -> list[CountedGroup]:
     reasons = await _reasons(connection, groups)
-    return [each._replace(reason=reasons.get((each.part, each.state, each.key))) for each in groups]
+    return [replace(each, reason=reasons.get((each.part, each.state, each.key))) for each in groups]
 
 
 async def _reasons(connection: AsyncConnection, groups: Sequence[CountedGroup]) -> dict[tuple[str, str, str], str | None]:
@@ -202,12 +206,12 @@ class StuckPlace:
             mine, order = f"{t.key} {sign} :key", f"{t.key}{down}"
         found = await connection.execute(
             text(
-                f"SELECT {t.key}, {t.reason}, since, cause FROM {t.name} "  # noqa: S608
+                f"SELECT {t.key} AS key, {t.reason} AS reason, since, cause FROM {t.name} "  # noqa: S608
                 f"WHERE {where} AND {mine} ORDER BY {order} LIMIT :most"
             ),
             bound | {"key": mark[1], "most": most} | ({"from": mark[0]} if self.cause is None else {}),
         )
-        return [StuckRecord(self.part, key, self.state, *row) for key, *row in found]
+        return [row_of(StuckRecord, row, part=self.part, state=self.state) for row in found.mappings()]
 
     async def page(self, store: Store, most: int, *, start: str = "", before: str = "") -> StuckPage:
         """Rows of the place's cause: from a key on, or the ones right before another key; else the first ones."""
@@ -216,26 +220,27 @@ class StuckPlace:
             if before:
                 back = await self._rows(connection, "<", (cause, before), most)
                 start = back[-1].key if len(back) == most else ""
-            rows = await self._rows(connection, ">=", (cause, start), most + 1)
-            if start and not rows:
-                start, rows = "", await self._rows(connection, ">=", (cause, ""), most + 1)
+            found = await self._rows(connection, ">=", (cause, start), most + 1)
+            if start and not found:
+                start, found = "", await self._rows(connection, ">=", (cause, ""), most + 1)
             earlier = bool(start and await self._rows(connection, "<", (cause, start), 1))
-        return StuckPage(rows[:most], earlier, rows[most].key if len(rows) > most else None)
+        return StuckPage(found[:most], earlier, found[most].key if len(found) > most else None)
 
     async def pieces(self, store: Store) -> AsyncIterator[list[StuckRecord]]:
         """All rows, in pieces. The caller may change a piece before asking for the next."""
         after = ("", "")
         while True:
             async with store.read() as connection:
-                rows = await self._rows(connection, ">", after, _PIECE)
-            if rows:
-                yield rows
-            if len(rows) < _PIECE:
+                piece = await self._rows(connection, ">", after, _PIECE)
+            if piece:
+                yield piece
+            if len(piece) < _PIECE:
                 return
-            after = rows[-1].cause or "", rows[-1].key
+            after = piece[-1].cause or "", piece[-1].key
 
 
-class StuckPage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StuckPage:
     """Some rows in the order of their keys; whether there are earlier ones, and the key that follows them."""
 
     rows: list[StuckRecord]
@@ -249,5 +254,5 @@ async def everything(store: Store) -> AsyncIterator[list[StuckRecord]]:
     async with store.read() as connection:
         places = sorted(await _places(connection), key=lambda place: (_TABLES.index(_table_of(place[1])), place))
     for part, state in places:
-        async for rows in StuckPlace.of(part, state, None).pieces(store):
-            yield rows
+        async for piece in StuckPlace.of(part, state, None).pieces(store):
+            yield piece

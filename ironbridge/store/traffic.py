@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from adapters.engine.journal import Partition
 from ironbridge.store.database import Store
+from ironbridge.store.rows import rows
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Written:
     """How many attempts of a flow came out confirmed lately; `oldest` is the first one's time in seconds since 1970."""
 
     flow: str
@@ -18,7 +20,8 @@ class Written(NamedTuple):
     oldest: float
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """How many attempts of a flow came out in one way."""
 
     flow: str
@@ -29,19 +32,19 @@ class Outcome(NamedTuple):
 async def published(store: Store) -> dict[Partition, int]:
     """Behind which offset each partition's events end, as the adapters know it."""
     async with store.read() as connection:
-        rows = await connection.execute(
+        found = await connection.execute(
             text('SELECT topic, "partition", max(next) FROM offsets GROUP BY topic, "partition"')
         )
-        return {(topic, partition): behind for topic, partition, behind in rows}
+        return {(topic, partition): behind for topic, partition, behind in found}
 
 
 async def taken_in(store: Store, flow: str) -> dict[Partition, int]:
     """Behind which offset of each partition a flow stands."""
     async with store.read() as connection:
-        rows = await connection.execute(
+        found = await connection.execute(
             text('SELECT topic, "partition", next FROM ingested WHERE flow = :flow'), {"flow": flow}
         )
-        return {(topic, partition): behind for topic, partition, behind in rows}
+        return {(topic, partition): behind for topic, partition, behind in found}
 
 
 async def behind(store: Store) -> dict[str, int]:
@@ -73,22 +76,25 @@ async def confirmed(store: Store, since: float, most: int) -> list[Written]:
     async with store.read() as connection:
         found = await connection.execute(
             text(
-                "SELECT flow, count(*), min(at) FROM (SELECT flow, outcome, at FROM attempts ORDER BY id DESC "
-                "LIMIT :most) AS newest WHERE outcome = 'confirmed' AND at > :since GROUP BY flow"
+                "SELECT flow, count(*) AS writes, min(at) AS oldest FROM (SELECT flow, outcome, at FROM attempts "
+                "ORDER BY id DESC LIMIT :most) AS newest WHERE outcome = 'confirmed' AND at > :since GROUP BY flow"
             ),
             {"most": most, "since": since},
         )
-        return [Written(*row) for row in found]
+        return rows(Written, found)
 
 
 async def outcomes(store: Store, since: float) -> list[Outcome]:
     """By flow, how the attempts since a time (seconds since 1970) came out."""
     async with store.read() as connection:
         found = await connection.execute(
-            text("SELECT flow, outcome, count(*) FROM attempts WHERE at > :since GROUP BY flow, outcome ORDER BY flow"),
+            text(
+                "SELECT flow, outcome, count(*) AS attempts FROM attempts WHERE at > :since "
+                "GROUP BY flow, outcome ORDER BY flow"
+            ),
             {"since": since},
         )
-        return [Outcome(*row) for row in found]
+        return rows(Outcome, found)
 
 
 async def last_confirmed(store: Store) -> float | None:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from adapters.liquidlogic import LiquidlogicSettings, system
 from adapters.liquidlogic.world import change, create
-from adapters.liquidlogic.world_children import Story, upn_of
+from adapters.liquidlogic.world_children import ChildStory, upn_of
 from adapters.port import Sweep
 from canonical.children import CareLeaver, CarePlan, Permanence
 from canonical.entity import Entity
@@ -175,7 +175,7 @@ async def test_days_can_follow_each_other_and_mend_one_bad_number_each(url: str)
 
 
 def test_a_story_is_the_same_for_the_same_seed_and_another_for_another() -> None:
-    stories = [Story(seed, TODAY) for seed in (1, 1, 2)]
+    stories = [ChildStory(seed, TODAY) for seed in (1, 1, 2)]
     for story in stories:
         story.lists()
         for _ in range(5):

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from ironbridge.store import Store, certificates
+from ironbridge.store.certificates import KeptCertificate
 
 
 class Where(StrEnum):
@@ -173,9 +174,9 @@ async def keep(store: Store, certificate: Certificate) -> Certificate:
     return certificate
 
 
-async def kept(store: Store, flow: str | None = None, most: int = 20) -> Sequence[dict[str, Any]]:
-    """The newest certificates first: `id`, `flow`, `verified` (seconds since 1970), `agreed`."""
-    return [each._asdict() for each in await certificates.newest(store, flow, most)]
+async def kept(store: Store, flow: str | None = None, most: int = 20) -> Sequence[KeptCertificate]:
+    """The newest certificates first, of one flow or of all."""
+    return await certificates.newest(store, flow, most)
 
 
 async def kept_one(store: Store, number: int) -> Certificate | None:
