@@ -6,33 +6,24 @@ The adapter stands on `adapters.kit.sql` and maps as `adapters.liquidlogic` does
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
 import asyncpg
 from pydantic import SecretStr
-from sqlalchemy import column, table
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateTable
 from stdnum.gb import nhs, upn
 
-from adapters.kit.sql import Database, Reading, SqlSettings
+from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, Tables, row_of
 from adapters.liquidlogic.quirks import day, flag, text
-from adapters.port import Row, Stream
 from canonical import Address, ContactPoint, Identifier, Name, Person, Sex
-from canonical.finding import Finding
-from canonical.key import KeysOf, key_of
+from canonical.key import key_of
 
 TABLE = "dim_person"
-_DDL = f"""
-CREATE TABLE {TABLE} (
-    dim_person_id bigint PRIMARY KEY, legacy_id varchar(20), title varchar(20), forename varchar(100),
-    surname varchar(100), birth_dttm timestamp, dob_estimated char(1), death_dttm timestamp, gender_main_code varchar(10),
-    ethnicity_nat_id varchar(10), natnl_code varchar(10), upn varchar(24), former_upn varchar(24), nhs_number varchar(12),
-    ni_number varchar(12), house_no varchar(20), street varchar(100), town varchar(60), postcode varchar(10),
-    uprn varchar(12), telephone varchar(30), email varchar(100)
-)"""
 _FORENAMES = ("Ada", "Bilal", "Carys", "Dylan", "Esther", "Farah", "George", "Hana", "Idris", "Jade", "Kofi", "Lowri")
 _SURNAMES = ("Ahmed", "Bennett", "Clarke", "Davies", "Evans", "Fletcher", "Green", "Hughes", "Islam", "Jones", "Khan")
 _STREETS = ("Mill Lane", "Station Road", "Abbey Foregate", "Wyle Cop", "Severn Way", "Castle Street", "Belle Vue Road")
@@ -41,6 +32,7 @@ _NOW = datetime(2026, 11, 1)  # noqa: DTZ001 (a warehouse's times have no zone)
 _UNITS = "ABDEFGHJLNPQRSTUWXYZ"
 
 
+@row_of(TABLE, key="dim_person_id")
 class DimPerson(NamedTuple):
     dim_person_id: int
     legacy_id: str | None
@@ -121,9 +113,10 @@ def _nhs_number(number: int) -> str:
 
 async def fill(url: str, count: int) -> None:
     """Make the table in a database given by its SQLAlchemy URL."""
+    made = CreateTable(Tables().stand_in(DimPerson).tables[TABLE])
     connection = await connect(url)
     try:
-        await connection.execute(_DDL)
+        await connection.execute(str(made.compile(dialect=postgresql.dialect())))
         await connection.copy_records_to_table(TABLE, records=rows(count))
         await connection.execute(f"VACUUM (ANALYZE) {TABLE}")
     finally:
@@ -138,14 +131,13 @@ async def connect(url: str) -> Any:
     )
 
 
-def person(row: Row) -> Person:
+def person(source: str, p: DimPerson) -> Person:
     """A row as a person; every value is checked by its canonical type."""
-    p = DimPerson(*row)
     expected, born = flag(p.dob_estimated, "DIM_PERSON.DOB_ESTIMATED"), day(p.birth_dttm, "DIM_PERSON.BIRTH_DTTM")
     legacy = text(p.legacy_id)
     house = " ".join(each for each in (text(p.house_no), text(p.street)) if each)
     return Person(
-        key=key_of("people", "person", p.dim_person_id),
+        key=key_of(source, "person", p.dim_person_id),
         names=(Name(given=text(p.forename), family=text(p.surname), title=text(p.title)),),
         birth_date=None if expected else born,
         expected_birth_date=born if expected else None,
@@ -170,28 +162,10 @@ def _contacts(p: DimPerson) -> Iterator[ContactPoint]:
         yield ContactPoint(system="email", value=email)
 
 
-class PeopleAdapter:
+class PeopleAdapter(SqlAdapter):
     """The table, swept."""
-
-    name = "people"
 
     def __init__(self, url: str, page_size: int | None = None) -> None:
         sync = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         settings = SqlSettings(url=SecretStr(sync), **({"page_size": page_size} if page_size else {}))
-        self.database = Database(self.name, settings)
-        source = table(TABLE, *[column(name) for name in DimPerson._fields])
-        self.reading = Reading(
-            keys=KeysOf("people", "person"), source=source, key=(source.c.dim_person_id,), columns=tuple(source.c)
-        )
-
-    def streams(self) -> Sequence[Stream]:
-        return [Stream("person", (Person,), person, self.database.sweep(self.reading))]
-
-    async def open(self) -> None:
-        await self.database.open()
-
-    async def close(self) -> None:
-        await self.database.close()
-
-    async def check(self) -> Sequence[Finding]:
-        return await self.database.check([self.reading])
+        super().__init__("people", settings, [SqlStream("person", person)])

@@ -20,7 +20,6 @@ TO_DO = {
     "Document": "LedgerDocument in adapters/payables/documents.py",
     "Fault": "CellFault in adapters/payables/rows.py",
     "Job": "PendingWrite in flows/business_central/job.py",
-    "Kind": "HdmStream in adapters/liquidlogic/adapter.py",
     "Known": "ProviderAnswer in ironbridge/console/sign_in.py",
     "Line": "LedgerLine in adapters/payables/rows.py, DrawnLine in ironbridge/console/drawing.py",
     "Mark": "Touched in flows/engine/ledger.py",

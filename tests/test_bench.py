@@ -62,7 +62,7 @@ def test_the_invented_table_is_the_same_each_time_and_every_row_holds():
     assert people == list(rows(500))
     assert len(DimPerson._fields) == 22
     for row in people:
-        made = person(tuple(row))
+        made = person("people", row)
         assert Person.from_bytes(made.to_bytes()) == made
     assert any(row.upn for row in people)
 

@@ -199,6 +199,8 @@ async def test_rows_that_belong_to_a_record_nest_in_its_row_in_their_own_order(z
 async def test_a_page_costs_one_query_and_one_for_each_kind_of_part(zoo: Zoo) -> None:
     database = await zoo.open(page_size=4)
     await records(database.sweep(READING).pages(None))
+    zoo.sent.clear()  # the first reading also asks whether the columns are there
+    await records(database.sweep(READING).pages(None))
     assert len(zoo.sent) == 2 * 3
 
 
@@ -360,7 +362,7 @@ async def test_a_missing_table_or_column_is_for_a_person_to_mend(zoo: Zoo) -> No
     with pytest.raises(MisconfiguredError, match="zoo: ghost: there is no such table"):
         await records(database.sweep(Reading(KeysOf("x", "b"), ghosts, (ghosts.c.id,), tuple(ghosts.c))).pages(None))
     odd = table("child", *map(column, ("id", "shoe_size")))
-    with pytest.raises(MisconfiguredError, match="zoo: child: there is no such column"):
+    with pytest.raises(MisconfiguredError, match=r"zoo: child\.shoe_size: there is no such column"):
         await records(database.sweep(Reading(KeysOf("x", "a"), odd, (odd.c.id,), tuple(odd.c))).pages(None))
 
 

@@ -1,122 +1,58 @@
 """
 Reading any SQL database as it is: pages in the order of a key, SELECT and nothing else.
 
-A page of records is one query, and one more for each kind of row that belongs to them, all in one short read-only
-transaction; nothing is held open between two pages. Statements are SQLAlchemy Core, and stay within what PostgreSQL,
-MariaDB, SQLite and SQL Server all understand.
+An adapter declares its rows (`row_of`), maps each in one function, names both as a `SqlStream`, and is a `SqlAdapter`. A
+page of records is one query, and one more for each kind of row that belongs to them, all in one short read-only
+transaction; nothing is held open between two pages.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql import visitors
-from sqlalchemy.sql.expression import ColumnClause, FromClause, TableClause
+from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import NULLTYPE, DateTime
 
+from adapters.kit.rows import Joined, Mapped, Spelt, hints_of, row_of
+from adapters.kit.sql_check import insist, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment
+from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import Session, SqlSettings
-from adapters.port import Page, Position, Record, Row, Sweep, Tail
+from adapters.kit.sql_tables import Choice, Tables
+from adapters.port import Page, Position, Record, Row, Stream, Sweep, Tail
+from canonical.entity import Entity
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 from canonical.key import KeysOf
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Database", "Parts", "Reading", "SqlSettings", "beyond", "columns_read"]
+__all__ = [
+    "Choice",
+    "Database",
+    "Joined",
+    "Parts",
+    "Reading",
+    "Spelt",
+    "SqlAdapter",
+    "SqlSettings",
+    "SqlStream",
+    "Tables",
+    "beyond",
+    "columns_read",
+    "row_of",
+]
 
 _TAIL_PAGE = 1000
 """A tail's keys are scattered: their rows are asked for by a list, and SQL Server takes at most 2,100 parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """
-    Rows that belong to a record: they nest in its row, in `order`, as a tuple of tuples of `columns`.
-
-    `owner` is the columns of `source` that hold the record's key. Where the rows hang on another column of the record,
-    `source` joins the record's own table. `order` must leave no two rows of a record equal.
-    """
-
-    source: FromClause
-    owner: tuple[ColumnElement[Any], ...]
-    columns: tuple[ColumnElement[Any], ...]
-    order: tuple[ColumnElement[Any], ...]
-    where: ColumnElement[bool] | None = None
-
-    def of_range(self) -> Select[Any]:
-        """The rows of every record whose key lies between `low` and `high`."""
-        return self._select(self.owner[0].between(bindparam("low"), bindparam("high")))
-
-    def of_keys(self) -> Select[Any]:
-        return self._select(self.owner[0].in_(bindparam("keys", expanding=True)))
-
-    def _select(self, condition: ColumnElement[bool]) -> Select[Any]:
-        statement = select(*self.owner, *self.columns).select_from(self.source).where(condition)
-        statement = statement if self.where is None else statement.where(self.where)
-        return statement.order_by(*self.owner, *self.order)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """
-    What the records of a stream are read from. A row is `columns` (which begin with `key`), then one tuple a part.
-
-    `keys` makes each record's canonical key of the columns of `key`. They are unique together, never null, and hold whole
-    numbers, or text of a binary collation. Blanks at a text's end are no part of the key: they fill up a CHAR column.
-    """
-
-    keys: KeysOf
-    source: FromClause
-    key: tuple[ColumnElement[Any], ...]
-    columns: tuple[ColumnElement[Any], ...]
-    where: ColumnElement[bool] | None = None
-    parts: tuple[Parts, ...] = ()
-
-    def page(self, size: int, *, after: bool) -> Select[Any]:
-        """The first records, or those behind the position `after_0`, `after_1` …"""
-        condition = beyond(self.key, [bindparam(f"after_{n}") for n in range(len(self.key))]) if after else None
-        return self._select(self.columns, condition).order_by(*self.key).limit(size)
-
-    def changes(self, change: ColumnElement[Any], condition: ColumnElement[bool], size: int) -> Select[Any]:
-        """The change column first, then the row exactly as the sweep reads it, for both feed one fingerprint."""
-        return self._select((change, *self.columns), condition).order_by(change, *self.key).limit(size)
-
-    def _select(self, columns: Sequence[ColumnElement[Any]], condition: ColumnElement[bool] | None) -> Select[Any]:
-        conditions = [each for each in (self.where, condition) if each is not None]
-        return select(*columns).select_from(self.source).where(*conditions)
-
-    def __str__(self) -> str:
-        return ", ".join(sorted({str(table) for table in columns_read([self])}))
-
-
-def beyond(columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-    """
-    Whether a row stands behind a position, column by column, for SQL Server has no `(a, b) > (x, y)`.
-
-    The outer `a >= x` lets every planner seek in an index on the first column.
-    """
-    if len(columns) == 1:
-        return columns[0] > values[0]
-    return and_(columns[0] >= values[0], or_(columns[0] > values[0], beyond(columns[1:], values[1:])))
-
-
-def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:
-    """Every table that the readings ask for, with every column of it."""
-    found: dict[TableClause, set[str]] = {}
-    for reading in readings:
-        for statement in (reading.page(1, after=False), *[part.of_range() for part in reading.parts]):
-            for element in visitors.iterate(statement):
-                if isinstance(element, ColumnClause) and isinstance(element.table, TableClause):
-                    found.setdefault(element.table, set()).add(str(element.name))
-    return found
 
 
 class Database:
@@ -130,8 +66,10 @@ class Database:
         self.where = where
         self.session = Session(where, settings)
         self._future: dict[str, int] = {}
+        self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
 
     async def open(self) -> None:
+        self._sound.clear()
         await self.session.open()
 
     async def close(self) -> None:
@@ -146,71 +84,47 @@ class Database:
         Read the rows that `change` (a time, or a number that grows) shows to be new. A cursor holds its value, then the key.
 
         Times are read again from `overlap` before the cursor, and from an hour earlier still where the clocks go back (see
-        `adapters.sql_moments`); numbers are read from the cursor's own. A time beyond the source's own clock moves no cursor.
+        `adapters.kit.sql_moments`); numbers are read from the cursor's own. A time beyond the source's own clock moves no cursor.
         Rows without a value are left to the sweep, which comes `every` so often. A record's position is always the sweep's.
         """
         return Tail(lambda after: self._tail(reading, change, overlap, after), self.sweep(reading), every)
 
     async def check(self, readings: Sequence[Reading], filled: Sequence[TableClause] = ()) -> list[Finding]:
-        """Look at every table and column of the readings, and whether the tables in `filled` hold a row."""
+        """Look at every table, column and type of the readings, and whether the tables in `filled` hold a row."""
         if self.session.engine is None:
             try:
                 await self.open()
             except IronbridgeError as error:
                 await self.close()
                 return [Finding(f"{self.where}: {error.what}", False, error.fix)]
-        findings = [Finding(f"{self.where}: answers", True)]
-        for table, names in sorted(columns_read(readings).items(), key=lambda item: str(item[0])):
-            findings += await self._look_at(table, [table.c[name] for name in sorted(names)])
-        findings += [finding for table in filled for finding in await self._look_for_a_row(table)]
-        return findings
+        findings = [Finding(f"{self.where}: answers", True), *await look(self.session, readings)]
+        return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
 
-    async def _look_at(self, table: TableClause, columns: Sequence[ColumnElement[Any]]) -> list[Finding]:
-        fault = await self._fault(table, columns)
-        if fault is None:
-            return [Finding(f"{table}: {len(columns)} columns can be read", True)]
-        faults = [(column, await self._fault(table, [column])) for column in columns]
-        missing = [(column, found) for column, found in faults if found is not None]
-        if len(missing) in (0, len(columns)):
-            return [Finding(fault.what, False, fault.fix)]
-        return [
-            Finding(found.what.replace(str(table), f"{table}.{column.key}", 1), False, found.fix)
-            for column, found in missing
-        ]
-
-    async def _fault(self, table: TableClause, columns: Sequence[ColumnElement[Any]]) -> IronbridgeError | None:
-        try:
-            async with self.session.connection(str(table)) as connection:
-                await connection.execute(select(*columns).select_from(table).where(false()))
-        except IronbridgeError as error:
-            return error
-        return None
-
-    async def _look_for_a_row(self, table: TableClause) -> list[Finding]:
-        try:
-            async with self.session.connection(str(table)) as connection:
-                if (await connection.execute(select(*table.c).limit(1))).first() is not None:
-                    return [Finding(f"{table}: has rows", True)]
-        except IronbridgeError:
-            return []  # that it cannot be read is a finding already
-        fix = "ask the system's supplier to fill it: without it no code of this list can be translated"
-        return [Finding(f"{table}: has no rows", False, fix)]
+    async def _begin(self, reading: Reading, *more: ColumnElement[Any]) -> tuple[KeysOf, str]:
+        """Look at what a reading asks for, unless it came to its end the last time: what does not fit is then named."""
+        this = reading.keys, ", ".join(map(str, more))
+        if this not in self._sound:
+            await insist(self.session, replace(reading, columns=(*reading.columns, *more)))
+        self._sound.discard(this)
+        return this
 
     async def _sweep(self, reading: Reading, after: Position | None) -> AsyncIterator[Page]:
         size, parts = self.session.settings.page_size, [part.of_range() for part in reading.parts]
         first, later, about = reading.page(size, after=False), reading.page(size, after=True), str(reading)
+        this = await self._begin(reading)
         while True:
             values = {f"after_{n}": value for n, value in enumerate(after or ())}
             async with self.session.connection(about) as connection:
                 rows = [tuple(row) for row in await connection.execute(later if after else first, values)]
                 if not rows:
-                    return
+                    break
                 ends = {"low": rows[0][0], "high": rows[-1][0]}
                 records = await _records(connection, reading, rows, parts, ends)
             after = records[-1].position
             yield Page(records, after)
             if len(rows) < size:
-                return
+                break
+        self._sound.add(this)
 
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
@@ -219,6 +133,7 @@ class Database:
         begins = None if cursor is None else behind(cursor[0], overlap, self.session.settings.zone)
         condition = change.is_not(None) if begins is None else change >= self._value(begins)
         last, about = None, str(reading)
+        this = await self._begin(reading, change)
         trusted = Trusted(await self._clock(about), cursor)
         while True:
             async with self.session.connection(about) as connection:
@@ -237,6 +152,7 @@ class Database:
             last = here
             condition = beyond((change, *reading.key), [self._value(here[0]), *map(_untyped, here[1:])])
         self._report(about, str(change), trusted.future)
+        self._sound.add(this)
 
     async def _clock(self, about: str) -> datetime:
         """The time of the source's own clock: with a zone if the database gives one, else the local time as written there."""
@@ -270,6 +186,94 @@ class Database:
             return int(value)
         fix = "name a column of times or whole numbers in `tail`, or leave the stream to its sweep"
         raise MisconfiguredError(self.where, f"a change column holds {type(value).__name__}", fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStream:
+    """
+    A stream of rows that are declared with `row_of`.
+
+    `map` is a function of a module, `def person(source: str, row: Tenant) -> Person`: its types say which rows are read and
+    what they become. It depends on nothing else, and another process can import it. `source` is the adapter's name, the
+    first part of every key. `choice` says which rows are read and what is joined to them, where it is not the whole table;
+    it is given the tables and the adapter's settings. `prefix` is the one of `KeysOf`.
+    """
+
+    name: str
+    map: Callable[[str, Any], Entity]
+    choice: Callable[[Tables, Any], Choice] | None = None
+    prefix: str = ""
+
+    @property
+    def row(self) -> type[tuple[Any, ...]]:
+        return self._types()[0]
+
+    @property
+    def entity(self) -> type[Entity]:
+        return self._types()[1]
+
+    def reading(self, source: str, tables: Tables, settings: Any) -> Reading:
+        choice = None if self.choice is None else self.choice(tables, settings)
+        return tables.reading(self.row, KeysOf(source, self.entity.type_name, self.prefix), choice)
+
+    def _types(self) -> tuple[type[tuple[Any, ...]], type[Entity]]:
+        """:raises MisconfiguredError: the mapping cannot be imported by name, or does not say what it maps."""
+        hints = list(hints_of(self.map).values())
+        if getattr(sys.modules.get(self.map.__module__), self.map.__name__, None) is not self.map or len(hints) != 3:
+            fix = "write it as a function of a module with its types: def person(source: str, row: Tenant) -> Person"
+            raise MisconfiguredError(f"the stream {self.name}", "has a mapping that cannot be used", fix=fix)
+        return hints[1], hints[2]
+
+
+class SqlAdapter:
+    """
+    A legacy system in one SQL database, read as its streams declare.
+
+    `name` is the source in every key. `filled` are the row classes of tables without whose rows nothing can be translated.
+    """
+
+    def __init__(
+        self, name: str, settings: SqlSettings, streams: Sequence[SqlStream], *, filled: Sequence[type] = ()
+    ) -> None:
+        self.name = name
+        self.database = Database(name, settings)
+        self.tables = Tables(settings.in_schema)
+        self._settings = settings
+        self._streams = {each.name: each for each in streams}
+        self._filled = filled
+        if unknown := sorted(set(settings.tail) - set(self._streams)):
+            fix = f"its streams are {', '.join(self._streams)}"
+            raise MisconfiguredError(name, f"`tail` names no stream: {', '.join(unknown)}", fix=fix)
+        self.readings = {each.name: each.reading(name, self.tables, settings) for each in streams}
+        """What each stream is read from."""
+
+    def streams(self) -> Sequence[Stream]:
+        return [self._stream(each) for each in self._streams.values()]
+
+    async def open(self) -> None:
+        await self.database.open()
+
+    async def close(self) -> None:
+        await self.database.close()
+
+    async def check(self) -> Sequence[Finding]:
+        """Look at every table, column and type of every stream, and at the lists that codes are translated by."""
+        readings = dict(self.readings)
+        for stream in self._settings.tail:
+            readings[stream] = replace(readings[stream], columns=(*readings[stream].columns, self._change(stream)))
+        return await self.database.check(list(readings.values()), [self.tables[row] for row in self._filled])
+
+    def _stream(self, declared: SqlStream) -> Stream:
+        settings, reading = self._settings, self.readings[declared.name]
+        how: Sweep | Tail = self.database.sweep(reading)
+        if declared.name in settings.tail:
+            change = self._change(declared.name)
+            how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
+        mapped = Mapped(declared.map, declared.row, self.name)
+        return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause)
+
+    def _change(self, stream: str) -> ColumnElement[Any]:
+        return self.tables.column(self._streams[stream].row, self._settings.tail[stream])
 
 
 async def _records(

@@ -33,23 +33,33 @@ _DRIVERS = {
     "mssql": "mssql+aioodbc",
 }
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+
 
 class SqlSettings(BaseModel):
     """
     How to read one SQL database. The URL holds the password and is never shown; adapters/kit/tls.py explains its words for TLS.
 
-    `pause` is how long the pump waits between two pages, to spare the source. `time_zone` is the zone of the local times that
-    the source writes without one: there an hour comes twice when the clocks go back.
+    `schema_name` (in the file: `schema`) is where the tables lie, with the database before it on SQL Server: `HDM.Child_Social`.
+    MariaDB and SQLite have no schemas and read the database of the URL. `every` is how often each stream is looked at, `pause`
+    how long the pump waits between two pages, to spare the source. `tail` names, for a stream, the column of its table that
+    shows changes; a stream without one is swept. `time_zone` is the zone of the local times that the source writes without
+    one: there an hour comes twice when the clocks go back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: SecretStr
+    schema_name: str | None = Field(default=None, alias="schema")
+    every: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
     page_size: int = Field(default=5000, ge=1, le=100_000)
     pause: timedelta = Field(default=timedelta(0), ge=timedelta(0))
     statement_timeout: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
     connect_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
     time_zone: str = "Europe/London"
+    tail: dict[str, str] = Field(default_factory=dict)
+    tail_overlap: timedelta = Field(default=timedelta(minutes=2), ge=timedelta(0))
+    sweep_every: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
 
     @field_validator("time_zone")
     @classmethod
@@ -58,6 +68,26 @@ class SqlSettings(BaseModel):
             return ZoneInfo(value).key
         except (ValueError, OSError, KeyError):
             raise ValueError("is no time zone such as Europe/London") from None
+
+    @field_validator("schema_name")
+    @classmethod
+    def _plain_schema(cls, value: str | None) -> str | None:
+        if value is not None and not all(_NAME.fullmatch(part) for part in value.split(".")):
+            raise ValueError("is a name such as Child_Social or HDM.Child_Social")
+        return value
+
+    @field_validator("tail")
+    @classmethod
+    def _plain_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        for stream, column in value.items():
+            if not _NAME.fullmatch(column):
+                raise ValueError(f"tail.{stream}: is a column's name such as LAST_UPDATED_DTTM")
+        return value
+
+    @property
+    def in_schema(self) -> str | None:
+        """The schema for statements: none where the kind of database has none."""
+        return None if self.kind in ("sqlite", "mysql", "mariadb") else self.schema_name
 
     @property
     def zone(self) -> ZoneInfo:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, exists
 
-from adapters.kit.sql import Parts, Reading
-from adapters.liquidlogic.hdm import Hdm, columns_of, is_none_of, matchable, real
+from adapters.kit.sql import Choice, Joined, Tables, row_of
+from adapters.liquidlogic.hdm import Answer, is_none_of, matchable, real
 from adapters.liquidlogic.quirks import day, flag, leading_code, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.port import Row
 from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
-from canonical.key import KeysOf, key_of
+from canonical.key import key_of
 
 _FACTORS = (
     *("1A", "1B", "1C", "2A", "2B", "2C", "3A", "3B", "3C", "4A", "4B", "4C", "5A", "5B", "5C", "6A", "6B", "6C", "7A"),
@@ -28,34 +28,28 @@ _CATEGORIES = {"NEG": "neglect", "PHY": "physical", "SAB": "sexual", "EMO": "emo
 """Categories of abuse: CIN census, items N00113 and N00115."""
 
 
+@row_of("FACT_REFERRALS", key="fact_referral_id")
 class FactReferrals(NamedTuple):
     fact_referral_id: int
     dim_person_id: int
-    refrl_start_dttm: Any
-    dim_lookup_cont_sorc_id: Any
+    refrl_start_dttm: datetime | None
+    dim_lookup_cont_sorc_id: str | None
     dim_lookup_cont_sorc_id_desc: str | None
     outcome_nfa_flag: Any
     dim_lookup_category_of_need_code: str | None
-    refrl_end_dttm: Any
-    dim_lookup_refrl_endrsn_id_code: Any
+    refrl_end_dttm: datetime | None
+    dim_lookup_refrl_endrsn_id_code: str | None
 
 
-def care_episodes(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table = hdm["FACT_REFERRALS"]
-    return Reading(
-        keys=KeysOf(source, "care-episode"),
-        source=table,
-        key=(table.c.FACT_REFERRAL_ID,),
-        columns=columns_of(table, FactReferrals),
-        where=and_(real(table.c.DIM_PERSON_ID), table.c.FACT_REFERRAL_ID != -1),
-    )
+def care_episodes(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them = hdm[FactReferrals]
+    return Choice(real(them.c.DIM_PERSON_ID, them.c.FACT_REFERRAL_ID))
 
 
-def care_episode(source: str, row: Row) -> CareEpisode:
-    r = FactReferrals(*row)
+def care_episode(source: str, r: FactReferrals) -> CareEpisode:
     return CareEpisode(
-        key=key_of(source, "care-episode", int(r.fact_referral_id)),
-        person=key_of(source, "person", int(r.dim_person_id)),
+        key=key_of(source, "care-episode", r.fact_referral_id),
+        person=key_of(source, "person", r.dim_person_id),
         referral_date=day(r.refrl_start_dttm, "FACT_REFERRALS.REFRL_START_DTTM"),
         # Councils put the census code into the description as often as into the id.
         referral_source=leading_code(r.dim_lookup_cont_sorc_id_desc, _SOURCES) or text(r.dim_lookup_cont_sorc_id),
@@ -66,46 +60,44 @@ def care_episode(source: str, row: Row) -> CareEpisode:
     )
 
 
+@row_of("FACT_FORM_ANSWERS", key="fact_form_answer_id", of="fact_form_id", to="fact_form_id")
+class AssessmentAnswer(NamedTuple):
+    answer_no: str | None
+    answer: Answer
+
+
+@row_of(
+    "FACT_SINGLE_ASSESSMENT",
+    key="fact_single_assessment_id",
+    also={"fact_form_id": int, "dim_lookup_step_substatus_code": str},
+)
 class FactSingleAssessment(NamedTuple):
     fact_single_assessment_id: int
     dim_person_id: int
-    fact_referral_id: Any
-    start_dttm: Any
-    answers: tuple[tuple[str | None, str | None], ...]
+    fact_referral_id: int | None
+    start_dttm: datetime | None
+    answers: tuple[AssessmentAnswer, ...]
 
 
-def assessments(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, answers = hdm["FACT_SINGLE_ASSESSMENT"], hdm["FACT_FORM_ANSWERS"]
-    wanted = matchable(answers.c.ANSWER_NO).in_((*_FACTORS, _AUTHORISED))
-    return Reading(
-        keys=KeysOf(source, "assessment"),
-        source=table,
-        key=(table.c.FACT_SINGLE_ASSESSMENT_ID,),
-        columns=columns_of(table, FactSingleAssessment),
+def assessments(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, answers = hdm[FactSingleAssessment], hdm[AssessmentAnswer]
+    asked = matchable(answers.c.ANSWER_NO).in_((*_FACTORS, _AUTHORISED))
+    return Choice(
         where=and_(
-            real(table.c.DIM_PERSON_ID),
-            is_none_of(table.c.DIM_LOOKUP_STEP_SUBSTATUS_CODE, ("X", "D")),  # cancelled, draft
+            real(them.c.DIM_PERSON_ID),
+            is_none_of(them.c.DIM_LOOKUP_STEP_SUBSTATUS_CODE, ("X", "D")),  # cancelled, draft
         ),
-        parts=(
-            Parts(
-                source=answers.join(table, answers.c.FACT_FORM_ID == table.c.FACT_FORM_ID),
-                owner=(table.c.FACT_SINGLE_ASSESSMENT_ID,),
-                columns=(answers.c.ANSWER_NO, answers.c.ANSWER),
-                order=(answers.c.FACT_FORM_ANSWER_ID,),
-                where=and_(answers.c.FACT_FORM_ID != -1, wanted),
-            ),
-        ),
+        parts={"answers": Choice(and_(answers.c.FACT_FORM_ID != -1, asked))},
     )
 
 
-def assessment(source: str, row: Row) -> Assessment:
-    a = FactSingleAssessment(*row)
+def assessment(source: str, a: FactSingleAssessment) -> Assessment:
     answers = [((text(number) or "").upper(), text(answer)) for number, answer in a.answers]
     authorised = [day(answer, "FACT_FORM_ANSWERS.ANSWER") for number, answer in answers if number == _AUTHORISED]
     found = {number for number, answer in answers if number != _AUTHORISED and (answer or "").upper() == "YES"}
     return Assessment(
-        key=key_of(source, "assessment", int(a.fact_single_assessment_id)),
-        person=key_of(source, "person", int(a.dim_person_id)),
+        key=key_of(source, "assessment", a.fact_single_assessment_id),
+        person=key_of(source, "person", a.dim_person_id),
         episode=reference(source, "care-episode", a.fact_referral_id),
         start_date=day(a.start_dttm, "FACT_SINGLE_ASSESSMENT.START_DTTM"),
         authorised_date=max((each for each in authorised if each), default=None),
@@ -113,42 +105,44 @@ def assessment(source: str, row: Row) -> Assessment:
     )
 
 
+@row_of("FACT_MEETINGS", key="fact_meeting_id")
+class FactMeetings(NamedTuple):
+    fact_meeting_id: int
+    actual_dttm: datetime | None
+    dim_lookup_mtg_type_id_code: str | None
+
+
+@row_of("FACT_CP_CONFERENCE", key="fact_cp_conference_id", of="fact_s47_id", also={"fact_meeting_id": int})
+class FactCpConference(NamedTuple):
+    actual_dttm: Joined[datetime | None]
+
+
+@row_of("FACT_S47", key="fact_s47_id")
 class FactS47(NamedTuple):
     fact_s47_id: int
     dim_person_id: int
-    fact_referral_id: Any
-    start_dttm: Any
-    end_dttm: Any
+    fact_referral_id: int | None
+    start_dttm: datetime | None
+    end_dttm: datetime | None
     outcome_cp_conference_flag: Any
-    conferences: tuple[tuple[Any], ...]
+    conferences: tuple[FactCpConference, ...]
 
 
-def section_47_enquiries(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, conferences, meetings = hdm["FACT_S47"], hdm["FACT_CP_CONFERENCE"], hdm["FACT_MEETINGS"]
-    return Reading(
-        keys=KeysOf(source, "section-47-enquiry"),
-        source=table,
-        key=(table.c.FACT_S47_ID,),
-        columns=columns_of(table, FactS47),
-        where=and_(real(table.c.DIM_PERSON_ID), table.c.FACT_S47_ID != -1),
-        parts=(
-            Parts(
-                source=conferences.join(meetings, meetings.c.FACT_MEETING_ID == conferences.c.FACT_MEETING_ID),
-                owner=(conferences.c.FACT_S47_ID,),
-                columns=(meetings.c.ACTUAL_DTTM,),
-                order=(conferences.c.FACT_CP_CONFERENCE_ID,),
-                where=matchable(meetings.c.DIM_LOOKUP_MTG_TYPE_ID_CODE) == "CPCONFERENCE",
-            ),
-        ),
+def section_47_enquiries(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, conferences, meetings = hdm[FactS47], hdm[FactCpConference], hdm[FactMeetings]
+    held = Choice(
+        where=matchable(meetings.c.DIM_LOOKUP_MTG_TYPE_ID_CODE) == "CPCONFERENCE",
+        source=conferences.join(meetings, meetings.c.FACT_MEETING_ID == conferences.c.FACT_MEETING_ID),
+        joined={"actual_dttm": meetings.c.ACTUAL_DTTM},
     )
+    return Choice(real(them.c.DIM_PERSON_ID, them.c.FACT_S47_ID), parts={"conferences": held})
 
 
-def section_47_enquiry(source: str, row: Row) -> Section47Enquiry:
-    s = FactS47(*row)
-    held = [day(moment, "FACT_MEETINGS.ACTUAL_DTTM") for (moment,) in s.conferences]
+def section_47_enquiry(source: str, s: FactS47) -> Section47Enquiry:
+    held = [day(conference.actual_dttm, "FACT_MEETINGS.ACTUAL_DTTM") for conference in s.conferences]
     return Section47Enquiry(
-        key=key_of(source, "section-47-enquiry", int(s.fact_s47_id)),
-        person=key_of(source, "person", int(s.dim_person_id)),
+        key=key_of(source, "section-47-enquiry", s.fact_s47_id),
+        person=key_of(source, "person", s.dim_person_id),
         episode=reference(source, "care-episode", s.fact_referral_id),
         start_date=day(s.start_dttm, "FACT_S47.START_DTTM"),
         end_date=day(s.end_dttm, "FACT_S47.END_DTTM"),
@@ -157,40 +151,39 @@ def section_47_enquiry(source: str, row: Row) -> Section47Enquiry:
     )
 
 
+@row_of("FACT_CARE_PLANS", key="fact_care_plan_id")
+class FactCarePlans(NamedTuple):
+    fact_care_plan_id: int
+    fact_care_plan_summary_id: int
+    dim_lookup_plan_type_id_code: str | None
+
+
+@row_of("FACT_CARE_PLAN_SUMMARY", key="fact_care_plan_summary_id", also={"dim_lookup_plan_status_id_code": str})
 class FactCarePlanSummary(NamedTuple):
     fact_care_plan_summary_id: int
     dim_person_id: int
-    fact_referral_id: Any
-    start_dttm: Any
-    end_dttm: Any
+    fact_referral_id: int | None
+    start_dttm: datetime | None
+    end_dttm: datetime | None
 
 
-def cin_plans(hdm: Hdm, source: str, settings: LiquidlogicSettings) -> Reading:
-    table, plans = hdm["FACT_CARE_PLAN_SUMMARY"], hdm["FACT_CARE_PLANS"]
+def cin_plans(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
+    them, plans = hdm[FactCarePlanSummary], hdm[FactCarePlans]
     types = tuple(each.upper() for each in settings.cin_plan_types)
     # A summary says nothing of its kind; the revisions of the plan below it do.
     is_cin = exists().where(
-        plans.c.FACT_CARE_PLAN_SUMMARY_ID == table.c.FACT_CARE_PLAN_SUMMARY_ID,
+        plans.c.FACT_CARE_PLAN_SUMMARY_ID == them.c.FACT_CARE_PLAN_SUMMARY_ID,
         matchable(plans.c.DIM_LOOKUP_PLAN_TYPE_ID_CODE).in_(types),
     )
-    return Reading(
-        keys=KeysOf(source, "care-plan", prefix="cin-"),
-        source=table,
-        key=(table.c.FACT_CARE_PLAN_SUMMARY_ID,),
-        columns=columns_of(table, FactCarePlanSummary),
-        where=and_(
-            real(table.c.DIM_PERSON_ID),
-            is_none_of(table.c.DIM_LOOKUP_PLAN_STATUS_ID_CODE, ("Z",)),  # deleted
-            is_cin,
-        ),
-    )
+    deleted = ("Z",)
+    shown = is_none_of(them.c.DIM_LOOKUP_PLAN_STATUS_ID_CODE, deleted)
+    return Choice(and_(real(them.c.DIM_PERSON_ID), shown, is_cin))
 
 
-def cin_plan(source: str, row: Row) -> CarePlan:
-    p = FactCarePlanSummary(*row)
+def cin_plan(source: str, p: FactCarePlanSummary) -> CarePlan:
     return CarePlan(
-        key=key_of(source, "care-plan", f"cin-{int(p.fact_care_plan_summary_id)}"),
-        person=key_of(source, "person", int(p.dim_person_id)),
+        key=key_of(source, "care-plan", f"cin-{p.fact_care_plan_summary_id}"),
+        person=key_of(source, "person", p.dim_person_id),
         kind=PlanKind.CHILD_IN_NEED,
         episode=reference(source, "care-episode", p.fact_referral_id),
         start_date=day(p.start_dttm, "FACT_CARE_PLAN_SUMMARY.START_DTTM"),
@@ -198,32 +191,26 @@ def cin_plan(source: str, row: Row) -> CarePlan:
     )
 
 
+@row_of("FACT_CP_PLAN", key="fact_cp_plan_id")
 class FactCpPlan(NamedTuple):
     fact_cp_plan_id: int
     dim_person_id: int
-    fact_referral_id: Any
-    start_dttm: Any
-    end_dttm: Any
+    fact_referral_id: int | None
+    start_dttm: datetime | None
+    end_dttm: datetime | None
     init_category_desc: str | None
     cp_category_desc: str | None
 
 
-def cp_plans(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table = hdm["FACT_CP_PLAN"]
-    return Reading(
-        keys=KeysOf(source, "care-plan", prefix="cp-"),
-        source=table,
-        key=(table.c.FACT_CP_PLAN_ID,),
-        columns=columns_of(table, FactCpPlan),
-        where=and_(real(table.c.DIM_PERSON_ID), table.c.FACT_CP_PLAN_ID != -1),
-    )
+def cp_plans(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them = hdm[FactCpPlan]
+    return Choice(real(them.c.DIM_PERSON_ID, them.c.FACT_CP_PLAN_ID))
 
 
-def cp_plan(source: str, row: Row) -> CarePlan:
-    p = FactCpPlan(*row)
+def cp_plan(source: str, p: FactCpPlan) -> CarePlan:
     return CarePlan(
-        key=key_of(source, "care-plan", f"cp-{int(p.fact_cp_plan_id)}"),
-        person=key_of(source, "person", int(p.dim_person_id)),
+        key=key_of(source, "care-plan", f"cp-{p.fact_cp_plan_id}"),
+        person=key_of(source, "person", p.dim_person_id),
         kind=PlanKind.CHILD_PROTECTION,
         episode=reference(source, "care-episode", p.fact_referral_id),
         start_date=day(p.start_dttm, "FACT_CP_PLAN.START_DTTM"),

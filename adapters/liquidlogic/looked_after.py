@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, exists
 
-from adapters.kit.sql import Parts, Reading
-from adapters.liquidlogic.hdm import Hdm, columns_of, matchable, real
+from adapters.kit.sql import Choice, Joined, Tables, row_of
+from adapters.liquidlogic.hdm import Answer, matchable, real
 from adapters.liquidlogic.person import postcode
 from adapters.liquidlogic.quirks import bad, day, flag, identifier, leading_code, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.port import Row
 from canonical.children import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
-from canonical.key import KeysOf, key_of
+from canonical.key import key_of
 
 _START_REASONS = r"[SLPTBU]"
 """Reason for new episode: SSDA903 RNE."""
@@ -29,36 +28,40 @@ _SDQ = "STRENGTHS AND DIFFICULTIES QUESTIONNAIRE%"
 _SCORE, _COMPLETED = "SDQSCORE", "FORMENDDATE"
 
 
+@row_of("FACT_CLA", key="fact_cla_id")
+class FactCla(NamedTuple):
+    fact_cla_id: int
+    fact_referral_id: int | None
+
+
+@row_of("FACT_CARE_EPISODES", key="fact_care_episodes_id")
 class FactCareEpisodes(NamedTuple):
     fact_care_episodes_id: int
     dim_person_id: int
-    fact_cla_id: Any
-    fact_cla_placement_id: Any
-    care_start_date: Any
+    fact_cla_id: int | None
+    fact_cla_placement_id: int | None
+    care_start_date: datetime | None
     care_reason_desc: str | None
-    care_end_date: Any
+    care_end_date: datetime | None
     care_reason_end_code: str | None
     care_reason_end_desc: str | None
     cin_903_code: str | None
-    referral: Any
+    referral: Joined[int | None]
 
 
-def looked_after_episodes(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, periods = hdm["FACT_CARE_EPISODES"], hdm["FACT_CLA"]
-    return Reading(
-        keys=KeysOf(source, "looked-after-episode"),
-        source=table.outerjoin(periods, periods.c.FACT_CLA_ID == table.c.FACT_CLA_ID),
-        key=(table.c.FACT_CARE_EPISODES_ID,),
-        columns=(*columns_of(table, FactCareEpisodes), periods.c.FACT_REFERRAL_ID),
-        where=and_(real(table.c.DIM_PERSON_ID), table.c.FACT_CARE_EPISODES_ID != -1),
+def looked_after_episodes(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, periods = hdm[FactCareEpisodes], hdm[FactCla]
+    return Choice(
+        where=real(them.c.DIM_PERSON_ID, them.c.FACT_CARE_EPISODES_ID),
+        source=them.outerjoin(periods, periods.c.FACT_CLA_ID == them.c.FACT_CLA_ID),
+        joined={"referral": periods.c.FACT_REFERRAL_ID},
     )
 
 
-def looked_after_episode(source: str, row: Row) -> LookedAfterEpisode:
-    e = FactCareEpisodes(*row)
+def looked_after_episode(source: str, e: FactCareEpisodes) -> LookedAfterEpisode:
     return LookedAfterEpisode(
-        key=key_of(source, "looked-after-episode", int(e.fact_care_episodes_id)),
-        person=key_of(source, "person", int(e.dim_person_id)),
+        key=key_of(source, "looked-after-episode", e.fact_care_episodes_id),
+        person=key_of(source, "person", e.dim_person_id),
         episode=reference(source, "care-episode", e.referral),
         period=identifier(e.fact_cla_id),
         placement=reference(source, "placement", e.fact_cla_placement_id),
@@ -71,47 +74,39 @@ def looked_after_episode(source: str, row: Row) -> LookedAfterEpisode:
     )
 
 
+@row_of("FACT_CARE_EPISODES", key="fact_care_episodes_id", of="fact_cla_placement_id")
+class PlacementEpisode(NamedTuple):
+    ofsted_urn: str | None
+
+
+@row_of("FACT_CLA_PLACEMENT", key="fact_cla_placement_id")
 class FactClaPlacement(NamedTuple):
     fact_cla_placement_id: int
     dim_person_id: int
-    fact_cla_id: Any
-    start_dttm: Any
-    end_dttm: Any
+    fact_cla_id: int | None
+    start_dttm: datetime | None
+    end_dttm: datetime | None
     dim_lookup_placement_type_code: str | None
     dim_lookup_placement_provider_code: str | None
     postcode: str | None
-    distance_from_home: Any
+    distance_from_home: float | None
     dim_lookup_plac_chng_reas_code: str | None
-    urns: tuple[tuple[str | None], ...]
+    episodes: tuple[PlacementEpisode, ...]
 
 
-def placements(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, episodes = hdm["FACT_CLA_PLACEMENT"], hdm["FACT_CARE_EPISODES"]
-    return Reading(
-        keys=KeysOf(source, "placement"),
-        source=table,
-        key=(table.c.FACT_CLA_PLACEMENT_ID,),
-        columns=columns_of(table, FactClaPlacement),
-        where=and_(real(table.c.DIM_PERSON_ID), table.c.FACT_CLA_PLACEMENT_ID != -1),
-        parts=(
-            Parts(
-                source=episodes,
-                owner=(episodes.c.FACT_CLA_PLACEMENT_ID,),
-                columns=(episodes.c.OFSTED_URN,),
-                order=(episodes.c.FACT_CARE_EPISODES_ID,),
-                where=episodes.c.OFSTED_URN.is_not(None),
-            ),
-        ),
+def placements(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, episodes = hdm[FactClaPlacement], hdm[PlacementEpisode]
+    return Choice(
+        where=real(them.c.DIM_PERSON_ID, them.c.FACT_CLA_PLACEMENT_ID),
+        parts={"episodes": Choice(episodes.c.OFSTED_URN.is_not(None))},
     )
 
 
-def placement(source: str, row: Row) -> Placement:
-    p = FactClaPlacement(*row)
-    urns = [urn for (value,) in p.urns if (urn := text(value))]
-    distance = None if p.distance_from_home is None else float(p.distance_from_home)
+def placement(source: str, p: FactClaPlacement) -> Placement:
+    urns = [urn for episode in p.episodes if (urn := text(episode.ofsted_urn))]
     return Placement(
-        key=key_of(source, "placement", int(p.fact_cla_placement_id)),
-        person=key_of(source, "person", int(p.dim_person_id)),
+        key=key_of(source, "placement", p.fact_cla_placement_id),
+        person=key_of(source, "person", p.dim_person_id),
         period=identifier(p.fact_cla_id),
         start_date=day(p.start_dttm, "FACT_CLA_PLACEMENT.START_DTTM"),
         end_date=day(p.end_dttm, "FACT_CLA_PLACEMENT.END_DTTM"),
@@ -120,51 +115,49 @@ def placement(source: str, row: Row) -> Placement:
         # Episodes of one placement repeat its URN; some hold a local number instead of Ofsted's.
         ofsted_urn=next((urn for urn in urns if urn.startswith("SC")), None),
         postcode=postcode(p.postcode),
-        distance_miles=None if distance == -1 else distance,
+        distance_miles=None if p.distance_from_home == -1 else p.distance_from_home,
         change_reason=text(p.dim_lookup_plac_chng_reas_code),
     )
 
 
+@row_of("FACT_CARE_EPISODES", key="fact_care_episodes_id", of="dim_person_id", to="dim_person_id",
+        also={"fact_cla_placement_id": int})  # fmt: skip
+class AdoptedChildsEpisode(NamedTuple):
+    fact_cla_id: int | None
+    placement_type: Joined[str | None]
+    placed: Joined[datetime | None]
+
+
+@row_of("FACT_ADOPTION", key="fact_adoption_id", also={"start_dttm": datetime})
 class FactAdoption(NamedTuple):
     fact_adoption_id: int
     dim_person_id: int
-    decision_dttm: Any
-    placement_order_dttm: Any
-    matching_dttm: Any
-    no_longer_placed_dttm: Any
+    decision_dttm: datetime | None
+    placement_order_dttm: datetime | None
+    matching_dttm: datetime | None
+    no_longer_placed_dttm: datetime | None
     dim_lookup_adop_reason_ceased_code: str | None
     adopted_by_carer_flag: Any
-    episodes: tuple[tuple[Any, Any, Any], ...]
+    episodes: tuple[AdoptedChildsEpisode, ...]
 
 
-def permanences(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, episodes, homes = hdm["FACT_ADOPTION"], hdm["FACT_CARE_EPISODES"], hdm["FACT_CLA_PLACEMENT"]
-    of_the_child = episodes.join(table, table.c.DIM_PERSON_ID == episodes.c.DIM_PERSON_ID)
-    return Reading(
-        keys=KeysOf(source, "permanence"),
-        source=table,
-        key=(table.c.FACT_ADOPTION_ID,),
-        columns=columns_of(table, FactAdoption),
-        where=and_(real(table.c.DIM_PERSON_ID), table.c.START_DTTM.is_not(None)),
-        parts=(
-            Parts(
-                source=of_the_child.outerjoin(homes, homes.c.FACT_CLA_PLACEMENT_ID == episodes.c.FACT_CLA_PLACEMENT_ID),
-                owner=(table.c.FACT_ADOPTION_ID,),
-                columns=(episodes.c.FACT_CLA_ID, homes.c.DIM_LOOKUP_PLACEMENT_TYPE_CODE, homes.c.START_DTTM),
-                order=(episodes.c.FACT_CARE_EPISODES_ID,),
-            ),
-        ),
+def permanences(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, episodes, homes = hdm[FactAdoption], hdm[AdoptedChildsEpisode], hdm[FactClaPlacement]
+    of_the_child = Choice(
+        source=episodes.outerjoin(homes, homes.c.FACT_CLA_PLACEMENT_ID == episodes.c.FACT_CLA_PLACEMENT_ID),
+        joined={"placement_type": homes.c.DIM_LOOKUP_PLACEMENT_TYPE_CODE, "placed": homes.c.START_DTTM},
     )
+    return Choice(and_(real(them.c.DIM_PERSON_ID), them.c.START_DTTM.is_not(None)), parts={"episodes": of_the_child})
 
 
-def permanence(source: str, row: Row) -> Permanence:
-    a = FactAdoption(*row)
+def permanence(source: str, a: FactAdoption) -> Permanence:
     column = "FACT_CLA_PLACEMENT.START_DTTM"
-    placed = [day(start, column) for _, kind, start in a.episodes if (text(kind) or "").upper() in _ADOPTIVE]
+    adoptive = [each for each in a.episodes if (text(each.placement_type) or "").upper() in _ADOPTIVE]
+    placed = [day(each.placed, column) for each in adoptive]
     return Permanence(
-        key=key_of(source, "permanence", int(a.fact_adoption_id)),
-        person=key_of(source, "person", int(a.dim_person_id)),
-        period=identifier(a.episodes[-1][0]) if a.episodes else None,
+        key=key_of(source, "permanence", a.fact_adoption_id),
+        person=key_of(source, "person", a.dim_person_id),
+        period=identifier(a.episodes[-1].fact_cla_id) if a.episodes else None,
         decision_date=day(a.decision_dttm, "FACT_ADOPTION.DECISION_DTTM"),
         placement_order_date=day(a.placement_order_dttm, "FACT_ADOPTION.PLACEMENT_ORDER_DTTM"),
         matched_date=day(a.matching_dttm, "FACT_ADOPTION.MATCHING_DTTM"),
@@ -175,38 +168,32 @@ def permanence(source: str, row: Row) -> Permanence:
     )
 
 
+@row_of("FACT_FORM_ANSWERS", key="fact_form_answer_id", of="fact_form_id", also={"dim_assessment_template_id_desc": str})
+class ScreeningAnswer(NamedTuple):
+    answer_no: str | None
+    answer: Answer
+    answered_dttm: datetime | None
+
+
+@row_of("FACT_FORMS", key="fact_form_id")
 class FactForms(NamedTuple):
     fact_form_id: int
     dim_person_id: int
-    answers: tuple[tuple[str | None, str | None, Any], ...]
+    answers: tuple[ScreeningAnswer, ...]
 
 
-def health_screenings(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, answers = hdm["FACT_FORMS"], hdm["FACT_FORM_ANSWERS"]
+def health_screenings(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, answers = hdm[FactForms], hdm[ScreeningAnswer]
     number, is_sdq = matchable(answers.c.ANSWER_NO), matchable(answers.c.DIM_ASSESSMENT_TEMPLATE_ID_DESC).like(_SDQ)
-    scored = exists().where(
-        answers.c.FACT_FORM_ID == table.c.FACT_FORM_ID, is_sdq, number == _SCORE, answers.c.ANSWER.is_not(None)
-    )
-    return Reading(
-        keys=KeysOf(source, "health-screening"),
-        source=table,
-        key=(table.c.FACT_FORM_ID,),
-        columns=columns_of(table, FactForms),
-        where=and_(real(table.c.DIM_PERSON_ID), scored),
-        parts=(
-            Parts(
-                source=answers,
-                owner=(answers.c.FACT_FORM_ID,),
-                columns=(answers.c.ANSWER_NO, answers.c.ANSWER, answers.c.ANSWERED_DTTM),
-                order=(answers.c.FACT_FORM_ANSWER_ID,),
-                where=and_(is_sdq, number.in_((_SCORE, _COMPLETED)), answers.c.ANSWER.is_not(None)),
-            ),
-        ),
+    given = answers.c.ANSWER.is_not(None)
+    scored = exists().where(answers.c.FACT_FORM_ID == them.c.FACT_FORM_ID, is_sdq, number == _SCORE, given)
+    return Choice(
+        where=and_(real(them.c.DIM_PERSON_ID), scored),
+        parts={"answers": Choice(and_(is_sdq, number.in_((_SCORE, _COMPLETED)), given))},
     )
 
 
-def health_screening(source: str, row: Row) -> HealthScreening:
-    f = FactForms(*row)
+def health_screening(source: str, f: FactForms) -> HealthScreening:
     column = "FACT_FORM_ANSWERS.ANSWERED_DTTM"
     # Answered twice: the later one counts, of one day the one that was saved last.
     answers = sorted(
@@ -220,57 +207,47 @@ def health_screening(source: str, row: Row) -> HealthScreening:
         bad("FACT_FORM_ANSWERS.ANSWER", "is not a whole number", score, fix)
     _, completed = latest.get(_COMPLETED, (None, answered))
     return HealthScreening(
-        key=key_of(source, "health-screening", int(f.fact_form_id)),
-        person=key_of(source, "person", int(f.dim_person_id)),
+        key=key_of(source, "health-screening", f.fact_form_id),
+        person=key_of(source, "person", f.dim_person_id),
         completed_date=None if completed == date.min else completed,
         score=int(score),
     )
 
 
+@row_of("DIM_CLA_ELIGIBILITY", key="dim_cla_eligibility_id", of="dim_person_id", to="dim_person_id")
+class DimClaEligibility(NamedTuple):
+    dim_lookup_eligibility_status_desc: str | None
+
+
+@row_of("FACT_CLA_CARE_LEAVERS", key="fact_cla_care_leavers_id")
 class FactClaCareLeavers(NamedTuple):
     fact_cla_care_leavers_id: int
     dim_person_id: int
-    in_touch_dttm: Any
+    in_touch_dttm: datetime | None
     dim_lookup_in_touch_code_code: str | None
     dim_lookup_main_activity_desc: str | None
     dim_lookup_accommodation_code_desc: str | None
     dim_lookup_accommodation_suitable_desc: str | None
-    eligibilities: tuple[tuple[str | None], ...]
+    eligibilities: tuple[DimClaEligibility, ...]
 
 
-def care_leavers(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, eligibility = hdm["FACT_CLA_CARE_LEAVERS"], hdm["DIM_CLA_ELIGIBILITY"]
-    return Reading(
-        keys=KeysOf(source, "care-leaver"),
-        source=table,
-        key=(table.c.FACT_CLA_CARE_LEAVERS_ID,),
-        columns=columns_of(table, FactClaCareLeavers),
-        where=real(table.c.DIM_PERSON_ID),
-        parts=(
-            Parts(
-                source=eligibility.join(table, table.c.DIM_PERSON_ID == eligibility.c.DIM_PERSON_ID),
-                owner=(table.c.FACT_CLA_CARE_LEAVERS_ID,),
-                columns=(eligibility.c.DIM_LOOKUP_ELIGIBILITY_STATUS_DESC,),
-                order=(eligibility.c.DIM_CLA_ELIGIBILITY_ID,),
-                where=eligibility.c.DIM_LOOKUP_ELIGIBILITY_STATUS_DESC.is_not(None),
-            ),
-        ),
-    )
+def care_leavers(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    known = Choice(hdm[DimClaEligibility].c.DIM_LOOKUP_ELIGIBILITY_STATUS_DESC.is_not(None))
+    return Choice(real(hdm[FactClaCareLeavers].c.DIM_PERSON_ID), parts={"eligibilities": known})
 
 
-def care_leaver(source: str, row: Row) -> CareLeaver:
-    c = FactClaCareLeavers(*row)
+def care_leaver(source: str, c: FactClaCareLeavers) -> CareLeaver:
     table = "FACT_CLA_CARE_LEAVERS"
     accommodation = c.dim_lookup_accommodation_code_desc
     return CareLeaver(
-        key=key_of(source, "care-leaver", int(c.fact_cla_care_leavers_id)),
-        person=key_of(source, "person", int(c.dim_person_id)),
+        key=key_of(source, "care-leaver", c.fact_cla_care_leavers_id),
+        person=key_of(source, "person", c.dim_person_id),
         contact_date=day(c.in_touch_dttm, f"{table}.IN_TOUCH_DTTM"),
         in_touch=text(c.dim_lookup_in_touch_code_code),
         activity=_coded(f"{table}.DIM_LOOKUP_MAIN_ACTIVITY_DESC", c.dim_lookup_main_activity_desc, _ACTIVITIES),
         accommodation=_coded(f"{table}.DIM_LOOKUP_ACCOMMODATION_CODE_DESC", accommodation, _ACCOMMODATION),
         accommodation_suitable=_suitable(c.dim_lookup_accommodation_suitable_desc),
-        eligibility=text(c.eligibilities[-1][0]) if c.eligibilities else None,
+        eligibility=text(c.eligibilities[-1].dim_lookup_eligibility_status_desc) if c.eligibilities else None,
     )
 
 

@@ -6,123 +6,111 @@ import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import and_, func, or_
 
-from adapters.kit.sql import Parts, Reading
-from adapters.liquidlogic.hdm import Hdm, columns_of, matchable, real
+from adapters.kit.sql import Choice, Joined, Tables, row_of
+from adapters.liquidlogic.hdm import DimLookupDfeEthnic, DimLookupDisab, matchable, never, real, translation
 from adapters.liquidlogic.quirks import bad, day, flag, leading_code, text
 from adapters.liquidlogic.settings import LiquidlogicSettings, People, UPNReason
-from adapters.port import Row
-from canonical.key import KeysOf, key_of
+from canonical.key import key_of
 from canonical.people import Address, Identifier, ImmigrationStatus, Name, Person, Sex
 
-_NEVER = datetime(1900, 1, 1)  # noqa: DTZ001 (the warehouse's own word for "no day", which has no zone)
 _NO_POSTCODE = re.compile(r"X+|NOPOSTCODE|NONE|UNKNOWN")
 _UPN_REASON = re.compile(r"UN(10|[1-9])")
 
 
+@row_of("DIM_PERSON_ADDRESS", key="dim_person_address_id", of="dim_person_id")
+class DimPersonAddress(NamedTuple):
+    addss_type_code: str | None
+    room_no: str | None
+    floor_no: str | None
+    flat_no: str | None
+    building: str | None
+    house_no: str | None
+    street: str | None
+    town: str | None
+    postcode: str | None
+    uprn: str | None
+    start_dttm: datetime | None
+    end_dttm: datetime | None
+
+
+@row_of("FACT_DISABILITY", key="fact_disability_id", of="dim_person_id", also={"end_dttm": datetime})
+class FactDisability(NamedTuple):
+    dim_lookup_disab_code: str | None
+    national: Joined[str | None]
+
+
+@row_of("FACT_IMMIGRATION_STATUS", key="fact_immigration_status_id", of="dim_person_id")
+class FactImmigrationStatus(NamedTuple):
+    dim_lookup_immgr_status_desc: str | None
+    start_dttm: datetime | None
+    end_dttm: datetime | None
+
+
+@row_of("FACT_903_DATA", of="dim_person_id", order="no_upn_code")  # one row a year's return: any lasting order will do
+class Fact903Data(NamedTuple):
+    no_upn_code: str | None
+
+
+@row_of("DIM_PERSON", key="dim_person_id", also={"duplicated_dttm": datetime, "is_client": str})
 class DimPerson(NamedTuple):
     dim_person_id: int
-    legacy_id: Any
+    legacy_id: str | None
     forename: str | None
     surname: str | None
-    birth_dttm: Any
+    birth_dttm: datetime | None
     dob_estimated: Any
-    death_dttm: Any
+    death_dttm: datetime | None
     gender_main_code: str | None
     ethnicity_main_code: str | None
     natnl_code: str | None
     upn: str | None
     former_upn: str | None
-    ethnicity: str | None
-    addresses: tuple[Row, ...]
-    disabilities: tuple[Row, ...]
-    immigration: tuple[Row, ...]
-    no_upn_codes: tuple[Row, ...] = ()
+    ethnicity: Joined[str | None]
+    addresses: tuple[DimPersonAddress, ...]
+    disabilities: tuple[FactDisability, ...]
+    immigration: tuple[FactImmigrationStatus, ...]
+    no_upn_codes: tuple[Fact903Data, ...] = ()
 
 
-class DimPersonAddress(NamedTuple):
-    addss_type_code: str | None
-    room_no: Any
-    floor_no: Any
-    flat_no: Any
-    building: str | None
-    house_no: Any
-    street: str | None
-    town: str | None
-    postcode: str | None
-    uprn: Any
-    start_dttm: Any
-    end_dttm: Any
-
-
-class FactImmigrationStatus(NamedTuple):
-    dim_lookup_immgr_status_desc: str | None
-    start_dttm: Any
-    end_dttm: Any
-
-
-def reading(hdm: Hdm, source: str, settings: LiquidlogicSettings) -> Reading:
-    people, ethnicities = hdm["DIM_PERSON"], hdm.translation("DIM_LOOKUP_DFE_ETHNIC")
-    wanted = [real(people.c.DIM_PERSON_ID), _never(people.c.DUPLICATED_DTTM)]  # a merged duplicate lives on in another
+def people(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
+    them, ethnicities = hdm[DimPerson], translation(hdm, DimLookupDfeEthnic)
+    conditions = [real(them.c.DIM_PERSON_ID), never(them.c.DUPLICATED_DTTM)]  # a merged duplicate lives on in another
     if settings.people is People.CLIENTS:
-        wanted.append(people.c.IS_CLIENT.in_(("Y", "y")))
-    parts = (_addresses(hdm), _disabilities(hdm), _immigration(hdm))
-    return Reading(
-        keys=KeysOf(source, "person"),
-        source=people.outerjoin(ethnicities, ethnicities.c.code == matchable(people.c.ETHNICITY_MAIN_CODE)),
-        key=(people.c.DIM_PERSON_ID,),
-        columns=(*columns_of(people, DimPerson), ethnicities.c.nat),
-        where=and_(*wanted),
-        parts=(*parts, _no_upn_codes(hdm)) if settings.upn_reason is UPNReason.FACT_903_DATA else parts,
+        conditions.append(them.c.IS_CLIENT.in_(("Y", "y")))
+    asked = settings.upn_reason is UPNReason.FACT_903_DATA
+    return Choice(
+        where=and_(*conditions),
+        source=them.outerjoin(ethnicities, ethnicities.c.code == matchable(them.c.ETHNICITY_MAIN_CODE)),
+        joined={"ethnicity": ethnicities.c.nat},
+        parts={
+            "disabilities": _disabilities(hdm),
+            "no_upn_codes": Choice(hdm[Fact903Data].c.NO_UPN_CODE.is_not(None)) if asked else None,
+        },
     )
 
 
-def _addresses(hdm: Hdm) -> Parts:
-    table = hdm["DIM_PERSON_ADDRESS"]
-    order = (table.c.DIM_PERSON_ADDRESS_ID,)
-    return Parts(table, (table.c.DIM_PERSON_ID,), columns_of(table, DimPersonAddress), order)
-
-
-def _disabilities(hdm: Hdm) -> Parts:
-    table, lookup = hdm["FACT_DISABILITY"], hdm.translation("DIM_LOOKUP_DISAB")
-    code = table.c.DIM_LOOKUP_DISAB_CODE
-    return Parts(
-        source=table.outerjoin(lookup, lookup.c.code == matchable(code)),
-        owner=(table.c.DIM_PERSON_ID,),
-        columns=(code, lookup.c.nat),
-        order=(table.c.FACT_DISABILITY_ID,),
+def _disabilities(hdm: Tables) -> Choice:
+    theirs, lookup = hdm[FactDisability], translation(hdm, DimLookupDisab)
+    code, end = theirs.c.DIM_LOOKUP_DISAB_CODE, theirs.c.END_DTTM
+    return Choice(
         # The clock is the source's: a disability that ends changes the row on the day it ends.
-        where=and_(code.is_not(None), or_(_never(table.c.END_DTTM), func.current_timestamp() < table.c.END_DTTM)),
+        where=and_(code.is_not(None), or_(never(end), func.current_timestamp() < end)),
+        source=theirs.outerjoin(lookup, lookup.c.code == matchable(code)),
+        joined={"national": lookup.c.nat},
     )
 
 
-def _immigration(hdm: Hdm) -> Parts:
-    table = hdm["FACT_IMMIGRATION_STATUS"]
-    order = (table.c.FACT_IMMIGRATION_STATUS_ID,)
-    return Parts(table, (table.c.DIM_PERSON_ID,), columns_of(table, FactImmigrationStatus), order)
-
-
-def _no_upn_codes(hdm: Hdm) -> Parts:
-    table = hdm["FACT_903_DATA"]  # one row a year's return: any order will do if it is always the same
-    code = table.c.NO_UPN_CODE
-    return Parts(table, (table.c.DIM_PERSON_ID,), (code,), (code,), code.is_not(None))
-
-
-def _never(moment: ColumnElement[Any]) -> ColumnElement[bool]:
-    return or_(moment.is_(None), moment <= _NEVER)
-
-
-def person(source: str, row: Row) -> Person:
+def person(source: str, p: DimPerson) -> Person:
     """DIM_PERSON and what belongs to it as a person."""
-    p = DimPerson(*row)
     born = day(p.birth_dttm, "DIM_PERSON.BIRTH_DTTM")
     # LCS keeps the expected date of birth of an unborn child in the same column, and flags it.
     expected = flag(p.dob_estimated, "DIM_PERSON.DOB_ESTIMATED")
     upn, reason = _upn(p)
     legacy = text(p.legacy_id)
     return Person(
-        key=key_of(source, "person", int(p.dim_person_id)),
+        key=key_of(source, "person", p.dim_person_id),
         names=(Name(given=text(p.forename), family=text(p.surname)),),
         birth_date=None if expected else born,
         expected_birth_date=born if expected else None,
@@ -137,15 +125,15 @@ def person(source: str, row: Row) -> Person:
         former_upn=text(p.former_upn),
         upn_unknown_reason=reason,
         identifiers=(Identifier(system="legacy", value=legacy),) if legacy else (),
-        addresses=tuple(_address(DimPersonAddress(*each)) for each in p.addresses),
-        immigration=tuple(_status(FactImmigrationStatus(*each)) for each in p.immigration),
+        addresses=tuple(map(_address, p.addresses)),
+        immigration=tuple(map(_status, p.immigration)),
     )
 
 
 def _upn(p: DimPerson) -> tuple[str | None, str | None]:
     written = text(p.upn)
     if written is None:
-        codes = [code for (value,) in p.no_upn_codes if (code := leading_code(value, _UPN_REASON.pattern))]
+        codes = [code for each in p.no_upn_codes if (code := leading_code(each.no_upn_code, _UPN_REASON.pattern))]
         return None, codes[-1] if codes else None
     # Where there is no UPN its column often holds the reason instead.
     return (None, written.upper()) if _UPN_REASON.fullmatch(written.upper()) else (written, None)
@@ -171,9 +159,9 @@ def _national(column: str, local: str | None, national: str | None, lookup: str)
     return code
 
 
-def _disability_codes(rows: tuple[Row, ...]) -> tuple[str, ...]:
+def _disability_codes(disabilities: tuple[FactDisability, ...]) -> tuple[str, ...]:
     column = "FACT_DISABILITY.DIM_LOOKUP_DISAB_CODE"
-    codes = {_national(column, local, national, "DIM_LOOKUP_DISAB") for local, national in rows}
+    codes = {_national(column, d.dim_lookup_disab_code, d.national, "DIM_LOOKUP_DISAB") for d in disabilities}
     return tuple(sorted(code for code in codes if code))
 
 

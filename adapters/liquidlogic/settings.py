@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from enum import StrEnum
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from adapters.kit.sql_session import SqlSettings
 
@@ -25,8 +23,6 @@ STREAMS = (
     "care-leaver",
 )
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
-
 
 class People(StrEnum):
     """Whom the person stream reads: DIM_PERSON also holds parents, carers and neighbours."""
@@ -44,38 +40,20 @@ class UPNReason(StrEnum):
 
 class LiquidlogicSettings(SqlSettings):
     """
-    One Liquidlogic warehouse (HDM).
+    One Liquidlogic warehouse (HDM): whom and what to read of it, besides what every SQL database may say.
 
-    `schema_name` (in the file: `schema`) is Child_Social, or `HDM.Child_Social` from another database of the same SQL
-    Server; MariaDB and SQLite have no schemas and read the database of the URL. `tail` names, for a stream, the column
-    of its main table that shows changes; a stream without one is swept.
+    `schema` is `HDM.Child_Social` where it lies in another database of the same SQL Server.
     """
 
-    schema_name: str = Field(default="Child_Social", alias="schema")
-    every: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
+    schema_name: str | None = Field(default="Child_Social", alias="schema")
     people: People = People.CLIENTS
     upn_reason: UPNReason = UPNReason.NOWHERE
     cin_plan_types: tuple[str, ...] = ("FP",)
-    tail: dict[str, str] = Field(default_factory=dict)
-    tail_overlap: timedelta = Field(default=timedelta(minutes=2), ge=timedelta(0))
-    sweep_every: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
 
-    @field_validator("schema_name")
+    @field_validator("tail")
     @classmethod
-    def _plain_schema(cls, value: str) -> str:
-        if not all(_NAME.fullmatch(part) for part in value.split(".")):
-            raise ValueError("is a name such as Child_Social or HDM.Child_Social")
-        return value
-
-    @model_validator(mode="after")
-    def _known_streams(self) -> LiquidlogicSettings:
-        for stream, column in self.tail.items():
+    def _known_streams(cls, value: dict[str, str]) -> dict[str, str]:
+        for stream in value:
             if stream not in STREAMS:
                 raise ValueError(f"tail.{stream}: no such stream; there are {', '.join(STREAMS)}")
-            if not _NAME.fullmatch(column):
-                raise ValueError(f"tail.{stream}: is a column's name such as LAST_UPDATED_DTTM")
-        return self
-
-    @property
-    def in_schema(self) -> str | None:
-        return None if self.kind in ("sqlite", "mysql", "mariadb") else self.schema_name
+        return value

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import and_
 
-from adapters.kit.sql import Reading
-from adapters.liquidlogic.hdm import Hdm, columns_of, real
+from adapters.kit.sql import Choice, Joined, Tables, row_of
+from adapters.liquidlogic.hdm import real
 from adapters.liquidlogic.quirks import day, identifier, reference, text
 from adapters.liquidlogic.settings import LiquidlogicSettings
-from adapters.port import Row
 from canonical.children import Involvement
-from canonical.key import KeysOf, key_of
+from canonical.key import key_of
 
 
+@row_of("DIM_WORKER", key="dim_worker_id")
+class DimWorker(NamedTuple):
+    dim_worker_id: int
+    worker_id_code: str | None
+    department_name: str | None
+
+
+@row_of("FACT_INVOLVEMENTS", key="fact_involvements_id")
 class FactInvolvements(NamedTuple):
     fact_involvements_id: int
     dim_person_id: int
-    fact_referral_id: Any
-    dim_worker_id: Any
+    fact_referral_id: int | None
+    dim_worker_id: int | None
     dim_lookup_involvement_type_code: str | None
-    start_dttm: Any
-    end_dttm: Any
+    start_dttm: datetime | None
+    end_dttm: datetime | None
     dim_lookup_cwreason_code: str | None
-    registration: str | None
-    team: str | None
+    registration: Joined[str | None]
+    team: Joined[str | None]
 
 
-def involvements(hdm: Hdm, source: str, _: LiquidlogicSettings) -> Reading:
-    table, workers = hdm["FACT_INVOLVEMENTS"], hdm["DIM_WORKER"]
-    known = and_(workers.c.DIM_WORKER_ID == table.c.DIM_WORKER_ID, workers.c.DIM_WORKER_ID != -1)
-    return Reading(
-        keys=KeysOf(source, "involvement"),
-        source=table.outerjoin(workers, known),
-        key=(table.c.FACT_INVOLVEMENTS_ID,),
-        columns=(*columns_of(table, FactInvolvements), workers.c.WORKER_ID_CODE, workers.c.DEPARTMENT_NAME),
-        where=real(table.c.DIM_PERSON_ID),
+def involvements(hdm: Tables, _: LiquidlogicSettings) -> Choice:
+    them, workers = hdm[FactInvolvements], hdm[DimWorker]
+    known = and_(workers.c.DIM_WORKER_ID == them.c.DIM_WORKER_ID, workers.c.DIM_WORKER_ID != -1)
+    return Choice(
+        where=real(them.c.DIM_PERSON_ID),
+        source=them.outerjoin(workers, known),
+        joined={"registration": workers.c.WORKER_ID_CODE, "team": workers.c.DEPARTMENT_NAME},
     )
 
 
-def involvement(source: str, row: Row) -> Involvement:
-    i = FactInvolvements(*row)
+def involvement(source: str, i: FactInvolvements) -> Involvement:
     return Involvement(
-        key=key_of(source, "involvement", int(i.fact_involvements_id)),
-        person=key_of(source, "person", int(i.dim_person_id)),
+        key=key_of(source, "involvement", i.fact_involvements_id),
+        person=key_of(source, "person", i.dim_person_id),
         episode=reference(source, "care-episode", i.fact_referral_id),
         # WORKER_ID_CODE is the Social Work England number where somebody has entered it.
         worker=text(i.registration) or identifier(i.dim_worker_id),

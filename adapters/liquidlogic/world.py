@@ -19,10 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import (
     BigInteger,
     Column,
-    DateTime,
     MetaData,
-    Numeric,
-    String,
     Table,
     and_,
     delete,
@@ -35,46 +32,28 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql.elements import quoted_name
-from sqlalchemy.types import TypeEngine
 from stdnum.gb import upn
 
-from adapters.liquidlogic.hdm import COLUMNS
-from adapters.liquidlogic.settings import LiquidlogicSettings
+from adapters.kit.sql import Tables
+from adapters.liquidlogic.adapter import DECLARED
+from adapters.liquidlogic.settings import LiquidlogicSettings, UPNReason
 from adapters.liquidlogic.world_children import UNLISTED, ChildStory, address, midnight, spoil
 from adapters.port import World
 from canonical.errors import MisconfiguredError
 
 _MARKER = "IRONBRIDGE_WORLD"
 _EDITION = 1
-_LONG = {"ANSWER": 4000, "UPN": 24, "FORENAME": 100, "SURNAME": 100, "LEGACY_ID": 20, "NAT_ID": 10}
-_TEXT_IDS = {"LEGACY_ID", "DIM_LOOKUP_CONT_SORC_ID"}
 
 
 def schema(name: str | None) -> MetaData:
     """HDM's tables as far as the adapter reads them, and the marker."""
-    metadata = MetaData(schema=None if name is None else quoted_name(name, quote=False))
-    for table, names in COLUMNS.items():
-        columns = [_column(table, each, first=n == 0) for n, each in enumerate(names.split())]
-        Table(quoted_name(table, quote=False), metadata, *columns)
+    tables, everything = Tables(name), LiquidlogicSettings(url=SecretStr("sqlite://"), upn_reason=UPNReason.FACT_903_DATA)
+    for stream in DECLARED:
+        stream.reading("liquidlogic", tables, everything)
+    metadata = tables.stand_in()
     what = [Column(each, BigInteger) for each in ("EDITION", "CHILDREN", "SEED", "BAD")]
     Table(quoted_name(_MARKER, quote=False), metadata, *[_unquoted(column) for column in what])
     return metadata
-
-
-def _column(table: str, name: str, *, first: bool) -> Column[Any]:
-    numbered = name.endswith("_ID") and name not in _TEXT_IDS and name != "NAT_ID"
-    key = first and numbered and table != "FACT_903_DATA"
-    kind: TypeEngine[Any]
-    if numbered:
-        kind = BigInteger()
-    elif name.endswith(("_DTTM", "_DATE")):
-        kind = DateTime()
-    elif name == "DISTANCE_FROM_HOME":
-        kind = Numeric(9, 2, asdecimal=False)
-    else:
-        kind = String(_LONG.get(name, 100 if name.endswith("_DESC") else 60))
-    quoted = quoted_name(name, quote=False)
-    return Column(quoted, kind, primary_key=key, autoincrement=False, index=numbered and not key)
 
 
 def _unquoted(column: Column[Any]) -> Column[Any]:

@@ -71,7 +71,8 @@ async def _adopt(store: Store, target: str, flow: str) -> None:
         documents = {s.subject: unpack(s.document) for s in stands if s.document}
         async with store.write() as connection:
             refs = await _refs(connection, flow, documents.values())
-            held = [TakenName(s, name_of(d, {f: refs[r] for f, r in d.refers.items() if r in refs})) for s, d in documents.items()]
+            known = {s: {f: refs[r] for f, r in d.refers.items() if r in refs} for s, d in documents.items()}
+            held = [TakenName(subject, name_of(document, known[subject])) for subject, document in documents.items()]
             await _give(connection, target, flow, held)
     async with store.write() as connection:
         await connection.execute(text("UPDATE flows SET named = TRUE WHERE name = :flow"), {"flow": flow})

@@ -6,56 +6,39 @@ The table has no column that shows changes: it is swept, and Ironbridge finds th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date
+from typing import NamedTuple
 
-from sqlalchemy import column, table
-
-from adapters.kit.sql import Database, Reading, SqlSettings
-from adapters.port import AdapterSystem, Row, Stream
+from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, row_of
+from adapters.port import AdapterSystem
 from canonical import Address, Name, Person
-from canonical.finding import Finding
-from canonical.key import KeysOf, key_of
-
-TENANTS = table("TENANTS", *map(column, ("TENANT_NO", "FORENAMES", "SURNAME", "BORN", "NINO", "ADDRESS", "POSTCODE")))
+from canonical.key import key_of
 
 
-class HousingSettings(SqlSettings):
-    """The section `[adapters.housing]`: how to reach the database, and how often to look."""
-
-    every: timedelta = timedelta(minutes=10)
-
-
-class Housing:
-    """A housing system. `name` is the source in every key."""
-
-    def __init__(self, name: str, settings: HousingSettings) -> None:
-        self.name = name
-        self._settings = settings
-        self._database = Database(name, settings)
-        self._tenants = Reading(KeysOf(name, "person"), TENANTS, key=(TENANTS.c.TENANT_NO,), columns=tuple(TENANTS.c))
-
-    def streams(self) -> Sequence[Stream]:
-        return [Stream("tenants", (Person,), self.tenant, self._database.sweep(self._tenants), self._settings.every)]
-
-    def tenant(self, row: Row) -> Person:
-        number, forenames, surname, born, nino, address, postcode = row
-        return Person(
-            key=key_of(self.name, "person", number),
-            names=(Name(given=forenames, family=surname),),
-            birth_date=born,
-            nino=nino or None,  # the type tidies and checks it; a row that fails is quarantined, the others go on
-            addresses=(Address(lines=tuple(address.split(",")), postcode=postcode),) if address else (),
-        )
-
-    async def open(self) -> None:
-        await self._database.open()
-
-    async def close(self) -> None:
-        await self._database.close()
-
-    async def check(self) -> Sequence[Finding]:
-        return await self._database.check([self._tenants])
+@row_of("TENANTS", key="tenant_no")
+class Tenant(NamedTuple):
+    tenant_no: int
+    forenames: str | None
+    surname: str | None
+    born: date | None
+    nino: str | None
+    address: str | None
+    postcode: str | None
 
 
-system = AdapterSystem(HousingSettings, Housing, __name__)
+def person(source: str, tenant: Tenant) -> Person:
+    address = Address(lines=tuple(tenant.address.split(",")), postcode=tenant.postcode) if tenant.address else None
+    return Person(
+        key=key_of(source, "person", tenant.tenant_no),
+        names=(Name(given=tenant.forenames, family=tenant.surname),),
+        birth_date=tenant.born,
+        nino=tenant.nino or None,  # the type tidies and checks it; a row that fails is quarantined, the others go on
+        addresses=(address,) if address else (),
+    )
+
+
+def _housing(name: str, settings: SqlSettings) -> SqlAdapter:
+    return SqlAdapter(name, settings, [SqlStream("tenants", person)])
+
+
+system = AdapterSystem(SqlSettings, _housing, __name__)

@@ -1,0 +1,347 @@
+"""
+Rows that are declared once: a typed class whose fields are the columns of a table or of a file.
+
+>>> @row_of("TENANTS", key="tenant_no")
+... class Tenant(NamedTuple):
+...     tenant_no: int
+...     surname: str | None
+...     born: date | None
+>>> typed(Tenant)((7, "Darby", "1711-03-17"))
+Tenant(tenant_no=7, surname='Darby', born=datetime.date(1711, 3, 17))
+
+The engine carries a row as the plain tuple that was read, and most rows are never mapped. So the typed row is made when a
+row is mapped, and not before. Nothing here knows a database: `adapters.kit.sql_tables` makes statements of these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from operator import is_
+from types import UnionType
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from adapters.port import Row
+from canonical.entity import Entity
+from canonical.errors import BadRecordError, MisconfiguredError, shape_of
+
+T = TypeVar("T")
+R = TypeVar("R", bound=tuple[Any, ...])
+
+_JOINED = "joined"
+Joined = Annotated[T, _JOINED]
+"""A field whose column stands in another table: `Joined[str | None]`."""
+
+Names = str | tuple[str, ...]
+"""The name of one column, or of several that count together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spelt:
+    """A column's name, exactly as the source spells it: `Annotated[date | None, Spelt("Date of birth")]`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What `row_of` says of a row class."""
+
+    table: str
+    key: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    also: Mapping[str, Any] = field(default_factory=dict)
+
+    def written(self, name: str) -> str:
+        """A field's name as a column: in capitals where the table's name is."""
+        return name.upper() if self.table.isupper() else name
+
+
+class Field(NamedTuple):
+    """One field of a row class. `kind` is `object` where any type will do, `part` the row class of the rows that nest there."""
+
+    name: str
+    column: str
+    exact: bool
+    kind: type
+    optional: bool
+    joined: bool = False
+    part: type[tuple[Any, ...]] | None = None
+    notes: tuple[Any, ...] = ()
+
+
+def row_of(
+    table: str,
+    *,
+    key: Names = (),
+    of: Names = (),
+    to: Names = (),
+    order: Names = (),
+    also: Mapping[str, Any] | None = None,
+) -> Callable[[type[R]], type[R]]:
+    """
+    Declare of which table a named tuple is the row.
+
+    `key` is what tells two rows of the table apart; the rows of a stream begin with it. Rows that nest in another row, as
+    a field of the type `tuple[Pet, ...]`, lie in the order of their key, or of `order` where they have none. Their columns
+    `of` hold the other row's key, or its columns `to`. `also` gives the types of columns that only conditions and joins use.
+
+    A column is called as its field is, in capitals if the table's name is. Both are left unquoted, so that the database
+    takes them in its own case; a name within double quotes, or one given by `Spelt`, is taken exactly.
+    """
+
+    def declare(row: type[R]) -> type[R]:
+        declared = Declared(table, _several(key), _several(of), _several(to), _several(order), also or {})
+        row.__declared__ = declared  # type: ignore[attr-defined]
+        return row
+
+    return declare
+
+
+def declared_of(row: type) -> Declared:
+    """
+    What `row_of` says of a class.
+
+    :raises MisconfiguredError: it says nothing.
+    """
+    found = row.__dict__.get("__declared__")
+    if not isinstance(found, Declared):
+        fix = f'write @row_of("TABLE", key="column") above class {row.__name__}'
+        raise MisconfiguredError(row.__name__, "no table is declared for this row", fix=fix)
+    return found
+
+
+@cache
+def fields_of(row: type) -> tuple[Field, ...]:
+    """
+    The fields of a row class, in order.
+
+    :raises MisconfiguredError: a field has a type that no column has.
+    """
+    names: tuple[str, ...] = getattr(row, "_fields", ())
+    if not names:
+        raise MisconfiguredError(row.__name__, "is no row class", fix=f"let it be a class {row.__name__}(NamedTuple)")
+    found: Declared | None = row.__dict__.get("__declared__")
+    hints = hints_of(row)
+    return tuple(_field(row, name, name if found is None else found.written(name), hints[name]) for name in names)
+
+
+def hints_of(what: Any) -> dict[str, Any]:
+    """
+    The types that a class's fields, or a function's arguments, are declared with.
+
+    :raises MisconfiguredError: one of them is not there at run time.
+    """
+    try:
+        return get_type_hints(what, include_extras=True)
+    except NameError as error:
+        fix = "import it at the top of the module and not under TYPE_CHECKING"
+        raise MisconfiguredError(what.__name__, f"its types cannot be told: {error}", fix=fix) from error
+
+
+def field_of(row: type, name: str) -> Field:
+    """A field of the row class, or a column that its declaration has beside the fields: a key's is a whole number there."""
+    declared = declared_of(row)
+    for each in fields_of(row):
+        if each.name == name and not (each.joined or each.part):
+            return each
+    if name in declared.also:
+        return _field(row, name, declared.written(name), declared.also[name])
+    if name in (*declared.key, *declared.of):
+        return Field(name, declared.written(name), False, int, True)
+    fix = f"write it as a field, or give its type: also={{{name!r}: int}}"
+    raise MisconfiguredError(f"{row.__name__} ({declared.table})", f"`{name}` is no column of it", fix=fix)
+
+
+def _several(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+_KINDS = (int, str, date, datetime, Decimal, float, bool)
+
+
+def _field(row: type, name: str, column: str, hint: Any) -> Field:
+    notes: tuple[Any, ...] = ()
+    while get_origin(hint) is Annotated:
+        hint, *more = get_args(hint)
+        notes = (*notes, *more)
+    if get_origin(hint) is tuple:
+        return Field(name, column, False, tuple, False, part=get_args(hint)[0])
+    exact = next((note.name for note in notes if isinstance(note, Spelt)), None)
+    kind, optional = _kind(hint)
+    if kind is None:
+        fix = f"one of {', '.join(each.__name__ for each in _KINDS)}, with `| None` where it may be empty; or Any"
+        raise MisconfiguredError(f"{row.__name__}.{name}", "has a type that no column has", fix=fix)
+    return Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
+
+
+def _kind(hint: Any) -> tuple[type | None, bool]:
+    """The type of a column's values, and whether it may be empty."""
+    given = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = [each for each in given if each is not type(None)]
+    if kinds == [Any]:
+        return object, True
+    return (kinds[0] if len(kinds) == 1 and kinds[0] in _KINDS else None), type(None) in given
+
+
+# -- from what was read to the typed row ----------------------------------------------------------------------------
+
+_MOST_FITTING = 1024
+"""So many lists of types are remembered a row class."""
+
+
+class Typed(Generic[R]):
+    """
+    Makes a typed row of a row as it was read. A value of another type becomes the declared one where nothing is lost by it.
+
+    Drivers differ: SQLite keeps dates as text, PostgreSQL gives a NUMERIC key as a Decimal, a file is all text.
+    """
+
+    def __init__(self, row: type[R]) -> None:
+        self._row = row
+        fields = list(enumerate(fields_of(row)))
+        self._width = len(fields)
+        self._checked = [(at, each.kind, each) for at, each in fields if each.kind is not object and not each.part]
+        self._parts = [(at, typed(each.part)) for at, each in fields if each.part]
+        self._fitting: set[tuple[type, ...]] = set()
+
+    def __call__(self, values: Row) -> R:
+        """:raises BadRecordError: a value is not of its column's type."""
+        kinds = tuple(map(type, values))
+        if kinds in self._fitting:  # nearly every row has the same types as one before it
+            return self._made(values)
+        mended = list(values)
+        for at, kind, each in self._checked:
+            if kinds[at] is not kind and not (values[at] is None and each.optional):
+                mended[at] = self._mended(each, values[at])
+        for at, part in self._parts:
+            mended[at : at + 1] = [tuple(map(part, rows)) for rows in values[at : at + 1]]
+        if not self._parts and all(map(is_, mended, values)) and len(self._fitting) < _MOST_FITTING:
+            self._fitting.add(kinds)
+        return self._made(mended)
+
+    def _made(self, values: Sequence[Any]) -> R:
+        # A named tuple's own constructor is a Python function and takes three times as long.
+        return tuple.__new__(self._row, values) if len(values) == self._width else self._row(*values)
+
+    def _mended(self, its: Field, value: Any) -> Any:
+        """The value in its declared type; an empty cell of a file is nothing."""
+        rule, convert = _CONVERSIONS[its.kind]
+        if its.optional and isinstance(value, str) and not value.strip():
+            return None
+        try:
+            return convert(value)
+        except (ValueError, TypeError, ArithmeticError):
+            where = self._row.__dict__.get("__declared__", Declared(self._row.__name__)).table
+            raise BadRecordError(
+                where, field=its.column, rule="is empty" if value is None else rule, shape=shape_of(value),
+                fix=f"correct it in the source; if it is right, declare `{its.name}` of {self._row.__name__} as it is",
+            ) from None  # fmt: skip
+
+
+@cache
+def typed(row: type[R]) -> Typed[R]:
+    """What makes typed rows of this class."""
+    return Typed(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped(Generic[R]):
+    """
+    Maps a row as it was read, through a function of the source's name and the typed row.
+
+    It holds nothing but names that can be imported, so that it can be sent to another process.
+    """
+
+    function: Callable[[str, R], Entity]
+    row: type[R]
+    source: str
+
+    def __call__(self, values: Row) -> Entity:
+        """:raises BadRecordError: a value is not of its column's type."""
+        return self.function(self.source, typed(self.row)(values))
+
+
+def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
+    """
+    Pick a row's values out of the lines of a file, by the names in its first line.
+
+    Case, blanks at the ends and the difference between a blank and `_` do not count, other columns are left out.
+
+    :raises BadRecordError: the file lacks a column.
+    """
+    places = {_plain(name): at for at, name in reversed(list(enumerate(header)))}
+    wanted = [each.column for each in fields_of(row)]
+    missing = [name for name in wanted if _plain(name) not in places]
+    if missing:
+        raise BadRecordError(
+            row.__name__, field=", ".join(missing), rule="the file has no such column", shape=f"{len(header)} columns",
+            fix="ask for the file with these columns, spelt like this in its first line",
+        )  # fmt: skip
+    at = [places[_plain(name)] for name in wanted]
+    return lambda line: tuple(line[place] for place in at)
+
+
+def _plain(name: str) -> str:
+    return name.strip().replace(" ", "_").casefold()
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str):
+        return int(value)
+    whole = int(value)
+    if not isinstance(value, int | float | Decimal) or whole != value:
+        raise ValueError
+    return whole
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, int | float | Decimal | UUID | str):
+        raise ValueError  # noqa: TRY004 (one error for all conversions)
+    return str(value)
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 (a date has no zone)
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004
+    return datetime.fromisoformat(value.strip())
+
+
+def _day(value: Any) -> date:
+    return _time(value).date()
+
+
+def _decimal(value: Any) -> Decimal:
+    try:
+        return Decimal(str(value).strip() if isinstance(value, int | float | str) else value)
+    except InvalidOperation:
+        raise ValueError from None
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bytes):  # MariaDB's BIT(1)
+        value = int.from_bytes(value)
+    if value not in (0, 1, "0", "1"):
+        raise ValueError
+    return bool(int(value))
+
+
+_CONVERSIONS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    int: ("is not a whole number", _whole),
+    str: ("is not text", _text),
+    date: ("is not a date", _day),
+    datetime: ("is not a time", _time),
+    Decimal: ("is not a number", _decimal),
+    float: ("is not a number", float),
+    bool: ("is neither 0 nor 1", _truth),
+}

@@ -1,0 +1,153 @@
+"""
+Whether a source has the tables, columns and types that the readings ask for, before anything is read from it.
+
+Each table is asked for its columns once, with a condition that no row meets. Only if that fails is each column asked for
+alone, to name the one that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, false, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import TableClause
+
+from adapters.kit.sql_reading import Reading, columns_read
+from adapters.kit.sql_session import Session
+from canonical.errors import IronbridgeError, MisconfiguredError
+from canonical.finding import Finding
+
+_NUMBERS, _TEXT, _TIMES = "numbers", "text", "dates"
+_FITTING: dict[type, set[str]] = {
+    int: {_NUMBERS},
+    float: {_NUMBERS},
+    Decimal: {_NUMBERS},
+    bool: {_NUMBERS},
+    str: {_TEXT, _NUMBERS},
+    date: {_TIMES},
+    datetime: {_TIMES},
+}
+"""What a column may hold to be read as this type. A date that is kept as text is text: its mapping has to read it."""
+_EXPECTED = {str: _TEXT, date: _TIMES, datetime: _TIMES, int: _NUMBERS, float: _NUMBERS, Decimal: _NUMBERS, bool: _NUMBERS}
+
+_POSTGRES = {
+    _NUMBERS: (16, 20, 21, 23, 26, 700, 701, 1700),
+    _TEXT: (18, 19, 25, 1042, 1043, 2950),
+    _TIMES: (1082, 1114, 1184),
+}
+"""PostgreSQL's numbers of its own types (pg_type.oid): they never change."""
+_MARIADB = {_NUMBERS: (0, 1, 2, 3, 4, 5, 8, 9, 13, 246), _TEXT: (15, 247, 248, 253, 254), _TIMES: (7, 10, 12)}
+"""The numbers of types in MariaDB's protocol; its TEXT has the number of a BLOB, and BIT comes as bytes: no word of them."""
+_PYTHON = {_NUMBERS: (int, float, Decimal, bool), _TEXT: (str, UUID), _TIMES: (date, datetime)}
+"""The driver for SQL Server names the Python type that it gives."""
+_CODES: dict[str, dict[object, str]] = {
+    kind: {code: family for family, codes in families.items() for code in codes}
+    for kind, families in (("postgresql", _POSTGRES), ("mysql", _MARIADB), ("mariadb", _MARIADB), ("mssql", _PYTHON))
+}
+_SQLITE = (("INT", _NUMBERS), ("CHAR", _TEXT), ("CLOB", _TEXT), ("TEXT", _TEXT), ("BOOL", _NUMBERS), ("DATE", _TIMES),
+           ("TIME", _TIMES), ("REAL", _NUMBERS), ("FLOA", _NUMBERS), ("DOUB", _NUMBERS), ("NUM", _NUMBERS),
+           ("DEC", _NUMBERS))  # fmt: skip
+"""Words in SQLite's declared types, the first that fits; it holds no column to them."""
+
+
+async def look(session: Session, readings: Iterable[Reading]) -> list[Finding]:
+    """Look at every table, column and type that the readings ask for."""
+    findings = []
+    for table, columns, faults in await _looked_at(session, list(readings)):
+        findings += [Finding(fault.what, False, fault.fix) for fault in faults] or [
+            Finding(f"{table}: {columns} columns can be read", True)
+        ]
+    return findings
+
+
+async def insist(session: Session, reading: Reading) -> None:
+    """
+    Look at everything that one reading asks for, before it is read for the first time.
+
+    :raises MisconfiguredError: a table, a column or its type is not what the reading asks for.
+    :raises UnavailableError: the source cannot answer now.
+    """
+    for _, _, faults in await _looked_at(session, [reading]):
+        for fault in faults:
+            raise fault
+
+
+async def look_for_a_row(session: Session, table: TableClause) -> list[Finding]:
+    """Look whether a list that codes are translated by holds anything."""
+    try:
+        async with session.connection(str(table)) as connection:
+            if (await connection.execute(select(*table.c).limit(1))).first() is not None:
+                return [Finding(f"{table}: has rows", True)]
+    except IronbridgeError:
+        return []  # that it cannot be read is a finding already
+    fix = "ask the system's supplier to fill it: without it no code of this list can be translated"
+    return [Finding(f"{table}: has no rows", False, fix)]
+
+
+async def _looked_at(session: Session, readings: list[Reading]) -> list[tuple[str, int, list[IronbridgeError]]]:
+    """Each table's name, the number of its columns that are read, and what is wrong with them."""
+    kinds = {place: kind for reading in readings for place, kind in reading.kinds.items()}
+    found = []
+    for table, names in sorted(columns_read(readings).items(), key=lambda item: str(item[0])):
+        columns = [table.c[name] for name in sorted(names)]
+        found.append((str(table), len(columns), await _faults(session, table, columns, kinds)))
+    return found
+
+
+async def _faults(
+    session: Session, table: TableClause, columns: Sequence[ColumnElement[Any]], kinds: Mapping[str, type]
+) -> list[IronbridgeError]:
+    held = await _asked(session, table, columns)
+    if not isinstance(held, IronbridgeError):
+        return [fault for name, family in held.items() if (fault := _unfit(session.where, table, name, family, kinds))]
+    answers = [(column, await _asked(session, table, [column])) for column in columns]
+    alone = [(column, answer) for column, answer in answers if isinstance(answer, IronbridgeError)]
+    if len(alone) in (0, len(columns)):
+        return [held]  # it is the table's own fault, or has passed
+    return [
+        type(fault)(session.where, fault.what.replace(str(table), f"{table}.{column.key}", 1), fix=fault.fix)
+        for column, fault in alone
+    ]
+
+
+async def _asked(
+    session: Session, table: TableClause, columns: Sequence[ColumnElement[Any]]
+) -> dict[str, str] | IronbridgeError:
+    """What each column holds (numbers, text or dates) as far as the driver tells; or why they cannot be read."""
+    names = [str(column.key) for column in columns]
+    try:
+        async with session.connection(str(table)) as connection:
+            if session.settings.kind == "sqlite":
+                await connection.execute(select(*columns).select_from(table).where(false()))
+                return await _in_sqlite(connection, table, names)
+            result = await connection.execute(select(*columns).select_from(table).where(false()))
+            described = result.cursor.description if result.cursor is not None else None
+            codes = _CODES[session.settings.kind]
+            told = zip(names, described or (), strict=False)
+            return {name: codes[column[1]] for name, column in told if column[1] in codes}
+    except IronbridgeError as error:
+        return error
+
+
+async def _in_sqlite(connection: AsyncConnection, table: TableClause, names: Sequence[str]) -> dict[str, str]:
+    """What SQLite's own declarations say. It keeps any value in any column, so that a column without a type fits all."""
+    info = func.pragma_table_info(str(table.name)).table_valued("name", "type")
+    declared = {str(name).lower(): str(kind).upper() for name, kind in await connection.execute(select(info))}
+    fitting = {name: [f for word, f in _SQLITE if word in declared.get(name.lower(), "")] for name in names}
+    return {name: families[0] for name, families in fitting.items() if families}
+
+
+def _unfit(
+    where: str, table: TableClause, name: str, family: str, kinds: Mapping[str, type]
+) -> MisconfiguredError | None:
+    """The error of a column that holds something else than it is declared with."""
+    kind = kinds.get(f"{table}.{name}", object)
+    if family in _FITTING.get(kind, {family}):
+        return None
+    fix = f"see that {table} is the right table; if it is, let the adapter's author declare {name.lower()} as it is there"
+    return MisconfiguredError(where, f"{table}.{name}: holds {family} instead of {_EXPECTED[kind]}", fix=fix)

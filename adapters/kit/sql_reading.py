@@ -1,0 +1,104 @@
+"""
+What a stream's rows are read from, as statements: pages in the order of a key, and the rows that nest in a record's row.
+
+Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite and SQL Server all understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.expression import ColumnClause, FromClause, TableClause
+
+from canonical.key import KeysOf
+
+Columns = tuple[ColumnElement[Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    Rows that belong to a record: they nest in its row, in `order`, as a tuple of tuples of `columns`.
+
+    `owner` is the columns of `source` that hold the record's key. Where the rows hang on another column of the record,
+    `source` joins the record's own table. `order` must leave no two rows of a record equal.
+    """
+
+    source: FromClause
+    owner: Columns
+    columns: Columns
+    order: Columns
+    where: ColumnElement[bool] | None = None
+
+    def of_range(self) -> Select[Any]:
+        """The rows of every record whose key lies between `low` and `high`."""
+        return self._select(self.owner[0].between(bindparam("low"), bindparam("high")))
+
+    def of_keys(self) -> Select[Any]:
+        return self._select(self.owner[0].in_(bindparam("keys", expanding=True)))
+
+    def _select(self, condition: ColumnElement[bool]) -> Select[Any]:
+        statement = select(*self.owner, *self.columns).select_from(self.source).where(condition)
+        statement = statement if self.where is None else statement.where(self.where)
+        return statement.order_by(*self.owner, *self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """
+    What the records of a stream are read from. A row is `columns` (which begin with `key`), then one tuple a part.
+
+    `keys` makes each record's canonical key of the columns of `key`. They are unique together, never null, and hold whole
+    numbers, or text of a binary collation. Blanks at a text's end are no part of the key: they fill up a CHAR column.
+    `kinds` are the types that `TABLE.COLUMN` is declared with, where one is; they are looked at and change no statement.
+    """
+
+    keys: KeysOf
+    source: FromClause
+    key: Columns
+    columns: Columns
+    where: ColumnElement[bool] | None = None
+    parts: tuple[Parts, ...] = ()
+    kinds: Mapping[str, type] = field(default_factory=dict)
+
+    def page(self, size: int, *, after: bool) -> Select[Any]:
+        """The first records, or those behind the position `after_0`, `after_1` …"""
+        condition = beyond(self.key, [bindparam(f"after_{n}") for n in range(len(self.key))]) if after else None
+        return self._select(self.columns, condition).order_by(*self.key).limit(size)
+
+    def changes(self, change: ColumnElement[Any], condition: ColumnElement[bool], size: int) -> Select[Any]:
+        """The change column first, then the row exactly as the sweep reads it, for both feed one fingerprint."""
+        return self._select((change, *self.columns), condition).order_by(change, *self.key).limit(size)
+
+    def _select(self, columns: Sequence[ColumnElement[Any]], condition: ColumnElement[bool] | None) -> Select[Any]:
+        conditions = [each for each in (self.where, condition) if each is not None]
+        return select(*columns).select_from(self.source).where(*conditions)
+
+    def __str__(self) -> str:
+        return ", ".join(sorted({str(table) for table in columns_read([self])}))
+
+
+def beyond(columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """
+    Whether a row stands behind a position, column by column, for SQL Server has no `(a, b) > (x, y)`.
+
+    The outer `a >= x` lets every planner seek in an index on the first column.
+    """
+    if len(columns) == 1:
+        return columns[0] > values[0]
+    return and_(columns[0] >= values[0], or_(columns[0] > values[0], beyond(columns[1:], values[1:])))
+
+
+def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:
+    """Every table that the readings ask for, with every column of it."""
+    found: dict[TableClause, set[str]] = {}
+    for reading in readings:
+        for statement in (reading.page(1, after=False), *[part.of_range() for part in reading.parts]):
+            for element in visitors.iterate(statement):
+                if isinstance(element, ColumnClause) and isinstance(element.table, TableClause):
+                    found.setdefault(element.table, set()).add(str(element.name))
+    return found

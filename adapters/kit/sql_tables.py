@@ -1,0 +1,228 @@
+"""
+The tables of a source as its row classes declare them: what a stream reads from them, and stand-ins of them for tests.
+
+A column is declared once, in its row class (see `adapters.kit.rows`). The list of columns, the SELECT, what `check` looks
+at and the stand-in's CREATE TABLE follow from it here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Date,
+    DateTime,
+    Double,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    TableClause,
+    and_,
+    column,
+    table,
+)
+from sqlalchemy.sql.elements import quoted_name
+from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.types import TypeEngine
+
+from adapters.kit.rows import Declared, Field, declared_of, field_of, fields_of
+from adapters.kit.sql_reading import Columns, Parts, Reading
+from canonical.errors import MisconfiguredError
+from canonical.key import KeysOf
+
+_STAND_INS: dict[type, TypeEngine[Any]] = {
+    int: BigInteger(),
+    str: String(255),
+    date: Date(),
+    datetime: DateTime(),
+    Decimal: Numeric(18, 4),
+    float: Double(),
+    bool: Boolean(),
+    object: String(255),
+}
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    Which rows of its table a stream wants, or a part of it, and what stands beside them.
+
+    `source` is the table with others joined to it, `joined` the column for each field that is declared as `Joined`. `parts`
+    says the same of parts; one that is None is not read, and its field keeps its default.
+    """
+
+    where: ColumnElement[bool] | None = None
+    source: FromClause | None = None
+    joined: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    parts: Mapping[str, Choice | None] = field(default_factory=dict)
+
+
+class Tables:
+    """
+    The tables in one schema, for statements: `tables[Tenant].c.SURNAME`.
+
+    A table is one object, with the columns of every row class of it that was asked for.
+    """
+
+    def __init__(self, schema: str | None = None) -> None:
+        self.kinds: dict[str, type] = {}
+        self._schema = None if schema is None else quoted_name(schema, quote=False)
+        self._tables: dict[str, TableClause] = {}
+        self._declared: dict[str, dict[str, tuple[Field, bool]]] = {}
+        self._asked: set[type] = set()
+
+    def __getitem__(self, row: type) -> TableClause:
+        """
+        The table of a row class.
+
+        :raises MisconfiguredError: two row classes say different things of a column, or the declaration does not hold.
+        """
+        declared = declared_of(row)
+        name = declared.table
+        if name not in self._tables:
+            self._tables[name] = table(_spelt(name), schema=self._schema)
+            self._declared[name] = {}
+        if row not in self._asked:
+            for each in _columns_of(row, declared):
+                self._declare(self._tables[name], row, each, key=each.name in declared.key)
+            self._asked.add(row)
+        return self._tables[name]
+
+    def column(self, row: type, name: str) -> ColumnElement[Any]:
+        """A column that no row class declares, such as one that only this council has to show changes."""
+        there = self[row]
+        if name not in there.c:
+            there.append_column(column(quoted_name(name, quote=False)))
+        return there.c[name]
+
+    def reading(self, row: type, keys: KeysOf, choice: Choice | None = None) -> Reading:
+        """
+        What a stream of these rows is read from.
+
+        :raises MisconfiguredError: the row class, its parts and `choice` do not fit together.
+        """
+        choice = Choice() if choice is None else choice
+        declared, fields = declared_of(row), fields_of(row)
+        plain = tuple(each.name for each in fields if not each.part)
+        if not declared.key or plain[: len(declared.key)] != declared.key or any(f.part for f in fields[: len(plain)]):
+            fix = "let its fields be those of `key`, in that order, then the other columns, then the parts"
+            raise MisconfiguredError(row.__name__, "a stream's row begins with its key and ends with its parts", fix=fix)
+        return Reading(
+            keys=keys,
+            source=self[row] if choice.source is None else choice.source,
+            key=self._columns(row, declared.key),
+            columns=self._read(row, choice),
+            where=choice.where,
+            parts=tuple(self._parts(row, choice)),
+            kinds=self.kinds,
+        )
+
+    def stand_in(self, *rows: type) -> MetaData:
+        """
+        Tables for a test or a demonstration, like the source's: those of these rows, and all that were asked for before.
+
+        >>> metadata = Tables().stand_in(Tenant)              # doctest: +SKIP
+        >>> await connection.run_sync(metadata.create_all)    # doctest: +SKIP
+        """
+        for row in rows:
+            self[row]
+        metadata = MetaData(schema=self._schema)
+        for name, columns in self._declared.items():
+            Table(_spelt(name), metadata, *[_stand_in(each, key=key) for each, key in columns.values()])
+        return metadata
+
+    def _declare(self, there: TableClause, row: type, each: Field, *, key: bool) -> None:
+        place = f"{there}.{each.column}"
+        if self.kinds.setdefault(place, each.kind) is not each.kind:
+            fix = f"give it one type: {each.kind.__name__} in {row.__name__}, {self.kinds[place].__name__} elsewhere"
+            raise MisconfiguredError(place, "is declared with two types", fix=fix)
+        if each.column not in there.c:
+            there.append_column(column(_column_name(each)))
+        known = self._declared[declared_of(row).table]
+        if each.column not in known or key:
+            known[each.column] = each, key
+
+    def _columns(self, row: type, names: tuple[str, ...]) -> Columns:
+        there = self[row]
+        return tuple(there.c[field_of(row, name).column] for name in names)
+
+    def _read(self, row: type, choice: Choice) -> Columns:
+        """The columns of the row, each from its own table or from where `choice` says."""
+        there = self[row]
+        fields = [each for each in fields_of(row) if not each.part]
+        joined = {each.name for each in fields if each.joined}
+        if joined != set(choice.joined):
+            odd = ", ".join(sorted(joined ^ set(choice.joined)))
+            fix = "give each field that is Joined its column in Choice(joined=…), and no other"
+            raise MisconfiguredError(f"{row.__name__} ({there})", f"what is joined does not fit: {odd}", fix=fix)
+        return tuple(choice.joined[each.name] if each.joined else there.c[each.column] for each in fields)
+
+    def _parts(self, row: type, choice: Choice) -> Iterator[Parts]:
+        parts = {each.name: each.part for each in fields_of(row) if each.part}
+        if unknown := sorted(set(choice.parts) - set(parts)):
+            fix = f"its parts are: {', '.join(parts) or 'none'}"
+            raise MisconfiguredError(row.__name__, f"has no part {', '.join(unknown)}", fix=fix)
+        left_out = False
+        for name, part in parts.items():
+            chosen = choice.parts.get(name, Choice())
+            if (chosen is None and name not in getattr(row, "_field_defaults", {})) or (left_out and chosen is not None):
+                fix = "put it last, and give it a default: `= ()`"
+                raise MisconfiguredError(f"{row.__name__}.{name}", "cannot be left out", fix=fix)
+            left_out = chosen is None
+            if chosen is not None:
+                yield self._part(row, part, chosen)
+
+    def _part(self, row: type, part: type, choice: Choice) -> Parts:
+        declared, own = declared_of(part), declared_of(row)
+        of, to = self._columns(part, declared.of), declared.to or own.key
+        if not of or len(of) != len(to):
+            fix = f"name the columns of {declared.table} that hold {', '.join(to)} of {own.table}: of=…"
+            raise MisconfiguredError(part.__name__, f"does not say to which {row.__name__} it belongs", fix=fix)
+        source, owner = self[part] if choice.source is None else choice.source, of
+        if to != own.key:  # it hangs on another column of the record, and the record's key is needed
+            pairs = zip(self._columns(row, to), of, strict=True)
+            source, owner = source.join(self[row], and_(*[a == b for a, b in pairs])), self._columns(row, own.key)
+        order = self._columns(part, declared.order or declared.key)
+        if not order:
+            fix = "give it key=…, or order=… by columns that leave no two rows of one record equal"
+            raise MisconfiguredError(part.__name__, "has no order", fix=fix)
+        return Parts(source, owner, self._read(part, choice), order, choice.where)
+
+
+def _columns_of(row: type, declared: Declared) -> list[Field]:
+    """Every column that the declaration names: the key first, then what it belongs to, the fields and the rest."""
+    own = [each.name for each in fields_of(row) if not (each.joined or each.part)]
+    names = dict.fromkeys([*declared.key, *declared.of, *own, *declared.order, *declared.also])
+    return [field_of(row, name) for name in names]
+
+
+def _stand_in(each: Field, *, key: bool) -> Column[Any]:
+    """A column of a test's table; numbers that may refer to another table are indexed."""
+    kind = next((note for note in each.notes if isinstance(note, TypeEngine)), _STAND_INS[each.kind])
+    indexed = each.kind is int and not key
+    return Column(_column_name(each), kind, primary_key=key, autoincrement=False, index=indexed)
+
+
+def _column_name(each: Field) -> quoted_name:
+    return quoted_name(each.column, quote=True if each.exact else _quoting(each.column))
+
+
+def _spelt(name: str) -> quoted_name:
+    """A table's name as the database takes it; one within double quotes is taken exactly."""
+    return quoted_name(name.strip('"'), quote=True if name.startswith('"') else _quoting(name))
+
+
+def _quoting(name: str) -> bool | None:
+    """Never for a name with capitals: SQLAlchemy would quote it, and PostgreSQL then find it under no other case."""
+    return False if _PLAIN.fullmatch(name) and not name.islower() else None
