@@ -37,7 +37,7 @@ def settings(root: str, **more: Any) -> BusinessCentralSettings:
         "client_id": "us",
         "client_secret": "hush",
     }
-    return BusinessCentralSettings.model_validate(given | {"default_account": "8000"} | more)
+    return BusinessCentralSettings.model_validate(given | more)
 
 
 class Saying:
