@@ -73,6 +73,18 @@ def _turn(item: pytest.Item) -> int:
     return next((turn for turn, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a worker a file at a time, and the console's folder as a whole: its tests share a world that takes long to make."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByWorld(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "tests/console" if file.startswith("tests/console/") else file
+
+    return ByWorld(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line that says what was not tested, and why."""
     untested: dict[str, set[str]] = {}

@@ -27,7 +27,7 @@ from pydantic_core import to_json
 from canonical.entity import Entity
 
 _OURS = frozenset(("canonical", "adapters", "flows"))
-_APART = re.compile(r"(adapters|flows)\.(port|engine)(\..*)?|.*\.(world\w*|sandbox\w*|testing|tests)(\..*)?")
+_APART = re.compile(r"(adapters|flows)\.(port|engine|systems)(\..*)?|.*\.(world\w*|sandbox\w*|testing|tests)(\..*)?")
 """Modules that no outcome depends on: they are not followed."""
 _HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
