@@ -133,7 +133,7 @@ def test_the_entities_the_settings_and_pydantic_count(monkeypatch: pytest.Monkey
     assert edition(code, [Person], {"of": "one"}) != edition(code, [Person], {"of": "another"})
     monkeypatch.setattr("ironbridge.runtime.editions.version", lambda _: "99")
     assert edition(code, [Person]) != plain
-    assert name_of(type(liquidlogic)).startswith("adapters.liquidlogic:")
+    assert name_of(liquidlogic.build) == "adapters.liquidlogic.adapter:LiquidlogicAdapter"
 
 
 # -- other people's packages -------------------------------------------------------------------------------------------
