@@ -11,7 +11,6 @@ import pytest
 
 from adapters.engine.journal import Cursor, Known, Place
 from adapters.engine.pump import Pump
-from adapters.port import Stream
 from adapters.testing import Bench
 from adapters.testing.stand_ins import Killed, MemoryJournal, MemoryMemory
 from adapters.testing.table import Line, TableAdapter
@@ -105,9 +104,13 @@ async def test_a_sound_adapter_that_is_killed_anywhere_breaks_nothing(council: C
 class SavesFirst(Pump):
     """Commits what it remembers before the transaction: a kill between the two loses the events."""
 
-    async def _publish(self, stream: Stream, found: Any, cursor: Cursor, step: Any, *more: Any) -> None:
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self._publisher.publish = self._save_first  # type: ignore[method-assign]
+
+    async def _save_first(self, stream: str, found: Any, cursor: Cursor, step: Any, *more: Any) -> None:
         step.known = list(found.known.values())
-        await self._memory.save(stream.name, step)
+        await self._memory.save(stream, step)
         if found.events:
             raise Killed
 

@@ -39,7 +39,7 @@ async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held
             await asyncio.sleep(0.01)
     (found,) = held
     assert found.seconds > 0.1
-    assert found.place.startswith("adapters/engine/difference.py ")
+    assert found.place.startswith("adapters/engine/regions.py ")
 
 
 async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[HoldUp]) -> None:
