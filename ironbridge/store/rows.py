@@ -6,16 +6,20 @@ so that a query and its dataclass cannot drift apart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import CursorResult
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-T = TypeVar("T", bound="DataclassInstance")
+class _Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+T = TypeVar("T", bound=_Dataclass)
 
 
 def rows(kind: type[T], answer: CursorResult[Any]) -> list[T]:
@@ -29,6 +33,6 @@ def row_of(kind: type[T], row: Mapping[Any, Any], **more: Any) -> T:
 
 
 @cache
-def _booleans(kind: type[DataclassInstance]) -> tuple[str, ...]:
+def _booleans(kind: type[_Dataclass]) -> tuple[str, ...]:
     """The fields that are true or false: SQLite has only numbers for them."""
     return tuple(field.name for field in fields(kind) if field.type in ("bool", bool))
