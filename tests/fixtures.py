@@ -5,6 +5,7 @@ What this machine does not have is skipped with the reason, and named again in o
 CI=true nothing may be absent: then it fails.
 """
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from ironbridge.observe.watchdog import HoldUp, watching
 from ironbridge.store import Store, open_store
 from tests.secure_kafka import Secure, running_secure_kafka
 from tests.servers import (
@@ -250,3 +252,14 @@ def shared() -> Path:
         if not folder.is_dir():
             raise Absent(f"the shared reference data ({folder}; IRONBRIDGE_SHARED names another place)")
         return folder
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[list[HoldUp]]:
+    """The hold-ups of the loop while the test ran. Objects that other tests left in memory are kept from the collector."""
+    gc.collect()
+    gc.freeze()
+    found: list[HoldUp] = []
+    async with watching(found.append):
+        yield found
+    gc.unfreeze()

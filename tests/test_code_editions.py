@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from adapters.liquidlogic import system as liquidlogic
 from canonical import CareEpisode, Invoice, Person
 from flows.business_central import BusinessCentralFlow
 from flows.dfe_csc import ChildRecords
 from ironbridge.runtime.editions import edition, modules, name_of
+from ironbridge.runtime.systems import installed_adapters
 
 HOUSE = Path(__file__).resolve().parents[1]
 SHIPPED = {
@@ -133,7 +133,7 @@ def test_the_entities_the_settings_and_pydantic_count(monkeypatch: pytest.Monkey
     assert edition(code, [Person], {"of": "one"}) != edition(code, [Person], {"of": "another"})
     monkeypatch.setattr("ironbridge.runtime.editions.version", lambda _: "99")
     assert edition(code, [Person]) != plain
-    assert name_of(liquidlogic.build) == "adapters.liquidlogic.adapter:LiquidlogicAdapter"
+    assert name_of(installed_adapters()["liquidlogic"].build) == "adapters.liquidlogic.adapter:LiquidlogicAdapter"
 
 
 # -- other people's packages -------------------------------------------------------------------------------------------

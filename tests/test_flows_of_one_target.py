@@ -245,10 +245,10 @@ async def test_a_silence_is_the_targets_and_is_lifted_for_all_of_its_flows(each_
         await names.aim(each_store, flow, "bc", ["one", "two"])
     await names.aim(each_store, "three", "elsewhere", [])
     await SharedBudget(each_store, "bc", Limits()).hold(timedelta(minutes=5))
-    silent = {row["flow"]: row["seconds_silent"] is not None for row in await insight.standing(each_store)}
+    silent = {row.flow: row.seconds_silent is not None for row in await insight.standing(each_store)}
     assert silent == {"one": True, "two": True, "three": False}
     assert await steer.release(each_store, JO, "two", "they are back")
-    assert [row["seconds_silent"] for row in await insight.standing(each_store)] == [None, None, None]
+    assert [row.seconds_silent for row in await insight.standing(each_store)] == [None, None, None]
     lifted = {name: await StoredLedger(each_store, name).lifted() for name in ("one", "two", "three")}
     assert [name for name, ago in lifted.items() if ago is not None] == ["one", "two"]
 
@@ -370,6 +370,6 @@ async def test_a_state_from_before_flows_had_targets_knows_them_by_name(state_ur
     async with opened.write() as connection:
         await connection.execute(text("INSERT INTO flows (name) VALUES ('dfe_csc')"))
     await SharedBudget(opened, "dfe_csc", Limits()).hold(timedelta(minutes=5))
-    assert [row["seconds_silent"] is not None for row in await insight.standing(opened)] == [True]
+    assert [row.seconds_silent is not None for row in await insight.standing(opened)] == [True]
     assert await steer.release(opened, JO, "dfe_csc")
     await opened.close()

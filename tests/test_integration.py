@@ -54,7 +54,7 @@ async def carried_across(data: Path, warehouse: str, kafka: Kafka, state: str) -
                 await until_settled(built, running, before)
                 assert await differing(world, built) == {}
                 stuck = await insight.parked(built.store)
-                assert {row["state"] for row in stuck} == {"quarantined"}, stuck
+                assert {row.state for row in stuck} == {"quarantined"}, stuck
             finally:
                 stop.set()
                 await running

@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,8 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
                 await running
         there = json.dumps(world.dfe.documents(str(LA_CODE))) + json.dumps(world.central.documents("vendors"))
     assert there.count(CANARY) > 50, "the canaries did not reach the clouds: the test proves nothing"
-    assert len([row for row in stuck if row["state"] == "quarantined"]) > 10, "no bad row was met"
-    assert [row for row in stuck if row["state"] == "parked"], "nothing was refused"
+    assert len([row for row in stuck if row.state == "quarantined"]) > 10, "no bad row was met"
+    assert [row for row in stuck if row.state == "parked"], "nothing was refused"
     finished = list(spans.get_finished_spans())
     assert len(finished) > 100
     measured = metered.read()
@@ -166,7 +167,7 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
     out, err = capfd.readouterr()
     for where, text in {
         "spans": said(finished), "metrics": repr(measured),
-        "log": logged.getvalue(), "pages": pages, "reasons": json.dumps(stuck), "output": out + err,
+        "log": logged.getvalue(), "pages": pages, "reasons": json.dumps(stuck, default=asdict), "output": out + err,
     }.items():  # fmt: skip
         leaks = [line for line in text.splitlines() if CANARY in line.lower()]
         assert leaks == [], f"{where}: {leaks[:3]}"

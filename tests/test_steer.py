@@ -322,7 +322,7 @@ async def test_deletions_that_waited_for_a_file_go_on_once_a_person_has_it_read_
     await pump.read(stream)
     assert adapter.asked == asked, "nobody can see that it may be read now"
     assert log.state().keys() == {adapter.key(n) for n in (1, 2, 3)}
-    (stuck,) = [row["key"] async for rows in everything(store) for row in rows]
+    (stuck,) = [row.key async for rows in everything(store) for row in rows]
     assert await steer.retry(store, JO, [stuck]) == 1
     await pump.read(stream)
     assert log.state().keys() == {adapter.key(n) for n in (1, 4)}

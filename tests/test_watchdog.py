@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from adapters.engine.regions import region
-from adapters.payables.tests.test_large_files import adapter, vouchers
 from adapters.port import Record
 from adapters.testing import Bench
 from adapters.testing.table import Line, TableAdapter
-from ironbridge.observe.watchdog import HoldUp, watching
+from ironbridge.observe.watchdog import HoldUp
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory
-
-
-@pytest.fixture
-async def held() -> AsyncIterator[list[HoldUp]]:
-    """The hold-ups of the loop while the test ran. Objects that other tests left in memory are kept from the collector."""
-    gc.collect()
-    gc.freeze()
-    found: list[HoldUp] = []
-    async with watching(found.append):
-        yield found
-    gc.unfreeze()
 
 
 async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held: list[HoldUp]) -> None:
@@ -46,13 +29,6 @@ async def test_a_machine_that_stands_still_is_nobody_s_fault(held: list[HoldUp])
     await asyncio.sleep(0.03)
     time.sleep(0.3)  # the loop stands still, but uses no processor time
     await asyncio.sleep(0.03)
-    assert held == []
-
-
-async def test_a_large_file_holds_up_nobody(store: Store, held: list[HoldUp], tmp_path: Path) -> None:
-    (tmp_path / "may.csv").write_text(vouchers(8000))
-    bench = Bench(adapter(tmp_path))
-    await bench.read(bench.pump(memory=StoredMemory(store, "acme")))
     assert held == []
 
 

@@ -16,6 +16,9 @@ from adapters.payables.reading import Rules
 from adapters.port import Extract
 from adapters.testing import Bench, whole
 from canonical.errors import BadRecordError, UnavailableError
+from ironbridge.observe.watchdog import HoldUp
+from ironbridge.store import Store
+from ironbridge.store.memory import StoredMemory
 
 LAYOUT = declared("vouchers", {
     "title": "Vouchers", "dates": ["dd/mm/yyyy"],
@@ -134,3 +137,10 @@ async def test_a_large_file_is_published_whole_and_once(tmp_path: Path) -> None:
     documents = {event.key for event in first if event.entity == "invoice"}
     assert len(documents) == 7920
     assert await bench.read() == []
+
+
+async def test_a_large_file_holds_up_nobody(store: Store, held: list[HoldUp], tmp_path: Path) -> None:
+    (tmp_path / "may.csv").write_text(vouchers(8000))
+    bench = Bench(adapter(tmp_path))
+    await bench.read(bench.pump(memory=StoredMemory(store, "acme")))
+    assert held == []
