@@ -41,7 +41,7 @@ class Connection:
         await self._adapter.close()
 
     async def items(self, items: AsyncIterator[T], pause: timedelta) -> AsyncIterator[T]:
-        """What the system gives, with a pause after each item."""
+        """Yield what the system gives, and pause after each item."""
         async with closing(items):
             with self.watched():
                 async for item in items:

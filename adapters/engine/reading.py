@@ -1,4 +1,4 @@
-"""What the readings of one adapter share: the system, the publisher, the memory, and how rows are compared."""
+"""The readings of one adapter share these means: the system, the publisher, the memory, and the comparison of rows."""
 
 from __future__ import annotations
 

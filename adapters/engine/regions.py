@@ -71,7 +71,7 @@ class Regions:
 
 
 def extract_mark(name: str) -> str:
-    """What stands for an extract in events and in keys: a file's name may name somebody."""
+    """Give the digest that stands for an extract in events and in keys, because a file's name may name a person."""
     return blake2b(name.encode(), digest_size=8).hexdigest()
 
 
@@ -87,7 +87,7 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
 
 
 def place_of(position: Position) -> str:
-    """What stands for a pushed record's position in events and as its region."""
+    """Give the text that stands for a pushed record's position, in its event and instead of its region."""
     return "@" + json.dumps(position, separators=(",", ":"))
 
 

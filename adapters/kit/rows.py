@@ -193,7 +193,7 @@ def _kind(hint: Any) -> tuple[type | None, bool]:
 # -- from what was read to the typed row ----------------------------------------------------------------------------
 
 _MOST_FITTING = 1024
-"""So many lists of types are remembered a row class."""
+"""Each row class remembers at most so many lists of types."""
 
 
 class Typed(Generic[R]):
@@ -247,7 +247,7 @@ class Typed(Generic[R]):
 
 @cache
 def typed(row: type[R]) -> Typed[R]:
-    """What makes typed rows of this class."""
+    """Give the maker of typed rows of this class."""
     return Typed(row)
 
 

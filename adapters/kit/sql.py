@@ -245,7 +245,7 @@ class SqlAdapter:
             fix = f"its streams are {', '.join(self._streams)}"
             raise MisconfiguredError(name, f"`tail` names no stream: {', '.join(unknown)}", fix=fix)
         self.readings = {each.name: each.reading(name, self.tables, settings) for each in streams}
-        """What each stream is read from."""
+        """Give, by stream, the tables and columns that its rows come from."""
 
     def streams(self) -> Sequence[Stream]:
         return [self._stream(each) for each in self._streams.values()]

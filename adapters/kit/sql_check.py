@@ -32,7 +32,7 @@ _FITTING: dict[type, set[str]] = {
     date: {_TIMES},
     datetime: {_TIMES},
 }
-"""What a column may hold to be read as this type. A date that is kept as text is text: its mapping has to read it."""
+"""A column must hold one of these to be read as the type. A date that is kept as text is text, and the mapping reads it."""
 _EXPECTED = {str: _TEXT, date: _TIMES, datetime: _TIMES, int: _NUMBERS, float: _NUMBERS, Decimal: _NUMBERS, bool: _NUMBERS}
 
 _POSTGRES = {
@@ -118,7 +118,7 @@ async def _faults(
 async def _asked(
     session: Session, table: TableClause, columns: Sequence[ColumnElement[Any]]
 ) -> dict[str, str] | IronbridgeError:
-    """What each column holds (numbers, text or dates) as far as the driver tells; or why they cannot be read."""
+    """Tell for each column whether it holds numbers, text or dates, as far as the driver says; or why it cannot be read."""
     names = [str(column.key) for column in columns]
     try:
         async with session.connection(str(table)) as connection:

@@ -1,5 +1,5 @@
 """
-What a stream's rows are read from, as statements: pages in the order of a key, and the rows that nest in a record's row.
+Makes the statements that read a stream: pages in the order of a key, and the rows that nest in a record's row.
 
 Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite and SQL Server all understand.
 """
