@@ -329,16 +329,17 @@ async def test_a_copy_is_as_the_adapter_has_it_after_changes_deletions_moves_and
         for event in (event_of(number, 3, deleted=True), event_of(number, 4, owner=f"legacy:person:{number + 100}"))
     ]
     wanted = {f"legacy:person:{number}": 2 for number in range(20, 60)}
-    wanted |= {f"legacy:person:{number}": 4 for number in range(10, 20)} | {"legacy:person:99": 1}
+    # They lie in the partitions that were left, behind the tombstones there: who has these has had those.
+    last = [event_of(number + 200, owner=f"legacy:person:{number}") for number in range(10, 20)]
+    wanted |= {f"legacy:person:{number}": 4 for number in range(10, 20)} | {event.key: 1 for event in last}
     async with journal_of(settings) as journal:
         async with following(settings, act):
             await journal.publish(first, None)
             await until(lambda: sum(copy.values()) == 120)
         await journal.publish(deleted + moved, None)
         async with following(settings, act):
-            await journal.publish([event_of(99)], None)
+            await journal.publish(last, None)
             await until(lambda: copy == wanted)
-            await asyncio.sleep(0.5)  # the tombstones of the places that were left may come after the events in the new ones
     assert copy == wanted
     for key in wanted:
         seen = [version for each, version in order if each == key]
