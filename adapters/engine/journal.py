@@ -31,7 +31,7 @@ class Place(NamedTuple):
     offset: int
 
 
-class Mark(NamedTuple):
+class Watermark(NamedTuple):
     """
     The adapter's newest event in a partition: `next` is the offset behind it (0: there is none), `last` says which it is.
 
@@ -45,18 +45,18 @@ class Mark(NamedTuple):
     first: str = ""
 
 
-NOTHING = Mark(0, "")
+NOTHING = Watermark(0, "")
 
 
 def named(event: Event) -> str:
-    """What an event is known by in a `Mark`: its id, and when it was observed, for one that is published again is another."""
+    """The name of an event in a `Watermark`: its id and when it was observed, for one that is published again is another."""
     return f"{event.id} {event.time.timestamp():.6f}"
 
 
-def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Mark]:
+def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Watermark]:
     """The last of these events in each partition."""
     last = {place[:2]: (place.offset, event) for event, place in zip(events, places, strict=True)}
-    return {partition: Mark(offset + 1, named(event)) for partition, (offset, event) in last.items()}
+    return {partition: Watermark(offset + 1, named(event)) for partition, (offset, event) in last.items()}
 
 
 @dataclass(slots=True)
@@ -169,7 +169,7 @@ class Step:
     problems: list[Problem] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     progress: Progress | None = None
-    offsets: dict[Partition, Mark] = field(default_factory=dict)
+    offsets: dict[Partition, Watermark] = field(default_factory=dict)
     told: int = 0
     guarded: list[Guarded] = field(default_factory=list)
     gone_offsets: list[Partition] = field(default_factory=list)
@@ -205,7 +205,7 @@ class Journal(Protocol):
         """The offset behind the last record of every partition that the adapter may publish to."""
         ...
 
-    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+    async def lying(self, marks: Mapping[Partition, Watermark]) -> set[Partition]:
         """The partitions in which the event of a mark lies where the mark says."""
         ...
 
@@ -242,7 +242,7 @@ class Memory(Protocol):
         """When a step last said that the memory held all that the journal held (UTC)."""
         ...
 
-    async def offsets(self) -> dict[Partition, Mark]: ...
+    async def offsets(self) -> dict[Partition, Watermark]: ...
 
     async def progress(self, stream: str) -> Progress: ...
 

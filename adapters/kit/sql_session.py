@@ -116,7 +116,7 @@ class SqlSettings(BaseModel):
         return self.parsed_url.get_backend_name()
 
 
-class Session:
+class SqlSession:
     """
     A small pool of connections that can only read. `where` names its adapter in errors.
 

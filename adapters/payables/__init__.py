@@ -165,7 +165,7 @@ class PayablesAdapter:
 
 
 @contextmanager
-def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.Opened]:
+def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.WholeFile]:
     with reading.opened(found.name, content(rules.source, found, rules.largest), rules) as opened:
         yield opened
 

@@ -17,13 +17,13 @@ from adapters.engine.journal import (
     Cursor,
     Guarded,
     Known,
-    Mark,
     Partition,
     Place,
     Problem,
     Progress,
     Seen,
     Step,
+    Watermark,
     named,
 )
 from adapters.port import Offsets
@@ -178,7 +178,7 @@ class MemoryJournal:
             for number in range(self._log.partitions)
         }
 
-    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+    async def lying(self, marks: Mapping[Partition, Watermark]) -> set[Partition]:
         self._faults.point("lying")
         return {p for p, mark in marks.items() if mark.next and self._at(p, mark.next - 1) == mark.last}
 
@@ -209,16 +209,16 @@ class Remembered:
 
 
 @dataclass
-class State:
+class MemoryState:
     """A state database in memory, for one adapter; it outlives the memories that are opened on it."""
 
     streams: dict[str, Remembered] = field(default_factory=dict)
-    offsets: dict[Partition, Mark] = field(default_factory=dict)
+    offsets: dict[Partition, Watermark] = field(default_factory=dict)
     claims: int = 0
     steps: int = 0
     saved: datetime | None = None
 
-    def go_back(self, to: State) -> None:
+    def go_back(self, to: MemoryState) -> None:
         """Be again what a copy of it holds, under the feet of those who have it open, as after a failover."""
         self.__dict__.update(deepcopy(to).__dict__)
 
@@ -227,9 +227,9 @@ class State:
 
 
 class MemoryMemory:
-    """One adapter's memory (`adapters.engine.journal.Memory`) in a `State`; a step is saved whole or not at all."""
+    """One adapter's memory (`adapters.engine.journal.Memory`) in a `MemoryState`; a step is saved whole or not at all."""
 
-    def __init__(self, state: State, faults: Faults | None = None) -> None:
+    def __init__(self, state: MemoryState, faults: Faults | None = None) -> None:
         self._state = state
         self._faults = faults or Faults()
         self._claim: int | None = None
@@ -256,7 +256,7 @@ class MemoryMemory:
     async def saved(self) -> datetime | None:
         return self._state.saved
 
-    async def offsets(self) -> dict[Partition, Mark]:
+    async def offsets(self) -> dict[Partition, Watermark]:
         self._faults.point("offsets")
         return dict(self._state.offsets)
 

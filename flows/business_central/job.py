@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from canonical.key import entity_of
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
 from flows.business_central.odata import Answer, Operation, Reply
-from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat
+from flows.business_central.wire import SET_OF, HeldRecord, Plan, Wire, flat
 from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
 
 _OVER = {"Canceled", "Corrective"}
@@ -29,8 +29,8 @@ class Job:
 
     write: Write
     ref: str | None = None
-    held: Record | None = None
-    found: dict[str, Record] = field(default_factory=dict)
+    held: HeldRecord | None = None
+    found: dict[str, HeldRecord] = field(default_factory=dict)
     """All records that this look has found under the write's id and numbers, by id."""
     trouble: Outcome | None = None
     crossed: bool = False
@@ -81,11 +81,11 @@ class Job:
         if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
             return False
         if write.document is None:
-            self.held = Record(write.ref, write.tag, {})
+            self.held = HeldRecord(write.ref, write.tag, {})
             return True
         if self.kind != VENDOR:
             return False  # the lines' own tags are not in the ledger
-        held = Record(write.ref, write.tag, flat(write.confirmed.body))
+        held = HeldRecord(write.ref, write.tag, flat(write.confirmed.body))
         changes = wire.changes(held, write.document, self.earlier, None).operations
         # An address is replaced whole and has parts that are not ours, so it has to be read first.
         if not changes or any("address" in (operation.body or {}) for operation in changes):

@@ -68,7 +68,7 @@ def refused(message: str) -> ODataError:
     return ODataError("Application_DialogException", message)
 
 
-class Company:
+class SandboxCompany:
     def __init__(
         self, held: Holdings, settings: BusinessCentralSandboxSettings, refused_keys: Callable[[], frozenset[str]]
     ) -> None:

@@ -38,7 +38,7 @@ class Right(StrEnum):
     REVEAL = "reveal"
 
 
-class Person(SimpleUser):
+class ConsoleUser(SimpleUser):
     """Who it is, as the audit trail names them."""
 
 
@@ -86,9 +86,9 @@ class SignedIn(AuthenticationBackend):
     def __init__(self, sessions: Sessions | None) -> None:
         self._sessions = sessions
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, Person] | None:
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, ConsoleUser] | None:
         if self._sessions is None:
-            return AuthCredentials([*Right]), Person(f"{_at_the_machine()} (at the machine)")
+            return AuthCredentials([*Right]), ConsoleUser(f"{_at_the_machine()} (at the machine)")
         word = conn.session.get("session")
         if not word or conn.url.path.startswith("/static/"):
             return None
@@ -96,7 +96,7 @@ class SignedIn(AuthenticationBackend):
             found = await self._sessions.find(word)
         except IronbridgeError as error:
             raise AuthenticationError(f"Ironbridge cannot tell who you are: {error}") from error
-        return (AuthCredentials([*found.rights]), Person(found.name)) if found else None
+        return (AuthCredentials([*found.rights]), ConsoleUser(found.name)) if found else None
 
 
 def not_told(_: HTTPConnection, error: Exception) -> Response:

@@ -31,7 +31,7 @@ from ironbridge.store.subjects import (
     locked,
     settled,
 )
-from ironbridge.store.subjects import Stand as Row
+from ironbridge.store.subjects import SubjectRow as Row
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
 _FARTHEST = 7200.0

@@ -20,7 +20,7 @@ from ironbridge.operate.audit import Actor
 from ironbridge.operate.reconcile.certificate import (
     Certificate,
     Compared,
-    Difference,
+    Disagreement,
     Kind,
     Where,
     keep,
@@ -39,7 +39,7 @@ from ironbridge.store.comparing import ReadingTimes
 __all__ = [
     "Certificate",
     "Compared",
-    "Difference",
+    "Disagreement",
     "Kind",
     "Source",
     "Where",

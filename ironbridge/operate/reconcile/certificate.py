@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Disagreement:
     """
     One record that two sides do not agree on, and went on not to agree on when it was looked at again.
 
@@ -88,7 +88,7 @@ class Certificate:
     release: str
     by: str
     parts: list[Compared] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[Disagreement] = field(default_factory=list)
     id: int | None = None
 
     @property
@@ -161,7 +161,7 @@ def certificate_of(document: dict[str, Any]) -> Certificate:
         document["flow"], _read(document["verified_through"]), _read(document["finished"]), document["release"],
         document["by"], [Compared(**part | {"where": Where(part["where"])}) for part in document["parts"]],
         [
-            Difference(Where(d["where"]), Kind(d["kind"]), d["key"], d["what"], tuple(d["fields"]), d["why"])
+            Disagreement(Where(d["where"]), Kind(d["kind"]), d["key"], d["what"], tuple(d["fields"]), d["why"])
             for d in document["differences"]
         ],
     )  # fmt: skip

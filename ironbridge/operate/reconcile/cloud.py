@@ -29,7 +29,7 @@ from flows.port import (
     Write,
 )
 from ironbridge.operate.insight import differing
-from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
+from ironbridge.operate.reconcile.certificate import Compared, Disagreement, Kind, Where
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
 from ironbridge.store import Store, StoredLedger, comparing
 from ironbridge.store.comparing import ComparedSubject
@@ -68,7 +68,7 @@ class Cloud:
         self._mute: str | None = None  # why the target shows nothing, where it does not
         self._others: Sequence[str] = ()  # the other flows that write there: what is theirs is not ours to judge
         self.part = Compared(Where.CLOUD, target.name, _LISTED if isinstance(target, Inventory) else _ASKED)
-        self.differences: list[Difference] = []
+        self.differences: list[Disagreement] = []
 
     # -- the first look ------------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Cloud:
                 kind, number, refers = there[ref]
                 found = await self._scratch.rows(_LIKE, kind, number, refers)
                 why = f"a second one of this number: {found[0][0]} is the first" if found else _NOBODYS
-                self.differences.append(Difference(Where.CLOUD, Kind.EXTRA, ref, kind, (), why))
+                self.differences.append(Disagreement(Where.CLOUD, Kind.EXTRA, ref, kind, (), why))
 
     # -- asking --------------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class Cloud:
 
     def _differ(self, draft: _Draft, kind: Kind, fields: tuple[str, ...], why: str) -> None:
         what = draft.document.kind if draft.document else entity_of(draft.stand.subject)
-        self.differences.append(Difference(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
+        self.differences.append(Disagreement(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
 
     async def _drafts(self, stands: Sequence[ComparedSubject]) -> list[_Draft]:
         made = await drafts(self._flow, self._ledger, [stand.subject for stand in stands], self._today)

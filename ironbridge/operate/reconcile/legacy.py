@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from adapters.engine.regions import is_place
 from canonical.key import entity_of
 from ironbridge.operate.insight import differing
-from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
+from ironbridge.operate.reconcile.certificate import Compared, Disagreement, Kind, Where
 from ironbridge.operate.reconcile.look import Look, Source
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
 from ironbridge.store import Store, comparing
@@ -100,7 +100,7 @@ class Legacy:
         self._sources = sources
         self._entities = entities
         self.parts = {s.adapter.name: Compared(Where.CANONICAL, s.adapter.name, _HOW) for s in sources}
-        self.differences: list[Difference] = []
+        self.differences: list[Disagreement] = []
         self._names = set(self.parts)
         self._apart: Counter[str] = Counter()
         self._swept: set[tuple[str, str]] = set()  # the streams of which a look shows all records that there are
@@ -231,7 +231,7 @@ class Legacy:
         if row is not None and row.data is not None and fact is not None and fact.data is not None:
             fields = differing(from_json(fact.data), from_json(row.data))
         what = row.entity if row else entity_of(key)
-        self.differences.append(Difference(Where.CANONICAL, suspect.kind, key, what, fields, suspect.why))
+        self.differences.append(Disagreement(Where.CANONICAL, suspect.kind, key, what, fields, suspect.why))
 
 
 _HOW = "every row was read again, mapped, and held against what the flow knows"
