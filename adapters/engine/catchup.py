@@ -145,7 +145,7 @@ class CatchUp:
         return lost + len(stranded)
 
     def _lacks(self, last: _Held | None, known: Known) -> bool:
-        """Whether the journal lacks the last event of a record. `last` is all that it says of it."""
+        """Tell whether the journal lacks the last event of a record. `last` is all that it says of it."""
         if last is not None and last.version >= known.version:
             return False
         if not known.deleted or (last is not None and not last.deleted):

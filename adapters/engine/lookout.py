@@ -1,5 +1,6 @@
 """
-Whether the journal is still the one that was published to: a topic may be made anew, or cut off, under a pump's feet.
+The lookout tells whether the journal is still the one that was published to: a topic may be made anew, or cut off,
+under a pump's feet.
 
 An event of ours that lies where it lay proves that the log was not cut off before it, and that what lay before it when it
 was published still does. Whether the log was made anew just before it was published only an older event can prove, if it
@@ -62,7 +63,7 @@ class Lookout:
         return mark._replace(since=older.next, first=older.last)
 
     async def holds(self) -> bool:
-        """Whether the journal is what it was, as far as it was looked at: once a minute at most."""
+        """Tell whether the journal is what it was, as far as it was looked at: once a minute at most."""
         now = self._clock()
         if now - self._looked < EVERY:
             return True

@@ -1,5 +1,5 @@
 """
-Whether a source has the tables, columns and types that the readings ask for, before anything is read from it.
+This check tells whether a source has the tables, columns and types that the readings ask for, before anything is read.
 
 Each table is asked for its columns once, with a condition that no row meets. Only if that fails is each column asked for
 alone, to name the one that is missing.
@@ -135,7 +135,7 @@ async def _asked(
 
 
 async def _in_sqlite(connection: AsyncConnection, table: TableClause, names: Sequence[str]) -> dict[str, str]:
-    """What SQLite's own declarations say. It keeps any value in any column, so that a column without a type fits all."""
+    """Read what SQLite's own declarations say. It keeps any value in any column, so that a column without a type fits all."""
     info = func.pragma_table_info(str(table.name)).table_valued("name", "type")
     declared = {str(name).lower(): str(kind).upper() for name, kind in await connection.execute(select(info))}
     fitting = {name: [f for word, f in _SQLITE if word in declared.get(name.lower(), "")] for name in names}

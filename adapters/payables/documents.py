@@ -37,7 +37,10 @@ def digest(*content: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a file's records are keyed by and counted in: the source, the extract's name, its layout, the currency."""
+    """
+    An origin holds all that the records of one file have in common: the source, the extract's name, its layout, the
+    currency.
+    """
 
     source: str
     extract: str
@@ -64,7 +67,10 @@ class PayablesDocument:
 
     @property
     def copies(self) -> int:
-        """How many of its lines repeat another one exactly. Without a document number each copy is a document of its own."""
+        """
+        Tell how many of its lines repeat another one exactly. Without a document number each copy is a document of its
+        own.
+        """
         return 1 if self.copy else len(self.lines) - len({line.content for line in self.lines})
 
     @property
@@ -153,7 +159,7 @@ def _apart(origin: Origin, document: PayablesDocument) -> list[PayablesDocument]
 
 
 def _might_hold(layout: Layout, line: PayablesLine, stray: PayablesLine) -> bool:
-    """Whether a row of the same number may belong to the line's document, as far as it can be read."""
+    """Tell whether a row of the same number may belong to the line's document, as far as it can be read."""
     if "supplier" in layout.document and "supplier_name" in stray.words and supplier_id(stray) != supplier_id(line):
         return False
     return all(stray.dates.get(part, line.dates[part]) == line.dates[part] for part in layout.document if part in DATES)

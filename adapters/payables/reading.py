@@ -43,7 +43,7 @@ _SUPPLIERS_AND_DIMENSIONS, _DOCUMENTS, _BAD = range(3)
 @dataclass(slots=True)
 class Reckoning:
     """
-    Where every row of a file went, and its money. `rows` counts all rows as a spreadsheet does.
+    A reckoning accounts for every row of a file and for its money. `rows` counts all rows as a spreadsheet does.
 
     `duplicates` are published too: rows that repeat another one exactly are payments of their own; they are told apart.
     `unreadable` counts the quarantined rows whose amount could not be read; all others are in the sums.
@@ -89,7 +89,7 @@ class FileRecords:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a source's files are read by."""
+    """These rules say how a source's files are read."""
 
     source: str
     layouts: Mapping[str, Layout]

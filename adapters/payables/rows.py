@@ -22,7 +22,10 @@ from canonical.errors import BadRecordError, shape_of
 
 @dataclass(frozen=True, slots=True)
 class CellFault:
-    """What is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the shape."""
+    """
+    A fault says what is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the
+    shape.
+    """
 
     row: int
     heading: str
@@ -197,7 +200,7 @@ class _Reader:
         return len(others) < len(words) and not any(c.isalpha() for c in "".join(others))
 
     def _says_money(self, cells: Sequence[Cell]) -> bool:
-        """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
+        """Tell whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
         return any(isinstance(c, int | float) or re.search(r"[0-9][.,][0-9]{2}\b", text_of(c)) for c in cells)
 
     def text(self, cells: Sequence[Cell], part: str) -> str:

@@ -1,4 +1,4 @@
-"""What the author of an adapter tests it with: the suite that every adapter passes, and stand-ins for Kafka and the state."""
+"""The author of an adapter tests it with these: the suite that every adapter passes, and stand-ins for Kafka and the state."""
 
 from adapters.testing.sending import SendingAdapter
 from adapters.testing.stand_ins import Faults, Killed, Log, MemoryJournal, MemoryMemory, MemoryState

@@ -38,7 +38,7 @@ class Killed(BaseException):
 
 class Faults:
     """
-    Where to fail: at the n-th point that the stand-ins pass, counted from 0, or at the n-th of one name.
+    Faults make the stand-ins fail: at the n-th point that the stand-ins pass, counted from 0, or at the n-th of one name.
 
     They pass one before each thing that they are asked, and another after what has an effect: `publish` and
     `published`, `save` and `saved`. After `Killed` every later point raises it again: a dead process does nothing more.
@@ -86,7 +86,7 @@ class Log:
         return [event for events in self.transactions for event in events]
 
     def state(self) -> dict[str, bytes]:
-        """What a subscriber that keeps the newest version of each key holds."""
+        """Return what a subscriber that keeps the newest version of each key holds."""
         newest: dict[str, Event] = {}
         for event in self.events():
             if event.key not in newest or event.version > newest[event.key].version:
@@ -183,7 +183,7 @@ class MemoryJournal:
         return {p for p, mark in marks.items() if mark.next and self._at(p, mark.next - 1) == mark.last}
 
     def _at(self, partition: Partition, offset: int) -> str:
-        """Which event lies at an offset, if one of this adapter's does."""
+        """Tell which event lies at an offset, if one of this adapter's does."""
         event = dict(enumerate(self._log.topics.get(partition, ()))).get(offset)
         return named(event) if event and event.source == self._adapter else ""
 
@@ -199,7 +199,7 @@ class MemoryJournal:
 
 @dataclass
 class Remembered:
-    """What a `MemoryMemory` holds of one stream."""
+    """A `MemoryMemory` holds one of these for each stream."""
 
     records: dict[str, Known] = field(default_factory=dict)
     regions: dict[str, Seen] = field(default_factory=dict)

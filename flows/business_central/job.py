@@ -66,7 +66,7 @@ class Job:
 
     @property
     def doubted(self) -> bool:
-        """Whether an earlier request for it has an unknown result: then another create may still be on its way."""
+        """Tell whether an earlier request for it has an unknown result: then another create may still be on its way."""
         return self.kind in LINES_OF and bool(self.write.doubtful or self.write.late)
 
     @property
@@ -76,7 +76,7 @@ class Job:
         yield from (f"{self.kind} {number}" for number in self.numbers)
 
     def quick(self, wire: Wire) -> bool:
-        """Whether the confirmed document can stand for the held one without a question: the tag guards the write."""
+        """Tell whether the confirmed document can stand for the held one without a question: the tag guards the write."""
         write = self.write
         if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
             return False

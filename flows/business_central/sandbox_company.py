@@ -1,5 +1,5 @@
 """
-What the company behind the Business Central sandbox holds, and the rules its pages keep.
+The company behind the Business Central sandbox keeps its records here, by the rules of its pages.
 
 Vendors and purchase documents are whole rows, with their lines and dimension lines within; an operation works on a copy
 and puts the copy in its place, in memory and in the file, or raises `ODataError` and leaves no trace.

@@ -133,7 +133,8 @@ class BusinessCentralTarget:
 
     async def check_codes(self, dimensions: Sequence[str], accounts: Sequence[str]) -> list[Finding]:
         """
-        Whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its settings name.
+        Check whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its
+        settings name.
 
         :raises MisconfiguredError: as `write`.
         """
@@ -294,7 +295,7 @@ def _crossed(answer: Answer) -> bool:
 
 
 def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
-    """What answers that are not well come to; a lost one outweighs all others."""
+    """Turn answers that are not well into an outcome; a lost one outweighs all others."""
     outcomes = [_outcome(where, operation, reply) for operation, reply in bad]
     return next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), outcomes[0])
 

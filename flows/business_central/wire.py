@@ -33,7 +33,7 @@ _LINE_FIELDS = ("lineType", "description", "taxCode")
 
 @dataclass(frozen=True, slots=True)
 class HeldRecord:
-    """What Business Central holds for a subject; `lines` by sequence, each as the API shows it."""
+    """A held record is the one that Business Central holds for a subject; `lines` by sequence, each as the API shows it."""
 
     ref: str
     tag: str | None
@@ -46,7 +46,10 @@ class HeldRecord:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send now. `final`: nothing has to follow that depends on ids which these operations create."""
+    """
+    A plan lists the requests to send now. `final`: nothing has to follow that depends on ids which these operations
+    create.
+    """
 
     operations: Sequence[Operation]
     final: bool = True
@@ -126,7 +129,7 @@ class Wire:
 
     def body(self, record: HeldRecord, document: Document, earlier: Sequence[Document], vendor: str | None) -> Body:
         """
-        What is held, cut down to the fields that the document speaks of.
+        Return what is held, cut down to the fields that the document speaks of.
 
         A field that an earlier document had and this one has no more is spoken of as long as it is not empty there.
         """

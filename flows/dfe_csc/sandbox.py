@@ -213,7 +213,8 @@ Json = dict[str, Any]
 
 class LeftOut(StrEnum):
     """
-    What a field means that a block sent again leaves out. The guidance only says that absent values are left out.
+    This choice says what the sandbox does with a field that a block sent again leaves out. The guidance only says that
+    absent values are left out.
 
     CLEARED: a block is sent whole, so the field has no value any more (a reopened episode loses its closure date).
     An episode's own fields are one block: sent with its id and other blocks only, it keeps them. KEPT: no change.

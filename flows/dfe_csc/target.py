@@ -161,7 +161,7 @@ def _receipts(answer: httpx.Response, records: int) -> list[str] | Unknown:
 
 
 def _sorted_out(group: list[int], said: list[str] | _Rejected) -> tuple[dict[int, Outcome], list[list[int]]]:
-    """What is now known of a group of records, and the groups in which the others are to go again."""
+    """Return what is now known of a group of records, and the groups in which the others are to go again."""
     if not isinstance(said, _Rejected):
         return {n: Confirmed(receipt) for n, receipt in zip(group, said, strict=True)}, []
     if said.status == 400 and (places := named(said.text, len(group))):

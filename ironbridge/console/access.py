@@ -1,5 +1,5 @@
 """
-Who looks, and what they may do.
+This module says who looks, and what they may do.
 
 On this machine alone (a loopback address) nobody signs in and whoever is at the machine may do everything, with every
 action on record. On any other address people sign in with OpenID Connect (Entra ID, Keycloak), and their roles there say
@@ -31,7 +31,7 @@ Action = Callable[[Request, FormData], Awaitable[Response]]
 
 
 class Right(StrEnum):
-    """What somebody may do. Seeing personal fields is a right of its own, which goes with no other."""
+    """A right says what a person may do. Seeing personal fields is a right of its own, which goes with no other."""
 
     LOOK = "look"
     ACT = "act"
@@ -39,7 +39,7 @@ class Right(StrEnum):
 
 
 class ConsoleUser(SimpleUser):
-    """Who it is, as the audit trail names them."""
+    """A console user has the name by which the audit trail knows them."""
 
 
 def is_loopback(host: str) -> bool:

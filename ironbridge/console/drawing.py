@@ -1,4 +1,7 @@
-"""Where the map's boxes and arrows go. All of the drawing is in the template; here are only the numbers."""
+"""
+This module works out where the map's boxes and arrows go. All of the drawing is in the template; here are only the
+numbers.
+"""
 
 from __future__ import annotations
 

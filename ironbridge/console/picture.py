@@ -104,7 +104,7 @@ def worst(states: Any) -> str:
 
 
 class Lately:
-    """What was counted in the last minute, as often as somebody looked, and what that makes a minute."""
+    """This meter keeps the counts of the last minute, one for each look, and gives the rate a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,7 @@
-"""Whether legacy systems, events and a cloud system hold the same, asked of the systems themselves, with a certificate."""
+"""
+This page shows whether legacy systems, events and a cloud system hold the same, asked of the systems themselves, with a
+certificate.
+"""
 
 from __future__ import annotations
 

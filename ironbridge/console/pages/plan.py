@@ -1,4 +1,4 @@
-"""What a flow would write now, field by field. A plan writes nothing."""
+"""This page shows what a flow would write now, field by field. A plan writes nothing."""
 
 from __future__ import annotations
 

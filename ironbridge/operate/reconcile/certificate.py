@@ -1,4 +1,4 @@
-"""What a comparison found, as it is handed to an auditor: names of records and fields, never a value."""
+"""A certificate tells an auditor what a comparison found: names of records and fields, never a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ironbridge.store.certificates import KeptCertificate
 
 
 class Where(StrEnum):
-    """Which side of a pair is not as it should be."""
+    """This names the side of a pair that is not as it should be."""
 
     CANONICAL = "canonical"
     """What the flow knows from the events, held against the legacy systems."""
@@ -76,7 +76,7 @@ class Compared:
 @dataclass(slots=True)
 class Certificate:
     """
-    What a comparison of all sides of one flow found. Times are UTC.
+    A certificate says what a comparison of all sides of one flow found. Times are UTC.
 
     `verified` is the moment when reading began: what was changed before it has been compared, what was changed since
     is not spoken of.
