@@ -119,6 +119,15 @@ def installed_adapters() -> dict[str, AdapterSystem[Any]]:
     return {name: _as_adapter(name, point.load()) for name, point in sorted(found(ADAPTERS).items())}
 
 
+def installed_targets() -> dict[str, TargetSystem]:
+    """
+    The kinds of cloud systems that installed packages offer, by name.
+
+    :raises MisconfiguredError: an entry point names something else.
+    """
+    return {name: _is(TargetSystem, f"targets.{name}", point.load()) for name, point in sorted(found(TARGETS).items())}
+
+
 def _as_adapter(name: str, named: object) -> AdapterSystem[Any]:
     if not isinstance(named, AdapterSystem):
         raise MisconfiguredError(
