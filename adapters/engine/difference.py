@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from adapters.engine.journal import AGAIN, Known, Problem
-from adapters.engine.regions import Region, place_of
+from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Entity, Event
 from canonical.entity import bad_record
@@ -317,6 +317,8 @@ class Comparison:
     ) -> None:
         if known is None:
             known = self._known[record.key] = self._unpublished(record.key)
+        if region is None and known.deleted:
+            region = LEARNED  # without one, no sweep would notice that its row is gone again
         known.row_digest, known.region = digest, region
         self.found.known[known.key] = known
         self._problem(record.key, error)
