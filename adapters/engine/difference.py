@@ -60,7 +60,7 @@ def fresh(version: int, now: int) -> int:
     is even: the odd version below it belongs to the tombstone that a move leaves in the old owner's partition, and to no
     other event.
     """
-    at = max(version + 2, now)
+    at = version + 2 if version + 2 > now else now
     return at + at % 2
 
 
@@ -331,13 +331,13 @@ class Comparison:
 
     def _event(self, known: Known, owner: str, data: bytes | None, version: int) -> None:
         known.version = version
-        stream, extract = self._stream.name, self._extract
-        self.found.events.append(
-            Event(
-                known.entity, self._adapter, known.key, owner, known.version, self._now, data, stream,
-                schema_version=self._contracts.get(known.entity) or ENTITIES.version_of(known.entity), extract=extract,
-            )
+        contract = self._contracts.get(known.entity) or ENTITIES.version_of(known.entity)
+        # By position: a named tuple of eleven fields takes twice as long by names.
+        event = Event(
+            known.entity, self._adapter, known.key, owner, version, self._now, data, self._stream.name, None, contract,
+            self._extract,
         )  # fmt: skip
+        self.found.events.append(event)
         self.found.about.append(known)
 
     def _wrong(self, key: str, field: str, rule: str) -> BadRecordError:

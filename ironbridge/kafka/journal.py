@@ -273,9 +273,12 @@ def _batches(
     producer: AIOKafkaProducer, events: Sequence[Event], indexes: Sequence[int]
 ) -> Iterable[tuple[Any, list[int]]]:
     batch, members = producer.create_batch(), list[int]()
+    time, at = None, 0
     for index in indexes:
         event = events[index]
-        at, key, headers = int(event.time.timestamp() * 1000), event.key.encode(), event.headers()
+        if event.time is not time:  # a page's events have one time
+            time, at = event.time, int(event.time.timestamp() * 1000)
+        key, headers = event.key.encode(), event.headers()
         if batch.append(timestamp=at, key=key, value=event.data, headers=headers) is None:
             yield batch, members
             batch, members = producer.create_batch(), []
