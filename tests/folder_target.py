@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from canonical.finding import Finding
 from flows.kit.requests import OutOfHandError, Requests
 from flows.kit.resources import Resources
-from flows.port import Absent, Confirmed, Held, Limits, Outcome, ReadBack, Refused, Unavailable, Unknown, Write
+from flows.port import Absent, Confirmed, Held, Limits, NotDone, Outcome, ReadBack, Refused, Unknown, Write
 from flows.systems import TargetSystem
 
 BUSY = timedelta(seconds=7)
@@ -80,10 +80,10 @@ class FolderTarget:
             async with self._requests.request("PUT file", changes=True):
                 self.folder.put(number, json.dumps(document.body) if document else None)
         except OutOfHandError as error:
-            return Unavailable(error.what)
+            return NotDone(error.what)
         except BusyError:
             await self._requests.silence(BUSY)
-            return Unavailable("the folder is held", BUSY)
+            return NotDone("the folder is held", BUSY)
         except OSError as error:
             return Unknown(f"not known to be written: {type(error).__name__}")
         return Confirmed(number)

@@ -17,7 +17,7 @@ from canonical.errors import MisconfiguredError
 from flows.engine.claims import Claim
 from flows.kit.requests import LocalBudget, OutOfHandError
 from flows.kit.resources import Resources
-from flows.port import Body, Document, Limits, Unavailable, Write
+from flows.port import Body, Document, Limits, NotDone, Write
 from flows.systems import FlowSystem, TargetSystem
 from flows.testing import TargetSuite, Trouble
 from ironbridge.runtime import systems
@@ -105,13 +105,13 @@ async def test_without_the_claim_nothing_that_changes_something_is_sent(target: 
     with GONE.at_work() as work:
         (outcome,) = await target.write([thing()])
         await target.read_back([thing()])
-    assert outcome == Unavailable("not sent: this worker's claim on its subjects ran out")
+    assert outcome == NotDone("not sent: this worker's claim on its subjects ran out")
     assert (target.folder.effects, work.refused, budget.spent) == (0, True, 2)
 
 
 async def test_a_target_without_http_can_ask_for_silence(target: FolderTarget, budget: Ledger):
     target.folder.faults.append(("before", BusyError()))
-    assert await target.write([thing()]) == [Unavailable("the folder is held", BUSY)]
+    assert await target.write([thing()]) == [NotDone("the folder is held", BUSY)]
     assert budget.held == [BUSY]
 
 

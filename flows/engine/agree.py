@@ -34,6 +34,7 @@ from flows.engine.settle import (
     sending,
     settlement,
     settles_in,
+    word_of,
 )
 from flows.engine.tally import Tally
 from flows.engine.tracing import Journeys, ingesting
@@ -42,10 +43,10 @@ from flows.port import (
     Confirmed,
     Flow,
     Held,
+    NotDone,
     Outcome,
     ReadBack,
     Target,
-    Unavailable,
     Unknown,
     Untold,
 )
@@ -295,7 +296,7 @@ class Agreement:
                 outcomes = await self._outcomes(wanted)
             self.tally.writes += 1
             if work.refused:  # an unsent request says nothing about the target
-                unsent = [isinstance(outcome, Unavailable) for outcome in outcomes]
+                unsent = [isinstance(outcome, NotDone) for outcome in outcomes]
             else:
                 unsent = [False] * len(outcomes)
                 self._patience.heard(outcomes)
@@ -322,7 +323,7 @@ class Agreement:
         return f"{self.target.name}: the target's own code failed ({type(error).__name__}): mend the target"
 
     def _settled(self, wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
-        word = type(outcome).__name__.lower()
+        word = word_of(outcome)
         setattr(self.tally, word, getattr(self.tally, word) + 1)
         if isinstance(outcome, Confirmed):
             self.tally.saved += max(wanted.task.changes - 1, 0)

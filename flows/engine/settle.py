@@ -6,7 +6,19 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from flows.engine.ledger import Settlement, State, Task, doubts
-from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Waiting, Write
+from flows.port import (
+    Body,
+    Confirmed,
+    Document,
+    Limits,
+    NotDone,
+    Outcome,
+    Refused,
+    Unavailable,
+    Unknown,
+    Waiting,
+    Write,
+)
 
 
 class Wanted(NamedTuple):
@@ -65,15 +77,20 @@ def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> 
             )  # fmt: skip
         case Refused(reason):
             return parked(task, reason)
-        case Unavailable(reason):
+        case NotDone(reason):
             return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, after=after)
-        case Unknown(reason):
+        case Unavailable(reason) | Unknown(reason):
             return Settlement(
-                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, after=after,
+                task, State.DIRTY, word_of(outcome), reason=reason, doubtful=wanted.doubtful, after=after,
                 sent=wanted.sent,
             )  # fmt: skip
         case Waiting(on):
             return waiting(task, on, denied=_id_given(wanted.write, on))
+
+
+def word_of(outcome: Outcome) -> str:
+    """The word for an outcome in a record's story and in the counts."""
+    return "unavailable" if isinstance(outcome, Unavailable) else type(outcome).__name__.lower()
 
 
 def parked(task: Task, reason: str) -> Settlement:

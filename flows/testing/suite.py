@@ -34,6 +34,7 @@ from flows.port import (
     Holding,
     Inventory,
     Limits,
+    NotDone,
     Outcome,
     ReadBack,
     Refused,
@@ -118,7 +119,7 @@ class ScriptedTarget:
         if self.slow:
             await asyncio.sleep(self.slow)
         if seconds_left() <= 0:
-            return [Unavailable("not sent: this worker's claim on it ran out")] * len(batch)
+            return [NotDone("not sent: this worker's claim on it ran out")] * len(batch)
         return [self._one(write) for write in batch]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
