@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
@@ -130,13 +130,15 @@ class PayablesAdapter:
     async def _extracts(self) -> AsyncIterator[Extract]:
         for found in await asyncio.to_thread(self._folder.ready):
             digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
-            yield Extract(found.name, digest, partial(self._portions, found))
+            yield Extract(found.name, digest, partial(self._portions, found), partial(self._portions, found))
 
-    async def _portions(self, found: Found) -> AsyncIterator[Sequence[Record]]:
+    async def _portions(
+        self, found: Found, accepted: frozenset[str] = frozenset()
+    ) -> AsyncIterator[Sequence[Record]]:
         """A small file is read in a thread, a large one in a process of its own."""
         where = f"{self.name} file {printable(found.path.name)}"
         self._not_outside(where, found)
-        rules, say = self._rules(), partial(_say, where)
+        rules, say = replace(self._rules(), accepted=accepted), partial(_say, where)
         small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
         here = not small < found.size <= rules.largest
         read = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)

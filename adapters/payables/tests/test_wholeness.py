@@ -18,7 +18,7 @@ from canonical.errors import BadRecordError, DoubtfulError
 RULES = Rules("acme", {name: built_in()[name] for name in world.LAYOUTS})
 CUTS = {
     "amount last": TWO,
-    "text last": "Amount,Payment Ref,Payee,Paid On,Service\n10.00,P1,Ash,01/04/2024,Parks\n20.00,P2,Bir,02/04/2024,Parks and all\n",
+    "text last": "Amount,Payment Ref,Payee,Paid On,Service\n10.00,P1,Ash,01/04/2024,Parks\n20.00,P2,Bir,02/04/2024,Parks all\n",
     "lines of one document": HEAD + "".join(f"{n},Ash,01/04/2024,Parks,10.00\r\n" for n in ("P12", "P123", "P123")),
     "line breaks in cells": HEAD + 'P1,Ash,01/04/2024,"Parks\nplay","1,250.00"\nP2,Bir,02/04/2024,"Park ""A""\r\nB","2,250.00"\n',
     "headings at the end": "P1,Ash Ltd,01/04/2024,Parks,10.00\nP2,Birch,02/04/2024,Parks,20.00\n" + HEAD,
