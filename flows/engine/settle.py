@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from canonical.errors import printable
 from flows.engine.ledger import Settlement, State, Task, doubts
 from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Waiting, Write
 
@@ -66,10 +67,10 @@ def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> 
         case Refused(reason):
             return parked(task, reason)
         case Unavailable(reason):
-            return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, after=after)
+            return Settlement(task, State.DIRTY, "unavailable", reason=printable(reason), doubtful=task.doubtful, after=after)
         case Unknown(reason):
             return Settlement(
-                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, after=after,
+                task, State.DIRTY, "unknown", reason=printable(reason), doubtful=wanted.doubtful, after=after,
                 sent=wanted.sent,
             )  # fmt: skip
         case Waiting(on):
@@ -77,7 +78,7 @@ def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> 
 
 
 def parked(task: Task, reason: str) -> Settlement:
-    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful)
+    return Settlement(task, State.PARKED, "refused", reason=printable(reason), doubtful=task.doubtful)
 
 
 def waiting(task: Task, on: str, denied: str | None = None) -> Settlement:
