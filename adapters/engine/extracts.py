@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
-from adapters.engine.difference import Aside, Comparison, Difference, Keys, Made
+from adapters.engine.difference import Aside, Comparison, Difference, Keys
 from adapters.engine.guard import Watch
 from adapters.engine.journal import AGAIN, Known, Problem, Seen
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.regions import LEARNED, Region, extract_mark, region
 from adapters.port import Extract, Record, Stream
@@ -240,7 +241,7 @@ class ExtractReading:
 
     def problem(self, error: BadRecordError) -> Problem:
         """The extract's own problem: it cannot be read."""
-        return Problem(self._bad, error.field, error.rule, error.shape, str(error))
+        return Problem.of(self._bad, error)
 
     @property
     def _bad(self) -> str:
