@@ -1,5 +1,5 @@
 """
-What changed: rows against what is known of them. Nothing here does I/O.
+This module finds what changed: it compares rows with what is known of them. Nothing here does I/O.
 
 The rows come in regions (`adapters.engine.regions`). A row whose digest is another one is mapped; if its fingerprint is
 another one, too, there is an event.
@@ -182,7 +182,7 @@ class Comparison:
 
     def made(self, record: Record) -> Made:
         """
-        What a row is mapped to, whatever is known of it.
+        Map a row, whatever is known of it.
 
         :raises BadRecordError: it cannot be mapped; that is what quarantines it.
         """

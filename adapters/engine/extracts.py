@@ -151,7 +151,7 @@ class ExtractReading:
         return [ExtractReading(self._means, self._stream, Lying(e, b""), self._watch) for e in reversed(others)]
 
     def _may_share(self, other: Extract, had: Seen | None) -> bool:
-        """Whether it was found to share records, or what it holds now has not been read yet."""
+        """Tell whether it was found to share records, or what it holds now has not been read yet."""
         return had is None or had.sweep < 0 or had.digest != digest_of(other, self._means.salt)
 
     async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
@@ -197,7 +197,7 @@ class ExtractReading:
         return missing, self._held + missing, self.read
 
     async def lacks(self) -> bool:
-        """Whether records are gone that the last file of this name held, published or in quarantine."""
+        """Tell whether records are gone that the last file of this name held, published or in quarantine."""
         async with closing(self.lacking()) as batches:
             async for lacking in batches:
                 if any(known.entity not in self._stream.lasting for known in lacking):

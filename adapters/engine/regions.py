@@ -97,7 +97,7 @@ def position_at(place: str | None) -> Position:
 
 
 def is_place(region: str | None) -> bool:
-    """Whether a region is the place of a pushed record."""
+    """Tell whether a region is the place of a pushed record."""
     return region is not None and region.startswith(_PUSHED)
 
 

@@ -103,7 +103,7 @@ class Agreement:
 
     @property
     def stands_by(self) -> bool:
-        """Whether this worker takes no subjects because another edition than its own is at work."""
+        """Tell whether this worker takes no subjects because another edition than its own is at work."""
         return self._editions.stands_by
 
     # -- ingest --------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Agreement:
 
     @property
     def _catching_up(self) -> bool:
-        """Whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
+        """Tell whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
         return self._behind_since is not None and self._clock() - self._behind_since < _LONGEST_BACKLOG
 
     async def _pause(self, stop: asyncio.Event) -> None:
@@ -238,7 +238,7 @@ class Agreement:
         return still
 
     async def _read_back(self, wanted: Sequence[Wanted]) -> tuple[list[Settlement], list[Wanted]]:
-        """What an earlier attempt left in doubt: settled where the target shows that it was done."""
+        """Look up what an earlier attempt left in doubt: it is settled where the target shows that it was done."""
         answers: Sequence[ReadBack]
         try:
             answers = _as_many(await self.target.read_back([w.write for w in wanted]), wanted)

@@ -1,4 +1,4 @@
-"""What an outcome means for the ledger: pure, so that every case can be read in one place."""
+"""This module says what an outcome means for the ledger: it is pure, so that every case can be read in one place."""
 
 from __future__ import annotations
 

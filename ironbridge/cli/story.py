@@ -61,7 +61,7 @@ def _subject(console: Console, subject: SubjectStory) -> None:
 
 
 def _read(row: PublishedRecord, key: str) -> str:
-    """What a legacy row became: where it was published, and to whom it belongs where that is another."""
+    """Return what a legacy row became: where it was published, and to whom it belongs where that is another."""
     what = f"{'an' if row.entity[0] in 'aeiou' else 'a'} {row.entity}"
     if not row.version:
         return f"read as {what}; it has never been published"

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from adapters.engine.journal import Cursor, Mark, Partition, Place, named
+from adapters.engine.journal import Cursor, Partition, Place, Watermark, named
 from adapters.port import Offsets
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
@@ -179,7 +179,7 @@ class KafkaJournal:
             ends = await consumer.end_offsets(partitions)
         return {(p.topic, p.partition): end for p, end in ends.items()}
 
-    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+    async def lying(self, marks: Mapping[Partition, Watermark]) -> set[Partition]:
         ends = await self.ends()
         places = {TopicPartition(*p): m for p, m in marks.items() if 0 < m.next <= ends.get(p, 0)}
         found = set[Partition]()
