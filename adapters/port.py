@@ -57,11 +57,15 @@ class Extract:
     the last one is safe. An adapter with small files may give one portion. If the file is not what it claims to be,
     `portions` raises `BadRecordError` before the first portion, because a file is published whole or not at all: so look
     through all of it first. The file is then quarantined, and the next one goes on. Do slow work in a thread or a process.
+
+    If `portions` raises `DoubtfulError`, a person may accept that doubt for this content of the file. `despite` is `portions`
+    with the doubts that a person has accepted.
     """
 
     name: str
     digest: str
     portions: Callable[[], AsyncIterator[Sequence[Record]]]
+    despite: Callable[[frozenset[str]], AsyncIterator[Sequence[Record]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,10 +233,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """The target did not do it and may later: after so long, where it said; else the runtime backs off."""
+    """
+    The target turned it away for now, or so it says: it may be asked again after so long, where it said; else the runtime
+    backs off. A gateway may answer 503 or 429 for a request that was done, so what was sent stays in doubt.
+    """
 
     reason: str
     after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone(Unavailable):
+    """It is certain that nothing was done: no request left that changes anything. So nothing is in doubt."""
 
 
 LONGEST_SILENCE = timedelta(minutes=15)
@@ -310,7 +318,7 @@ class Target(Protocol):
     Retries, budgets, order and the ledger belong to the runtime. A target never sleeps and never repeats a request, and it
     raises only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). It sends everything
     through the means that it asked for when it was built (`flows.kit.resources`). They keep the budget and the trace. Once the
-    worker's claim has run out, they send no request any more that changes something; such a request counts as `Unavailable`,
+    worker's claim has run out, they send no request any more that changes something; such a request counts as `NotDone`,
     like every request that was never sent.
 
     Several flows may write to one target. Its limits, its connections and its silence are then theirs together, and it is asked

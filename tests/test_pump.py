@@ -491,6 +491,22 @@ async def test_tail_and_sweep_agree_on_what_is_known() -> None:
     assert_agreement(bench)
 
 
+async def test_a_bad_row_that_a_tail_saw_of_a_deleted_record_is_no_problem_once_it_is_gone_again() -> None:
+    adapter = tailed()
+    bench = Bench(adapter)
+    await bench.read()
+    del adapter.lines[5]
+    bench.wait(timedelta(hours=13))
+    assert bench.said(await bench.read()) == [("5", 2, False)]
+    adapter.lines[5] = Line(1, "", changed=60)
+    assert await bench.read() == []
+    assert bench.problems()
+    del adapter.lines[5]
+    bench.wait(timedelta(hours=13))
+    assert await bench.read() == []
+    assert not bench.problems()
+
+
 async def test_two_rows_of_one_key_do_not_flutter_in_a_tail() -> None:
     adapter = tailed(overlap=100)
     bench = Bench(adapter)

@@ -224,8 +224,9 @@ async def test_a_document_that_cannot_be_packed_is_a_difference_of_its_own_subje
 
     world.flow.desired = desired  # type: ignore[method-assign]
     found = await compared(world, village(world))
-    why = "purchasing: the mapping failed (PydanticSerializationError): mend the flow"
-    assert [(d.kind, d.key, d.why) for d in found.differences] == [(Kind.STALE, supplier_key(2), why)]
+    [difference] = found.differences
+    assert (difference.kind, difference.key) == (Kind.STALE, supplier_key(2))
+    assert difference.why.startswith("purchasing: the mapping failed (PydanticSerializationError at ")
 
 
 async def test_a_target_that_shows_nothing_is_held_against_what_it_confirmed_and_the_certificate_says_so(

@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 
 DELETED = "deleted"
 WENT_BACK = "went back"
+_DOUBT = "accept "
 _DAY = timedelta(days=1).total_seconds()
 _FLOOR = 5
+_MARK = 12  # letters of an extract's digest that tell its content from others
 _KEPT = 2000  # changes put aside that one reading keeps in memory
 _FORMER, _SHORT = 4, 6  # fingerprints of former content that are kept of each record, and the bytes of each fingerprint
 
@@ -37,6 +39,8 @@ def emptied(field: str) -> str:
 
 def sentence(entry: Guarded) -> str:
     """The words for a held entry."""
+    if entry.what.startswith(_DOUBT):
+        return f"one file is refused because of its {entry.what.split()[1]}; a person who has looked may accept it as it is"
     number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
     where = " of one file" if entry.region else ""
     match entry.what:
@@ -129,6 +133,25 @@ class Watch:
             self._entries[e.region, e.what] = replace(e, was=e.allowed)
         return changed
 
+    # -- doubts about a whole extract --------------------------------------------------------------------------------
+
+    def doubt(self, digest: str, doubt: str) -> None:
+        """Hold an extract back, with this content, because of a doubt that a person may accept."""
+        what = _doubt(doubt, digest)
+        self.settled(besides=what)
+        self._put(self._entries.get((self._region, what)) or Guarded(self._region, what, self._now, held=1, since=self._now))
+
+    def accepted(self, region: str, digest: str) -> frozenset[str]:
+        """The doubts about an extract with this content that a person has accepted, now or before."""
+        here = (e for (where, what), e in self._entries.items() if where == region and what.startswith(_DOUBT))
+        return frozenset(e.what.split()[1] for e in here if e.what.endswith(digest[:_MARK]) and (e.allowed or e.done))
+
+    def settled(self, besides: str = "") -> None:
+        """End the doubts about an extract, besides one: an accepted doubt stays accepted for its content."""
+        for (region, what), e in list(self._entries.items()):
+            if region == self._region and what.startswith(_DOUBT) and e.held and what != besides:
+                self._put(replace(e, done=int(e.allowed is not None), held=0, since=None, allowed=None))
+
     # -- while rows are compared ---------------------------------------------------------------------------------
 
     def takes_away(self, known: Known, filled: bytes, fingerprint: bytes) -> tuple[str, ...]:
@@ -195,6 +218,7 @@ class Watch:
         as they were.
         """
         here = [w for (r, w), e in self._entries.items() if r == self._region and w != DELETED and e.held]
+        here = [what for what in here if not what.startswith(_DOUBT)]
         allowed = {kind for kind, count in self._counts.items() if self._by_a_person(self._entry(kind, 0), count)}
         free = set(allowed)
         for kind in dict.fromkeys([*self._counts, *here]):
@@ -324,6 +348,11 @@ class Watch:
         return sum(
             n for filled, n in self._filled.items() if filled and kind in map(emptied, self._contents.names(filled))
         )
+
+
+def _doubt(doubt: str, digest: str) -> str:
+    """The entry's name: the doubt, and a mark of the content that it is about."""
+    return f"{_DOUBT}{doubt} {digest[:_MARK]}"
 
 
 def _pieces(former: bytes) -> set[bytes]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from adapters.port import Offsets
 from canonical import Event
+from canonical.errors import BadRecordError, printable
 
 Partition = tuple[str, int]
 """A topic and a partition of it."""
@@ -112,6 +113,10 @@ class Problem:
     rule: str
     shape: str
     what: str
+
+    @classmethod
+    def of(cls, key: str, error: BadRecordError) -> Problem:
+        return cls(key, printable(error.field), printable(error.rule), printable(error.shape), str(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
-from adapters.engine.difference import Difference, Made
+from adapters.engine.difference import Difference
 from adapters.engine.journal import Known, Progress, Step
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.regions import Region, position_at, region, tamed
 from adapters.port import Gone, Parcel, Position, Push, Record, Stream

@@ -19,7 +19,7 @@ Word = TypeVar("Word", Record, Gone, Record | Gone)
 
 MEAN_REGION = 512
 LAST_REGION = "~"  # the open end: it sorts behind every key and is no key itself
-LEARNED = "?"  # the region of records that the journal taught and that no sweep has met since
+LEARNED = "?"  # the region of records that are known from the journal, or from a tail, and that no sweep has met since
 LONGEST_KEY = 240  # as canonical.entity.Key has it
 _PUSHED = "@["  # begins the place of a pushed record: no key and no digest begins so
 

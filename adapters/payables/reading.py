@@ -32,7 +32,8 @@ from adapters.payables.layout import Layout
 from adapters.payables.recognise import fit
 from adapters.payables.rows import RowTally, lines
 from adapters.payables.scratch import FileScratch, loads
-from adapters.payables.tables import Table, tables
+from adapters.payables.tables import Table, is_workbook, tables
+from adapters.payables.wholeness import Doubts, refuse_doubled, refuse_torn
 from adapters.port import Record, Row
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
@@ -89,13 +90,15 @@ class FileRecords:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """These rules say how a source's files are read."""
+    """What a source's files are read by; `accepted` are the doubts of this one file that a person has accepted."""
 
     source: str
     layouts: Mapping[str, Layout]
     currency: str = "GBP"
     encoding: str | None = None
+    last_line: str = "closed"
     largest: int = 50_000_000
+    accepted: frozenset[str] = frozenset()
 
 
 def read(name: str, data: bytes, rules: Rules) -> FileRecords:
@@ -140,10 +143,13 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
     """
     Read a file's bytes to their end, and keep its records ready; `name` is the extract's name.
 
-    :raises BadRecordError: the file cannot be read as one thing: no layout or several fit, the encoding is in doubt, or a
-    total does not agree. A single row that cannot be read is a record whose mapping raises.
+    :raises BadRecordError: the file cannot be read as one thing: no layout or several fit, the encoding is in doubt, or it is
+    not whole. A single row that cannot be read is a record whose mapping raises.
+    :raises DoubtfulError: that may be, and a person may accept it: its end, a total, copies of all rows.
     """
     where = f"{rules.source} extract {name}"
+    if not is_workbook(data):
+        data = data.rstrip(b"\x1a")  # DOS ends a text so
     if not data.strip(b"\r\n\t \xef\xbb\xbf"):
         raise BadRecordError(where, field="file", rule="is empty", shape="nothing", fix="export it again")
     ways = tables(where, data, encoding=rules.encoding, largest=rules.largest)
@@ -162,10 +168,11 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
 
 
 def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileScratch, *, digested: bool) -> WholeFile:
-    found = fit(where, ways, rules.layouts)
+    found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
+    refuse_torn(doubts, found, rules.last_line)
     origin, tally = Origin(rules.source, name, found.layout, rules.currency), RowTally()
     read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(origin, lines(where, found, rules.currency, tally), scratch):
+    for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
         _keep(origin, document, read)
     for about, sayings in scratch.said():
         scratch.keep(_SUPPLIERS_AND_DIMENSIONS, said_row(origin, about, sayings))
@@ -175,6 +182,7 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
             content.update(repr(loads(row)).encode())
         read.digest = content.digest()
     _count_apart(read.reckoning, tally)
+    refuse_doubled(doubts, read.reckoning.published, read.reckoning.duplicates)
     return read
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from adapters.payables.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
 from adapters.payables.layout import DATES, MONEY, Analysis
 from adapters.payables.recognise import Apart, Fit, Row
+from adapters.payables.wholeness import Doubts, checked_rows
 from canonical.errors import BadRecordError, shape_of
 
 
@@ -80,19 +81,19 @@ class RowTally:
         return set() if self.unreadable or not self.lines else {self.since, self.all}
 
 
-def lines(where: str, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
+def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
     """
     Gives every data row of a file as a line; counts all others in `tally`.
 
-    :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
+    :raises BadRecordError: the dates are American, a total does not agree with the rows above it, or a row is torn.
     """
-    reader, months = _Reader(found, currency), _Months(where, found)
-    for row in found.data(tally.apart):
+    reader, months = _Reader(found, currency), _Months(doubts.where, found)
+    for row in checked_rows(doubts, found, found.data(tally.apart)):
         months.look(row)
         read = reader.kind(row)
         if read.kind == "note":
             tally.notes += 1
-        elif (read.kind == "total" and _agrees(where, found, row[0], read.total, tally.sums)) or (
+        elif (read.kind == "total" and _agrees(doubts, found, row[0], read.total, tally.sums)) or (
             read.kind == "sum" and read.total in tally.sums
         ):
             tally.totals += 1
@@ -129,13 +130,10 @@ class _Months:
             )  # fmt: skip
 
 
-def _agrees(where: str, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
+def _agrees(doubts: Doubts, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
     if total is not None and sums and total not in sums:
-        raise BadRecordError(
-            f"{where} row {row}", field=found.called("net" if "net" in found.at else "gross"),
-            rule="is a total that the rows above it do not add up to", shape=shape_of(total),
-            fix="export the file again: rows were lost or changed on the way",
-        )  # fmt: skip
+        rule = "is a total that the rows above it do not add up to"
+        doubts.refuse("total", found.called("net" if "net" in found.at else "gross"), rule, shape_of(total), row=row)
     return True
 
 

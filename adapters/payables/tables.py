@@ -31,12 +31,15 @@ class Table:
     """
     Rows numbered from 1 like in a spreadsheet, blank ones included, how many there are, and how they were read.
 
-    Several readers may go through `rows`, any number of times, but one at a time.
+    Several readers may go through `rows`, any number of times, but one at a time. `delimiter` is that of text; `torn` says
+    that no line end closes the last row of a text.
     """
 
     rows: Iterable[Sequence[Cell]]
     count: int
     how: str
+    delimiter: str = ""
+    torn: bool = False
 
 
 def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> list[list[Table]]:
@@ -75,6 +78,11 @@ class Text:
         with io.TextIOWrapper(io.BytesIO(self.data), encoding, newline="") as text:
             yield from text
 
+    @property
+    def torn(self) -> bool:
+        """Whether the last line has no end."""
+        return self.data[-1:] not in (b"\n", b"\r") and self.data[-2:] not in (b"\n\0", b"\r\0")
+
     def digest(self) -> bytes:
         content = blake2b(digest_size=16)
         for line in self.lines():
@@ -108,6 +116,8 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
         return [sure]
     if _decodes(Text(data, "utf-8")):
         return ["utf-8"]
+    if _ends_within_a_character(data):
+        raise _refused(where, "file", "ends in the middle of a character: it was cut off", "bytes")
     pounds = [name for name, pound in _POUNDS.items() if pound.search(data)]
     if len(pounds) > 1:
         raise _refused(
@@ -121,6 +131,13 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
     if not left:
         raise _refused(where, "encoding", "is none of UTF-8, UTF-16, Windows-1252, DOS 850 and DOS 437", "bytes")
     return list(left.values())
+
+
+def _ends_within_a_character(data: bytes) -> bool:
+    """Whether all but the last bytes are UTF-8 beyond ASCII, and these begin a character."""
+    begun = re.search(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z", data[-3:])
+    whole = data[: len(data) - len(begun[0])] if begun else b""
+    return not whole.isascii() and _decodes(Text(whole, "utf-8"))
 
 
 def _decodes(text: Text, *, sensible: bool = False) -> bool:
@@ -182,7 +199,7 @@ def _delimited(where: str, text: Text) -> list[Table]:
     if not whole:
         why = next((count for count in counts.values() if isinstance(count, str)), "has no delimiter of " + _named())
         raise _refused(where, "file", why, "text")
-    return [Table(Delimited(text, d), n, f"{text.encoding}, {DELIMITERS[d]}") for d, n in whole.items()]
+    return [Table(Delimited(text, d), n, f"{text.encoding}, {DELIMITERS[d]}", d, text.torn) for d, n in whole.items()]
 
 
 def _delimiters(text: Text) -> list[str]:

@@ -21,7 +21,7 @@ import httpx
 from canonical.errors import MisconfiguredError
 from flows.business_central.settings import BusinessCentralSettings
 from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
-from flows.port import Unavailable, Unknown
+from flows.port import NotDone, Unavailable, Unknown
 
 Json = dict[str, Any]
 
@@ -150,7 +150,7 @@ class Service:
             part = operations[start : start + self._batch]
             failed = next((r for r in replies if not isinstance(r, Answer)), None)
             replies += (
-                [Unavailable("not sent: an earlier part was not answered")] * len(part)
+                [NotDone("not sent: an earlier part was not answered")] * len(part)
                 if failed
                 else (await self._sent(part))
             )
@@ -169,8 +169,9 @@ class Service:
                 "POST", f"{self._root}/$batch", content=content, headers=headers, extensions={TEMPLATE: "/$batch"}
             )
         )
-        if isinstance(whole, Unknown) and all(operation.method == "GET" for operation in part):
-            whole = Unavailable(whole.reason)  # nothing was to be done: nothing is in doubt
+        if not isinstance(whole, Answer) and all(operation.method == "GET" for operation in part):
+            # Nothing was to be done: nothing is in doubt.
+            whole = NotDone(whole.reason, whole.after if isinstance(whole, Unavailable) else None)
         if not isinstance(whole, Answer):
             return [whole] * len(part)
         if not whole.well:

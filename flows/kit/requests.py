@@ -98,7 +98,7 @@ class Requests:
         Send one request inside this context. `what` names it in the trace, e.g. `UPLOAD children`; it holds no value of a record.
 
         :raises OutOfHandError: it changes something, and another worker may hold its subjects by now: it counts as
-            `Unavailable`.
+            `NotDone`.
         """
         await may_go(self._budget, self._target, changes=changes)
         with self._tracer.start_as_current_span(

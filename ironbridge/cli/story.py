@@ -40,8 +40,8 @@ def print_story(console: Console, told: Story, actions: Sequence[AuditEntry] = (
 
 
 def _version(console: Console, version: Version) -> None:
-    trace = (version.traceparent or "-" * 40)[3:35]
-    seen = f"version {version.version}, observed {moment(version.at)}, trace {trace}"
+    trace = f"trace {version.traceparent[3:35]}" if version.traceparent else "not traced"
+    seen = f"version {version.version}, observed {moment(version.at)}, {trace}"
     console.print(f"[bold]event[/bold]   {seen}{'; deleted' if version.fields is None else ''}")
     if version.changed is not None:
         console.print(Text(f"          changed: {', '.join(version.changed) or 'nothing that is published'}"))
