@@ -221,7 +221,7 @@ def test_a_changed_setting_of_a_shipped_adapter_changes_its_rows_or_nothing(tmp_
     sql = {"url": "sqlite:///hdm.db"}
     changes = [
         *({**sql, **more} for more in ({}, {"cin_plan_types": ["X"]}, {"every": 7}, {"people": "everybody"})),
-        {"url": "postgresql://user:another@host/hdm"},
+        {"url": "postgresql://somebody.else@host/hdm"},
     ]
     assert len({planned("liquidlogic", **section)[0] for section in changes}) == 1
     files = {"folders": [str(tmp_path)], "layouts": ["erp-invoices"]}

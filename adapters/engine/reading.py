@@ -10,9 +10,9 @@ from adapters.engine.connection import Connection
 from adapters.engine.contents import Contents
 from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Guard, Watch
-from adapters.engine.journal import AGAIN, Cursor, Known, Memory, Step
+from adapters.engine.journal import AGAIN, Known, Memory, Step
 from adapters.engine.publisher import Publisher
-from adapters.port import Offsets, Stream
+from adapters.port import Stream
 
 _BATCH = 500  # changes put aside that are published in one transaction
 
@@ -50,22 +50,10 @@ class Means:
         """The problems of these keys, those of their second rows among them."""
         return await self.memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
 
-    async def publish(
-        self,
-        stream: Stream,
-        found: Difference,
-        cursor: Cursor,
-        step: Step,
-        read: int = 0,
-        offsets: Offsets | None = None,
-    ) -> None:
-        """Publish what was found in `read` records, and remember it with the step (see `Publisher.publish`)."""
-        await self.publisher.publish(stream.name, found, cursor, step, read, offsets)
-
     async def intend(self, stream: Stream, watch: Watch) -> None:
         """Save the changes that the guard lets through before they are published, so that a killed copy has counted them."""
         if guarded := watch.changed():
-            await self.publish(stream, Difference(), {}, Step(guarded=guarded))
+            await self.publisher.publish(stream.name, Difference(), {}, Step(guarded=guarded))
 
 
 def batches(asides: list[Aside]) -> Iterator[list[Aside]]:

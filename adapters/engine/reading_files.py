@@ -85,7 +85,7 @@ class FilesReading:
                     await self._extract(lying)
                 seen = await self._means.memory.regions(self._stream.name)
         ended = replace(self._progress, completed=self._means.clock(), held=self._watch.held, error=None)
-        await self._means.publish(self._stream, Difference(), {}, Step(progress=ended))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(progress=ended))
 
     async def _listed(self) -> list[Extract]:
         """The extracts that lie ready now, the oldest first."""
@@ -113,7 +113,7 @@ class FilesReading:
         )  # fmt: skip
         regions = {} if found.was else {extract.name: mark}
         problem = Problem(bad_file(self._means.adapter, extract.name), error.field, error.rule, error.shape, str(error))
-        await self._means.publish(self._stream, Difference(), {}, Step(regions=regions, problems=[problem]))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(regions=regions, problems=[problem]))
         return True
 
     async def _holds_records(self, name: str) -> bool:
@@ -123,7 +123,7 @@ class FilesReading:
         """End the problems of copies that were taken away."""
         if gone := [name for name, had in seen.items() if is_copy(had) and name not in lying]:
             keys = [bad_file(self._means.adapter, name) for name in gone]
-            await self._means.publish(self._stream, Difference(), {}, Step(gone_regions=gone, mended=keys))
+            await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(gone_regions=gone, mended=keys))
 
     # -- one extract ---------------------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class FilesReading:
         return reading.seen(digest, self._progress.sweep)
 
     async def _publish(self, reading: ExtractReading, found: Difference, step: Step, read: int = 0) -> None:
-        await self._means.publish(self._stream, found, reading.cursor, step, read)
+        await self._means.publisher.publish(self._stream.name, found, reading.cursor, step, read)
 
     # -- the records that it no longer holds ---------------------------------------------------------------------
 

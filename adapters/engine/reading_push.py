@@ -47,7 +47,7 @@ class PushReading:
                 if self._means.clock() >= until:
                     break
         ended = replace(self._progress, completed=self._means.clock(), error=None)
-        await self._means.publish(self._stream, Difference(), {}, Step(progress=ended))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(progress=ended))
 
     async def _take_in(self, parcel: Parcel) -> None:
         """Publish and remember what a parcel changes, then answer it."""
@@ -55,7 +55,7 @@ class PushReading:
         had, number = self._progress, len(parcel.records)
         progress = replace(had, read=had.read + number, published=had.published + len(found.events), error=None)
         step, cursor = Step(progress=progress), {"received": progress.read}
-        await self._means.publish(self._stream, found, cursor, step, number, parcel.offsets)
+        await self._means.publisher.publish(self._stream.name, found, cursor, step, number, parcel.offsets)
         self._progress = progress
         with self._means.system.watched():
             await parcel.answer([problem.key for problem in found.problems])

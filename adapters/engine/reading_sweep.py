@@ -80,7 +80,7 @@ class SweepReading:
             span.set_attributes({"ironbridge.read": progress.read, "ironbridge.changed": len(found.events)})
             marks = self._marks(regions, changed, found)
             step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
-            await self._means.publish(self._stream, found, _cursor(progress), step, read)
+            await self._means.publisher.publish(self._stream.name, found, _cursor(progress), step, read)
         self._progress = progress
         self._watch.put_aside(found.aside)
         self._seen.update(marks)
@@ -154,7 +154,7 @@ class SweepReading:
         """Publish the deletions and changes that a sweep has found at its end."""
         self._progress = replace(self._progress, published=self._progress.published + len(found.events))
         step = Step(progress=self._progress, guarded=self._watch.changed())
-        await self._means.publish(self._stream, found, _cursor(self._progress), step)
+        await self._means.publisher.publish(self._stream.name, found, _cursor(self._progress), step)
 
     async def _end(self, *, deleted: bool) -> None:
         held = self._watch.held
@@ -164,7 +164,7 @@ class SweepReading:
             step.gone_regions = [name for name, s in self._seen.items() if s.sweep < ended.sweep]
         if self._whole:
             step.mended = sorted(await self._means.memory.doubled(self._stream.name) - self._again)
-        await self._means.publish(self._stream, Difference(), _cursor(ended), step)
+        await self._means.publisher.publish(self._stream.name, Difference(), _cursor(ended), step)
 
 
 def _cursor(progress: Progress) -> Cursor:

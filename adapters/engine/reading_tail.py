@@ -60,7 +60,7 @@ class TailReading:
         published, held = self._progress.published + len(found.events), self._watch.held
         progress = replace(self._progress, tail=page.cursor, published=published, held=held, error=None)
         step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
-        await self._means.publish(self._stream, found, {"tail": progress.tail}, step, len(singles))
+        await self._means.publisher.publish(self._stream.name, found, {"tail": progress.tail}, step, len(singles))
         self._progress = progress
         self._last = {(s.records[0].key, s.records[0].position): s.digest for s in singles}
 

@@ -1,6 +1,6 @@
 """
-Whether a file is whole. A file whose end was cut off, or in which a cell swallowed a row, is refused: the rows that it
-lost may belong to any document of it.
+This module tells whether a file is whole. A file whose end was cut off, or in which a cell swallowed a row, is refused:
+the rows that it lost may belong to any document of it.
 
 A file that was cut off exactly behind a row shows nothing of it; then only its total tells, or what it held before.
 """
@@ -20,7 +20,10 @@ _COPIED = 3  # different rows: two payments of which each was made twice are not
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """What may be in doubt in a file as a whole. `where` names the file; the `accepted` doubts are over: a person has looked."""
+    """
+    These doubts say what may be amiss with a file as a whole. `where` names the file; the `accepted` doubts are over: a
+    person has looked.
+    """
 
     where: str
     accepted: Collection[str] = ()
@@ -115,7 +118,7 @@ def _pieces(cells: Sequence[Cell], delimiter: str) -> list[list[str]]:
 
 
 def _says_something(found: Fit, cells: Sequence[str]) -> bool:
-    """Whether a row has an amount or a date in its place."""
+    """Tell whether a row has an amount or a date in its place."""
     return any(found.at[part] < len(cells) and _is(found, part, cells[found.at[part]]) for part in found.at)
 
 

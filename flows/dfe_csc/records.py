@@ -25,32 +25,28 @@ from flows.dfe_csc.contract import checked
 from flows.dfe_csc.ids import Ids
 from flows.port import Document, Facts, Grouping, Nothing, Urgency
 
-_URGENCY: Final = {
-    Section47Enquiry.type_name: Urgency.SAFEGUARDING,
-    CarePlan.type_name: Urgency.SAFEGUARDING,  # child protection plans; the type does not tell them from the others
-    LookedAfterEpisode.type_name: Urgency.SAFEGUARDING,
-    Placement.type_name: Urgency.SAFEGUARDING,
-    Involvement.type_name: Urgency.TIDY_UP,
-    HealthScreening.type_name: Urgency.TIDY_UP,
+_URGENCY: Final[Mapping[type[Entity], Urgency]] = {
+    Person: Urgency.USUAL,
+    CareEpisode: Urgency.USUAL,
+    Assessment: Urgency.USUAL,
+    CarePlan: Urgency.SAFEGUARDING,  # child protection plans; the type does not tell them from the others
+    Section47Enquiry: Urgency.SAFEGUARDING,
+    LookedAfterEpisode: Urgency.SAFEGUARDING,
+    Placement: Urgency.SAFEGUARDING,
+    Involvement: Urgency.TIDY_UP,
+    HealthScreening: Urgency.TIDY_UP,
+    Permanence: Urgency.USUAL,
+    CareLeaver: Urgency.USUAL,
 }
+"""All that a child's record is put together from, and how urgent a change of each is."""
+_BY_NAME: Final = {entity.type_name: urgency for entity, urgency in _URGENCY.items()}
+
 
 
 class ChildRecords:
     """This flow says what the DfE should hold: one document for each child of the cohort, nothing for anybody else."""
 
-    entities: tuple[type[Entity], ...] = (
-        Person,
-        CareEpisode,
-        Assessment,
-        CarePlan,
-        Section47Enquiry,
-        LookedAfterEpisode,
-        Placement,
-        Involvement,
-        HealthScreening,
-        Permanence,
-        CareLeaver,
-    )
+    entities: tuple[type[Entity], ...] = tuple(_URGENCY)
     grouping = Grouping.OWNER
 
     def __init__(self, name: str, ids: Ids) -> None:
@@ -69,4 +65,4 @@ class ChildRecords:
         return Document("child", body["la_child_id"], body)
 
     def urgency(self, entity: str) -> Urgency:
-        return _URGENCY.get(entity, Urgency.USUAL)
+        return _BY_NAME.get(entity, Urgency.USUAL)

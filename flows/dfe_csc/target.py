@@ -170,8 +170,8 @@ def _receipts(answer: httpx.Response, records: int) -> list[str] | Unknown:
 
 def _sorted_out(of: list[int], said: list[str] | _Rejected) -> tuple[dict[int, Outcome], list[list[int]]]:
     """
-    What is now known of a group of writes, and the groups in which the others are to go again. `of` says of each record that
-    was sent to which write it belongs.
+    Return what is now known of a group of writes, and the groups in which the others are to go again. `of` says of each
+    record that was sent to which write it belongs.
     """
     if not isinstance(said, _Rejected):
         return {n: Confirmed(receipt) for n, receipt in zip(of, said, strict=True)}, []

@@ -79,8 +79,9 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
 
 def _of_data(error: BaseException, cause: Any, code: str) -> bool:
     """
-    Whether the database will never take a value, however often it is given it. SQLSTATE 22 is data (a NUL in a text, a number
-    out of range), 54000 an entry that is too large for an index; the drivers refuse some values themselves.
+    Tell whether the database will never take a value, however often it is given it. SQLSTATE 22 is data (a NUL in a
+    text, a number out of range), 54000 an entry that is too large for an index; the drivers refuse some values
+    themselves.
     """
     refused = (asyncpg.DataError, sqlite3.DataError, UnicodeError, OverflowError)
     causes = (error, cause, getattr(cause, "__cause__", None))
