@@ -22,7 +22,7 @@ from flows.engine.claims import Claim
 from flows.kit.folder import Disk, SharedFolder
 from flows.kit.requests import LocalBudget, OutOfHandError, Requests
 from flows.kit.resources import Resources
-from flows.port import Limits, Refused, Target, Unavailable, Unknown, Untold
+from flows.port import Limits, NotDone, Refused, Target, Unknown, Untold
 from flows.systems import FlowSystem, TargetSystem
 from flows.testing import ScriptedTarget
 from ironbridge.runtime import systems
@@ -142,10 +142,10 @@ async def test_a_folder_takes_shows_lists_and_loses_files(
     assert budget.spent == len(names)
 
 
-TROUBLE: list[tuple[Share, Unavailable | Refused | Unknown, bytes]] = [
-    (Share("write", errno.ENOSPC), Unavailable("not done: ENOSPC"), b"old"),
+TROUBLE: list[tuple[Share, NotDone | Refused | Unknown, bytes]] = [
+    (Share("write", errno.ENOSPC), NotDone("not done: ENOSPC"), b"old"),
     (Share("write", errno.EINVAL), Refused("its file's name: the folder does not take it (EINVAL)"), b"old"),
-    (Share("move", errno.EACCES), Unavailable("not done: the file is in use there (EACCES)"), b"old"),
+    (Share("move", errno.EACCES), NotDone("not done: the file is in use there (EACCES)"), b"old"),
     (Share("move", errno.EISDIR), Refused("its file's name: a folder of that name lies there"), b"old"),
     (Share("move", errno.EIO), Unknown("not known to be done: EIO"), b"old"),
     (Share("move", errno.ETIMEDOUT, done=True), Unknown("not known to be done: ETIMEDOUT"), b"new"),
@@ -170,7 +170,7 @@ async def test_a_removal_may_be_in_doubt_too_and_what_cannot_be_read_is_not_abse
     await folder.put("1.json", b"old")
     folder.disk = Share("remove", errno.EIO, errno.EBUSY)
     assert await folder.remove("1.json") == Unknown("not known to be done: EIO")
-    assert await folder.remove("1.json") == Unavailable("not done: the file is in use there (EBUSY)")
+    assert await folder.remove("1.json") == NotDone("not done: the file is in use there (EBUSY)")
     folder.disk = Share("read", errno.EIO)
     assert await folder.get("1.json") == Untold("the file cannot be read: EIO")
     (tmp_path / "elsewhere").symlink_to(tmp_path / "1.json")
@@ -199,7 +199,7 @@ async def test_a_folder_that_is_not_there_stops_everything_and_its_check_says_wh
 async def test_without_the_claim_nothing_in_a_folder_changes(resources: Resources, tmp_path: Path):
     folder = resources.folder(ONE, tmp_path)
     with GONE.at_work() as work:
-        assert await folder.put("1.json", b"1") == Unavailable("not sent: this worker's claim on its subjects ran out")
+        assert await folder.put("1.json", b"1") == NotDone("not sent: this worker's claim on its subjects ran out")
         assert await folder.get("1.json") is None
     assert (list(tmp_path.iterdir()), work.refused) == ([], True)
 
@@ -207,7 +207,7 @@ async def test_without_the_claim_nothing_in_a_folder_changes(resources: Resource
 async def test_a_claim_that_runs_out_while_a_slow_share_takes_the_file_moves_nothing(resources: Resources, tmp_path: Path):
     folder, times = resources.folder(ONE, tmp_path), [0.0, 1000.0]
     with Claim([], 0.0, lambda: times.pop(0)).at_work():
-        assert await folder.put("1.json", b"1") == Unavailable("not done: this worker's claim on its subjects ran out")
+        assert await folder.put("1.json", b"1") == NotDone("not done: this worker's claim on its subjects ran out")
     assert list(tmp_path.iterdir()) == []
 
 

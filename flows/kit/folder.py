@@ -1,7 +1,7 @@
 """
 A folder that a system imports files from, such as a share of the council's network: a file there is whole or as it was.
 
-What went wrong becomes an outcome, as in `flows.kit.http`. `Unavailable` is said only where the change was certainly not made:
+What went wrong becomes an outcome, as in `flows.kit.http`. `NotDone` is said only where the change was certainly not made:
 the file is written beside its place first, and only the move there can be in doubt.
 """
 
@@ -24,7 +24,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, 
 from canonical.finding import Finding
 from flows.engine.claims import seconds_left
 from flows.kit.requests import OutOfHandError, Requests
-from flows.port import Refused, Unavailable, Unknown, Untold
+from flows.port import NotDone, Refused, Unknown, Untold
 
 T = TypeVar("T")
 PATIENCE: Final = 60.0
@@ -97,11 +97,11 @@ class SharedFolder:
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix=where)
         self._tidied = False
 
-    async def put(self, name: str, content: bytes) -> Refused | Unavailable | Unknown | None:
+    async def put(self, name: str, content: bytes) -> NotDone | Refused | Unknown | None:
         """Write a file, or replace it. None means that it lies there, whole and for good."""
         return await self._changed("PUT file", name, lambda: self._put(name, content))
 
-    async def remove(self, name: str) -> Refused | Unavailable | Unknown | None:
+    async def remove(self, name: str) -> NotDone | Refused | Unknown | None:
         """Remove a file. None means that there is none of that name."""
         return await self._changed("DELETE file", name, lambda: self._remove(self.path / name))
 
@@ -136,13 +136,13 @@ class SharedFolder:
         """End the threads. A step that hangs is not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _changed(self, what: str, name: str, work: Callable[[], None]) -> Refused | Unavailable | Unknown | None:
+    async def _changed(self, what: str, name: str, work: Callable[[], None]) -> NotDone | Refused | Unknown | None:
         if not _may_be_called(name):
             return Refused("its file's name: has a sign that a share forbids, or is too long")
         try:
             await self._step(what, work, changes=True)
         except UnavailableError as error:
-            return Unavailable(error.what)
+            return NotDone(error.what)
         except RefusedError as error:
             return Refused(error.what)
         except OSError as error:

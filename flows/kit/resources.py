@@ -1,4 +1,4 @@
-"""What a target asks the runtime for, to reach its system with."""
+"""A target asks the runtime for these resources, to reach its system with."""
 
 from __future__ import annotations
 
