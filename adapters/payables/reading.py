@@ -30,8 +30,8 @@ from adapters.payables.documents import (
 )
 from adapters.payables.layout import Layout
 from adapters.payables.recognise import fit
-from adapters.payables.rows import Tally, lines
-from adapters.payables.scratch import Scratch, loads
+from adapters.payables.rows import RowTally, lines
+from adapters.payables.scratch import FileScratch, loads
 from adapters.payables.tables import Table, is_workbook, tables
 from adapters.payables.wholeness import Doubts, refuse_doubled, refuse_torn
 from adapters.port import Record, Row
@@ -167,11 +167,11 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
         yield found[0]
 
 
-def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scratch, *, digested: bool) -> Opened:
+def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileScratch, *, digested: bool) -> WholeFile:
     found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
     refuse_torn(doubts, found, rules.last_line)
-    origin, tally = Origin(rules.source, name, found.layout, rules.currency), Tally()
-    read = Opened(Reckoning(found.name, found.table.how, found.table.count), scratch)
+    origin, tally = Origin(rules.source, name, found.layout, rules.currency), RowTally()
+    read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
     for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
         _keep(origin, document, read)
     for about, sayings in scratch.said():

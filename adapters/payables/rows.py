@@ -81,7 +81,7 @@ class RowTally:
         return set() if self.unreadable or not self.lines else {self.since, self.all}
 
 
-def lines(doubts: Doubts, found: Fit, currency: str, tally: Tally) -> Iterator[Line]:
+def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
     """
     Gives every data row of a file as a line; counts all others in `tally`.
 
