@@ -1,4 +1,8 @@
-"""The shared language: entities, value types, the event envelope, the error vocabulary. Nothing here does I/O."""
+"""
+The shared language: entities, value types, the event envelope, the error vocabulary. Nothing here does I/O.
+
+`canonical.connect` stands apart from it: by that both sides reach databases.
+"""
 
 from canonical.children import (
     CHILDREN,
