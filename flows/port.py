@@ -1,4 +1,4 @@
-"""What a flow and a target promise: a flow says what a cloud system should hold, a target translates."""
+"""A flow and a target promise this: a flow says what a cloud system should hold, a target translates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KEY = attrgetter("key")
 
 class Facts:
     """
-    What is known about one subject, and the day it is looked at (Europe/London).
+    Facts hold all that is known about one subject, and the day on which it is looked at (Europe/London).
 
     Reading a fact that does not hold raises `BadRecordError`: the subject is parked until the fact changes. Facts note which
     questions about the day were asked: `recheck` is the first day on which one of them has another answer (None: none ever
@@ -57,7 +57,7 @@ class Facts:
         return self._today
 
     def has_come(self, day: date) -> bool:
-        """Whether it is that day, or a later one. If not, the subject is looked at again on that day."""
+        """Tell whether it is that day, or a later one. If not, the subject is looked at again on that day."""
         if day > self._today:
             self._another_answer_on(day)
         return day <= self._today
@@ -94,7 +94,7 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Document:
     """
-    What a target should hold for one subject.
+    A document says what a target should hold for one subject.
 
     `number` is how the target knows it (a child's id, a vendor's number). `refers` names fields of the body whose value
     is the target's own id of another subject: the runtime fills them in, and holds the document back until it can.
@@ -146,7 +146,7 @@ class Grouping(Enum):
 
 
 class Urgency(IntEnum):
-    """Which subjects a target's budget serves first; smaller goes first."""
+    """An urgency says which subjects a target's budget serves first; smaller goes first."""
 
     SAFEGUARDING = 0
     USUAL = 5
@@ -169,20 +169,20 @@ class Flow(Protocol):
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         """
-        What the target should hold for the subject; `Nothing` and why, or None where there are no facts (any more).
+        Return what the target should hold for the subject; `Nothing` and why, or None where there are no facts (any more).
 
         :raises RefusedError: the facts contradict what the target can ever hold; the subject is parked with the reason.
         """
 
     def urgency(self, entity: str) -> Urgency:
-        """How urgent a change of this entity type is."""
+        """Tell how urgent a change of this entity type is."""
         ...
 
 
 @runtime_checkable
 class Recalls(Protocol):
     """
-    What a flow may offer besides (`Flow`), where its target can be read back: how the target would know an entity, by its
+    A flow whose target can be read back may also say (besides `Flow`) how the target would know an entity, by its
     key and its owner alone.
 
     It is asked where the state was lost: what had reached the target by then, and a deletion perhaps not, it alone knows.
@@ -344,7 +344,7 @@ class Target(Protocol):
         ...
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
-        """What the target holds for these subjects, in the same order."""
+        """Return what the target holds for these subjects, in the same order."""
         ...
 
     async def check(self) -> Sequence[Finding]:
@@ -369,7 +369,7 @@ class Holding:
 @runtime_checkable
 class Inventory(Protocol):
     """
-    What a target may offer besides (`Target`): a list of all that it holds. Without it nobody can say that the target
+    A target may also give (besides `Target`) a list of all that it holds. Without it nobody can say that the target
     holds something that it should not, and `reconcile` says so.
     """
 

@@ -1,4 +1,7 @@
-"""What the company knows: the ids of its accounts and the values of its dimensions, read once and kept."""
+"""
+This module asks a company for what only it knows: the ids of its accounts and the values of its dimensions, read once
+and kept.
+"""
 
 from __future__ import annotations
 

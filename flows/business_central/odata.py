@@ -89,7 +89,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Business Central said to one operation. `code` is its OData error code, which never holds a value."""
+    """An answer holds Business Central's reply to one operation. `code` is its OData error code, which never holds a value."""
 
     status: int
     body: Json
@@ -216,7 +216,7 @@ _ELSEWHERE = "set base_url to the address that the API itself uses in its answer
 
 
 def _below(url: str, root: str) -> bool:
-    """Whether a URL is of the API: the same scheme, host and port, and a path under its root."""
+    """Tell whether a URL is of the API: the same scheme, host and port, and a path under its root."""
     try:
         asked, ours = httpx.URL(url), httpx.URL(root)
     except httpx.InvalidURL:

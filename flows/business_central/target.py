@@ -134,7 +134,8 @@ class BusinessCentralTarget:
 
     async def check_codes(self, dimensions: Sequence[str], accounts: Sequence[str]) -> list[Finding]:
         """
-        Whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its settings name.
+        Check whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its
+        settings name.
 
         :raises MisconfiguredError: as `write`.
         """

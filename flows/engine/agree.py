@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
+from canonical.errors import FencedError, MisconfiguredError, UnavailableError, named
 from flows.engine.altered import altered, once_more, said
 from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
+from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
-from flows.engine.marks import MISTAKES, marks_of
 from flows.engine.meters import measure
 from flows.engine.patience import TOGETHER, Access, portion
 from flows.engine.settle import (
@@ -55,6 +56,8 @@ from flows.port import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+PASSED_ON = (UnavailableError, MisconfiguredError, FencedError)
+"""Errors that say something about all subjects: the state is away, a credential is wrong, another copy is at work."""
 _GRACE = 20.0  # seconds for what is in hand when we are told to stop
 _JOBS = 2  # one prepares and saves what it has in hand while the other's is on its way
 _BACKLOG = 2000  # events behind which delivery waits for ingest: a subject's next change is probably among them
@@ -101,7 +104,7 @@ class Agreement:
 
     @property
     def stands_by(self) -> bool:
-        """Whether this worker takes no subjects because another edition than its own is at work."""
+        """Tell whether this worker takes no subjects because another edition than its own is at work."""
         return self._editions.stands_by
 
     # -- ingest --------------------------------------------------------------------------------------------------
@@ -111,9 +114,9 @@ class Agreement:
         arrived = await inbox.poll()
         if arrived.reached or arrived.there:
             with ingesting(self.flow.name, arrived.events) as traces:
-                await self._ledger.ingest(arrived, marks_of(self.flow, arrived, traces))
-            self.tally.ingested += len(arrived.events)
-            self.tally.rejected += len(arrived.rejects)
+                refused = await take_in(self.flow, self._ledger, arrived, list(traces))
+            self.tally.ingested += len(arrived.events) - refused
+            self.tally.rejected += len(arrived.rejects) + refused
             if arrived.behind <= _BACKLOG:
                 self._behind_since = None
             elif self._behind_since is None:
@@ -177,7 +180,7 @@ class Agreement:
 
     @property
     def _catching_up(self) -> bool:
-        """Whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
+        """Tell whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
         return self._behind_since is not None and self._clock() - self._behind_since < _LONGEST_BACKLOG
 
     async def _pause(self, stop: asyncio.Event) -> None:
@@ -236,11 +239,13 @@ class Agreement:
         return still
 
     async def _read_back(self, wanted: Sequence[Wanted]) -> tuple[list[Settlement], list[Wanted]]:
-        """What an earlier attempt left in doubt: settled where the target shows that it was done."""
+        """Look up what an earlier attempt left in doubt: it is settled where the target shows that it was done."""
         answers: Sequence[ReadBack]
         try:
             answers = _as_many(await self.target.read_back([w.write for w in wanted]), wanted)
-        except MISTAKES as error:
+        except PASSED_ON:
+            raise
+        except Exception as error:  # a mistake in a target is not the other subjects' fault
             answers = [Untold(self._mistake(error))] * len(wanted)
         settled: list[Settlement] = []
         still: list[Wanted] = []
@@ -309,14 +314,16 @@ class Agreement:
 
     async def _settle(self, settled: Sequence[Settlement], journeys: Journeys) -> None:
         """Save outcomes; then say so, to the spans and the meters."""
-        await self._ledger.settle([journeys.named(each) for each in settled])
+        await save(self._ledger, [journeys.named(each) for each in settled])
         measure(self.flow.name, settled, self._ledger.now(), journeys.context)
         journeys.end(settled)
 
     async def _outcomes(self, wanted: Sequence[Wanted]) -> Sequence[Outcome]:
         try:
             return _as_many(await self.target.write([w.write for w in wanted]), wanted)
-        except MISTAKES as error:
+        except PASSED_ON:
+            raise
+        except Exception as error:
             return [Unknown(self._mistake(error))] * len(wanted)
 
     async def _put_right(
@@ -336,8 +343,9 @@ class Agreement:
         return all_of, said_of
 
     def _mistake(self, error: Exception) -> str:
-        log.error("%s: the target's own code failed (%s)", self.target.name, type(error).__name__)
-        return f"{self.target.name}: the target's own code failed ({type(error).__name__}): mend the target"
+        what = f"{self.target.name}: the target's own code failed ({named(error)}): mend the target"
+        log.error("%s", what)
+        return what
 
     def _settled(self, wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
         word = word_of(outcome)

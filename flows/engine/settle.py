@@ -1,10 +1,11 @@
-"""What an outcome means for the ledger: pure, so that every case can be read in one place."""
+"""This module says what an outcome means for the ledger: it is pure, so that every case can be read in one place."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import NamedTuple
 
+from canonical.errors import printable
 from flows.engine.ledger import Settlement, State, Task, doubts
 from flows.port import (
     Body,
@@ -78,10 +79,11 @@ def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> 
         case Refused(reason):
             return parked(task, reason)
         case NotDone(reason):
-            return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, after=after)
+            why = printable(reason)
+            return Settlement(task, State.DIRTY, "unavailable", reason=why, doubtful=task.doubtful, after=after)
         case Unavailable(reason) | Unknown(reason):
             return Settlement(
-                task, State.DIRTY, word_of(outcome), reason=reason, doubtful=wanted.doubtful, after=after,
+                task, State.DIRTY, word_of(outcome), reason=printable(reason), doubtful=wanted.doubtful, after=after,
                 sent=wanted.sent,
             )  # fmt: skip
         case Waiting(on):
@@ -94,7 +96,7 @@ def word_of(outcome: Outcome) -> str:
 
 
 def parked(task: Task, reason: str) -> Settlement:
-    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful)
+    return Settlement(task, State.PARKED, "refused", reason=printable(reason), doubtful=task.doubtful)
 
 
 def waiting(task: Task, on: str, denied: str | None = None) -> Settlement:

@@ -1,5 +1,5 @@
 """
-What every HTTP target shares: a client that keeps the budget and the trace, and what a lost or unhappy answer means.
+All HTTP targets share this: a client that keeps the budget and the trace, and what a lost or unhappy answer means.
 
 The one question that matters after a fault is whether the request may have been done. `NotDone` is said only where it
 certainly was not, because nothing left. An answer proves less: a gateway may say 503 or 429 of a request that was done.
@@ -212,7 +212,7 @@ def _request_of(error: Exception, ours: httpx.Request) -> httpx.Request:
 
 def retry_after(response: httpx.Response) -> timedelta | None:
     """
-    How long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
+    Tell how long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
 
     None if the answer does not say, or says it in a form that cannot be read.
     """
@@ -248,7 +248,7 @@ def json_of(response: httpx.Response) -> Any | Unknown:
 
 def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable | Unknown | None:
     """
-    What a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
+    Return what a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
 
     408, 429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away, or so they say. 500, 502, 504
     and their like are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6). In doubt it is
@@ -271,7 +271,10 @@ def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable 
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """Who we are to a token endpoint. `where` is the target's name: its settings name the secret's variable."""
+    """
+    These credentials say who we are to a token endpoint. `where` is the target's name: its settings name the secret's
+    variable.
+    """
 
     where: str
     token_url: str

@@ -1,5 +1,5 @@
 """
-What every request to a target goes through, whatever carries it: the target's budget, the worker's claim, a trace span.
+Every request to a target goes through this, whatever carries it: the target's budget, the worker's claim, a trace span.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flows.port import Limits
 
 
 class Budget(Protocol):
-    """How many requests a target may still be sent; shared by all workers of the target."""
+    """A budget says how many requests a target may still be sent; shared by all workers of the target."""
 
     async def spend(self, requests: int) -> None:
         """Wait until so many requests may go, and count them as gone."""

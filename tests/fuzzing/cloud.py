@@ -99,6 +99,7 @@ class Cloud:
             self.excused = True  # nobody can tell that it was not done
             return [Unavailable("429", timedelta(seconds=self.random.choice([1, 7, 40])))] * len(batch)
         if self.random.random() < self.mood.fails / 2:
+            self.excused = True  # nobody can tell that it was not sent
             raise ValueError("a mistake")
         await asyncio.sleep(self.random.uniform(0, self.mood.slow))  # waits for its budget
         if seconds_left() <= 0:
