@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from adapters.engine.ahead import ahead
 from adapters.engine.catchup import closing
-from adapters.engine.difference import Difference
 from adapters.engine.copies import is_copy, marked, twin
+from adapters.engine.difference import Difference
 from adapters.engine.extracts import ExtractReading, Listing, Lying, bad_file, digest_of, listing
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Problem, Progress, Seen, Step

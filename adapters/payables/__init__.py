@@ -180,6 +180,7 @@ class PayablesAdapter:
             f"{read.quarantined} to quarantine ({why})" if read.quarantined else "",
             f"{read.duplicates} of them copies" if read.duplicates else "",
             f"{read.notes} notes" if read.notes else "",
+            _dropped(read),
         ]
         return Finding(", ".join([what, *filter(None, told)]), True)
 
@@ -203,10 +204,15 @@ async def _threaded(work: Callable[[], T]) -> T:
 def _say(where: str, read: reading.Reckoning) -> None:
     log.info(
         "%s: %d rows by layout %s (%s): %d published, %d of them copies; %d quarantined; %d blank, %d headings, "
-        "%d preamble, %d totals, %d notes",
+        "%d preamble, %d totals, %d notes%s",
         where, read.rows, read.layout, read.how, read.published + read.duplicates, read.duplicates, read.quarantined,
-        read.blank, read.headings, read.preamble, read.totals, read.notes,
+        read.blank, read.headings, read.preamble, read.totals, read.notes, "; " * bool(read.dropped) + _dropped(read),
     )  # fmt: skip
+
+
+def _dropped(read: reading.Reckoning) -> str:
+    """The wrong numbers of suppliers, which are left out."""
+    return ", ".join(f"{count} × {field} is wrong, and left out" for field, count in sorted(read.dropped.items()))
 
 
 def build(name: str, settings: PayablesSettings) -> PayablesAdapter:
