@@ -33,9 +33,11 @@ def text_of(cell: Cell) -> str:
 
 
 def plain(text: str) -> str:
-    """A heading or a name without case, blanks and punctuation; one that is nothing but those stays as it is."""
+    """
+    A heading or a name without case, blanks and punctuation; one that is nothing but those stays as it is. A & B is not AB.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"[\W_]+", "", folded) or folded.strip()
+    return re.sub(r"[^\w&+]+|_+", "", folded) or folded.strip()
 
 
 # -- money ---------------------------------------------------------------------------------------------------------

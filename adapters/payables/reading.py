@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from adapters.payables import mapping
 from adapters.payables.documents import Document, Origin, bad_row, document_row, documents, refused, said, said_row
 from adapters.payables.layout import Layout
+from adapters.payables.payees import Unlike
 from adapters.payables.recognise import fit
 from adapters.payables.rows import Tally, lines
 from adapters.payables.scratch import Scratch, loads
@@ -91,6 +92,7 @@ class Rules:
     currency: str = "GBP"
     encoding: str | None = None
     last_line: str = "closed"
+    unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
 
@@ -164,7 +166,7 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
 def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scratch, *, digested: bool) -> Opened:
     found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
     refuse_torn(doubts, found, rules.last_line)
-    origin, tally = Origin(rules.source, name, found.layout, rules.currency), Tally()
+    origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), Tally()
     read = Opened(Reckoning(found.name, found.table.how, found.table.count), scratch)
     for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
         _keep(origin, document, read)
