@@ -265,7 +265,8 @@ def bad_row(origin: Origin, document: Document) -> Row:
     key = _bad_key(origin, document)
     first = document.faults[0]
     alike = sorted({f.row for f in document.faults if (f.heading, f.rule) == (first.heading, first.rule)})
-    return ("bad", key, _rows(alike), first.heading, first.rule, first.shape)
+    others = dict.fromkeys(f"{f.heading} {f.rule}" for f in document.faults if (f.heading, f.rule) != (first.heading, first.rule))
+    return ("bad", key, _rows(alike), first.heading, "; and ".join([first.rule, *others]), first.shape)
 
 
 def _bad_key(origin: Origin, document: Document) -> str:

@@ -464,7 +464,7 @@ async def test_check_says_of_each_file_which_layout_it_has_or_what_was_looked_fo
     assert april.well
     assert april.what == (
         "april.csv: layout payments-list, 2 rows to publish, 1 to quarantine "
-        "(1 × Paid On is not a date of the form dd/mm/yyyy or dd-Mon-yy)"
+        "(1 × Paid On is no day of the calendar)"
     )
     assert not notes.well
     assert "fit no layout. Looked for payments-list (lacks Payment Ref, Payee" in notes.what
