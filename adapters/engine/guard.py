@@ -148,6 +148,11 @@ class Watch:
         """The doubts about an extract with this content that a person has accepted, now or before."""
         return accepted(self._entries.values(), region, digest)
 
+    def keeps(self, region: str) -> bool:
+        """Whether an extract's deletions are held back."""
+        entry = self._entries.get((region, DELETED))
+        return entry is not None and entry.since is not None and entry.held > 0
+
     def settled(self, besides: str = "") -> None:
         """End the doubts about an extract, besides one: an accepted doubt stays accepted for its content."""
         for (region, what), e in list(self._entries.items()):

@@ -173,7 +173,7 @@ def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
         return None
     # A number in an Excel sheet is a date that lost its format.
     allowed = styles if isinstance(cell, str) else ("excel-serial",)
-    written = [found for style in allowed if (found := _COMPILED[style].fullmatch(word))]
+    written = [match for style in allowed if (match := _COMPILED[style].fullmatch(word))]
     read = {found for each in written if (found := _calendar_day(each))}
     if len(read) > 1:
         raise UnreadableError("can be read as two different dates")

@@ -106,9 +106,10 @@ def lines(doubts: Doubts, found: Fit, currency: str, tally: Tally) -> Iterator[L
 
     :raises BadRecordError: the dates are American, a total does not agree with the rows above it, or a row is torn.
     """
-    reader, months = _Reader(found, currency), _Months(doubts.where, found)
+    reader, months, halves = _Reader(found, currency), _Months(doubts.where, found), _Halves(found)
     for row, last in _with_last(checked_rows(doubts, found, found.data(tally.apart))):
         months.look(row)
+        halves.look(row)
         read = reader.kind(row)
         if read.kind == "note":
             tally.notes += 1
@@ -122,6 +123,7 @@ def lines(doubts: Doubts, found: Fit, currency: str, tally: Tally) -> Iterator[L
             tally.add(line)
             yield line
     months.refuse_american()
+    halves.refuse_swapped(doubts)
 
 
 def _with_last(rows: Iterator[Row]) -> Iterator[tuple[Row, bool]]:
@@ -158,6 +160,30 @@ class _Months:
                 self.where, field="dates", rule="have the month first in some rows, and the day surely first in none",
                 shape="99/99/9999", fix="have the extract write dates as 2024-04-25 or 25/04/2024",
             )  # fmt: skip
+
+
+class _Halves:
+    """
+    Real dates and texts in one column of a workbook: a program that expected American dates made real ones of those that it
+    could, with day and month swapped, and left the others as text. Then no real one has a day after the twelfth.
+    """
+
+    def __init__(self, found: Fit) -> None:
+        self.columns = [found.at[d] for d in DATES if d in found.at] if not found.table.delimiter else []
+        self.early, self.late, self.text = set[int](), set[int](), set[int]()
+
+    def look(self, row: Row) -> None:
+        for at in self.columns:
+            cell = row[1][at] if at < len(row[1]) else None
+            if isinstance(cell, date):
+                (self.late if cell.day > 12 else self.early).add(at)
+            elif day_first(cell):
+                self.text.add(at)
+
+    def refuse_swapped(self, doubts: Doubts) -> None:
+        if self.early & self.text - self.late:
+            rule = "are real dates up to the twelfth of a month and texts after it: day and month of the real ones may be swapped"
+            doubts.refuse("dates", "dates", rule, "a column")
 
 
 def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: Tally) -> bool:

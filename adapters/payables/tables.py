@@ -51,7 +51,22 @@ def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> li
     if is_workbook(data):
         found = sheets(where, data, largest)
         return [[Table(sheet, sheet.count, f"workbook, sheet {at}") for at, sheet in enumerate(found, start=1)]]
+    _refuse_what_is_no_table(where, data)
     return [_delimited(where, Text(data, name)) for name in encodings(where, data, encoding)]
+
+
+_NO_TABLES = {
+    "a web page (HTML)": re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|head|body|table|meta)\b", re.I | re.S),
+    "an XML document": re.compile(rb"\s*<\?xml\b"),
+    "a PDF document": re.compile(rb"%PDF-"),
+    "a text document (RTF)": re.compile(rb"\{\\rtf"),
+}
+
+
+def _refuse_what_is_no_table(where: str, data: bytes) -> None:
+    for what, begin in _NO_TABLES.items():
+        if begin.match(data.removeprefix(b"\xef\xbb\xbf")[:1000]):
+            raise _refused(where, "file", f"is {what}, whatever its name says", "bytes")
 
 
 def is_workbook(data: bytes) -> bool:
