@@ -56,6 +56,18 @@ class BadRecordError(IronbridgeError):
         super().__init__(where, f"{field}: {rule} (its shape: {shape})", fix=fix)
 
 
+class DoubtfulError(BadRecordError):
+    """
+    One file is in doubt as a whole: it is refused, unless a person who has looked accepts it as it is.
+
+    `doubt` is the word for what is in doubt, by which it is accepted.
+    """
+
+    def __init__(self, where: str, doubt: str, *, field: str, rule: str, shape: str, fix: str = "") -> None:
+        self.doubt = doubt
+        super().__init__(where, field=field, rule=rule, shape=shape, fix=fix)
+
+
 def shape_of(value: object, limit: int = 24) -> str:
     """
     Show the form of a value and not its content: letters become `a`, digits `9`, the rest of ASCII stays.

@@ -1,4 +1,4 @@
-"""What a sweep does ahead: while one page is being published, the next one is read, cut into regions and mapped."""
+"""A sweep works ahead: while one page is being published, the next one is read, cut into regions and mapped."""
 
 from __future__ import annotations
 

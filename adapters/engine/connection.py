@@ -51,7 +51,7 @@ class Connection:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Where the legacy system stops answering, or its adapter fails, `ready` connects again."""
+        """Note if the legacy system stops answering meanwhile, or its adapter fails, so that `ready` connects again."""
         connection = self._connections
         try:
             yield

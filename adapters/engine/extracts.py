@@ -41,6 +41,11 @@ class Lying(NamedTuple):
     shared: bool = False
     """Whether it holds records that another one was found to hold, too."""
 
+    @property
+    def listed(self) -> Listing:
+        """All extracts that lie ready, this one among them."""
+        return listing((*self.older, self.extract, *self.newer))
+
 
 def listing(extracts: Iterable[Extract]) -> Listing:
     return tuple((extract.name, extract.digest) for extract in extracts)
@@ -49,6 +54,11 @@ def listing(extracts: Iterable[Extract]) -> Listing:
 def digest_of(extract: Extract, salt: bytes) -> bytes:
     """The digest by which the extract's content is recognised later, if this edition maps it."""
     return blake2b(extract.digest.encode(), digest_size=12, key=salt).digest()
+
+
+def bad_file(adapter: str, name: str) -> str:
+    """The key of an extract's own problem."""
+    return key_of(adapter, "file", extract_mark(name))
 
 
 class ExtractReading:
@@ -83,7 +93,7 @@ class ExtractReading:
     @property
     def listed(self) -> Listing:
         """The extracts that lay ready when the reading began, this one among them."""
-        return listing((*self._lying.older, self.extract, *self._lying.newer))
+        return self._lying.listed
 
     @property
     def cursor(self) -> dict[str, str | int]:
@@ -92,7 +102,9 @@ class ExtractReading:
 
     async def pieces(self) -> AsyncIterator[Sequence[Record]]:
         """The extract's portions; a large one is cut into pieces so that the loop does not stand still."""
-        async with closing(self.extract.portions()) as portions:
+        accepted = self._watch.accepted(self.extract.name, self.extract.digest)
+        despite = self.extract.despite if accepted else None
+        async with closing(despite(accepted) if despite else self.extract.portions()) as portions:
             async for portion in portions:
                 for start in range(0, len(portion), PIECE):
                     yield portion[start : start + PIECE]
@@ -139,7 +151,7 @@ class ExtractReading:
         return [ExtractReading(self._means, self._stream, Lying(e, b""), self._watch) for e in reversed(others)]
 
     def _may_share(self, other: Extract, had: Seen | None) -> bool:
-        """Whether it was found to share records, or what it holds now has not been read yet."""
+        """Tell whether it was found to share records, or what it holds now has not been read yet."""
         return had is None or had.sweep < 0 or had.digest != digest_of(other, self._means.salt)
 
     async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
@@ -185,7 +197,7 @@ class ExtractReading:
         return missing, self._held + missing, self.read
 
     async def lacks(self) -> bool:
-        """Whether records are gone that the last file of this name held, published or in quarantine."""
+        """Tell whether records are gone that the last file of this name held, published or in quarantine."""
         async with closing(self.lacking()) as batches:
             async for lacking in batches:
                 if any(known.entity not in self._stream.lasting for known in lacking):
@@ -233,7 +245,7 @@ class ExtractReading:
 
     @property
     def _bad(self) -> str:
-        return key_of(self._means.adapter, "file", self._mark)
+        return bad_file(self._means.adapter, self.extract.name)
 
     def _of_this(self, known: Known) -> Known:
         """Give a record the extract's name if the journal knew it by the extract's mark."""

@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 
 DELETED = "deleted"
 WENT_BACK = "went back"
+_DOUBT = "accept "
 _DAY = timedelta(days=1).total_seconds()
 _FLOOR = 5
+_MARK = 12  # letters of an extract's digest that tell its content from others
 _KEPT = 2000  # changes put aside that one reading keeps in memory
 _FORMER, _SHORT = 4, 6  # fingerprints of former content that are kept of each record, and the bytes of each fingerprint
 
@@ -37,6 +39,8 @@ def emptied(field: str) -> str:
 
 def sentence(entry: Guarded) -> str:
     """The words for a held entry."""
+    if entry.what.startswith(_DOUBT):
+        return f"one file is refused because of its {entry.what.split()[1]}; a person who has looked may accept it as it is"
     number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
     where = " of one file" if entry.region else ""
     match entry.what:
@@ -49,7 +53,10 @@ def sentence(entry: Guarded) -> str:
 
 
 def allowance(held: int) -> int:
-    """How many changes may go once a person has let `held` through: a few more than were shown, because the system goes on."""
+    """
+    Tell how many changes may go once a person has let `held` through: a few more than were shown, because the system
+    goes on.
+    """
     return math.ceil(held * 1.1)
 
 
@@ -70,7 +77,7 @@ class Guard:
         return self.share >= 1
 
     def holds(self, total: int, base: int) -> bool:
-        """Whether a loss of `total` out of `base` within a day is too much."""
+        """Tell whether a loss of `total` out of `base` within a day is too much."""
         return not self.off and total > self.few and total > self.share * base
 
 
@@ -106,12 +113,12 @@ class Watch:
         return sum(e.held for e in self._entries.values() if e.since is not None)
 
     def due(self, completed: float) -> bool:
-        """Whether a whole sweep has something to judge that the last one, completed at that time, could not know."""
+        """Tell whether a whole sweep has something to judge that the last one, completed at that time, could not know."""
         whole = (e for (region, _), e in self._entries.items() if not region and e.since is not None)
         return any(e.allowed is not None or (e.since or 0) > completed for e in whole)
 
     def allowed(self, region: str) -> bool:
-        """Whether an unchanged extract has to be read again because a person has let its changes through."""
+        """Tell whether an unchanged extract has to be read again because a person has let its changes through."""
         return any(
             e.allowed is not None or (e.since is None and e.held > 0)
             for (where, _), e in self._entries.items()
@@ -125,6 +132,25 @@ class Watch:
         for e in changed:
             self._entries[e.region, e.what] = replace(e, was=e.allowed)
         return changed
+
+    # -- doubts about a whole extract --------------------------------------------------------------------------------
+
+    def doubt(self, digest: str, doubt: str) -> None:
+        """Hold an extract back, with this content, because of a doubt that a person may accept."""
+        what = _doubt(doubt, digest)
+        self.settled(besides=what)
+        self._put(self._entries.get((self._region, what)) or Guarded(self._region, what, self._now, held=1, since=self._now))
+
+    def accepted(self, region: str, digest: str) -> frozenset[str]:
+        """The doubts about an extract with this content that a person has accepted, now or before."""
+        here = (e for (where, what), e in self._entries.items() if where == region and what.startswith(_DOUBT))
+        return frozenset(e.what.split()[1] for e in here if e.what.endswith(digest[:_MARK]) and (e.allowed or e.done))
+
+    def settled(self, besides: str = "") -> None:
+        """End the doubts about an extract, besides one: an accepted doubt stays accepted for its content."""
+        for (region, what), e in list(self._entries.items()):
+            if region == self._region and what.startswith(_DOUBT) and e.held and what != besides:
+                self._put(replace(e, done=int(e.allowed is not None), held=0, since=None, allowed=None))
 
     # -- while rows are compared ---------------------------------------------------------------------------------
 
@@ -168,7 +194,7 @@ class Watch:
 
     @property
     def day_begins(self) -> bool:
-        """Whether a new day begins for deletions: then call `day` with the number of living records."""
+        """Tell whether a new day begins for deletions: then call `day` with the number of living records."""
         return self._entry(DELETED, 0).base == 0
 
     def day(self, live: int) -> None:
@@ -176,7 +202,10 @@ class Watch:
         self._put(self._entry(DELETED, live))
 
     def deletions(self, missing: int, held: int, left: int) -> bool:
-        """Whether the deletion of missing records may be published; `held` records were there before, `left` are there now."""
+        """
+        Tell whether the deletion of missing records may be published; `held` records were there before, `left` are
+        there now.
+        """
         return self._judge(DELETED, missing, held, left)
 
     def deleted(self, number: int) -> None:
@@ -189,6 +218,7 @@ class Watch:
         as they were.
         """
         here = [w for (r, w), e in self._entries.items() if r == self._region and w != DELETED and e.held]
+        here = [what for what in here if not what.startswith(_DOUBT)]
         allowed = {kind for kind, count in self._counts.items() if self._by_a_person(self._entry(kind, 0), count)}
         free = set(allowed)
         for kind in dict.fromkeys([*self._counts, *here]):
@@ -238,7 +268,7 @@ class Watch:
     # -- judging -------------------------------------------------------------------------------------------------
 
     def _judge(self, what: str, more: int, of: int, left: int | None = None) -> bool:
-        """Whether `more` of `of` records may be taken away; `left` records would be there then."""
+        """Tell whether `more` of `of` records may be taken away; `left` records would be there then."""
         entry = self._entry(what, of)
         left = of - more if left is None else left
         if not more:
@@ -262,7 +292,7 @@ class Watch:
 
     @staticmethod
     def _by_a_person(entry: Guarded, more: int) -> bool:
-        """Whether a person has let so many changes through."""
+        """Tell whether a person has let so many changes through."""
         return entry.since is not None and entry.allowed is not None and more <= entry.allowed
 
     def _few(self, kind: str, count: int) -> bool:
@@ -318,6 +348,11 @@ class Watch:
         return sum(
             n for filled, n in self._filled.items() if filled and kind in map(emptied, self._contents.names(filled))
         )
+
+
+def _doubt(doubt: str, digest: str) -> str:
+    """The entry's name: the doubt, and a mark of the content that it is about."""
+    return f"{_DOUBT}{doubt} {digest[:_MARK]}"
 
 
 def _pieces(former: bytes) -> set[bytes]:

@@ -8,18 +8,20 @@ that hold it, or is deleted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from adapters.engine.ahead import ahead
 from adapters.engine.catchup import closing
+from adapters.engine.copies import is_copy, marked, twin
 from adapters.engine.difference import Difference
-from adapters.engine.extracts import ExtractReading, Listing, Lying, digest_of, listing
+from adapters.engine.extracts import ExtractReading, Listing, Lying, bad_file, digest_of, listing
 from adapters.engine.guard import Watch
-from adapters.engine.journal import Progress, Seen, Step
+from adapters.engine.journal import Problem, Progress, Seen, Step
 from adapters.engine.reading import Means, batches
+from adapters.engine.regions import extract_mark
 from adapters.port import Extract, Files, Record, Stream
-from canonical.errors import BadRecordError
+from canonical.errors import BadRecordError, DoubtfulError
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +71,19 @@ class FilesReading:
 
     async def run(self) -> None:
         seen = await self._means.memory.regions(self._stream.name)
-        lying = await self._listed()
-        listed = listing(lying)
-        for n, extract in enumerate(lying):
-            if self._blocked.holds(self._stream.name, extract.name, listed):
-                continue
-            digest = digest_of(extract, self._means.salt)
+        extracts = await self._listed()
+        await self._forget_copies(seen, {extract.name for extract in extracts})
+        for n, extract in enumerate(extracts):
             had = seen.get(extract.name)
+            shared = had is not None and had.sweep < 0
+            digest = digest_of(extract, self._means.salt)
+            lying = Lying(extract, digest, extracts[:n], extracts[n + 1 :], shared)
+            if self._blocked.holds(self._stream.name, extract.name, listing(extracts)):
+                continue
             if had is None or had.digest != digest or self._watch.allowed(extract.name):
-                shared = had is not None and had.sweep < 0
-                await self._extract(Lying(extract, digest, lying[:n], lying[n + 1 :], shared))
+                if not await self._is_copy(lying, seen):
+                    await self._extract(lying)
+                seen = await self._means.memory.regions(self._stream.name)
         ended = replace(self._progress, completed=self._means.clock(), held=self._watch.held, error=None)
         await self._means.publish(self._stream, Difference(), {}, Step(progress=ended))
 
@@ -87,6 +92,38 @@ class FilesReading:
         items = self._means.system.items(self._files.extracts(), self._stream.pause)
         async with closing(items) as extracts:
             return [extract async for extract in extracts]
+
+    # -- copies --------------------------------------------------------------------------------------------------
+
+    async def _is_copy(self, lying: Lying, seen: Mapping[str, Seen]) -> bool:
+        """Say once that an extract is, or was, a copy of one that records were read from."""
+        extract, stream = lying.extract, self._stream.name
+        found = twin(lying, seen)
+        if found is None or not await self._holds_records(found.name):
+            return False
+        mark, had = marked(lying, self._progress.sweep), seen.get(extract.name)
+        if found.was:
+            self._blocked.put(stream, extract.name, lying.listed)
+        elif had is not None and had.digest == mark.digest:
+            return True
+        error = BadRecordError(
+            f"{self._means.adapter} extract {extract.name}", field="file", shape="a copy",
+            rule=f"was first the same as the extract {found.name}" if found.was else f"is the same as the extract {found.name}",
+            fix=f"if it takes the place of that file, name it {found.name}; if not, take it away, or give it a new name",
+        )  # fmt: skip
+        regions = {} if found.was else {extract.name: mark}
+        problem = Problem(bad_file(self._means.adapter, extract.name), error.field, error.rule, error.shape, str(error))
+        await self._means.publish(self._stream, Difference(), {}, Step(regions=regions, problems=[problem]))
+        return True
+
+    async def _holds_records(self, name: str) -> bool:
+        return bool(await self._means.memory.members_after(self._stream.name, (name, extract_mark(name)), "", 1))
+
+    async def _forget_copies(self, seen: Mapping[str, Seen], lying: Collection[str]) -> None:
+        """End the problems of copies that were taken away."""
+        if gone := [name for name, had in seen.items() if is_copy(had) and name not in lying]:
+            keys = [bad_file(self._means.adapter, name) for name in gone]
+            await self._means.publish(self._stream, Difference(), {}, Step(gone_regions=gone, mended=keys))
 
     # -- one extract ---------------------------------------------------------------------------------------------
 
@@ -105,9 +142,15 @@ class FilesReading:
             # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
             # Its content is not known, so it may hold records that other extracts lack.
             read = Seen(lying.digest, -self._progress.sweep)
-            step = Step(regions={reading.extract.name: read}, problems=[reading.problem(error)])
+            if isinstance(error, DoubtfulError):
+                self._watch.doubt(reading.extract.digest, error.doubt)
+                self._watch.say(f"{self._means.adapter}.{self._stream.name}")
+            step = Step(
+                regions={reading.extract.name: read}, problems=[reading.problem(error)], guarded=self._watch.changed()
+            )
             await self._publish(reading, Difference(), step)
             return
+        self._watch.settled()
         # Deletions of others may have waited for this extract, if it could not be read before.
         self._blocked.free(self._stream.name)
         may_delete = await self._given_back(reading) and not await self._moved(reading)

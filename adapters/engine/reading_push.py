@@ -101,7 +101,10 @@ def _position(known: Known | None) -> Position:
 
 
 def _older(position: Position, than: Position) -> bool:
-    """Whether a position is surely older. Where one is not known, or the system counts in another way by now, nobody can say."""
+    """
+    Tell whether a position is surely older. Where one is not known, or the system counts in another way by now, nobody
+    can say.
+    """
     try:
         return bool(position and than) and position < than
     except TypeError:

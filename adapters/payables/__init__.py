@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
@@ -34,21 +34,22 @@ _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less t
 
 class PayablesSettings(BaseModel):
     """
-    Where the extracts are left and what they look like. The adapter's own name is the source in every key.
+    These settings say where the extracts are left and how they are laid out. The adapter's own name is the source in every key.
 
     `layouts` names built-in layouts; those and the ones declared in `own_layouts` are tried, no others. `settle` is how
     long a file must have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker
-    file says so instead.
+    file says so instead. `last_line` is `open` for a finance system that never ends a file's last line.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     folders: tuple[Path, ...] = Field(min_length=1)
-    glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls")
+    glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls", "*.ods")
     layouts: tuple[str, ...] = ()
     own_layouts: dict[str, Layout] = {}
     currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
+    last_line: Literal["closed", "open"] = "closed"
     settle: timedelta = timedelta(seconds=30)
     done: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
     max_megabytes: int = Field(default=50, ge=1, le=1000)
@@ -78,7 +79,7 @@ class PayablesAdapter:
     def __post_init__(self) -> None:
         s = self.settings
         # The pump reads all again when our code changes; that the rules changed is for us to say.
-        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding))
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
 
@@ -104,24 +105,40 @@ class PayablesAdapter:
     async def check(self) -> Sequence[Finding]:
         """Each folder can be listed, there is a file or none yet, and each file's layout is recognised."""
         try:
-            waiting, found = await asyncio.to_thread(lambda: (self._folder.waiting(), self._folder.ready()))
+            waiting, found, others = await asyncio.to_thread(self._counted)
         except IronbridgeError as error:
             return [Finding(f"folders: {error.what}", False, error.fix)]
+        looked = [await asyncio.to_thread(self._looked_at, each) for each in found]
+        return [self._in_all(waiting, others, looked), *looked]
+
+    def _counted(self) -> tuple[int, list[Found], int]:
+        return self._folder.waiting(), self._folder.ready(), self._folder.others()
+
+    def _in_all(self, waiting: int, others: int, looked: Sequence[Finding]) -> Finding:
         where = ", ".join(map(str, self.settings.folders))
-        here = f"{len(found)} extracts" if found else "no extract yet"
-        findings = [Finding(f"{where}: {here}" + (f", {waiting} files still settling" if waiting else ""), True)]
-        return findings + [await asyncio.to_thread(self._looked_at, each) for each in found]
+        here = f"{len(looked)} extracts" if looked else "no extract yet"
+        refused = sum(not each.well for each in looked)
+        told = [
+            f"{refused} of them refused" if refused else "",
+            f"{waiting} files still settling" if waiting else "",
+            f"{others} files that `glob` ({', '.join(self.settings.glob)}) does not name" if others else "",
+        ]
+        well = bool(looked or waiting or not others)
+        fix = "" if well else "add to `glob` how these files are called, or take them away"
+        return Finding(f"{where}: {', '.join([here, *filter(None, told)])}", well, fix)
 
     async def _extracts(self) -> AsyncIterator[Extract]:
         for found in await asyncio.to_thread(self._folder.ready):
             digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
-            yield Extract(found.name, digest, partial(self._portions, found))
+            yield Extract(found.name, digest, partial(self._portions, found), partial(self._portions, found))
 
-    async def _portions(self, found: Found) -> AsyncIterator[Sequence[Record]]:
+    async def _portions(
+        self, found: Found, accepted: frozenset[str] = frozenset()
+    ) -> AsyncIterator[Sequence[Record]]:
         """A small file is read in a thread, a large one in a process of its own."""
         where = f"{self.name} file {printable(found.path.name)}"
         self._not_outside(where, found)
-        rules, say = self._rules(), partial(_say, where)
+        rules, say = replace(self._rules(), accepted=accepted), partial(_say, where)
         small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
         here = not small < found.size <= rules.largest
         read = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
@@ -141,7 +158,7 @@ class PayablesAdapter:
 
     def _rules(self) -> reading.Rules:
         s = self.settings
-        return reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.largest)
+        return reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.last_line, s.largest)
 
     def _not_outside(self, where: str, found: Found) -> None:
         if found.outside:
@@ -158,14 +175,17 @@ class PayablesAdapter:
         except IronbridgeError as error:
             return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
         what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
-        if not read.quarantined:
-            return Finding(what, True)
         why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
-        return Finding(f"{what}, {read.quarantined} to quarantine ({why})", True)
+        told = [
+            f"{read.quarantined} to quarantine ({why})" if read.quarantined else "",
+            f"{read.duplicates} of them copies" if read.duplicates else "",
+            f"{read.notes} notes" if read.notes else "",
+        ]
+        return Finding(", ".join([what, *filter(None, told)]), True)
 
 
 @contextmanager
-def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.Opened]:
+def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.WholeFile]:
     with reading.opened(found.name, content(rules.source, found, rules.largest), rules) as opened:
         yield opened
 

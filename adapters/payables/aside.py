@@ -27,7 +27,7 @@ from adapters.payables.reading import Reckoning, Rules
 from adapters.payables.scratch import loads
 from adapters.payables.workbook import environment
 from adapters.port import Record
-from canonical.errors import BadRecordError, UnavailableError
+from canonical.errors import BadRecordError, DoubtfulError, UnavailableError
 
 _MEMORY = 20  # bytes of memory allowed for each byte of the file's limit, and
 _AT_LEAST = 512_000_000  # at least so many
@@ -102,9 +102,8 @@ async def _frame(out: asyncio.StreamReader, rules: Rules, given: int) -> tuple[b
 def _error(kind: bytes, said: dict[str, str]) -> BadRecordError | UnavailableError:
     if kind == _AWAY:
         return UnavailableError(said["where"], said["what"], fix=said["fix"])
-    return BadRecordError(
-        said["where"], field=said["field"], rule=said["rule"], shape=said["shape"], fix=said["fix"]
-    )  # fmt: skip
+    where, doubt = said.pop("where"), said.pop("doubt")
+    return DoubtfulError(where, doubt, **said) if doubt else BadRecordError(where, **said)
 
 
 def _limit(rules: Rules) -> int:
@@ -145,7 +144,7 @@ def _work(found: Found, rules: Rules, most: int, out: IO[bytes]) -> None:
                 _say(out, _PORTION, rows)
         _say(out, _END, None)
     except BadRecordError as error:
-        said = {"field": error.field, "rule": error.rule, "shape": error.shape}
+        said = {"field": error.field, "rule": error.rule, "shape": error.shape, "doubt": getattr(error, "doubt", "")}
         _say(out, _BAD, {"where": error.where, "fix": error.fix, **said})
     except UnavailableError as error:
         _say(out, _AWAY, {"where": error.where, "what": error.what, "fix": error.fix})

@@ -27,7 +27,9 @@ _PIECE = 1_000_000  # bytes that are read together
 
 def extract_name(stem: str) -> tuple[str, int]:
     """
-    What a file is an extract of, and which correction of it: the stem without `-v2`, `_corrected`, ` (1)` or ` - copy`.
+    Tell from a file's name which extract it is, and which correction of it.
+
+    The extract is the stem without `-v2`, `_corrected`, ` (1)` or ` - copy`.
 
     >>> extract_name("2024-08_corrected (2)"), extract_name("2024-08")
     (('2024-08', 2), ('2024-08', 0))
@@ -37,6 +39,16 @@ def extract_name(stem: str) -> tuple[str, int]:
         rank += int(found["v"] or found["c"] or found["n"] or 1)
         stem = stem[: found.start()]
     return stem, rank
+
+
+def any_case(glob: str) -> str:
+    """
+    The glob for names in capitals, too: an old finance system writes `APRIL.CSV`.
+
+    >>> any_case("*.cs[vt]")
+    '*.[cC][sS][vt]'
+    """
+    return re.sub(r"\[[^]]*\]|[A-Za-z]", lambda m: f"[{m[0].lower()}{m[0].upper()}]" if len(m[0]) == 1 else m[0], glob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +103,14 @@ class Folder:
         return sorted(newest, key=lambda f: (f.changed, f.name))
 
     def waiting(self) -> int:
-        """How many of the files were there at the last look and not yet settled."""
+        """Tell how many of the files were there at the last look and not yet settled."""
         return sum(1 for found in self._look() if not self._settled(found))
+
+    def others(self) -> int:
+        """How many files lie in the folders themselves that no glob names."""
+        ours = {path for folder in self.folders for path in self._listed(folder)}
+        listed = (path for folder in self.folders for path in folder.iterdir())
+        return sum(1 for p in listed if p.is_file() and p not in ours and not (p.name.startswith((".", "~$")) or self._marks(p)))
 
     def digest(self, found: Found, largest: int) -> str:
         """
@@ -133,7 +151,7 @@ class Folder:
     def _listed(self, folder: Path) -> Iterator[Path]:
         try:
             os.listdir(folder)  # glob says nothing of a folder that is not there
-            paths = {path for glob in self.globs for path in folder.glob(glob)}
+            paths = {path for glob in self.globs for path in folder.glob(any_case(glob))}
         except FileNotFoundError as error:
             raise UnavailableError(
                 self.source, f"the folder {folder} is not there", fix="mount it, or correct `folders` in the settings"

@@ -145,7 +145,7 @@ class Layout(_Declared):
         yield from self.dimensions.items()
 
     def heading(self, part: str) -> str:
-        """How the file calls a part, for a person to find it."""
+        """Return the name that the file gives a part, for a person to find it."""
         return next((column.heading[0] for name, column in self.parts() if name == part), part)
 
 

@@ -17,12 +17,16 @@ from typing import NamedTuple
 from adapters.payables.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
 from adapters.payables.layout import DATES, MONEY, Analysis
 from adapters.payables.recognise import Apart, Fit, Row
+from adapters.payables.wholeness import Doubts, checked_rows
 from canonical.errors import BadRecordError, shape_of
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the shape."""
+class CellFault:
+    """
+    A fault says what is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the
+    shape.
+    """
 
     row: int
     heading: str
@@ -31,7 +35,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Line:
+class PayablesLine:
     """One row, read. A row with faults has what could be read; `net` is None only then."""
 
     row: int
@@ -42,7 +46,7 @@ class Line:
     account: tuple[str, str] | None = None
     dimensions: tuple[tuple[str, str, str], ...] = ()
     redacted: bool = False
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[CellFault] = field(default_factory=list)
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -52,7 +56,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Tally:
+class RowTally:
     """The numbers of a file's rows that are no lines, by kind, and the sums that a total may be checked against."""
 
     apart: Apart = field(default_factory=Apart)
@@ -63,7 +67,7 @@ class Tally:
     since: Decimal = Decimal(0)  # since the last total
     unreadable: bool = False  # the amount of some line could not be read: then no total can be checked
 
-    def add(self, line: Line) -> None:
+    def add(self, line: PayablesLine) -> None:
         self.lines += 1
         if line.net is None:
             self.unreadable = True
@@ -77,19 +81,19 @@ class Tally:
         return set() if self.unreadable or not self.lines else {self.since, self.all}
 
 
-def lines(where: str, found: Fit, currency: str, tally: Tally) -> Iterator[Line]:
+def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
     """
     Gives every data row of a file as a line; counts all others in `tally`.
 
-    :raises BadRecordError: the dates are American, or a total does not agree with the rows above it.
+    :raises BadRecordError: the dates are American, a total does not agree with the rows above it, or a row is torn.
     """
-    reader, months = _Reader(found, currency), _Months(where, found)
-    for row in found.data(tally.apart):
+    reader, months = _Reader(found, currency), _Months(doubts.where, found)
+    for row in checked_rows(doubts, found, found.data(tally.apart)):
         months.look(row)
         read = reader.kind(row)
         if read.kind == "note":
             tally.notes += 1
-        elif (read.kind == "total" and _agrees(where, found, row[0], read.total, tally.sums)) or (
+        elif (read.kind == "total" and _agrees(doubts, found, row[0], read.total, tally.sums)) or (
             read.kind == "sum" and read.total in tally.sums
         ):
             tally.totals += 1
@@ -126,13 +130,10 @@ class _Months:
             )  # fmt: skip
 
 
-def _agrees(where: str, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
+def _agrees(doubts: Doubts, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
     if total is not None and sums and total not in sums:
-        raise BadRecordError(
-            f"{where} row {row}", field=found.called("net" if "net" in found.at else "gross"),
-            rule="is a total that the rows above it do not add up to", shape=shape_of(total),
-            fix="export the file again: rows were lost or changed on the way",
-        )  # fmt: skip
+        rule = "is a total that the rows above it do not add up to"
+        doubts.refuse("total", found.called("net" if "net" in found.at else "gross"), rule, shape_of(total), row=row)
     return True
 
 
@@ -149,7 +150,7 @@ class _Kind(NamedTuple):
 
     kind: str
     amounts: dict[str, Decimal]
-    faults: Sequence[Fault] = ()
+    faults: Sequence[CellFault] = ()
 
     @property
     def total(self) -> Decimal | None:
@@ -177,7 +178,7 @@ class _Reader:
     def kind(self, row: Row) -> _Kind:
         number, cells = row
         payee, document = self.text(cells, "supplier_name"), self.text(cells, "number")
-        unreadable: list[Fault] = []
+        unreadable: list[CellFault] = []
         amounts = self._amounts(cells, unreadable, number)
         if unreadable:
             return _Kind("line", amounts, unreadable)
@@ -197,7 +198,7 @@ class _Reader:
         return len(others) < len(words) and not any(c.isalpha() for c in "".join(others))
 
     def _says_money(self, cells: Sequence[Cell]) -> bool:
-        """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
+        """Tell whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
         return any(isinstance(c, int | float) or re.search(r"[0-9][.,][0-9]{2}\b", text_of(c)) for c in cells)
 
     def text(self, cells: Sequence[Cell], part: str) -> str:
@@ -214,7 +215,7 @@ class _Reader:
         amount = money(self._cell(cells, part), decimal=self.layout.decimal, currency=self.currency)
         return -amount if amount and self.layout.sign == "reversed" else amount
 
-    def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int) -> dict[str, Decimal]:
+    def _amounts(self, cells: Sequence[Cell], faults: list[CellFault], row: int) -> dict[str, Decimal]:
         amounts: dict[str, Decimal] = {}
         for part in self.money:
             try:
@@ -226,9 +227,9 @@ class _Reader:
             amounts["net"] = amounts["gross"] - amounts["tax"]
         return amounts
 
-    def line(self, row: Row, read: _Kind) -> Line:
+    def line(self, row: Row, read: _Kind) -> PayablesLine:
         number, cells = row
-        line = Line(number, faults=list(read.faults))
+        line = PayablesLine(number, faults=list(read.faults))
         for part in self.words:
             if text := self.text(cells, part):
                 line.words[part] = text
@@ -239,7 +240,7 @@ class _Reader:
         self._needs(line, cells)
         return line
 
-    def _read_money(self, line: Line, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
+    def _read_money(self, line: PayablesLine, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
         line.net, line.tax = amounts.get("net"), amounts.get("tax")
         part = "net" if "net" in self.found.at else "gross"
         if line.net is None and not line.faults:
@@ -248,7 +249,7 @@ class _Reader:
             rule = "plus the tax is not the gross amount"
             line.faults.append(self._fault(line.row, part, rule, self._cell(cells, part)))
 
-    def _read_dates(self, line: Line, cells: Sequence[Cell]) -> None:
+    def _read_dates(self, line: PayablesLine, cells: Sequence[Cell]) -> None:
         for part in self.dates:
             cell = self._cell(cells, part)
             try:
@@ -257,7 +258,7 @@ class _Reader:
             except UnreadableError as error:
                 line.faults.append(self._fault(line.row, part, str(error), cell))
 
-    def _analyse(self, line: Line, cells: Sequence[Cell]) -> None:
+    def _analyse(self, line: PayablesLine, cells: Sequence[Cell]) -> None:
         found = []
         for name, analysis in self.layout.analyses():
             code, title = self._code(cells, name, analysis)
@@ -274,7 +275,7 @@ class _Reader:
             code, title = cut["code"].strip(), cut["name"].strip()
         return code, title or code
 
-    def _needs(self, line: Line, cells: Sequence[Cell]) -> None:
+    def _needs(self, line: PayablesLine, cells: Sequence[Cell]) -> None:
         had = line.words.keys() | line.dates.keys() | {fault.heading for fault in line.faults}
         for part in self.needed:
             if part not in had and self.found.called(part) not in had:
@@ -283,5 +284,5 @@ class _Reader:
         if any(text_of(cell) for cell in beyond):
             line.faults.append(self._fault(line.row, "row", "has more cells than there are headings", None))
 
-    def _fault(self, row: int, part: str, rule: str, cell: Cell) -> Fault:
-        return Fault(row, self.found.called(part), rule, shape_of(cell))
+    def _fault(self, row: int, part: str, rule: str, cell: Cell) -> CellFault:
+        return CellFault(row, self.found.called(part), rule, shape_of(cell))

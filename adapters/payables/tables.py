@@ -31,12 +31,15 @@ class Table:
     """
     Rows numbered from 1 like in a spreadsheet, blank ones included, how many there are, and how they were read.
 
-    Several readers may go through `rows`, any number of times, but one at a time.
+    Several readers may go through `rows`, any number of times, but one at a time. `delimiter` is that of text; `torn` says
+    that no line end closes the last row of a text.
     """
 
     rows: Iterable[Sequence[Cell]]
     count: int
     how: str
+    delimiter: str = ""
+    torn: bool = False
 
 
 def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> list[list[Table]]:
@@ -52,7 +55,7 @@ def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> li
 
 
 def is_workbook(data: bytes) -> bool:
-    """Whether a file begins as an Excel workbook does, of the newer or the older kind."""
+    """Tell whether a file begins as an Excel workbook does, of the newer or the older kind."""
     return data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
@@ -74,6 +77,11 @@ class Text:
         encoding = "utf-16-le" if bare else self.encoding
         with io.TextIOWrapper(io.BytesIO(self.data), encoding, newline="") as text:
             yield from text
+
+    @property
+    def torn(self) -> bool:
+        """Whether the last line has no end."""
+        return self.data[-1:] not in (b"\n", b"\r") and self.data[-2:] not in (b"\n\0", b"\r\0")
 
     def digest(self) -> bytes:
         content = blake2b(digest_size=16)
@@ -108,6 +116,8 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
         return [sure]
     if _decodes(Text(data, "utf-8")):
         return ["utf-8"]
+    if _ends_within_a_character(data):
+        raise _refused(where, "file", "ends in the middle of a character: it was cut off", "bytes")
     pounds = [name for name, pound in _POUNDS.items() if pound.search(data)]
     if len(pounds) > 1:
         raise _refused(
@@ -123,8 +133,18 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
     return list(left.values())
 
 
+def _ends_within_a_character(data: bytes) -> bool:
+    """Whether all but the last bytes are UTF-8 beyond ASCII, and these begin a character."""
+    begun = re.search(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z", data[-3:])
+    whole = data[: len(data) - len(begun[0])] if begun else b""
+    return not whole.isascii() and _decodes(Text(whole, "utf-8"))
+
+
 def _decodes(text: Text, *, sensible: bool = False) -> bool:
-    """Whether the bytes are text, and, if asked, whether every character is one that a British office would write there."""
+    """
+    Tell whether the bytes are text, and, if asked, whether every character is one that a British office would write
+    there.
+    """
     try:
         return not any("\0" in line or (sensible and not _sensible(line)) for line in text.lines())
     except UnicodeError:
@@ -132,7 +152,7 @@ def _decodes(text: Text, *, sensible: bool = False) -> bool:
 
 
 def _sensible(line: str) -> bool:
-    """Whether every character beyond ASCII is one that a British office writes, and stands where one stands."""
+    """Tell whether every character beyond ASCII is one that a British office writes, and stands where one stands."""
     return line.isascii() or all(_at_home(line, found.start()) for found in re.finditer(r"[^\x00-\x7f]", line))
 
 
@@ -179,7 +199,7 @@ def _delimited(where: str, text: Text) -> list[Table]:
     if not whole:
         why = next((count for count in counts.values() if isinstance(count, str)), "has no delimiter of " + _named())
         raise _refused(where, "file", why, "text")
-    return [Table(Delimited(text, d), n, f"{text.encoding}, {DELIMITERS[d]}") for d, n in whole.items()]
+    return [Table(Delimited(text, d), n, f"{text.encoding}, {DELIMITERS[d]}", d, text.torn) for d, n in whole.items()]
 
 
 def _delimiters(text: Text) -> list[str]:

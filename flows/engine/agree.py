@@ -35,6 +35,7 @@ from flows.engine.settle import (
     sending,
     settlement,
     settles_in,
+    word_of,
 )
 from flows.engine.tally import Tally
 from flows.engine.tracing import Journeys, ingesting
@@ -43,10 +44,10 @@ from flows.port import (
     Confirmed,
     Flow,
     Held,
+    NotDone,
     Outcome,
     ReadBack,
     Target,
-    Unavailable,
     Unknown,
     Untold,
 )
@@ -102,7 +103,7 @@ class Agreement:
 
     @property
     def stands_by(self) -> bool:
-        """Whether this worker takes no subjects because another edition than its own is at work."""
+        """Tell whether this worker takes no subjects because another edition than its own is at work."""
         return self._editions.stands_by
 
     # -- ingest --------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class Agreement:
 
     @property
     def _catching_up(self) -> bool:
-        """Whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
+        """Tell whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
         return self._behind_since is not None and self._clock() - self._behind_since < _LONGEST_BACKLOG
 
     async def _pause(self, stop: asyncio.Event) -> None:
@@ -237,7 +238,7 @@ class Agreement:
         return still
 
     async def _read_back(self, wanted: Sequence[Wanted]) -> tuple[list[Settlement], list[Wanted]]:
-        """What an earlier attempt left in doubt: settled where the target shows that it was done."""
+        """Look up what an earlier attempt left in doubt: it is settled where the target shows that it was done."""
         answers: Sequence[ReadBack]
         try:
             answers = _as_many(await self.target.read_back([w.write for w in wanted]), wanted)
@@ -300,7 +301,7 @@ class Agreement:
                 outcomes = await self._outcomes(wanted)
             self.tally.writes += 1
             if work.refused:  # an unsent request says nothing about the target
-                unsent = [isinstance(outcome, Unavailable) for outcome in outcomes]
+                unsent = [isinstance(outcome, NotDone) for outcome in outcomes]
             else:
                 unsent = [False] * len(outcomes)
                 self._patience.heard(outcomes)
@@ -330,7 +331,7 @@ class Agreement:
         return what
 
     def _settled(self, wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
-        word = type(outcome).__name__.lower()
+        word = word_of(outcome)
         setattr(self.tally, word, getattr(self.tally, word) + 1)
         if isinstance(outcome, Confirmed):
             self.tally.saved += max(wanted.task.changes - 1, 0)

@@ -26,7 +26,7 @@ _NO_REFS: Mapping[str, str] = MappingProxyType({})
 
 class Draft(NamedTuple):
     """
-    What the target should hold for a subject.
+    A draft says what the target should hold for a subject.
 
     `packed` is the document as the ledger keeps it. `refs` are the target's ids of the subjects that it refers to, and `digest`
     stands for both; there is none while the target does not hold `missing`, one of these subjects. Without a document the

@@ -22,7 +22,7 @@ from adapters.payables import PayablesAdapter, PayablesSettings, system, world
 from adapters.payables.folder import Folder, content, extract_name
 from adapters.payables.layout import Layout, built_in, declared
 from adapters.payables.mapping import entity
-from adapters.payables.reading import Reading, Rules, read
+from adapters.payables.reading import FileRecords, Rules, read
 from adapters.port import Extract, Files, Record, Stream
 from adapters.testing import whole
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
@@ -255,26 +255,26 @@ def many(count: int = 40) -> list[str]:
 
 def test_a_row_put_into_the_middle_changes_its_document_alone() -> None:
     lines = many()
-    before = rows(HEAD + "\n".join(lines))
+    before = rows(HEAD + "\n".join(lines) + "\n")
     new = "P900,Ashgrove 1 Ltd,03/04/2024,Parks,5.55"
-    after = rows(HEAD + "\n".join([*lines[:20], new, *lines[20:]]))
+    after = rows(HEAD + "\n".join([*lines[:20], new, *lines[20:]]) + "\n")
     (key,) = changed(before, after)
     assert key.startswith("acme:invoice:P900:")
 
 
 def test_a_line_put_into_a_document_changes_that_document_alone() -> None:
     lines = many()
-    before = rows(HEAD + "\n".join(lines))
-    after = rows(HEAD + "\n".join([*lines[:20], lines[20], *lines[20:]]))  # the same line twice
+    before = rows(HEAD + "\n".join(lines) + "\n")
+    after = rows(HEAD + "\n".join([*lines[:20], lines[20], *lines[20:]]) + "\n")  # the same line twice
     (key,) = changed(before, after)
     assert len(before[key][-1]) + 1 == len(after[key][-1])
 
 
 def test_the_order_of_the_rows_makes_no_difference() -> None:
     lines = [*many(), *many(10)]
-    before = rows(HEAD + "\n".join(lines))
+    before = rows(HEAD + "\n".join(lines) + "\n")
     random.Random(5).shuffle(lines)
-    assert rows(HEAD + "\n".join(lines)) == before
+    assert rows(HEAD + "\n".join(lines) + "\n") == before
 
 
 def test_the_same_numbers_written_differently_are_no_change() -> None:
@@ -286,8 +286,8 @@ def test_the_same_numbers_written_differently_are_no_change() -> None:
 def test_rows_without_a_number_keep_their_keys_when_others_come_and_go() -> None:
     head = "Department Area,Service Area,Description,Line,HBC Ref No.,Name:,Payment Date,Amount Paid\n"
     lines = [f"BANK,NATWEST,Charges {n},,,Ashgrove Bank,31/03/2024,{n}.50" for n in range(5)]
-    before = rows(head + "\n".join(lines), ["hyndburn-erp"])
-    after = rows(head + "\n".join([lines[4], *lines[:3]]), ["hyndburn-erp"])
+    before = rows(head + "\n".join(lines) + "\n", ["hyndburn-erp"])
+    after = rows(head + "\n".join([lines[4], *lines[:3]]) + "\n", ["hyndburn-erp"])
     assert len(changed(before, after)) == 1
 
 
@@ -431,11 +431,25 @@ async def test_check_says_that_there_is_no_extract_yet(tmp_path: Path) -> None:
     assert finding.what == f"{tmp_path}: no extract yet"
 
 
+async def test_check_does_not_say_that_all_is_well_of_a_folder_full_of_files_that_are_not_looked_at(tmp_path: Path) -> None:
+    leave(tmp_path / "april.pdf")
+    (finding,) = await adapter(tmp_path).check()
+    assert not finding.well
+    assert "no extract yet, 1 files that `glob` (*.csv, *.txt, *.xlsx, *.xls, *.ods) does not name" in finding.what
+
+
+async def test_a_name_in_capitals_is_an_extract_and_check_counts_notes_and_copies(tmp_path: Path) -> None:
+    leave(tmp_path / "APRIL.CSV", TWO + "P2,Birchfield LLP,02/04/2024,Parks,20.00\nPrinted by Finance,,,,\n")
+    folder, april = await adapter(tmp_path).check()
+    assert folder.what.endswith(": 1 extracts")
+    assert april.what == "APRIL.CSV: layout payments-list, 3 rows to publish, 1 of them copies, 1 notes"
+
+
 async def test_check_says_of_each_file_which_layout_it_has_or_what_was_looked_for(tmp_path: Path) -> None:
     leave(tmp_path / "april.csv", TWO + "P3,Ashgrove Ltd,99/99/2024,Parks,1.00\n", age=300)
     leave(tmp_path / "notes.csv", "a,b\n1,2\n", age=200)
     folder, april, notes = await adapter(tmp_path).check()
-    assert (folder.well, folder.what) == (True, f"{tmp_path}: 2 extracts")
+    assert (folder.well, folder.what) == (True, f"{tmp_path}: 2 extracts, 1 of them refused")
     assert april.well
     assert april.what == (
         "april.csv: layout payments-list, 2 rows to publish, 1 to quarantine "
@@ -533,7 +547,7 @@ def test_a_row_of_a_ledger_survives_the_csv_module_both_ways() -> None:
     assert supplier.name == "Ash,grove Ltd"
 
 
-def reading_of(text: str) -> Reading:
+def reading_of(text: str) -> FileRecords:
     return read("april", text.encode(), Rules("acme", {"payments-list": built_in()["payments-list"]}))
 
 
