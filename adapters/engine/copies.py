@@ -29,7 +29,7 @@ class Twin(NamedTuple):
 
 
 def is_copy(seen: Seen | None) -> bool:
-    """Whether the state knows an extract as a copy of another one."""
+    """Tell whether the state knows an extract as a copy of another one."""
     return seen is not None and (seen.digest or b"").startswith(COPY) and len(seen.digest or b"") == _SIZE + 1
 
 

@@ -40,7 +40,7 @@ class Lying(NamedTuple):
     older: Sequence[Extract] = ()
     newer: Sequence[Extract] = ()
     shared: bool = False
-    """Whether it holds records that another one was found to hold, too."""
+    """Tell whether it holds records that another one was found to hold, too."""
     former: bytes | None = None
     """The digest of the file that its records are of."""
 
@@ -155,7 +155,7 @@ class ExtractReading:
         return [ExtractReading(self._means, self._stream, Lying(e, b""), self._watch) for e in reversed(others)]
 
     def _may_share(self, other: Extract, had: Seen | None) -> bool:
-        """Whether it was found to share records, or what it holds now has not been read yet."""
+        """Tell whether it was found to share records, or what it holds now has not been read yet."""
         return had is None or had.sweep < 0 or newest(had) != digest_of(other, self._means.salt)
 
     async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:

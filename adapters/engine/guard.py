@@ -152,7 +152,7 @@ class Watch:
         return accepted(self._entries.values(), region, digest)
 
     def keeps(self, region: str) -> bool:
-        """Whether an extract's deletions are held back."""
+        """Tell whether an extract's deletions are held back."""
         entry = self._entries.get((region, DELETED))
         return entry is not None and entry.since is not None and entry.held > 0
 

@@ -94,7 +94,7 @@ class FileRecords:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a source's files are read by; `accepted` are the doubts of this one file that a person has accepted."""
+    """Holds what a source's files are read by; `accepted` are the doubts of this one file that a person has accepted."""
 
     source: str
     layouts: Mapping[str, Layout]

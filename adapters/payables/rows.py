@@ -190,7 +190,7 @@ class _Halves:
 
 
 def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: RowTally) -> bool:
-    """Whether a row that is called a total, or has nothing but an amount, is one: it must show a sum of the rows above it."""
+    """Tell whether a row called a total, or with nothing but an amount, is one: it must show a sum of the rows above it."""
     if read.kind == "called a total" or read.kind == "sum":
         return read.total in tally.sums
     return read.kind == "total" and _agrees(doubts, found, row, read.total, tally.sums)

@@ -95,7 +95,7 @@ class Text:
 
     @property
     def torn(self) -> bool:
-        """Whether the last line has no end."""
+        """Tell whether the last line has no end."""
         return self.data[-1:] not in (b"\n", b"\r") and self.data[-2:] not in (b"\n\0", b"\r\0")
 
     def digest(self) -> bytes:
@@ -154,7 +154,7 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
 
 
 def _ends_within_a_character(data: bytes) -> bool:
-    """Whether all but the last bytes are UTF-8 beyond ASCII, and these begin a character."""
+    """Tell whether all but the last bytes are UTF-8 beyond ASCII, and these begin a character."""
     begun = re.search(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z", data[-3:])
     whole = data[: len(data) - len(begun[0])] if begun else b""
     return not whole.isascii() and _decodes(Text(whole, "utf-8"))

@@ -296,7 +296,7 @@ def _crossed(answer: Answer) -> bool:
 
 
 def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
-    """What answers that are not well come to; one that leaves a doubt outweighs all others, a lost one first."""
+    """Turn answers that are not well into an outcome; one that leaves a doubt outweighs all others, a lost one first."""
     return min((_outcome(where, operation, reply) for operation, reply in bad), key=_certainty)
 
 

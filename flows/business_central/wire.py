@@ -170,7 +170,7 @@ class Wire:
         return body | {"dueDate": due} if due and "dueDate" not in body else body
 
     def adds_up(self, shown: Json, document: Document) -> bool:
-        """Whether the total in an answer is that of the lines which were sent: then the company added and rounded none."""
+        """Tell whether the total in an answer is that of the lines which were sent: then the company added and rounded none."""
         try:
             total = _number(shown["totalAmountExcludingTax"])
             sent = [line["quantity"] * Decimal(line["unitCost"]) for line in lines_of(document)]
