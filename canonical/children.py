@@ -17,6 +17,21 @@ from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity
 from canonical.key import Key
 from canonical.values import Code, Day, Postcode, Text
 
+__all__ = [
+    "CHILDREN",
+    "Assessment",
+    "CareEpisode",
+    "CareLeaver",
+    "CarePlan",
+    "HealthScreening",
+    "Involvement",
+    "LookedAfterEpisode",
+    "Permanence",
+    "Placement",
+    "PlanKind",
+    "Section47Enquiry",
+]
+
 
 class _OfAChild(Entity):
     standard: ClassVar[str] = "Standard Safeguarding Dataset v1.4"

@@ -16,6 +16,16 @@ from canonical.key import Key
 from canonical.people import Address, ContactPoint
 from canonical.values import Amount, Code, Currency, Day, Text, VATNumber
 
+__all__ = [
+    "FINANCE",
+    "CreditNote",
+    "DimensionValue",
+    "DocumentLine",
+    "Invoice",
+    "LedgerDimension",
+    "Supplier",
+]
+
 
 class Supplier(Entity):
     """

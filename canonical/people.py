@@ -9,6 +9,17 @@ from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity, Part
 
 from canonical.values import NHSNumber, NINO, UPN, UPRN, Code, Day, Postcode, Text  # isort: skip
 
+__all__ = [
+    "PEOPLE",
+    "Address",
+    "ContactPoint",
+    "Identifier",
+    "ImmigrationStatus",
+    "Name",
+    "Person",
+    "Sex",
+]
+
 
 class Sex(StrEnum):
     """SSD `pers_sex`: as recognised in law; U where it is not known."""

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
-from adapters.kit import tls
 from adapters.kit.sql_session import SqlSession, SqlSettings
+from canonical.connect import tls
 from canonical.errors import MisconfiguredError
 from ironbridge.store import open_store
 from tests.servers import MariaDB, Postgres, certified

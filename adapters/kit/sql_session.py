@@ -1,44 +1,30 @@
-"""
-Being connected to a SQL database that we only read: sessions that cannot write, statements that end in time, and the
-drivers' errors in our words.
-
-PostgreSQL (asyncpg), MariaDB and MySQL (aiomysql), SQLite (aiosqlite), SQL Server (aioodbc).
-"""
+"""Reads a SQL database in sessions that cannot write. `canonical.connect.sql` says how any database is reached."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from sqlalchemy import URL, event, literal, make_url, select
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy import URL, literal, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.engine.meters import selecting
-from adapters.kit import tls
+from canonical.connect import sql
+from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
-
-_DRIVERS = {
-    "postgresql": "postgresql+asyncpg",
-    "mysql": "mysql+aiomysql",
-    "mariadb": "mariadb+aiomysql",
-    "sqlite": "sqlite+aiosqlite",
-    "mssql": "mssql+aioodbc",
-}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
 class SqlSettings(BaseModel):
     """
-    These settings say how one SQL database is read. The URL holds the password and is never shown; adapters/kit/tls.py
+    These settings say how one SQL database is read. The URL holds the password and is never shown; canonical/connect/tls.py
     explains its words for TLS.
 
     `schema_name` (in the file: `schema`) is where the tables lie, with the database before it on SQL Server: `HDM.Child_Social`.
@@ -50,7 +36,7 @@ class SqlSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: SecretStr
+    url: SqlUrl
     schema_name: str | None = Field(default=None, alias="schema")
     every: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
     page_size: int = Field(default=5000, ge=1, le=100_000)
@@ -94,27 +80,19 @@ class SqlSettings(BaseModel):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
-    @field_validator("url")
-    @classmethod
-    def _readable(cls, value: SecretStr) -> SecretStr:
-        try:
-            kind = make_url(value.get_secret_value()).get_backend_name()
-        except (ArgumentError, ValueError):
-            raise ValueError("is not a database URL such as postgresql://user:password@host/database") from None
-        if kind not in _DRIVERS:
-            raise ValueError(f"must begin with one of {', '.join(sorted(_DRIVERS))}")
-        return value
-
     @property
     def parsed_url(self) -> URL:
         """The URL with the driver that we read its kind of database with."""
-        url = make_url(self.url.get_secret_value())
-        return url.set(drivername=_DRIVERS[url.get_backend_name()])
+        return self.login("").address
 
     @property
     def kind(self) -> str:
         """`postgresql`, `mysql`, `mariadb`, `sqlite` or `mssql`."""
-        return self.parsed_url.get_backend_name()
+        return self.login("").kind
+
+    def login(self, where: str) -> SqlLogin:
+        """The way to reach the database, for the adapter of that name: to read, and no more."""
+        return SqlLogin(where, self.url, 4, self.statement_timeout, self.connect_timeout, read_only=True)
 
 
 class SqlSession:
@@ -129,7 +107,7 @@ class SqlSession:
         self.where = where
         self.settings = settings
         self.engine: AsyncEngine | None = None
-        self._encrypted = False
+        self._login = settings.login(where)
 
     async def open(self) -> None:
         """
@@ -139,7 +117,7 @@ class SqlSession:
         :raises MisconfiguredError: the URL, the driver or the login is wrong.
         """
         await self.close()
-        self.engine = self._engine()
+        self.engine = self._login.engine()
         async with self.connection() as connection:
             await connection.execute(select(literal(1)))
 
@@ -153,90 +131,15 @@ class SqlSession:
         """One read-only transaction; `about` names the tables for the error text."""
         if self.engine is None:
             raise UnavailableError(self.where, "is not open")
-        # The server ends a slow statement itself; this is for a server that has gone silent.
-        patience = self.settings.connect_timeout + 2 * self.settings.statement_timeout
         try:
-            async with asyncio.timeout(patience.total_seconds()), self.engine.connect() as connection:
-                with selecting(self.where, self.settings.kind, about) if about else nullcontext():
+            async with asyncio.timeout(self._login.patience), self.engine.connect() as connection:
+                with selecting(self.where, self._login.kind, about) if about else nullcontext():
                     yield connection
         except (SQLAlchemyError, OSError, ImportError) as error:
-            raise translated(error, self.where, about, self.settings.parsed_url.username or "") from error
-
-    def _engine(self) -> AsyncEngine:
-        url, kind = self.settings.parsed_url, self.settings.kind
-        if kind == "sqlite" and not Path(url.database or "").is_file():
-            raise MisconfiguredError(self.where, "its SQLite file does not exist", fix="check the path in `url`")
-        # One snapshot a transaction, so that a record and the rows that belong to it are of one moment.
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        arguments = _connect_args(kind, self.settings)
-        if kind in ("postgresql", "mysql", "mariadb"):
-            url, encrypted = tls.of_url(self.where, url)
-            arguments["ssl"] = encrypted if encrypted or kind != "postgresql" else False
-            self._encrypted = encrypted is not None
-        try:
-            engine = create_async_engine(
-                url,
-                hide_parameters=True,
-                connect_args=arguments,
-                pool_size=4,
-                max_overflow=0,
-                pool_timeout=self.settings.statement_timeout.total_seconds(),
-                execution_options=options if kind == "postgresql" else {},
-            )
-        except (SQLAlchemyError, ImportError) as error:
-            raise translated(error, self.where) from error
-        event.listen(engine.sync_engine, "connect", self._prepare, insert=True)  # before SQLAlchemy asks anything
-        return engine
-
-    def _prepare(self, connection: Any, _record: object) -> None:
-        """Tell a new connection what connect arguments cannot."""
-        kind, seconds = self.settings.kind, self.settings.statement_timeout.total_seconds()
-        statements: list[str] = []
-        if kind == "sqlite":
-            statements = ["PRAGMA query_only = ON"]
-        elif kind == "mssql":
-            statements = [f"SET LOCK_TIMEOUT {round(seconds * 1000)}"]
-        elif kind in ("mysql", "mariadb"):
-            if self._encrypted and not connection.driver_connection._secure:
-                # aiomysql goes on in the clear where the server, or somebody between, says that there is no TLS.
-                raise ConnectionError("rejected SSL upgrade")
-            maria = "MariaDB" in connection.driver_connection.get_server_info()
-            limit = f"max_statement_time = {seconds}" if maria else f"max_execution_time = {round(seconds * 1000)}"
-            statements = ["SET SESSION TRANSACTION READ ONLY", f"SET SESSION {limit}"]
-        cursor = connection.cursor()
-        for statement in statements:
-            cursor.execute(statement)
-        cursor.close()
+            raise translated(error, self.where, about, self._login.user) from error
 
 
-def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
-    """Turn a driver's error into one of ours; `about` names the tables and `user` the login, for the advice."""
-    begin = f"{about}: " if about else ""
-    if said := tls.complaint(error):
-        return MisconfiguredError(where, begin + said[0], fix=said[1].format_map(tls.FIXES))
-    for code in _codes(error):
-        for known, kind, what, fix in _FAULTS:
-            if re.fullmatch(known, code):
-                return kind(where, begin + what, fix=fix.format(user=user or "our login", table=about or "the tables"))
-    # Not the driver's sentence: it may quote the source's data.
-    return UnavailableError(
-        where, f"{begin}failed with {type(error).__name__}", fix="look into the source's own log if it goes on"
-    )
-
-
-_FAULTS: list[tuple[str, type[IronbridgeError], str, str]] = [
-    (
-        r"28...|1045|1698|18456",
-        MisconfiguredError,
-        "refused our login",
-        "check the user and the password in `url`",
-    ),
-    (
-        r"3D000|1049|4060",
-        MisconfiguredError,
-        "there is no such database, or it is not ours to open",
-        "check the database's name in `url`",
-    ),
+_MEANINGS: list[Meaning] = [
     (
         r"42501|1044|1142|1143|1370|229|230|916",
         MisconfiguredError,
@@ -255,71 +158,10 @@ _FAULTS: list[tuple[str, type[IronbridgeError], str, str]] = [
         "there is no such column",
         "ask the system's supplier in which version {table} has it",
     ),
-    (
-        r"not a database|unable to open|IM002|ImportError|ModuleNotFoundError|NoSuchModuleError",
-        MisconfiguredError,
-        "the file or the database driver is missing",
-        "check `url`; MariaDB needs `pip install ironbridge[mariadb]`, SQL Server `ironbridge[sqlserver]` and its ODBC "
-        "driver",
-    ),
-    (
-        r"57014|1969|3024|HYT00|HYT01|55P03|1205|1222|TimeoutError",
-        UnavailableError,
-        "took too long to answer",
-        "raise `statement_timeout` or lower `page_size` if it goes on",
-    ),
-    (
-        r"40...|1213|database is locked",
-        UnavailableError,
-        "another program stood in our way",
-        "",
-    ),
-    (
-        r"08...|57P..|53...|1040|1053|1927|2002|2003|2006|2013|2055|OSError|InterfaceError|ConnectionDoesNotExistError"
-        r"|InternalClientError",  # asyncpg, of a server that went in mid-sentence
-        UnavailableError,
-        "cannot be reached, or hung up",
-        "check that the server runs, and the host and port in `url`",
-    ),
 ]
-"""
-What a driver's code means, the first that fits: SQLSTATEs (PostgreSQL, ODBC), the numbers of MariaDB and SQL Server,
-SQLite's words, Python's own errors.
-"""
+"""What a code means for who only reads."""
 
 
-def _codes(error: BaseException | None) -> Iterator[str]:
-    """Everything in an error and its causes that could be a code, the innermost first, class names last."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
-    for each in reversed(chain):
-        first, *rest = (*each.args, "")
-        if isinstance(first, int):
-            yield str(first)
-        elif re.fullmatch(r"[0-9A-Z]{5}", str(first)):
-            yield from re.findall(r"\((\d{3,5})\)", str(rest[0]))  # ODBC: the server's own number says more
-            yield str(first)
-        yield str(getattr(each, "sqlstate", ""))
-        yield from re.findall(
-            r"no such table|no such column|database is locked|not a database|unable to open", str(first)
-        )
-    for each in reversed(chain):
-        yield from (kind.__name__ for kind in type(each).__mro__[:-3])
-
-
-def _connect_args(kind: str, settings: SqlSettings) -> dict[str, Any]:
-    statement, connect = settings.statement_timeout.total_seconds(), settings.connect_timeout.total_seconds()
-    if kind == "postgresql":
-        session = {"default_transaction_read_only": "on", "statement_timeout": str(round(statement * 1000))}
-        return {"timeout": connect, "server_settings": {**session, "application_name": "ironbridge"}}
-    if kind == "sqlite":
-        return {"timeout": statement}
-    if kind == "mssql":
-
-        async def end_in_time(connection: Any) -> None:
-            connection.timeout = round(statement)
-
-        return {"timeout": round(connect), "after_created": end_in_time}
-    return {"connect_timeout": connect}
+def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
+    """Turn a driver's error into one of ours; `about` names the tables and `user` the login, for the advice."""
+    return sql.translated(error, where, about, user, _MEANINGS)

@@ -245,7 +245,7 @@ class BusinessCentralTarget:
     def _judge(self, job: Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         bad = [(operation, reply) for operation, reply in answers if not _well(operation, reply)]
         if not bad:
-            job.learn(plan, answers)
+            job.learn(self._wire, plan, answers)
         elif all(isinstance(reply, Answer) and _crossed(reply) for _, reply in bad):
             job.crossed = True
         else:

@@ -9,10 +9,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from pydantic import SecretStr
 
+from canonical.connect.sql import SqlLogin
 from flows.kit.folder import SharedFolder
 from flows.kit.http import TIMEOUT, client
 from flows.kit.requests import Budget, Requests
+from flows.kit.sql import TargetDatabase
 from flows.port import Limits
 
 
@@ -41,6 +44,12 @@ class Resources:
         """A folder that files are imported from, with at most `limits.concurrency` steps at once. See `flows.kit.folder`."""
         made = SharedFolder(self.target, path, self.requests(limits), limits.concurrency)
         self._open.callback(made.close)
+        return made
+
+    def sql(self, limits: Limits, url: SecretStr) -> TargetDatabase:
+        """A SQL database to write to, with at most `limits.concurrency` connections. See `flows.kit.sql`."""
+        made = TargetDatabase(SqlLogin(self.target, url, limits.concurrency), self.requests(limits))
+        self._open.push_async_callback(made.close)
         return made
 
     def requests(self, limits: Limits) -> Requests:

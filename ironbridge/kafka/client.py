@@ -33,7 +33,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from adapters.kit import tls
+from canonical.connect import tls
 from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.settings import KafkaSettings
 

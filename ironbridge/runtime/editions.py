@@ -115,8 +115,10 @@ def _defined(module: str, name: str) -> str:
         tried.add((module, name))
         if _spec(f"{module}.{name}"):
             return f"{module}.{name}"
-        handed_on = {bound: (origin, had) for origin, had, bound in _imports(_source(module), module) if had}
-        module, name = handed_on.get(name, (module, name))
+        imports = _imports(_source(module), module)
+        handed_on = {bound: (origin, had) for origin, had, bound in imports if had}
+        whole = ((origin, name) for origin, had, _ in imports if had == "*" and name in _names(_source(origin)))
+        module, name = handed_on.get(name) or next(whole, (module, name))
     return module
 
 
@@ -135,6 +137,12 @@ def _imports(source: bytes, package: str) -> tuple[tuple[str, str, str], ...]:
         for alias in node.names
     ]
     return (*whole, *named)
+
+
+@lru_cache(512)
+def _names(source: bytes) -> frozenset[str]:
+    """The classes that some code defines, of which a package may hand on all."""
+    return frozenset(node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
 
 
 def _statements(source: bytes) -> list[ast.AST]:

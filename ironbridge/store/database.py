@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from adapters.kit import tls
+from canonical.connect import tls
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.engine.clock import steady
 from ironbridge.observe.meters import state_operation

@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoneFreeError
 
-from adapters.kit import tls
+from canonical.connect import tls
 from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 from ironbridge.store import waits
 
