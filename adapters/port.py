@@ -189,7 +189,9 @@ class Stream:
     """
     One kind of record of a legacy system.
 
-    `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone.
+    `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone. It is a
+    function of a module. A setting that it needs is bound to it, `partial(tenant, codes=settings.codes)`: if a bound value
+    changes, all rows of the adapter are mapped again. Bind no more than it needs.
     `every` is how often it is looked at, and so how fresh the platform's view of it is (what is pushed is listened to all the
     time); `pause` is what the pump waits between two pages, to spare the system. A record of a type in `lasting`
     that is missing from a reading says nothing (a payments extract names only who was paid); one of any other type

@@ -218,10 +218,16 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The target holds the document. `ref` is its own id for it, `tag` its concurrency tag where it has one."""
+    """
+    The target holds the document. `ref` is its own id for it, `tag` its concurrency tag where it has one. `body` is what its
+    answer shows of the document, cut down like `Held.body`, and what the target added to it; None where it shows nothing.
+
+    The runtime compares `body` with what was sent. What the target changed is written once more, and said in the record's story.
+    """
 
     ref: str
     tag: str | None = None
+    body: Body | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

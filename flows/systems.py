@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from canonical.finding import Finding
 from flows.kit.resources import Resources
-from flows.port import Flow, Target
+from flows.port import Document, Flow, Target
 
 SAMPLE = "settings.sample.toml"
+Chart = Mapping[str, Mapping[str, Any]]
+"""The accounts and dimensions that the records of the legacy systems name, by code."""
+Cloud = TypeVar("Cloud", bound=AbstractAsyncContextManager[Any])
 _OF_EVERY_SECTION = {"target", "system", "within"}
 
 
@@ -46,6 +51,22 @@ class FlowSystem:
         return sample_of(self.package)
 
 
+@dataclass(frozen=True, slots=True)
+class CloudWorld(Generic[Cloud]):
+    """
+    Makes an invented cloud system of a kind for the demonstration, and looks into it.
+
+    `open` makes it; it runs while it is entered with `async with`, and keeps what it holds in the file. It may have to know
+    the chart already. `section` is the section `[targets.*]` that reaches it, once it runs. `counts` tells how many documents
+    it holds, by kind. `exact` gives those of some documents that it holds exactly; None if the target can be read back.
+    """
+
+    open: Callable[[Path, Chart], Cloud]
+    section: Callable[[Cloud, Chart], Mapping[str, Any]]
+    counts: Callable[[Cloud], Mapping[str, int]]
+    exact: Callable[[Cloud, Iterable[Document]], Iterable[Document]] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSystem:
     """
@@ -56,13 +77,14 @@ class TargetSystem:
     target asks for what it needs; it connects to nothing. `package` holds `settings.sample.toml`, a commented section for `init`.
 
     `flow` is the flow that ships with it. Where no `[flows.*]` section names the target, this flow runs under the target's
-    name, and the one section holds the settings of both.
+    name, and the one section holds the settings of both. `world` imports the kind's invented cloud system, if there is one.
     """
 
     settings: type[BaseModel]
     build: Callable[[str, Any, Resources], Target]
     flow: FlowSystem | None = None
     package: str = ""
+    world: Callable[[], CloudWorld[Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.flow and (both := self.settings.model_fields.keys() & self.flow.settings.model_fields.keys()):

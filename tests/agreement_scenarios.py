@@ -357,6 +357,18 @@ class AgreementScenarios:
         assert numbers(world.written()) == [1, 2, 1, 2, 3]
         assert world.agreement.tally.unavailable == 2
 
+    async def test_the_most_urgent_subject_is_the_first_question_after_a_silence(self, world: World) -> None:
+        world.target.limits = Limits(batch=1, concurrency=1)
+        await world.arrive(supplier(1))
+        await world.agree()
+        world.target.answer(S2, Unavailable("429", timedelta(seconds=30)))
+        await world.arrive(supplier(2), supplier(3))
+        await world.agreement.step()
+        await world.arrive(invoice(7, of=1))
+        world.clock.forward(30)
+        await world.agree()
+        assert numbers(world.written()) == [1, 2, 7, 2, 3]
+
     async def test_a_target_that_says_nothing_is_asked_less_and_less_often_up_to_a_minute(self, world: World) -> None:
         world.target.answer(S1, *[Unavailable("503")] * 12)
         await world.arrive(supplier(1))
@@ -426,6 +438,59 @@ class AgreementScenarios:
         assert (await world.row(S2))["state"] == "dirty"
         assert (await world.row(S2))["due"] > world.clock.now - 1
         assert [len(batch) for batch in world.target.batches if len(batch) > 8] == []
+
+    # -- what the target does by itself --------------------------------------------------------------------------------
+
+    async def test_what_the_target_changes_by_itself_is_written_once_more_and_told(self, world: World) -> None:
+        shown = {"number": "1", "name": "SUPPLIER 1"}
+        world.target.answer(S1, Confirmed("id1", body=shown), work=Work.DONE)
+        await world.arrive(supplier(1), supplier(2))
+        await world.agree()
+        assert sorted(numbers(world.written())) == [1, 1, 2]
+        (again,) = world.target.batches[1]
+        assert (again.confirmed, again.ref) == (Document("supplier", "1", shown), "id1")
+        assert (await world.row(S1))["reason"] == "the target changed name by itself; it was written once more"
+        assert (await world.row(S2))["reason"] is None
+        assert set((await world.states()).values()) == {"agreed"}
+
+    async def test_what_the_target_changes_again_and_again_is_written_once_more_and_not_in_a_circle(
+        self, world: World
+    ) -> None:
+        for name in ("SUPPLIER 1", "Supplier One", "supplier 1"):
+            world.target.answer(S1, Confirmed("id1", body={"number": "1", "name": name}), work=Work.DONE)
+        await world.arrive(supplier(1))
+        await world.agree()
+        assert world.written() == [S1, S1]
+        told = "the target changed name by itself; and did so again when it was written once more"
+        (attempt,) = await world.rows("SELECT outcome, detail FROM attempts")
+        assert attempt == {"outcome": "confirmed", "detail": f"held as id1; {told}"}
+        await world.agree()
+        assert world.written() == [S1, S1]
+
+    async def test_what_the_target_will_not_have_put_right_stays_confirmed_and_is_told(self, world: World) -> None:
+        world.target.answer(S1, Confirmed("id1", body={"number": "1"}), work=Work.DONE)
+        world.target.answer(S1, Refused("400: posted"))
+        await world.arrive(supplier(1))
+        await world.agree()
+        told = "the target changed name by itself, and it could not be put right: 400: posted"
+        assert (await world.row(S1))["reason"] == told
+        assert (await world.states()) == {S1: "agreed"}
+
+    async def test_what_the_target_adds_beside_the_document_is_told_and_left(self, world: World) -> None:
+        shown = {"number": "1", "name": "Supplier 1 as of 1", "dueDate": "2026-02-01"}
+        world.target.answer(S1, Confirmed("id1", body=shown), work=Work.DONE)
+        await world.arrive(supplier(1))
+        await world.agree()
+        assert world.written() == [S1]
+        assert (await world.row(S1))["reason"] == "the target added dueDate by itself"
+
+    async def test_a_second_write_whose_answer_is_lost_leaves_a_doubt(self, world: World) -> None:
+        world.target.answer(S1, Confirmed("id1", body={"number": "1", "name": "SUPPLIER 1"}), work=Work.DONE)
+        world.target.answer(S1, Unknown("cut"), work=Work.DONE)
+        await world.arrive(supplier(1))
+        await world.agree()
+        assert await world.story(S1) == ["unknown", "confirmed"]
+        assert len(world.target.looks) == 1
 
     async def test_a_mistake_in_the_targets_code_is_unknown_and_does_not_stop_the_worker(
         self, world: World, caplog: pytest.LogCaptureFixture

@@ -11,17 +11,22 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from canonical import CareEpisode, Invoice, Person
+from canonical.errors import MisconfiguredError
 from flows.business_central import BusinessCentralFlow
 from flows.dfe_csc import ChildRecords
-from ironbridge.runtime.editions import edition, modules, name_of
+from ironbridge.runtime import systems
+from ironbridge.runtime.editions import bound, edition, modules, name_of
 from ironbridge.runtime.systems import installed_adapters
+from ironbridge.settings import Settings
 
 HOUSE = Path(__file__).resolve().parents[1]
 SHIPPED = {
@@ -134,6 +139,114 @@ def test_the_entities_the_settings_and_pydantic_count(monkeypatch: pytest.Monkey
     monkeypatch.setattr("ironbridge.runtime.editions.version", lambda _: "99")
     assert edition(code, [Person]) != plain
     assert name_of(installed_adapters()["liquidlogic"].build) == "adapters.liquidlogic.adapter:LiquidlogicAdapter"
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+SHELTERED = '''
+from datetime import timedelta
+from functools import partial
+from pydantic import BaseModel, SecretStr
+from adapters.port import AdapterSystem, Stream, Sweep
+from canonical import Person
+
+class Settings(BaseModel):
+    codes: frozenset[str] = frozenset({"one", "two", "three"})
+    password: SecretStr = SecretStr("secret")
+    path: str = "/drop"
+    minutes: int = 5
+
+def person(row, codes):
+    return Person(key="council:person:1")
+
+async def pages(after):
+    yield
+
+class Council:
+    def __init__(self, name, settings):
+        self.name, self.settings = name, settings
+
+    def streams(self):
+        mapped = partial(person, codes=self.settings.codes)
+        return [Stream("people", (Person,), mapped, Sweep(pages), every=timedelta(minutes=self.settings.minutes))]
+
+class Hidden(Council):
+    def map(self, row):
+        return person(row, self.settings.codes)
+
+    def streams(self):
+        return [Stream("people", (Person,), self.map, Sweep(pages))]
+
+class Closed(Hidden):
+    def streams(self):
+        return [Stream("people", (Person,), lambda row: person(row, self.settings.codes), Sweep(pages))]
+
+system = AdapterSystem(Settings, Council, __name__)
+hidden = AdapterSystem(Settings, Hidden, __name__)
+closed = AdapterSystem(Settings, Closed, __name__)
+'''
+
+
+@pytest.fixture
+def sheltered(package: Package) -> str:
+    """An installed package whose mapping needs one of the adapter's settings; its name."""
+    package.write("__init__.py", SHELTERED)
+    about = package.folder / f"{package.name}-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package.name}\nVersion: 1\n")
+    points = "\n".join(f"{package.name}_{each} = {package.name}:{each}" for each in ("system", "hidden", "closed"))
+    (about / "entry_points.txt").write_text(f"[ironbridge.adapters]\n{points}\n")
+    return package.name
+
+
+def planned(system: str, *others: str, **section: Any) -> list[str]:
+    """The editions of an adapter with these settings and of others beside it that have none."""
+    sections = {"council": {"system": system, **section}, **{f"beside{n}": {"system": each} for n, each in enumerate(others)}}
+    return [plan.edition for plan in systems.adapters(Settings(adapters=sections)).values()]
+
+
+def test_a_setting_that_a_mapping_needs_maps_the_rows_of_its_adapter_again_and_of_no_other(sheltered: str) -> None:
+    system = f"{sheltered}_system"
+    before = planned(system, system)
+    for other in ({"password": "another"}, {"path": "/elsewhere"}, {"minutes": 1}, {"guard_few": 3}):
+        assert planned(system, system, **other) == before, other
+    assert planned(system, system, codes=["three", "two", "one"]) == before
+    changed, beside = planned(system, system, codes=["one", "two"])
+    assert changed != before[0]
+    assert beside == before[1]
+
+
+def test_a_changed_setting_of_a_shipped_adapter_changes_its_rows_or_nothing(tmp_path: Path) -> None:
+    """Their mappings are functions of the row alone: what a setting changes is in the row, and so in its digest."""
+    sql = {"url": "sqlite:///hdm.db"}
+    changes = [
+        *({**sql, **more} for more in ({}, {"cin_plan_types": ["X"]}, {"every": 7}, {"people": "everybody"})),
+        {"url": "postgresql://user:another@host/hdm"},
+    ]
+    assert len({planned("liquidlogic", **section)[0] for section in changes}) == 1
+    files = {"folders": [str(tmp_path)], "layouts": ["erp-invoices"]}
+    assert planned("payables", **files) == planned("payables", **files, currency="EUR", every=7)
+
+
+@pytest.mark.parametrize("kind", ["hidden", "closed"])
+def test_a_mapping_whose_settings_nobody_can_see_is_refused_at_the_start(kind: str, sheltered: str) -> None:
+    with pytest.raises(MisconfiguredError) as told:
+        planned(f"{sheltered}_{kind}")
+    assert str(told.value) == (
+        "adapters.council: nobody can see what the mapping of its stream `people` depends on. To do: its author makes it a "
+        "function of a module, and binds the settings that it needs: `partial(tenant, codes=settings.codes)`"
+    )
+
+
+def test_what_a_mapping_is_bound_to_is_told_in_a_fixed_order_and_without_secrets() -> None:
+    told = bound(partial(planned, {"b": {2, 1}, "a": SecretStr("word")}, x=Person))
+    assert told == [
+        ["tests.test_code_editions:planned", None, None],
+        [[["a", "**********"], ["b", [1, 2]]]],
+        [["x", "canonical.people:Person"]],
+    ]
+    with pytest.raises(ValueError, match="object is no plain value"):
+        bound(partial(planned, object()))
 
 
 # -- other people's packages -------------------------------------------------------------------------------------------

@@ -107,5 +107,5 @@ async def test_killed_at_any_moment_it_ends_in_the_same_agreement_with_no_event_
     assert status == 0, printed
     assert killed >= KILLS - 2, "the demonstration was too quick to be killed"
     assert violations(await events(data)) == []
-    assert created_twice(data / "cloud-dfe.sqlite3") == []
-    assert created_twice(data / "cloud-business-central.sqlite3") == []
+    assert created_twice(data / "cloud-dfe_csc.sqlite3") == []
+    assert created_twice(data / "cloud-business_central.sqlite3") == []

@@ -25,7 +25,7 @@ from ironbridge.cli import render
 from ironbridge.cli.parts import plain
 from ironbridge.cli.story import print_story
 from ironbridge.demo.play import settled
-from ironbridge.demo.world import LA_CODE, DemoWorld, clouds, make, settings_of
+from ironbridge.demo.world import DemoWorld, clouds, make, settings_of
 from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import gauges, insight
 from ironbridge.operate.health import Health
@@ -90,12 +90,12 @@ def plant(world: DemoWorld) -> int:
 
 def misbehave(world: DemoWorld) -> None:
     """Every kind of unhappy answer, and refusals of records that hold canaries."""
-    for sandbox in (world.dfe, world.central):
-        sandbox.faults += [
+    for cloud in world.clouds.values():
+        cloud.sandbox.faults += [
             Fault(kind="status", status=500), Fault(kind="garbage", when="after"), Fault(kind="cut", when="after"),
             Fault(kind="cut"), Fault(kind="status", status=429, retry_after=1), Fault(kind="expired_token"),
         ]  # fmt: skip
-    world.dfe.faults.append(Fault(kind="refuse", times=None, keys=frozenset({"1003", "1009", "1012"})))
+    world.clouds["dfe_csc"].sandbox.faults.append(Fault(kind="refuse", times=None, keys=frozenset({"1003", "1009", "1012"})))
 
 
 def said(spans: list[ReadableSpan]) -> str:
@@ -150,7 +150,7 @@ async def test_no_personal_data_reaches_a_log_a_span_a_metric_an_error_or_a_page
             finally:
                 stop.set()
                 await running
-        there = json.dumps(world.dfe.documents(str(LA_CODE))) + json.dumps(world.central.documents("vendors"))
+        there = json.dumps([cloud.sandbox.held.all(None) for cloud in world.clouds.values()])
     assert there.count(CANARY) > 50, "the canaries did not reach the clouds: the test proves nothing"
     assert len([row for row in stuck if row.state == "quarantined"]) > 10, "no bad row was met"
     assert [row for row in stuck if row.state == "parked"], "nothing was refused"

@@ -88,9 +88,9 @@ async def test_a_size_of_a_system_that_has_no_world_is_refused_before_anything_i
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("canonical", "adapters", "flows", "ironbridge", "security")
-SHIPPED = [system for system in house.systems() if system.startswith("adapters.")]
+SHIPPED = house.systems()
 LOOK_ROUND = """
-import json, pkgutil, sys
+import asyncio, json, pkgutil, sys, tempfile
 from importlib import import_module
 from pathlib import Path
 modules = [m.name for p in sys.argv[1:] for m in pkgutil.walk_packages([p], f"{p}.") if ".migrations." not in m.name]
@@ -99,9 +99,16 @@ for name in modules:
         import_module(name)
 from ironbridge.cli.sample import sample
 from ironbridge.demo import legacy
+from ironbridge.demo.world import clouds, settings_of
+from ironbridge.runtime import systems
 from security import house, properties
+async def reached():
+    with tempfile.TemporaryDirectory() as folder:
+        async with clouds(Path(folder)) as world:
+            return {name: type(plan.build()).__name__ for name, plan in systems.flows(settings_of(world)).items()}
 told = {"modules": len(modules), "sample": sample(), "systems": house.systems(), "fuzzed": list(properties.targets())}
-print(json.dumps(told | {"worlds": list(legacy.sections(Path("nowhere")))}))
+told |= {"worlds": list(legacy.sections(Path("nowhere"))), "clouds": asyncio.run(reached())}
+print(json.dumps(told))
 """
 TENANTS = '''
 """Tenants of an invented housing system."""
@@ -123,6 +130,69 @@ def world() -> World[TenantsSettings]:
     return World("tenants", 9, lambda folder: {"folder": str(folder)}, nothing, nothing)
 
 system = AdapterSystem(TenantsSettings, build, __name__, world)
+'''
+
+
+SHELF = '''
+"""Suppliers as files in boxes of an invented shelf, which speaks no HTTP."""
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+from pydantic import BaseModel
+from canonical import Supplier
+from flows.port import Absent, Confirmed, Document, Grouping, Held, Limits, Urgency
+from flows.systems import CloudWorld, FlowSystem, TargetSystem
+
+class ShelfSettings(BaseModel):
+    """The section of a shelf."""
+    folder: Path
+
+class SuppliersSettings(BaseModel):
+    """The flow has none."""
+
+class Suppliers:
+    entities = (Supplier,)
+    grouping = Grouping.OWNER
+    settings = None
+
+    def __init__(self, name, *_):
+        self.name = name
+
+    def desired(self, subject, facts):
+        supplier = facts.one(Supplier)
+        return Document("box", quote(subject, safe=""), {"name": supplier.name}) if supplier else None
+
+    def urgency(self, entity):
+        return Urgency.USUAL
+
+class Shelf:
+    limits = Limits(batch=10, concurrency=1, requests=1000, window=1.0)
+
+    def __init__(self, name, settings, _):
+        self.name, self.folder = name, settings.folder
+
+    async def write(self, writes):
+        for each in writes:
+            (self.folder / each.document.number).write_text(each.document.body["name"])
+        return [Confirmed(each.document.number) for each in writes]
+
+    async def read_back(self, writes):
+        files = [self.folder / each.document.number for each in writes]
+        return [Held({"name": file.read_text()}, file.name) if file.exists() else Absent() for file in files]
+
+    async def check(self):
+        return []
+
+@asynccontextmanager
+async def opened(file, chart):
+    file.mkdir(exist_ok=True)
+    yield file
+
+def world():
+    return CloudWorld(opened, lambda shelf, _: {"folder": str(shelf)}, lambda shelf: {"box": len(list(shelf.iterdir()))})
+
+flow = FlowSystem(target="shelf", settings=SuppliersSettings, build=Suppliers)
+system = TargetSystem(package=__name__, settings=ShelfSettings, build=Shelf, flow=flow, world=world)
 '''
 
 
@@ -161,16 +231,17 @@ class Tree:
 
 @pytest.mark.parametrize("system", SHIPPED)
 def test_a_system_is_removed_with_its_folder_and_the_line_of_its_entry_point(system: str, tmp_path: Path) -> None:
-    tree, name = Tree(tmp_path), system.partition(".")[2]
+    tree, (house_of, _, name) = Tree(tmp_path), system.partition(".")
     shutil.rmtree(tree.root / system.replace(".", "/"))
     lines = tree.project.read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if not line.startswith(f'{name} = "{system}:')]
     assert len(kept) == len(lines) - 1
     tree.project.write_text("".join(kept), "utf-8")
     told = tree.holds()
-    assert f"[adapters.{name}]" not in told["sample"]
+    assert f"[{'adapters' if house_of == 'adapters' else 'targets'}.{name}]" not in told["sample"]
     assert told["systems"] == [each for each in house.systems() if each != system]
     assert name not in told["worlds"]
+    assert told["clouds"].keys() == {each.partition(".")[2] for each in SHIPPED if each.startswith("flows.")} - {name}
 
 
 def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tmp_path: Path) -> None:
@@ -193,9 +264,29 @@ def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tm
     assert "tenants_file" in told["fuzzed"]
 
 
-def test_nothing_outside_a_systems_folder_imports_it_but_the_torture_and_the_benchmarks() -> None:
+def test_the_demonstration_plays_without_a_cloud_that_was_removed_and_with_one_that_was_added(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    shutil.rmtree(tree.root / "flows" / "business_central")
+    shelf = tree.root / "flows" / "shelf"
+    shelf.mkdir()
+    (shelf / "__init__.py").write_text(SHELF)
+    (shelf / "settings.sample.toml").write_text('[targets.shelf]\nfolder = "/shelf"\n')
+    text = tree.project.read_text("utf-8")
+    line = 'business_central = "flows.business_central:system"\n'
+    assert line in text
+    tree.project.write_text(text.replace(line, 'shelf = "flows.shelf:system"\n'), "utf-8")
+    assert tree.holds()["clouds"] == {"dfe_csc": "ChildRecords", "shelf": "Suppliers"}
+    sizes = ["--size", "liquidlogic=5", "--size", "payables=5"]
+    printed = tree.run(sys.executable, "-m", "ironbridge", "demo", "--data", tmp_path / "demo", "--no-traces", *sizes)
+    assert "What dfe_csc holds" in printed
+    assert "What shelf holds" in printed
+    assert printed.count("agrees") == 4, printed  # children and boxes, after the first load and after the change
+
+
+def test_nothing_outside_an_adapters_folder_imports_it_but_the_torture_and_the_benchmarks() -> None:
     """These two measure the very systems that they name, and know how to spoil them."""
-    imports = re.compile(rf"^\s*(?:from|import) ({'|'.join(map(re.escape, SHIPPED))})\b", re.M)
+    shipped = [each for each in SHIPPED if each.startswith("adapters.")]
+    imports = re.compile(rf"^\s*(?:from|import) ({'|'.join(map(re.escape, shipped))})\b", re.M)
     found = [
         f"{file.relative_to(ROOT)} imports {named}"
         for folder in (*PACKAGES, "tests", "examples", "deploy")

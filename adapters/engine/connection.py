@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from adapters.engine.catchup import closing
 from adapters.port import Adapter
-from canonical.errors import UnavailableError
+from canonical.errors import UnavailableError, ours
 
 T = TypeVar("T")
 
@@ -30,9 +30,10 @@ class Connection:
             if self._connected:
                 return
             if self._connections:
-                with suppress(UnavailableError):
+                with suppress(Exception):  # it is broken already, and opened anew
                     await self._adapter.close()
-            await self._adapter.open()
+            with self.watched():
+                await self._adapter.open()
             self._connected = True
             self._connections += 1
 
@@ -50,11 +51,15 @@ class Connection:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Note if the legacy system stops answering meanwhile, so that `ready` connects again."""
+        """Note if the legacy system stops answering meanwhile, or its adapter fails, so that `ready` connects again."""
         connection = self._connections
         try:
             yield
-        except UnavailableError:
-            # Another stream may have connected again already: then it is that connection that counts.
-            self._connected = self._connected and connection != self._connections
-            raise
+        except (Exception, SystemExit) as error:
+            met = ours(self._adapter.name, error)
+            if isinstance(met, UnavailableError):
+                # Another stream may have connected again already: then it is that connection that counts.
+                self._connected = self._connected and connection != self._connections
+            if met is error:
+                raise
+            raise met from error

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
+from adapters.engine.copies import late, newest
 from adapters.engine.difference import Aside, Comparison, Difference, Keys
 from adapters.engine.guard import Watch
 from adapters.engine.journal import AGAIN, Known, Problem, Seen
@@ -39,7 +40,9 @@ class Lying(NamedTuple):
     older: Sequence[Extract] = ()
     newer: Sequence[Extract] = ()
     shared: bool = False
-    """Whether it holds records that another one was found to hold, too."""
+    """Tell whether it holds records that another one was found to hold, too."""
+    former: bytes | None = None
+    """The digest of the file that its records are of."""
 
     @property
     def listed(self) -> Listing:
@@ -86,9 +89,10 @@ class ExtractReading:
         self._doubled: set[str] = set()  # keys that had a second row before, as problems,
         self._again: set[str] = set()  # and the keys that have one now
 
-    def seen(self, digest: bytes | None, sweep: int) -> Seen:
-        """The mark that the state keeps of the extract."""
-        return Seen(digest, -sweep if self._shared else sweep)
+    def seen(self, digest: bytes | None, sweep: int, *, whole: bool = True) -> Seen:
+        """The mark that the state keeps of the extract. If it is not `whole`, records of a former file of its name live on."""
+        mark = digest if whole else late(digest, self._lying.former)
+        return Seen(mark, -sweep if self._shared else sweep)
 
     @property
     def listed(self) -> Listing:
@@ -152,7 +156,7 @@ class ExtractReading:
 
     def _may_share(self, other: Extract, had: Seen | None) -> bool:
         """Tell whether it was found to share records, or what it holds now has not been read yet."""
-        return had is None or had.sweep < 0 or had.digest != digest_of(other, self._means.salt)
+        return had is None or had.sweep < 0 or newest(had) != digest_of(other, self._means.salt)
 
     async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
         """Compare the records that another extract held and, read to its end, no longer holds: they are this one's again."""

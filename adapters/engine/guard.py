@@ -60,6 +60,12 @@ def allowance(held: int) -> int:
     return math.ceil(held * 1.1)
 
 
+def accepted(entries: Iterable[Guarded], region: str, digest: str) -> frozenset[str]:
+    """The doubts about an extract with this content that a person has accepted."""
+    here = (e.what.split() for e in entries if e.region == region and e.what.startswith(_DOUBT) and (e.allowed or e.done))
+    return frozenset(doubt for _, doubt, mark in here if mark == digest[:_MARK])
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """
@@ -143,8 +149,12 @@ class Watch:
 
     def accepted(self, region: str, digest: str) -> frozenset[str]:
         """The doubts about an extract with this content that a person has accepted, now or before."""
-        here = (e for (where, what), e in self._entries.items() if where == region and what.startswith(_DOUBT))
-        return frozenset(e.what.split()[1] for e in here if e.what.endswith(digest[:_MARK]) and (e.allowed or e.done))
+        return accepted(self._entries.values(), region, digest)
+
+    def keeps(self, region: str) -> bool:
+        """Tell whether an extract's deletions are held back."""
+        entry = self._entries.get((region, DELETED))
+        return entry is not None and entry.since is not None and entry.held > 0
 
     def settled(self, besides: str = "") -> None:
         """End the doubts about an extract, besides one: an accepted doubt stays accepted for its content."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from adapters.engine.ahead import ahead
 from adapters.engine.catchup import closing
-from adapters.engine.copies import is_copy, marked, twin
+from adapters.engine.copies import held, is_copy, late, marked, newest, twin
 from adapters.engine.difference import Difference
 from adapters.engine.extracts import ExtractReading, Listing, Lying, bad_file, digest_of, listing
 from adapters.engine.guard import Watch
@@ -77,10 +77,11 @@ class FilesReading:
             had = seen.get(extract.name)
             shared = had is not None and had.sweep < 0
             digest = digest_of(extract, self._means.salt)
-            lying = Lying(extract, digest, extracts[:n], extracts[n + 1 :], shared)
+            former = None if had is None else held(had)
+            lying = Lying(extract, digest, extracts[:n], extracts[n + 1 :], shared, former)
             if self._blocked.holds(self._stream.name, extract.name, listing(extracts)):
                 continue
-            if had is None or had.digest != digest or self._watch.allowed(extract.name):
+            if had is None or newest(had) != digest or self._watch.allowed(extract.name):
                 if not await self._is_copy(lying, seen):
                     await self._extract(lying)
                 seen = await self._means.memory.regions(self._stream.name)
@@ -135,13 +136,13 @@ class FilesReading:
         self._watch.begin(lying.extract.name)
         reading = ExtractReading(self._means, self._stream, lying, self._watch)
         # From now on no older file of this name counts as read, in case it comes back while half of this one is published.
-        await self._publish(reading, Difference(), Step(regions={reading.extract.name: self._seen(reading, None)}))
+        await self._publish(reading, Difference(), Step(regions={reading.extract.name: self._seen(reading, None, whole=False)}))
         try:
             await self._pieces(reading)
         except BadRecordError as error:
             # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
             # Its content is not known, so it may hold records that other extracts lack.
-            read = Seen(lying.digest, -self._progress.sweep)
+            read = Seen(late(lying.digest, lying.former), -self._progress.sweep)
             if isinstance(error, DoubtfulError):
                 self._watch.doubt(reading.extract.digest, error.doubt)
                 self._watch.say(f"{self._means.adapter}.{self._stream.name}")
@@ -155,7 +156,8 @@ class FilesReading:
         self._blocked.free(self._stream.name)
         may_delete = await self._given_back(reading) and not await self._moved(reading)
         again = await self._end_of(reading, may_delete=may_delete)
-        await self._remember(reading, None if again else lying.digest)
+        whole = may_delete and not self._watch.keeps(lying.extract.name)
+        await self._remember(reading, None if again else lying.digest, whole=whole)
 
     async def _pieces(self, reading: ExtractReading) -> None:
         """Compare an extract's records piece by piece, and publish what changed."""
@@ -166,17 +168,17 @@ class FilesReading:
                 step = Step(regions=await reading.sharing(), guarded=self._watch.changed())
                 await self._publish(reading, found, step, len(records))
 
-    async def _remember(self, reading: ExtractReading, digest: bytes | None) -> None:
+    async def _remember(self, reading: ExtractReading, digest: bytes | None, *, whole: bool) -> None:
         had, held = self._progress, self._watch.held
         self._progress = replace(
             had, read=had.read + reading.read, published=had.published + reading.published, held=held
         )
-        regions, guarded = {reading.extract.name: self._seen(reading, digest)}, self._watch.changed()
+        regions, guarded = {reading.extract.name: self._seen(reading, digest, whole=whole)}, self._watch.changed()
         step = Step(regions=regions, mended=reading.mended, progress=self._progress, guarded=guarded)
         await self._publish(reading, Difference(), step)
 
-    def _seen(self, reading: ExtractReading, digest: bytes | None) -> Seen:
-        return reading.seen(digest, self._progress.sweep)
+    def _seen(self, reading: ExtractReading, digest: bytes | None, *, whole: bool) -> Seen:
+        return reading.seen(digest, self._progress.sweep, whole=whole)
 
     async def _publish(self, reading: ExtractReading, found: Difference, step: Step, read: int = 0) -> None:
         await self._means.publish(self._stream, found, reading.cursor, step, read)

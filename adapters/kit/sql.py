@@ -22,7 +22,7 @@ from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import NULLTYPE, DateTime
 
 from adapters.kit.rows import Joined, Mapped, Spelt, hints_of, row_of
-from adapters.kit.sql_check import insist, look, look_for_a_row
+from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
@@ -66,10 +66,12 @@ class Database:
         self.where = where
         self.session = SqlSession(where, settings)
         self._future: dict[str, int] = {}
+        self._lacking: dict[KeysOf, list[Parts]] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
 
     async def open(self) -> None:
         self._sound.clear()
+        self._lacking.clear()
         await self.session.open()
 
     async def close(self) -> None:
@@ -97,8 +99,25 @@ class Database:
             except IronbridgeError as error:
                 await self.close()
                 return [Finding(f"{self.where}: {error.what}", False, error.fix)]
-        findings = [Finding(f"{self.where}: answers", True), *await look(self.session, readings)]
+        try:
+            there = [await self._there(reading) for reading in readings]
+        except IronbridgeError as error:
+            return [Finding(f"{self.where}: {error.what}", False, error.fix)]
+        findings = [Finding(f"{self.where}: answers", True), *await look(self.session, there)]
+        absent = [part.table for parts in self._lacking.values() for part in parts]
+        findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
+
+    async def _there(self, reading: Reading) -> Reading:
+        """The reading without the parts whose tables this source lacks and may lack. It is asked once, after `open`."""
+        if not any(part.may_lack for part in reading.parts):
+            return reading
+        if reading.keys not in self._lacking:
+            self._lacking[reading.keys] = await lacking(self.session, reading)
+            for part in self._lacking[reading.keys]:
+                log.warning("%s: %s is not there or cannot be read; the rest is read without it", self.where, part.table)
+        gone = self._lacking[reading.keys]
+        return replace(reading, parts=tuple(part for part in reading.parts if part not in gone)) if gone else reading
 
     async def _begin(self, reading: Reading, *more: ColumnElement[Any]) -> tuple[KeysOf, str]:
         """Look at what a reading asks for, unless it came to its end the last time: what does not fit is then named."""
@@ -109,6 +128,7 @@ class Database:
         return this
 
     async def _sweep(self, reading: Reading, after: Position | None) -> AsyncIterator[Page]:
+        reading = await self._there(reading)
         size, parts = self.session.settings.page_size, [part.of_range() for part in reading.parts]
         first, later, about = reading.page(size, after=False), reading.page(size, after=True), str(reading)
         this = await self._begin(reading)
@@ -129,6 +149,7 @@ class Database:
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
+        reading = await self._there(reading)
         size, parts = min(self.session.settings.page_size, _TAIL_PAGE), [part.of_keys() for part in reading.parts]
         begins = None if cursor is None else behind(cursor[0], overlap, self.session.settings.zone)
         condition = change.is_not(None) if begins is None else change >= self._value(begins)

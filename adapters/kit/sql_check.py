@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TableClause
 
-from adapters.kit.sql_reading import Reading, columns_read
+from adapters.kit.sql_reading import Parts, Reading, columns_read
 from adapters.kit.sql_session import SqlSession
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
@@ -75,6 +75,23 @@ async def insist(session: SqlSession, reading: Reading) -> None:
     for _, _, faults in await _looked_at(session, [reading]):
         for fault in faults:
             raise fault
+
+
+async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
+    """
+    The parts whose tables the source does not have, of those that it need not have.
+
+    :raises UnavailableError: the source cannot answer now.
+    """
+    found = []
+    for part in reading.parts:
+        if part.may_lack:
+            answer = await _asked(session, part.table, [*part.owner, *part.columns])
+            if isinstance(answer, MisconfiguredError):
+                found.append(part)
+            elif isinstance(answer, IronbridgeError):
+                raise answer
+    return found
 
 
 async def look_for_a_row(session: SqlSession, table: TableClause) -> list[Finding]:

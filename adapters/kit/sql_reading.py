@@ -25,7 +25,8 @@ class Parts:
     Rows that belong to a record: they nest in its row, in `order`, as a tuple of tuples of `columns`.
 
     `owner` is the columns of `source` that hold the record's key. Where the rows hang on another column of the record,
-    `source` joins the record's own table. `order` must leave no two rows of a record equal.
+    `source` joins the record's own table. `order` must leave no two rows of a record equal. A source of which only some
+    installations have the table says so with `may_lack`: the part is then read where the table is.
     """
 
     source: FromClause
@@ -33,6 +34,14 @@ class Parts:
     columns: Columns
     order: Columns
     where: ColumnElement[bool] | None = None
+    may_lack: bool = False
+
+    @property
+    def table(self) -> TableClause:
+        """The table of the key's columns."""
+        table = self.owner[0].table
+        assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
+        return table
 
     def of_range(self) -> Select[Any]:
         """The rows of every record whose key lies between `low` and `high`."""

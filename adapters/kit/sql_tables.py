@@ -59,13 +59,15 @@ class Choice:
     A choice says which rows of its table a stream, or a part of it, wants, and which columns of other tables stand beside them.
 
     `source` is the table with others joined to it, `joined` the column for each field that is declared as `Joined`. `parts`
-    says the same of parts; one that is None is not read, and its field keeps its default.
+    says the same of parts; one that is None is not read, and its field keeps its default. So it is with a part that says
+    `may_lack` where the source has no such table.
     """
 
     where: ColumnElement[bool] | None = None
     source: FromClause | None = None
     joined: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     parts: Mapping[str, Choice | None] = field(default_factory=dict)
+    may_lack: bool = False
 
 
 class Tables:
@@ -176,10 +178,11 @@ class Tables:
         left_out = False
         for name, part in parts.items():
             chosen = choice.parts.get(name, Choice())
-            if (chosen is None and name not in getattr(row, "_field_defaults", {})) or (left_out and chosen is not None):
+            perhaps = chosen is None or chosen.may_lack
+            if (perhaps and name not in getattr(row, "_field_defaults", {})) or (left_out and not perhaps):
                 fix = "put it last, and give it a default: `= ()`"
                 raise MisconfiguredError(f"{row.__name__}.{name}", "cannot be left out", fix=fix)
-            left_out = chosen is None
+            left_out = perhaps
             if chosen is not None:
                 yield self._part(row, part, chosen)
 
@@ -197,7 +200,7 @@ class Tables:
         if not order:
             fix = "give it key=…, or order=… by columns that leave no two rows of one record equal"
             raise MisconfiguredError(part.__name__, "has no order", fix=fix)
-        return Parts(source, owner, self._read(part, choice), order, choice.where)
+        return Parts(source, owner, self._read(part, choice), order, choice.where, choice.may_lack)
 
 
 def _columns_of(row: type, declared: Declared) -> list[Field]:

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, or_
+from sqlalchemy import ColumnElement, and_, case, extract, func, or_
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
 from adapters.liquidlogic.hdm import DimLookupDfeEthnic, DimLookupDisab, matchable, never, real, translation
@@ -17,6 +17,15 @@ from canonical.people import Address, Identifier, ImmigrationStatus, Name, Perso
 
 _NO_POSTCODE = re.compile(r"X+|NOPOSTCODE|NONE|UNKNOWN")
 _UPN_REASON = re.compile(r"UN(10|[1-9])")
+_OVERDUE = 2  # months; see `_born`
+_UASC = re.compile(r"\bUASC\b|\bunaccompanied\W+asylum", re.IGNORECASE)
+_NOT_UASC = re.compile(
+    # "Not UASC", "non-UASC", "no longer classed as an unaccompanied asylum seeking child"
+    r"\b(?:not|non|no|never|isn'?t|wasn'?t)[\s-]+(?:(?:an?|as|be|been|being|longer|yet|currently|considered|classed|deemed|"
+    r"treated|recorded|accepted|confirmed)\s+)*(?:UASC\b|unaccompanied)"
+    r"|\bUASC\b\W*(?:no|n|false|not\s+applicable)\W*$",  # "UASC: No"
+    re.IGNORECASE,
+)
 
 
 @row_of("DIM_PERSON_ADDRESS", key="dim_person_address_id", of="dim_person_id")
@@ -68,6 +77,7 @@ class DimPerson(NamedTuple):
     upn: str | None
     former_upn: str | None
     ethnicity: Joined[str | None]
+    born: Joined[str]
     addresses: tuple[DimPersonAddress, ...]
     disabilities: tuple[FactDisability, ...]
     immigration: tuple[FactImmigrationStatus, ...]
@@ -83,12 +93,23 @@ def people(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
     return Choice(
         where=and_(*conditions),
         source=them.outerjoin(ethnicities, ethnicities.c.code == matchable(them.c.ETHNICITY_MAIN_CODE)),
-        joined={"ethnicity": ethnicities.c.nat},
+        joined={"ethnicity": ethnicities.c.nat, "born": _born(them.c.BIRTH_DTTM)},
         parts={
             "disabilities": _disabilities(hdm),
-            "no_upn_codes": Choice(hdm[Fact903Data].c.NO_UPN_CODE.is_not(None)) if asked else None,
+            "no_upn_codes": Choice(hdm[Fact903Data].c.NO_UPN_CODE.is_not(None), may_lack=True) if asked else None,
         },
     )
+
+
+def _born(birth: ColumnElement[Any]) -> ColumnElement[Any]:
+    """
+    `Y` where a day lies so far back, by the source's clock, that whoever was expected on it is born: two months or more.
+
+    Whole months, because databases agree on nothing else about the distance of two days.
+    """
+    today = func.current_timestamp()
+    months = 12 * (extract("year", today) - extract("year", birth)) + extract("month", today) - extract("month", birth)
+    return case((months >= _OVERDUE, "Y"), else_="N")
 
 
 def _disabilities(hdm: Tables) -> Choice:
@@ -105,8 +126,9 @@ def _disabilities(hdm: Tables) -> Choice:
 def person(source: str, p: DimPerson) -> Person:
     """DIM_PERSON and what belongs to it as a person."""
     born = day(p.birth_dttm, "DIM_PERSON.BIRTH_DTTM")
-    # LCS keeps the expected date of birth of an unborn child in the same column, and flags it.
-    expected = flag(p.dob_estimated, "DIM_PERSON.DOB_ESTIMATED")
+    # LCS keeps the expected date of birth of an unborn child in the same column, and flags it. It flags the date of a
+    # child whose birthday nobody knows in the same way, so only a day that is not long past is an expected one.
+    expected = flag(p.dob_estimated, "DIM_PERSON.DOB_ESTIMATED") and p.born != "Y"
     upn, reason = _upn(p)
     legacy = text(p.legacy_id)
     return Person(
@@ -187,9 +209,8 @@ def postcode(value: str | None) -> str | None:
 
 def _status(s: FactImmigrationStatus) -> ImmigrationStatus:
     described = text(s.dim_lookup_immgr_status_desc) or "unknown"
-    unaccompanied = re.search(r"\bUASC\b|unaccompanied\W+asylum", described, re.IGNORECASE)
     return ImmigrationStatus(
-        status="UASC" if unaccompanied else described,
+        status="UASC" if _UASC.search(described) and not _NOT_UASC.search(described) else described,
         start_date=day(s.start_dttm, "FACT_IMMIGRATION_STATUS.START_DTTM"),
         end_date=day(s.end_dttm, "FACT_IMMIGRATION_STATUS.END_DTTM"),
     )

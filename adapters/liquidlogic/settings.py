@@ -32,7 +32,10 @@ class People(StrEnum):
 
 
 class UPNReason(StrEnum):
-    """This choice says which table holds the reason for a missing UPN, besides the UPN column itself."""
+    """
+    This choice says which table holds the reason for a missing UPN, besides the UPN column itself. FACT_903_DATA is asked
+    where the warehouse has it.
+    """
 
     NOWHERE = "nowhere"
     FACT_903_DATA = "FACT_903_DATA"
@@ -47,7 +50,7 @@ class LiquidlogicSettings(SqlSettings):
 
     schema_name: str | None = Field(default="Child_Social", alias="schema")
     people: People = People.CLIENTS
-    upn_reason: UPNReason = UPNReason.NOWHERE
+    upn_reason: UPNReason = UPNReason.FACT_903_DATA
     cin_plan_types: tuple[str, ...] = ("FP",)
 
     @field_validator("tail")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from adapters.payables import aside, mapping, reading
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
+from adapters.payables.payees import Unlike
 from adapters.port import AdapterSystem, Extract, Files, Record, Stream, World
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
@@ -39,6 +40,7 @@ class PayablesSettings(BaseModel):
     `layouts` names built-in layouts; those and the ones declared in `own_layouts` are tried, no others. `settle` is how
     long a file must have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker
     file says so instead. `last_line` is `open` for a finance system that never ends a file's last line.
+    `unlike_names` says what becomes of a supplier's number that has several unlike names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -50,6 +52,7 @@ class PayablesSettings(BaseModel):
     currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
     last_line: Literal["closed", "open"] = "closed"
+    unlike_names: Unlike = "by-name"
     settle: timedelta = timedelta(seconds=30)
     done: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
     max_megabytes: int = Field(default=50, ge=1, le=1000)
@@ -79,7 +82,7 @@ class PayablesAdapter:
     def __post_init__(self) -> None:
         s = self.settings
         # The pump reads all again when our code changes; that the rules changed is for us to say.
-        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line))
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
 
@@ -158,7 +161,9 @@ class PayablesAdapter:
 
     def _rules(self) -> reading.Rules:
         s = self.settings
-        return reading.Rules(self.name, self.layouts, s.currency, s.encoding, s.last_line, s.largest)
+        return reading.Rules(
+            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest
+        )
 
     def _not_outside(self, where: str, found: Found) -> None:
         if found.outside:
@@ -180,6 +185,7 @@ class PayablesAdapter:
             f"{read.quarantined} to quarantine ({why})" if read.quarantined else "",
             f"{read.duplicates} of them copies" if read.duplicates else "",
             f"{read.notes} notes" if read.notes else "",
+            _dropped(read),
         ]
         return Finding(", ".join([what, *filter(None, told)]), True)
 
@@ -203,10 +209,15 @@ async def _threaded(work: Callable[[], T]) -> T:
 def _say(where: str, read: reading.Reckoning) -> None:
     log.info(
         "%s: %d rows by layout %s (%s): %d published, %d of them copies; %d quarantined; %d blank, %d headings, "
-        "%d preamble, %d totals, %d notes",
+        "%d preamble, %d totals, %d notes%s",
         where, read.rows, read.layout, read.how, read.published + read.duplicates, read.duplicates, read.quarantined,
-        read.blank, read.headings, read.preamble, read.totals, read.notes,
+        read.blank, read.headings, read.preamble, read.totals, read.notes, "; " * bool(read.dropped) + _dropped(read),
     )  # fmt: skip
+
+
+def _dropped(read: reading.Reckoning) -> str:
+    """The wrong numbers of suppliers, which are left out."""
+    return ", ".join(f"{count} × {field} is wrong, and left out" for field, count in sorted(read.dropped.items()))
 
 
 def build(name: str, settings: PayablesSettings) -> PayablesAdapter:

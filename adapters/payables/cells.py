@@ -33,9 +33,11 @@ def text_of(cell: Cell) -> str:
 
 
 def plain(text: str) -> str:
-    """A heading or a name without case, blanks and punctuation; one that is nothing but those stays as it is."""
+    """
+    A heading or a name without case, blanks and punctuation; one that is nothing but those stays as it is. A & B is not AB.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"[\W_]+", "", folded) or folded.strip()
+    return re.sub(r"[^\w&+]+|_+", "", folded) or folded.strip()
 
 
 # -- money ---------------------------------------------------------------------------------------------------------
@@ -89,8 +91,12 @@ def _written(word: str, style: re.Pattern[str], symbol: str) -> Decimal:
     if bracketed:
         bare = bare[1:-1]
     signs = bare.count("-")
-    if signs + bracketed > 1 or (signs and not (bare.startswith("-") or bare.endswith("-") or f"{symbol}-" in bare)):
-        raise UnreadableError("has more than one sign, or one in the middle")
+    if not re.fullmatch(r"\W*[0-9][0-9.,]*\W*", bare.replace(symbol, "")):
+        raise UnreadableError("is not an amount of money")
+    if signs + bracketed > 1:
+        raise UnreadableError("has more than one sign")
+    if signs and not (bare.startswith("-") or bare.endswith("-") or f"{symbol}-" in bare):
+        raise UnreadableError("is not an amount of money")
     bare = bare.replace("-", "", 1).removeprefix(symbol)
     if any(unicodedata.category(c) == "Sc" for c in bare):
         raise UnreadableError("is in another currency")
@@ -167,11 +173,13 @@ def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
         return None
     # A number in an Excel sheet is a date that lost its format.
     allowed = styles if isinstance(cell, str) else ("excel-serial",)
-    read = {found for style in allowed if (found := _as(style, word))}
+    written = [match for style in allowed if (match := _COMPILED[style].fullmatch(word))]
+    read = {found for each in written if (found := _calendar_day(each))}
     if len(read) > 1:
         raise UnreadableError("can be read as two different dates")
     if not read:
-        raise UnreadableError(f"is not a date of the form {' or '.join(allowed)}")
+        form = " or ".join(allowed)
+        raise UnreadableError("is no day of the calendar" if written else f"is not a date of the form {form}")
     return _within(read.pop())
 
 
@@ -185,11 +193,8 @@ def day_first(cell: Cell) -> bool:
     return isinstance(cell, str) and bool(re.match(r"(1[3-9]|2[0-9]|3[01])[/.-](0?[1-9]|1[0-2])[/.-]", text_of(cell)))
 
 
-def _as(style: str, word: str) -> date | None:
-    found = _COMPILED[style].fullmatch(word)
-    if not found:
-        return None
-    parts = found.groupdict()
+def _calendar_day(written: re.Match[str]) -> date | None:
+    parts = written.groupdict()
     if "serial" in parts:
         return _EXCEL_EPOCH + timedelta(days=int(parts["serial"]))
     _not_shifted_back(parts["time"] or "")

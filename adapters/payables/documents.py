@@ -7,15 +7,18 @@ disk (`FileScratch`), and one document at a time is in memory.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from adapters.payables.cells import plain
 from adapters.payables.layout import DATES, Layout
+from adapters.payables.payees import Payees, Unlike
 from adapters.payables.rows import CellFault, PayablesLine
 from adapters.payables.scratch import FileScratch
 from adapters.port import Row
@@ -46,6 +49,7 @@ class Origin:
     extract: str
     layout: Layout
     currency: str
+    unlike: Unlike = "by-name"
 
     def key(self, entity: str, *parts: str) -> str:
         """A key of parts that `token` made."""
@@ -90,21 +94,25 @@ def documents(origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratc
     The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part
     of an invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
     """
-    for identity, group in scratch.grouped(_placed(origin, lines, scratch)):
-        for document in _apart(origin, _document(origin, identity, group)):
+    payees = Payees(origin.unlike, re.compile(origin.layout.sundry))
+    heading = origin.layout.heading("supplier_number")
+    for identity, group in scratch.grouped(_placed(origin, lines, scratch, payees)):
+        settled = [payees.settled(line, heading) for line in group]
+        for document in _apart(origin, _document(origin, identity, settled)):
             for stray in scratch.strays(document.number):
-                if _might_hold(origin.layout, document.lines[0], stray):
+                if _might_hold(origin.layout, document.lines[0], payees.settled(stray, heading)):
                     document.faults += stray.faults
             yield document
-    for line in scratch.strays():
+    for line in map(partial(payees.settled, heading=heading), scratch.strays()):
         yield PayablesDocument((), "", [line], line.faults)
 
 
 def _placed(
-    origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratch
+    origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratch, payees: Payees
 ) -> Iterator[tuple[tuple[str, ...], PayablesLine]]:
     """Each line with its document's identity; a line without one becomes a stray."""
     for line in lines:
+        payees.meet(line)
         if _placeable(origin.layout, line):
             yield _identity(origin, line), line
         else:
@@ -263,7 +271,8 @@ def bad_row(origin: Origin, document: PayablesDocument) -> Row:
     key = _bad_key(origin, document)
     first = document.faults[0]
     alike = sorted({f.row for f in document.faults if (f.heading, f.rule) == (first.heading, first.rule)})
-    return ("bad", key, _rows(alike), first.heading, first.rule, first.shape)
+    others = dict.fromkeys(f"{f.heading} {f.rule}" for f in document.faults if (f.heading, f.rule) != (first.heading, first.rule))
+    return ("bad", key, _rows(alike), first.heading, "; and ".join([first.rule, *others]), first.shape)
 
 
 def _bad_key(origin: Origin, document: PayablesDocument) -> str:

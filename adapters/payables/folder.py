@@ -107,7 +107,7 @@ class Folder:
         return sum(1 for found in self._look() if not self._settled(found))
 
     def others(self) -> int:
-        """How many files lie in the folders themselves that no glob names."""
+        """Count the files in the folders themselves that no glob names."""
         ours = {path for folder in self.folders for path in self._listed(folder)}
         listed = (path for folder in self.folders for path in folder.iterdir())
         return sum(1 for p in listed if p.is_file() and p not in ours and not (p.name.startswith((".", "~$")) or self._marks(p)))

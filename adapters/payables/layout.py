@@ -30,7 +30,12 @@ Part = Literal["number", "supplier", "document_date", "due_date", "payment_date"
 DateStyle = Annotated[str, Field(pattern="^(" + "|".join(re.escape(style) for style in DATE_STYLES) + ")$")]
 
 WITHHELD = r"(?i).*\b(redacted|withheld|personal data|personal information)\b.*"
-TOTALS = r"(?i)((grand|sub|report|overall)[ -]?)?totals?\b.*"
+SUNDRY = r"(?i).*(one.?time|1.?time|one.?off|sundr|miscell|various).*"
+TOTALS = (
+    r"(?i)(([\w&]+ ){0,3}|(grand|sub|report|overall)-?)totals?"
+    r"( (for|of|to|by|in|per|paid|payable|net|gross|amount|value|spend|expenditure|payments?|invoices?|lines?)\b.*|\s*[^\w\s].*)?"
+)
+"""What a total is called. A supplier whose name goes on behind the word, as Total Hygiene Ltd, is none."""
 
 
 def _pattern(value: str) -> str:
@@ -115,6 +120,7 @@ class Layout(_Declared):
     headless: bool = False
     redacted: Pattern = WITHHELD
     totals: Pattern = TOTALS
+    sundry: Pattern = SUNDRY
 
     @model_validator(mode="after")
     def _whole(self) -> Layout:

@@ -29,6 +29,7 @@ from adapters.payables.documents import (
     said_row,
 )
 from adapters.payables.layout import Layout
+from adapters.payables.payees import Unlike
 from adapters.payables.recognise import fit
 from adapters.payables.rows import RowTally, lines
 from adapters.payables.scratch import FileScratch, loads
@@ -39,6 +40,7 @@ from canonical.entity import bad_record
 from canonical.errors import BadRecordError
 
 _SUPPLIERS_AND_DIMENSIONS, _DOCUMENTS, _BAD = range(3)
+_FACTS = {"vat_number": 4, "company_number": 5, "charity_number": 6}  # and where they stand in a supplier's row
 
 
 @dataclass(slots=True)
@@ -47,7 +49,8 @@ class Reckoning:
     A reckoning accounts for every row of a file and for its money. `rows` counts all rows as a spreadsheet does.
 
     `duplicates` are published too: rows that repeat another one exactly are payments of their own; they are told apart.
-    `unreadable` counts the quarantined rows whose amount could not be read; all others are in the sums.
+    `unreadable` counts the quarantined rows whose amount could not be read; all others are in the sums. `dropped` counts the
+    suppliers' numbers that are wrong, by field: the suppliers are published without them.
     """
 
     layout: str = ""
@@ -65,6 +68,7 @@ class Reckoning:
     money_published: Decimal = Decimal("0.00")
     money_quarantined: Decimal = Decimal("0.00")
     reasons: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
 
     @property
     def accounted(self) -> int:
@@ -90,13 +94,14 @@ class FileRecords:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a source's files are read by; `accepted` are the doubts of this one file that a person has accepted."""
+    """Holds what a source's files are read by; `accepted` are the doubts of this one file that a person has accepted."""
 
     source: str
     layouts: Mapping[str, Layout]
     currency: str = "GBP"
     encoding: str | None = None
     last_line: str = "closed"
+    unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
 
@@ -170,12 +175,12 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
 def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileScratch, *, digested: bool) -> WholeFile:
     found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
     refuse_torn(doubts, found, rules.last_line)
-    origin, tally = Origin(rules.source, name, found.layout, rules.currency), RowTally()
+    origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
     read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
     for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
         _keep(origin, document, read)
     for about, sayings in scratch.said():
-        scratch.keep(_SUPPLIERS_AND_DIMENSIONS, said_row(origin, about, sayings))
+        scratch.keep(_SUPPLIERS_AND_DIMENSIONS, _with_good_facts(said_row(origin, about, sayings), read.reckoning))
     if digested:
         content = blake2b(digest_size=16)
         for row in scratch.rows():
@@ -209,6 +214,22 @@ def _good_row(origin: Origin, document: PayablesDocument) -> Row | PayablesDocum
         mapping.entity(row)
     except ValidationError as error:
         return refused(document, bad_record(row[1], error))
+    return row
+
+
+def _with_good_facts(row: Row, reckoning: Reckoning) -> Row:
+    """
+    A supplier's row without the numbers that the canonical schema refuses, as a wrong or a foreign VAT number: they are
+    dropped and counted, because its invoices go out, and they need their supplier.
+    """
+    if row[0] != "supplier" or not any(row[at] for at in _FACTS.values()):
+        return row
+    try:
+        mapping.entity(row)
+    except ValidationError as error:
+        for field in {str(each["loc"][0]) for each in error.errors()} & _FACTS.keys():
+            row = (*row[: _FACTS[field]], None, *row[_FACTS[field] + 1 :])
+            reckoning.dropped[field] = reckoning.dropped.get(field, 0) + 1
     return row
 
 

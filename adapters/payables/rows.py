@@ -20,6 +20,8 @@ from adapters.payables.recognise import Apart, Fit, Row
 from adapters.payables.wholeness import Doubts, checked_rows
 from canonical.errors import BadRecordError, shape_of
 
+_MANY = 5  # lines of which no amount is the sum by chance
+
 
 @dataclass(frozen=True, slots=True)
 class CellFault:
@@ -65,20 +67,40 @@ class RowTally:
     lines: int = 0
     all: Decimal = Decimal(0)
     since: Decimal = Decimal(0)  # since the last total
+    run: int = 0  # lines since then
+    suspect: Decimal = Decimal(0)  # of the lines that may be totals
+    filled: set[str] | None = None  # the words and dates that every line has
     unreadable: bool = False  # the amount of some line could not be read: then no total can be checked
 
     def add(self, line: PayablesLine) -> None:
         self.lines += 1
+        self.run += 1
+        has = line.words.keys() | line.dates.keys()
+        self.filled = set(has) if self.filled is None else self.filled & has
         if line.net is None:
             self.unreadable = True
         else:
             self.all += line.net
             self.since += line.net
 
+    def total(self) -> None:
+        self.totals += 1
+        self.since, self.run = Decimal(0), 0
+
     @property
     def sums(self) -> set[Decimal]:
         """The sums that a total may show: since the last total, or of everything. Empty if an amount could not be read."""
-        return set() if self.unreadable or not self.lines else {self.since, self.all}
+        return set() if self.unreadable or not self.lines else {self.since, self.all, self.all - self.suspect}
+
+    def looks_like_a_total(self, line: PayablesLine, *, last: bool) -> bool:
+        """
+        Whether a line without a number may be a total, whatever it is called: it shows a sum of several lines above it, and
+        stands at the end, or behind many lines, or lacks something that they all have. Three small amounts in a row, of
+        which the third is the sum of the others, are nothing strange.
+        """
+        if "number" in line.words or self.lines < 2 or not line.net or line.net not in {self.since, self.all}:
+            return False
+        return last or self.run >= _MANY or not (self.filled or set()) <= line.words.keys() | line.dates.keys()
 
 
 def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
@@ -87,22 +109,35 @@ def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterato
 
     :raises BadRecordError: the dates are American, a total does not agree with the rows above it, or a row is torn.
     """
-    reader, months = _Reader(found, currency), _Months(doubts.where, found)
-    for row in checked_rows(doubts, found, found.data(tally.apart)):
+    reader, months, halves = _Reader(found, currency), _Months(doubts.where, found), _Halves(found)
+    for row, last in _with_last(checked_rows(doubts, found, found.data(tally.apart))):
         months.look(row)
+        halves.look(row)
         read = reader.kind(row)
         if read.kind == "note":
             tally.notes += 1
-        elif (read.kind == "total" and _agrees(doubts, found, row[0], read.total, tally.sums)) or (
-            read.kind == "sum" and read.total in tally.sums
-        ):
-            tally.totals += 1
-            tally.since = Decimal(0)
+        elif _is_total(doubts, found, row[0], read, tally):
+            tally.total()
         else:
             line = reader.line(row, read)
+            if tally.looks_like_a_total(line, last=last):
+                line.faults.append(reader.may_be_a_total(row))
+                tally.suspect += line.net or 0
             tally.add(line)
             yield line
     months.refuse_american()
+    halves.refuse_swapped(doubts)
+
+
+def _with_last(rows: Iterator[Row]) -> Iterator[tuple[Row, bool]]:
+    """Each row, and whether it is the last one."""
+    before = next(rows, None)
+    for row in rows:
+        if before is not None:
+            yield before, False
+        before = row
+    if before is not None:
+        yield before, True
 
 
 class _Months:
@@ -130,6 +165,37 @@ class _Months:
             )  # fmt: skip
 
 
+class _Halves:
+    """
+    Real dates and texts in one column of a workbook: a program that expected American dates made real ones of those that it
+    could, with day and month swapped, and left the others as text. Then no real one has a day after the twelfth.
+    """
+
+    def __init__(self, found: Fit) -> None:
+        self.columns = [found.at[d] for d in DATES if d in found.at] if not found.table.delimiter else []
+        self.early, self.late, self.text = set[int](), set[int](), set[int]()
+
+    def look(self, row: Row) -> None:
+        for at in self.columns:
+            cell = row[1][at] if at < len(row[1]) else None
+            if isinstance(cell, date):
+                (self.late if cell.day > 12 else self.early).add(at)
+            elif day_first(cell):
+                self.text.add(at)
+
+    def refuse_swapped(self, doubts: Doubts) -> None:
+        if self.early & self.text - self.late:
+            rule = "are real dates up to the twelfth of a month and texts after it: day and month of the real ones may be swapped"
+            doubts.refuse("dates", "dates", rule, "a column")
+
+
+def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: RowTally) -> bool:
+    """Tell whether a row called a total, or with nothing but an amount, is one: it must show a sum of the rows above it."""
+    if read.kind == "called a total" or read.kind == "sum":
+        return read.total in tally.sums
+    return read.kind == "total" and _agrees(doubts, found, row, read.total, tally.sums)
+
+
 def _agrees(doubts: Doubts, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
     if total is not None and sums and total not in sums:
         rule = "is a total that the rows above it do not add up to"
@@ -144,8 +210,9 @@ def _is_remark(filled: Sequence[str]) -> bool:
 
 class _Kind(NamedTuple):
     """
-    The kind of a row: `line`, `note` (names neither money nor payee), `total` (says so), or `sum` (only an amount). Its
-    amounts are read with it, once; `faults` are the ones that cannot be read.
+    The kind of a row: `line`, `note` (names neither money nor payee), `total` (says so, and nothing else), `called a total`
+    (says so beside other words or a date, as a supplier of that name does), or `sum` (only an amount). Its amounts are read
+    with it, once; `faults` are the ones that cannot be read.
     """
 
     kind: str
@@ -183,19 +250,23 @@ class _Reader:
         if unreadable:
             return _Kind("line", amounts, unreadable)
         filled = [text for cell in cells if (text := text_of(cell))]
-        if self._is_total(cells, filled):
-            return _Kind("total", amounts)
+        if (not document or self.totals.fullmatch(document)) and any(self.totals.fullmatch(word) for word in filled):
+            return _Kind("total" if self._says_nothing_else(cells, filled) else "called a total", amounts)
         amount = amounts.get("net")
         if amount is None and not self._says_money(cells) and (not (payee or document) or _is_remark(filled)):
             return _Kind("note", amounts)
         return _Kind("sum" if len(filled) == 1 and amount is not None else "line", amounts)
 
-    def _is_total(self, cells: Sequence[Cell], words: Sequence[str]) -> bool:
+    def may_be_a_total(self, row: Row) -> CellFault:
+        part = "net" if "net" in self.found.at else "gross"
+        return self._fault(row[0], part, "is the sum of the rows above it, so that it may be a total", self._cell(row[1], part))
+
+    def _says_nothing_else(self, cells: Sequence[Cell], words: Sequence[str]) -> bool:
         """A label and amounts, no date and no other word: a supplier may well be called Total."""
         if any(text_of(self._cell(cells, part)) for part in self.dates):
             return False
         others = [word for word in words if not self.totals.fullmatch(word)]
-        return len(others) < len(words) and not any(c.isalpha() for c in "".join(others))
+        return not any(c.isalpha() for c in "".join(others))
 
     def _says_money(self, cells: Sequence[Cell]) -> bool:
         """Tell whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""

@@ -51,7 +51,22 @@ def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> li
     if is_workbook(data):
         found = sheets(where, data, largest)
         return [[Table(sheet, sheet.count, f"workbook, sheet {at}") for at, sheet in enumerate(found, start=1)]]
+    _refuse_what_is_no_table(where, data)
     return [_delimited(where, Text(data, name)) for name in encodings(where, data, encoding)]
+
+
+_NO_TABLES = {
+    "a web page (HTML)": re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|head|body|table|meta)\b", re.I | re.S),
+    "an XML document": re.compile(rb"\s*<\?xml\b"),
+    "a PDF document": re.compile(rb"%PDF-"),
+    "a text document (RTF)": re.compile(rb"\{\\rtf"),
+}
+
+
+def _refuse_what_is_no_table(where: str, data: bytes) -> None:
+    for what, begin in _NO_TABLES.items():
+        if begin.match(data.removeprefix(b"\xef\xbb\xbf")[:1000]):
+            raise _refused(where, "file", f"is {what}, whatever its name says", "bytes")
 
 
 def is_workbook(data: bytes) -> bool:
@@ -80,7 +95,7 @@ class Text:
 
     @property
     def torn(self) -> bool:
-        """Whether the last line has no end."""
+        """Tell whether the last line has no end."""
         return self.data[-1:] not in (b"\n", b"\r") and self.data[-2:] not in (b"\n\0", b"\r\0")
 
     def digest(self) -> bytes:
@@ -94,16 +109,23 @@ class Text:
 
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Where a pound sign stands in a ledger: before a figure, or alone in a heading's brackets.
-_POUND = rb"(?:(?<=[\s,;\t|\"'(-])|^)%s(?=\s?[-(]?\s?[0-9.]|\s*[)\"]|\s*$)"
-_POUNDS = {"cp1252": re.compile(_POUND % rb"\xa3", re.M), "cp850": re.compile(_POUND % rb"\x9c", re.M)}
+_POUND = rb"(?:(?<=[\s,;|\"'(<>=+/~:@&-])|^)%s(?=\s?[-(]?\s?[0-9.]|\s*[)\"]|\s*$)"
+# Of Windows: the apostrophe of a genitive or of O'Brien, a dash between blanks, quotes around words or capitals. In DOS each is
+# a letter that no word has there: CHILDRENÆS, a lone û.
+_WINDOWS = [
+    _POUND % rb"\xa3", rb"[A-Za-z]\x92[sS]\b", rb"\b[OD]\x92[A-Z]", rb"(?<=[\w)] )\x96(?= [\w(])",
+    rb"(?<![A-Za-z\x80-\xff])[\x8b\x93][A-Z][^\x80-\xff\n]{0,80}[\x9b\x94](?![A-Za-z\x80-\xff])",
+]  # fmt: skip
+_DECISIVE = {"cp1252": re.compile(b"|".join(_WINDOWS), re.M), "cp850": re.compile(_POUND % rb"\x9c", re.M)}
 _ALSO = "£€§°–—’´`¨©®™¼½¾²³\u00a0"  # what British office programs write besides accented letters
-_BETWEEN_WORDS = "‘“”…•·×"
+_BETWEEN_WORDS = "‘“”‹›…•·×"
 
 
 def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]:
     """
     The encodings that the evidence does not exclude, each with a different text. The evidence is a byte order mark, valid
-    UTF-8, the place of the pound sign (0xA3 in Windows-1252, 0x9C in DOS 437 and 850), and letters that make sense.
+    UTF-8, a byte that no other reading explains where it stands (a pound sign is 0xA3 in Windows-1252, 0x9C in DOS 437 and
+    850; an apostrophe or a dash of Windows is a letter in DOS), and letters that make sense.
 
     :raises BadRecordError: no encoding is left.
     """
@@ -118,12 +140,10 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
         return ["utf-8"]
     if _ends_within_a_character(data):
         raise _refused(where, "file", "ends in the middle of a character: it was cut off", "bytes")
-    pounds = [name for name, pound in _POUNDS.items() if pound.search(data)]
-    if len(pounds) > 1:
-        raise _refused(
-            where, "encoding", "has pound signs of both Windows and DOS: two files were pasted together", "bytes"
-        )
-    names = {"cp1252": ["cp1252"], "cp850": ["cp850", "cp437"]}.get("".join(pounds), ["cp1252", "cp850", "cp437"])
+    decided = [name for name, sign in _DECISIVE.items() if sign.search(data)]
+    if len(decided) > 1:
+        raise _refused(where, "encoding", "has signs of both Windows and DOS: two files were pasted together", "bytes")
+    names = {"cp1252": ["cp1252"], "cp850": ["cp850", "cp437"]}.get("".join(decided), ["cp1252", "cp850", "cp437"])
     left: dict[bytes, str] = {}
     for name in names:
         if _decodes(text := Text(data, name), sensible=True):
@@ -134,7 +154,7 @@ def encodings(where: str, data: bytes, encoding: str | None = None) -> list[str]
 
 
 def _ends_within_a_character(data: bytes) -> bool:
-    """Whether all but the last bytes are UTF-8 beyond ASCII, and these begin a character."""
+    """Tell whether all but the last bytes are UTF-8 beyond ASCII, and these begin a character."""
     begun = re.search(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z", data[-3:])
     whole = data[: len(data) - len(begun[0])] if begun else b""
     return not whole.isascii() and _decodes(Text(whole, "utf-8"))

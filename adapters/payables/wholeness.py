@@ -20,7 +20,7 @@ _COPIED = 3  # different rows: two payments of which each was made twice are not
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """What may be in doubt in a file as a whole. `where` names the file; the `accepted` doubts are over: a person has looked."""
+    """Says what may be in doubt in a file as a whole. `where` names the file; the `accepted` doubts are over: a person has looked."""
 
     where: str
     accepted: Collection[str] = ()
@@ -115,7 +115,7 @@ def _pieces(cells: Sequence[Cell], delimiter: str) -> list[list[str]]:
 
 
 def _says_something(found: Fit, cells: Sequence[str]) -> bool:
-    """Whether a row has an amount or a date in its place."""
+    """Tell whether a row has an amount or a date in its place."""
     return any(found.at[part] < len(cells) and _is(found, part, cells[found.at[part]]) for part in found.at)
 
 

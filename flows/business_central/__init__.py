@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
@@ -12,7 +12,7 @@ from flows.business_central.settings import BusinessCentralSettings, PurchaseSet
 from flows.business_central.target import BusinessCentralTarget, limits_of
 from flows.kit.resources import Resources
 from flows.port import Target
-from flows.systems import FlowSystem, TargetSystem
+from flows.systems import CloudWorld, FlowSystem, TargetSystem
 
 __all__ = ["BusinessCentralFlow", "BusinessCentralSettings", "BusinessCentralTarget", "PurchaseSettings", "system"]
 
@@ -32,10 +32,17 @@ async def _codes(settings: PurchaseSettings, target: Target) -> Sequence[Finding
         return [Finding(error.what, False, error.fix)]
 
 
+def _world() -> CloudWorld[Any]:
+    from flows.business_central.world import WORLD  # a bridge has no use for it
+
+    return WORLD
+
+
 system: Final = TargetSystem(
     package=__name__,
     settings=BusinessCentralSettings,
     build=_target,
     flow=FlowSystem(target="business_central", settings=PurchaseSettings, build=BusinessCentralFlow, check=_codes),
+    world=_world,
 )
 """The entry point `business_central` in `ironbridge.targets`."""

@@ -17,7 +17,7 @@ from canonical.key import entity_of
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
 from flows.business_central.odata import Answer, Operation, Reply
 from flows.business_central.wire import SET_OF, HeldRecord, Plan, Wire, flat
-from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
+from flows.port import Body, Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
 
 _OVER = {"Canceled", "Corrective"}
 """The statuses of a posted invoice that was taken back: its number may then be used again."""
@@ -39,6 +39,10 @@ class Job:
     """A part of the write is done already."""
     made: bool = False
     """This write has created its document: it is not created again, whatever a look shows."""
+    shows: Body | None = None
+    """What the target was seen to hold of the document after it was written."""
+    looked: bool = False
+    """It was looked at after it was created."""
     outcome: Outcome | None = None
 
     def __post_init__(self) -> None:
@@ -118,10 +122,12 @@ class Job:
             return wire.removal(self.kind, held.ref, held.tag) if held else Plan([])
         if held is None:
             return wire.creation(document, self.vendor)
+        if self.made and not self.looked:
+            self.looked, self.shows = True, wire.seen(held, document, self.vendor)
         return wire.changes(held, document, self.earlier, self.vendor)
 
     def confirmed(self) -> Outcome:
-        return Confirmed(self.ref or "", self.held.tag if self.held else None)
+        return Confirmed(self.ref or "", self.held.tag if self.held else None, self.shows)
 
     def fail(self, outcome: Outcome, *, partly: bool = False) -> None:
         """End with this outcome. If a part is done already the result is in doubt, and only reading back can tell."""
@@ -130,7 +136,7 @@ class Job:
             outcome = Unknown(f"only a part of it was done: {outcome.reason}")
         self.outcome = outcome
 
-    def learn(self, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
+    def learn(self, wire: Wire, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         """All operations are done: confirm, or look again for missing dimensions and for a second document of this number."""
         operation, reply = answers[0]
         shown = reply.body if isinstance(reply, Answer) else {}
@@ -139,12 +145,17 @@ class Job:
         self.ref = self.ref if self.held else made if isinstance(made, str) else None
         # A changed line gives its document a new tag, and no answer tells that tag.
         alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
-        if self.write.document is None:
+        document = self.write.document
+        if alone and document is not None:
+            self.shows = wire.answered(shown, document, self.vendor)
+        # What the company did to the lines of a new document only a look can tell.
+        sure = self.held is not None or self.kind not in LINES_OF or (document and wire.adds_up(shown, document))
+        if document is None:
             self.outcome = Confirmed(self.ref or "")
         elif self.ref is None:
             self.outcome = Unknown("created, but the answer names no id")
-        elif plan.final and not (self.held is None and self.doubted):
-            self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None)
+        elif plan.final and sure and not (self.held is None and self.doubted):
+            self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None, self.shows)
         self.held = None
 
 

@@ -245,7 +245,7 @@ class BusinessCentralTarget:
     def _judge(self, job: Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         bad = [(operation, reply) for operation, reply in answers if not _well(operation, reply)]
         if not bad:
-            job.learn(plan, answers)
+            job.learn(self._wire, plan, answers)
         elif all(isinstance(reply, Answer) and _crossed(reply) for _, reply in bad):
             job.crossed = True
         else:
@@ -296,7 +296,7 @@ def _crossed(answer: Answer) -> bool:
 
 
 def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
-    """What answers that are not well come to; one that leaves a doubt outweighs all others, a lost one first."""
+    """Turn answers that are not well into an outcome; one that leaves a doubt outweighs all others, a lost one first."""
     return min((_outcome(where, operation, reply) for operation, reply in bad), key=_certainty)
 
 

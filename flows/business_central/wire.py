@@ -16,7 +16,7 @@ from typing import Literal
 
 from flows.business_central.company import Company
 from flows.business_central.documents import CREDIT_MEMO, DATE_OF, INVOICE, LINES_OF, NUMBER_OF, VENDOR, money
-from flows.business_central.odata import Json, Operation, literal, query
+from flows.business_central.odata import NOT_ITS_FORM, Json, Operation, literal, query
 from flows.port import Body, Document, Holding
 
 Edition = Literal["openapi", "v2.0"]
@@ -149,6 +149,34 @@ class Wire:
                 for sequence, line in sorted(record.lines.items())
             ]
         return cut
+
+    def answered(self, shown: Json, document: Document, vendor: str | None) -> Body | None:
+        """What an answer shows of a document's own fields; it shows no lines, so these are taken for what was sent."""
+        try:
+            return self.seen(self.record(document.kind, shown), document, vendor) | _own_lines(document)
+        except NOT_ITS_FORM:
+            return None
+
+    def seen(self, record: HeldRecord, document: Document, vendor: str | None) -> Body:
+        """
+        What is held of a document that was just created, with a due date that the company made up. Dimensions are written after
+        the lines, each by itself: until then those that were sent are taken for there.
+        """
+        body, wanted = self.body(record, document, (), vendor), _by_sequence([document])
+        for line in body.get(LINES_OF.get(document.kind, ""), ()):
+            if dimensions := wanted.get(line["sequence"], {}).get("dimensions"):
+                line["dimensions"] = dimensions
+        due = record.fields.get("dueDate")
+        return body | {"dueDate": due} if due and "dueDate" not in body else body
+
+    def adds_up(self, shown: Json, document: Document) -> bool:
+        """Tell whether the total in an answer is that of the lines which were sent: then the company added and rounded none."""
+        try:
+            total = _number(shown["totalAmountExcludingTax"])
+            sent = [line["quantity"] * Decimal(line["unitCost"]) for line in lines_of(document)]
+            return total == sum(sent, Decimal(0))
+        except NOT_ITS_FORM:
+            return False
 
     def _spoken(self, record: HeldRecord, document: Document, earlier: Sequence[Document]) -> Iterator[str]:
         wanted = flat(document.body)
@@ -291,6 +319,10 @@ class Wire:
         if "account" in line:
             sent["accountId"] = self._company.account_id(line["account"])
         return sent | {name: Decimal(line[name]) for name in ("quantity", "unitCost") if name in line}
+
+
+def _own_lines(document: Document) -> Body:
+    return {name: document.body[name] for name in (LINES_OF.get(document.kind, ""),) if name in document.body}
 
 
 def _by_sequence(documents: Sequence[Document]) -> dict[int, Body]:

@@ -57,7 +57,7 @@ def _plain(value: Any) -> Any:
 
 def _details(person: Person) -> Body:
     name = person.names[0] if person.names else None
-    uasc = [status for status in person.immigration if "UASC" in status.status.upper()]
+    uasc = [status for status in person.immigration if status.status.strip().upper() == "UASC"]
     latest = max(uasc, key=lambda status: status.start_date or date.min, default=None)
     return _present(
         unique_pupil_number=person.upn,

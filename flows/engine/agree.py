@@ -17,6 +17,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 from canonical.errors import FencedError, MisconfiguredError, UnavailableError, named
+from flows.engine.altered import altered, once_more, said
 from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
@@ -298,7 +299,7 @@ class Agreement:
             if claim.left() <= 0:
                 return [put_back(w.task, 0.0, OUT_OF_HAND) for w in wanted]
             with journeys.writing(self.target.name, [w.task.subject for w in wanted]), claim.at_work() as work:
-                outcomes = await self._outcomes(wanted)
+                wanted, outcomes = await self._put_right(wanted, await self._outcomes(wanted))
             self.tally.writes += 1
             if work.refused:  # an unsent request says nothing about the target
                 unsent = [isinstance(outcome, NotDone) for outcome in outcomes]
@@ -324,6 +325,22 @@ class Agreement:
             raise
         except Exception as error:
             return [Unknown(self._mistake(error))] * len(wanted)
+
+    async def _put_right(
+        self, wanted: Sequence[Wanted], outcomes: Sequence[Outcome]
+    ) -> tuple[list[Wanted], list[Outcome]]:
+        """Write once more, and only once, what the target shows to have changed by itself; note it on the record."""
+        all_of, said_of = list(wanted), list(outcomes)
+        found = {n: each for n, each in enumerate(map(altered, wanted, outcomes)) if each is not None}
+        wrong = [n for n, each in found.items() if each.changed]
+        second = await self._outcomes([once_more(wanted[n], outcomes[n]) for n in wrong]) if wrong else ()
+        answers = dict(zip(wrong, second, strict=True))
+        for n, each in found.items():
+            if n in answers:
+                all_of[n], said_of[n] = said(wanted[n], each, outcomes[n], answers[n])
+            else:
+                all_of[n] = wanted[n]._replace(why=str(each))
+        return all_of, said_of
 
     def _mistake(self, error: Exception) -> str:
         what = f"{self.target.name}: the target's own code failed ({named(error)}): mend the target"

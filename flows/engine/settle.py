@@ -25,7 +25,7 @@ from flows.port import (
 class Wanted(NamedTuple):
     """
     A subject in hand whose target is not in agreement, as far as is known. `packed` is the document as the ledger keeps
-    it, `sent` the same once it is on its way; `why` is the reason where nothing shall be held.
+    it, `sent` the same once it is on its way; `why` is the reason where nothing shall be held, or what the target did otherwise.
     """
 
     task: Task

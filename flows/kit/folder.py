@@ -242,7 +242,7 @@ def _may_be_called(name: str) -> bool:
 
 
 def _not_done(where: str, error: OSError) -> IronbridgeError:
-    """What an error means that came before anything was changed."""
+    """Say what an error means that came before anything was changed."""
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return MisconfiguredError(where, "the folder is not there", fix="make the folder, mount its share, or mend its path")

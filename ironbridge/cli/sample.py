@@ -72,8 +72,8 @@ _FLOWS = """\
 # A target to which no section here writes runs the flow that ships with it. For more flows at one target, or for another one,
 # each gets a section here; then the target's section says only where and with which credentials and limits.
 # [flows.suppliers]
-# target = "business_central"         # the section [targets.business_central]
-# system = "business_central"         # which flow; without it the one of this section's name, or the one that ships
+# target = "finance"                  # the section [targets.finance]
+# system = "purchases"                # which flow; without it the one of this section's name, or the one that ships
 # within = 900                        # seconds in which a change is to be confirmed or parked
 """
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from flows.engine.clock import LondonDay
 from flows.engine.draft import drafts
-from flows.port import Document, Held, Write
-from ironbridge.demo.world import LA_CODE, DemoWorld
+from flows.port import Document, Held, ReadBack, Write
+from ironbridge.demo.world import DemoCloud, DemoWorld
 from ironbridge.runtime.bridge import Platform
 from ironbridge.runtime.deliveries import Delivery
-
-_SETS = {"vendor": "vendors", "purchaseInvoice": "purchaseInvoices", "purchaseCreditMemo": "purchaseCreditMemos"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ async def compare(world: DemoWorld, built: Platform) -> list[Agreed]:
     found = []
     for name, delivery in built.deliveries.items():
         wanted = await _wanted(delivery)
-        there = await _there(world, name, delivery, wanted)
+        there = await _there(world.clouds[name], delivery, wanted)
         for kind in sorted({document.kind for document in wanted.values()} | set(there)):
             should = {s: d for s, d in wanted.items() if d.kind == kind}
             holds, same = there.get(kind, (0, 0))
@@ -53,29 +51,20 @@ async def _wanted(delivery: Delivery) -> dict[str, Document]:
     return wanted
 
 
-async def _there(
-    world: DemoWorld, name: str, delivery: Delivery, wanted: dict[str, Document]
-) -> dict[str, tuple[int, int]]:
+async def _there(cloud: DemoCloud, delivery: Delivery, wanted: dict[str, Document]) -> dict[str, tuple[int, int]]:
     """By kind: how many documents the cloud holds, and how many of those wanted it holds exactly."""
-    if name == "dfe_csc":
-        held = world.dfe.documents(str(LA_CODE))
-        same = sum(unordered(held.get(d.number)) == unordered(d.body) for d in wanted.values())
-        return {"child": (len(held), same)}
-    counts = world.central.summary()["documents"]
-    same_by_kind: dict[str, int] = {}
-    refs = await delivery.ledger.refs(list(wanted))
-    writes = [Write(s, d, ref=refs.get(s)) for s, d in wanted.items()]
-    for start in range(0, len(writes), delivery.target.limits.batch):
-        batch = writes[start : start + delivery.target.limits.batch]
-        for write, answer in zip(batch, await delivery.target.read_back(batch), strict=True):
-            assert write.document is not None  # noqa: S101 (all of them are wanted)
-            same = isinstance(answer, Held) and answer.body == write.document.body
-            same_by_kind[write.document.kind] = same_by_kind.get(write.document.kind, 0) + same
-    return {kind: (counts.get(_SETS[kind], 0), same) for kind, same in same_by_kind.items()}
+    counts, exact = cloud.world.counts(cloud.sandbox), cloud.world.exact
+    agreed = exact(cloud.sandbox, wanted.values()) if exact else await _read_back(delivery, wanted)
+    same = Counter(document.kind for document in agreed)
+    return {kind: (counts.get(kind, 0), same[kind]) for kind in counts.keys() | same.keys()}
 
 
-def unordered(value: Any) -> Any:
-    """A document without the order of its lists: the DfE keeps blocks by their ids, in the order in which they came."""
-    if isinstance(value, dict):
-        return {name: unordered(each) for name, each in value.items()}
-    return sorted((unordered(each) for each in value), key=repr) if isinstance(value, list) else value
+async def _read_back(delivery: Delivery, wanted: dict[str, Document]) -> list[Document]:
+    """The documents that the target, asked for each, holds exactly."""
+    refs, batch = await delivery.ledger.refs(list(wanted)), delivery.target.limits.batch
+    writes = [Write(subject, each, ref=refs.get(subject)) for subject, each in wanted.items()]
+    answers: list[ReadBack] = []
+    for start in range(0, len(writes), batch):
+        answers += await delivery.target.read_back(writes[start : start + batch])
+    pairs = zip(wanted.values(), answers, strict=True)
+    return [document for document, answer in pairs if isinstance(answer, Held) and answer.body == document.body]

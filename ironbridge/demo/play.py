@@ -1,5 +1,5 @@
 """
-The demonstration: legacy systems, two cloud systems, and everything between them, on one machine with nothing but pip.
+The demonstration: legacy systems, cloud systems, and everything between them, on one machine with nothing but pip.
 
 Its world lies in one folder and outlives a kill at any moment: the legacy systems, the broker, the state, and what the
 sandboxes of the cloud systems hold. Started again, it goes on; finished, it begins anew.
@@ -75,7 +75,7 @@ async def play(
                 await running
         flush()
     stage.write_text("finished")
-    _farewell(out, data, time.monotonic() - began)
+    _farewell(out, data, list(settings.targets), time.monotonic() - began)
     return status
 
 
@@ -232,9 +232,9 @@ def _one_trace(out: Console, spans: Sequence[ReadableSpan]) -> None:
         out.print(render.spans(max(whole, key=len)))
 
 
-def _farewell(out: Console, data: Path, took: float) -> None:
+def _farewell(out: Console, data: Path, flows: Sequence[str], took: float) -> None:
     file = data / "ironbridge.toml"
     out.rule(align="left")
     out.print(f"Done in {took:.0f} s. Its world stays in {data}; look round in it:", highlight=False)
-    for command in ("status", "parked list", "explain 1042", "plan dfe_csc"):
+    for command in ("status", "parked list", "explain 1042", *(f"plan {flow}" for flow in flows)):
         out.print(f"  ironbridge {command} --file {file}", highlight=False, soft_wrap=True)

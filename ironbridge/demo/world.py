@@ -1,36 +1,41 @@
-"""The demonstration's world: legacy systems that are filled and changed, and the sandboxes of two cloud systems."""
+"""The demonstration's world: legacy systems that are filled and changed, and an invented cloud system for each target."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from flows.business_central.sandbox import BusinessCentralSandbox
-from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
-from flows.dfe_csc.sandbox import DfeCscSandbox, DfeCscSandboxSettings
+from flows.systems import CloudWorld
 from ironbridge.demo import legacy
+from ironbridge.runtime.systems import installed_targets
 from ironbridge.settings import KafkaSettings, Settings, StateSettings, TelemetrySettings
 
-LA_CODE = 893
+
+@dataclass(frozen=True)
+class DemoCloud:
+    """An invented cloud system that runs: its kind, and the sandbox itself."""
+
+    world: CloudWorld[Any]
+    sandbox: Any
 
 
 @dataclass
 class DemoWorld:
     """
-    The demo's world says where everything lies, and runs the two clouds. `adapters` are the sections of the settings
-    that read the legacy systems.
+    The demo's world says where everything lies, and runs the clouds. `adapters` are the sections of the settings that read
+    the legacy systems, `targets` those that reach the clouds.
     """
 
     data: Path
-    dfe: DfeCscSandbox
-    central: BusinessCentralSandbox
     adapters: dict[str, dict[str, Any]]
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clouds: dict[str, DemoCloud] = field(default_factory=dict)
     spans: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
 
     @property
@@ -42,17 +47,20 @@ class DemoWorld:
 @asynccontextmanager
 async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIterator[DemoWorld]:
     """
-    The sandboxes of both cloud systems, which keep what they hold in the demonstration's folder.
+    Run an invented cloud system of each installed kind that has one; they keep what they hold in the demonstration's folder.
 
     What `adapters` says of a legacy system goes over the demonstration's own section of it.
     """
     sections = {name: {**section, **(adapters or {}).get(name, {})} for name, section in legacy.sections(data).items()}
-    dfe = DfeCscSandbox(DfeCscSandboxSettings(data=data / "cloud-dfe.sqlite3"))
-    central = BusinessCentralSandbox(BusinessCentralSandboxSettings(data=data / "cloud-business-central.sqlite3"))
-    chart = legacy.chart(sections)
-    central.company.seed(chart["accounts"], chart["dimensions"])
-    async with dfe, central:
-        yield DemoWorld(data, dfe, central, sections)
+    world, chart = DemoWorld(data, sections), legacy.chart(sections)
+    async with AsyncExitStack() as stack:
+        for name, system in installed_targets().items():
+            if system.world is not None:
+                kind = system.world()
+                sandbox = await stack.enter_async_context(kind.open(data / f"cloud-{name}.sqlite3", chart))
+                world.clouds[name] = DemoCloud(kind, sandbox)
+                world.targets[name] = dict(kind.section(sandbox, chart))
+        yield world
 
 
 async def make(world: DemoWorld, sizes: Mapping[str, int], seed: int) -> None:
@@ -64,37 +72,13 @@ async def make(world: DemoWorld, sizes: Mapping[str, int], seed: int) -> None:
 
 def settings_of(world: DemoWorld, **other: Any) -> Settings:
     """Settings that join the legacy systems to the clouds; `other` goes over the embedded defaults."""
-    dfe, central = world.dfe, world.central
     embedded: dict[str, Any] = {
         "kafka": KafkaSettings(broker="embedded"),
         "state": StateSettings(url=None),
         "telemetry": TelemetrySettings(traces_a_second=20),
     }
     return Settings(
-        data=world.data,
-        worker="demo",
-        **(embedded | other),
-        adapters=world.adapters,
-        targets={
-            "dfe_csc": {
-                "la_code": LA_CODE,
-                "api_endpoint": dfe.url,
-                "token_url": f"{dfe.url}/token",
-                "client_id": dfe.settings.client_id,
-                "client_secret": dfe.settings.client_secret,
-                "supplier_key": dfe.settings.supplier_key,
-            },
-            "business_central": {
-                "base_url": central.url,
-                "company": central.settings.company,
-                "token_url": f"{central.url}/token",
-                "client_id": central.settings.client_id,
-                "client_secret": central.settings.client_secret,
-                "default_account": "6010",
-                "accounts": {"*": "6010"},
-                "dimensions": {"COSTCENTRE": "COSTCENTRE"},
-            },
-        },
+        data=world.data, worker="demo", **(embedded | other), adapters=world.adapters, targets=world.targets
     )
 
 

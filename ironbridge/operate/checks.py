@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from canonical import ENTITIES
-from canonical.errors import IronbridgeError
+from canonical.errors import ours
 from canonical.finding import Finding
 from flows.kit.resources import Resources
 from ironbridge.kafka.topics import answers
@@ -37,8 +38,9 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
 async def _asked(what: str, ask: Callable[[], Awaitable[None]]) -> Finding:
     try:
         await ask()
-    except IronbridgeError as error:
-        return Finding(f"{what}: {error.what}", False, error.fix)
+    except Exception as error:
+        met = ours(what, error)
+        return Finding(f"{what}: {met.what}", False, met.fix)
     return Finding(f"{what} answers", True)
 
 
@@ -58,10 +60,12 @@ async def _adapter(name: str, plan: systems.AdapterPlan) -> AsyncIterator[Findin
         await plan.adapter.open()
         for finding in await plan.adapter.check():
             yield Finding(f"{name}: {finding.what}", finding.well, finding.fix)
-    except IronbridgeError as error:
-        yield Finding(f"{name}: {error.what}", False, error.fix)
+    except Exception as error:
+        met = ours(name, error)
+        yield Finding(f"{name}: {met.what}", False, met.fix)
     finally:
-        await plan.adapter.close()
+        with suppress(Exception):  # the findings are made
+            await plan.adapter.close()
 
 
 async def _target(
@@ -79,7 +83,8 @@ async def _target(
                 for flow in flows:
                     for finding in await flow.check(target):
                         yield Finding(f"{flow.name}: {finding.what}", finding.well, finding.fix)
-    except IronbridgeError as error:
-        yield Finding(f"{name}: {error.what}", False, error.fix)
+    except Exception as error:
+        met = ours(name, error)
+        yield Finding(f"{name}: {met.what}", False, met.fix)
     finally:
         await store.close()

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from opentelemetry import metrics
 from opentelemetry.util.types import AttributeValue
 
-from canonical.errors import IronbridgeError
+from canonical.errors import ours
 from canonical.event import topic_of
 from flows.engine.ledger import State
 from ironbridge.operate import insight
@@ -86,8 +86,8 @@ async def _keep(built: Platform, every: float) -> None:
     while True:
         try:
             await observe(built, health)
-        except IronbridgeError as error:
-            log.warning("%s; the gauges keep what they had", error)
+        except Exception as error:
+            log.warning("%s; the gauges keep what they had", ours("the gauges", error))
         await asyncio.sleep(every)
 
 

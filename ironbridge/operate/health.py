@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from canonical.errors import IronbridgeError
+from canonical.errors import ours
 from flows.engine.clock import steady
 from ironbridge.kafka.topics import answers
 from ironbridge.operate import insight
@@ -89,8 +89,8 @@ class Kept:
             who, fix = self._held_by()
             held = f": {who}. To do: {fix}" if who else ""
             return [Verdict(self._what, "failing", f"no answer within {_PATIENCE:.0f} s{held}")]
-        except IronbridgeError as error:
-            return [Verdict(self._what, "failing", str(error))]
+        except Exception as error:
+            return [Verdict(self._what, "failing", str(ours(self._what, error)))]
 
 
 @dataclass(slots=True)

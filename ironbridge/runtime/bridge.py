@@ -1,8 +1,8 @@
 """
 Everything that one process runs: the broker beside it, the state, a pump for each adapter, a worker for each flow.
 
-Each part is kept going by itself: what is unavailable is tried again, longer each time; what a person must mend is said and
-tried again now and then; a part that a newer copy has fenced off stops. None of it stops the others.
+Each part is kept going by itself: whatever it raises is said, and it is tried again, longer apart each time; a part that a newer
+copy has fenced off stops. None of it stops the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from adapters.engine.pump import Pump
 from adapters.port import Stream
 from canonical import Entity
-from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError, ours
 from flows.engine.ledger import Stand
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.inbox import KafkaInbox, worker_name
@@ -31,6 +31,7 @@ from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
 from ironbridge.runtime.deliveries import Delivery, connected
+from ironbridge.runtime.insist import Work, in_our_words, insist, nap
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
@@ -56,6 +57,8 @@ class Platform:
     pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     claims: Claims = field(default_factory=Alone)
+    unbuilt: dict[str, systems.AdapterPlan] = field(default_factory=dict)
+    """Adapters that failed to say which streams they have: they are asked again while the others run."""
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -111,7 +114,13 @@ async def platform(
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
         for name, plan in adapters.items():
-            built.pumps[name] = _pump(built, plan)
+            try:
+                built.pumps[name] = _pump(built, plan)
+            except IronbridgeError:
+                raise  # the settings are at fault, and a person is at hand: this is the start
+            except Exception as error:
+                log.error("%s", ours(name, error))  # noqa: TRY400
+                built.unbuilt[name] = plan
         built.deliveries = await connected(built.kafka, store, flows.values(), stack)
         if topics and (built.pumps or built.deliveries):
             await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
@@ -134,7 +143,7 @@ async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event |
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(UnavailableError),
         wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
-        sleep=lambda seconds: _sleep(patient, seconds),
+        sleep=lambda seconds: nap(patient, seconds),
         stop=lambda _state: patient.is_set(),
         before_sleep=say,
         reraise=True,
@@ -204,8 +213,22 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
     async with watchdog.watching(), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
             group.create_task(keep_adapter(built, name, pump, streams, stop))
+        for name, plan in built.unbuilt.items():
+            group.create_task(_keep_unbuilt(built, name, plan, stop))
         for name, delivery in built.deliveries.items():
             group.create_task(keep_flow(built, name, delivery, stop))
+
+
+async def _keep_unbuilt(built: Platform, name: str, plan: systems.AdapterPlan, stop: asyncio.Event) -> None:
+    async def build() -> None:
+        built.pumps[name] = _pump(built, plan)
+
+    async def trouble(error: IronbridgeError) -> None:
+        """It has no stream yet that the state could note it of; it is in the log."""
+
+    await insist(name, build, stop, trouble)
+    if name in built.pumps:
+        await keep_adapter(built, name, *built.pumps[name], stop)
 
 
 async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:
@@ -217,7 +240,10 @@ async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Str
     except* FencedError as fenced:
         log.error("%s stopped: %s", name, fenced.exceptions[0])  # noqa: TRY400 (the sentence says it all)
     finally:
-        await pump.close()
+        try:
+            await in_our_words(name, pump.close)
+        except IronbridgeError as error:
+            log.warning("%s: not closed in good order: %s", name, error)
 
 
 async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, stop: asyncio.Event) -> None:
@@ -241,19 +267,19 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
 
     while not stop.is_set():
         began = time.monotonic()
-        await _insist(f"{name}.{stream.name}", once, stop, trouble)
+        await insist(f"{name}.{stream.name}", once, stop, trouble)
         await _rest(memory, stream, began + stream.rest.total_seconds(), stop)
 
 
 async def _rest(memory: StoredMemory, stream: Stream, until: float, stop: asyncio.Event) -> None:
     """Wait until the stream is due, or until a person asks for all of it or lets through changes that are held back."""
-    await _sleep(stop, 0.05)
+    await nap(stop, 0.05)
     allowed = 0
-    with suppress(UnavailableError):
+    with suppress(Exception):  # the next reading says what is the matter
         allowed = await memory.allowed(stream.name)
     while (left := until - time.monotonic()) > 0 and not stop.is_set():
-        await _sleep(stop, min(left, _ASKED))
-        with suppress(UnavailableError):
+        await nap(stop, min(left, _ASKED))
+        with suppress(Exception):
             if left > _ASKED and await _asked_for(memory, stream, allowed):
                 return
 
@@ -285,52 +311,21 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
         kept = built.settings.retention
         retention = Retention(built.store, Keep(kept.version_days, kept.versions, kept.attempt_days))
         while not stop.is_set():
-            await _sleep(stop, 1.0 if await retention.sweep() else 30.0)
+            await nap(stop, 1.0 if await retention.sweep() else 30.0)
 
-    def held(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        return lambda: built.claims.while_held(part, work)
+    def held(work: Work) -> Work:
+        async def once() -> None:
+            try:
+                await built.claims.while_held(part, lambda: in_our_words(name, work))
+            except FencedError as error:  # of one producer: the next attempt makes another
+                raise UnavailableError(name, error.what) from error
+
+        return once
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(_insist(f"{name} (retention)", tidy, stop, trouble))
-        group.create_task(_insist(f"{name} (ingest)", held(ingest), stop, trouble))
-        group.create_task(_insist(f"{name} (deliver)", held(deliver), stop, trouble))
-
-
-async def _insist(
-    what: str,
-    work: Callable[[], Awaitable[None]],
-    stop: asyncio.Event,
-    trouble: Callable[[IronbridgeError], Awaitable[None]],
-) -> None:
-    """Do it, again and again where it is unavailable or misconfigured, until it is done or we are told to stop."""
-
-    async def say(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        wait = state.next_action.sleep if state.next_action else 0.0
-        log.warning("%s; next attempt in %.1f s", error, wait)
-        if isinstance(error, IronbridgeError):
-            try:
-                await trouble(error)
-            except IronbridgeError as also:
-                log.warning("%s: its trouble could not be noted: %s", what, also)
-
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type((UnavailableError, MisconfiguredError)),
-        wait=wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5),
-        sleep=lambda seconds: _sleep(stop, seconds),
-        stop=lambda _state: stop.is_set(),
-        before_sleep=say,
-        retry_error_callback=lambda _state: None,
-    ):
-        with attempt:
-            await work()
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+        group.create_task(insist(f"{name} (retention)", tidy, stop, trouble))
+        group.create_task(insist(f"{name} (ingest)", held(ingest), stop, trouble))
+        group.create_task(insist(f"{name} (deliver)", held(deliver), stop, trouble))
 
 
 async def idle(built: Platform) -> bool:

@@ -1,10 +1,11 @@
 """
 Works out the edition of an adapter's mapping and of a flow: a digest of all that their outcome depends on besides the data.
 
-That is the code of the system, of the kit that it uses and of the entities that it declares, pydantic's version, and a flow's
-settings. The code is found by following imports from the system's own module. The port and the engine do not count, nor
-does a world, a sandbox or a test. `from canonical import Person` leads to the module that defines `Person`, and to no other
-domain: a package counts only if it defines the name itself.
+That is the code of the system, of the kit that it uses and of the entities that it declares, pydantic's version, and the
+settings: those that an adapter's mappings are bound to, and those that a flow names. The code is found by following imports
+from the system's own module. The port and the engine do not count, nor does a world, a sandbox or a test. `from canonical
+import Person` leads to the module that defines `Person`, and to no other domain: a package counts only if it defines the
+name itself.
 
 A deployment that changes an edition maps every row, or looks at every subject, again, once; only differences go out.
 """
@@ -14,15 +15,17 @@ from __future__ import annotations
 import ast
 import gc
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache, partial
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from importlib.util import find_spec, resolve_name
+from types import FunctionType, MethodType
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from canonical.entity import Entity
 
@@ -47,8 +50,40 @@ def edition(code: str, entities: Iterable[type[Entity]], settings: Any = None) -
     return digest.hexdigest()
 
 
-def name_of(kind: type) -> str:
-    """Tell where a class is defined, in the form of an entry point."""
+def bound(value: Any) -> Any:
+    """
+    Tell what a mapping depends on besides its row and its code, as JSON values in a fixed order.
+
+    It is a function of a module, a `partial` of one with the settings that it needs, or an object of a dataclass that holds
+    such. A secret shows nothing of itself.
+
+    :raises ValueError: it is a method of an object, or a function within another one: nobody sees what these depend on.
+    """
+    match value:
+        case partial():
+            return [bound(value.func), [bound(each) for each in value.args], bound(value.keywords)]
+        case FunctionType() if not value.__closure__:
+            return [name_of(value), bound(value.__defaults__), bound(value.__kwdefaults__)]
+        case type():
+            return name_of(value)
+        case MethodType(__self__=type() as kind):
+            return [name_of(kind), value.__name__]
+        case Mapping():
+            return sorted(([bound(key), bound(each)] for key, each in value.items()), key=repr)
+        case list() | tuple():
+            return [bound(each) for each in value]
+        case set() | frozenset():
+            return sorted((bound(each) for each in value), key=repr)
+        case _ if is_dataclass(value):
+            return [name_of(type(value)), *(bound(getattr(value, each.name)) for each in fields(value))]
+    try:
+        return from_json(to_json(value))
+    except PydanticSerializationError:
+        raise ValueError(f"{type(value).__name__} is no plain value") from None
+
+
+def name_of(kind: type | FunctionType) -> str:
+    """Tell where a class or a function is defined, in the form of an entry point."""
     return f"{kind.__module__}:{kind.__qualname__}"
 
 

@@ -16,7 +16,7 @@ from canonical.finding import Finding
 from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from flows.systems import FlowSystem, TargetSystem
-from ironbridge.runtime.editions import edition
+from ironbridge.runtime.editions import bound, edition
 from ironbridge.settings import Settings, section
 
 T = TypeVar("T")
@@ -95,9 +95,24 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
         adapter, point = system.build(name, checked), found(ADAPTERS)[str(given.get("system", name))]
-        entities = {entity for stream in adapter.streams() for entity in stream.entities}
-        plans[name] = AdapterPlan(name, adapter, edition(f"{point.module}:{point.attr}", entities), guard)
+        plans[name] = AdapterPlan(name, adapter, _edition(name, adapter, f"{point.module}:{point.attr}"), guard)
     return plans
+
+
+def _edition(name: str, adapter: Adapter, code: str) -> str:
+    """The edition of an adapter's mappings: their code, and the settings that they are bound to."""
+    streams = adapter.streams()
+    seen = {}
+    for stream in streams:
+        try:
+            seen[stream.name] = bound(stream.map)
+        except ValueError:
+            raise MisconfiguredError(
+                f"adapters.{name}", f"nobody can see what the mapping of its stream `{stream.name}` depends on",
+                fix="its author makes it a function of a module, and binds the settings that it needs: "
+                "`partial(tenant, codes=settings.codes)`",
+            ) from None  # fmt: skip
+    return edition(code, {entity for stream in streams for entity in stream.entities}, seen)
 
 
 def adapter_system(name: str, given: Mapping[str, Any]) -> tuple[AdapterSystem[Any], Any]:
@@ -117,6 +132,15 @@ def installed_adapters() -> dict[str, AdapterSystem[Any]]:
     :raises MisconfiguredError: an entry point names something else.
     """
     return {name: _as_adapter(name, point.load()) for name, point in sorted(found(ADAPTERS).items())}
+
+
+def installed_targets() -> dict[str, TargetSystem]:
+    """
+    The kinds of cloud systems that installed packages offer, by name.
+
+    :raises MisconfiguredError: an entry point names something else.
+    """
+    return {name: _is(TargetSystem, f"targets.{name}", point.load()) for name, point in sorted(found(TARGETS).items())}
 
 
 def _as_adapter(name: str, named: object) -> AdapterSystem[Any]:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
+from adapters.engine.copies import is_copy
+from adapters.engine.journal import Guarded, Seen
 from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
 
@@ -113,6 +115,24 @@ async def regions_of(store: Store, adapter: str, stream: str) -> set[str]:
         adapter=adapter, stream=stream,
     )  # fmt: skip
     return {name for (name,) in rows}
+
+
+async def doubts_of(store: Store, adapter: str, stream: str) -> tuple[list[Guarded], set[str]]:
+    """What the guard counts and holds in a stream, and the names of its extracts that are copies of others."""
+    seen = await _rows(
+        store,
+        "SELECT r.name, r.digest, r.sweep FROM regions r JOIN streams s ON s.id = r.stream "
+        "WHERE s.adapter = :adapter AND s.name = :stream",
+        adapter=adapter, stream=stream,
+    )  # fmt: skip
+    guarded = await _rows(
+        store,
+        "SELECT g.region, g.what, g.began, g.done, g.base, g.held, g.since, g.allowed FROM guarded g "
+        "JOIN streams s ON s.id = g.stream WHERE s.adapter = :adapter AND s.name = :stream",
+        adapter=adapter, stream=stream,
+    )  # fmt: skip
+    copies = {name for name, digest, sweep in seen if is_copy(Seen(digest, sweep))}
+    return [Guarded(*entry) for entry in guarded], copies
 
 
 async def living_after(store: Store, after: str, most: int) -> list[KnownKey]:

@@ -381,8 +381,9 @@ def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
 
 def _detail(settlement: Settlement) -> str | None:
     """Return what a person is told of an outcome besides its word."""
-    held = settlement.confirmed and settlement.ref is not None
-    return f"held as {settlement.ref}" if held else settlement.reason
+    if not settlement.confirmed or settlement.ref is None:
+        return settlement.reason
+    return "; ".join(filter(None, (f"held as {settlement.ref}", settlement.reason)))
 
 
 def _word(settlement: Settlement, stands: Mapping[str, Row]) -> str:

@@ -33,7 +33,7 @@ def outcome(case: Path, given: dict[str, Any]) -> dict[str, Any]:
     counts = {
         name: str(count) if name.startswith("money") else count
         for name in ("how", "rows", "blank", "preamble", "headings", "totals", "notes", "published", "duplicates",
-                     "quarantined", "unreadable", "money_published", "money_quarantined")
+                     "quarantined", "unreadable", "money_published", "money_quarantined", "dropped")
         if (count := getattr(reading.reckoning, name))
     }  # fmt: skip
     assert reading.reckoning.accounted == reading.reckoning.rows
@@ -52,7 +52,8 @@ def tell(row: tuple[Any, ...]) -> Iterator[str]:
         return
     match found:
         case Supplier():
-            yield f"{found.key} {found.name}{' (redacted)' if found.redacted else ''}"
+            vat = f" VAT {found.vat_number}" if found.vat_number else ""
+            yield f"{found.key} {found.name}{' (redacted)' if found.redacted else ''}{vat}"
         case Invoice() | CreditNote():
             day = found.document_date or found.payment_date
             corrects = f" corrects {found.corrects}" if isinstance(found, CreditNote) and found.corrects else ""

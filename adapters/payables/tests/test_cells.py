@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from adapters.payables.cells import DATE_STYLES, UnreadableError, day, money, month_first, plain, text_of
 from adapters.payables.documents import token
-from adapters.payables.layout import built_in
+from adapters.payables.layout import Layout, built_in
 from adapters.payables.reading import Rules, read
-from adapters.payables.tables import Text, encodings
-from canonical.errors import BadRecordError
+from adapters.payables.recognise import fit
+from adapters.payables.rows import RowTally, lines
+from adapters.payables.tables import Table, Text, encodings
+from adapters.payables.wholeness import Doubts
+from canonical.errors import BadRecordError, DoubtfulError
 
 AMOUNTS = st.decimals(min_value=-(10**12), max_value=10**12, places=2)
 DAYS = st.dates(date(1980, 1, 1), date(2079, 12, 31))
@@ -190,3 +193,19 @@ def test_whatever_the_rows_hold_each_is_accounted_for(rows: list[list[str]]) -> 
     except BadRecordError:
         return  # a total that disagrees, dates that are American: a whole file is refused in our own words
     assert found.accounted == found.rows
+
+
+@pytest.mark.parametrize(
+    ("late", "refused"), [("25/04/2024", True), ("05/04/2024", False), (date(2024, 4, 25), False)], ids=str
+)
+def test_real_dates_up_to_the_twelfth_and_texts_after_it_were_swapped(late: object, refused: bool) -> None:
+    columns = {"number": "R", "supplier_name": "P", "payment_date": "D", "net": "N"}
+    layout = Layout.model_validate({"title": "x", "columns": columns})
+    rows = [["R", "P", "D", "N"], ["1", "Ash", date(2024, 5, 4), 1.0], ["2", "Ash", late, 2.0]]
+    found = fit("x", [Table(rows, 3, "workbook, sheet 1")], {"own": layout})  # type: ignore[arg-type]
+    try:
+        assert len(list(lines(Doubts("x"), found, "GBP", RowTally()))) == 2
+    except DoubtfulError as error:
+        assert (error.doubt, refused) == ("dates", True)  # noqa: PT017
+    else:
+        assert not refused

@@ -277,6 +277,17 @@ def test_the_order_of_the_rows_makes_no_difference() -> None:
     assert rows(HEAD + "\n".join(lines) + "\n") == before
 
 
+@pytest.mark.parametrize(("unlike", "suppliers"), [("by-name", 4), ("quarantine", 1), ("one-supplier", 2)])
+def test_a_number_of_several_unlike_names_is_what_the_settings_say(unlike: Any, suppliers: int) -> None:
+    columns = {"number": "Ref", "supplier_number": "No", "supplier_name": "Payee", "net": "Net"}
+    rules = Rules("acme", {"own": Layout.model_validate({"title": "own", "columns": columns})}, unlike=unlike)
+    text = "Ref,No,Payee,Net\n1,9,Ashgrove Ltd,1.00\n2,9,Birch LLP,2.00\n3,9,Ash-Grove Limited,3.00\n4,7,Cedar CIC,4.00\n"
+    for order in (text, "".join([text.splitlines(True)[0], *reversed(text.splitlines(True)[1:])])):
+        found = read("april", order.encode(), rules)
+        assert len([r for r in found.records if r.row[0] == "supplier"]) == suppliers
+        assert found.reckoning.quarantined == (3 if unlike == "quarantine" else 0)
+
+
 def test_the_same_numbers_written_differently_are_no_change() -> None:
     plain = HEAD + "P1,Ashgrove Ltd,01/04/2024,Parks,1250\n"
     typed = HEAD + '" P1",Ashgrove  Ltd ,01-Apr-24,Parks,"£1,250.00"\n'
@@ -453,7 +464,7 @@ async def test_check_says_of_each_file_which_layout_it_has_or_what_was_looked_fo
     assert april.well
     assert april.what == (
         "april.csv: layout payments-list, 2 rows to publish, 1 to quarantine "
-        "(1 × Paid On is not a date of the form dd/mm/yyyy or dd-Mon-yy)"
+        "(1 × Paid On is no day of the calendar)"
     )
     assert not notes.well
     assert "fit no layout. Looked for payments-list (lacks Payment Ref, Payee" in notes.what

@@ -111,8 +111,10 @@ class Council:
 
 
 @asynccontextmanager
-async def council(settings: BusinessCentralSandboxSettings | None = None, **more: Any) -> AsyncIterator[Council]:
-    async with BusinessCentralSandbox(settings) as sandbox:
+async def council(
+    settings: BusinessCentralSandboxSettings | None = None, running: BusinessCentralSandbox | None = None, **more: Any
+) -> AsyncIterator[Council]:
+    async with running or BusinessCentralSandbox(settings) as sandbox:
         sandbox.company.seed(
             {"8000": "Supplies", "8510": "Vehicle hire"},
             {"CC": {"56HO4155": "Home", "A1": "One"}, "WARD": {"W1": "Gorge"}},
@@ -616,3 +618,66 @@ async def test_whatever_is_lost_on_the_way_the_company_ends_with_the_last_docume
             assert isinstance(read, Held)
             assert write.confirmed
             assert json.dumps(read.body, sort_keys=True) == json.dumps(write.confirmed.body, sort_keys=True)
+
+
+# --- what the company does by itself ----------------------------------------------------------------------------------
+
+
+class Helpful(BusinessCentralSandbox):
+    """A company with recurring purchase lines, which cuts texts short: it adds a line of its own to each new invoice."""
+
+    def __init__(self, *, again: bool = False) -> None:
+        super().__init__()
+        create, change = self.company.create, self.company.change
+        rental = {"sequence": 90000, "description": "Line rental", "quantity": 1, "unitCost": 25}
+
+        def with_a_line(request: str, entity_set: str, body: Any, parent: Any) -> Any:
+            if entity_set == INVOICES:
+                account = next(iter(self.company.rows("accounts")))["id"]
+                lines = [*body["purchaseInvoiceLines"], {**rental, "lineType": "Account", "accountId": account}]
+                body = {**body, "purchaseInvoiceLines": lines}
+            if entity_set == "vendors":
+                body = {**body, "displayName": body["displayName"][:10]}
+            return create(request, entity_set, body, parent)
+
+        self.company.create = with_a_line  # type: ignore[method-assign]
+        if again:
+            self.company.change = (  # type: ignore[method-assign]
+                lambda request, entity_set, row, body: change(request, entity_set, row, body | {"displayName": "Severn"})
+            )
+
+
+async def test_a_line_that_the_company_adds_to_a_new_invoice_is_found_shown_and_taken_out() -> None:
+    async with council(running=Helpful()) as town:
+        vendor = await town.vendor()
+        write = town.new(invoice(line(1, "100.00")), vendorId=vendor.ref)
+        outcome = await town.one(write)
+        assert isinstance(outcome, Confirmed)
+        assert outcome.body
+        assert [each["sequence"] for each in outcome.body["purchaseInvoiceLines"]] == [10000, 90000]
+        (held,) = town.held(INVOICES)
+        assert [each["sequence"] for each in held["purchaseInvoiceLines"]] == [10000]
+
+
+async def test_a_text_that_the_company_cuts_short_is_shown_as_it_stands_there() -> None:
+    async with council(running=Helpful(again=True)) as town:
+        write = town.new(SUPPLIER)
+        outcome = await town.one(write)
+        assert isinstance(outcome, Confirmed)
+        assert outcome.body
+        assert outcome.body["displayName"] == "Severn Gor"
+        there = Document(write.document.kind, write.document.number, outcome.body)  # type: ignore[union-attr]
+        again = await town.one(replace(write, confirmed=there, ref=outcome.ref, tag=outcome.tag))
+        assert isinstance(again, Confirmed)
+        assert again.body
+        assert again.body["displayName"] == "Severn"
+
+
+async def test_an_invoice_that_the_company_keeps_as_it_was_sent_is_not_looked_at_again(town: Council) -> None:
+    vendor = await town.vendor()
+    before = town.sandbox.requests
+    write = town.new(invoice(line(1, "100.00"), line(2, "-0.10")), vendorId=vendor.ref)
+    outcome = await town.one(write)
+    assert isinstance(outcome, Confirmed)
+    assert outcome.body == write.document.body  # type: ignore[union-attr]
+    assert town.sandbox.requests - before <= 3

@@ -12,6 +12,7 @@ from typing import Any
 
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Comparison
+from adapters.engine.guard import accepted
 from adapters.engine.regions import tamed
 from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from canonical.errors import BadRecordError
@@ -84,9 +85,13 @@ class Look:
         await self.sweep(stream, reading.sweep)
 
     async def files(self, stream: Stream, reading: Files) -> None:
+        entries, copies = await comparing.doubts_of(self._store, self._name, stream.name)
         for extract in await self._extracts(stream, reading):
+            if extract.name in copies:
+                continue
+            doubts = accepted(entries, extract.name, extract.digest)
             try:
-                async with closing(extract.portions()) as portions:
+                async with closing(extract.despite(doubts) if extract.despite else extract.portions()) as portions:
                     async for records in portions:
                         await self._keep(stream, f"{stream.name}/{extract.name}", records)
             except BadRecordError as error:

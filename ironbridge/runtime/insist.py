@@ -1,0 +1,69 @@
+"""Keeps a part of a process going, whatever it raises: none of it ever stops another part."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_not_exception_type, wait_exponential_jitter
+
+from canonical.errors import FencedError, IronbridgeError, ours
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+Trouble = Callable[[IronbridgeError], Awaitable[None]]
+
+
+async def insist(what: str, work: Work, stop: asyncio.Event, trouble: Trouble) -> None:
+    """
+    Do it, again and again whatever it raises, longer apart each time, until it is done or we are told to stop. `trouble` notes
+    each error, so that people see it.
+
+    :raises FencedError: a newer copy has taken over.
+    """
+
+    async def say(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        log.warning("%s; next attempt in %.1f s", error, wait)
+        if isinstance(error, IronbridgeError):
+            try:
+                await trouble(error)
+            except Exception as also:
+                log.warning("%s: its trouble could not be noted: %s", what, ours(what, also))
+
+    async for attempt in AsyncRetrying(
+        retry=retry_if_not_exception_type((FencedError, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)),
+        wait=wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5),
+        sleep=lambda seconds: nap(stop, seconds),
+        stop=lambda _state: stop.is_set(),
+        before_sleep=say,
+        retry_error_callback=lambda _state: None,
+    ):
+        with attempt:
+            await in_our_words(what, work)
+
+
+async def in_our_words(what: str, work: Work) -> None:
+    """Do it. Whatever it raises is raised as an error of ours: also what would end a program, and another's cancellation."""
+    task = asyncio.current_task()
+    try:
+        await work()
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling():
+            raise  # somebody wants this task to end
+        raise ours(what, error) from error
+    except BaseException as error:
+        raise ours(what, error) from error
+
+
+async def nap(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so many seconds, or until we are told to stop."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
