@@ -22,33 +22,16 @@ from aiokafka import AIOKafkaProducer
 from canonical import CareEpisode, Event, Name, Person
 from flows.business_central.sandbox import BusinessCentralSandbox
 from ironbridge.cli.sample import sample
-from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.process import HOST, free_port
-from ironbridge.kafka.topics import ensure_topics
 from ironbridge.runtime import systems
 from ironbridge.settings import KafkaSettings, Settings
 from tests.own_package import COUNCIL_HOUSING, ROOT, installed
+from tests.published import journal_of, settings_of
 from tests.servers import Kafka
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NOON = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)  # Kafka refuses a time more than an hour ahead of its clock
-PATIENCE = 60.0
-
-
-def settings_of(kafka: Kafka, partitions: int = 3) -> KafkaSettings:
-    prefix = f"{kafka.prefix()}canonical"
-    return KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap, topic_prefix=prefix, partitions=partitions)
-
-
-@asynccontextmanager
-async def journal_of(settings: KafkaSettings) -> AsyncIterator[KafkaJournal]:
-    await ensure_topics(settings, [Person, CareEpisode])
-    journal = KafkaJournal(settings, "legacy", [Person, CareEpisode])
-    await journal.open()
-    try:
-        yield journal
-    finally:
-        await journal.close()
+PATIENCE = 180.0  # seconds; the programs of these tests start slowly on a machine that is busy
 
 
 def person_event(number: int, version: int = 1, *, deleted: bool = False) -> Event:

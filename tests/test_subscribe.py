@@ -23,11 +23,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from canonical import CareEpisode, Entity, Event, Name, Person
 from canonical.errors import RefusedError, UnavailableError
-from ironbridge.kafka.journal import KafkaJournal
-from ironbridge.kafka.topics import ensure_topics
 from ironbridge.settings import KafkaSettings
 from ironbridge.subscribe import Change, RecentVersions, events, message_of
 from tests.fixtures import Metered
+from tests.published import journal_of, settings_of
 from tests.servers import Kafka
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -258,25 +257,9 @@ def test_a_service_imports_nothing_of_the_runtime() -> None:
 # -- against real brokers --------------------------------------------------------------------------------------------
 
 
-def settings_of(kafka: Kafka, partitions: int = 3) -> KafkaSettings:
-    prefix = f"{kafka.prefix()}canonical"
-    return KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap, topic_prefix=prefix, partitions=partitions)
-
-
 def event_of(number: int, version: int = 1, *, deleted: bool = False, owner: str = "") -> Event:
     key = f"legacy:person:{number}"
     return Event("person", "legacy", key, owner or key, version, NOON, None if deleted else person(number).to_bytes())
-
-
-@asynccontextmanager
-async def journal_of(settings: KafkaSettings) -> AsyncIterator[KafkaJournal]:
-    await ensure_topics(settings, [Person, CareEpisode])
-    journal = KafkaJournal(settings, "legacy", [Person, CareEpisode])
-    await journal.open()
-    try:
-        yield journal
-    finally:
-        await journal.close()
 
 
 @asynccontextmanager

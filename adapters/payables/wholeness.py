@@ -20,10 +20,7 @@ _COPIED = 3  # different rows: two payments of which each was made twice are not
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """
-    Says what may be in doubt in a file as a whole. `where` names the file; the `accepted` doubts are over: a person has
-    looked.
-    """
+    """Says what may be in doubt in a file as a whole. `where` names the file; a person has looked at the `accepted` doubts."""
 
     where: str
     accepted: Collection[str] = ()

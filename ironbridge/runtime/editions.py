@@ -32,6 +32,7 @@ from canonical.entity import Entity
 _OURS = frozenset(("canonical", "adapters", "flows"))
 _APART = re.compile(r"(adapters|flows)\.(port|engine|systems)(\..*)?|.*\.(world\w*|sandbox\w*|testing|tests)(\..*)?")
 """Modules that no outcome depends on: they are not followed."""
+_CLASS = re.compile(rb"^class (\w+)", re.MULTILINE)
 _HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
@@ -117,7 +118,7 @@ def _defined(module: str, name: str) -> str:
             return f"{module}.{name}"
         imports = _imports(_source(module), module)
         handed_on = {bound: (origin, had) for origin, had, bound in imports if had}
-        whole = ((origin, name) for origin, had, _ in imports if had == "*" and name in _names(_source(origin)))
+        whole = ((origin, name) for origin, had, _ in imports if had == "*" and name in _classes(_source(origin)))
         module, name = handed_on.get(name) or next(whole, (module, name))
     return module
 
@@ -140,9 +141,9 @@ def _imports(source: bytes, package: str) -> tuple[tuple[str, str, str], ...]:
 
 
 @lru_cache(512)
-def _names(source: bytes) -> frozenset[str]:
+def _classes(source: bytes) -> frozenset[str]:
     """The classes that some code defines, of which a package may hand on all."""
-    return frozenset(node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    return frozenset(name.decode() for name in _CLASS.findall(source))
 
 
 def _statements(source: bytes) -> list[ast.AST]:
