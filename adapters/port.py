@@ -1,4 +1,4 @@
-"""What an adapter promises: a legacy system, read as canonical entities."""
+"""An adapter promises this: a legacy system, read as canonical entities."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Sweep:
 @dataclass(frozen=True, slots=True)
 class Tail:
     """
-    What a change column says is new since a cursor (None: everything), again from a little before it, for late commits.
+    A tail reads the rows that a change column calls new since a cursor (None: all), from a little before it, for late commits.
 
     A change column never shows a delete and can be forgotten by a hand-written UPDATE: `sweep` runs behind it.
     """
@@ -119,7 +119,10 @@ class Gone(NamedTuple):
 
 
 class Offsets(NamedTuple):
-    """Where a consumer group stands in topics of the Kafka that we publish to: (topic, partition) → the next offset."""
+    """
+    These offsets say where a consumer group stands in topics of the Kafka that we publish to: (topic, partition) → the
+    next offset.
+    """
 
     group: str
     next: Mapping[tuple[str, int], int]
@@ -148,7 +151,7 @@ class Parcel:
 @dataclass(frozen=True, slots=True)
 class Push:
     """
-    What the system sends by itself. Nothing of it is ever missing: a record is deleted if the system says so (`Gone`).
+    The system sends its records by itself. Nothing of it is ever missing: a record is deleted if the system says so (`Gone`).
 
     `receive` gives the parcels that have come and were not answered, the oldest first. If none is there it waits a few
     seconds for one, and then ends; it is called again at once. When the next parcel is asked for, the last one is safe.
@@ -203,7 +206,7 @@ class Stream:
 
     @property
     def rest(self) -> timedelta:
-        """How long after the beginning of one reading the next one begins, if it has ended by then."""
+        """Tell how long after the beginning of one reading the next one begins, if it has ended by then."""
         return timedelta(0) if self.reading.listens else self.every
 
     def read_by(self, reader: Reader[T]) -> T:
@@ -255,7 +258,7 @@ class World(Generic[S]):
 @dataclass(frozen=True, slots=True)
 class AdapterSystem(Generic[S]):
     """
-    What an entry point in `ironbridge.adapters` names: a kind of legacy system that a settings file can ask for.
+    An entry point in `ironbridge.adapters` names one of these: a kind of legacy system that a settings file can ask for.
 
     `settings` is a frozen pydantic model of its section in ironbridge.toml. `build` makes the adapter of a section; the
     section's name is the source in its keys. `package` is the adapter's own: its code decides when rows are mapped again, and

@@ -5,7 +5,7 @@ A package adds its entities through an entry point of the group `ironbridge.enti
 entities:
 
     [project.entry-points."ironbridge.entities"]
-    housing = "council_housing.entities:HOUSING"
+    housing = "housing.entities:HOUSING"
 
 They are looked for when somebody asks for more than our own. One that cannot be taken is left out: the log and
 `ironbridge check` say why, and all others work on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator
 from enum import StrEnum
@@ -98,8 +99,17 @@ class Entity(Part):
         return f"ironbridge.{cls.type_name}.v{cls.version}"
 
     def to_bytes(self) -> bytes:
-        """The canonical JSON: declared order, absent values left out. The same state always gives the same bytes."""
-        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        """
+        The canonical JSON: declared order, absent values left out. The same state always gives the same bytes.
+
+        Control characters are taken out of its texts, because not every store, target and subscriber can hold them.
+
+        :raises BadRecordError: a text that may not be empty holds nothing else.
+        """
+        data = self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        if b"\\" not in data or (plain := without_controls(data)) == data:
+            return data
+        return self.__pydantic_serializer__.to_json(self.from_bytes(plain), exclude_none=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Any:
@@ -109,9 +119,20 @@ class Entity(Part):
         :raises BadRecordError: the bytes are not this entity; says the field and the rule, never the value.
         """
         try:
-            return cls.__pydantic_validator__.validate_json(data, extra="ignore")
+            return cls.__pydantic_validator__.validate_json(without_controls(data), extra="ignore")
         except ValidationError as error:
             raise bad_record(cls.type_name, error) from None
+
+
+_ESCAPES = re.compile(rb"\\(?:u00[01][0-9a-fA-F]|[bf]|(.))", re.DOTALL)
+"""An escape in JSON: a control character, but for a tab and the ends of lines, or any other one (group 1)."""
+
+
+def without_controls(data: bytes) -> bytes:
+    """JSON without the control characters that it has escaped; a tab and the ends of lines stay."""
+    if b"\\" not in data:  # nearly all: a text seldom holds a line's end or a quotation mark
+        return data
+    return _ESCAPES.sub(lambda found: found[0] if found[1] else b"", data)
 
 
 def bad_record(where: str, error: ValidationError) -> BadRecordError:

@@ -1,5 +1,9 @@
 """The error vocabulary: an error's class says what the program does, its sentence says what the reader does."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class IronbridgeError(Exception):
     """
@@ -10,14 +14,19 @@ class IronbridgeError(Exception):
     """
 
     def __init__(self, where: str, what: str, *, fix: str = "") -> None:
-        self.where = where
-        self.what = what
+        # A sentence goes into logs, into the state and onto a page; all of these take what can be printed.
+        self.where = printable(where)
+        self.what = printable(what)
         self.fix = fix
-        super().__init__(f"{where}: {what}" + (f". To do: {fix}" if fix else ""))
+        super().__init__(f"{self.where}: {self.what}" + (f". To do: {fix}" if fix else ""))
 
 
 class UnavailableError(IronbridgeError):
     """The other side cannot answer now: try again later."""
+
+
+class UnforeseenError(UnavailableError):
+    """Code failed in a way that nobody foresaw: end what it was part of, say so, and try again as after an outage."""
 
 
 class RefusedError(IronbridgeError):
@@ -74,3 +83,29 @@ def shape_of(value: object, limit: int = 24) -> str:
         for c in str(value)[:limit]
     )
     return f"{kind} {blotted}{'…' if len(str(value)) > limit else ''}"
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each character that cannot be printed: a NUL, half a character. Lines stay lines."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def named(error: BaseException) -> str:
+    """Name an error by its type and the place in the code that raised it. Its own text may quote a record."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    kind = type(error).__name__
+    return kind if trace is None else f"{kind} at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+def ours(where: str, error: BaseException) -> IronbridgeError:
+    """The error if it is one of ours; any other one as an `UnforeseenError` of the part `where`."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, IronbridgeError):
+        return error
+    fix = "report this line; the part is tried again, and the others go on"
+    return UnforeseenError(where, f"failed with {named(error)}", fix=fix)

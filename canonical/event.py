@@ -62,12 +62,13 @@ class Event(NamedTuple):
     def headers(self) -> Headers:
         """The attributes as Kafka headers."""
         source, kind, schema, *stream = _common(self.source, self.entity, self.schema_version, self.stream)
+        key = self.key.encode()
         headers = [
             _SPEC,
-            ("ce_id", self.id.encode()),
+            ("ce_id", b"%b@%d" % (key, self.version)),
             source,
             kind,
-            ("ce_subject", self.key.encode()),
+            ("ce_subject", key),
             ("ce_time", _written(self.time)),
             schema,
             ("ce_sequence", b"%010d" % self.version),  # the extension wants them to sort as text
@@ -81,7 +82,7 @@ class Event(NamedTuple):
             headers.append(("traceparent", self.traceparent.encode()))
         return headers
 
-    def traced(self, traceparent: str) -> Event:
+    def traced(self, traceparent: str | None) -> Event:
         """The same event as part of a trace."""
         return self._replace(traceparent=traceparent)
 

@@ -1,4 +1,4 @@
-"""What a check looked at, and whether it is well."""
+"""A finding says what a check looked at, and whether it is well."""
 
 from __future__ import annotations
 

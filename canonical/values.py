@@ -209,7 +209,7 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Instant = Annotated[datetime, AfterValidator(_aware)]
 """A moment with its zone, kept in UTC."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-"""A text that people wrote, blanks round it taken off."""
+"""A text that people wrote, blanks round it taken off. No canonical JSON holds a control character but tabs and lines' ends."""
 Code = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 """A code of a published or local list, blanks round it taken off."""
 Day = Annotated[date, BeforeValidator(_dated)]

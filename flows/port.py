@@ -1,4 +1,4 @@
-"""What a flow and a target promise: a flow says what a cloud system should hold, a target translates."""
+"""A flow and a target promise this: a flow says what a cloud system should hold, a target translates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KEY = attrgetter("key")
 
 class Facts:
     """
-    What is known about one subject, and the day it is looked at (Europe/London).
+    Facts hold all that is known about one subject, and the day on which it is looked at (Europe/London).
 
     Reading a fact that does not hold raises `BadRecordError`: the subject is parked until the fact changes. Facts note which
     questions about the day were asked: `recheck` is the first day on which one of them has another answer (None: none ever
@@ -57,7 +57,7 @@ class Facts:
         return self._today
 
     def has_come(self, day: date) -> bool:
-        """Whether it is that day, or a later one. If not, the subject is looked at again on that day."""
+        """Tell whether it is that day, or a later one. If not, the subject is looked at again on that day."""
         if day > self._today:
             self._another_answer_on(day)
         return day <= self._today
@@ -94,7 +94,7 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Document:
     """
-    What a target should hold for one subject.
+    A document says what a target should hold for one subject.
 
     `number` is how the target knows it (a child's id, a vendor's number). `refers` names fields of the body whose value
     is the target's own id of another subject: the runtime fills them in, and holds the document back until it can.
@@ -146,7 +146,7 @@ class Grouping(Enum):
 
 
 class Urgency(IntEnum):
-    """Which subjects a target's budget serves first; smaller goes first."""
+    """An urgency says which subjects a target's budget serves first; smaller goes first."""
 
     SAFEGUARDING = 0
     USUAL = 5
@@ -169,20 +169,20 @@ class Flow(Protocol):
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         """
-        What the target should hold for the subject; `Nothing` and why, or None where there are no facts (any more).
+        Return what the target should hold for the subject; `Nothing` and why, or None where there are no facts (any more).
 
         :raises RefusedError: the facts contradict what the target can ever hold; the subject is parked with the reason.
         """
 
     def urgency(self, entity: str) -> Urgency:
-        """How urgent a change of this entity type is."""
+        """Tell how urgent a change of this entity type is."""
         ...
 
 
 @runtime_checkable
 class Recalls(Protocol):
     """
-    What a flow may offer besides (`Flow`), where its target can be read back: how the target would know an entity, by its
+    A flow whose target can be read back may also say (besides `Flow`) how the target would know an entity, by its
     key and its owner alone.
 
     It is asked where the state was lost: what had reached the target by then, and a deletion perhaps not, it alone knows.
@@ -233,10 +233,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """The target did not do it and may later: after so long, where it said; else the runtime backs off."""
+    """
+    The target turned it away for now, or so it says: it may be asked again after so long, where it said; else the runtime
+    backs off. A gateway may answer 503 or 429 for a request that was done, so what was sent stays in doubt.
+    """
 
     reason: str
     after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone(Unavailable):
+    """It is certain that nothing was done: no request left that changes anything. So nothing is in doubt."""
 
 
 LONGEST_SILENCE = timedelta(minutes=15)
@@ -310,7 +318,7 @@ class Target(Protocol):
     Retries, budgets, order and the ledger belong to the runtime. A target never sleeps and never repeats a request, and it
     raises only `MisconfiguredError` (a credential, an address: nothing will work until a person acts). It sends everything
     through the means that it asked for when it was built (`flows.kit.resources`). They keep the budget and the trace. Once the
-    worker's claim has run out, they send no request any more that changes something; such a request counts as `Unavailable`,
+    worker's claim has run out, they send no request any more that changes something; such a request counts as `NotDone`,
     like every request that was never sent.
 
     Several flows may write to one target. Its limits, its connections and its silence are then theirs together, and it is asked
@@ -330,7 +338,7 @@ class Target(Protocol):
         ...
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
-        """What the target holds for these subjects, in the same order."""
+        """Return what the target holds for these subjects, in the same order."""
         ...
 
     async def check(self) -> Sequence[Finding]:
@@ -355,7 +363,7 @@ class Holding:
 @runtime_checkable
 class Inventory(Protocol):
     """
-    What a target may offer besides (`Target`): a list of all that it holds. Without it nobody can say that the target
+    A target may also give (besides `Target`) a list of all that it holds. Without it nobody can say that the target
     holds something that it should not, and `reconcile` says so.
     """
 

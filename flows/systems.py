@@ -1,4 +1,4 @@
-"""What a package's entry points name: kinds of cloud systems, and flows that say what one of them should hold."""
+"""A package's entry points name these: kinds of cloud systems, and flows that say what one of them should hold."""
 
 from __future__ import annotations
 

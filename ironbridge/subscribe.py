@@ -236,7 +236,7 @@ def _place(record: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    """Where in the code an error was raised."""
+    """Tell where in the code an error was raised."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"at {frame.filename}:{frame.lineno} in {frame.name}"
 

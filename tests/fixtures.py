@@ -21,8 +21,10 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from canonical import ENTITIES
 from ironbridge.observe.watchdog import HoldUp, watching
 from ironbridge.store import Store, open_store
+from tests.own_package import COUNCIL_HOUSING, installed
 from tests.secure_kafka import Secure, running_secure_kafka
 from tests.servers import (
     Absent,
@@ -183,6 +185,20 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     opened = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def council_housing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of the examples is installed, and its entity, adapter, flow and target are known in this process."""
+    for folder in installed(COUNCIL_HOUSING, tmp_path / "site"):
+        monkeypatch.syspath_prepend(folder)
+    _look_for_entities_again()
+    yield
+    _look_for_entities_again()
+
+
+def _look_for_entities_again() -> None:
+    vars(ENTITIES).pop("_found", None)
 
 
 class Relay(SpanProcessor):

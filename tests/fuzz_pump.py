@@ -20,7 +20,7 @@ from typing import Any
 
 from adapters.engine.guard import Guard, allowance
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, State
+from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
 from canonical.key import key_of
@@ -68,7 +68,7 @@ class World:
     guard: Guard
     tell: Callable[[str], None]
     log: Log = field(default_factory=Log)
-    state: State = field(default_factory=State)
+    state: MemoryState = field(default_factory=MemoryState)
     copies: list[Copy] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     now: datetime = START
@@ -286,7 +286,7 @@ class Actions:
         world = self._world
         await self.restart(random)
         world.judge.older = True
-        world.state.__dict__.update(State().__dict__)
+        world.state.__dict__.update(MemoryState().__dict__)
 
     async def hole(self, random: Random) -> None:
         await self.restart(random)

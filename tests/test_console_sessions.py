@@ -17,7 +17,7 @@ from sqlalchemy import text
 from canonical.errors import UnavailableError
 from ironbridge.console import serve
 from ironbridge.console.sessions import Session, Sessions
-from ironbridge.console.sign_in import Known
+from ironbridge.console.sign_in import ProviderAnswer
 from ironbridge.kafka.process import free_port
 from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings, Settings
@@ -174,17 +174,17 @@ async def test_the_state_holds_nothing_that_a_session_could_be_taken_over_with(c
 
 # -- a provider that gives other answers -------------------------------------------------------------------------------
 
-VERA = Known("v", "vera", ("look",), "refresh")
+VERA = ProviderAnswer("v", "vera", ("look",), "refresh")
 
 
 @dataclass
 class Provider:
     """The provider's answer when it is asked again, and how often it was asked."""
 
-    says: Known | UnavailableError | None = VERA
+    says: ProviderAnswer | UnavailableError | None = VERA
     asked: int = 0
 
-    async def again(self, refresh: str) -> Known | None:
+    async def again(self, refresh: str) -> ProviderAnswer | None:
         self.asked += 1
         assert refresh.startswith("refresh")
         await asyncio.sleep(0)
@@ -225,12 +225,12 @@ async def test_a_provider_that_is_away_signs_nobody_out_at_once_and_everybody_in
 async def test_a_fresh_token_takes_the_place_of_the_last_one(store: Store):
     now = [store.clock()]
     store.clock = lambda: now[0]
-    provider = Provider(Known("v", "vera", ("act", "look"), "refresh 2"))
+    provider = Provider(ProviderAnswer("v", "vera", ("act", "look"), "refresh 2"))
     sessions = Sessions(store, ConsoleSettings(), provider.again)
     word = await sessions.begin(VERA)
     now[0] += 6 * MINUTE
     assert await sessions.find(word) == Session("vera", ("act", "look"))
-    provider.says = Known("somebody else", "vera", ("look",), None)
+    provider.says = ProviderAnswer("somebody else", "vera", ("look",), None)
     now[0] += 6 * MINUTE
     assert await sessions.find(word) is None
 
@@ -239,7 +239,7 @@ async def test_a_session_that_cannot_be_confirmed_again_ends_when_that_is_due(st
     now = [store.clock()]
     store.clock = lambda: now[0]
     sessions = Sessions(store, ConsoleSettings(), Provider().again)
-    word = await sessions.begin(Known("v", "vera", ("look",), None))
+    word = await sessions.begin(ProviderAnswer("v", "vera", ("look",), None))
     now[0] += 4 * MINUTE
     assert await sessions.find(word) is not None
     now[0] += 2 * MINUTE

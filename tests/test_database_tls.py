@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
 from adapters.kit import tls
-from adapters.kit.sql_session import Session, SqlSettings
+from adapters.kit.sql_session import SqlSession, SqlSettings
 from canonical.errors import MisconfiguredError
 from ironbridge.store import open_store
 from tests.servers import MariaDB, Postgres, certified
@@ -107,7 +107,7 @@ async def test_a_url_that_is_none_is_not_repeated(url: str) -> None:
 
 
 async def opened(url: str) -> str:
-    session = Session("liquidlogic", SqlSettings(url=SecretStr(url)))
+    session = SqlSession("liquidlogic", SqlSettings(url=SecretStr(url)))
     try:
         await session.open()
         async with session.connection() as connection:

@@ -1,48 +1,38 @@
-"""The examples work: a subscriber that loses nothing, and an adapter in a package of its own."""
+"""The examples work: a subscriber that loses nothing, and a package with an entity, an adapter, a flow and a target."""
 
 import asyncio
-import importlib.util
 import json
+import os
+import re
 import signal
 import sqlite3
 import sys
 import tomllib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
-from adapters.engine.pump import Pump
-from adapters.port import Adapter, AdapterSystem
-from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Event, Name, Person
+from flows.business_central.sandbox import BusinessCentralSandbox
+from ironbridge.cli.sample import sample
 from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.kafka.process import HOST, free_port
 from ironbridge.kafka.topics import ensure_topics
-from ironbridge.settings import KafkaSettings
-from ironbridge.store import StoredMemory, open_store
+from ironbridge.runtime import systems
+from ironbridge.settings import KafkaSettings, Settings
+from tests.own_package import COUNCIL_HOUSING, ROOT, installed
 from tests.servers import Kafka
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NOON = datetime(2026, 3, 29, 12, 0, tzinfo=UTC)  # Kafka refuses a time more than an hour ahead of its clock
 PATIENCE = 60.0
-
-
-def loaded(name: str, file: Path) -> ModuleType:
-    inside = [str(file.parent)] if file.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
-    assert spec is not None and spec.loader is not None  # noqa: PT018
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-housing = loaded("housing", EXAMPLES / "own_adapter" / "housing" / "__init__.py")
 
 
 def settings_of(kafka: Kafka, partitions: int = 3) -> KafkaSettings:
@@ -161,106 +151,164 @@ async def test_a_subscriber_that_is_killed_misses_nothing(apache_kafka: Kafka) -
             await stopped(second)
 
 
-# -- an adapter of one's own ---------------------------------------------------------------------------------------
+# -- a package of a council's own ------------------------------------------------------------------------------------
 
-ROWS = [
-    (1, "Abraham", "Darby", "1750-04-24", "AB123456C", "1 High Street, Coalbrookdale", "tf87dt"),
-    (2, "Hannah ", "Rose", "1957-01-02 00:00:00", None, None, None),
-    (3, "Thomas", "Telford", "1757-08-09", "QQ123456C", None, None),
+TENANTS = [(1, "Abraham", "Darby", "1957-04-24", "AB123456C"), (2, "Hannah ", "Rose", "1957-01-02 00:00:00", None)]
+TENANCIES = [
+    (11, 1, "T-00/11", "1 High Street, Coalbrookdale", "tf87dt", "2020-04-06", None, 80),
+    (12, 2, "T-00/12", "2 High Street, Coalbrookdale", None, "2019-01-07", "2026-03-29", -120.5),
 ]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    file = tmp_path / "housing.sqlite3"
-    with sqlite3.connect(file) as connection:
-        connection.execute(
-            "CREATE TABLE TENANTS (TENANT_NO INTEGER PRIMARY KEY, FORENAMES, SURNAME, BORN, NINO, ADDRESS, POSTCODE)"
+@dataclass
+class Housing:
+    """A council that has installed the package: its housing system, the contractor's folder, and a settings file for both."""
+
+    folder: Path
+    broker: Kafka
+    sandbox: BusinessCentralSandbox
+    port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        self.homes = self.folder / "homes"
+        self.homes.mkdir()
+        self.do("CREATE TABLE TENANTS (TENANT_NO INTEGER PRIMARY KEY, FORENAMES, SURNAME, BORN, NINO)")
+        self.do(
+            "CREATE TABLE TENANCIES (TENANCY_NO INTEGER PRIMARY KEY, TENANT_NO INTEGER, AGREEMENT, ADDRESS, POSTCODE, BEGAN, "
+            "ENDED, BALANCE NUMERIC)"
         )
-        connection.executemany("INSERT INTO TENANTS VALUES (?, ?, ?, ?, ?, ?, ?)", ROWS)
-    connection.close()
-    return file
+        for tenant in TENANTS:
+            self.do("INSERT INTO TENANTS VALUES (?, ?, ?, ?, ?)", *tenant)
+        for tenancy in TENANCIES:
+            self.do("INSERT INTO TENANCIES VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *tenancy)
+        (self.folder / "ironbridge.toml").write_text(self._settings(), "utf-8")
+        paths = [str(ROOT), *installed(COUNCIL_HOUSING, self.folder / "site")]
+        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
+
+    def do(self, statement: str, *values: object) -> None:
+        with closing(sqlite3.connect(self.folder / "housing.sqlite3")) as connection, connection:
+            connection.execute(statement, values)
+
+    def _settings(self) -> str:
+        company = self.sandbox.settings
+        return f"""
+            data = "{self.folder / "data"}"
+            http.listen = "{HOST}:{self.port}"
+            [kafka]
+            broker = "none"
+            bootstrap_servers = "{self.broker.bootstrap}"
+            topic_prefix = "{self.broker.prefix()}canonical"
+            [adapters.housing]
+            url = "sqlite:///{self.folder / "housing.sqlite3"}"
+            every = "PT0.5S"
+            [targets.repairs]
+            folder = "{self.homes}"
+            [targets.business_central]
+            base_url = "{self.sandbox.url}/v2.0/tenant/production/api/v2.0"
+            company = "{company.company}"
+            token_url = "{self.sandbox.url}/tenant/oauth2/v2.0/token"
+            client_id = "{company.client_id}"
+            client_secret = "{company.client_secret}"
+            [flows.refunds]
+            target = "business_central"
+        """
+
+    @asynccontextmanager
+    async def running(self, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A command of the program, in a process that has found the package by its entry points alone."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ironbridge", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder, env=self._environment,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def said(self, *command: str) -> str:
+        async with self.running(*command) as process, asyncio.timeout(PATIENCE):
+            answer, complaint = await process.communicate()
+        assert process.returncode == 0, (answer.decode(), complaint.decode())
+        return answer.decode()
+
+    async def until(self, homes: Any, vendors: Any) -> None:
+        """Wait until the contractor's folder and the company hold this."""
+
+        def held() -> tuple[dict[str, Any], dict[str, str]]:
+            files = {file.name: json.loads(file.read_text("utf-8")) for file in sorted(self.homes.glob("*.json"))}
+            return files, {v["number"]: v["displayName"] for v in self.sandbox.documents("vendors").values()}
+
+        await waited(lambda: held() == (homes, vendors), held)
 
 
-def built(database: Path) -> Any:
-    system: AdapterSystem[Any] = housing.system
-    adapter: Adapter = system.build("housing", system.settings.model_validate({"url": f"sqlite:///{database}"}))
-    return adapter
-
-
-async def published(settings: KafkaSettings) -> list[Event]:
-    """All that lies in the topic of people now."""
-    topic = f"{settings.topic_prefix}.person"
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
+async def waited(reached: Callable[[], bool], shown: Callable[[], object]) -> None:
     try:
-        found: list[Event] = []
-        while batches := await consumer.getmany(timeout_ms=1000):
-            found += [Event.from_kafka("test", r.value, r.headers) for each in batches.values() for r in each]
-        return sorted(found, key=lambda event: (event.key, event.version))
-    finally:
-        await consumer.stop()
+        async with asyncio.timeout(PATIENCE):
+            while not reached():
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(shown()) from None
 
 
-async def test_an_adapter_of_ones_own_publishes_what_its_table_holds_and_what_changes(
-    embedded_broker: Kafka, database: Path, tmp_path: Path
-) -> None:
-    settings = settings_of(embedded_broker)
-    adapter = built(database)
-    await ensure_topics(settings, [Person])
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
-    pump = Pump(adapter, KafkaJournal(settings, "housing", [Person]), StoredMemory(store, "housing"), edition="1")
-    [stream] = adapter.streams()
-    try:
-        await pump.ready()
-        await pump.read(stream)
-        first = await published(settings)
-        with sqlite3.connect(database) as connection:
-            connection.execute("UPDATE TENANTS SET SURNAME = 'Reynolds' WHERE TENANT_NO = 2")
-            connection.execute("DELETE FROM TENANTS WHERE TENANT_NO = 1")
-        connection.close()
-        await pump.read(stream)
-        await pump.read(stream)
-        again = await published(settings)
-    finally:
-        await pump.close()
-        await store.close()
-    assert [event.key for event in first] == ["housing:person:1", "housing:person:2"]
-    darby = json.loads(first[0].data or b"")
-    assert darby["addresses"] == [{"lines": ["1 High Street", "Coalbrookdale"], "postcode": "TF8 7DT"}]
-    assert (darby["birth_date"], darby["nino"]) == ("1750-04-24", "AB123456C")
-    assert [(event.key, event.data is None) for event in again] == [
-        ("housing:person:1", False),
-        ("housing:person:1", True),
-        ("housing:person:2", False),
-        ("housing:person:2", False),
-    ]
-    assert_versions_grow(again)
+@pytest.fixture
+async def housing(embedded_broker: Kafka, tmp_path: Path) -> AsyncIterator[Housing]:
+    async with BusinessCentralSandbox(None) as sandbox:
+        yield Housing(tmp_path, embedded_broker, sandbox)
 
 
-async def test_an_adapter_of_ones_own_checks_its_table(database: Path) -> None:
-    adapter = built(database)
-    try:
-        findings = await adapter.check()
-    finally:
-        await adapter.close()
-    assert [(finding.what, finding.well) for finding in findings] == [
-        ("housing: answers", True),
-        ("TENANTS: 7 columns can be read", True),
-    ]
+HOME = {"agreement": "T-00/11", "since": "2020-04-06", "address": "1 High Street, Coalbrookdale", "postcode": "TF8 7DT"}
 
 
-def test_the_package_of_the_own_adapter_names_its_entry_point() -> None:
-    project = tomllib.loads((EXAMPLES / "own_adapter" / "pyproject.toml").read_text("utf-8"))
-    points = project["project"]["entry-points"]["ironbridge.adapters"]
-    assert points == {"housing": "housing:system"}
-    package, _, attribute = points["housing"].partition(":")
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [package]
-    assert (EXAMPLES / "own_adapter" / package / "__init__.py").is_file()
-    section = tomllib.loads(getattr(housing, attribute).sample)["adapters"]["housing"]
-    assert housing.system.settings.model_validate(section)
+async def test_a_council_s_own_entity_goes_from_its_own_adapter_through_its_own_flows_into_two_targets(housing: Housing) -> None:
+    assert "housing: answers" in await housing.said("check")
+    async with housing.running("run") as process:
+        await housing.until({"11.json": HOME}, {"HT-2": "Hannah Rose"})
+        await shown_in_the_console(f"http://{HOST}:{housing.port}")
+        housing.do("UPDATE TENANCIES SET ENDED = '2026-03-29', BALANCE = -5 WHERE TENANCY_NO = 11")
+        housing.do("UPDATE TENANCIES SET BALANCE = 0 WHERE TENANCY_NO = 12")
+        await housing.until({}, {"HT-1": "Abraham Darby"})
+        await stopped(process)
+
+    stands = json.loads(await housing.said("status", "--json"))
+    assert {row["stream"] for row in stands["streams"] if row["adapter"] == "housing"} == {"tenants", "tenancies"}
+    assert {row["flow"] for row in stands["flows"]} == {"repairs", "refunds"}
+    story = await housing.said("explain", "t-00/12")
+    assert "housing:tenancy:12" in story
+    assert "refunds" in story
+    assert "2 High Street" not in story
+    await housing.said("contracts", "export", "contracts")
+    schema = json.loads((housing.folder / "contracts" / "tenancy.v1.json").read_text("utf-8"))
+    assert schema["properties"]["home"]["x-sensitivity"] == "identifying"
+    assert "tenancy" in json.loads((housing.folder / "contracts" / "asyncapi.json").read_text("utf-8"))["channels"]
+    assert "No released contract is broken" in await housing.said("contracts", "check")
+
+
+async def shown_in_the_console(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE, follow_redirects=True) as visitor:
+        home = (await visitor.get("/")).text
+        for name in ("housing", "repairs", "refunds"):
+            assert name in home
+        form = re.search(r'name="token" value="([^"]+)"', (await visitor.get("/records")).text)
+        assert form is not None
+        found = await visitor.post("/records", data={"words": "T-00/12", "token": form[1]})
+        assert "housing:tenancy:12" in found.text
+        assert "2 High Street" not in found.text
+
+
+@pytest.mark.usefixtures("council_housing")
+def test_the_samples_of_the_package_are_shown_by_init_and_hold() -> None:
+    shown, own = sample(), [("adapters", "housing"), ("targets", "repairs"), ("flows", "refunds")]
+    samples = {group: systems.found(f"ironbridge.{group}")[name].load().sample for group, name in own}
+    assert all(f"[{group}.{name}]" in shown for group, name in own)
+    settings = Settings(**{group: tomllib.loads(samples[group])[group] for group in ("adapters", "targets")})
+    assert systems.adapters(settings)["housing"].adapter.name == "housing"
+    assert list(systems.flows(settings)) == ["repairs"]
+
+
+def test_nothing_of_ours_knows_the_package_and_its_adapter_is_short() -> None:
+    rooms = ("canonical", "adapters", "flows", "ironbridge")
+    assert [f for room in rooms for f in (ROOT / room).rglob("*.py") if "council_housing" in f.read_text("utf-8")] == []
+    adapter = (COUNCIL_HOUSING / "council_housing" / "tenancies" / "__init__.py").read_text("utf-8")
+    assert len(adapter.splitlines()) <= 60

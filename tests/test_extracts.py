@@ -10,7 +10,7 @@ from adapters.engine.extracts import PIECE
 from adapters.engine.journal import Known, Step
 from adapters.port import Extract, Record
 from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed, MemoryMemory, State
+from adapters.testing.stand_ins import Faults, Killed, MemoryMemory, MemoryState
 from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import BadRecordError, UnavailableError
@@ -137,7 +137,7 @@ async def test_an_adapter_that_refuses_a_file_too_late_deletes_nothing() -> None
 
 async def test_both_memories_page_through_the_members_of_an_extract(store: Store) -> None:
     known = [Known(f"legacy:care-episode:{n}", "care-episode", "", f"may{n % 2}", b"", b"", 1) for n in range(9)]
-    for memory in (MemoryMemory(State()), StoredMemory(store, "legacy")):
+    for memory in (MemoryMemory(MemoryState()), StoredMemory(store, "legacy")):
         await memory.save("episodes", Step(known=[*known, Known("legacy:x", "care-episode", "", "june", b"", b"", 1)]))
         found: list[str] = []
         while page := await memory.members_after("episodes", ("may0", "may1"), found[-1] if found else "", 4):

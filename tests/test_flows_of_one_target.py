@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from canonical import CareLeaver, Event, Name, Person, Supplier
+from canonical import ENTITIES, Event, Name, Person, Supplier
 from canonical.entity import Entity
 from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
@@ -36,7 +36,6 @@ from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import Store, StoredLedger, names, open_store
 from ironbridge.store.budget import SharedBudget
 
-OWN_FLOW = Path(__file__).resolve().parents[1] / "examples" / "own_flow"
 TODAY = date(2026, 6, 15)
 JO = Actor("jo", "test")
 DFE = {
@@ -48,19 +47,6 @@ CENTRAL = {
     "client_secret": "b",
 }  # fmt: skip
 BC = {"system": "business_central", **CENTRAL}
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package of the own flow, as `pip install` would leave it."""
-    points = tomllib.loads((OWN_FLOW / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
-    info = tmp_path / "site" / "ironbridge_allowances-0.1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ironbridge-allowances\nVersion: 0.1.0\n")
-    lines = [f"[{group}]\n" + "".join(f"{name} = {what}\n" for name, what in named.items()) for group, named in points.items()]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    monkeypatch.syspath_prepend(str(OWN_FLOW))
-    monkeypatch.syspath_prepend(str(info.parent))
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -91,13 +77,13 @@ def test_a_section_of_its_own_says_what_the_target_should_hold():
     assert isinstance(plans["purchases"].build(), BusinessCentralFlow)
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("council_housing")
 def test_a_flow_of_another_package_writes_to_a_target_that_ships():
-    flows = {"allowances": {"target": "bc"}, "suppliers": {"target": "bc"}, "more": {"target": "bc", "system": "allowances"}}
+    flows = {"refunds": {"target": "bc"}, "suppliers": {"target": "bc"}, "more": {"target": "bc", "system": "refunds"}}
     plans = systems.flows(Settings(targets={"bc": BC}, flows=flows))
-    assert [type(plan.build()).__name__ for plan in plans.values()] == ["Allowances", "BusinessCentralFlow", "Allowances"]
-    assert plans["more"].others == ("allowances", "suppliers")
-    sample = tomllib.loads(plans["allowances"].system.sample)["flows"]
+    assert [type(plan.build()).__name__ for plan in plans.values()] == ["Refunds", "BusinessCentralFlow", "Refunds"]
+    assert plans["more"].others == ("refunds", "suppliers")
+    sample = tomllib.loads(plans["refunds"].system.sample)["flows"]
     assert aims(targets={"business_central": CENTRAL}, flows=sample) == dict.fromkeys(sample, "business_central")
 
 
@@ -112,11 +98,11 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         {"bc": BC}, {"suppliers": {"target": "bc", "system": "suppliers"}},
-        "flows.suppliers: there is no system `suppliers`. To do: installed are: allowances; name one with `system = \"…\"`",
+        "flows.suppliers: there is no system `suppliers`. To do: installed are: refunds; name one with `system = \"…\"`",
     ),
     (
-        {"dfe_csc": DFE}, {"allowances": {"target": "dfe_csc"}},
-        "flows.allowances: `allowances` is a flow for `business_central`, and target `dfe_csc` is `dfe_csc`. To do: name a "
+        {"dfe_csc": DFE}, {"refunds": {"target": "dfe_csc"}},
+        "flows.refunds: `refunds` is a flow for `business_central`, and target `dfe_csc` is `dfe_csc`. To do: name a "
         'target of the kind `business_central`, or another flow with `system = "…"`',
     ),
     (
@@ -146,7 +132,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("council_housing")
 @pytest.mark.parametrize(("targets", "flows", "says"), WRONG, ids=range(len(WRONG)))
 def test_what_cannot_be_meant_is_refused_with_a_sentence_that_says_what_to_do(
     targets: dict[str, Any], flows: dict[str, Any], says: str
@@ -156,12 +142,12 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence_that_says_what_to_do(
     assert str(refused.value) == says
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("council_housing")
 def test_a_run_names_flows_or_a_target_for_all_of_its_flows():
-    flows = {"suppliers": {"target": "bc"}, "allowances": {"target": "bc"}}
+    flows = {"suppliers": {"target": "bc"}, "refunds": {"target": "bc"}}
     settings = Settings(targets={"bc": BC, "dfe_csc": DFE}, flows=flows)
-    assert [*bridge.chosen(settings, ["bc"])[1]] == ["suppliers", "allowances"]
-    assert [*bridge.chosen(settings, ["allowances", "dfe_csc"])[1]] == ["allowances", "dfe_csc"]
+    assert [*bridge.chosen(settings, ["bc"])[1]] == ["suppliers", "refunds"]
+    assert [*bridge.chosen(settings, ["refunds", "dfe_csc"])[1]] == ["refunds", "dfe_csc"]
     with pytest.raises(MisconfiguredError, match="there is no bcc in the settings"):
         bridge.chosen(settings, ["bcc"])
 
@@ -180,28 +166,34 @@ async def rest(agreement: Agreement) -> None:
         pass
 
 
-FACTS: list[Entity] = [
+KNOWN: list[Entity] = [
     Supplier(key="payables:supplier:1", number="1", name="Severn Gorge Joinery Ltd"),
     Person(key="lcs:person:7", names=(Name(given="Abraham", family="Darby"),)),
-    CareLeaver(key="lcs:care-leaver:9", person="lcs:person:7", in_touch="YES"),
 ]
 
 
-@pytest.mark.usefixtures("installed")
+def owed() -> list[Entity]:
+    """A tenant to whom rent is owed, as the package of the examples publishes it."""
+    home = {"lines": ("1 High Street",), "postcode": "TF8 7DT"}
+    ended = {"agreement": "T-00/9", "home": home, "start_date": "2020-04-06", "end_date": "2026-03-29", "credit": "5.00"}
+    return [ENTITIES["tenancy"].model_validate({"key": "lcs:tenancy:9", "tenant": "lcs:person:7", **ended})]
+
+
+@pytest.mark.usefixtures("council_housing")
 async def test_two_flows_write_to_one_company_over_one_client_and_one_budget(each_store: Store):
     async with BusinessCentralSandbox(None) as sandbox, AsyncExitStack() as stack:
         sandbox.company.seed({"8000": "Supplies"}, {})
         settings = central(sandbox)
         plans = systems.flows(settings)
         built = await connected(KafkaSettings(broker="none", bootstrap_servers=f"{HOST}:1"), each_store, plans.values(), stack)
-        assert built["suppliers"].target is built["allowances"].target
+        assert built["suppliers"].target is built["refunds"].target
         access = Access(built["suppliers"].target.limits)
         for name, delivery in built.items():
             writes = KeptApart(delivery.target, name, each_store)
             ledger = StoredLedger(each_store, name)
             agreement = Agreement(delivery.flow, writes, ledger, edition="1", today=lambda: TODAY, access=access)
             await names.aim(each_store, name, "bc", delivery.others)
-            await agreement.ingest(arriving(*FACTS))
+            await agreement.ingest(arriving(*KNOWN, *owed()))
             await rest(agreement)
         assert sorted(v["displayName"] for v in sandbox.documents("vendors").values()) == [
             "Abraham Darby", "Severn Gorge Joinery Ltd"
@@ -212,7 +204,7 @@ async def test_two_flows_write_to_one_company_over_one_client_and_one_budget(eac
     async with each_store.read() as connection:
         assert [t for (t,) in await connection.execute(text("SELECT target FROM budgets"))] == ["bc"]
         rows = await connection.execute(text("SELECT flow, name FROM names WHERE target = 'bc' ORDER BY flow"))
-        assert [tuple(row) for row in rows] == [("allowances", "vendor\x1fCL-7"), ("suppliers", "vendor\x1f1")]
+        assert [tuple(row) for row in rows] == [("refunds", "vendor\x1fHT-7"), ("suppliers", "vendor\x1f1")]
 
 
 def central(sandbox: BusinessCentralSandbox, **more: Any) -> Settings:
@@ -221,11 +213,11 @@ def central(sandbox: BusinessCentralSandbox, **more: Any) -> Settings:
         "company": sandbox.settings.company, "token_url": f"{sandbox.url}/tenant/oauth2/v2.0/token",
         "client_id": sandbox.settings.client_id, "client_secret": sandbox.settings.client_secret,
     }  # fmt: skip
-    flows = {"suppliers": {"target": "bc", "default_account": "8000"}, "allowances": {"target": "bc"}}
+    flows = {"suppliers": {"target": "bc", "default_account": "8000"}, "refunds": {"target": "bc"}}
     return Settings(targets={"bc": access}, flows=flows, **more)
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("council_housing")
 async def test_a_check_asks_the_target_once_and_then_for_what_each_flow_names(tmp_path: Path):
     async with BusinessCentralSandbox(None) as sandbox:
         state = StateSettings.model_validate({"url": f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"})
@@ -257,9 +249,9 @@ async def test_flows_of_one_target_leave_it_alone_together_when_it_is_away(store
     town = Town(store, ScriptedTarget(limits=Limits(batch=10, concurrency=1)))
     one, two = await town.flow("one"), await town.flow("two", "B")
     town.target.answer("*", Unavailable("429", timedelta(minutes=5)))
-    await one.ingest(arriving(FACTS[0]))
+    await one.ingest(arriving(KNOWN[0]))
     await rest(one)
-    await two.ingest(arriving(FACTS[0]))
+    await two.ingest(arriving(KNOWN[0]))
     await rest(two)
     assert len(town.target.batches) == 1, "the second flow did not ask a target that had just asked for silence"
 

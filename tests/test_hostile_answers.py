@@ -21,7 +21,7 @@ from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
 from flows.kit.http import ClientCredentials, OAuthClient, client, json_of, retry_after
 from flows.kit.requests import LocalBudget
-from flows.port import Confirmed, Document, Outcome, ReadBack, Refused, Unavailable, Unknown, Waiting, Write
+from flows.port import Confirmed, Document, NotDone, Outcome, ReadBack, Refused, Unavailable, Unknown, Waiting, Write
 from tests.test_http import answer, read_request, talking
 
 COMPANY = "6b9c2f5e-2f55-4f0c-9d0e-1f7a3c1e5a10"
@@ -131,7 +131,7 @@ async def test_pages_that_go_round_in_a_circle_end() -> None:
         target(server) as bc,
     ):
         said = await bc._company.know([])
-    assert said == Unavailable("accounts and dimensions cannot be read: their pages go round in a circle")
+    assert said == NotDone("accounts and dimensions cannot be read: their pages go round in a circle")
 
 
 # -- addresses -----------------------------------------------------------------------------------------------------

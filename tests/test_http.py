@@ -30,7 +30,7 @@ from flows.kit.http import (
     trouble,
 )
 from flows.kit.requests import LocalBudget
-from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
+from flows.port import LONGEST_SILENCE, Limits, NotDone, Unavailable, Unknown
 
 Says = Callable[[str, dict[str, str], bytes], bytes]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -178,7 +178,7 @@ async def test_what_would_change_something_does_not_leave_once_the_claim_has_run
             answered = await exchange(http, http.build_request(method, url))
         assert len(server.requests) == sent
         if not sent:
-            assert answered == Unavailable("not sent: this worker's claim on its subjects ran out")
+            assert answered == NotDone("not sent: this worker's claim on its subjects ran out")
         assert work.refused is (sent == 0)
         assert isinstance(await exchange(http, http.build_request(method, url)), httpx.Response), "no claim, no question"
 
@@ -237,12 +237,12 @@ async def test_the_proxy_of_the_environment_is_used_and_no_proxy_is_honoured(mon
 
 async def test_a_server_that_does_not_listen_is_unavailable():
     async with connected() as http:
-        assert await exchange(http, post(http, "http://127.0.0.1:9")) == Unavailable("not sent: ClientConnectorError")
+        assert await exchange(http, post(http, "http://127.0.0.1:9")) == NotDone("not sent: ClientConnectorError")
 
 
 async def test_a_name_that_is_not_known_is_unavailable():
     async with connected() as http:
-        assert await exchange(http, post(http, "http://nobody.invalid")) == Unavailable(
+        assert await exchange(http, post(http, "http://nobody.invalid")) == NotDone(
             "not sent: ClientConnectorDNSError"
         )
 
@@ -481,8 +481,8 @@ async def test_a_token_endpoint_that_fails_means_that_nothing_was_sent():
         lost = await exchange(http, post(http, url), credentials(cuts))
         turned_away = await exchange(http, post(http, url), credentials(tires))
         again = await exchange(http, post(http, url), credentials(tires))
-    assert lost == Unavailable("not sent: ServerDisconnectedError")
-    assert turned_away == again == Unavailable("no token: its endpoint answered 503", timedelta(seconds=4))
+    assert lost == NotDone("not sent: ServerDisconnectedError")
+    assert turned_away == again == NotDone("no token: its endpoint answered 503", timedelta(seconds=4))
     assert api.requests == []
 
 
@@ -492,7 +492,7 @@ async def test_a_token_can_be_obtained_to_see_whether_all_is_well():
         auth = credentials(url)
         assert await auth.obtain(http) is None
         await exchange(http, post(http, url), auth)
-        assert await credentials(tires).obtain(http) == Unavailable("no token: its endpoint answered 429", None)
+        assert await credentials(tires).obtain(http) == NotDone("no token: its endpoint answered 429", None)
     assert server.issued == 1
 
 

@@ -13,10 +13,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from adapters.engine.guard import Guard
-from adapters.engine.journal import Journal, Mark, Memory, Step
+from adapters.engine.journal import Journal, Memory, Step, Watermark
 from adapters.port import Adapter, Page, Position, Row
 from adapters.testing import AdapterSuite, Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, MemoryJournal, MemoryMemory, State
+from adapters.testing.stand_ins import Faults, Killed, MemoryJournal, MemoryMemory, MemoryState
 from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
@@ -491,6 +491,22 @@ async def test_tail_and_sweep_agree_on_what_is_known() -> None:
     assert_agreement(bench)
 
 
+async def test_a_bad_row_that_a_tail_saw_of_a_deleted_record_is_no_problem_once_it_is_gone_again() -> None:
+    adapter = tailed()
+    bench = Bench(adapter)
+    await bench.read()
+    del adapter.lines[5]
+    bench.wait(timedelta(hours=13))
+    assert bench.said(await bench.read()) == [("5", 2, False)]
+    adapter.lines[5] = Line(1, "", changed=60)
+    assert await bench.read() == []
+    assert bench.problems()
+    del adapter.lines[5]
+    bench.wait(timedelta(hours=13))
+    assert await bench.read() == []
+    assert not bench.problems()
+
+
 async def test_two_rows_of_one_key_do_not_flutter_in_a_tail() -> None:
     adapter = tailed(overlap=100)
     bench = Bench(adapter)
@@ -548,7 +564,7 @@ async def test_a_file_that_loses_a_row_while_the_state_is_lost_deletes_it_all_th
     adapter.files = {"may": [(n, Line(1, "N1")) for n in range(5)], "june": [(9, Line(9, "N9"))]}
     bench = Bench(adapter)
     await bench.read()
-    bench.state = State()
+    bench.state = MemoryState()
     adapter.files = {"may": [(n, Line(1, "N1")) for n in range(4)]}  # and june was taken away, which says nothing
     assert bench.said(await bench.read()) == [("4", 2, False)]
     assert await bench.read() == []
@@ -647,7 +663,7 @@ async def test_a_move_whose_tombstone_was_lost_with_the_state_is_ended_where_it_
     assert records[-2] is not None
     assert records[-2].data is None
     del records[-2:]  # and the marker behind it
-    bench.state = State() if lost == "all" else before
+    bench.state = MemoryState() if lost == "all" else before
     (ended,) = await bench.read()
     assert (ended.owner, ended.data) == (key_of("legacy", "person", 0), None)
     assert bench.log.state() == adapter.state()
@@ -743,7 +759,7 @@ async def test_an_adapter_that_no_longer_publishes_a_type_does_not_take_its_topi
     adapter = table(60)
     bench = Bench(adapter)
     await bench.read()
-    bench.state.offsets["canonical.person", 0] = Mark(900, "an event")
+    bench.state.offsets["canonical.person", 0] = Watermark(900, "an event")
     assert await bench.read() == []
     assert caplog.text == ""
 
@@ -754,7 +770,7 @@ async def test_a_state_that_was_lost_is_rebuilt_and_deletions_meanwhile_are_foun
     await bench.read()
     adapter.lines[4] = Line(1, "N2")
     await bench.read()
-    bench.state = State()
+    bench.state = MemoryState()
     del adapter.lines[5]
     adapter.lines[6] = Line(2, "N3")
     assert sorted(bench.said(await bench.read())) == [("5", 2, False), ("6", 2, True)]
@@ -1031,5 +1047,5 @@ def test_after_any_edits_and_kills_the_log_agrees_with_the_table(
 
 def test_the_stand_ins_are_what_the_pump_asks_for() -> None:
     journal: Journal = MemoryJournal(Bench(table()).log, "legacy")
-    memory: Memory = MemoryMemory(State())
+    memory: Memory = MemoryMemory(MemoryState())
     assert (journal, memory) != (None, None)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import State
+from adapters.testing.stand_ins import MemoryState
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
 
@@ -28,7 +28,7 @@ async def test_a_key_that_is_used_again_begins_above_all_that_anybody_may_hold()
     held = max(event.version for event in bench.log.events() if event.key == adapter.key(3))
     for records in bench.log.topics.values():  # compaction takes its tombstone, too, and then the state is lost
         records[:] = [None if event and event.key == adapter.key(3) else event for event in records]
-    bench.state = State()
+    bench.state = MemoryState()
     await bench.read()
     adapter.lines[3] = Line(3, "N9")
     (event,) = await bench.read()

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, Parcel
-from adapters.testing import AdapterSuite, Bench, Log, SendingAdapter, State, assert_versions_grow
+from adapters.testing import AdapterSuite, Bench, Log, MemoryState, SendingAdapter, assert_versions_grow
 from adapters.testing.sending import Message
 from adapters.testing.stand_ins import Faults, Killed
 from adapters.testing.table import Line
@@ -139,7 +139,7 @@ async def test_a_record_that_moves_to_another_owner_leaves_a_tombstone_in_the_ol
     await bench.read()
     adapter.put(4, Line(77, "N1"))
     assert bench.said(await bench.read()) == [("4", 2, False), ("4", 3, True)]
-    bench.state = State()
+    bench.state = MemoryState()
     adapter.repeat(adapter.sent[4])
     assert await bench.read() == []
 
@@ -177,7 +177,7 @@ async def test_what_was_answered_and_comes_again_late_publishes_nothing(lost: bo
     adapter.take(2)
     await bench.read()
     if lost:
-        bench.state = State()
+        bench.state = MemoryState()
     for message in (*adapter.sent, adapter.sent[1]):
         adapter.repeat(message)
     assert await bench.read() == []
@@ -324,7 +324,7 @@ async def test_a_random_life_of_kills_outages_and_repetitions(seed: int) -> None
         if random.random() < 0.3:
             pump = bench.pump(faults)
         if random.random() < 0.05:
-            bench.state, pump = State(), bench.pump(faults)
+            bench.state, pump = MemoryState(), bench.pump(faults)
         try:
             await bench.read(pump)
         except Killed:

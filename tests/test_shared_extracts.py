@@ -9,7 +9,7 @@ import pytest
 from adapters.engine.guard import DELETED, WENT_BACK, Guard
 from adapters.port import Extract
 from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, State
+from adapters.testing.stand_ins import Faults, Killed, MemoryState
 from adapters.testing.table import Line, TableAdapter
 from tests.test_guard import ENDED, allow, closed, waiting
 
@@ -64,7 +64,7 @@ async def test_a_new_edition_reads_all_files_again_and_publishes_nothing_of_the_
 
 async def test_a_lost_state_is_rebuilt_from_the_log_and_publishes_nothing_of_the_older_files() -> None:
     adapter, bench = await shared()
-    bench.state = State()
+    bench.state = MemoryState()
     assert await bench.read() == []
     adapter.files["june"] = lines(n3="N1")
     assert bench.said(await bench.read()) == [("1", 3, True), ("5", 2, False)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from adapters.engine.journal import Known, Mark, Memory, Problem, Progress, Seen, Step
-from adapters.testing.stand_ins import MemoryMemory, State
+from adapters.engine.journal import Known, Memory, Problem, Progress, Seen, Step, Watermark
+from adapters.testing.stand_ins import MemoryMemory, MemoryState
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store import StoredMemory, open_store
 
@@ -23,8 +23,8 @@ async def open_memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     """Opens another copy's memory of an adapter, on one state."""
     async with AsyncExitStack() as stack:
         if request.param == "stand-in":
-            states: dict[str, State] = {}
-            yield lambda adapter: MemoryMemory(states.setdefault(adapter, State()))
+            states: dict[str, MemoryState] = {}
+            yield lambda adapter: MemoryMemory(states.setdefault(adapter, MemoryState()))
             return
         url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
         if request.param == "postgresql":
@@ -51,7 +51,7 @@ async def test_a_step_is_read_back_as_it_was_saved(open_memory: Open) -> None:
     records = [known(1), known(2, region=None, row_digest=None, fingerprint=None, deleted=True, lost=True, topic=None,
                                partition=None, offset=None, version=1 << 40)]  # fmt: skip
     problem = Problem("legacy:person:1", "upn", "is too short", "text a", "the whole sentence")
-    step = Step(records, {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}, [], [problem], [], progress, {("t", 1): Mark(9, "it")})
+    step = Step(records, {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}, [], [problem], [], progress, {("t", 1): Watermark(9, "it")})
     await memory.save("people", step)
     keys = [record.key for record in records]
     assert sorted(await memory.lookup("people", [*keys, "nobody"]), key=lambda k: k.key) == records
@@ -59,7 +59,7 @@ async def test_a_step_is_read_back_as_it_was_saved(open_memory: Open) -> None:
     assert await memory.regions("people") == {"r1": Seen(b"d", 3), "r2": Seen(None, 2)}
     assert await memory.progress("people") == progress
     assert await memory.quarantined("people", [*keys, "nobody"]) == {"legacy:person:1"}
-    assert await memory.offsets() == {("t", 1): Mark(9, "it")}
+    assert await memory.offsets() == {("t", 1): Watermark(9, "it")}
     assert await memory.lookup("people", []) == []
 
 
@@ -67,22 +67,23 @@ async def test_a_later_step_replaces_what_it_names_and_leaves_the_rest(open_memo
     memory = open_memory("legacy")
     problems = [Problem(f"legacy:person:{n}", "f", "r", "s", "w") for n in (1, 2)]
     await memory.save("s", Step([known(1), known(2)], {"r1": Seen(b"1", 1), "r2": Seen(b"2", 1)}, [], problems,
-                                offsets={("t", 0): Mark(5, "a", 3, "b"), ("t", 1): Mark(6, "c")},
+                                offsets={("t", 0): Watermark(5, "a", 3, "b"), ("t", 1): Watermark(6, "c")},
                                 progress=Progress(read=7)))  # fmt: skip
-    step = Step([known(2, version=9)], {"r1": Seen(b"3", 2)}, ["r2"], [], ["legacy:person:1"], None, {("t", 1): Mark(2, "d")})
+    offsets = {("t", 1): Watermark(2, "d")}
+    step = Step([known(2, version=9)], {"r1": Seen(b"3", 2)}, ["r2"], [], ["legacy:person:1"], None, offsets)
     await memory.save("s", step)
     assert await memory.lookup("s", ["legacy:person:1", "legacy:person:2"]) == [known(1), known(2, version=9)]
     assert await memory.regions("s") == {"r1": Seen(b"3", 2)}
     assert await memory.quarantined("s", ["legacy:person:1", "legacy:person:2"]) == {"legacy:person:2"}
     assert await memory.progress("s") == Progress(read=7)
-    assert await memory.offsets() == {("t", 0): Mark(5, "a", 3, "b"), ("t", 1): Mark(2, "d")}
+    assert await memory.offsets() == {("t", 0): Watermark(5, "a", 3, "b"), ("t", 1): Watermark(2, "d")}
     await memory.save("", Step(gone_offsets=[("t", 0)]))
-    assert await memory.offsets() == {("t", 1): Mark(2, "d")}
+    assert await memory.offsets() == {("t", 1): Watermark(2, "d")}
 
 
 async def test_streams_and_adapters_are_apart(open_memory: Open) -> None:
     memory, other = open_memory("legacy"), open_memory("other")
-    await memory.save("a", Step([known(1)], {"r1": Seen(b"1", 1)}, offsets={("t", 0): Mark(5, "a")}))
+    await memory.save("a", Step([known(1)], {"r1": Seen(b"1", 1)}, offsets={("t", 0): Watermark(5, "a")}))
     for empty, stream in ((memory, "b"), (other, "a")):
         assert await empty.lookup(stream, ["legacy:person:1"]) == []
         assert await empty.regions(stream) == {}
@@ -127,7 +128,7 @@ async def test_only_the_copy_that_claimed_last_may_save(open_memory: Open) -> No
     assert not await second.claim(0)
     assert await second.claim(await second.claimed())
     with pytest.raises(FencedError, match="a newer copy of it has taken over"):
-        await first.save("s", Step([known(1, version=2)], offsets={("t", 0): Mark(3, "a")}))
+        await first.save("s", Step([known(1, version=2)], offsets={("t", 0): Watermark(3, "a")}))
     assert await second.lookup("s", ["legacy:person:1"]) == [known(1)]
     assert await second.offsets() == {}
     await second.save("s", Step([known(1, version=3)]))
@@ -164,13 +165,13 @@ async def test_a_memory_that_counts_fewer_steps_than_its_copy_refuses_the_next_o
 
 async def test_a_copy_that_claimed_alike_before_the_state_went_back_is_another_one(tmp_path: Path) -> None:
     store = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
-    state = State()
+    state = MemoryState()
     for one, two in ((StoredMemory(store, "a"), StoredMemory(store, "a")), (MemoryMemory(state), MemoryMemory(state))):
         assert await one.claim(0)
         await one.save("s", Step())
         async with store.write() as connection:  # it goes back to before the claim
             await connection.execute(text("DELETE FROM copies"))
-        state.go_back(State())
+        state.go_back(MemoryState())
         assert await two.claim(0)
         await two.save("s", Step())
         assert not await one.current()

@@ -16,12 +16,12 @@ from adapters.engine.journal import (
     TOMBSTONES,
     Journal,
     Known,
-    Mark,
     Memory,
     Partition,
     Place,
     Seen,
     Step,
+    Watermark,
     marks,
     named,
 )
@@ -60,14 +60,14 @@ class CatchUp:
         self._journal = journal
         self._memory = memory
         self._clock = clock
-        self._remembered: dict[Partition, Mark] = {}
-        self._newest: dict[Partition, Mark] = {}
+        self._remembered: dict[Partition, Watermark] = {}
+        self._newest: dict[Partition, Watermark] = {}
         self._moved: set[str] = set()
         # By key and partition: a record that lives on there, as far as was read, though it lives elsewhere by now.
         self._left: dict[tuple[str, Partition], _Held] = {}
         self.told: list[tuple[Event, Place]] = []
 
-    async def run(self) -> dict[Partition, Mark]:
+    async def run(self) -> dict[Partition, Watermark]:
         """Learn what is new, and put right what is not proven to be as it was; where the newest event of each partition lies."""
         self._remembered, ends = await self._memory.offsets(), await self._journal.ends()
         self._newest = dict.fromkeys(ends, NOTHING)
@@ -120,7 +120,7 @@ class CatchUp:
                     if offset + 1 == mark.next and named(event) == mark.last:
                         unproven.discard((topic, partition))
                 await self._learn(batch)
-        older = {p: Mark(m.since, m.first) for p, m in remembered.items() if m.since and p not in unproven}
+        older = {p: Watermark(m.since, m.first) for p, m in remembered.items() if m.since and p not in unproven}
         return unproven | (older.keys() - await self._journal.lying(older)) if older else unproven
 
     async def _look_through(self, partition: Partition, only: str | None = None) -> int:
@@ -145,7 +145,7 @@ class CatchUp:
         return lost + len(stranded)
 
     def _lacks(self, last: _Held | None, known: Known) -> bool:
-        """Whether the journal lacks the last event of a record. `last` is all that it says of it."""
+        """Tell whether the journal lacks the last event of a record. `last` is all that it says of it."""
         if last is not None and last.version >= known.version:
             return False
         if not known.deleted or (last is not None and not last.deleted):

@@ -50,7 +50,7 @@ class Connection:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Where the legacy system stops answering, `ready` connects again."""
+        """Note if the legacy system stops answering meanwhile, so that `ready` connects again."""
         connection = self._connections
         try:
             yield

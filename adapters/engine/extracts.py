@@ -14,9 +14,10 @@ from typing import NamedTuple
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
 from adapters.engine.copies import late, newest
-from adapters.engine.difference import Aside, Comparison, Difference, Keys, Made
+from adapters.engine.difference import Aside, Comparison, Difference, Keys
 from adapters.engine.guard import Watch
 from adapters.engine.journal import AGAIN, Known, Problem, Seen
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.regions import LEARNED, Region, extract_mark, region
 from adapters.port import Extract, Record, Stream
@@ -41,7 +42,7 @@ class Lying(NamedTuple):
     shared: bool = False
     """Whether it holds records that another one was found to hold, too."""
     former: bytes | None = None
-    """The digest of the file that its records are of."""
+    """This is the digest of the file that its records are of."""
 
     @property
     def listed(self) -> Listing:
@@ -89,7 +90,7 @@ class ExtractReading:
         self._again: set[str] = set()  # and the keys that have one now
 
     def seen(self, digest: bytes | None, sweep: int, *, whole: bool = True) -> Seen:
-        """The mark that the state keeps of the extract. If it is not `whole`, records of a former file of its name live on."""
+        """Make the mark that the state keeps of the extract. If it is not `whole`, records of a former file live on."""
         mark = digest if whole else late(digest, self._lying.former)
         return Seen(mark, -sweep if self._shared else sweep)
 
@@ -154,7 +155,7 @@ class ExtractReading:
         return [ExtractReading(self._means, self._stream, Lying(e, b""), self._watch) for e in reversed(others)]
 
     def _may_share(self, other: Extract, had: Seen | None) -> bool:
-        """Whether it was found to share records, or what it holds now has not been read yet."""
+        """Tell whether it was found to share records, or what it holds now has not been read yet."""
         return had is None or had.sweep < 0 or newest(had) != digest_of(other, self._means.salt)
 
     async def taken_back(self, records: Sequence[Record], since: ExtractReading) -> Difference:
@@ -200,7 +201,7 @@ class ExtractReading:
         return missing, self._held + missing, self.read
 
     async def lacks(self) -> bool:
-        """Whether records are gone that the last file of this name held, published or in quarantine."""
+        """Tell whether records are gone that the last file of this name held, published or in quarantine."""
         async with closing(self.lacking()) as batches:
             async for lacking in batches:
                 if any(known.entity not in self._stream.lasting for known in lacking):
@@ -244,7 +245,7 @@ class ExtractReading:
 
     def problem(self, error: BadRecordError) -> Problem:
         """The extract's own problem: it cannot be read."""
-        return Problem(self._bad, error.field, error.rule, error.shape, str(error))
+        return Problem.of(self._bad, error)
 
     @property
     def _bad(self) -> str:

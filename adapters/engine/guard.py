@@ -53,12 +53,15 @@ def sentence(entry: Guarded) -> str:
 
 
 def allowance(held: int) -> int:
-    """How many changes may go once a person has let `held` through: a few more than were shown, because the system goes on."""
+    """
+    Tell how many changes may go once a person has let `held` through: a few more than were shown, because the system
+    goes on.
+    """
     return math.ceil(held * 1.1)
 
 
 def accepted(entries: Iterable[Guarded], region: str, digest: str) -> frozenset[str]:
-    """The doubts about an extract with this content that a person has accepted."""
+    """Return the doubts about an extract with this content that a person has accepted."""
     here = (e.what.split() for e in entries if e.region == region and e.what.startswith(_DOUBT) and (e.allowed or e.done))
     return frozenset(doubt for _, doubt, mark in here if mark == digest[:_MARK])
 
@@ -80,7 +83,7 @@ class Guard:
         return self.share >= 1
 
     def holds(self, total: int, base: int) -> bool:
-        """Whether a loss of `total` out of `base` within a day is too much."""
+        """Tell whether a loss of `total` out of `base` within a day is too much."""
         return not self.off and total > self.few and total > self.share * base
 
 
@@ -116,12 +119,12 @@ class Watch:
         return sum(e.held for e in self._entries.values() if e.since is not None)
 
     def due(self, completed: float) -> bool:
-        """Whether a whole sweep has something to judge that the last one, completed at that time, could not know."""
+        """Tell whether a whole sweep has something to judge that the last one, completed at that time, could not know."""
         whole = (e for (region, _), e in self._entries.items() if not region and e.since is not None)
         return any(e.allowed is not None or (e.since or 0) > completed for e in whole)
 
     def allowed(self, region: str) -> bool:
-        """Whether an unchanged extract has to be read again because a person has let its changes through."""
+        """Tell whether an unchanged extract has to be read again because a person has let its changes through."""
         return any(
             e.allowed is not None or (e.since is None and e.held > 0)
             for (where, _), e in self._entries.items()
@@ -149,7 +152,7 @@ class Watch:
         return accepted(self._entries.values(), region, digest)
 
     def keeps(self, region: str) -> bool:
-        """Whether an extract's deletions are held back."""
+        """Tell whether an extract's deletions are held back."""
         entry = self._entries.get((region, DELETED))
         return entry is not None and entry.since is not None and entry.held > 0
 
@@ -201,7 +204,7 @@ class Watch:
 
     @property
     def day_begins(self) -> bool:
-        """Whether a new day begins for deletions: then call `day` with the number of living records."""
+        """Tell whether a new day begins for deletions: then call `day` with the number of living records."""
         return self._entry(DELETED, 0).base == 0
 
     def day(self, live: int) -> None:
@@ -209,7 +212,10 @@ class Watch:
         self._put(self._entry(DELETED, live))
 
     def deletions(self, missing: int, held: int, left: int) -> bool:
-        """Whether the deletion of missing records may be published; `held` records were there before, `left` are there now."""
+        """
+        Tell whether the deletion of missing records may be published; `held` records were there before, `left` are
+        there now.
+        """
         return self._judge(DELETED, missing, held, left)
 
     def deleted(self, number: int) -> None:
@@ -272,7 +278,7 @@ class Watch:
     # -- judging -------------------------------------------------------------------------------------------------
 
     def _judge(self, what: str, more: int, of: int, left: int | None = None) -> bool:
-        """Whether `more` of `of` records may be taken away; `left` records would be there then."""
+        """Tell whether `more` of `of` records may be taken away; `left` records would be there then."""
         entry = self._entry(what, of)
         left = of - more if left is None else left
         if not more:
@@ -296,7 +302,7 @@ class Watch:
 
     @staticmethod
     def _by_a_person(entry: Guarded, more: int) -> bool:
-        """Whether a person has let so many changes through."""
+        """Tell whether a person has let so many changes through."""
         return entry.since is not None and entry.allowed is not None and more <= entry.allowed
 
     def _few(self, kind: str, count: int) -> bool:

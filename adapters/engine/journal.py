@@ -1,4 +1,4 @@
-"""What the pump needs from the runtime: a journal that it publishes to (Kafka) and a memory of what it published."""
+"""The pump needs two things from the runtime: a journal that it publishes to (Kafka) and a memory of what it published."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from adapters.port import Offsets
 from canonical import Event
+from canonical.errors import BadRecordError, printable
 
 Partition = tuple[str, int]
 """A topic and a partition of it."""
@@ -24,14 +25,14 @@ AGAIN = "#again"
 
 
 class Place(NamedTuple):
-    """Where an event lies in the journal."""
+    """A place says where an event lies in the journal."""
 
     topic: str
     partition: int
     offset: int
 
 
-class Mark(NamedTuple):
+class Watermark(NamedTuple):
     """
     The adapter's newest event in a partition: `next` is the offset behind it (0: there is none), `last` says which it is.
 
@@ -45,24 +46,24 @@ class Mark(NamedTuple):
     first: str = ""
 
 
-NOTHING = Mark(0, "")
+NOTHING = Watermark(0, "")
 
 
 def named(event: Event) -> str:
-    """What an event is known by in a `Mark`: its id, and when it was observed, for one that is published again is another."""
+    """The name of an event in a `Watermark`: its id and when it was observed, for one that is published again is another."""
     return f"{event.id} {event.time.timestamp():.6f}"
 
 
-def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Mark]:
+def marks(events: Iterable[Event], places: Iterable[Place]) -> dict[Partition, Watermark]:
     """The last of these events in each partition."""
     last = {place[:2]: (place.offset, event) for event, place in zip(events, places, strict=True)}
-    return {partition: Mark(offset + 1, named(event)) for partition, (offset, event) in last.items()}
+    return {partition: Watermark(offset + 1, named(event)) for partition, (offset, event) in last.items()}
 
 
 @dataclass(slots=True)
 class Known:
     """
-    What is known of one record: the last event of its key and the row that it came from.
+    The memory keeps this of one record: the last event of its key and the row that it came from.
 
     `version` 0: never published (its row is quarantined). `region` None: not seen since it was last put in question;
     what a whole sweep leaves so is gone from the legacy system. A pushed record has the place of its last message instead (see
@@ -88,7 +89,7 @@ class Known:
 
     @property
     def published(self) -> bool:
-        """Whether it is published and not deleted."""
+        """Tell whether it is published and not deleted."""
         return self.version > 0 and not self.deleted
 
 
@@ -113,11 +114,15 @@ class Problem:
     shape: str
     what: str
 
+    @classmethod
+    def of(cls, key: str, error: BadRecordError) -> Problem:
+        return cls(key, printable(error.field), printable(error.rule), printable(error.shape), str(error))
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """
-    Where a stream stands.
+    The memory keeps this of a stream: how far it has been read.
 
     `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). `held` counts
     deletions and changes that wait for a person, see `adapters.engine.guard`. Times are UTC.
@@ -137,7 +142,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """
-    How much of one kind was taken away from a stream (or, with a `region`, from one extract) within a day.
+    The guard counts here how much of one kind was taken away from a stream (or, with a `region`, from one extract)
+    within a day.
 
     The day `began` with `base` records, and `done` of them were published since. `held` are not published: since `since`
     they wait for a person, who may let as many as `allowed` through; without `since` they were let through. `was` is
@@ -158,7 +164,8 @@ class Guarded:
 @dataclass(slots=True)
 class Step:
     """
-    What one step taught, saved in one transaction; `told` events are new. None for `progress` leaves it as it is.
+    A step holds all that one publication changes in the memory, and is saved in one transaction; `told` events are new.
+    None for `progress` leaves it as it is.
 
     `at` (UTC) is when the memory held all that the journal holds; None where it may not.
     """
@@ -169,7 +176,7 @@ class Step:
     problems: list[Problem] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     progress: Progress | None = None
-    offsets: dict[Partition, Mark] = field(default_factory=dict)
+    offsets: dict[Partition, Watermark] = field(default_factory=dict)
     told: int = 0
     guarded: list[Guarded] = field(default_factory=list)
     gone_offsets: list[Partition] = field(default_factory=list)
@@ -205,7 +212,7 @@ class Journal(Protocol):
         """The offset behind the last record of every partition that the adapter may publish to."""
         ...
 
-    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+    async def lying(self, marks: Mapping[Partition, Watermark]) -> set[Partition]:
         """The partitions in which the event of a mark lies where the mark says."""
         ...
 
@@ -219,10 +226,10 @@ class Journal(Protocol):
 
 
 class Memory(Protocol):
-    """What one adapter remembers of what it published: all of it can be rebuilt from the journal and the system."""
+    """One adapter remembers here what it published: all of it can be rebuilt from the journal and the system."""
 
     async def claimed(self) -> int:
-        """How many copies of the adapter have claimed this memory so far."""
+        """Tell how many copies of the adapter have claimed this memory so far."""
         ...
 
     async def claim(self, had: int) -> bool:
@@ -235,14 +242,14 @@ class Memory(Protocol):
         ...
 
     async def current(self) -> bool:
-        """Whether the memory holds all that this copy saved, and no newer copy has claimed it: a database may go back."""
+        """Tell whether the memory holds all that this copy saved, and no newer copy has claimed it: a database may go back."""
         ...
 
     async def saved(self) -> datetime | None:
-        """When a step last said that the memory held all that the journal held (UTC)."""
+        """Tell when a step last said that the memory held all that the journal held (UTC)."""
         ...
 
-    async def offsets(self) -> dict[Partition, Mark]: ...
+    async def offsets(self) -> dict[Partition, Watermark]: ...
 
     async def progress(self, stream: str) -> Progress: ...
 
@@ -257,7 +264,7 @@ class Memory(Protocol):
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]: ...
 
     async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
-        """Which of these keys have a problem."""
+        """Tell which of these keys have a problem."""
         ...
 
     async def doubled(self, stream: str) -> set[str]:
@@ -265,19 +272,22 @@ class Memory(Protocol):
         ...
 
     async def live(self, stream: str) -> int:
-        """How many records are published and not deleted."""
+        """Tell how many records are published and not deleted."""
         ...
 
     async def guarded(self, stream: str) -> list[Guarded]:
-        """What the guard counts and holds."""
+        """Return what the guard counts and holds."""
         ...
 
     async def filled(self, stream: str, region: str | None = None) -> Mapping[bytes | None, int]:
-        """How many living records of a stream, or of one of its regions, hold something in the same fields."""
+        """Tell how many living records of a stream, or of one of its regions, hold something in the same fields."""
         ...
 
     async def missing(self, stream: str, sweep: int, lasting: Collection[str]) -> int:
-        """How many of the records that `unseen` would give in all are published; the others are rows that were never good."""
+        """
+        Tell how many of the records that `unseen` would give in all are published; the others are rows that were never
+        good.
+        """
         ...
 
     async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:

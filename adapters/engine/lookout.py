@@ -1,5 +1,6 @@
 """
-Whether the journal is still the one that was published to: a topic may be made anew, or cut off, under a pump's feet.
+The lookout tells whether the journal is still the one that was published to: a topic may be made anew, or cut off,
+under a pump's feet.
 
 An event of ours that lies where it lay proves that the log was not cut off before it, and that what lay before it when it
 was published still does. Whether the log was made anew just before it was published only an older event can prove, if it
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from adapters.engine.journal import NOTHING, Journal, Mark, Memory, Partition, Place, Step, marks
+from adapters.engine.journal import NOTHING, Journal, Memory, Partition, Place, Step, Watermark, marks
 from canonical import Event
 from canonical.errors import UnavailableError
 
@@ -30,19 +31,19 @@ class Lookout:
         self._journal = journal
         self._memory = memory
         self._clock = clock
-        self._proven: dict[Partition, Mark] = {}
-        self._since: dict[Partition, Mark] = {}  # what was published last, with the older event that has yet to prove it
+        self._proven: dict[Partition, Watermark] = {}
+        self._since: dict[Partition, Watermark] = {}  # what was published last, with the older event that has yet to prove it
         self._behind: dict[Partition, int] = {}  # the offset behind all that is known to lie there
         self._ends: dict[Partition, int] = {}  # as they were at the last look
         self._looked = self._looked_everywhere = datetime.min.replace(tzinfo=UTC)
 
-    def begin(self, proven: Mapping[Partition, Mark]) -> None:
+    def begin(self, proven: Mapping[Partition, Watermark]) -> None:
         """From now on: this is how far the partitions are proven."""
         self._proven, self._since, self._ends = dict(proven), {}, {}
         self._behind = {partition: mark.next for partition, mark in proven.items()}
         self._looked = self._looked_everywhere = self._clock()
 
-    def published(self, events: Sequence[Event], places: Sequence[Place]) -> dict[Partition, Mark]:
+    def published(self, events: Sequence[Event], places: Sequence[Place]) -> dict[Partition, Watermark]:
         """
         Note what was published; the marks to be remembered with it.
 
@@ -57,12 +58,12 @@ class Lookout:
             self._behind[where] = mark.next
         return newest
 
-    def _with_older(self, where: Partition, mark: Mark) -> Mark:
+    def _with_older(self, where: Partition, mark: Watermark) -> Watermark:
         older = self._proven.get(where, NOTHING)
         return mark._replace(since=older.next, first=older.last)
 
     async def holds(self) -> bool:
-        """Whether the journal is what it was, as far as it was looked at: once a minute at most."""
+        """Tell whether the journal is what it was, as far as it was looked at: once a minute at most."""
         now = self._clock()
         if now - self._looked < EVERY:
             return True
@@ -74,7 +75,7 @@ class Lookout:
         looked_for = {p: mark for p in touched if (mark := self._proven[p]).next}
         if looked_for and await self._journal.lying(looked_for) != looked_for.keys():
             return False
-        proven = {p: Mark(mark.next, mark.last) for p, mark in self._since.items()}
+        proven = {p: Watermark(mark.next, mark.last) for p, mark in self._since.items()}
         if proven:
             await self._memory.save("", Step(offsets=proven))
         self._proven |= proven

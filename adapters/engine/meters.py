@@ -1,4 +1,7 @@
-"""What reading legacy systems counts and measures, a page at a time: by OpenTelemetry's API, so nothing where nobody listens."""
+"""
+Reading legacy systems is counted and measured here, a page at a time, by OpenTelemetry's API: nothing where nobody
+listens.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
-from adapters.engine.difference import Difference, Made
+from adapters.engine.difference import Difference
 from adapters.engine.journal import Known, Progress, Step
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.regions import Region, position_at, region, tamed
 from adapters.port import Gone, Parcel, Position, Push, Record, Stream
@@ -100,7 +101,10 @@ def _position(known: Known | None) -> Position:
 
 
 def _older(position: Position, than: Position) -> bool:
-    """Whether a position is surely older. Where one is not known, or the system counts in another way by now, nobody can say."""
+    """
+    Tell whether a position is surely older. Where one is not known, or the system counts in another way by now, nobody
+    can say.
+    """
     try:
         return bool(position and than) and position < than
     except TypeError:

@@ -27,7 +27,7 @@ async def tail(means: Means, stream: Stream, reading: Tail) -> None:
 
 
 async def _due(means: Means, stream: Stream, reading: Tail, progress: Progress) -> bool:
-    """Whether it is time for a sweep, or the guard has something to judge that only a sweep can tell."""
+    """Tell whether it is time for a sweep, or the guard has something to judge that only a sweep can tell."""
     done = progress.completed
     if done is None or means.clock() - done >= reading.sweep_every:
         return True

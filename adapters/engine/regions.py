@@ -19,7 +19,7 @@ Word = TypeVar("Word", Record, Gone, Record | Gone)
 
 MEAN_REGION = 512
 LAST_REGION = "~"  # the open end: it sorts behind every key and is no key itself
-LEARNED = "?"  # the region of records that the journal taught and that no sweep has met since
+LEARNED = "?"  # the region of records that are known from the journal, or from a tail, and that no sweep has met since
 LONGEST_KEY = 240  # as canonical.entity.Key has it
 _PUSHED = "@["  # begins the place of a pushed record: no key and no digest begins so
 
@@ -97,7 +97,7 @@ def position_at(place: str | None) -> Position:
 
 
 def is_place(region: str | None) -> bool:
-    """Whether a region is the place of a pushed record."""
+    """Tell whether a region is the place of a pushed record."""
     return region is not None and region.startswith(_PUSHED)
 
 

@@ -49,7 +49,7 @@ class Spelt:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What `row_of` says of a row class."""
+    """`row_of` keeps this of a row class: its table, columns and keys."""
 
     table: str
     key: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def row_of(
 
 def declared_of(row: type) -> Declared:
     """
-    What `row_of` says of a class.
+    Return what `row_of` says of a class.
 
     :raises MisconfiguredError: it says nothing.
     """

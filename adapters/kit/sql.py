@@ -25,7 +25,7 @@ from adapters.kit.rows import Joined, Mapped, Spelt, hints_of, row_of
 from adapters.kit.sql_check import insist, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
-from adapters.kit.sql_session import Session, SqlSettings
+from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
 from adapters.port import Page, Position, Record, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
@@ -64,7 +64,7 @@ class Database:
 
     def __init__(self, where: str, settings: SqlSettings) -> None:
         self.where = where
-        self.session = Session(where, settings)
+        self.session = SqlSession(where, settings)
         self._future: dict[str, int] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
 

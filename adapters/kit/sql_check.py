@@ -1,5 +1,5 @@
 """
-Whether a source has the tables, columns and types that the readings ask for, before anything is read from it.
+This check tells whether a source has the tables, columns and types that the readings ask for, before anything is read.
 
 Each table is asked for its columns once, with a condition that no row meets. Only if that fails is each column asked for
 alone, to name the one that is missing.
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TableClause
 
 from adapters.kit.sql_reading import Reading, columns_read
-from adapters.kit.sql_session import Session
+from adapters.kit.sql_session import SqlSession
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 
@@ -55,7 +55,7 @@ _SQLITE = (("INT", _NUMBERS), ("CHAR", _TEXT), ("CLOB", _TEXT), ("TEXT", _TEXT),
 """Words in SQLite's declared types, the first that fits; it holds no column to them."""
 
 
-async def look(session: Session, readings: Iterable[Reading]) -> list[Finding]:
+async def look(session: SqlSession, readings: Iterable[Reading]) -> list[Finding]:
     """Look at every table, column and type that the readings ask for."""
     findings = []
     for table, columns, faults in await _looked_at(session, list(readings)):
@@ -65,7 +65,7 @@ async def look(session: Session, readings: Iterable[Reading]) -> list[Finding]:
     return findings
 
 
-async def insist(session: Session, reading: Reading) -> None:
+async def insist(session: SqlSession, reading: Reading) -> None:
     """
     Look at everything that one reading asks for, before it is read for the first time.
 
@@ -77,7 +77,7 @@ async def insist(session: Session, reading: Reading) -> None:
             raise fault
 
 
-async def look_for_a_row(session: Session, table: TableClause) -> list[Finding]:
+async def look_for_a_row(session: SqlSession, table: TableClause) -> list[Finding]:
     """Look whether a list that codes are translated by holds anything."""
     try:
         async with session.connection(str(table)) as connection:
@@ -89,7 +89,7 @@ async def look_for_a_row(session: Session, table: TableClause) -> list[Finding]:
     return [Finding(f"{table}: has no rows", False, fix)]
 
 
-async def _looked_at(session: Session, readings: list[Reading]) -> list[tuple[str, int, list[IronbridgeError]]]:
+async def _looked_at(session: SqlSession, readings: list[Reading]) -> list[tuple[str, int, list[IronbridgeError]]]:
     """Each table's name, the number of its columns that are read, and what is wrong with them."""
     kinds = {place: kind for reading in readings for place, kind in reading.kinds.items()}
     found = []
@@ -100,7 +100,7 @@ async def _looked_at(session: Session, readings: list[Reading]) -> list[tuple[st
 
 
 async def _faults(
-    session: Session, table: TableClause, columns: Sequence[ColumnElement[Any]], kinds: Mapping[str, type]
+    session: SqlSession, table: TableClause, columns: Sequence[ColumnElement[Any]], kinds: Mapping[str, type]
 ) -> list[IronbridgeError]:
     held = await _asked(session, table, columns)
     if not isinstance(held, IronbridgeError):
@@ -116,7 +116,7 @@ async def _faults(
 
 
 async def _asked(
-    session: Session, table: TableClause, columns: Sequence[ColumnElement[Any]]
+    session: SqlSession, table: TableClause, columns: Sequence[ColumnElement[Any]]
 ) -> dict[str, str] | IronbridgeError:
     """Tell for each column whether it holds numbers, text or dates, as far as the driver says; or why it cannot be read."""
     names = [str(column.key) for column in columns]
@@ -135,7 +135,7 @@ async def _asked(
 
 
 async def _in_sqlite(connection: AsyncConnection, table: TableClause, names: Sequence[str]) -> dict[str, str]:
-    """What SQLite's own declarations say. It keeps any value in any column, so that a column without a type fits all."""
+    """Read what SQLite's own declarations say. It keeps any value in any column, so that a column without a type fits all."""
     info = func.pragma_table_info(str(table.name)).table_valued("name", "type")
     declared = {str(name).lower(): str(kind).upper() for name, kind in await connection.execute(select(info))}
     fitting = {name: [f for word, f in _SQLITE if word in declared.get(name.lower(), "")] for name in names}

@@ -43,7 +43,7 @@ def behind(value: int | str, overlap: timedelta, zone: ZoneInfo) -> int | str:
 
 
 def _twice(at: datetime, zone: ZoneInfo) -> timedelta:
-    """How far the clocks go back after this time's first coming; zero if it comes once, or never."""
+    """Tell how far the clocks go back after this time's first coming; zero if it comes once, or never."""
     first, second = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
     return max(first - second, timedelta(0))
 

@@ -50,7 +50,8 @@ class Parts:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """
-    What the records of a stream are read from. A row is `columns` (which begin with `key`), then one tuple a part.
+    A reading says which table, columns and parts the records of a stream are read from. A row is `columns` (which begin
+    with `key`), then one tuple a part.
 
     `keys` makes each record's canonical key of the columns of `key`. They are unique together, never null, and hold whole
     numbers, or text of a binary collation. Blanks at a text's end are no part of the key: they fill up a CHAR column.
@@ -84,7 +85,7 @@ class Reading:
 
 def beyond(columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
     """
-    Whether a row stands behind a position, column by column, for SQL Server has no `(a, b) > (x, y)`.
+    Tell whether a row stands behind a position, column by column, for SQL Server has no `(a, b) > (x, y)`.
 
     The outer `a >= x` lets every planner seek in an index on the first column.
     """

@@ -38,7 +38,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 class SqlSettings(BaseModel):
     """
-    How to read one SQL database. The URL holds the password and is never shown; adapters/kit/tls.py explains its words for TLS.
+    These settings say how one SQL database is read. The URL holds the password and is never shown; adapters/kit/tls.py
+    explains its words for TLS.
 
     `schema_name` (in the file: `schema`) is where the tables lie, with the database before it on SQL Server: `HDM.Child_Social`.
     MariaDB and SQLite have no schemas and read the database of the URL. `every` is how often each stream is looked at, `pause`
@@ -116,7 +117,7 @@ class SqlSettings(BaseModel):
         return self.parsed_url.get_backend_name()
 
 
-class Session:
+class SqlSession:
     """
     A small pool of connections that can only read. `where` names its adapter in errors.
 
@@ -209,7 +210,7 @@ class Session:
 
 
 def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
-    """What a driver's error means for us; `about` names the tables and `user` the login, for the advice."""
+    """Turn a driver's error into one of ours; `about` names the tables and `user` the login, for the advice."""
     begin = f"{about}: " if about else ""
     if said := tls.complaint(error):
         return MisconfiguredError(where, begin + said[0], fix=said[1].format_map(tls.FIXES))

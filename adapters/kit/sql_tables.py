@@ -56,7 +56,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 @dataclass(frozen=True, slots=True)
 class Choice:
     """
-    Which rows of its table a stream wants, or a part of it, and what stands beside them.
+    A choice says which rows of its table a stream, or a part of it, wants, and which columns of other tables stand beside them.
 
     `source` is the table with others joined to it, `joined` the column for each field that is declared as `Joined`. `parts`
     says the same of parts; one that is None is not read, and its field keeps its default.
@@ -108,7 +108,7 @@ class Tables:
 
     def reading(self, row: type, keys: KeysOf, choice: Choice | None = None) -> Reading:
         """
-        What a stream of these rows is read from.
+        Give the tables and columns that a stream of these rows is read from.
 
         :raises MisconfiguredError: the row class, its parts and `choice` do not fit together.
         """

@@ -24,7 +24,8 @@ def context(
     where: str, *, cafile: str | None = None, certfile: str | None = None, keyfile: str | None = None
 ) -> ssl.SSLContext:
     """
-    What checks the other side: against `cafile`, or the system's authorities; with a certificate of our own where it is wanted.
+    Make the context that checks the other side: against `cafile`, or the system's authorities; with a certificate of
+    our own where it is wanted.
 
     :raises MisconfiguredError: a file cannot be read or holds no certificate.
     """
@@ -80,7 +81,7 @@ def _here(host: str | None) -> bool:
 
 
 def complaint(error: BaseException | None) -> tuple[str, str] | None:
-    """What a failed handshake is about and what to do, where anything in an error and its causes is one."""
+    """Say what a failed handshake is about and what to do, if an error or one of its causes is a failed handshake."""
     for each in _chain(error):
         text = str(each)
         if isinstance(each, ssl.SSLCertVerificationError):

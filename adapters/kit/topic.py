@@ -83,7 +83,7 @@ class Topic:
                 await consumer.stop()
 
     async def receive(self) -> AsyncIterator[Parcel]:
-        """What was not answered yet, from where the group stands (see `adapters.port.Push`)."""
+        """Give the parcels that were not answered yet, from where the group stands (see `adapters.port.Push`)."""
         consumer = self._opened()
         with self._translated():
             reached = await self._resumed(consumer)

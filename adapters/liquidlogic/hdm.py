@@ -1,5 +1,5 @@
 """
-What the tables of HDM, Liquidlogic's warehouse, have in common (schema `Child_Social`), and its lists of national codes.
+The tables of HDM, Liquidlogic's warehouse (schema `Child_Social`), have these columns and lists of national codes in common.
 
 The other tables are declared beside the mapping that reads them.
 """

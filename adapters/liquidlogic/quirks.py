@@ -1,4 +1,4 @@
-"""How Liquidlogic's warehouse writes days, flags, codes and nothing at all."""
+"""These functions read how Liquidlogic's warehouse writes days, flags, codes and nothing at all."""
 
 from __future__ import annotations
 

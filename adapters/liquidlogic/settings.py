@@ -1,4 +1,4 @@
-"""What the section of a Liquidlogic adapter in ironbridge.toml may say."""
+"""The section of a Liquidlogic adapter in ironbridge.toml has these settings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STREAMS = (
 
 
 class People(StrEnum):
-    """Whom the person stream reads: DIM_PERSON also holds parents, carers and neighbours."""
+    """This choice says which persons the person stream reads: DIM_PERSON also holds parents, carers and neighbours."""
 
     CLIENTS = "clients"
     EVERYBODY = "everybody"
 
 
 class UPNReason(StrEnum):
-    """Where the reason for a missing UPN stands, besides in the UPN column itself."""
+    """This choice says which table holds the reason for a missing UPN, besides the UPN column itself."""
 
     NOWHERE = "nowhere"
     FACT_903_DATA = "FACT_903_DATA"

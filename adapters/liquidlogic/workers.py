@@ -1,4 +1,4 @@
-"""Who works with a child: FACT_INVOLVEMENTS and DIM_WORKER."""
+"""This stream says who works with a child: FACT_INVOLVEMENTS and DIM_WORKER."""
 
 from __future__ import annotations
 

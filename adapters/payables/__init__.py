@@ -35,7 +35,7 @@ _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less t
 
 class PayablesSettings(BaseModel):
     """
-    Where the extracts are left and what they look like. The adapter's own name is the source in every key.
+    These settings say where the extracts are left and how they are laid out. The adapter's own name is the source in every key.
 
     `layouts` names built-in layouts; those and the ones declared in `own_layouts` are tried, no others. `settle` is how
     long a file must have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker
@@ -191,7 +191,7 @@ class PayablesAdapter:
 
 
 @contextmanager
-def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.Opened]:
+def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.WholeFile]:
     with reading.opened(found.name, content(rules.source, found, rules.largest), rules) as opened:
         yield opened
 
@@ -216,7 +216,7 @@ def _say(where: str, read: reading.Reckoning) -> None:
 
 
 def _dropped(read: reading.Reckoning) -> str:
-    """The wrong numbers of suppliers, which are left out."""
+    """Say how many wrong numbers of suppliers are left out."""
     return ", ".join(f"{count} × {field} is wrong, and left out" for field, count in sorted(read.dropped.items()))
 
 

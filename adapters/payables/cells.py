@@ -1,5 +1,5 @@
 """
-What a cell says: money, a date, a word. A cell that can be read in two ways is not read at all.
+This module reads one cell as money, a date or a word. A cell that can be read in two ways is not read at all.
 
 Every refusal is an `UnreadableError` with the rule that the cell broke; the value itself is never in it.
 """
@@ -184,12 +184,12 @@ def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
 
 
 def month_first(cell: Cell) -> bool:
-    """Whether the cell can only be a date with the month in front, as 04/25/2024: the American order."""
+    """Tell whether the cell can only be a date with the month in front, as 04/25/2024: the American order."""
     return isinstance(cell, str) and bool(_MONTH_FIRST.fullmatch(text_of(cell)))
 
 
 def day_first(cell: Cell) -> bool:
-    """Whether the cell can only be a date with the day in front, as 25/04/2024."""
+    """Tell whether the cell can only be a date with the day in front, as 25/04/2024."""
     return isinstance(cell, str) and bool(re.match(r"(1[3-9]|2[0-9]|3[01])[/.-](0?[1-9]|1[0-2])[/.-]", text_of(cell)))
 
 

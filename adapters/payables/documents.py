@@ -2,7 +2,7 @@
 From lines to records: finds the lines of each document, its key, the payee, and the dimensions that were used.
 
 Nothing here depends on the order of the rows, so a corrected file publishes only the differences. Lines are sorted on
-disk (`Scratch`), and one document at a time is in memory.
+disk (`FileScratch`), and one document at a time is in memory.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 from adapters.payables.cells import plain
 from adapters.payables.layout import DATES, Layout
 from adapters.payables.payees import Payees, Unlike
-from adapters.payables.rows import Fault, Line
-from adapters.payables.scratch import Scratch
+from adapters.payables.rows import CellFault, PayablesLine
+from adapters.payables.scratch import FileScratch
 from adapters.port import Row
 from canonical.errors import BadRecordError
 from canonical.key import escaped, key_as_written
@@ -40,7 +40,10 @@ def digest(*content: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a file's records are keyed by and counted in: the source, the extract's name, its layout, the currency."""
+    """
+    An origin holds all that the records of one file have in common: the source, the extract's name, its layout, the
+    currency.
+    """
 
     source: str
     extract: str
@@ -54,7 +57,7 @@ class Origin:
 
 
 @dataclass(slots=True)
-class Document:
+class PayablesDocument:
     """
     Some lines that are one document, or one that is spoilt: then `faults` says by what. A row whose own document cannot be
     told has no identity, and its place in the file is its key: no word of a ledger can be taken for that.
@@ -62,13 +65,16 @@ class Document:
 
     identity: tuple[str, ...]
     number: str
-    lines: list[Line]
-    faults: list[Fault]
+    lines: list[PayablesLine]
+    faults: list[CellFault]
     copy: bool = False
 
     @property
     def copies(self) -> int:
-        """How many of its lines repeat another one exactly. Without a document number each copy is a document of its own."""
+        """
+        Tell how many of its lines repeat another one exactly. Without a document number each copy is a document of its
+        own.
+        """
         return 1 if self.copy else len(self.lines) - len({line.content for line in self.lines})
 
     @property
@@ -83,7 +89,7 @@ class Document:
 # -- grouping ------------------------------------------------------------------------------------------------------
 
 
-def documents(origin: Origin, lines: Iterable[Line], scratch: Scratch) -> Iterator[Document]:
+def documents(origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratch) -> Iterator[PayablesDocument]:
     """
     The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part
     of an invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
@@ -98,12 +104,12 @@ def documents(origin: Origin, lines: Iterable[Line], scratch: Scratch) -> Iterat
                     document.faults += stray.faults
             yield document
     for line in map(partial(payees.settled, heading=heading), scratch.strays()):
-        yield Document((), "", [line], line.faults)
+        yield PayablesDocument((), "", [line], line.faults)
 
 
 def _placed(
-    origin: Origin, lines: Iterable[Line], scratch: Scratch, payees: Payees
-) -> Iterator[tuple[tuple[str, ...], Line]]:
+    origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratch, payees: Payees
+) -> Iterator[tuple[tuple[str, ...], PayablesLine]]:
     """Each line with its document's identity; a line without one becomes a stray."""
     for line in lines:
         payees.meet(line)
@@ -113,13 +119,13 @@ def _placed(
             scratch.stray(line)
 
 
-def _placeable(layout: Layout, line: Line) -> bool:
+def _placeable(layout: Layout, line: PayablesLine) -> bool:
     if not line.words.get("number"):
         return layout.unnumbered == "single" and not line.faults
     return all(part in line.dates for part in layout.document if part in DATES) and "supplier_name" in line.words
 
 
-def _identity(origin: Origin, line: Line) -> tuple[str, ...]:
+def _identity(origin: Origin, line: PayablesLine) -> tuple[str, ...]:
     number = line.words.get("number")
     if not number:
         return ("", digest(line.content))
@@ -127,14 +133,14 @@ def _identity(origin: Origin, line: Line) -> tuple[str, ...]:
     return (*scope, *(_part(line, part) for part in origin.layout.document))
 
 
-def _part(line: Line, part: str) -> str:
+def _part(line: PayablesLine, part: str) -> str:
     if part == "supplier":
         return supplier_id(line)
     return token(line.words["number"]) if part == "number" else line.dates[part].isoformat()
 
 
-def _document(origin: Origin, identity: tuple[str, ...], lines: list[Line]) -> Document:
-    document = Document(identity, lines[0].words.get("number", ""), lines, [f for line in lines for f in line.faults])
+def _document(origin: Origin, identity: tuple[str, ...], lines: list[PayablesLine]) -> PayablesDocument:
+    document = PayablesDocument(identity, lines[0].words.get("number", ""), lines, [f for line in lines for f in line.faults])
     said: list[tuple[str, str, Collection[object]]] = [
         ("supplier", "supplier_name", {supplier_id(line) for line in lines}),
         *((str(part), str(part), {line.dates.get(part) for line in lines}) for part in DATES),
@@ -144,24 +150,24 @@ def _document(origin: Origin, identity: tuple[str, ...], lines: list[Line]) -> D
         if len(values) > 1 and not document.faults:
             rule = f"is not the same in all rows of one document, so that its {what} is in doubt"
             title = origin.layout.heading(heading)
-            document.faults += [Fault(line.row, title, rule, f"{len(values)} values") for line in lines]
+            document.faults += [CellFault(line.row, title, rule, f"{len(values)} values") for line in lines]
     return document
 
 
-def _apart(origin: Origin, document: Document) -> list[Document]:
+def _apart(origin: Origin, document: PayablesDocument) -> list[PayablesDocument]:
     """Rows without a number are a document each; exact copies are told apart by counting them."""
     if document.identity[0]:
         return [document]
     mark = document.identity[1]
     names = [mark if n == 1 else f"{mark}-{n}" for n in range(1, len(document.lines) + 1)]
     return [
-        Document((token(origin.extract), name), f"u-{name}", [line], document.faults, copy=n > 0)
+        PayablesDocument((token(origin.extract), name), f"u-{name}", [line], document.faults, copy=n > 0)
         for n, (name, line) in enumerate(zip(names, document.lines, strict=True))
     ]
 
 
-def _might_hold(layout: Layout, line: Line, stray: Line) -> bool:
-    """Whether a row of the same number may belong to the line's document, as far as it can be read."""
+def _might_hold(layout: Layout, line: PayablesLine, stray: PayablesLine) -> bool:
+    """Tell whether a row of the same number may belong to the line's document, as far as it can be read."""
     if "supplier" in layout.document and "supplier_name" in stray.words and supplier_id(stray) != supplier_id(line):
         return False
     return all(stray.dates.get(part, line.dates[part]) == line.dates[part] for part in layout.document if part in DATES)
@@ -170,7 +176,7 @@ def _might_hold(layout: Layout, line: Line, stray: Line) -> bool:
 # -- records -------------------------------------------------------------------------------------------------------
 
 
-def supplier_id(line: Line) -> str:
+def supplier_id(line: PayablesLine) -> str:
     """
     The ledger's number of the supplier; without one, a digest of its name in plain letters: a key must name nobody. A
     withheld payee has no number, whatever the file says beside it.
@@ -181,7 +187,7 @@ def supplier_id(line: Line) -> str:
     return token(number) if number else f"n-{digest(plain(line.words['supplier_name']))}"
 
 
-def document_row(origin: Origin, document: Document) -> Row:
+def document_row(origin: Origin, document: PayablesDocument) -> Row:
     """The row of an invoice or a credit note, which `mapping.entity` maps. A credit note's amounts are positive."""
     first = document.lines[0]
     sign = -1 if document.entity == "credit-note" else 1
@@ -197,7 +203,7 @@ def document_row(origin: Origin, document: Document) -> Row:
     )
 
 
-def _numbered(lines: list[Line], sign: int) -> Iterable[Row]:
+def _numbered(lines: list[PayablesLine], sign: int) -> Iterable[Row]:
     """The file's own line numbers where they tell all lines apart, else ranks by content, copies side by side."""
     own = [line.words.get("line", "") for line in lines]
     kept = len(set(own)) == len(own) and all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in own)
@@ -224,7 +230,7 @@ def _signed(amount: Decimal | None, sign: int) -> Decimal | None:
 _OF_SUPPLIERS = ("supplier_number", "supplier_name", "vat_number", "company_number", "charity_number")
 
 
-def said(line: Line) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
+def said(line: PayablesLine) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
     """
     The statements of a published line besides its document: about a supplier, and about values of dimensions. First come the
     kind and the key of the thing, then the statement. Accounts are the dimension ACCOUNT.
@@ -260,7 +266,7 @@ def _commonest(column: int, sayings: Iterable[tuple[tuple[Any, ...], int]]) -> A
     return min(counts, key=lambda value: (-counts[value], str(value)), default=None)
 
 
-def bad_row(origin: Origin, document: Document) -> Row:
+def bad_row(origin: Origin, document: PayablesDocument) -> Row:
     """The row of a document that must not be published: what is wrong with which rows of the file."""
     key = _bad_key(origin, document)
     first = document.faults[0]
@@ -269,7 +275,7 @@ def bad_row(origin: Origin, document: Document) -> Row:
     return ("bad", key, _rows(alike), first.heading, "; and ".join([first.rule, *others]), first.shape)
 
 
-def _bad_key(origin: Origin, document: Document) -> str:
+def _bad_key(origin: Origin, document: PayablesDocument) -> str:
     if document.identity:
         return origin.key(document.entity, *document.identity)
     return origin.key("row", f"{token(origin.extract)}-{document.lines[0].row}")
@@ -280,7 +286,7 @@ def _rows(rows: Sequence[int]) -> str:
     return f"row {shown}" if len(rows) == 1 else f"rows {shown}"
 
 
-def refused(document: Document, error: BadRecordError) -> Document:
+def refused(document: PayablesDocument, error: BadRecordError) -> PayablesDocument:
     """The document with what the canonical schema said of it as its fault."""
-    faults = [Fault(line.row, error.field, error.rule, error.shape) for line in document.lines]
-    return Document(document.identity, document.number, document.lines, faults)
+    faults = [CellFault(line.row, error.field, error.rule, error.shape) for line in document.lines]
+    return PayablesDocument(document.identity, document.number, document.lines, faults)

@@ -27,7 +27,9 @@ _PIECE = 1_000_000  # bytes that are read together
 
 def extract_name(stem: str) -> tuple[str, int]:
     """
-    What a file is an extract of, and which correction of it: the stem without `-v2`, `_corrected`, ` (1)` or ` - copy`.
+    Tell from a file's name which extract it is, and which correction of it.
+
+    The extract is the stem without `-v2`, `_corrected`, ` (1)` or ` - copy`.
 
     >>> extract_name("2024-08_corrected (2)"), extract_name("2024-08")
     (('2024-08', 2), ('2024-08', 0))
@@ -101,7 +103,7 @@ class Folder:
         return sorted(newest, key=lambda f: (f.changed, f.name))
 
     def waiting(self) -> int:
-        """How many of the files were there at the last look and not yet settled."""
+        """Tell how many of the files were there at the last look and not yet settled."""
         return sum(1 for found in self._look() if not self._settled(found))
 
     def others(self) -> int:

@@ -35,7 +35,7 @@ TOTALS = (
     r"(?i)(([\w&]+ ){0,3}|(grand|sub|report|overall)-?)totals?"
     r"( (for|of|to|by|in|per|paid|payable|net|gross|amount|value|spend|expenditure|payments?|invoices?|lines?)\b.*|\s*[^\w\s].*)?"
 )
-"""What a total is called. A supplier whose name goes on behind the word, as Total Hygiene Ltd, is none."""
+"""This matches what a total is called. A supplier whose name goes on behind the word, as Total Hygiene Ltd, is none."""
 
 
 def _pattern(value: str) -> str:
@@ -151,7 +151,7 @@ class Layout(_Declared):
         yield from self.dimensions.items()
 
     def heading(self, part: str) -> str:
-        """How the file calls a part, for a person to find it."""
+        """Return the name that the file gives a part, for a person to find it."""
         return next((column.heading[0] for name, column in self.parts() if name == part), part)
 
 

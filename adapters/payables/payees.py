@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 from adapters.payables.cells import plain
-from adapters.payables.rows import Fault, Line
+from adapters.payables.rows import CellFault, PayablesLine
 
 Unlike = Literal["by-name", "quarantine", "one-supplier"]
 _FORMS = {
@@ -42,13 +42,13 @@ def _words(name: str) -> set[str]:
 
 @dataclass(slots=True)
 class Payees:
-    """The names that each supplier's number of a file has. A number without a list of names stands for several suppliers."""
+    """Collects the names that each supplier's number of a file has. A number without names stands for several suppliers."""
 
     unlike: Unlike
     sundry: re.Pattern[str]
     _names: dict[str, list[str] | None] = field(default_factory=dict)
 
-    def meet(self, line: Line) -> None:
+    def meet(self, line: PayablesLine) -> None:
         """Note the name that a line gives to a number."""
         number, name = line.words.get("supplier_number"), line.words.get("supplier_name")
         if not number or not name or line.redacted or self.unlike == "one-supplier":
@@ -63,13 +63,13 @@ class Payees:
         else:
             self._names[number] = None
 
-    def settled(self, line: Line, heading: str) -> Line:
-        """The line without a number that stands for several suppliers, or with a fault. Call it once all lines were met."""
+    def settled(self, line: PayablesLine, heading: str) -> PayablesLine:
+        """Return the line without a number of several suppliers, or with a fault. Call it after all lines were met."""
         number = line.words.get("supplier_number", "")
         if line.redacted or self._names.get(number, []) is not None:
             return line
         if self.unlike == "by-name":
             del line.words["supplier_number"]
         else:
-            line.faults.append(Fault(line.row, heading, "stands for several suppliers whose names are unlike", "a number"))
+            line.faults.append(CellFault(line.row, heading, "stands for several suppliers whose names are unlike", "a number"))
         return line

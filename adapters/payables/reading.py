@@ -2,7 +2,7 @@
 Reads a whole file: its records, and an account of every row and every penny of it.
 
 The file is read to its end, and every document of it mapped once, before the first record is given: so a file that must
-be refused is refused whole. The records wait on disk meanwhile (`Scratch`).
+be refused is refused whole. The records wait on disk meanwhile (`FileScratch`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters.payables import mapping
-from adapters.payables.documents import Document, Origin, bad_row, document_row, documents, refused, said, said_row
+from adapters.payables.documents import (
+    Origin,
+    PayablesDocument,
+    bad_row,
+    document_row,
+    documents,
+    refused,
+    said,
+    said_row,
+)
 from adapters.payables.layout import Layout
 from adapters.payables.payees import Unlike
 from adapters.payables.recognise import fit
-from adapters.payables.rows import Tally, lines
-from adapters.payables.scratch import Scratch, loads
+from adapters.payables.rows import RowTally, lines
+from adapters.payables.scratch import FileScratch, loads
 from adapters.payables.tables import Table, is_workbook, tables
 from adapters.payables.wholeness import Doubts, refuse_doubled, refuse_torn
 from adapters.port import Record, Row
@@ -37,7 +46,7 @@ _FACTS = {"vat_number": 4, "company_number": 5, "charity_number": 6}  # and wher
 @dataclass(slots=True)
 class Reckoning:
     """
-    Where every row of a file went, and its money. `rows` counts all rows as a spreadsheet does.
+    A reckoning accounts for every row of a file and for its money. `rows` counts all rows as a spreadsheet does.
 
     `duplicates` are published too: rows that repeat another one exactly are payments of their own; they are told apart.
     `unreadable` counts the quarantined rows whose amount could not be read; all others are in the sums. `dropped` counts the
@@ -76,7 +85,7 @@ class Reckoning:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FileRecords:
     """The records of a file in the order of their keys within each kind: suppliers, dimensions, documents, bad rows."""
 
     records: list[Record]
@@ -97,22 +106,22 @@ class Rules:
     accepted: frozenset[str] = frozenset()
 
 
-def read(name: str, data: bytes, rules: Rules) -> Reading:
+def read(name: str, data: bytes, rules: Rules) -> FileRecords:
     """
     Read a file's bytes; `name` is the extract's name.
 
     :raises BadRecordError: see `opened`.
     """
     with opened(name, data, rules) as found:
-        return Reading([record for portion in found.portions(1000) for record in portion], found.reckoning)
+        return FileRecords([record for portion in found.portions(1000) for record in portion], found.reckoning)
 
 
 @dataclass(slots=True)
-class Opened:
+class WholeFile:
     """A file that was read to its end and is whole: its account, and its records, which wait on disk."""
 
     reckoning: Reckoning
-    scratch: Scratch
+    scratch: FileScratch
     digest: bytes = b""
 
     def packed(self, most: int) -> Iterator[list[bytes]]:
@@ -135,7 +144,7 @@ def unpacked(rows: Sequence[bytes], given: int) -> list[Record]:
 
 
 @contextmanager
-def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
+def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
     """
     Read a file's bytes to their end, and keep its records ready; `name` is the extract's name.
 
@@ -150,9 +159,9 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
         raise BadRecordError(where, field="file", rule="is empty", shape="nothing", fix="export it again")
     ways = tables(where, data, encoding=rules.encoding, largest=rules.largest)
     with ExitStack() as stack:
-        found: list[Opened] = []
+        found: list[WholeFile] = []
         for way in ways:
-            scratch = stack.enter_context(closing(Scratch()))
+            scratch = stack.enter_context(closing(FileScratch()))
             found.append(_read(where, name, way, rules, scratch, digested=len(ways) > 1))
             if found[-1].digest != found[0].digest:
                 raise BadRecordError(
@@ -163,11 +172,11 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[Opened]:
         yield found[0]
 
 
-def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scratch, *, digested: bool) -> Opened:
+def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileScratch, *, digested: bool) -> WholeFile:
     found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
     refuse_torn(doubts, found, rules.last_line)
-    origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), Tally()
-    read = Opened(Reckoning(found.name, found.table.how, found.table.count), scratch)
+    origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
+    read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
     for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
         _keep(origin, document, read)
     for about, sayings in scratch.said():
@@ -182,10 +191,10 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: Scrat
     return read
 
 
-def _keep(origin: Origin, document: Document, read: Opened) -> None:
+def _keep(origin: Origin, document: PayablesDocument, read: WholeFile) -> None:
     """Keep a document's row, and its lines' other statements. A document that is spoilt, or refused when mapped, is a bad row."""
     row = _good_row(origin, document)
-    if isinstance(row, Document):
+    if isinstance(row, PayablesDocument):
         read.scratch.keep(_BAD, bad_row(origin, row))
         _count_bad(read.reckoning, row)
         return
@@ -196,7 +205,7 @@ def _keep(origin: Origin, document: Document, read: Opened) -> None:
     _count_good(read.reckoning, document)
 
 
-def _good_row(origin: Origin, document: Document) -> Row | Document:
+def _good_row(origin: Origin, document: PayablesDocument) -> Row | PayablesDocument:
     """The document's row; the document with its faults if it is spoilt, or if the canonical schema refuses it."""
     if document.faults:
         return document
@@ -210,7 +219,7 @@ def _good_row(origin: Origin, document: Document) -> Row | Document:
 
 def _with_good_facts(row: Row, reckoning: Reckoning) -> Row:
     """
-    A supplier's row without the numbers that the canonical schema refuses, as a wrong or a foreign VAT number: they are
+    Return a supplier's row without the numbers that the canonical schema refuses, as a wrong or a foreign VAT number: they are
     dropped and counted, because its invoices go out, and they need their supplier.
     """
     if row[0] != "supplier" or not any(row[at] for at in _FACTS.values()):
@@ -224,14 +233,14 @@ def _with_good_facts(row: Row, reckoning: Reckoning) -> Row:
     return row
 
 
-def _count_good(reckoning: Reckoning, document: Document) -> None:
+def _count_good(reckoning: Reckoning, document: PayablesDocument) -> None:
     copies = document.copies
     reckoning.duplicates += copies
     reckoning.published += len(document.lines) - copies
     reckoning.money_published += document.net
 
 
-def _count_bad(reckoning: Reckoning, document: Document) -> None:
+def _count_bad(reckoning: Reckoning, document: PayablesDocument) -> None:
     amounts = [line.net for line in document.lines if line.net is not None]
     reckoning.quarantined += len(document.lines)
     reckoning.unreadable += len(document.lines) - len(amounts)
@@ -240,7 +249,7 @@ def _count_bad(reckoning: Reckoning, document: Document) -> None:
     reckoning.reasons[reason] = reckoning.reasons.get(reason, 0) + len(document.lines)
 
 
-def _count_apart(reckoning: Reckoning, tally: Tally) -> None:
+def _count_apart(reckoning: Reckoning, tally: RowTally) -> None:
     apart = tally.apart
     reckoning.blank, reckoning.preamble, reckoning.headings = apart.blank, apart.preamble, apart.headings
     reckoning.totals, reckoning.notes = tally.totals, tally.notes

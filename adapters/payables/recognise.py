@@ -1,4 +1,4 @@
-"""Which layout a table has: by its headings, wherever they stand, or by what its columns look like."""
+"""This module finds the layout of a table: by its headings, wherever they stand, or by what its columns look like."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Fit:
 
     def _like_data(self, cells: Sequence[Cell]) -> bool:
         """
-        Whether a row above the headings is a payment: people sort files by hand, and the headings move with the rows.
+        Tell whether a row above the headings is a payment: people sort files by hand, and the headings move with the rows.
 
         In doubt it counts as one: then a missing value quarantines it, while a preamble would only be counted.
         """

@@ -24,8 +24,11 @@ _MANY = 5  # lines of which no amount is the sum by chance
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the shape."""
+class CellFault:
+    """
+    A fault says what is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the
+    shape.
+    """
 
     row: int
     heading: str
@@ -34,7 +37,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Line:
+class PayablesLine:
     """One row, read. A row with faults has what could be read; `net` is None only then."""
 
     row: int
@@ -45,7 +48,7 @@ class Line:
     account: tuple[str, str] | None = None
     dimensions: tuple[tuple[str, str, str], ...] = ()
     redacted: bool = False
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[CellFault] = field(default_factory=list)
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -55,7 +58,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Tally:
+class RowTally:
     """The numbers of a file's rows that are no lines, by kind, and the sums that a total may be checked against."""
 
     apart: Apart = field(default_factory=Apart)
@@ -69,7 +72,7 @@ class Tally:
     filled: set[str] | None = None  # the words and dates that every line has
     unreadable: bool = False  # the amount of some line could not be read: then no total can be checked
 
-    def add(self, line: Line) -> None:
+    def add(self, line: PayablesLine) -> None:
         self.lines += 1
         self.run += 1
         has = line.words.keys() | line.dates.keys()
@@ -89,9 +92,9 @@ class Tally:
         """The sums that a total may show: since the last total, or of everything. Empty if an amount could not be read."""
         return set() if self.unreadable or not self.lines else {self.since, self.all, self.all - self.suspect}
 
-    def looks_like_a_total(self, line: Line, *, last: bool) -> bool:
+    def looks_like_a_total(self, line: PayablesLine, *, last: bool) -> bool:
         """
-        Whether a line without a number may be a total, whatever it is called: it shows a sum of several lines above it, and
+        Tell whether a line without a number may be a total, whatever it is called: it shows a sum of several lines above it, and
         stands at the end, or behind many lines, or lacks something that they all have. Three small amounts in a row, of
         which the third is the sum of the others, are nothing strange.
         """
@@ -100,7 +103,7 @@ class Tally:
         return last or self.run >= _MANY or not (self.filled or set()) <= line.words.keys() | line.dates.keys()
 
 
-def lines(doubts: Doubts, found: Fit, currency: str, tally: Tally) -> Iterator[Line]:
+def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
     """
     Gives every data row of a file as a line; counts all others in `tally`.
 
@@ -127,7 +130,7 @@ def lines(doubts: Doubts, found: Fit, currency: str, tally: Tally) -> Iterator[L
 
 
 def _with_last(rows: Iterator[Row]) -> Iterator[tuple[Row, bool]]:
-    """Each row, and whether it is the last one."""
+    """Give each row, and say whether it is the last one."""
     before = next(rows, None)
     for row in rows:
         if before is not None:
@@ -164,7 +167,7 @@ class _Months:
 
 class _Halves:
     """
-    Real dates and texts in one column of a workbook: a program that expected American dates made real ones of those that it
+    Finds real dates and texts in one column of a workbook: a program that expected American dates made real ones of those that it
     could, with day and month swapped, and left the others as text. Then no real one has a day after the twelfth.
     """
 
@@ -186,8 +189,8 @@ class _Halves:
             doubts.refuse("dates", "dates", rule, "a column")
 
 
-def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: Tally) -> bool:
-    """Whether a row that is called a total, or has nothing but an amount, is one: it must show a sum of the rows above it."""
+def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: RowTally) -> bool:
+    """Tell whether a row that is called a total, or has nothing but an amount, shows a sum of the rows above it."""
     if read.kind == "called a total" or read.kind == "sum":
         return read.total in tally.sums
     return read.kind == "total" and _agrees(doubts, found, row, read.total, tally.sums)
@@ -214,7 +217,7 @@ class _Kind(NamedTuple):
 
     kind: str
     amounts: dict[str, Decimal]
-    faults: Sequence[Fault] = ()
+    faults: Sequence[CellFault] = ()
 
     @property
     def total(self) -> Decimal | None:
@@ -242,7 +245,7 @@ class _Reader:
     def kind(self, row: Row) -> _Kind:
         number, cells = row
         payee, document = self.text(cells, "supplier_name"), self.text(cells, "number")
-        unreadable: list[Fault] = []
+        unreadable: list[CellFault] = []
         amounts = self._amounts(cells, unreadable, number)
         if unreadable:
             return _Kind("line", amounts, unreadable)
@@ -254,7 +257,7 @@ class _Reader:
             return _Kind("note", amounts)
         return _Kind("sum" if len(filled) == 1 and amount is not None else "line", amounts)
 
-    def may_be_a_total(self, row: Row) -> Fault:
+    def may_be_a_total(self, row: Row) -> CellFault:
         part = "net" if "net" in self.found.at else "gross"
         return self._fault(row[0], part, "is the sum of the rows above it, so that it may be a total", self._cell(row[1], part))
 
@@ -266,7 +269,7 @@ class _Reader:
         return not any(c.isalpha() for c in "".join(others))
 
     def _says_money(self, cells: Sequence[Cell]) -> bool:
-        """Whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
+        """Tell whether a row without an amount in its place has one elsewhere: then it is a shifted row and no note."""
         return any(isinstance(c, int | float) or re.search(r"[0-9][.,][0-9]{2}\b", text_of(c)) for c in cells)
 
     def text(self, cells: Sequence[Cell], part: str) -> str:
@@ -283,7 +286,7 @@ class _Reader:
         amount = money(self._cell(cells, part), decimal=self.layout.decimal, currency=self.currency)
         return -amount if amount and self.layout.sign == "reversed" else amount
 
-    def _amounts(self, cells: Sequence[Cell], faults: list[Fault], row: int) -> dict[str, Decimal]:
+    def _amounts(self, cells: Sequence[Cell], faults: list[CellFault], row: int) -> dict[str, Decimal]:
         amounts: dict[str, Decimal] = {}
         for part in self.money:
             try:
@@ -295,9 +298,9 @@ class _Reader:
             amounts["net"] = amounts["gross"] - amounts["tax"]
         return amounts
 
-    def line(self, row: Row, read: _Kind) -> Line:
+    def line(self, row: Row, read: _Kind) -> PayablesLine:
         number, cells = row
-        line = Line(number, faults=list(read.faults))
+        line = PayablesLine(number, faults=list(read.faults))
         for part in self.words:
             if text := self.text(cells, part):
                 line.words[part] = text
@@ -308,7 +311,7 @@ class _Reader:
         self._needs(line, cells)
         return line
 
-    def _read_money(self, line: Line, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
+    def _read_money(self, line: PayablesLine, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
         line.net, line.tax = amounts.get("net"), amounts.get("tax")
         part = "net" if "net" in self.found.at else "gross"
         if line.net is None and not line.faults:
@@ -317,7 +320,7 @@ class _Reader:
             rule = "plus the tax is not the gross amount"
             line.faults.append(self._fault(line.row, part, rule, self._cell(cells, part)))
 
-    def _read_dates(self, line: Line, cells: Sequence[Cell]) -> None:
+    def _read_dates(self, line: PayablesLine, cells: Sequence[Cell]) -> None:
         for part in self.dates:
             cell = self._cell(cells, part)
             try:
@@ -326,7 +329,7 @@ class _Reader:
             except UnreadableError as error:
                 line.faults.append(self._fault(line.row, part, str(error), cell))
 
-    def _analyse(self, line: Line, cells: Sequence[Cell]) -> None:
+    def _analyse(self, line: PayablesLine, cells: Sequence[Cell]) -> None:
         found = []
         for name, analysis in self.layout.analyses():
             code, title = self._code(cells, name, analysis)
@@ -343,7 +346,7 @@ class _Reader:
             code, title = cut["code"].strip(), cut["name"].strip()
         return code, title or code
 
-    def _needs(self, line: Line, cells: Sequence[Cell]) -> None:
+    def _needs(self, line: PayablesLine, cells: Sequence[Cell]) -> None:
         had = line.words.keys() | line.dates.keys() | {fault.heading for fault in line.faults}
         for part in self.needed:
             if part not in had and self.found.called(part) not in had:
@@ -352,5 +355,5 @@ class _Reader:
         if any(text_of(cell) for cell in beyond):
             line.faults.append(self._fault(line.row, "row", "has more cells than there are headings", None))
 
-    def _fault(self, row: int, part: str, rule: str, cell: Cell) -> Fault:
-        return Fault(row, self.found.called(part), rule, shape_of(cell))
+    def _fault(self, row: int, part: str, rule: str, cell: Cell) -> CellFault:
+        return CellFault(row, self.found.called(part), rule, shape_of(cell))

@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, TypeVar
 
-from adapters.payables.rows import Fault, Line
+from adapters.payables.rows import CellFault, PayablesLine
 from adapters.port import Row
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ CREATE TABLE rows (part INTEGER, row BLOB);
 """
 
 
-class Scratch:
+class FileScratch:
     """A file's temporary database. It may be used from several threads, one after the other."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Scratch:
     def close(self) -> None:
         self._database.close()
 
-    def grouped(self, lines: Iterable[tuple[Identity, Line]]) -> Iterator[tuple[Identity, list[Line]]]:
+    def grouped(self, lines: Iterable[tuple[Identity, PayablesLine]]) -> Iterator[tuple[Identity, list[PayablesLine]]]:
         """The lines of each identity together, in the order in which they came; the identities in their own order."""
         self._insert("lines", 2, ((_sortable(identity), pickle.dumps(_packed(line))) for identity, line in lines))
         found = self._database.execute("SELECT identity, line FROM lines ORDER BY identity, rowid")
@@ -58,13 +58,13 @@ class Scratch:
             yield tuple(identity.decode().split("\0")), [_unpacked(line) for _, line in group]
         self._database.execute("DELETE FROM lines")
 
-    def stray(self, line: Line) -> None:
+    def stray(self, line: PayablesLine) -> None:
         """Keep a line that has no identity."""
         self._strays = True
         bound = (line.words.get("number", ""), pickle.dumps(_packed(line)))
         self._database.execute("INSERT INTO strays VALUES (?, ?)", bound)
 
-    def strays(self, number: str | None = None) -> Iterator[Line]:
+    def strays(self, number: str | None = None) -> Iterator[PayablesLine]:
         """The lines without identity in the order in which they came: all of them, or those of a document's number."""
         if self._strays:
             these = "" if number is None else " WHERE number = ?"
@@ -117,15 +117,15 @@ def _sortable(identity: Identity) -> bytes:
     return "\0".join(identity).encode()
 
 
-def _packed(line: Line) -> tuple[Any, ...]:
+def _packed(line: PayablesLine) -> tuple[Any, ...]:
     faults = [(f.row, f.heading, f.rule, f.shape) for f in line.faults]
     return line.row, line.words, line.dates, line.net, line.tax, line.account, line.dimensions, line.redacted, faults
 
 
-def _unpacked(packed: bytes) -> Line:
+def _unpacked(packed: bytes) -> PayablesLine:
     values = loads(packed)
-    line = Line(*values)
-    line.faults = [Fault(*fault) for fault in values[-1]]
+    line = PayablesLine(*values)
+    line.faults = [CellFault(*fault) for fault in values[-1]]
     return line
 
 

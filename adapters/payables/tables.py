@@ -70,7 +70,7 @@ def _refuse_what_is_no_table(where: str, data: bytes) -> None:
 
 
 def is_workbook(data: bytes) -> bool:
-    """Whether a file begins as an Excel workbook does, of the newer or the older kind."""
+    """Tell whether a file begins as an Excel workbook does, of the newer or the older kind."""
     return data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
@@ -161,7 +161,10 @@ def _ends_within_a_character(data: bytes) -> bool:
 
 
 def _decodes(text: Text, *, sensible: bool = False) -> bool:
-    """Whether the bytes are text, and, if asked, whether every character is one that a British office would write there."""
+    """
+    Tell whether the bytes are text, and, if asked, whether every character is one that a British office would write
+    there.
+    """
     try:
         return not any("\0" in line or (sensible and not _sensible(line)) for line in text.lines())
     except UnicodeError:
@@ -169,7 +172,7 @@ def _decodes(text: Text, *, sensible: bool = False) -> bool:
 
 
 def _sensible(line: str) -> bool:
-    """Whether every character beyond ASCII is one that a British office writes, and stands where one stands."""
+    """Tell whether every character beyond ASCII is one that a British office writes, and stands where one stands."""
     return line.isascii() or all(_at_home(line, found.start()) for found in re.finditer(r"[^\x00-\x7f]", line))
 
 

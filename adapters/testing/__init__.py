@@ -1,7 +1,7 @@
-"""What the author of an adapter tests it with: the suite that every adapter passes, and stand-ins for Kafka and the state."""
+"""The author of an adapter tests it with these: the suite that every adapter passes, and stand-ins for Kafka and the state."""
 
 from adapters.testing.sending import SendingAdapter
-from adapters.testing.stand_ins import Faults, Killed, Log, MemoryJournal, MemoryMemory, State
+from adapters.testing.stand_ins import Faults, Killed, Log, MemoryJournal, MemoryMemory, MemoryState
 from adapters.testing.suite import AdapterSuite, Bench, assert_versions_grow, whole
 from adapters.testing.table import Line, TableAdapter
 
@@ -14,8 +14,8 @@ __all__ = [
     "Log",
     "MemoryJournal",
     "MemoryMemory",
+    "MemoryState",
     "SendingAdapter",
-    "State",
     "TableAdapter",
     "assert_versions_grow",
     "whole",

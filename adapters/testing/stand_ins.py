@@ -17,13 +17,13 @@ from adapters.engine.journal import (
     Cursor,
     Guarded,
     Known,
-    Mark,
     Partition,
     Place,
     Problem,
     Progress,
     Seen,
     Step,
+    Watermark,
     named,
 )
 from adapters.port import Offsets
@@ -38,7 +38,7 @@ class Killed(BaseException):
 
 class Faults:
     """
-    Where to fail: at the n-th point that the stand-ins pass, counted from 0, or at the n-th of one name.
+    Faults make the stand-ins fail: at the n-th point that the stand-ins pass, counted from 0, or at the n-th of one name.
 
     They pass one before each thing that they are asked, and another after what has an effect: `publish` and
     `published`, `save` and `saved`. After `Killed` every later point raises it again: a dead process does nothing more.
@@ -86,7 +86,7 @@ class Log:
         return [event for events in self.transactions for event in events]
 
     def state(self) -> dict[str, bytes]:
-        """What a subscriber that keeps the newest version of each key holds."""
+        """Return what a subscriber that keeps the newest version of each key holds."""
         newest: dict[str, Event] = {}
         for event in self.events():
             if event.key not in newest or event.version > newest[event.key].version:
@@ -178,12 +178,12 @@ class MemoryJournal:
             for number in range(self._log.partitions)
         }
 
-    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+    async def lying(self, marks: Mapping[Partition, Watermark]) -> set[Partition]:
         self._faults.point("lying")
         return {p for p, mark in marks.items() if mark.next and self._at(p, mark.next - 1) == mark.last}
 
     def _at(self, partition: Partition, offset: int) -> str:
-        """Which event lies at an offset, if one of this adapter's does."""
+        """Tell which event lies at an offset, if one of this adapter's does."""
         event = dict(enumerate(self._log.topics.get(partition, ()))).get(offset)
         return named(event) if event and event.source == self._adapter else ""
 
@@ -199,7 +199,7 @@ class MemoryJournal:
 
 @dataclass
 class Remembered:
-    """What a `MemoryMemory` holds of one stream."""
+    """A `MemoryMemory` holds one of these for each stream."""
 
     records: dict[str, Known] = field(default_factory=dict)
     regions: dict[str, Seen] = field(default_factory=dict)
@@ -209,16 +209,16 @@ class Remembered:
 
 
 @dataclass
-class State:
+class MemoryState:
     """A state database in memory, for one adapter; it outlives the memories that are opened on it."""
 
     streams: dict[str, Remembered] = field(default_factory=dict)
-    offsets: dict[Partition, Mark] = field(default_factory=dict)
+    offsets: dict[Partition, Watermark] = field(default_factory=dict)
     claims: int = 0
     steps: int = 0
     saved: datetime | None = None
 
-    def go_back(self, to: State) -> None:
+    def go_back(self, to: MemoryState) -> None:
         """Be again what a copy of it holds, under the feet of those who have it open, as after a failover."""
         self.__dict__.update(deepcopy(to).__dict__)
 
@@ -227,9 +227,9 @@ class State:
 
 
 class MemoryMemory:
-    """One adapter's memory (`adapters.engine.journal.Memory`) in a `State`; a step is saved whole or not at all."""
+    """One adapter's memory (`adapters.engine.journal.Memory`) in a `MemoryState`; a step is saved whole or not at all."""
 
-    def __init__(self, state: State, faults: Faults | None = None) -> None:
+    def __init__(self, state: MemoryState, faults: Faults | None = None) -> None:
         self._state = state
         self._faults = faults or Faults()
         self._claim: int | None = None
@@ -256,7 +256,7 @@ class MemoryMemory:
     async def saved(self) -> datetime | None:
         return self._state.saved
 
-    async def offsets(self) -> dict[Partition, Mark]:
+    async def offsets(self) -> dict[Partition, Watermark]:
         self._faults.point("offsets")
         return dict(self._state.offsets)
 

@@ -19,7 +19,7 @@ from adapters.engine.guard import Guard
 from adapters.engine.journal import Memory, Problem
 from adapters.engine.pump import Pump
 from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
-from adapters.testing.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, State
+from adapters.testing.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, MemoryState
 from canonical import Event
 from canonical.entity import classified
 from canonical.key import key_of, read_key
@@ -31,7 +31,7 @@ class Bench:
     def __init__(self, adapter: Adapter, *, guard: Guard | None = None, partitions: int = 3) -> None:
         self.adapter = adapter
         self.log = Log(partitions)
-        self.state = State()
+        self.state = MemoryState()
         self.guard = guard or Guard()
         self.edition = "1"
         self.mean_region = 8  # so that a small table has many
@@ -151,7 +151,7 @@ class AdapterSuite:
     async def test_a_state_that_was_lost_is_rebuilt_and_nothing_is_published_twice(self, adapter: Adapter) -> None:
         bench = Bench(adapter)
         await bench.read()
-        bench.state = State()
+        bench.state = MemoryState()
         assert await bench.read() == []
 
     async def test_one_changed_record_publishes_one_event(self, adapter: Adapter) -> None:

@@ -71,7 +71,7 @@ class TableAdapter:
         return CareEpisode(key=self.key(number), person=key_of(self.name, "person", child), primary_need=need)
 
     def state(self) -> dict[str, bytes]:
-        """What should be published, by key."""
+        """Return what should be published, by key."""
         held = dict(self.lines)
         for lines in self.files.values():
             held.update(lines or [])

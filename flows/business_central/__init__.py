@@ -22,7 +22,7 @@ def _target(name: str, settings: BusinessCentralSettings, resources: Resources) 
 
 
 async def _codes(settings: PurchaseSettings, target: Target) -> Sequence[Finding]:
-    """Whether the company has the accounts and dimensions that the settings name."""
+    """Check whether the company has the accounts and dimensions that the settings name."""
     if not isinstance(target, BusinessCentralTarget):
         return []
     named = {*settings.accounts.values(), settings.default_account} - {None}

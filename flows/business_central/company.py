@@ -1,11 +1,14 @@
-"""What the company knows: the ids of its accounts and the values of its dimensions, read once and kept."""
+"""
+This module asks a company for what only it knows: the ids of its accounts and the values of its dimensions, read once
+and kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from flows.business_central.odata import GARBLED, NO_COMPANY, NOT_ITS_FORM, Answer, Json, Service, no_company, query
-from flows.port import Body, Unavailable
+from flows.port import Body, NotDone, Unavailable
 
 
 class Company:
@@ -58,7 +61,7 @@ class Company:
         try:
             return await self._read()
         except NOT_ITS_FORM:
-            return Unavailable(f"accounts and dimensions cannot be read: {GARBLED}")
+            return NotDone(f"accounts and dimensions cannot be read: {GARBLED}")
 
     async def _read(self) -> Unavailable | None:
         accounts = await self._all(query("accounts", select="id,number"))
@@ -86,16 +89,16 @@ class Company:
         seen: set[str] = set()
         while url:
             if url in seen:
-                return Unavailable("accounts and dimensions cannot be read: their pages go round in a circle")
+                return NotDone("accounts and dimensions cannot be read: their pages go round in a circle")
             seen.add(url)
             reply = await self._service.get(url)
             if not isinstance(reply, Answer):
                 # Reading leaves nothing in doubt.
-                return reply if isinstance(reply, Unavailable) else Unavailable(reply.reason)
+                return NotDone(reply.reason, reply.after if isinstance(reply, Unavailable) else None)
             if reply.code == NO_COMPANY:
                 raise no_company(self._service.name)
             if not reply.well:
-                return Unavailable(f"accounts and dimensions cannot be read: {reply.status} {reply.code}", reply.wait)
+                return NotDone(f"accounts and dimensions cannot be read: {reply.status} {reply.code}", reply.wait)
             rows += reply.body.get("value", ())
             url = reply.body.get("@odata.nextLink")
         return rows

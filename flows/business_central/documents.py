@@ -1,5 +1,6 @@
 """
-What Business Central should hold: a supplier as a vendor, an invoice and a credit note as unposted purchase documents.
+This flow says what Business Central should hold: a supplier as a vendor, an invoice and a credit note as unposted
+purchase documents.
 
 A body has the names of the API (Microsoft's OpenAPI file) where it has one for the thing. Two names are ours: a line's
 `account` (the number; the API wants its id, which the target looks up) and its `dimensions` (code to value code; the
@@ -181,7 +182,7 @@ def document_number(document: Invoice | CreditNote) -> str:
 
 
 def _numbers(key: str, supplier: str) -> list[str]:
-    """What `document_number` may have made of a document of which only the key and its supplier's key are left."""
+    """Return what `document_number` may have made of a document of which only the key and its supplier's key are left."""
     match _beside(key, supplier):
         case (plain,):
             return [code(plain, _DOCUMENT_NUMBER, whole=plain)]
@@ -210,7 +211,10 @@ def vendor_number(key: str, number: str, settings: BusinessCentralSettings) -> s
 
 
 def recalled_vendor(key: str, settings: BusinessCentralSettings) -> str:
-    """What `vendor_number` made of a supplier of which only the key is left: its number is its identifier, if it has one."""
+    """
+    Return what `vendor_number` made of a supplier of which only the key is left: its number is its identifier, if it
+    has one.
+    """
     return vendor_number(key, ":".join(read_key(key).identifiers), settings)
 
 

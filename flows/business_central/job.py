@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from canonical.key import entity_of
 from flows.business_central.documents import KIND_OF, LINES_OF, VENDOR
 from flows.business_central.odata import Answer, Operation, Reply
-from flows.business_central.wire import SET_OF, Plan, Record, Wire, flat
+from flows.business_central.wire import SET_OF, HeldRecord, Plan, Wire, flat
 from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
 
 _OVER = {"Canceled", "Corrective"}
@@ -29,8 +29,8 @@ class Job:
 
     write: Write
     ref: str | None = None
-    held: Record | None = None
-    found: dict[str, Record] = field(default_factory=dict)
+    held: HeldRecord | None = None
+    found: dict[str, HeldRecord] = field(default_factory=dict)
     """All records that this look has found under the write's id and numbers, by id."""
     trouble: Outcome | None = None
     crossed: bool = False
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def doubted(self) -> bool:
-        """Whether an earlier request for it has an unknown result: then another create may still be on its way."""
+        """Tell whether an earlier request for it has an unknown result: then another create may still be on its way."""
         return self.kind in LINES_OF and bool(self.write.doubtful or self.write.late)
 
     @property
@@ -76,16 +76,16 @@ class Job:
         yield from (f"{self.kind} {number}" for number in self.numbers)
 
     def quick(self, wire: Wire) -> bool:
-        """Whether the confirmed document can stand for the held one without a question: the tag guards the write."""
+        """Tell whether the confirmed document can stand for the held one without a question: the tag guards the write."""
         write = self.write
         if self.held or self.crossed or not (write.ref and write.tag) or write.doubtful or write.confirmed is None:
             return False
         if write.document is None:
-            self.held = Record(write.ref, write.tag, {})
+            self.held = HeldRecord(write.ref, write.tag, {})
             return True
         if self.kind != VENDOR:
             return False  # the lines' own tags are not in the ledger
-        held = Record(write.ref, write.tag, flat(write.confirmed.body))
+        held = HeldRecord(write.ref, write.tag, flat(write.confirmed.body))
         changes = wire.changes(held, write.document, self.earlier, None).operations
         # An address is replaced whole and has parts that are not ours, so it has to be read first.
         if not changes or any("address" in (operation.body or {}) for operation in changes):

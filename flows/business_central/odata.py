@@ -21,7 +21,7 @@ import httpx
 from canonical.errors import MisconfiguredError
 from flows.business_central.settings import BusinessCentralSettings
 from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
-from flows.port import Unavailable, Unknown
+from flows.port import NotDone, Unavailable, Unknown
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Business Central said to one operation. `code` is its OData error code, which never holds a value."""
+    """An answer holds Business Central's reply to one operation. `code` is its OData error code, which never holds a value."""
 
     status: int
     body: Json
@@ -150,7 +150,7 @@ class Service:
             part = operations[start : start + self._batch]
             failed = next((r for r in replies if not isinstance(r, Answer)), None)
             replies += (
-                [Unavailable("not sent: an earlier part was not answered")] * len(part)
+                [NotDone("not sent: an earlier part was not answered")] * len(part)
                 if failed
                 else (await self._sent(part))
             )
@@ -169,8 +169,9 @@ class Service:
                 "POST", f"{self._root}/$batch", content=content, headers=headers, extensions={TEMPLATE: "/$batch"}
             )
         )
-        if isinstance(whole, Unknown) and all(operation.method == "GET" for operation in part):
-            whole = Unavailable(whole.reason)  # nothing was to be done: nothing is in doubt
+        if not isinstance(whole, Answer) and all(operation.method == "GET" for operation in part):
+            # Nothing was to be done: nothing is in doubt.
+            whole = NotDone(whole.reason, whole.after if isinstance(whole, Unavailable) else None)
         if not isinstance(whole, Answer):
             return [whole] * len(part)
         if not whole.well:
@@ -215,7 +216,7 @@ _ELSEWHERE = "set base_url to the address that the API itself uses in its answer
 
 
 def _below(url: str, root: str) -> bool:
-    """Whether a URL is of the API: the same scheme, host and port, and a path under its root."""
+    """Tell whether a URL is of the API: the same scheme, host and port, and a path under its root."""
     try:
         asked, ours = httpx.URL(url), httpx.URL(root)
     except httpx.InvalidURL:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from flows.business_central.sandbox_company import NESTED, ROOTS, BusinessCentralSandboxSettings, Company
+from flows.business_central.sandbox_company import NESTED, ROOTS, BusinessCentralSandboxSettings, SandboxCompany
 from flows.business_central.sandbox_wire import LINES_OF, Json, ODataError, candidates, holds, parse_filter
 from flows.kit.sandbox import Sandbox, run
 
@@ -51,7 +51,7 @@ class BusinessCentralSandbox(Sandbox):
 
     def __init__(self, settings: BusinessCentralSandboxSettings | None = None) -> None:
         super().__init__(settings or BusinessCentralSandboxSettings())
-        self.company = Company(self.held, self.settings, self.refused_keys)
+        self.company = SandboxCompany(self.held, self.settings, self.refused_keys)
         self._places = asyncio.Semaphore(self.settings.concurrent)
         self._waiting = 0
 

@@ -1,5 +1,5 @@
 """
-What the company behind the Business Central sandbox holds, and the rules its pages keep.
+The company behind the Business Central sandbox keeps its records here, by the rules of its pages.
 
 Vendors and purchase documents are whole rows, with their lines and dimension lines within; an operation works on a copy
 and puts the copy in its place, in memory and in the file, or raises `ODataError` and leaves no trace.
@@ -68,7 +68,7 @@ def refused(message: str) -> ODataError:
     return ODataError("Application_DialogException", message)
 
 
-class Company:
+class SandboxCompany:
     def __init__(
         self, held: Holdings, settings: BusinessCentralSandboxSettings, refused_keys: Callable[[], frozenset[str]]
     ) -> None:

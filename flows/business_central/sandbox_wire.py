@@ -301,7 +301,7 @@ def _literal(token: str) -> Any:
 
 
 def holds(tree: Tree, row: Json) -> bool:
-    """Whether a row passes; text is compared without regard to case, as the Code columns are."""
+    """Tell whether a row passes; text is compared without regard to case, as the Code columns are."""
     operator, left, right = tree
     if operator in ("and", "or"):
         return (all if operator == "and" else any)(holds(branch, row) for branch in (left, right))

@@ -1,4 +1,4 @@
-"""What a Business Central company is reached by, and how the council's codes are called in it."""
+"""These settings say how a Business Central company is reached, and how the council's codes are called in it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class BusinessCentralSettings(BaseModel):
 
 
 class PurchaseSettings(BaseModel):
-    """What the documents of the flow that ships with it hold: how the council's codes are called in the company."""
+    """The flow that ships with the target has these settings: how the council's codes are called in the company."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -40,6 +40,7 @@ from flows.port import (
     Held,
     Holding,
     Limits,
+    NotDone,
     Outcome,
     ReadBack,
     Refused,
@@ -133,7 +134,8 @@ class BusinessCentralTarget:
 
     async def check_codes(self, dimensions: Sequence[str], accounts: Sequence[str]) -> list[Finding]:
         """
-        Whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its settings name.
+        Check whether the company has these dimensions and accounts; one finding each. A flow's check asks for what its
+        settings name.
 
         :raises MisconfiguredError: as `write`.
         """
@@ -294,9 +296,14 @@ def _crossed(answer: Answer) -> bool:
 
 
 def _failed(where: str, bad: Iterable[tuple[Operation, Reply]]) -> Outcome:
-    """What answers that are not well come to; a lost one outweighs all others."""
-    outcomes = [_outcome(where, operation, reply) for operation, reply in bad]
-    return next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), outcomes[0])
+    """What answers that are not well come to; one that leaves a doubt outweighs all others, a lost one first."""
+    return min((_outcome(where, operation, reply) for operation, reply in bad), key=_certainty)
+
+
+def _certainty(outcome: Outcome) -> int:
+    if isinstance(outcome, Unknown):
+        return 0
+    return 1 if isinstance(outcome, Unavailable) and not isinstance(outcome, NotDone) else 2
 
 
 def _outcome(where: str, operation: Operation, reply: Reply) -> Outcome:
@@ -308,9 +315,9 @@ def _outcome(where: str, operation: Operation, reply: Reply) -> Outcome:
         raise no_company(where)
     match reply.status:
         case 401 | 403:
-            return Unavailable(f"{said}: {_FIX_RIGHTS}")  # others of the batch are well: not a reason to stop them
+            return NotDone(f"{said}: {_FIX_RIGHTS}")  # others of the batch are well: not a reason to stop them
         case 408 | 425 | 429 | 503:
-            return Unavailable(said, reply.wait)
+            return NotDone(said, reply.wait) if operation.method == "GET" else Unavailable(said, reply.wait)
         case 409 | 412:
             return Unknown(_CHANGED)
         case status if status >= 500:

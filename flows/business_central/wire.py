@@ -32,8 +32,8 @@ _LINE_FIELDS = ("lineType", "description", "taxCode")
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What Business Central holds for a subject; `lines` by sequence, each as the API shows it."""
+class HeldRecord:
+    """A held record is the one that Business Central holds for a subject; `lines` by sequence, each as the API shows it."""
 
     ref: str
     tag: str | None
@@ -46,7 +46,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send now. `final`: nothing has to follow that depends on ids which these operations create."""
+    """
+    A plan lists the requests to send now. `final`: nothing has to follow that depends on ids which these operations
+    create.
+    """
 
     operations: Sequence[Operation]
     final: bool = True
@@ -98,7 +101,7 @@ class Wire:
     def _expand(self, kind: str) -> str:
         return f"{LINES_OF[kind]}($expand={self._dimensions})" if kind in LINES_OF else ""
 
-    def record(self, kind: str, shown: Json) -> Record:
+    def record(self, kind: str, shown: Json) -> HeldRecord:
         """
         A record as the API shows it.
 
@@ -115,7 +118,7 @@ class Wire:
             for held in self._held_dimensions(line).values():
                 self._dimension_place(kind, line, held)
         vendor = shown.get("vendorId")
-        return Record(
+        return HeldRecord(
             ref=str(shown["id"]),
             tag=shown.get("@odata.etag"),
             fields=fields,
@@ -124,9 +127,9 @@ class Wire:
             address=own.get("address") or {},
         )
 
-    def body(self, record: Record, document: Document, earlier: Sequence[Document], vendor: str | None) -> Body:
+    def body(self, record: HeldRecord, document: Document, earlier: Sequence[Document], vendor: str | None) -> Body:
         """
-        What is held, cut down to the fields that the document speaks of.
+        Return what is held, cut down to the fields that the document speaks of.
 
         A field that an earlier document had and this one has no more is spoken of as long as it is not empty there.
         """
@@ -147,7 +150,7 @@ class Wire:
             ]
         return cut
 
-    def _spoken(self, record: Record, document: Document, earlier: Sequence[Document]) -> Iterator[str]:
+    def _spoken(self, record: HeldRecord, document: Document, earlier: Sequence[Document]) -> Iterator[str]:
         wanted = flat(document.body)
         yield from wanted
         once = {name for each in earlier for name in flat(each.body)}
@@ -187,7 +190,7 @@ class Wire:
         follows = any(line.get("dimensions") for line in lines)
         return Plan([Operation("POST", SET_OF[document.kind], body)], final=not follows)
 
-    def changes(self, record: Record, document: Document, earlier: Sequence[Document], vendor: str | None) -> Plan:
+    def changes(self, record: HeldRecord, document: Document, earlier: Sequence[Document], vendor: str | None) -> Plan:
         """The operations for all that differs; none where nothing does."""
         kind, wanted = document.kind, flat(document.body)
         changed = {
@@ -211,7 +214,7 @@ class Wire:
         return Plan([Operation("DELETE", f"{SET_OF[kind]}({ref})", etag=tag or "*")])
 
     def _line_changes(
-        self, kind: str, record: Record, document: Document, earlier: Sequence[Document]
+        self, kind: str, record: HeldRecord, document: Document, earlier: Sequence[Document]
     ) -> Iterator[Operation]:
         wanted, before = _by_sequence([document]), _by_sequence(earlier)
         for sequence, line in record.lines.items():
@@ -238,7 +241,7 @@ class Wire:
         return f"{LINES_OF[kind]}({line['id']})"
 
     def _dimension_changes(
-        self, kind: str, record: Record, document: Document, earlier: Sequence[Document]
+        self, kind: str, record: HeldRecord, document: Document, earlier: Sequence[Document]
     ) -> Iterator[Operation]:
         before = _by_sequence(earlier)
         for sequence, body in _by_sequence([document]).items():

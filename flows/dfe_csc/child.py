@@ -35,7 +35,7 @@ Blocks = dict[str, list[Body]]
 
 
 def record(person: Person, facts: Facts, ids: Ids) -> Body:
-    """What the DfE should hold for a child: names and order of the contract, absent values left out."""
+    """Return what the DfE should hold for a child: names and order of the contract, absent values left out."""
     number = ids.child(person.key)
     legacy = next((i.value for i in person.identifiers if i.system == "legacy"), number)
     return _present(

@@ -1,5 +1,5 @@
 """
-Which children the DfE is sent: the cohort of the Early Adopters specification.
+This module tells which children the DfE is sent: the cohort of the Early Adopters specification.
 
 Its window runs from 1 April of the financial year in which the day 24 months ago lies, to tomorrow. Both days belong
 to it. A date that is not recorded lies in no window. The window is only ever asked whether it has reached a day, or left it
@@ -31,18 +31,18 @@ class Window:
         self._has_come = facts.has_come
 
     def reaches(self, day: date) -> bool:
-        """Whether a day is not behind the window's end."""
+        """Tell whether a day is not behind the window's end."""
         return day == date.min or self._has_come(day - _DAY)
 
     def left_behind(self, day: date) -> bool:
-        """Whether a day is before the window's beginning."""
+        """Tell whether a day is before the window's beginning."""
         return self._has_come(leaves(day))
 
     def holds(self, day: date | None) -> bool:
         return day is not None and self.reaches(day) and not self.left_behind(day)
 
     def overlaps(self, start: date | None, end: date | None) -> bool:
-        """Whether a time has days in common with the window; one without an end goes on."""
+        """Tell whether a time has days in common with the window; one without an end goes on."""
         return start is not None and self.reaches(start) and (end is None or not self.left_behind(end))
 
 
@@ -53,7 +53,7 @@ def leaves(day: date) -> date:
 
 
 def outside(person: Person, facts: Facts) -> str:
-    """Why a person is none whom the DfE is sent today; empty where it is one. Whoever has died is not left out."""
+    """Say why the DfE is not sent a person today; empty where it is one. Whoever has died is not left out."""
     window = Window(facts)
     if not _eligible(person, facts, window):
         return f"outside the DfE's cohort by the date of birth: nobody of up to 25, and no unborn child expected, {_WHEN}"
@@ -67,7 +67,7 @@ _WHEN = "between the beginning of the financial year of two years ago and tomorr
 
 
 def birthday(born: date, age: int) -> date:
-    """When somebody reaches an age; who was born on 29 February, on the 28th where there is no 29th."""
+    """Tell when somebody reaches an age; who was born on 29 February, on the 28th where there is no 29th."""
     try:
         return born.replace(year=born.year + age)
     except ValueError:

@@ -1,5 +1,5 @@
 """
-What to send so that the DfE holds exactly a child's record, given what it may hold already.
+This module works out what to send so that the DfE holds exactly a child's record, given what it may hold already.
 
 The API puts what it is sent over what it holds and forgets nothing by itself. So what has vanished is purged by its id,
 and a block that is sent is sent whole: a field that is missing in it has no value any more. The smallest piece is a

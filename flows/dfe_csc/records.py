@@ -1,4 +1,4 @@
-"""What the DfE should hold of the council's children: the flow."""
+"""This flow says what the DfE should hold of the council's children."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _URGENCY: Final = {
 
 
 class ChildRecords:
-    """What the DfE should hold: one document for each child of the cohort, nothing for anybody else."""
+    """This flow says what the DfE should hold: one document for each child of the cohort, nothing for anybody else."""
 
     entities: tuple[type[Entity], ...] = (
         Person,

@@ -1,5 +1,5 @@
 """
-What a 400 says: which records it names, and why, without a word of what was in them.
+This module reads what a 400 says: which records it names, and why, without a word of what was in them.
 
 The API refuses a whole batch and names the failing records by their index in brackets, counted from 0: `[3]`, or
 several together: `[0, 3]`. An index that follows a name or another bracket is a place inside a record, and no record.
@@ -35,7 +35,7 @@ def named(text: str, records: int) -> list[int]:
 
 def reason(text: str, index: int, alone: bool) -> str:
     """
-    Why a record was refused, in our own words. Where it was not `alone`, only lines that speak of its index count.
+    Say why a record was refused, in our own words. Where it was not `alone`, only lines that speak of its index count.
     """
     ours = re.compile(rf"\[{index}\]|\b(record|item|index) {index}\b")
     about = [line for line in text.splitlines() if alone or ours.search(line)]

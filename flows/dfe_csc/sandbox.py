@@ -137,7 +137,7 @@ class ChildProtectionPlan(TypedDict, total=False):
 
 
 @with_config(WIRE)
-class Placement(TypedDict, total=False):
+class PlacementBody(TypedDict, total=False):
     child_looked_after_placement_id: Required[Id]
     start_date: Date
     start_reason: Code1
@@ -178,7 +178,7 @@ class SocialCareEpisode(TypedDict, total=False):
     child_in_need_plans: list[ChildInNeedPlan]
     section_47_assessments: list[Section47Assessment]
     child_protection_plans: list[ChildProtectionPlan]
-    child_looked_after_placements: list[Placement]
+    child_looked_after_placements: list[PlacementBody]
     adoption: Adoption
     care_leavers: CareLeavers
     purge: bool
@@ -213,7 +213,8 @@ Json = dict[str, Any]
 
 class LeftOut(StrEnum):
     """
-    What a field means that a block sent again leaves out. The guidance only says that absent values are left out.
+    This choice says what the sandbox does with a field that a block sent again leaves out. The guidance only says that
+    absent values are left out.
 
     CLEARED: a block is sent whole, so the field has no value any more (a reopened episode loses its closure date).
     An episode's own fields are one block: sent with its id and other blocks only, it keeps them. KEPT: no change.

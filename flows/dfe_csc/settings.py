@@ -1,4 +1,4 @@
-"""What the DfE's API needs to know of a council, and the council of it."""
+"""These settings hold what the DfE's API needs to know of a council, and the council of it."""
 
 from __future__ import annotations
 
@@ -62,6 +62,9 @@ class DfeCscSettings(BaseModel):
 
 
 class ChildRecordsSettings(BaseModel):
-    """What the flow that ships with it needs besides: nothing. Which children the DfE is sent is the specification's affair."""
+    """
+    The flow that ships with the target has no settings of its own. Which children the DfE is sent is the
+    specification's affair.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

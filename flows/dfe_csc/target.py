@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, j
 from flows.port import (
     Body,
     Confirmed,
+    NotDone,
     Outcome,
     ReadBack,
     Refused,
@@ -63,33 +64,30 @@ class DfeCsc:
         :raises MisconfiguredError: the client, the supplier key, the council's code or the address is wrong.
         """
         sent = [to_send(write, self._settings.ids) for write in batch]
-        outcomes = iter(await self._write([record for records in sent for record in records]))
-        return [_together([next(outcomes) for _ in records]) for records in sent]
-
-    async def _write(self, records: Sequence[Body]) -> Sequence[Outcome]:
-        """One outcome a record."""
         outcomes: dict[int, Outcome] = {}
-        left: Outcome = Unavailable("not sent: too many records of the batch were refused at once")
-        groups = [list(range(len(records)))[n : n + self.limits.batch] for n in range(0, len(records), self.limits.batch)]
+        left: Outcome = NotDone("not sent: too many records of the batch were refused at once")
+        groups = list(_groups([len(records) for records in sent], self.limits.batch))
         for _ in range(_MOST_REQUESTS):
             if not groups:
                 break
             group = groups.pop(0)
             try:
-                said = await self._post([records[n] for n in group])
+                said = await self._post([record for n in group for record in sent[n]])
             except MisconfiguredError as error:
                 if not outcomes:
                     raise
-                left = Unavailable(f"not sent: {error.what}")  # what is known already must not be lost with it
+                left = NotDone(f"not sent: {error.what}")  # what is known already must not be lost with it
                 break
             if isinstance(said, Unavailable | Unknown):
                 outcomes |= dict.fromkeys(group, said)
-                left = said if isinstance(said, Unavailable) else Unavailable("not sent: the answer before was lost")
+                left = NotDone("not sent: the answer before was lost")
+                if isinstance(said, Unavailable):
+                    left = NotDone(said.reason, said.after)
                 break
-            known, again = _sorted_out(group, said)
+            known, again = _sorted_out([n for n in group for _ in sent[n]], said)
             outcomes |= known
             groups = [g for g in again if g] + groups
-        return [outcomes.get(n, left) for n in range(len(records))]
+        return [outcomes.get(n, left) for n in range(len(batch))]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         return [Untold("the API only takes records, it shows none")] * len(batch)
@@ -141,9 +139,19 @@ class DfeCsc:
         raise MisconfiguredError(self.name, f"the address answers {answer.status_code}", fix=_fix(self.name))
 
 
-def _together(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a write that was several records: confirmed if all of them are."""
-    return next((outcome for outcome in outcomes if not isinstance(outcome, Confirmed)), outcomes[-1])
+def _groups(records: Sequence[int], most: int) -> Iterator[list[int]]:
+    """
+    The writes of a batch, by their place, in groups of so many records at most. The records of one write go together, so that
+    they are taken together or refused together: a child is never purged under its old id and then refused under its new one.
+    """
+    group: list[int] = []
+    for n, many in enumerate(records):
+        if group and sum(records[m] for m in group) + many > most:
+            yield group
+            group = []
+        group.append(n)
+    if group:
+        yield group
 
 
 def _fix(name: str) -> str:
@@ -160,13 +168,17 @@ def _receipts(answer: httpx.Response, records: int) -> list[str] | Unknown:
     return [receipt.rpartition("_")[2] for receipt in said]  # date and time are joined differently here and there
 
 
-def _sorted_out(group: list[int], said: list[str] | _Rejected) -> tuple[dict[int, Outcome], list[list[int]]]:
-    """What is now known of a group of records, and the groups in which the others are to go again."""
+def _sorted_out(of: list[int], said: list[str] | _Rejected) -> tuple[dict[int, Outcome], list[list[int]]]:
+    """
+    What is now known of a group of writes, and the groups in which the others are to go again. `of` says of each record that
+    was sent to which write it belongs.
+    """
     if not isinstance(said, _Rejected):
-        return {n: Confirmed(receipt) for n, receipt in zip(group, said, strict=True)}, []
-    if said.status == 400 and (places := named(said.text, len(group))):
+        return {n: Confirmed(receipt) for n, receipt in zip(of, said, strict=True)}, []
+    group = list(dict.fromkeys(of))
+    if said.status == 400 and (places := named(said.text, len(of))):
         alone = len(places) == 1
-        refused: dict[int, Outcome] = {group[place]: Refused(reason(said.text, place, alone)) for place in places}
+        refused: dict[int, Outcome] = {of[place]: Refused(reason(said.text, place, alone)) for place in places}
         return refused, [[n for n in group if n not in refused]]
     if len(group) == 1:
         why = "the record is larger than the API takes (413)" if said.status == 413 else reason(said.text, 0, True)

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
+from canonical.errors import FencedError, MisconfiguredError, UnavailableError, named
 from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
+from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
-from flows.engine.marks import MISTAKES, marks_of
 from flows.engine.meters import measure
 from flows.engine.patience import TOGETHER, Access, portion
 from flows.engine.settle import (
@@ -34,6 +35,7 @@ from flows.engine.settle import (
     sending,
     settlement,
     settles_in,
+    word_of,
 )
 from flows.engine.tally import Tally
 from flows.engine.tracing import Journeys, ingesting
@@ -42,10 +44,10 @@ from flows.port import (
     Confirmed,
     Flow,
     Held,
+    NotDone,
     Outcome,
     ReadBack,
     Target,
-    Unavailable,
     Unknown,
     Untold,
 )
@@ -53,6 +55,8 @@ from flows.port import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+PASSED_ON = (UnavailableError, MisconfiguredError, FencedError)
+"""Errors that say something about all subjects: the state is away, a credential is wrong, another copy is at work."""
 _GRACE = 20.0  # seconds for what is in hand when we are told to stop
 _JOBS = 2  # one prepares and saves what it has in hand while the other's is on its way
 _BACKLOG = 2000  # events behind which delivery waits for ingest: a subject's next change is probably among them
@@ -99,7 +103,7 @@ class Agreement:
 
     @property
     def stands_by(self) -> bool:
-        """Whether this worker takes no subjects because another edition than its own is at work."""
+        """Tell whether this worker takes no subjects because another edition than its own is at work."""
         return self._editions.stands_by
 
     # -- ingest --------------------------------------------------------------------------------------------------
@@ -109,9 +113,9 @@ class Agreement:
         arrived = await inbox.poll()
         if arrived.reached or arrived.there:
             with ingesting(self.flow.name, arrived.events) as traces:
-                await self._ledger.ingest(arrived, marks_of(self.flow, arrived, traces))
-            self.tally.ingested += len(arrived.events)
-            self.tally.rejected += len(arrived.rejects)
+                refused = await take_in(self.flow, self._ledger, arrived, list(traces))
+            self.tally.ingested += len(arrived.events) - refused
+            self.tally.rejected += len(arrived.rejects) + refused
             if arrived.behind <= _BACKLOG:
                 self._behind_since = None
             elif self._behind_since is None:
@@ -175,7 +179,7 @@ class Agreement:
 
     @property
     def _catching_up(self) -> bool:
-        """Whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
+        """Tell whether a backlog is being read, for not too long yet: what it holds for a subject goes in one write."""
         return self._behind_since is not None and self._clock() - self._behind_since < _LONGEST_BACKLOG
 
     async def _pause(self, stop: asyncio.Event) -> None:
@@ -234,11 +238,13 @@ class Agreement:
         return still
 
     async def _read_back(self, wanted: Sequence[Wanted]) -> tuple[list[Settlement], list[Wanted]]:
-        """What an earlier attempt left in doubt: settled where the target shows that it was done."""
+        """Look up what an earlier attempt left in doubt: it is settled where the target shows that it was done."""
         answers: Sequence[ReadBack]
         try:
             answers = _as_many(await self.target.read_back([w.write for w in wanted]), wanted)
-        except MISTAKES as error:
+        except PASSED_ON:
+            raise
+        except Exception as error:  # a mistake in a target is not the other subjects' fault
             answers = [Untold(self._mistake(error))] * len(wanted)
         settled: list[Settlement] = []
         still: list[Wanted] = []
@@ -295,7 +301,7 @@ class Agreement:
                 outcomes = await self._outcomes(wanted)
             self.tally.writes += 1
             if work.refused:  # an unsent request says nothing about the target
-                unsent = [isinstance(outcome, Unavailable) for outcome in outcomes]
+                unsent = [isinstance(outcome, NotDone) for outcome in outcomes]
             else:
                 unsent = [False] * len(outcomes)
                 self._patience.heard(outcomes)
@@ -307,22 +313,25 @@ class Agreement:
 
     async def _settle(self, settled: Sequence[Settlement], journeys: Journeys) -> None:
         """Save outcomes; then say so, to the spans and the meters."""
-        await self._ledger.settle([journeys.named(each) for each in settled])
+        await save(self._ledger, [journeys.named(each) for each in settled])
         measure(self.flow.name, settled, self._ledger.now(), journeys.context)
         journeys.end(settled)
 
     async def _outcomes(self, wanted: Sequence[Wanted]) -> Sequence[Outcome]:
         try:
             return _as_many(await self.target.write([w.write for w in wanted]), wanted)
-        except MISTAKES as error:
+        except PASSED_ON:
+            raise
+        except Exception as error:
             return [Unknown(self._mistake(error))] * len(wanted)
 
     def _mistake(self, error: Exception) -> str:
-        log.error("%s: the target's own code failed (%s)", self.target.name, type(error).__name__)
-        return f"{self.target.name}: the target's own code failed ({type(error).__name__}): mend the target"
+        what = f"{self.target.name}: the target's own code failed ({named(error)}): mend the target"
+        log.error("%s", what)
+        return what
 
     def _settled(self, wanted: Wanted, outcome: Outcome, after: float | None = None) -> Settlement:
-        word = type(outcome).__name__.lower()
+        word = word_of(outcome)
         setattr(self.tally, word, getattr(self.tally, word) + 1)
         if isinstance(outcome, Confirmed):
             self.tally.saved += max(wanted.task.changes - 1, 0)

@@ -39,9 +39,9 @@ class Claim:
         return self._until - self._clock()
 
     @contextmanager
-    def at_work(self) -> Iterator[Work]:
+    def at_work(self) -> Iterator[ClaimedWork]:
         """Requests sent inside this context check this claim (`seconds_left`)."""
-        work = Work(self)
+        work = ClaimedWork(self)
         token = _at_work.set(work)
         try:
             yield work
@@ -49,7 +49,7 @@ class Claim:
             _at_work.reset(token)
 
 
-class Work:
+class ClaimedWork:
     """The requests sent under one claim. `refused`: at least one was not sent because the claim had run out."""
 
     def __init__(self, claim: Claim) -> None:
@@ -102,7 +102,7 @@ class Hand:
         return await ledger.reclaim(self._taken.copy())
 
 
-_at_work: ContextVar[Work | None] = ContextVar("at_work", default=None)
+_at_work: ContextVar[ClaimedWork | None] = ContextVar("at_work", default=None)
 
 
 def seconds_left() -> float:

@@ -23,7 +23,7 @@ def day_in_london(at: float) -> date:
 
 
 def beginning(day: date) -> float:
-    """When a day begins in London, in seconds since 1970."""
+    """Tell when a day begins in London, in seconds since 1970."""
     return datetime(day.year, day.month, day.day, tzinfo=LONDON).timestamp()
 
 

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from canonical.errors import BadRecordError, RefusedError
+from canonical.errors import BadRecordError, RefusedError, named
 from flows.engine.ledger import Ledger, Settlement, State, Task, pack, unpack, unpack_all
-from flows.engine.marks import MISTAKES
 from flows.engine.settle import Wanted, parked, untried, waiting
 from flows.engine.trail import in_doubt
 from flows.port import Document, Facts, Flow, Nothing, Recalls, Write
@@ -27,7 +26,7 @@ _NO_REFS: Mapping[str, str] = MappingProxyType({})
 
 class Draft(NamedTuple):
     """
-    What the target should hold for a subject.
+    A draft says what the target should hold for a subject.
 
     `packed` is the document as the ledger keeps it. `refs` are the target's ids of the subjects that it refers to, and `digest`
     stands for both; there is none while the target does not hold `missing`, one of these subjects. Without a document the
@@ -55,8 +54,8 @@ def draft(flow: Flow, subject: str, facts: Facts) -> Draft:
         packed = pack(desired)  # a document that cannot be packed is a mistake of the mapping, too
     except (RefusedError, BadRecordError) as error:
         return Draft(subject, fault=str(error), recheck=facts.recheck)
-    except MISTAKES as error:
-        why = f"{flow.name}: the mapping failed ({type(error).__name__}): mend the flow"
+    except Exception as error:  # a mistake of the mapping is this one subject's, as in `adapters.engine.mapping`
+        why = f"{flow.name}: the mapping failed ({named(error)}): mend the flow"
         return Draft(subject, fault=why, recheck=facts.recheck)
     return Draft(subject, unpack(packed), packed, recheck=facts.recheck)
 

@@ -36,7 +36,7 @@ class Editions:
 
     @property
     def stands_by(self) -> bool:
-        """Whether another edition than this worker's is at work."""
+        """Tell whether another edition than this worker's is at work."""
         return self.had is not None and self.open is None
 
     async def look(self) -> bool:

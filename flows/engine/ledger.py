@@ -1,4 +1,4 @@
-"""What agreement needs from the runtime: an inbox of events, and a ledger of facts, subjects and what was confirmed."""
+"""Agreement needs two things from the runtime: an inbox of events, and a ledger of facts, subjects and what was confirmed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flows.port import Document, Fact, Grouping
 
 
 class State(StrEnum):
-    """Where a subject stands in a flow."""
+    """A state says where a subject stands in a flow."""
 
     DIRTY = "dirty"
     """Something changed: it is to be looked at, from `due` on."""
@@ -46,9 +46,9 @@ class Reject(NamedTuple):
 
 class Stand(NamedTuple):
     """
-    Where a flow stands in a partition. `behind` is the offset behind the last record that it took, `last` tells that record
-    from any other one. `again` is how far a lost state had read; 0 once the flow has come that far. `hidden` counts the
-    records that an unfinished transaction hides.
+    A stand says how far a flow has come in a partition. `behind` is the offset behind the last record that it took,
+    `last` tells that record from any other one. `again` is how far a lost state had read; 0 once the flow has come that
+    far. `hidden` counts the records that an unfinished transaction hides.
     """
 
     behind: int = 0
@@ -134,7 +134,10 @@ class Edition(NamedTuple):
 
 
 class Intent(NamedTuple):
-    """What is about to be sent for a subject: durable before it is sent, so that a crash knows what may be there."""
+    """
+    An intent says what is about to be sent for a subject: it is durable before anything is sent, so that a crash knows
+    what may be there.
+    """
 
     task: Task
     doubtful: bytes
@@ -201,7 +204,7 @@ class Inbox(Protocol):
     """The flow's topics, read_committed, in a consumer group of its own."""
 
     async def poll(self) -> Arrivals:
-        """What has arrived; waits a little for the first, not for more."""
+        """Return what has arrived; waits a little for the first, not for more."""
         ...
 
     async def commit(self) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
+from canonical.errors import named
 from flows.engine.ledger import Arrivals, Mark, doubts, pack_all
-from flows.port import Document, Flow, Recalls
+from flows.port import Document, Flow, Recalls, Urgency
 
 log = logging.getLogger(__name__)
-
-# A mistake in a flow or a target is not the other subjects' fault. Its text may quote a fact, so only its kind is kept.
-MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def marks_of(flow: Flow, arrived: Arrivals, traces: Iterable[str | None]) -> list[Mark]:
     """One mark for each subject that these events touch."""
     marks: dict[str, Mark] = {}
+    urgencies: dict[str, int] = {}
     subject_of = flow.grouping.subject_of
     for (event, partition), trace in zip(arrived.events, traces, strict=True):
         subject, at = subject_of(event), event.time.timestamp()
-        urgency, had = int(flow.urgency(event.entity)), marks.get(subject)
+        had = marks.get(subject)
+        if (urgency := urgencies.get(event.entity)) is None:
+            urgency = urgencies[event.entity] = _urgency(flow, event.entity)
         if had is None:
             marks[subject] = Mark(subject, partition, urgency, 1, at, trace)
         else:
@@ -41,7 +42,15 @@ def recalled(flow: Flow, key: str, owner: str) -> Sequence[Document]:
         return ()
     try:
         return flow.recall(key, owner)
-    except MISTAKES as error:
-        kind = type(error).__name__
-        log.error("%s: the flow's own code failed (%s) to recall: mend the flow", flow.name, kind)  # noqa: TRY400
+    except Exception as error:
+        log.error("%s: the flow's own code failed (%s) to recall: mend the flow", flow.name, named(error))  # noqa: TRY400
         return ()
+
+
+def _urgency(flow: Flow, entity: str) -> int:
+    try:
+        return int(flow.urgency(entity))
+    except Exception as error:
+        what = f"the flow's own code failed ({named(error)}) to say how urgent {entity} is: usual. To do: mend the flow"
+        log.error("%s: %s", flow.name, what)  # noqa: TRY400
+        return int(Urgency.USUAL)

@@ -1,4 +1,4 @@
-"""What agreement counts and measures, a batch at a time: OpenTelemetry's API only, so nothing where nobody listens."""
+"""Agreement is counted and measured here, a batch at a time, by OpenTelemetry's API: nothing where nobody listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a target is approached: by so many at once, and after trouble not before it has had its time."""
+"""This module limits how a target is approached: by so many at once, and after trouble not before it has had its time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Patience:
 
 
 class Access:
-    """What all flows of one target share in one process: how many writes go at once, and the patience with it."""
+    """All flows of one target share its access in one process: how many writes go at once, and the patience with it."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = steady) -> None:
         self.slots = asyncio.Semaphore(limits.concurrency)

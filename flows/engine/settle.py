@@ -1,12 +1,25 @@
-"""What an outcome means for the ledger: pure, so that every case can be read in one place."""
+"""This module says what an outcome means for the ledger: it is pure, so that every case can be read in one place."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import NamedTuple
 
+from canonical.errors import printable
 from flows.engine.ledger import Settlement, State, Task, doubts
-from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Waiting, Write
+from flows.port import (
+    Body,
+    Confirmed,
+    Document,
+    Limits,
+    NotDone,
+    Outcome,
+    Refused,
+    Unavailable,
+    Unknown,
+    Waiting,
+    Write,
+)
 
 
 class Wanted(NamedTuple):
@@ -65,19 +78,25 @@ def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> 
             )  # fmt: skip
         case Refused(reason):
             return parked(task, reason)
-        case Unavailable(reason):
-            return Settlement(task, State.DIRTY, "unavailable", reason=reason, doubtful=task.doubtful, after=after)
-        case Unknown(reason):
+        case NotDone(reason):
+            why = printable(reason)
+            return Settlement(task, State.DIRTY, "unavailable", reason=why, doubtful=task.doubtful, after=after)
+        case Unavailable(reason) | Unknown(reason):
             return Settlement(
-                task, State.DIRTY, "unknown", reason=reason, doubtful=wanted.doubtful, after=after,
+                task, State.DIRTY, word_of(outcome), reason=printable(reason), doubtful=wanted.doubtful, after=after,
                 sent=wanted.sent,
             )  # fmt: skip
         case Waiting(on):
             return waiting(task, on, denied=_id_given(wanted.write, on))
 
 
+def word_of(outcome: Outcome) -> str:
+    """The word for an outcome in a record's story and in the counts."""
+    return "unavailable" if isinstance(outcome, Unavailable) else type(outcome).__name__.lower()
+
+
 def parked(task: Task, reason: str) -> Settlement:
-    return Settlement(task, State.PARKED, "refused", reason=reason, doubtful=task.doubtful)
+    return Settlement(task, State.PARKED, "refused", reason=printable(reason), doubtful=task.doubtful)
 
 
 def waiting(task: Task, on: str, denied: str | None = None) -> Settlement:

@@ -39,10 +39,12 @@ def context_of(traceparent: str | None) -> Context | None:
     return set_span_in_context(NonRecordingSpan(remote))
 
 
-def traceparent_of(span: Span) -> str:
+def traceparent_of(span: Span) -> str | None:
+    """Give the header by which others go on in a span's trace; None if the span is not recorded, for there is no trace then."""
     context = span.get_span_context()
-    flags = "01" if context.trace_flags.sampled else "00"
-    return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{flags}"
+    if not context.trace_flags.sampled:
+        return None
+    return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-01"
 
 
 @contextmanager

@@ -51,7 +51,10 @@ class Trail(Protocol):
         ...
 
     async def ends(self) -> Mapping[tuple[str, int], int]:
-        """Where the flow's topics end now, by topic and partition: a state that went back has to read up to there again."""
+        """
+        Tell where the flow's topics end now, by topic and partition: a state that went back has to read up to there
+        again.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""Where a target is: an address that our records, and the secrets that open it, may go to."""
+"""This type says where a target is: an address that our records, and the secrets that open it, may go to."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-What every HTTP target shares: a client that keeps the budget and the trace, and what a lost or unhappy answer means.
+All HTTP targets share this: a client that keeps the budget and the trace, and what a lost or unhappy answer means.
 
-The one question that matters after a fault is whether the request may have been done. `Unavailable` is said only where
-it certainly was not: nothing was connected, or the other side turned the request away. All else is `Unknown`.
+The one question that matters after a fault is whether the request may have been done. `NotDone` is said only where it
+certainly was not, because nothing left. An answer proves less: a gateway may say 503 or 429 of a request that was done.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pydantic import SecretStr
 from canonical.errors import MisconfiguredError, UnavailableError
 from flows.engine.meters import requesting
 from flows.kit.requests import Budget, OutOfHandError, failed, may_go
-from flows.port import LONGEST_SILENCE, Limits, Unavailable, Unknown
+from flows.port import LONGEST_SILENCE, Limits, NotDone, Unavailable, Unknown
 
 TEMPLATE: Final = "url.template"
 """
@@ -170,11 +170,11 @@ _WRONG_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 
 async def exchange(
     http: httpx.AsyncClient, request: httpx.Request, auth: httpx.Auth | None = None, *, where: str = ""
-) -> httpx.Response | Unavailable | Unknown:
+) -> httpx.Response | NotDone | Unknown:
     """
     Send one request and read the whole answer; transport faults become outcomes.
 
-    `Unavailable` where the request never left (no connection, no name, no handshake, no token), `Unknown` where it left
+    `NotDone` where the request never left (no connection, no name, no handshake, no token), `Unknown` where it left
     and the answer was lost. `where` names the target in errors.
 
     :raises MisconfiguredError: a certificate that does not hold, an address that is none, a client that is not known.
@@ -183,9 +183,9 @@ async def exchange(
     try:
         return await http.send(request, auth=auth or httpx.USE_CLIENT_DEFAULT)
     except _NoTokenError as error:
-        return Unavailable(error.what, error.after)
+        return NotDone(error.what, error.after)
     except OutOfHandError as error:
-        return Unavailable(error.what)
+        return NotDone(error.what)
     except (httpx.RequestError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
         cause = error.__cause__ or error
         kind = type(cause).__name__
@@ -198,7 +198,7 @@ async def exchange(
         if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL) or isinstance(cause, _WRONG_ADDRESS):
             raise MisconfiguredError(where, "the address is not a URL", fix="write it as https://…") from None
         if isinstance(cause, _NEVER_SENT) or _request_of(error, request) is not request:
-            return Unavailable(f"not sent: {kind}")
+            return NotDone(f"not sent: {kind}")
         return Unknown(f"sent, but the answer was lost: {kind}")
 
 
@@ -212,7 +212,7 @@ def _request_of(error: Exception, ours: httpx.Request) -> httpx.Request:
 
 def retry_after(response: httpx.Response) -> timedelta | None:
     """
-    How long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
+    Tell how long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
 
     None if the answer does not say, or says it in a form that cannot be read.
     """
@@ -248,10 +248,11 @@ def json_of(response: httpx.Response) -> Any | Unknown:
 
 def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable | Unknown | None:
     """
-    What a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
+    Return what a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
 
-    429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away. 500, 502, 504 and their like
-    are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6).
+    408, 429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away, or so they say. 500, 502, 504
+    and their like are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6). In doubt it is
+    after each of them.
 
     :raises MisconfiguredError: 401 (after `ClientCredentials` has renewed the token), 403, 407, or a redirect.
     """
@@ -270,7 +271,10 @@ def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable 
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """Who we are to a token endpoint. `where` is the target's name: its settings name the secret's variable."""
+    """
+    These credentials say who we are to a token endpoint. `where` is the target's name: its settings name the secret's
+    variable.
+    """
 
     where: str
     token_url: str
@@ -323,7 +327,7 @@ class ClientCredentials(httpx.Auth):
                 return
             await response.aread()  # gives its connection back, which the renewal may need
 
-    async def obtain(self, http: httpx.AsyncClient) -> Unavailable | Unknown | None:
+    async def obtain(self, http: httpx.AsyncClient) -> NotDone | Unknown | None:
         """
         Ask for a new token now, to see whether it can be had: None where it can. For a target's `check`.
 
@@ -335,7 +339,7 @@ class ClientCredentials(httpx.Auth):
         try:
             self._keep(answer)
         except _NoTokenError as error:
-            return Unavailable(error.what, error.after)
+            return NotDone(error.what, error.after)
         return None
 
     def _asked(self) -> httpx.Request:

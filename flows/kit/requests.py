@@ -1,5 +1,5 @@
 """
-What every request to a target goes through, whatever carries it: the target's budget, the worker's claim, a trace span.
+Every request to a target goes through this, whatever carries it: the target's budget, the worker's claim, a trace span.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flows.port import Limits
 
 
 class Budget(Protocol):
-    """How many requests a target may still be sent; shared by all workers of the target."""
+    """A budget says how many requests a target may still be sent; shared by all workers of the target."""
 
     async def spend(self, requests: int) -> None:
         """Wait until so many requests may go, and count them as gone."""
@@ -98,7 +98,7 @@ class Requests:
         Send one request inside this context. `what` names it in the trace, e.g. `UPLOAD children`; it holds no value of a record.
 
         :raises OutOfHandError: it changes something, and another worker may hold its subjects by now: it counts as
-            `Unavailable`.
+            `NotDone`.
         """
         await may_go(self._budget, self._target, changes=changes)
         with self._tracer.start_as_current_span(

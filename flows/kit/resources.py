@@ -1,14 +1,16 @@
-"""What a target asks the runtime for, to reach its system with."""
+"""A target asks the runtime for these resources, to reach its system with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from flows.kit.folder import SharedFolder
 from flows.kit.http import TIMEOUT, client
 from flows.kit.requests import Budget, Requests
 from flows.port import Limits
@@ -35,8 +37,14 @@ class Resources:
         self._open.push_async_exit(made)
         return made
 
+    def folder(self, limits: Limits, path: Path) -> SharedFolder:
+        """A folder that files are imported from, with at most `limits.concurrency` steps at once. See `flows.kit.folder`."""
+        made = SharedFolder(self.target, path, self.requests(limits), limits.concurrency)
+        self._open.callback(made.close)
+        return made
+
     def requests(self, limits: Limits) -> Requests:
-        """The account for any other way of sending: a database, a folder, a queue."""
+        """The account for any other way of sending, such as a queue."""
         return Requests(self.target, self._spending(limits))
 
     def _spending(self, limits: Limits) -> Budget:

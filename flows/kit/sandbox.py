@@ -1,5 +1,5 @@
 """
-What every shipped sandbox of a cloud target shares: a real HTTP server that keeps what it is sent.
+All shipped sandboxes of cloud targets share this: a real HTTP server that keeps what it is sent.
 
 A sandbox is a stand-in for somebody else's cloud, so it takes nothing from the flows it is there to check. It keeps
 its state in one SQLite file (or in memory), committed before it answers, so that a kill of the process loses nothing
@@ -69,7 +69,7 @@ class Throttle:
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
     """
-    What every sandbox can be told. `data` is the SQLite file that outlives the process; None keeps all in memory.
+    Every sandbox has these settings. `data` is the SQLite file that outlives the process; None keeps all in memory.
 
     `history` keeps, with each effect of the log, the document as it stood afterwards.
     """
@@ -140,7 +140,7 @@ def digest_of(text: str) -> str:
 
 
 class Holdings:
-    """What a sandbox holds, and the log of how it came to: SQLite, committed before anything is answered."""
+    """Holdings keep all that a sandbox holds, and the log of its changes: in SQLite, committed before anything is answered."""
 
     def __init__(self, data: Path | None, *, history: bool = False) -> None:
         self._history = history
@@ -259,7 +259,7 @@ class Sandbox(ABC):
         }
 
     def documents(self, kind: str) -> dict[str, Any]:
-        """What is held of one kind, by key: a child's la_child_id, Business Central's own id."""
+        """Return what is held of one kind, by key: a child's la_child_id, Business Central's own id."""
         return self.held.all(kind).get(kind, {})
 
     def log(self, after: int = 0) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How a sandbox is told to misbehave: the faults to come, each used up by the request it hits."""
+"""A sandbox is told here to misbehave: the faults to come, each used up by the request it hits."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the author of a target tests it with: the suite that every target passes, and stand-ins for Kafka and for a target."""
+"""The author of a target tests it with these: the suite that every target passes, and stand-ins for Kafka and for a target."""
 
 from flows.testing.suite import EVERY, ArrayInbox, MemoryTrail, ScriptedTarget, Side, TargetSuite, Trouble, Work, alone
 

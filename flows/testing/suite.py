@@ -34,6 +34,7 @@ from flows.port import (
     Holding,
     Inventory,
     Limits,
+    NotDone,
     Outcome,
     ReadBack,
     Refused,
@@ -51,7 +52,7 @@ EVERY = "*"
 
 
 class Work(Enum):
-    """Whether what a scripted answer is about was done all the same."""
+    """This choice says whether a scripted target does the write before it gives its answer."""
 
     DONE = "done"
     NOT_DONE = "not done"
@@ -69,7 +70,7 @@ def alone(
 
 
 def _names(write: Write) -> bool:
-    """Whether it names anything by which a target could find what it holds."""
+    """Tell whether it names anything by which a target could find what it holds."""
     return bool(write.ref or write.document or write.confirmed or write.doubtful)
 
 
@@ -101,7 +102,7 @@ class ScriptedTarget:
     _past: list[tuple[float, str, ReadBack]] = field(default_factory=list)
 
     def answer(self, subject: str, *answers: Outcome | Exception, work: Work = Work.NOT_DONE) -> None:
-        """What to answer the next writes of a subject (or `EVERY`), and whether to do the work first."""
+        """Script the answers to the next writes of a subject (or `EVERY`), and say whether the work is done first."""
         self._script[subject].extend((answer, work) for answer in answers)
 
     def forgive(self) -> None:
@@ -118,7 +119,7 @@ class ScriptedTarget:
         if self.slow:
             await asyncio.sleep(self.slow)
         if seconds_left() <= 0:
-            return [Unavailable("not sent: this worker's claim on it ran out")] * len(batch)
+            return [NotDone("not sent: this worker's claim on it ran out")] * len(batch)
         return [self._one(write) for write in batch]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
@@ -254,9 +255,9 @@ class MemoryTrail:
 
 
 class Trouble(Enum):
-    """How a sandbox can be told to misbehave, once, with the next write."""
+    """A trouble names a way in which a sandbox misbehaves, once, with the next write."""
 
-    THROTTLED = "turned away with 429 and Retry-After: 7, and not done"
+    THROTTLED = "turned away and not done, with 429 and Retry-After: 7 where it speaks HTTP"
     LOST = "done, and the connection cut before the answer"
     NOT_JSON = "done, and answered 200 with a web page"
 
@@ -275,11 +276,11 @@ class Side(Protocol):
         ...
 
     def held(self, number: int) -> Body | None:
-        """What the sandbox holds for the subject of `document(number, …)`; None for nothing."""
+        """Return what the sandbox holds for the subject of `document(number, …)`; None for nothing."""
         ...
 
     def effects(self) -> int:
-        """How many times the sandbox changed what it holds."""
+        """Tell how many times the sandbox changed what it holds."""
         ...
 
     def trouble(self, trouble: Trouble) -> None: ...
@@ -292,6 +293,9 @@ class TargetSuite:
     They ask no more than the port promises. `same` compares what the sandbox holds; a sandbox that shows it in other
     words than the document compares in its own way.
     """
+
+    says_how_long: bool = True
+    """False where the target turns a write away without a word on when to come again, as a folder does."""
 
     def same(self, held: Body | None, document: Document) -> bool:
         return held == document.body
@@ -336,7 +340,7 @@ class TargetSuite:
         side.trouble(Trouble.THROTTLED)
         (outcome,) = await side.target.write([Write(subject, document)])
         assert isinstance(outcome, Unavailable)
-        assert outcome.after == timedelta(seconds=7)
+        assert outcome.after == (timedelta(seconds=7) if self.says_how_long else None)
         assert side.held(1) is None
 
     async def test_a_lost_answer_is_unknown_and_read_back_instead_of_written_twice(self, side: Side) -> None:

@@ -154,7 +154,7 @@ def status(
     every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
 ) -> None:
     """
-    How every flow and stream stands: agreed, to do and how long the oldest has waited, waiting for another record, parked;
+    Show how every flow and stream stands: agreed, to do and how long the oldest has waited, waiting for another record, parked;
     read and published since ever; and what is the matter.
     """
 
@@ -185,7 +185,7 @@ def plan(
     why: WhyOption = "",
     most: Annotated[int, typer.Option(help="Show the fields of so many subjects.")] = 20,
 ) -> None:
-    """What a flow would write now, field by field. Writes nothing: run it before you go live."""
+    """Show what a flow would write now, field by field. Writes nothing: run it before you go live."""
 
     async def work() -> int:
         settings = settings_of(file)

@@ -1,4 +1,4 @@
-"""What the commands have in common: where they print, the options that several take, the state that they look at."""
+"""The commands have this in common: where they print, the options that several take, the state that they look at."""
 
 from __future__ import annotations
 

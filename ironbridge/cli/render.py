@@ -1,4 +1,4 @@
-"""How the command line shows things: tables for people, nothing that only colour tells."""
+"""The command line shows things with these: tables for people, nothing that only colour tells."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How all streams and flows stand, to print once or again and again."""
+    """This view shows how all streams and flows stand, to be printed once or again and again."""
 
     streams: Sequence[StreamStanding]
     flows: Sequence[FlowStanding]

@@ -277,7 +277,7 @@ def trail(
     file: FileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who did what, when and why: retries, drops, pauses, replays, backfills, and who had personal fields shown."""
+    """Show who did what, when and why: retries, drops, pauses, replays, backfills, and who had personal fields shown."""
 
     async def work(store: Store) -> None:
         rows = await audit.trail(store, most=most)

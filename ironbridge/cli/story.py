@@ -40,8 +40,8 @@ def print_story(console: Console, told: Story, actions: Sequence[AuditEntry] = (
 
 
 def _version(console: Console, version: Version) -> None:
-    trace = (version.traceparent or "-" * 40)[3:35]
-    seen = f"version {version.version}, observed {moment(version.at)}, trace {trace}"
+    trace = f"trace {version.traceparent[3:35]}" if version.traceparent else "not traced"
+    seen = f"version {version.version}, observed {moment(version.at)}, {trace}"
     console.print(f"[bold]event[/bold]   {seen}{'; deleted' if version.fields is None else ''}")
     if version.changed is not None:
         console.print(Text(f"          changed: {', '.join(version.changed) or 'nothing that is published'}"))
@@ -61,7 +61,7 @@ def _subject(console: Console, subject: SubjectStory) -> None:
 
 
 def _read(row: PublishedRecord, key: str) -> str:
-    """What a legacy row became: where it was published, and to whom it belongs where that is another."""
+    """Return what a legacy row became: where it was published, and to whom it belongs where that is another."""
     what = f"{'an' if row.entity[0] in 'aeiou' else 'a'} {row.entity}"
     if not row.version:
         return f"read as {what}; it has never been published"

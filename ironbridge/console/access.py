@@ -1,5 +1,5 @@
 """
-Who looks, and what they may do.
+This module says who looks, and what they may do.
 
 On this machine alone (a loopback address) nobody signs in and whoever is at the machine may do everything, with every
 action on record. On any other address people sign in with OpenID Connect (Entra ID, Keycloak), and their roles there say
@@ -31,15 +31,15 @@ Action = Callable[[Request, FormData], Awaitable[Response]]
 
 
 class Right(StrEnum):
-    """What somebody may do. Seeing personal fields is a right of its own, which goes with no other."""
+    """A right says what a person may do. Seeing personal fields is a right of its own, which goes with no other."""
 
     LOOK = "look"
     ACT = "act"
     REVEAL = "reveal"
 
 
-class Person(SimpleUser):
-    """Who it is, as the audit trail names them."""
+class ConsoleUser(SimpleUser):
+    """A console user has the name by which the audit trail knows them."""
 
 
 def is_loopback(host: str) -> bool:
@@ -86,9 +86,9 @@ class SignedIn(AuthenticationBackend):
     def __init__(self, sessions: Sessions | None) -> None:
         self._sessions = sessions
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, Person] | None:
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, ConsoleUser] | None:
         if self._sessions is None:
-            return AuthCredentials([*Right]), Person(f"{_at_the_machine()} (at the machine)")
+            return AuthCredentials([*Right]), ConsoleUser(f"{_at_the_machine()} (at the machine)")
         word = conn.session.get("session")
         if not word or conn.url.path.startswith("/static/"):
             return None
@@ -96,7 +96,7 @@ class SignedIn(AuthenticationBackend):
             found = await self._sessions.find(word)
         except IronbridgeError as error:
             raise AuthenticationError(f"Ironbridge cannot tell who you are: {error}") from error
-        return (AuthCredentials([*found.rights]), Person(found.name)) if found else None
+        return (AuthCredentials([*found.rights]), ConsoleUser(found.name)) if found else None
 
 
 def not_told(_: HTTPConnection, error: Exception) -> Response:

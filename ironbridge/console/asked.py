@@ -1,4 +1,7 @@
-"""What a request asks for: the stream or flow that its path names, and the texts and numbers of its address and its form."""
+"""
+This module reads what a request asks for: the stream or flow that its path names, and the texts and numbers of its
+address and its form.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where the map's boxes and arrows go. All of the drawing is in the template; here are only the numbers."""
+"""
+This module works out where the map's boxes and arrows go. All of the drawing is in the template; here are only the
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ RIGHT = (910, 270)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StreamLine:
     """A stream's line in its system's box."""
 
     arrow: Arrow
@@ -31,7 +34,7 @@ class Box:
     name: str
     y: int
     height: int
-    lines: tuple[Line, ...]
+    lines: tuple[StreamLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,14 @@ def draw(picture: Picture) -> Drawing:
     legacy: list[Box] = []
     y = _TOP + (height - left) // 2
     for place, tall in zip(picture.legacy, heights, strict=True):
-        lines = tuple(Line(arrow, y + _HEAD + _ROW * i) for i, arrow in enumerate(place.arrows))
+        lines = tuple(StreamLine(arrow, y + _HEAD + _ROW * i) for i, arrow in enumerate(place.arrows))
         legacy.append(Box(place.name, y, tall, lines))
         y += tall + _GAP
     top = _TOP + (height - middle) // 2
     topics = tuple(Pill(topic, top + i * (_TOPIC + 8)) for i, topic in enumerate(picture.topics))
     top = _TOP + (height - right) // 2
     clouds = tuple(
-        Box(place.name, top + i * (_CLOUD + _GAP), _CLOUD, (Line(place.arrows[0], 0),))
+        Box(place.name, top + i * (_CLOUD + _GAP), _CLOUD, (StreamLine(place.arrows[0], 0),))
         for i, place in enumerate(picture.clouds)
     )
     curves = _curves(legacy, {pill.topic: pill.y for pill in topics}, clouds)

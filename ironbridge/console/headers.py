@@ -1,4 +1,4 @@
-"""What every answer tells the browser: run only our own files, be framed by nobody, remember nothing, tell nobody."""
+"""Every answer tells the browser this: run only our own files, be framed by nobody, remember nothing, tell nobody."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from canonical.errors import IronbridgeError
 
 
 @dataclass
-class Job:
+class BackgroundJob:
     """`done` counts what was found so far, `step` is what it is at; `result` is there once it ended well, `trouble` if not."""
 
     name: str
@@ -37,24 +37,24 @@ class Jobs:
     """The last job of each name. They live as long as the process: what is worth keeping is downloaded."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, BackgroundJob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def get(self, name: str) -> Job | None:
+    def get(self, name: str) -> BackgroundJob | None:
         return self._jobs.get(name)
 
-    def begin(self, name: str, asked_by: str, work: Callable[[Job], Coroutine[Any, Any, Any]]) -> Job:
+    def begin(self, name: str, asked_by: str, work: Callable[[BackgroundJob], Coroutine[Any, Any, Any]]) -> BackgroundJob:
         """Begin it, unless it runs already."""
         had = self._jobs.get(name)
         if had is not None and had.running:
             return had
-        job = self._jobs[name] = Job(name, asked_by)
+        job = self._jobs[name] = BackgroundJob(name, asked_by)
         task = asyncio.create_task(self._do(job, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return job
 
-    async def _do(self, job: Job, work: Callable[[Job], Coroutine[Any, Any, Any]]) -> None:
+    async def _do(self, job: BackgroundJob, work: Callable[[BackgroundJob], Coroutine[Any, Any, Any]]) -> None:
         try:
             job.result = await work(job)
         except IronbridgeError as error:

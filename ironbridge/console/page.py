@@ -1,4 +1,4 @@
-"""What a page of the console declares: its addresses, what its forms do, and its entry in the navigation."""
+"""A page of the console declares this: its addresses, what its forms do, and its entry in the navigation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Where a form is sent to, the right that this takes, and the function that receives it."""
+    """A form has the address that it is sent to, the right that this takes, and the function that receives it."""
 
     path: str
     right: Right

@@ -66,7 +66,7 @@ class Arrow:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DrawnSystem:
     """A legacy system or a cloud system, with its arrows."""
 
     name: str
@@ -82,9 +82,9 @@ class Picture:
     """Everything at one moment; `at` is seconds since 1970."""
 
     at: float
-    legacy: tuple[Place, ...]
+    legacy: tuple[DrawnSystem, ...]
     topics: tuple[str, ...]
-    clouds: tuple[Place, ...]
+    clouds: tuple[DrawnSystem, ...]
 
     @property
     def arrows(self) -> list[Arrow]:
@@ -104,7 +104,7 @@ def worst(states: Any) -> str:
 
 
 class Lately:
-    """What was counted in the last minute, as often as somebody looked, and what that makes a minute."""
+    """This meter keeps the counts of the last minute, one for each look, and gives the rate a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -145,11 +145,11 @@ class Painter:
         behind, rates = await traffic.behind(store), await self._rates()
         self._events.add({name: stands.events for name, stands in streams.items()})
         legacy = tuple(
-            Place(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
+            DrawnSystem(name, tuple(self._stream(name, each, streams, verdicts) for each in found))
             for name, (_, found) in self._built.pumps.items()
         )
         clouds = tuple(
-            Place(name, (self._flow(flows.get(name, FlowStanding(name)), verdicts[name], behind, rates),))
+            DrawnSystem(name, (self._flow(flows.get(name, FlowStanding(name)), verdicts[name], behind, rates),))
             for name in self._built.deliveries
         )
         arrows = [arrow for place in (*legacy, *clouds) for arrow in place.arrows]

@@ -17,7 +17,7 @@ _TRIES = 8  # "what it takes" is the least of so many: what it took beside a bur
 
 
 class Recent(Generic[T]):
-    """What `ask` gives, asked once at a time and not more often than it is good for what is asked."""
+    """This cache keeps what `ask` gave, and asks once at a time and not more often than the asked one can bear."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask

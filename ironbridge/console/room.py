@@ -1,4 +1,4 @@
-"""What the console's pages stand on: the platform that they look at, and what they share."""
+"""The console's pages share a room: the platform that they look at, and what is made once for all of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class Room:
         self.spans = span_file(self.built.settings)
 
     async def _dependencies(self) -> list[Verdict]:
-        """Whether the state answers, and Kafka where this process knows one: a console beside an embedded broker does not."""
+        """
+        Tell whether the state answers, and Kafka where this process knows one: a console beside an embedded broker does
+        not.
+        """
         found = await self.health.ready()
         return [verdict for verdict in found if verdict.what != "kafka" or self.built.kafka.bootstrap_servers]
 
@@ -63,5 +66,5 @@ def room_of(request: Request) -> Room:
 
 
 def actor(request: Request) -> Actor:
-    """Who acts, for the audit trail."""
+    """Say who acts, for the audit trail."""
     return Actor(request.user.display_name, "console")

@@ -26,7 +26,7 @@ from ironbridge.store import Store, sessions
 from ironbridge.store.sessions import SessionRow
 
 if TYPE_CHECKING:
-    from ironbridge.console.sign_in import Known
+    from ironbridge.console.sign_in import ProviderAnswer
 
 _AGAIN = 15.0  # seconds until a provider that did not answer is asked again
 _OTHERS = 10.0  # seconds that we wait for the answer to a question that another console has asked
@@ -54,7 +54,7 @@ class Sessions:
     """
 
     def __init__(
-        self, store: Store, settings: ConsoleSettings, ask: Callable[[str], Awaitable[Known | None]]
+        self, store: Store, settings: ConsoleSettings, ask: Callable[[str], Awaitable[ProviderAnswer | None]]
     ) -> None:
         self._store = store
         self._ask = ask
@@ -62,7 +62,7 @@ class Sessions:
         self._every = settings.recheck_minutes * 60
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def begin(self, known: Known) -> str:
+    async def begin(self, known: ProviderAnswer) -> str:
         """Open a session; returns its secret word. A session that cannot be confirmed again ends when the first check is due."""
         word, now = secrets.token_urlsafe(32), self._store.clock()
         until = now + (self._lasts if known.refresh else min(self._every, self._lasts))

@@ -1,4 +1,4 @@
-"""How values are written for people's eyes, the template environment, and the answers that are made of it."""
+"""This module says how values are written for people's eyes, the template environment, and the answers that are made of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def moment(at: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """How long something takes or took: `4 s`, `3 min`, `2.5 h`, `6 days`."""
+    """Write how long something takes or took: `4 s`, `3 min`, `2.5 h`, `6 days`."""
     if seconds is None:
         return "—"
     for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
@@ -113,7 +113,7 @@ def show(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 
 def trouble(request: Request, status: int, title: str, detail: str) -> Response:
-    """What went wrong, for a person; a fragment of a live page gets no page."""
+    """Answer with what went wrong, for a person; a fragment of a live page gets no page."""
     if request.headers.get("hx-request"):
         return Response(status_code=status)
     return show(request, "trouble.html", status, title=title, detail=detail)
@@ -130,5 +130,5 @@ def say(request: Request, what: str) -> None:
 
 
 def said(request: Request) -> str:
-    """What the last form did: said once, on the page that follows it."""
+    """Tell what the last form did: it is said once, on the page that follows it."""
     return str(request.session.pop(_SAID, ""))

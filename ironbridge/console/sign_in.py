@@ -31,7 +31,7 @@ _OVER = {"invalid_grant", "access_denied", "login_required", "interaction_requir
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ProviderAnswer:
     """The provider's answer about a person. `refresh` is for asking it again; None if the provider gives none."""
 
     subject: str
@@ -84,7 +84,7 @@ class SignIn:
         request.session.update(session=word, form=secrets.token_urlsafe(24))
         return RedirectResponse(to, 303)
 
-    async def again(self, refresh: str) -> Known | None:
+    async def again(self, refresh: str) -> ProviderAnswer | None:
         """
         The person's name and present rights; None if the provider does not know them any more, or they have to sign in again.
 
@@ -103,12 +103,12 @@ class SignIn:
             raise UnavailableError("console", f"the sign-in does not answer ({type(error).__name__})") from error
         return known if known.rights else None
 
-    async def _known(self, given: dict[str, Any]) -> Known:
+    async def _known(self, given: dict[str, Any]) -> ProviderAnswer:
         claims = dict(given.get("userinfo") or {})
         if not self._roles(claims):
             claims |= dict(await self._oauth.provider.userinfo(token=given))
         name = next((str(claims[c]) for c in ("preferred_username", "email", "name", "sub") if claims.get(c)), "")
-        return Known(str(claims.get("sub", "")), name[:100], tuple(self._rights(claims)), given.get("refresh_token"))
+        return ProviderAnswer(str(claims.get("sub", "")), name[:100], tuple(self._rights(claims)), given.get("refresh_token"))
 
     def _roles(self, claims: dict[str, Any]) -> set[str]:
         found: Any = claims

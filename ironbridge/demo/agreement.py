@@ -1,4 +1,4 @@
-"""Whether each cloud of the demonstration holds exactly the documents that its flow says it should hold."""
+"""This module tells whether each cloud of the demonstration holds exactly the documents that its flow says it should hold."""
 
 from __future__ import annotations
 

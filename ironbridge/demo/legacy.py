@@ -21,7 +21,7 @@ def sections(folder: Path) -> dict[str, dict[str, Any]]:
 
 def sizes_of(asked: list[str]) -> dict[str, int]:
     """
-    How many records each legacy system is to have, from words such as `liquidlogic=400`.
+    Read how many records each legacy system is to have, from words such as `liquidlogic=400`.
 
     :raises MisconfiguredError: a word is not of that form.
     """
@@ -35,7 +35,7 @@ def sizes_of(asked: list[str]) -> dict[str, int]:
 
 
 def described(adapters: Sections, sizes: Mapping[str, int]) -> str:
-    """How much the legacy systems hold, e.g. "400 children and 600 invoices"."""
+    """Tell how much the legacy systems hold, e.g. "400 children and 600 invoices"."""
     return " and ".join(f"{sizes.get(name, world.size):,} {world.unit}" for name, world, _ in _worlds(adapters))
 
 

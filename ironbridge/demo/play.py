@@ -153,13 +153,13 @@ async def _arrivals(
 
 
 async def readings(built: Platform) -> dict[str, int]:
-    """How often each stream has been read, begun readings counted."""
+    """Tell how often each stream has been read, begun readings counted."""
     return {each.name: each.sweep for each in await insight.streams(built.store)}
 
 
 async def settled(built: Platform, before: dict[str, int]) -> bool:
     """
-    Whether everything has been read since `before` and has arrived.
+    Tell whether everything has been read since `before` and has arrived.
 
     A reading that had begun may have passed the place already, and a file must lie still under the adapter's eyes: the third
     reading from now is sure to have seen all.

@@ -22,7 +22,10 @@ LA_CODE = 893
 
 @dataclass
 class DemoWorld:
-    """Where everything lies, and the two clouds. `adapters` are the sections of the settings that read the legacy systems."""
+    """
+    The demo's world says where everything lies, and runs the two clouds. `adapters` are the sections of the settings
+    that read the legacy systems.
+    """
 
     data: Path
     dfe: DfeCscSandbox
@@ -32,7 +35,7 @@ class DemoWorld:
 
     @property
     def stage(self) -> Path:
-        """How far the play has come: absent (not begun), `made`, `changed` or `finished`."""
+        """Tell how far the play has come: absent (not begun), `made`, `changed` or `finished`."""
         return self.data / "stage"
 
 

@@ -22,7 +22,9 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidTimestampError,
     KafkaError,
+    MessageSizeTooLargeError,
     ProducerFenced,
+    RecordListTooLargeError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -77,6 +79,11 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return {"bootstrap_servers": settings.bootstrap_servers, "request_timeout_ms": 30_000, **_security(settings)}
 
 
+def compression(settings: KafkaSettings) -> str | None:
+    """The compression of what is sent, as aiokafka wants it."""
+    return None if settings.compression == "none" else settings.compression
+
+
 def _security(settings: KafkaSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"security_protocol": settings.security_protocol}
     if settings.security_protocol.endswith("SSL"):
@@ -126,6 +133,12 @@ def translated(where: str) -> Iterator[None]:
             where,
             "Kafka refuses our time: it is more than an hour ahead",
             fix="set this machine's clock, or the broker's",
+        ) from error
+    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+        raise MisconfiguredError(
+            where,
+            "Kafka takes no record as large as one of ours",
+            fix="give the topics a `max.message.bytes` of 8388608 again; the next start names the one that has less",
         ) from error
     except OverdueError as error:
         raise UnavailableError(

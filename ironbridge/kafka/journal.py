@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from adapters.engine.journal import Cursor, Mark, Partition, Place, named
+from adapters.engine.journal import Cursor, Partition, Place, Watermark, named
 from adapters.port import Offsets
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
-from ironbridge.kafka.client import client_options, connecting, translated
+from ironbridge.kafka.client import client_options, compression, connecting, translated
 from ironbridge.kafka.consumer import consumer
 from ironbridge.kafka.topics import cursors_topic, ensure_topics, partition_of
 from ironbridge.observe.meters import count_sent, kafka_operation
@@ -80,7 +80,7 @@ class KafkaJournal:
                 transaction_timeout_ms=int(self._patience * 1000) + 10_000,
                 acks="all",
                 enable_idempotence=True,
-                compression_type=self._settings.compression,
+                compression_type=compression(self._settings),
                 max_batch_size=_BATCH,
                 max_request_size=8 * 1024 * 1024,
             )
@@ -179,7 +179,7 @@ class KafkaJournal:
             ends = await consumer.end_offsets(partitions)
         return {(p.topic, p.partition): end for p, end in ends.items()}
 
-    async def lying(self, marks: Mapping[Partition, Mark]) -> set[Partition]:
+    async def lying(self, marks: Mapping[Partition, Watermark]) -> set[Partition]:
         ends = await self.ends()
         places = {TopicPartition(*p): m for p, m in marks.items() if 0 < m.next <= ends.get(p, 0)}
         found = set[Partition]()
@@ -273,9 +273,12 @@ def _batches(
     producer: AIOKafkaProducer, events: Sequence[Event], indexes: Sequence[int]
 ) -> Iterable[tuple[Any, list[int]]]:
     batch, members = producer.create_batch(), list[int]()
+    time, at = None, 0
     for index in indexes:
         event = events[index]
-        at, key, headers = int(event.time.timestamp() * 1000), event.key.encode(), event.headers()
+        if event.time is not time:  # a page's events have one time
+            time, at = event.time, int(event.time.timestamp() * 1000)
+        key, headers = event.key.encode(), event.headers()
         if batch.append(timestamp=at, key=key, value=event.data, headers=headers) is None:
             yield batch, members
             batch, members = producer.create_batch(), []

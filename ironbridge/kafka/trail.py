@@ -16,7 +16,7 @@ from canonical import Entity
 from canonical.errors import UnavailableError
 from canonical.event import topic_of
 from flows.engine.trail import Reach, Sent
-from ironbridge.kafka.client import client_options, connecting, translated
+from ironbridge.kafka.client import client_options, compression, connecting, translated
 from ironbridge.kafka.consumer import consumer
 from ironbridge.kafka.topics import ensure_topics, trail_topic
 from ironbridge.settings import KafkaSettings
@@ -77,7 +77,7 @@ class KafkaTrail:
                         **client_options(self._settings),
                         acks="all",
                         enable_idempotence=True,
-                        compression_type=self._settings.compression,
+                        compression_type=compression(self._settings),
                         max_request_size=_MOST,
                     )
                     try:

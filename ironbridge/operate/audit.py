@@ -86,7 +86,7 @@ async def trail(store: Store, *, most: int = 200, before: int | None = None) -> 
 
 
 async def about(store: Store, what: str, most: int = 50) -> list[AuditEntry]:
-    """What people did to one record, stream or flow, newest first."""
+    """Return what people did to one record, stream or flow, newest first."""
     return await entries.about(store, what, most)
 
 

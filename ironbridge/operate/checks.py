@@ -1,4 +1,4 @@
-"""What `ironbridge check` looks at, one after another, changing nothing."""
+"""`ironbridge check` looks at these, one after another, and changes nothing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def _adapter(name: str, plan: systems.AdapterPlan) -> AsyncIterator[Findin
 async def _target(
     settings: Settings, name: str, plan: systems.TargetPlan, flows: Sequence[systems.FlowPlan]
 ) -> AsyncIterator[Finding]:
-    """What the target says, once; and, where it is well, what it says of each flow's own settings."""
+    """Ask the target, once; and, where it is well, what it says of each flow's own settings."""
     store = await open_store(settings.state_url)
     try:
         async with Resources(name, partial(SharedBudget, store, name)) as resources:

@@ -1,5 +1,5 @@
 """
-What the state says, as gauges: looked up now and then by a task of its own, never on the way of a row.
+These gauges show what the state says: it is looked up now and then by a task of its own, never on the way of a row.
 
 Every process says how the parts stand that it runs. Several workers of one flow say the same, so take the greatest.
 """

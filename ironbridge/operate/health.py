@@ -36,8 +36,9 @@ _KEPT = 5.0  # seconds that an answer holds, however many ask
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    How one thing stands. `state` is a word: `well`, `late`, `failing`, `paused`, `loading`; `why` says more. `seconds` have
-    passed since a stream was read, or a flow's oldest subject became due; more than `expected` seconds are late.
+    A verdict says how one thing stands. `state` is a word: `well`, `late`, `failing`, `paused`, `loading`; `why` says
+    more. `seconds` have passed since a stream was read, or a flow's oldest subject became due; more than `expected`
+    seconds are late.
     """
 
     what: str
@@ -94,7 +95,7 @@ class Kept:
 
 @dataclass(slots=True)
 class _Moved:
-    """When a stream that has never been read to its end was last seen to get on, and how far it was."""
+    """This notes when a stream that has never been read to its end was last seen to get on, and how far it was."""
 
     at: float
     read: int
@@ -115,16 +116,16 @@ class Health:
         self._progress = Kept(self.look, "state", self._held_by)
 
     async def ready(self) -> list[Verdict]:
-        """Whether Kafka and the state answer."""
+        """Tell whether Kafka and the state answer."""
         answers = await asyncio.gather(*(each.answer() for each in self._dependencies))
         return [verdict for answer in answers for verdict in answer]
 
     async def progress(self) -> list[Verdict]:
-        """How every stream and flow of this process stands, as of a few seconds ago at most."""
+        """Tell how every stream and flow of this process stands, as of a few seconds ago at most."""
         return await self._progress.answer()
 
     async def look(self) -> list[Verdict]:
-        """How every stream and flow of this process stands, now."""
+        """Tell how every stream and flow of this process stands, now."""
         return self.judged(await insight.streams(self.built.store), await insight.standing(self.built.store))
 
     def judged(self, streams: Sequence[StreamStanding], flows: Sequence[FlowBrief]) -> list[Verdict]:

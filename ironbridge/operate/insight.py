@@ -1,4 +1,7 @@
-"""What the state tells: how the streams and flows stand, what is parked and why, what a flow would write, a record's story."""
+"""
+This module reads what the state tells: how the streams and flows stand, what is parked and why, what a flow would
+write, a record's story.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,8 @@ def silence(flow: str, seconds: float) -> str:
 
 async def lag(store: Store, flow: str, topics: Sequence[str]) -> int:
     """
-    How many offsets of these topics a flow has not taken in, as the state knows what was published. An offset is an event or
-    the marker behind a transaction, so it is an upper bound that is 0 when nothing is left.
+    Tell how many offsets of these topics a flow has not taken in, as the state knows what was published. An offset is
+    an event or the marker behind a transaction, so it is an upper bound that is 0 when nothing is left.
     """
     behind, ends = await traffic.taken_in(store, flow), await traffic.published(store)
     return sum(max(end - behind.get(place, 0), 0) for place, end in ends.items() if place[0] in topics)
@@ -84,7 +87,7 @@ async def oldest(store: Store, most: int = 10) -> list[Unwritten]:
 
 
 async def parked(store: Store, key: str | None = None) -> list[StuckRecord]:
-    """What does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
+    """Return what does not get on by itself: parked and waiting subjects, quarantined rows, records that are no events."""
     async with store.read() as connection:
         return await stands.stuck(connection, key)
 
@@ -100,7 +103,10 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a flow would do for one subject: `create`, `update`, `remove`, `wait` or `refuse`, and which fields change."""
+    """
+    A change says what a flow would do for one subject: `create`, `update`, `remove`, `wait` or `refuse`, and which
+    fields change.
+    """
 
     subject: str
     action: str
@@ -150,7 +156,7 @@ def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def _identity(item: Any, index: int) -> str:
-    """What an item of a list is called: its own id where it has one, so that an insertion does not shift the others."""
+    """Name an item of a list: by its own id where it has one, so that an insertion does not shift the others."""
     if isinstance(item, dict):
         return next((str(v) for k, v in item.items() if k.endswith("_id")), str(index))
     return str(index)

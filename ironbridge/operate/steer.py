@@ -123,8 +123,8 @@ async def backfill(store: Store, by: Actor, adapter: str, stream: str, why: str 
 @dataclass(frozen=True, slots=True)
 class Backfilling:
     """
-    How a backfill stands. `taken_up`: an adapter has begun it; `done`: it has ended. `read` rows of about `records` were
-    read, and `published` events were published. `error` is the stream's trouble, if any.
+    This says how a backfill stands. `taken_up`: an adapter has begun it; `done`: it has ended. `read` rows of about
+    `records` were read, and `published` events were published. `error` is the stream's trouble, if any.
     """
 
     taken_up: bool
@@ -136,7 +136,7 @@ class Backfilling:
 
 
 async def backfilling(store: Store, adapter: str, stream: str, asked: float) -> Backfilling:
-    """How the backfill that was asked for at a time stands."""
+    """Tell how the backfill that was asked for at a time stands."""
     stands = await steering.backfill_of(store, adapter, stream)
     taken = stands.backfill is None
     done = taken and stands.completed is not None and stands.completed >= asked
@@ -145,7 +145,7 @@ async def backfilling(store: Store, adapter: str, stream: str, asked: float) -> 
 
 
 async def watched(store: Store, adapter: str, stream: str, asked: float) -> AsyncIterator[Backfilling]:
-    """How a backfill stands, each time that somebody asks, until it is done."""
+    """Yield how a backfill stands, each time that somebody asks, until it is done."""
     while True:
         stands = await backfilling(store, adapter, stream, asked)
         yield stands

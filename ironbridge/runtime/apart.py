@@ -48,6 +48,6 @@ class KeptApart:
 
 
 def _over(write: Write, outcome: Outcome) -> bool:
-    """Whether the names that the subject had before mean nothing any more."""
+    """Tell whether the names that the subject had before mean nothing any more."""
     never_there = write.confirmed is None and not write.doubtful
     return isinstance(outcome, Confirmed) or (isinstance(outcome, Refused) and never_there)

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass
 class Platform:
-    """What the parts stand on: settings with Kafka's address filled in, the state, and the parts asked for."""
+    """The parts of the platform share this: settings with Kafka's address filled in, the state, and the parts asked for."""
 
     settings: Settings
     store: Store
@@ -334,7 +334,10 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def idle(built: Platform) -> bool:
-    """Whether every stream was read to its end and no subject is dirty, held by a worker, or still to be looked at again now."""
+    """
+    Tell whether every stream was read to its end and no subject is dirty, held by a worker, or still to be looked at
+    again now.
+    """
     for name, (_, streams) in built.pumps.items():
         memory = StoredMemory(built.store, name)
         for stream in streams:
@@ -347,7 +350,7 @@ async def idle(built: Platform) -> bool:
 
 
 async def _ingested(built: Platform) -> bool:
-    """Whether the flows have all that was published, as the state knows it."""
+    """Tell whether the flows have all that was published, as the state knows it."""
     wanted = {f"{built.kafka.topic_prefix}.{e.type_name}" for d in built.deliveries.values() for e in d.flow.entities}
     published = {place: behind for place, behind in (await traffic.published(built.store)).items() if place[0] in wanted}
     for delivery in built.deliveries.values():

@@ -47,7 +47,7 @@ def edition(code: str, entities: Iterable[type[Entity]], settings: Any = None) -
 
 
 def name_of(kind: type) -> str:
-    """Where a class is defined, in the form of an entry point."""
+    """Tell where a class is defined, in the form of an entry point."""
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
@@ -127,7 +127,7 @@ def _package(module: str) -> str:
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """How a module is found; None if it is not: an import in a function may name one that is not installed."""
+    """Find a module's spec; None if it is not: an import in a function may name one that is not installed."""
     try:
         return find_spec(module)
     except (ImportError, ValueError):

@@ -74,7 +74,7 @@ class FlowPlan:
         return self.system.build(self.name, self.settings, self.target.settings)
 
     async def check(self, target: Target) -> Sequence[Finding]:
-        """Whether the target has what this flow's settings name."""
+        """Check whether the target has what this flow's settings name."""
         return await self.system.check(self.settings, target) if self.system.check else []
 
 

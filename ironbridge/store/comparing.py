@@ -118,7 +118,7 @@ async def regions_of(store: Store, adapter: str, stream: str) -> set[str]:
 
 
 async def doubts_of(store: Store, adapter: str, stream: str) -> tuple[list[Guarded], set[str]]:
-    """What the guard counts and holds in a stream, and the names of its extracts that are copies of others."""
+    """Return what the guard counts and holds in a stream, and the names of its extracts that are copies of others."""
     seen = await _rows(
         store,
         "SELECT r.name, r.digest, r.sweep FROM regions r JOIN streams s ON s.id = r.stream "

@@ -51,12 +51,12 @@ class Opened(NamedTuple):
     day: float | None
 
     def joined_by(self, edition: str, at: float) -> bool:
-        """Whether a worker joins it: it is the worker's own, and has judged nothing by a day that has not come."""
+        """Tell whether a worker joins it: it is the worker's own, and has judged nothing by a day that has not come."""
         return self.name == edition and (self.day is None or self.day <= at + SET_BACK)
 
 
 def may_open(opened: Opened | None, edition: str, had: Edition | None, at: float) -> bool:
-    """Whether a worker may open its edition where it cannot join the open one. `had` None: the worker has just started."""
+    """Tell whether a worker may open its edition where it cannot join the open one. `had` None: the worker has just started."""
     if opened is None or opened.name in (None, edition) or had is None:
         return True
     return opened.alive is None or opened.alive < at - HOLD

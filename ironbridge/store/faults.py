@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoneFreeError
 
 from adapters.kit import tls
-from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 from ironbridge.store import waits
 
 
@@ -35,6 +37,10 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
         cause = getattr(error, "orig", None)
         code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
         name = type(getattr(cause, "__cause__", None) or cause or error).__name__
+        if _of_data(error, cause, code):
+            raise RefusedError(
+                "state", f"cannot hold a value ({name})", fix="find the record that is named with this, and mend it"
+            ) from None
         # SQLSTATE: 28 login, 3D no such database, 42 no such table or right. These texts name things, never values.
         if code[:2] in ("28", "3D", "42"):
             said = str(getattr(cause, "__cause__", None) or cause).strip().splitlines()[0]
@@ -71,9 +77,23 @@ class translated:  # noqa: N801 (reads as a word: `with translated():`)
         return None
 
 
+def _of_data(error: BaseException, cause: Any, code: str) -> bool:
+    """
+    Whether the database will never take a value, however often it is given it. SQLSTATE 22 is data (a NUL in a text, a number
+    out of range), 54000 an entry that is too large for an index; the drivers refuse some values themselves.
+    """
+    refused = (asyncpg.DataError, sqlite3.DataError, UnicodeError, OverflowError)
+    causes = (error, cause, getattr(cause, "__cause__", None))
+    return code[:2] == "22" or code == "54000" or any(isinstance(each, refused) for each in causes)
+
+
 def _of_a_driver(error: BaseException) -> bool:
-    """The driver's error. SQLAlchemy wraps most of them, but not asyncpg's InternalClientError (a server that went away)."""
-    return isinstance(error, SQLAlchemyError | OSError) or type(error).__module__.partition(".")[0] == "asyncpg"
+    """
+    The driver's error. SQLAlchemy wraps most of them, but not asyncpg's InternalClientError (a server that went away), nor
+    Python's own of a value that SQLite cannot be given.
+    """
+    known = SQLAlchemyError | OSError | UnicodeError | OverflowError
+    return isinstance(error, known) or type(error).__module__.partition(".")[0] == "asyncpg"
 
 
 _ASK = "find out who holds locks on its tables (pg_locks, pg_stat_activity), and end that session"

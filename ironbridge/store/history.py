@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical import ENTITIES, Event
+from canonical.entity import without_controls
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.tables import identifiers, versions
@@ -37,13 +38,16 @@ def plainly(words: str) -> str:
 
 
 def known_by(entity: str, data: bytes) -> set[str]:
-    """The values by which people look a record up, `canonical.Entity.known_by`."""
+    """The values by which people look a record up, `canonical.Entity.known_by`; none of an event that is no such entity."""
     found: set[str] = set()
     if fields := _fields(entity):
-        record = from_json(data)
-        for name, part in fields:
-            if (value := record.get(name)) is not None:
-                found.update(plainly(v) for v in ([value] if not part else [each[part] for each in value]))
+        try:
+            record = from_json(without_controls(data))
+            for name, part in fields:
+                if (value := record.get(name)) is not None:
+                    found.update(plainly(v) for v in ([value] if not part else [each[part] for each in value]))
+        except (ValueError, TypeError, AttributeError, LookupError):
+            return set()  # somebody else published it; the flows park its subject
     return found
 
 

@@ -31,7 +31,7 @@ from ironbridge.store.subjects import (
     locked,
     settled,
 )
-from ironbridge.store.subjects import Stand as Row
+from ironbridge.store.subjects import SubjectRow as Row
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
 
 _FARTHEST = 7200.0
@@ -68,7 +68,7 @@ class StoredLedger:
         return self._store.clock()
 
     async def ingested(self) -> dict[Partition, Stand]:
-        """Where the flow stands in each partition."""
+        """Tell where the flow stands in each partition."""
         async with self._store.read() as connection:
             return await inbox.stands(connection, self._flow)
 
@@ -380,7 +380,7 @@ def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
 
 
 def _detail(settlement: Settlement) -> str | None:
-    """What a person is told of an outcome besides its word."""
+    """Return what a person is told of an outcome besides its word."""
     held = settlement.confirmed and settlement.ref is not None
     return f"held as {settlement.ref}" if held else settlement.reason
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.engine.journal import AGAIN, Guarded, Known, Mark, Partition, Progress, Seen, Step
+from adapters.engine.journal import AGAIN, Guarded, Known, Partition, Progress, Seen, Step, Watermark
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.causes import cause_of
@@ -99,12 +99,12 @@ class StoredMemory:
             raise FencedError(self._adapter, "a newer copy of it has taken over", fix="stop one of the two")
         raise UnavailableError(self._adapter, "the state has gone back to an older one: the adapter first catches up")
 
-    async def offsets(self) -> dict[Partition, Mark]:
+    async def offsets(self) -> dict[Partition, Watermark]:
         found = await self._rows(
             'SELECT topic, "partition", next, last, since, first FROM offsets WHERE adapter = :adapter',
             adapter=self._adapter,
         )
-        return {(topic, n): Mark(behind, last or "", since, first or "") for topic, n, behind, last, since, first in found}
+        return {(topic, n): Watermark(behind, last or "", since, first or "") for topic, n, behind, last, since, first in found}
 
     async def progress(self, stream: str) -> Progress:
         found = await self._rows(

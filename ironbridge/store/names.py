@@ -1,5 +1,6 @@
 """
-Which flow writes which document, where several flows write to one target; and which target each flow writes to.
+These tables say which flow writes which document, where several flows write to one target; and which target each flow
+writes to.
 
 Two flows of one target must never write one document in turns. So before a document is sent its name, its kind and number at
 the target, is given to its flow, for as long as the target holds the document. A flow that has its target for itself pays
@@ -26,7 +27,7 @@ _COLUMNS = ("target", "name", "flow", "subject")
 
 
 class TakenName(NamedTuple):
-    """What a target knows a document by, and the subject that it is for."""
+    """A taken name is the one that a target knows a document by, with the subject that it is for."""
 
     subject: str
     name: str

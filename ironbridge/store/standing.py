@@ -1,4 +1,4 @@
-"""How the streams and flows stand, and what does not get on by itself, as the tables have it."""
+"""These queries tell how the streams and flows stand, and what does not get on by itself, as the tables have it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ironbridge.store.rows import rows
 @dataclass(frozen=True, slots=True)
 class StreamStanding:
     """
-    How one stream stands. A stream that no adapter has opened yet stands at the defaults.
+    This row says how one stream stands. A stream that no adapter has opened yet stands at the defaults.
 
     `sweep` counts its readings, begun ones included; `read` counts the records of the newest one so far. The guard holds
     `held` changes back. `events` were published since ever, `records` live now, `quarantined` ones cannot be mapped.
@@ -45,7 +45,8 @@ class StreamStanding:
 @dataclass(frozen=True, slots=True)
 class FlowBrief:
     """
-    How one flow stands, as far as that can be asked often. A flow that no worker has opened yet stands at the defaults.
+    This row says how one flow stands, as far as that can be asked often. A flow that no worker has opened yet stands at
+    the defaults.
 
     `todo` counts the subjects to do, the ones in hand included. `seconds_waiting` is for how long the oldest of them has
     waited, None if there is none. `seconds_silent` is for how much longer the target wants silence, None if it wants none.
@@ -67,8 +68,8 @@ class FlowBrief:
 @dataclass(frozen=True, slots=True)
 class FlowStanding(FlowBrief):
     """
-    How one flow stands, with its subjects counted by state: a field for each `State`. `holds` counts the subjects of which
-    the target holds a document, `rejected` the records on the flow's topics that are no events.
+    This row says how one flow stands, with its subjects counted by state: a field for each `State`. `holds` counts the
+    subjects of which the target holds a document, `rejected` the records on the flow's topics that are no events.
     """
 
     holds: int = 0
@@ -83,7 +84,7 @@ class FlowStanding(FlowBrief):
 
 @dataclass(frozen=True, slots=True)
 class SubjectCount:
-    """How many subjects of a flow are in a state, and of how many of them the target holds a document."""
+    """This row counts how many subjects of a flow are in a state, and of how many of them the target holds a document."""
 
     flow: str
     state: str
@@ -94,8 +95,8 @@ class SubjectCount:
 @dataclass(frozen=True, slots=True)
 class HiddenEvents:
     """
-    How many records of a partition an open transaction hides from a flow, markers of transactions included, and since when
-    (seconds since 1970).
+    This row counts how many records of a partition an open transaction hides from a flow, markers of transactions
+    included, and since when (seconds since 1970).
     """
 
     flow: str

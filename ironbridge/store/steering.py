@@ -1,6 +1,6 @@
 """
-What a person's actions change in the tables. Each function works in the transaction of the action, so that the action and
-its entry in the audit trail are written together.
+These functions make the changes in the tables that a person's actions ask for. Each function works in the transaction
+of the action, so that the action and its entry in the audit trail are written together.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class BackfillRow:
 
 
 async def backfill_of(store: Store, adapter: str, stream: str) -> BackfillRow:
-    """How the backfill of a stream stands."""
+    """Tell how the backfill of a stream stands."""
     async with store.read() as connection:
         found = await connection.execute(
             text(

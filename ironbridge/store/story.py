@@ -55,7 +55,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class DocumentName:
-    """What a confirmed document is called at the target: its kind and its number."""
+    """A document's name is what the target calls it: its kind and its number."""
 
     kind: str
     number: str

@@ -63,7 +63,7 @@ that had lost the subject may meet a write that its last holder is just sending.
 """
 
 
-class Stand(NamedTuple):
+class SubjectRow(NamedTuple):
     """A subject as it is in the database, now that its row is locked."""
 
     state: str
@@ -75,12 +75,12 @@ class Stand(NamedTuple):
         return self.state == State.SENDING and self.claim == task.claim
 
 
-def in_hand(task: Task, stands: Mapping[str, Stand]) -> bool:
+def in_hand(task: Task, stands: Mapping[str, SubjectRow]) -> bool:
     stand = stands.get(task.subject)
     return stand is not None and stand.held_by(task)
 
 
-async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]) -> dict[str, Stand]:
+async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]) -> dict[str, SubjectRow]:
     """These subjects as they are in the database. Locks their rows."""
     among_these = among(connection, "subject", "subjects")
     order = ' ORDER BY subject COLLATE "C" FOR UPDATE' if postgres(connection) else ""
@@ -91,7 +91,7 @@ async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]
         ),
         {"flow": flow, "subjects": values(connection, list(wanted))},
     )
-    return {subject: Stand(*stand) for subject, *stand in rows.fetchall()}
+    return {subject: SubjectRow(*stand) for subject, *stand in rows.fetchall()}
 
 
 def found(connection: AsyncConnection, condition: str, *, skip_locked: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""What is on its way: published and not taken in, taken in and not written, and what was written lately."""
+"""These queries tell what is on its way: published and not taken in, taken in and not written, and what was written lately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ironbridge.store.rows import rows
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many attempts of a flow came out confirmed lately; `oldest` is the first one's time in seconds since 1970."""
+    """
+    This row counts how many attempts of a flow came out confirmed lately; `oldest` is the first one's time in seconds
+    since 1970.
+    """
 
     flow: str
     writes: int
@@ -22,7 +25,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many attempts of a flow came out in one way."""
+    """This row counts how many attempts of a flow came out in one way."""
 
     flow: str
     outcome: str
@@ -60,7 +63,7 @@ async def behind(store: Store) -> dict[str, int]:
 
 
 async def busy(store: Store) -> int:
-    """How many subjects are dirty or in hand, and how many flows still look at all of theirs again."""
+    """Tell how many subjects are dirty or in hand, and how many flows still look at all of theirs again."""
     async with store.read() as connection:
         found = await connection.execute(
             text(
@@ -98,7 +101,7 @@ async def outcomes(store: Store, since: float) -> list[Outcome]:
 
 
 async def last_confirmed(store: Store) -> float | None:
-    """When a subject was confirmed last, in seconds since 1970."""
+    """Tell when a subject was confirmed last, in seconds since 1970."""
     async with store.read() as connection:
         found = await connection.execute(text("SELECT max(confirmed) FROM subjects"))
         last: float | None = found.scalar_one()

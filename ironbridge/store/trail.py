@@ -234,7 +234,7 @@ class TrailedLedger(StoredLedger):
             return found.first() is not None
 
     async def _counted(self, hands: set[str]) -> dict[str, int]:
-        """How often these hands have sent, according to the state."""
+        """Tell how often these hands have sent, according to the state."""
         async with self._store.read() as connection:
             rows = await connection.execute(
                 text(f"SELECT hand, sent FROM hands WHERE flow = :flow AND {among(connection, 'hand', 'hands')}"),  # noqa: S608

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Page
 
-from ironbridge.operate.reconcile.certificate import Certificate, Compared, Difference, Kind, Where
+from ironbridge.operate.reconcile.certificate import Certificate, Compared, Disagreement, Kind, Where
 
 BROKEN = """() => [...document.querySelectorAll("th, td:not(.key)")].flatMap(cell => {
   const found = [], walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
@@ -30,7 +30,7 @@ def test_a_certificate_breaks_no_word_but_a_long_key(page: Page, width: int) -> 
     whole = Certificate(
         "business_central", moment, moment, "0.1.0", "otto",
         [Compared(Where.CLOUD, "business_central", "every document is read back and compared", 1200, 1100, 1, 2, ["a note"])],
-        [Difference(Where.CLOUD, Kind.DIFFERENT, key, "purchaseInvoice", ("vendorInvoiceNumber", "invoiceDate"), why)] * 3,
+        [Disagreement(Where.CLOUD, Kind.DIFFERENT, key, "purchaseInvoice", ("vendorInvoiceNumber", "invoiceDate"), why)] * 3,
     )  # fmt: skip
     page.set_viewport_size({"width": width, "height": 900})
     page.set_content(whole.as_html())

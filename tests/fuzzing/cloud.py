@@ -18,6 +18,7 @@ from flows.port import (
     Document,
     Held,
     Limits,
+    NotDone,
     Outcome,
     ReadBack,
     Refused,
@@ -95,12 +96,14 @@ class Cloud:
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         """One request a subject, all at once, like a target's own concurrency."""
         if self.random.random() < self.mood.throttled:
+            self.excused = True  # nobody can tell that it was not done
             return [Unavailable("429", timedelta(seconds=self.random.choice([1, 7, 40])))] * len(batch)
         if self.random.random() < self.mood.fails / 2:
+            self.excused = True  # nobody can tell that it was not sent
             raise ValueError("a mistake")
         await asyncio.sleep(self.random.uniform(0, self.mood.slow))  # waits for its budget
         if seconds_left() <= 0:
-            return [Unavailable("not sent: the claim on it ran out")] * len(batch)
+            return [NotDone("not sent: the claim on it ran out")] * len(batch)
         try:
             await asyncio.sleep(self.random.uniform(0, min(self.mood.slow, TRAVELS)))
         except asyncio.CancelledError:
@@ -125,6 +128,10 @@ class Cloud:
     def _one(self, write: Write) -> Outcome:
         chance = self.random.random()
         if chance < self.mood.away:
+            self.excused = True
+            if self.random.random() < 0.5:
+                self.tell(f"    503 is answered for {write.subject[-12:]}, but it is done")
+                self._do(write)
             return Unavailable("503")
         if chance < self.mood.away + self.mood.lost:
             fate = self.random.choice(["done", "never", "late"])

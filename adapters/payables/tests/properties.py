@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from adapters.payables import mapping, world
 from adapters.payables.layout import built_in
-from adapters.payables.reading import Reading, Rules, read
+from adapters.payables.reading import FileRecords, Rules, read
 from canonical import CreditNote, Entity, Invoice
 from canonical.errors import BadRecordError
 from security.properties import Target
@@ -36,7 +36,7 @@ def file_reader(data: bytes) -> None:
     assert total(entities) == reading.reckoning.money_published
 
 
-def entities_of(reading: Reading) -> list[Entity]:
+def entities_of(reading: FileRecords) -> list[Entity]:
     """What is published of a file; what is quarantined raises errors of ours and no others."""
     found = []
     for record in reading.records:

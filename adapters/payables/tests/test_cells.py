@@ -12,7 +12,7 @@ from adapters.payables.documents import token
 from adapters.payables.layout import Layout, built_in
 from adapters.payables.reading import Rules, read
 from adapters.payables.recognise import fit
-from adapters.payables.rows import Tally, lines
+from adapters.payables.rows import RowTally, lines
 from adapters.payables.tables import Table, Text, encodings
 from adapters.payables.wholeness import Doubts
 from canonical.errors import BadRecordError, DoubtfulError
@@ -204,7 +204,7 @@ def test_real_dates_up_to_the_twelfth_and_texts_after_it_were_swapped(late: obje
     rows = [["R", "P", "D", "N"], ["1", "Ash", date(2024, 5, 4), 1.0], ["2", "Ash", late, 2.0]]
     found = fit("x", [Table(rows, 3, "workbook, sheet 1")], {"own": layout})  # type: ignore[arg-type]
     try:
-        assert len(list(lines(Doubts("x"), found, "GBP", Tally()))) == 2
+        assert len(list(lines(Doubts("x"), found, "GBP", RowTally()))) == 2
     except DoubtfulError as error:
         assert (error.doubt, refused) == ("dates", True)  # noqa: PT017
     else:

@@ -22,7 +22,7 @@ from adapters.payables import PayablesAdapter, PayablesSettings, system, world
 from adapters.payables.folder import Folder, content, extract_name
 from adapters.payables.layout import Layout, built_in, declared
 from adapters.payables.mapping import entity
-from adapters.payables.reading import Reading, Rules, read
+from adapters.payables.reading import FileRecords, Rules, read
 from adapters.port import Extract, Files, Record, Stream
 from adapters.testing import whole
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
@@ -558,7 +558,7 @@ def test_a_row_of_a_ledger_survives_the_csv_module_both_ways() -> None:
     assert supplier.name == "Ash,grove Ltd"
 
 
-def reading_of(text: str) -> Reading:
+def reading_of(text: str) -> FileRecords:
     return read("april", text.encode(), Rules("acme", {"payments-list": built_in()["payments-list"]}))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.payables import world
 from adapters.payables.layout import built_in
-from adapters.payables.reading import Reading, Rules, read
+from adapters.payables.reading import FileRecords, Rules, read
 from adapters.payables.tests.test_evidence import bench, paid, put, told
 from adapters.payables.tests.test_wholeness import money
 from canonical.errors import BadRecordError
@@ -38,7 +38,7 @@ def reordered(data: bytes, chance: random.Random) -> bytes:
     return b"".join([head, *lines])
 
 
-def judge(data: bytes, right: Reading) -> None:
+def judge(data: bytes, right: FileRecords) -> None:
     """The file is refused; or each row is accounted for, and no amount is there that was not, besides the counted copies."""
     try:
         found = read("spend", data, RULES)

@@ -19,7 +19,7 @@ from python_calamine import CalamineWorkbook
 
 from adapters.payables.layout import built_in
 from adapters.payables.mapping import entity
-from adapters.payables.reading import Reading, Rules, read
+from adapters.payables.reading import FileRecords, Rules, read
 from canonical import CreditNote, Invoice, Supplier
 
 SPEND = "data/finance/council-spend"
@@ -83,7 +83,7 @@ def plain_amount(row: list[str], at: int) -> Decimal | None:
 
 
 @cache
-def reading(shared: Path, file: Published) -> Reading:
+def reading(shared: Path, file: Published) -> FileRecords:
     path = shared / SPEND / file.path
     return read(path.stem, path.read_bytes(), Rules("council", built_in()))
 

@@ -9,7 +9,7 @@ import pytest
 from adapters.payables import world
 from adapters.payables.layout import built_in
 from adapters.payables.mapping import entity
-from adapters.payables.reading import Reading, Rules, read
+from adapters.payables.reading import FileRecords, Rules, read
 from adapters.payables.tests.properties import entities_of
 from adapters.payables.tests.test_payables import HEAD, ONE, TWO
 from canonical import CreditNote, Invoice
@@ -27,7 +27,7 @@ CUTS = {
 }  # fmt: skip
 
 
-def money(reading: Reading) -> Counter[tuple[str, Decimal]]:
+def money(reading: FileRecords) -> Counter[tuple[str, Decimal]]:
     """Each published document's number and each amount of it."""
     return Counter(
         (each.number, line.net if isinstance(each, Invoice) else -line.net)

@@ -28,7 +28,7 @@ from flows.business_central.tests.test_business_central import (
     invoice,
     line,
 )
-from flows.business_central.wire import Record
+from flows.business_central.wire import HeldRecord
 from flows.engine.agree import Agreement
 from flows.engine.ledger import HOLD
 from flows.kit.http import client
@@ -156,7 +156,7 @@ async def test_once_a_person_has_deleted_the_second_one_the_first_is_confirmed(t
 def test_an_invoice_that_was_posted_and_cancelled_leaves_its_number_to_the_next() -> None:
     job = Job(Write("payables:invoice:7", Document(INVOICE, "7", {}), refs={"vendorId": "v"}))
     job.found = {
-        ref: Record(ref, None, {"status": status}, "v")
+        ref: HeldRecord(ref, None, {"status": status}, "v")
         for ref, status in (("a", "Canceled"), ("b", "Corrective"), ("c", "Draft"))
     }
     job.seen()

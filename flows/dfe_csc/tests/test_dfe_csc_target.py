@@ -32,7 +32,7 @@ from flows.dfe_csc.target import DfeCsc
 from flows.kit.http import client
 from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import Fault
-from flows.port import Body, Confirmed, Document, Limits, Outcome, Refused, Unavailable, Unknown, Untold, Write
+from flows.port import Body, Confirmed, Document, Limits, NotDone, Outcome, Refused, Unavailable, Unknown, Untold, Write
 
 LA = "941"
 COUNCIL = DfeCscSandboxSettings(la_codes=frozenset({LA}))
@@ -394,7 +394,7 @@ async def test_a_write_ends_after_a_while_even_if_all_are_refused_one_by_one_and
         outcomes = await sent.write(*(write(child(n)) for n in range(100)))
         assert len(sent.bodies) == 32
         assert 10 < sum(isinstance(outcome, Refused) for outcome in outcomes) < 100
-        assert Unavailable("not sent: too many records of the batch were refused at once") in outcomes
+        assert NotDone("not sent: too many records of the batch were refused at once") in outcomes
 
 
 async def test_a_413_sends_the_batch_in_halves():
@@ -432,6 +432,30 @@ async def test_an_answer_that_was_lost_is_unknown_and_the_next_write_sets_it_rig
     assert "b" in json.dumps(sent.held), "it was done all the same"
     assert isinstance((await sent.write(write(after, confirmed=before, doubtful=(lost,))))[0], Confirmed)
     assert same(sent.held["C1"]) == same(after.body)
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503])
+async def test_an_answer_that_comes_after_the_work_is_unavailable_which_leaves_it_in_doubt(sent: Sent, status: int):
+    sent.sandbox.faults.append(Fault(kind="status", status=status, when="after", retry_after=1))
+    (outcome,) = await sent.write(write(child(1)))
+    assert type(outcome) is Unavailable
+    assert "C1" in sent.held
+
+
+async def test_a_child_whose_new_id_is_refused_is_not_purged_under_its_old_one(sent: Sent):
+    before, after = child(1), child(2)
+    await sent.write(write(before))
+    sent.sandbox.faults.append(Fault(kind="refuse", keys=frozenset({"C2"})))
+    outcomes = await sent.write(write(child(0)), Write("x:person:C1", after, before), write(child(3)))
+    assert [type(outcome) for outcome in outcomes] == [Confirmed, Refused, Confirmed]
+    assert sorted(sent.held) == ["C0", "C1", "C3"]
+
+
+async def test_a_child_that_is_purged_under_one_id_and_sent_under_another_goes_in_one_request(sent: Sent):
+    renamed = [Write(f"x:person:C{n}", child(n + 100), child(n)) for n in range(60)]
+    outcomes = await sent.write(*renamed)
+    assert all(isinstance(outcome, Confirmed) for outcome in outcomes)
+    assert [len(body) for body in sent.bodies] == [100, 20]
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
@@ -480,8 +504,8 @@ async def test_after_a_lost_answer_the_rest_of_a_split_batch_is_not_sent():
         lost_in_the_first_half = [Fault(kind="status", status=413), Fault(kind="cut", when="after")]
         sent.sandbox.faults.extend(lost_in_the_first_half)
         outcomes = await sent.write(*(write(child(n)) for n in range(10)))
-        assert [type(outcome) for outcome in outcomes] == [Unknown] * 5 + [Unavailable] * 5
-        assert outcomes[9] == Unavailable("not sent: the answer before was lost")
+        assert [type(outcome) for outcome in outcomes] == [Unknown] * 5 + [NotDone] * 5
+        assert outcomes[9] == NotDone("not sent: the answer before was lost")
 
 
 async def test_a_token_that_expired_is_renewed_and_nobody_notices(sent: Sent):
@@ -521,7 +545,7 @@ async def test_what_was_confirmed_before_a_credential_failed_is_not_forgotten(se
     sent.sandbox.faults.extend(half_way)
     outcomes = await sent.write(write(child(1)), write(child(2)))
     assert isinstance(outcomes[0], Confirmed)
-    assert outcomes[1] == Unavailable("not sent: does not allow us this (403)")
+    assert outcomes[1] == NotDone("not sent: does not allow us this (403)")
 
 
 async def test_check_looks_at_token_and_address_and_changes_nothing(sent: Sent):

@@ -1,4 +1,7 @@
-"""Whether legacy systems, events and a cloud system hold the same, asked of the systems themselves, with a certificate."""
+"""
+This page shows whether legacy systems, events and a cloud system hold the same, asked of the systems themselves, with a
+certificate.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from starlette.responses import Response
 
 from ironbridge.console.access import Right
 from ironbridge.console.asked import flow_of
-from ironbridge.console.jobs import Job
+from ironbridge.console.jobs import BackgroundJob
 from ironbridge.console.page import ConsolePage, Entry, Form
 from ironbridge.console.room import actor, room_of
 from ironbridge.console.shown import see, show
@@ -40,7 +43,7 @@ async def compare(request: Request, form: FormData) -> Response:
     """Compare all sides of a flow. It reads only, but it asks the target for all that it holds."""
     room, flow, by = room_of(request), flow_of(request), actor(request)
 
-    async def work(job: Job) -> int | None:
+    async def work(job: BackgroundJob) -> int | None:
         def say(step: str) -> None:
             job.step = step
 

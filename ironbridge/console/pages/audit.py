@@ -1,4 +1,4 @@
-"""What people did here and at the command line."""
+"""This page shows what people did here and at the command line."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ironbridge.console.access import Right
 from ironbridge.console.asked import arrow_of, flow_of, stream_of, text_of
-from ironbridge.console.jobs import Job
+from ironbridge.console.jobs import BackgroundJob
 from ironbridge.console.page import ConsolePage, Form
 from ironbridge.console.room import actor, room_of
 from ironbridge.console.shown import GOT_ON, NO_REASON, counted, said, say, see, show
@@ -105,7 +105,7 @@ async def replay(request: Request, form: FormData) -> Response:
     back = REACHES[reach]
     since = None if back is None else room.store.clock() - back
 
-    async def work(_: Job) -> str:
+    async def work(_: BackgroundJob) -> str:
         wanted = room.built.deliveries[flow].flow
         count = await steer.replay(room.store, by, wanted, why, since=since, rewrite=rewrite)
         return f"{counted(count, 'record')} to look at again." if count else "none of its records had changed by then."
@@ -120,7 +120,7 @@ async def backfill(request: Request, form: FormData) -> Response:
     if not why:
         return await _refused(request, "why-again", NO_REASON)
 
-    async def work(job: Job) -> str:
+    async def work(job: BackgroundJob) -> str:
         job.step = told = "it waits for its adapter"
         asked = await steer.backfill(room.store, by, adapter, stream, why)
         async for stands in steer.watched(room.store, adapter, stream, asked):
@@ -134,7 +134,7 @@ async def backfill(request: Request, form: FormData) -> Response:
     return await _again(request, f"{adapter}.{stream}", work)
 
 
-async def _again(request: Request, name: str, work: Callable[[Job], Coroutine[Any, Any, str]]) -> Response:
+async def _again(request: Request, name: str, work: Callable[[BackgroundJob], Coroutine[Any, Any, str]]) -> Response:
     room = room_of(request)
     if room.jobs.running(_job(name)):
         return await _refused(request, "why-again", UNDER_WAY, 409)

@@ -1,4 +1,4 @@
-"""What a flow would write now, field by field. A plan writes nothing."""
+"""This page shows what a flow would write now, field by field. A plan writes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ironbridge.console.access import Right
 from ironbridge.console.asked import flow_of
-from ironbridge.console.jobs import Job
+from ironbridge.console.jobs import BackgroundJob
 from ironbridge.console.page import ConsolePage, Entry, Form
 from ironbridge.console.room import room_of
 from ironbridge.console.shown import see, show
@@ -59,7 +59,7 @@ async def make(request: Request, form: FormData) -> Response:
     return see(f"/plan/{flow}")
 
 
-async def _made(job: Job, delivery: Delivery) -> Planned:
+async def _made(job: BackgroundJob, delivery: Delivery) -> Planned:
     counts: Counter[str] = Counter()
     shown: list[Change] = []
     async for change in insight.plan(delivery.agreement, delivery.ledger):

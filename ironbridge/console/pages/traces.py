@@ -1,4 +1,4 @@
-"""What happened to recent changes, step by step, from the row that was read to the cloud system's answer."""
+"""This page shows what happened to recent changes, step by step, from the row that was read to the cloud system's answer."""
 
 from __future__ import annotations
 

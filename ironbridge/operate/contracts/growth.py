@@ -12,7 +12,7 @@ from ironbridge.operate.contracts.schema import Schema
 
 def incompatibilities(old: Schema, new: Schema) -> list[str]:
     """
-    Why a schema cannot take the place of a released one of the same version; nothing where it can.
+    Say why a schema cannot take the place of a released one of the same version; nothing where it can.
 
     Refused is what a subscriber of the old one, or a reader of what was published under it, would trip over.
     """

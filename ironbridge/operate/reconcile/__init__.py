@@ -20,7 +20,7 @@ from ironbridge.operate.audit import Actor
 from ironbridge.operate.reconcile.certificate import (
     Certificate,
     Compared,
-    Difference,
+    Disagreement,
     Kind,
     Where,
     keep,
@@ -39,7 +39,7 @@ from ironbridge.store.comparing import ReadingTimes
 __all__ = [
     "Certificate",
     "Compared",
-    "Difference",
+    "Disagreement",
     "Kind",
     "Source",
     "Where",
@@ -153,5 +153,5 @@ async def _settle(
 
 
 def _runs(stream: ReadingTimes, every: float | None, now: float) -> bool:
-    """Whether somebody reads it as often as it should be; `every` None: nothing of it is under suspicion."""
+    """Tell whether somebody reads it as often as it should be; `every` None: nothing of it is under suspicion."""
     return every is not None and not stream.paused and now - max(stream.started, stream.completed) < 2 * every + _LATE

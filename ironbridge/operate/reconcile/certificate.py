@@ -1,4 +1,4 @@
-"""What a comparison found, as it is handed to an auditor: names of records and fields, never a value."""
+"""A certificate tells an auditor what a comparison found: names of records and fields, never a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ironbridge.store.certificates import KeptCertificate
 
 
 class Where(StrEnum):
-    """Which side of a pair is not as it should be."""
+    """This names the side of a pair that is not as it should be."""
 
     CANONICAL = "canonical"
     """What the flow knows from the events, held against the legacy systems."""
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Disagreement:
     """
     One record that two sides do not agree on, and went on not to agree on when it was looked at again.
 
@@ -76,7 +76,7 @@ class Compared:
 @dataclass(slots=True)
 class Certificate:
     """
-    What a comparison of all sides of one flow found. Times are UTC.
+    A certificate says what a comparison of all sides of one flow found. Times are UTC.
 
     `verified` is the moment when reading began: what was changed before it has been compared, what was changed since
     is not spoken of.
@@ -88,7 +88,7 @@ class Certificate:
     release: str
     by: str
     parts: list[Compared] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[Disagreement] = field(default_factory=list)
     id: int | None = None
 
     @property
@@ -161,7 +161,7 @@ def certificate_of(document: dict[str, Any]) -> Certificate:
         document["flow"], _read(document["verified_through"]), _read(document["finished"]), document["release"],
         document["by"], [Compared(**part | {"where": Where(part["where"])}) for part in document["parts"]],
         [
-            Difference(Where(d["where"]), Kind(d["kind"]), d["key"], d["what"], tuple(d["fields"]), d["why"])
+            Disagreement(Where(d["where"]), Kind(d["kind"]), d["key"], d["what"], tuple(d["fields"]), d["why"])
             for d in document["differences"]
         ],
     )  # fmt: skip

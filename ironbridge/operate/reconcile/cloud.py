@@ -29,7 +29,7 @@ from flows.port import (
     Write,
 )
 from ironbridge.operate.insight import differing
-from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
+from ironbridge.operate.reconcile.certificate import Compared, Disagreement, Kind, Where
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
 from ironbridge.store import Store, StoredLedger, comparing
 from ironbridge.store.comparing import ComparedSubject
@@ -38,7 +38,7 @@ from ironbridge.store.names import others_of
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """What a subject should be, or `why` that cannot be said."""
+    """A draft says what a subject should be, or `why` that cannot be said."""
 
     stand: ComparedSubject
     document: Document | None = None
@@ -68,7 +68,7 @@ class Cloud:
         self._mute: str | None = None  # why the target shows nothing, where it does not
         self._others: Sequence[str] = ()  # the other flows that write there: what is theirs is not ours to judge
         self.part = Compared(Where.CLOUD, target.name, _LISTED if isinstance(target, Inventory) else _ASKED)
-        self.differences: list[Difference] = []
+        self.differences: list[Disagreement] = []
 
     # -- the first look ------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Cloud:
         return [holding for holding in unknown if holding.ref not in theirs]
 
     async def _found_by_number(self) -> None:
-        """What nobody was confirmed under may still be a subject's, made when its answer was lost: looked at once more."""
+        """Look once more by number: what no subject was confirmed under may still be one's, made when its answer was lost."""
         matched = (
             "SELECT s.ref, o.subject FROM strangers s JOIN ours o ON o.kind = s.kind AND o.number = s.number "
             "AND o.seen IS NULL AND (o.refers = s.refers OR s.refers = '{}') WHERE s.look = 1 GROUP BY o.subject"
@@ -157,7 +157,7 @@ class Cloud:
     # -- the second look -----------------------------------------------------------------------------------------
 
     async def unsettled(self) -> bool:
-        """Whether something that is under suspicion is on its way just now."""
+        """Tell whether something that is under suspicion is on its way just now."""
         async for subjects in self._scratch.suspects("cloud"):
             stands = await self._stand_of(subjects)
             if any(s.state in (State.DIRTY, State.SENDING) for s in stands):
@@ -228,7 +228,7 @@ class Cloud:
         }
 
     async def _strangers(self) -> None:
-        """What no subject stands for: listed once more, and looked for among what was confirmed meanwhile."""
+        """List once more what no subject stands for, and look for it among what was confirmed meanwhile."""
         if not isinstance(self._target, Inventory) or not await self._scratch.count(
             "SELECT count(*) FROM suspects WHERE side = 'stranger'"
         ):
@@ -251,7 +251,7 @@ class Cloud:
                 kind, number, refers = there[ref]
                 found = await self._scratch.rows(_LIKE, kind, number, refers)
                 why = f"a second one of this number: {found[0][0]} is the first" if found else _NOBODYS
-                self.differences.append(Difference(Where.CLOUD, Kind.EXTRA, ref, kind, (), why))
+                self.differences.append(Disagreement(Where.CLOUD, Kind.EXTRA, ref, kind, (), why))
 
     # -- asking --------------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class Cloud:
 
     def _differ(self, draft: _Draft, kind: Kind, fields: tuple[str, ...], why: str) -> None:
         what = draft.document.kind if draft.document else entity_of(draft.stand.subject)
-        self.differences.append(Difference(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
+        self.differences.append(Disagreement(Where.CLOUD, kind, draft.stand.subject, what, fields, why))
 
     async def _drafts(self, stands: Sequence[ComparedSubject]) -> list[_Draft]:
         made = await drafts(self._flow, self._ledger, [stand.subject for stand in stands], self._today)

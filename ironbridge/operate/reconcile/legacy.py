@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from adapters.engine.regions import is_place
 from canonical.key import entity_of
 from ironbridge.operate.insight import differing
-from ironbridge.operate.reconcile.certificate import Compared, Difference, Kind, Where
+from ironbridge.operate.reconcile.certificate import Compared, Disagreement, Kind, Where
 from ironbridge.operate.reconcile.look import Look, Source
 from ironbridge.operate.reconcile.scratch import PAGE, Scratch
 from ironbridge.store import Store, comparing
@@ -45,7 +45,7 @@ class _Suspect(NamedTuple):
 
     @property
     def source(self) -> str | None:
-        """Whose it is; None for what is gone on both sides meanwhile."""
+        """Say whose it is; None for what is gone on both sides meanwhile."""
         held = self.fact is not None and self.fact.data is not None
         return self.second.source if self.second else self.fact.source if self.fact and held else None
 
@@ -55,7 +55,7 @@ class _Suspect(NamedTuple):
 
     @property
     def moved(self) -> bool:
-        """Whether either side changed between the two looks."""
+        """Tell whether either side changed between the two looks."""
         first, second = (None if read is None else (read.digest, read.problem) for read in (self.first, self.second))
         return first != second or self.before != (self.fact.version if self.fact else None)
 
@@ -70,7 +70,7 @@ class _Suspect(NamedTuple):
 
     @property
     def _ahead(self) -> bool:
-        """Whether more was published than the flow has taken in."""
+        """Tell whether more was published than the flow has taken in."""
         return self.memory is not None and self.memory.version > (self.fact.version if self.fact else 0)
 
     @property
@@ -100,7 +100,7 @@ class Legacy:
         self._sources = sources
         self._entities = entities
         self.parts = {s.adapter.name: Compared(Where.CANONICAL, s.adapter.name, _HOW) for s in sources}
-        self.differences: list[Difference] = []
+        self.differences: list[Disagreement] = []
         self._names = set(self.parts)
         self._apart: Counter[str] = Counter()
         self._swept: set[tuple[str, str]] = set()  # the streams of which a look shows all records that there are
@@ -171,7 +171,7 @@ class Legacy:
         _note(part, silent, "records are in no extract that lies here, which for their kind says nothing")
 
     async def _elsewhere(self, source: Source, keys: Sequence[str]) -> dict[str, str]:
-        """Those that something brought which is not there to be read again: an extract, or a message; with its name or place."""
+        """Find the suspects whose extract, or message, is not there to be read again: each with its name or place."""
         streams = [stream.name for stream in source.streams if (source.adapter.name, stream.name) not in self._swept]
         if not streams or not keys:
             return {}
@@ -182,7 +182,7 @@ class Legacy:
     # -- the second look -----------------------------------------------------------------------------------------
 
     async def unsettled(self) -> bool:
-        """Whether something under suspicion was published and is not yet taken in."""
+        """Tell whether something under suspicion was published and is not yet taken in."""
         async for keys in self._scratch.suspects("legacy"):
             facts, memories = await comparing.facts_of(self._store, keys), await comparing.records_of(self._store, keys)
             if any(m.version > (facts[key].version if key in facts else 0) for key, m in memories.items()):
@@ -231,7 +231,7 @@ class Legacy:
         if row is not None and row.data is not None and fact is not None and fact.data is not None:
             fields = differing(from_json(fact.data), from_json(row.data))
         what = row.entity if row else entity_of(key)
-        self.differences.append(Difference(Where.CANONICAL, suspect.kind, key, what, fields, suspect.why))
+        self.differences.append(Disagreement(Where.CANONICAL, suspect.kind, key, what, fields, suspect.why))
 
 
 _HOW = "every row was read again, mapped, and held against what the flow knows"
@@ -254,6 +254,6 @@ def _note(part: Compared, count: int, what: str) -> None:
 
 
 def covering(sources: Iterable[Source], entities: set[str]) -> list[Source]:
-    """Those sources, with those streams, that publish some of these types."""
+    """Return the sources, with their streams, that publish some of these types."""
     cut = [Source(s.adapter, [t for t in s.streams if entities & {e.type_name for e in t.entities}]) for s in sources]
     return [source for source in cut if source.streams]

@@ -101,7 +101,7 @@ class Look:
             await self._scratch.do("INSERT OR IGNORE INTO extracts VALUES (?, ?, ?)", *read)
 
     async def push(self, stream: Stream, reading: Push) -> None:
-        """What was pushed cannot be read again; what comes now is for the adapter alone."""
+        """Read nothing: pushed records cannot be read again, and what comes now is for the adapter alone."""
 
     async def _extracts(self, stream: Stream, reading: Files) -> list[Extract]:
         """The extracts that lie ready, once all are that were read before: to a new reader a file has to settle first."""

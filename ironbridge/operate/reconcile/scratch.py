@@ -1,5 +1,5 @@
 """
-Where a comparison keeps what it has seen: a temporary database on disk, without a name, that is gone when it is closed.
+A comparison keeps what it has seen in a scratch: a temporary database on disk, without a name, that is gone when it is closed.
 
 So the memory that a comparison takes does not grow with what is compared.
 """
@@ -62,7 +62,7 @@ class Scratch:
         await self.put("INSERT OR IGNORE INTO suspects (side, key) VALUES (?, ?)", [(side, key) for key in keys])
 
     async def suspects(self, side: str) -> AsyncIterator[list[str]]:
-        """What has to be looked at once more, some at a time, in order."""
+        """Yield what has to be looked at once more, some at a time, in order."""
         statement = "SELECT key FROM suspects WHERE side = ? AND key > ? ORDER BY key LIMIT ?"
         after = ""
         while found := [key for (key,) in await self.rows(statement, side, after, PAGE)]:

@@ -1,0 +1,79 @@
+"""
+Maps one row to its entity, whatever the row holds and whatever the mapping does with it.
+
+A mapping meets values that it was not written for. Any exception of it is the one row's: the row is quarantined, named by the
+exception's type and place, and the next row goes on. Flows hold to the same rule (`flows.engine.draft`).
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from adapters.port import Record, Row, Stream
+from canonical import Entity
+from canonical.entity import bad_record
+from canonical.errors import BadRecordError, named
+
+
+class Made(NamedTuple):
+    """A row's entity, as canonical JSON, and the fingerprint of that."""
+
+    key: str
+    owner: str
+    kind: type[Entity]
+    data: bytes
+    fingerprint: bytes
+
+
+def mapped(stream: Stream, record: Record) -> Made:
+    """Map a row; whatever its mapping raises is raised."""
+    try:
+        return _made(stream, record.row)
+    except Exception:
+        # Old systems fill a column up with NULs. Without them the row may say something, or say that a field is empty.
+        if (plain := _plain(record.row)) == record.row:
+            raise
+        return _made(stream, plain)
+
+
+def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
+    """:raises BadRecordError: the row cannot be mapped; says the field and the rule, never the value."""
+    try:
+        return mapped(stream, record)
+    except BadRecordError:
+        raise
+    except ValidationError as error:
+        raise bad_record(where, error) from None
+    except Exception as error:
+        raise _mistake(where, error) from None
+
+
+def _made(stream: Stream, row: Row) -> Made:
+    entity = stream.map(row)
+    data = entity.to_bytes()
+    return Made(entity.key, entity.owner, type(entity), data, blake2b(data, digest_size=16).digest())
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+def _plain(value: Any) -> Any:
+    """The row without control characters in its texts, but for tabs and the ends of lines."""
+    if isinstance(value, str):
+        return _CONTROLS.sub("", value)
+    return tuple(map(_plain, value)) if type(value) is tuple else value
+
+
+def _mistake(where: str, error: Exception) -> BadRecordError:
+    kind, _, place = named(error).partition(" at ")
+    return BadRecordError(
+        where,
+        field=f"the mapping ({place})",
+        rule=f"failed with {kind}",
+        shape="a row",
+        fix="mend the adapter's mapping; the row is read again with the next edition of its code",
+    )

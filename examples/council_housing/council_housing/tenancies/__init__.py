@@ -1,0 +1,60 @@
+"""Tenants and tenancies of a housing system. Its tables have no column that shows changes, so they are swept."""
+
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, row_of
+from adapters.port import AdapterSystem
+from canonical import Address, Name, Person
+from canonical.key import key_of
+from council_housing.entities import Tenancy
+
+
+@row_of("TENANTS", key="tenant_no")
+class Tenant(NamedTuple):
+    tenant_no: int
+    forenames: str | None
+    surname: str | None
+    born: date | None
+    nino: str | None
+
+
+@row_of("TENANCIES", key="tenancy_no")
+class Letting(NamedTuple):
+    tenancy_no: int
+    tenant_no: int
+    agreement: str
+    address: str
+    postcode: str | None
+    began: date
+    ended: date | None
+    balance: Decimal
+
+
+def person(source: str, tenant: Tenant) -> Person:
+    return Person(
+        key=key_of(source, "person", tenant.tenant_no),
+        names=(Name(given=tenant.forenames, family=tenant.surname),),
+        birth_date=tenant.born,
+        nino=tenant.nino or None,  # the type tidies and checks it; a row that fails is quarantined, the others go on
+    )
+
+
+def tenancy(source: str, letting: Letting) -> Tenancy:
+    return Tenancy(
+        key=key_of(source, "tenancy", letting.tenancy_no),
+        tenant=key_of(source, "person", letting.tenant_no),
+        agreement=letting.agreement,
+        home=Address(lines=tuple(letting.address.split(",")), postcode=letting.postcode),
+        start_date=letting.began,
+        end_date=letting.ended,
+        credit=-letting.balance if letting.balance < 0 else None,  # what a tenant owes is above zero in that system
+    )
+
+
+def _housing(name: str, settings: SqlSettings) -> SqlAdapter:
+    return SqlAdapter(name, settings, [SqlStream("tenants", person), SqlStream("tenancies", tenancy)])
+
+
+system = AdapterSystem(SqlSettings, _housing, __name__)
