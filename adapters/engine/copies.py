@@ -34,20 +34,20 @@ def is_copy(seen: Seen | None) -> bool:
 
 
 def newest(seen: Seen) -> bytes | None:
-    """The digest of the extract's newest file, if it was read or refused."""
+    """Return the digest of the extract's newest file, if it was read or refused."""
     digest = seen.digest
     return digest[1 : _SIZE + 1] if digest is not None and len(digest) > _SIZE + 1 else digest
 
 
 def held(seen: Seen) -> bytes | None:
-    """The digest of the file that the extract's records are of; None if it is a copy, or was never read whole."""
+    """Return the digest of the file that the extract's records are of; None if it is a copy, or was never read whole."""
     if seen.digest is None or is_copy(seen):
         return None
     return seen.digest[-_SIZE:]
 
 
 def late(digest: bytes | None, former: bytes | None) -> bytes | None:
-    """The digest of the newest file, with that of the file that the records are still of."""
+    """Put together the digest of the newest file and that of the file that the records are still of."""
     return digest if former in (None, digest) else LATE + (digest or _NOTHING) + (former or b"")
 
 

@@ -42,7 +42,7 @@ class Lying(NamedTuple):
     shared: bool = False
     """Tell whether it holds records that another one was found to hold, too."""
     former: bytes | None = None
-    """The digest of the file that its records are of."""
+    """This is the digest of the file that its records are of."""
 
     @property
     def listed(self) -> Listing:
@@ -90,7 +90,7 @@ class ExtractReading:
         self._again: set[str] = set()  # and the keys that have one now
 
     def seen(self, digest: bytes | None, sweep: int, *, whole: bool = True) -> Seen:
-        """The mark that the state keeps of the extract. If it is not `whole`, records of a former file of its name live on."""
+        """Make the mark that the state keeps of the extract. If it is not `whole`, records of a former file live on."""
         mark = digest if whole else late(digest, self._lying.former)
         return Seen(mark, -sweep if self._shared else sweep)
 

@@ -61,7 +61,7 @@ def allowance(held: int) -> int:
 
 
 def accepted(entries: Iterable[Guarded], region: str, digest: str) -> frozenset[str]:
-    """The doubts about an extract with this content that a person has accepted."""
+    """Return the doubts about an extract with this content that a person has accepted."""
     here = (e.what.split() for e in entries if e.region == region and e.what.startswith(_DOUBT) and (e.allowed or e.done))
     return frozenset(doubt for _, doubt, mark in here if mark == digest[:_MARK])
 

@@ -216,7 +216,7 @@ def _say(where: str, read: reading.Reckoning) -> None:
 
 
 def _dropped(read: reading.Reckoning) -> str:
-    """The wrong numbers of suppliers, which are left out."""
+    """Say how many wrong numbers of suppliers are left out."""
     return ", ".join(f"{count} × {field} is wrong, and left out" for field, count in sorted(read.dropped.items()))
 
 

@@ -35,7 +35,7 @@ TOTALS = (
     r"(?i)(([\w&]+ ){0,3}|(grand|sub|report|overall)-?)totals?"
     r"( (for|of|to|by|in|per|paid|payable|net|gross|amount|value|spend|expenditure|payments?|invoices?|lines?)\b.*|\s*[^\w\s].*)?"
 )
-"""What a total is called. A supplier whose name goes on behind the word, as Total Hygiene Ltd, is none."""
+"""This matches what a total is called. A supplier whose name goes on behind the word, as Total Hygiene Ltd, is none."""
 
 
 def _pattern(value: str) -> str:

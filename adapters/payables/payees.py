@@ -43,7 +43,7 @@ def _words(name: str) -> set[str]:
 
 @dataclass(slots=True)
 class Payees:
-    """The names that each supplier's number of a file has. A number without a list of names stands for several suppliers."""
+    """Collects the names that each supplier's number of a file has. A number without names stands for several suppliers."""
 
     unlike: Unlike
     sundry: re.Pattern[str]
@@ -65,7 +65,7 @@ class Payees:
             self._names[number] = None
 
     def settled(self, line: PayablesLine, heading: str) -> PayablesLine:
-        """The line without a number that stands for several suppliers, or with a fault. Call it once all lines were met."""
+        """Return the line without a number of several suppliers, or with a fault. Call it after all lines were met."""
         number = line.words.get("supplier_number", "")
         if line.redacted or self._names.get(number, []) is not None:
             return line

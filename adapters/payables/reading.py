@@ -219,7 +219,7 @@ def _good_row(origin: Origin, document: PayablesDocument) -> Row | PayablesDocum
 
 def _with_good_facts(row: Row, reckoning: Reckoning) -> Row:
     """
-    A supplier's row without the numbers that the canonical schema refuses, as a wrong or a foreign VAT number: they are
+    Return a supplier's row without the numbers that the canonical schema refuses, as a wrong or a foreign VAT number: they are
     dropped and counted, because its invoices go out, and they need their supplier.
     """
     if row[0] != "supplier" or not any(row[at] for at in _FACTS.values()):

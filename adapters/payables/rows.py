@@ -94,9 +94,9 @@ class RowTally:
 
     def looks_like_a_total(self, line: PayablesLine, *, last: bool) -> bool:
         """
-        Tell whether a line without a number may be a total, whatever it is called: it shows a sum of several lines
-        above it, and stands at the end, or behind many lines, or lacks something that they all have. Three small
-        amounts in a row, of which the third is the sum of the others, are nothing strange.
+        Tell whether a line without a number may be a total, whatever it is called: it shows a sum of several lines above it, and
+        stands at the end, or behind many lines, or lacks something that they all have. Three small amounts in a row, of
+        which the third is the sum of the others, are nothing strange.
         """
         if "number" in line.words or self.lines < 2 or not line.net or line.net not in {self.since, self.all}:
             return False
@@ -130,7 +130,7 @@ def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterato
 
 
 def _with_last(rows: Iterator[Row]) -> Iterator[tuple[Row, bool]]:
-    """Each row, and whether it is the last one."""
+    """Give each row, and say whether it is the last one."""
     before = next(rows, None)
     for row in rows:
         if before is not None:
@@ -167,7 +167,7 @@ class _Months:
 
 class _Halves:
     """
-    Real dates and texts in one column of a workbook: a program that expected American dates made real ones of those that it
+    Finds real dates and texts in one column of a workbook: a program that expected American dates made real ones of those that it
     could, with day and month swapped, and left the others as text. Then no real one has a day after the twelfth.
     """
 
@@ -190,7 +190,7 @@ class _Halves:
 
 
 def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: RowTally) -> bool:
-    """Tell whether a row called a total, or with nothing but an amount, is one: it must show a sum of the rows above it."""
+    """Tell whether a row that is called a total, or has nothing but an amount, shows a sum of the rows above it."""
     if read.kind == "called a total" or read.kind == "sum":
         return read.total in tally.sums
     return read.kind == "total" and _agrees(doubts, found, row, read.total, tally.sums)
