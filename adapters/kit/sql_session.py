@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from adapters.engine.meters import selecting
 from adapters.kit import tls
-from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 
 _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
@@ -117,6 +118,12 @@ class SqlSettings(BaseModel):
         return self.parsed_url.get_backend_name()
 
 
+class UnreadValueError(RefusedError):
+    """The driver, or the database itself, fails at a value of the rows that were asked for: ask for fewer of them."""
+
+    kind = "a value"
+
+
 class SqlSession:
     """
     A small pool of connections that can only read. `where` names its adapter in errors.
@@ -157,10 +164,22 @@ class SqlSession:
         patience = self.settings.connect_timeout + 2 * self.settings.statement_timeout
         try:
             async with asyncio.timeout(patience.total_seconds()), self.engine.connect() as connection:
-                with selecting(self.where, self.settings.kind, about) if about else nullcontext():
+                with selecting(self.where, self.settings.kind, about) if about else nullcontext(), self._whole(connection):
                     yield connection
         except (SQLAlchemyError, OSError, ImportError) as error:
             raise translated(error, self.where, about, self.settings.parsed_url.username or "") from error
+
+    @contextmanager
+    def _whole(self, connection: AsyncConnection) -> Iterator[None]:
+        """Give up a connection whose driver failed at a value, because the rest of the answer was not read."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError, ImportError, IronbridgeError):
+            raise
+        except Exception as error:
+            if connection.sync_connection is not None:
+                connection.sync_connection.invalidate()
+            raise unreadable(self.where, type(error).__name__) from error
 
     def _engine(self) -> AsyncEngine:
         url, kind = self.settings.parsed_url, self.settings.kind
@@ -212,9 +231,12 @@ class SqlSession:
 def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
     """Turn a driver's error into one of ours; `about` names the tables and `user` the login, for the advice."""
     begin = f"{about}: " if about else ""
+    codes = list(_codes(error))
+    if broken := next((code for code in codes if re.fullmatch(_DATA, code)), None):
+        return unreadable(where, broken)
     if said := tls.complaint(error):
         return MisconfiguredError(where, begin + said[0], fix=said[1].format_map(tls.FIXES))
-    for code in _codes(error):
+    for code in codes:
         for known, kind, what, fix in _FAULTS:
             if re.fullmatch(known, code):
                 return kind(where, begin + what, fix=fix.format(user=user or "our login", table=about or "the tables"))
@@ -223,6 +245,16 @@ def translated(error: BaseException, where: str, about: str = "", user: str = ""
         where, f"{begin}failed with {type(error).__name__}", fix="look into the source's own log if it goes on"
     )
 
+
+def unreadable(where: str, kind: str) -> UnreadValueError:
+    """Make the error of a value that cannot be read; `kind` is the driver's word for what is wrong with it."""
+    error = UnreadValueError(where, f"holds a value that cannot be read ({kind})", fix="correct it in the source")
+    error.kind = kind
+    return error
+
+
+_DATA = r"22...|1292|1300|1366|1411|1690|241|242|245|8114|8115|8134|could not decode"
+"""Codes of data that the database, or the driver for SQLite, fails at; as in `_FAULTS`."""
 
 _FAULTS: list[tuple[str, type[IronbridgeError], str, str]] = [
     (
@@ -303,7 +335,8 @@ def _codes(error: BaseException | None) -> Iterator[str]:
             yield str(first)
         yield str(getattr(each, "sqlstate", ""))
         yield from re.findall(
-            r"no such table|no such column|database is locked|not a database|unable to open", str(first)
+            r"no such table|no such column|database is locked|not a database|unable to open|could not decode",
+            str(first).replace("Could not", "could not"),
         )
     for each in reversed(chain):
         yield from (kind.__name__ for kind in type(each).__mro__[:-3])
@@ -322,4 +355,24 @@ def _connect_args(kind: str, settings: SqlSettings) -> dict[str, Any]:
             connection.timeout = round(statement)
 
         return {"timeout": round(connect), "after_created": end_in_time}
-    return {"connect_timeout": connect}
+    return {"connect_timeout": connect, "conv": _decoders()}
+
+
+def _decoders() -> dict[int, Any] | None:
+    """Say how aiomysql reads values: a zero date is no date, and BIT is a number."""
+    try:
+        types, usual = import_module("pymysql.constants.FIELD_TYPE"), import_module("pymysql.converters")
+    except ImportError:
+        return None  # it is an extra: SQLAlchemy says that it is missing
+
+    def unless_zero(decode: Callable[[str], Any]) -> Callable[[str], Any]:
+        # Another date that is none stays text, and the mapping says what is wrong with it.
+        return lambda written: decode(written) if written.strip("0-:. ") else None
+
+    decoders: dict[int, Any] = usual.decoders | {
+        types.BIT: int.from_bytes,
+        types.DATE: unless_zero(usual.convert_date),
+        types.DATETIME: unless_zero(usual.convert_datetime),
+        types.TIMESTAMP: unless_zero(usual.convert_datetime),
+    }
+    return decoders
