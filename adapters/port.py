@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.resources import files
@@ -24,6 +24,22 @@ Position = tuple[int | str, ...]
 
 Row = tuple[Any, ...]
 """The values of a record exactly as read, in a fixed order; joined rows nest as tuples. Its `repr` is its content."""
+
+
+class UnreadRow(tuple[Any, ...]):
+    """
+    A row of which something cannot be read: it is never mapped, and quarantined under its key with `field` and `rule`.
+    Its values are the ones that can be read.
+    """
+
+    field: str
+    rule: str
+
+    @classmethod
+    def of(cls, values: Iterable[Any], field: str, rule: str) -> UnreadRow:
+        made = cls(values)
+        made.field, made.rule = field, rule
+        return made
 
 
 class Record(NamedTuple):

@@ -373,10 +373,10 @@ SPOILT = [
         id="numbers for dates",
     ),
     pytest.param(
-        ["ALTER TABLE KEEPER DROP COLUMN WEIGHT", "ALTER TABLE KEEPER ADD COLUMN WEIGHT VARCHAR(9)"],
-        "KEEPER.WEIGHT: holds text instead of numbers",
+        ["ALTER TABLE KEEPER DROP COLUMN WEIGHT", "ALTER TABLE KEEPER ADD COLUMN WEIGHT DATE"],
+        "KEEPER.WEIGHT: holds dates instead of numbers",
         "see that KEEPER is the right table; if it is, let the adapter's author declare weight as it is there",
-        id="text for numbers",
+        id="dates for numbers",
     ),
     pytest.param(
         ["ALTER TABLE KEEPER DROP COLUMN SURNAME", "ALTER TABLE KEEPER ADD COLUMN SURNAME DATE"],

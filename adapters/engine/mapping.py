@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from adapters.port import Record, Row, Stream
+from adapters.port import Record, Row, Stream, UnreadRow
 from canonical import Entity
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError, named
@@ -31,6 +31,9 @@ class Made(NamedTuple):
 
 def mapped(stream: Stream, record: Record) -> Made:
     """Map a row; whatever its mapping raises is raised."""
+    if type(record.row) is UnreadRow:
+        fix = "correct it in the source"
+        raise BadRecordError(record.key, field=record.row.field, rule=record.row.rule, shape="not read", fix=fix)
     try:
         return _made(stream, record.row)
     except Exception:

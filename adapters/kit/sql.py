@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, cast, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.sql.expression import TableClause
-from sqlalchemy.types import NULLTYPE, DateTime
+from sqlalchemy.types import DateTime
 
 from adapters.kit.rows import Joined, Mapped, Spelt, hints_of, row_of
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment
+from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
-from adapters.port import Page, Position, Record, Row, Stream, Sweep, Tail
+from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
@@ -51,6 +52,8 @@ __all__ = [
     "row_of",
 ]
 
+_LOOKS_FOR_UNNAMED = 12
+"""The first of so many sweeps looks for rows without a key, which no page holds."""
 _TAIL_PAGE = 1000
 """A tail's keys are scattered: their rows are asked for by a list, and SQL Server takes at most 2,100 parameters."""
 
@@ -67,11 +70,13 @@ class Database:
         self.session = SqlSession(where, settings)
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
+        self._sweeps: Counter[tuple[KeysOf, str]] = Counter()
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
 
     async def open(self) -> None:
         self._sound.clear()
         self._lacking.clear()
+        self._sweeps.clear()
         await self.session.open()
 
     async def close(self) -> None:
@@ -129,49 +134,58 @@ class Database:
 
     async def _sweep(self, reading: Reading, after: Position | None) -> AsyncIterator[Page]:
         reading = await self._there(reading)
-        size, parts = self.session.settings.page_size, [part.of_range() for part in reading.parts]
-        first, later, about = reading.page(size, after=False), reading.page(size, after=True), str(reading)
+        size, pages = self.session.settings.page_size, Pages(self.session, reading)
         this = await self._begin(reading)
+        last: Row = after or ()
         while True:
-            values = {f"after_{n}": value for n, value in enumerate(after or ())}
-            async with self.session.connection(about) as connection:
-                rows = [tuple(row) for row in await connection.execute(later if after else first, values)]
-                if not rows:
-                    break
-                ends = {"low": rows[0][0], "high": rows[-1][0]}
-                records = await _records(connection, reading, rows, parts, ends)
-            after = records[-1].position
-            yield Page(records, after)
-            if len(rows) < size:
+            found = await pages.read(swept(reading, last), size, after or ())
+            if found.records:
+                after = found.records[-1].position
+                yield Page(found.records, after)
+            if found.ended:
                 break
+            last = self._further(reading, last, found)
+        self._sweeps[this] += 1
+        if self._sweeps[this] % _LOOKS_FOR_UNNAMED == 1 and (unnamed := await pages.unnamed()):
+            yield Page(unnamed, after or ())
         self._sound.add(this)
+
+    def _further(self, reading: Reading, last: Row, found: FoundRows) -> Row:
+        """The key to go on behind; the source may compare its own value as if it were another."""
+        if found.last is None or found.last == last:
+            what, fix = f"{reading}: cannot go on behind a key", "let the adapter's author name another key"
+            raise MisconfiguredError(self.where, what, fix=fix)
+        return found.last
 
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
         reading = await self._there(reading)
-        size, parts = min(self.session.settings.page_size, _TAIL_PAGE), [part.of_keys() for part in reading.parts]
-        begins = None if cursor is None else behind(cursor[0], overlap, self.session.settings.zone)
+        size, pages = min(self.session.settings.page_size, _TAIL_PAGE), Pages(self.session, reading, scattered=True)
+        begins = behind(cursor[0], overlap, self.session.settings.zone) if cursor else None
         condition = change.is_not(None) if begins is None else change >= self._value(begins)
-        last, about = None, str(reading)
+        last, about, place = None, str(reading), cursor or ()
         this = await self._begin(reading, change)
-        trusted = Trusted(await self._clock(about), cursor)
+        trusted = Trusted(await self._clock(about), cursor or None)
+
+        def following(row: Row) -> ColumnElement[bool]:
+            return beyond((change, *reading.key), [self._value(self._remembered(row[0])), *map(untyped, row[1:])])
+
+        run = Run(reading, following, condition, (change,))
         while True:
-            async with self.session.connection(about) as connection:
-                found = [tuple(row) for row in await connection.execute(reading.changes(change, condition, size))]
-                if not found:
-                    break
-                rows = [row[1:] for row in found]
-                records = await _records(connection, reading, rows, parts, {"keys": [row[0] for row in rows]})
-            here = (self._remembered(found[-1][0]), *records[-1].position)
-            if here == last:  # the source compares its own value as if it were another
+            found = await pages.read(run, size)
+            if found.last is not None and found.last == last:  # the source compares its own value as if it were another
                 fix = "take this stream out of `tail`: it is then read by sweeps alone"
                 raise MisconfiguredError(self.where, f"{about}: cannot go on behind {change}", fix=fix)
-            yield Page(records, trusted.cursor([self._remembered(row[0]) for row in found], records))
-            if len(rows) < size:
+            if found.records:
+                led = zip(found.leads, found.records, strict=True)
+                changed = [(self._remembered(lead[0]), each) for lead, each in led if lead and lead[0] is not None]
+                if changed:
+                    place = trusted.cursor([value for value, _ in changed], [each for _, each in changed])
+                yield Page(found.records, place)
+            if found.ended or found.last is None:
                 break
-            last = here
-            condition = beyond((change, *reading.key), [self._value(here[0]), *map(_untyped, here[1:])])
+            last, run = found.last, run.after(found.last)
         self._report(about, str(change), trusted.future)
         self._sound.add(this)
 
@@ -195,8 +209,8 @@ class Database:
         """A value as the database compares it: SQLite keeps times as text, SQL Server rounds them to its DATETIME."""
         at, kind = moment(value), self.session.settings.kind
         if at is None or kind == "sqlite":
-            return _untyped(value)
-        return cast(_untyped(at), DateTime()) if kind == "mssql" else _untyped(at)
+            return untyped(value)
+        return cast(untyped(at), DateTime()) if kind == "mssql" else untyped(at)
 
     def _remembered(self, value: object) -> int | str:
         if isinstance(value, int | str):
@@ -295,37 +309,3 @@ class SqlAdapter:
 
     def _change(self, stream: str) -> ColumnElement[Any]:
         return self.tables.column(self._streams[stream].row, self._settings.tail[stream])
-
-
-async def _records(
-    connection: AsyncConnection,
-    reading: Reading,
-    rows: Sequence[Row],
-    parts: Sequence[Select[Any]],
-    of: Mapping[str, Any],
-) -> list[Record]:
-    width, keys = len(reading.key), reading.keys
-    groups = [_grouped(await connection.execute(statement, of), width) for statement in parts]
-    if groups:
-        rows = [(*row, *[tuple(group.get(row[:width], ())) for group in groups]) for row in rows]
-    if width == 1 and type(rows[0][0]) is int:
-        beginning = keys.beginning
-        return [Record(f"{beginning}{row[0]}", (row[0],), row) for row in rows]
-    positions = [tuple(_whole(value) for value in row[:width]) for row in rows]
-    named = [keys.of(*[value.rstrip(" ") if isinstance(value, str) else value for value in each]) for each in positions]
-    return [Record(*each) for each in zip(named, positions, rows, strict=True)]
-
-
-def _grouped(found: Iterable[Any], width: int) -> dict[Row, list[Row]]:
-    groups: dict[Row, list[Row]] = {}
-    for row in map(tuple, found):
-        groups.setdefault(row[:width], []).append(row[width:])
-    return groups
-
-
-def _whole(value: Any) -> int | str:
-    return value if isinstance(value, str) else int(value)  # a NUMERIC key comes as a Decimal
-
-
-def _untyped(value: object) -> ColumnElement[Any]:
-    return bindparam(None, value, type_=NULLTYPE)  # the database then takes it for what the column is

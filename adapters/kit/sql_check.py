@@ -24,15 +24,15 @@ from canonical.finding import Finding
 
 _NUMBERS, _TEXT, _TIMES = "numbers", "text", "dates"
 _FITTING: dict[type, set[str]] = {
-    int: {_NUMBERS},
-    float: {_NUMBERS},
-    Decimal: {_NUMBERS},
-    bool: {_NUMBERS},
+    int: {_NUMBERS, _TEXT},
+    float: {_NUMBERS, _TEXT},
+    Decimal: {_NUMBERS, _TEXT},
+    bool: {_NUMBERS, _TEXT},
     str: {_TEXT, _NUMBERS},
-    date: {_TIMES},
-    datetime: {_TIMES},
+    date: {_TIMES, _TEXT},
+    datetime: {_TIMES, _TEXT},
 }
-"""A column must hold one of these to be read as the type. A date that is kept as text is text, and the mapping reads it."""
+"""A column must hold one of these to be read as the type. Of dates and numbers kept as text, each row is read, or quarantined."""
 _EXPECTED = {str: _TEXT, date: _TIMES, datetime: _TIMES, int: _NUMBERS, float: _NUMBERS, Decimal: _NUMBERS, bool: _NUMBERS}
 
 _POSTGRES = {

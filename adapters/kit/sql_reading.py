@@ -45,12 +45,13 @@ class Parts:
 
     def of_range(self) -> Select[Any]:
         """The rows of every record whose key lies between `low` and `high`."""
-        return self._select(self.owner[0].between(bindparam("low"), bindparam("high")))
+        return self.of(self.owner[0].between(bindparam("low"), bindparam("high")))
 
     def of_keys(self) -> Select[Any]:
-        return self._select(self.owner[0].in_(bindparam("keys", expanding=True)))
+        return self.of(self.owner[0].in_(bindparam("keys", expanding=True)))
 
-    def _select(self, condition: ColumnElement[bool]) -> Select[Any]:
+    def of(self, condition: ColumnElement[bool]) -> Select[Any]:
+        """The rows that meet a condition, in the order of their owners."""
         statement = select(*self.owner, *self.columns).select_from(self.source).where(condition)
         statement = statement if self.where is None else statement.where(self.where)
         return statement.order_by(*self.owner, *self.order)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.engine.meters import selecting
 from canonical.connect import sql
 from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
-from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
@@ -95,6 +95,12 @@ class SqlSettings(BaseModel):
         return SqlLogin(where, self.url, 4, self.statement_timeout, self.connect_timeout, read_only=True)
 
 
+class UnreadValueError(RefusedError):
+    """The driver, or the database itself, fails at a value of the rows that were asked for: ask for fewer of them."""
+
+    kind = "a value"
+
+
 class SqlSession:
     """
     A small pool of connections that can only read. `where` names its adapter in errors.
@@ -133,11 +139,33 @@ class SqlSession:
             raise UnavailableError(self.where, "is not open")
         try:
             async with asyncio.timeout(self._login.patience), self.engine.connect() as connection:
-                with selecting(self.where, self._login.kind, about) if about else nullcontext():
+                with selecting(self.where, self._login.kind, about) if about else nullcontext(), self._whole(connection):
                     yield connection
         except (SQLAlchemyError, OSError, ImportError) as error:
             raise translated(error, self.where, about, self._login.user) from error
 
+    @contextmanager
+    def _whole(self, connection: AsyncConnection) -> Iterator[None]:
+        """Give up a connection whose driver failed at a value, because the rest of the answer was not read."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError, ImportError, IronbridgeError):
+            raise
+        except Exception as error:
+            if connection.sync_connection is not None:
+                connection.sync_connection.invalidate()
+            raise unreadable(self.where, type(error).__name__) from error
+
+
+def unreadable(where: str, kind: str) -> UnreadValueError:
+    """Make the error of a value that cannot be read; `kind` is the driver's word for what is wrong with it."""
+    error = UnreadValueError(where, f"holds a value that cannot be read ({kind})", fix="correct it in the source")
+    error.kind = kind
+    return error
+
+
+_DATA = r"22...|1292|1300|1366|1411|1690|241|242|245|8114|8115|8134|could not decode"
+"""Codes of data that the database, or the driver for SQLite, fails at."""
 
 _MEANINGS: list[Meaning] = [
     (
@@ -164,4 +192,6 @@ _MEANINGS: list[Meaning] = [
 
 def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:
     """Turn a driver's error into one of ours; `about` names the tables and `user` the login, for the advice."""
+    if broken := next((code for code in sql.codes(error) if re.fullmatch(_DATA, code)), None):
+        return unreadable(where, broken)
     return sql.translated(error, where, about, user, _MEANINGS)

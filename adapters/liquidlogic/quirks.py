@@ -6,10 +6,10 @@ import re
 from datetime import date, datetime
 from typing import Any, NoReturn
 
+from adapters.kit.open_days import real_day
 from canonical.errors import BadRecordError, shape_of
 from canonical.key import key_of
 
-_UNKNOWN_DAY = date(1900, 1, 1)
 _NOBODY = -1
 _YES = {"Y", "YES", "TRUE", "T", "1"}
 _NO = {"N", "NO", "FALSE", "F", "0"}
@@ -22,13 +22,13 @@ def bad(column: str, rule: str, value: object, fix: str) -> NoReturn:
 
 
 def day(value: Any, column: str) -> date | None:
-    """A DATETIME, mostly at midnight, as its day. 1900-01-01 stands for a day that nobody knows."""
+    """A DATETIME, mostly at midnight, as its day. 1900-01-01 stands for a day that nobody knows, 9999-12-31 for an open end."""
     if value is None:
         return None
     if isinstance(value, str):  # SQLite keeps times as text, and so do the answers of forms
         value = _read_day(value.strip(), column)
     found: date | None = value.date() if isinstance(value, datetime) else value
-    return None if found is None or found <= _UNKNOWN_DAY else found
+    return real_day(found)
 
 
 def _read_day(written: str, column: str) -> date | None:

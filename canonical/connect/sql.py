@@ -8,9 +8,10 @@ sessions that cannot write, the delivering side for targets that are tables.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -153,7 +154,27 @@ class SqlLogin:
                 connection.timeout = round(statement)
 
             return {"timeout": round(connect), "after_created": end_in_time}
-        return {"connect_timeout": connect}
+        return {"connect_timeout": connect} | ({"conv": _decoders()} if self.read_only else {})
+
+
+def _decoders() -> dict[int, Any] | None:
+    """Say how aiomysql reads values: a zero date is no date, and BIT is a number."""
+    try:
+        types, usual = import_module("pymysql.constants.FIELD_TYPE"), import_module("pymysql.converters")
+    except ImportError:
+        return None  # it is an extra: SQLAlchemy says that it is missing
+
+    def unless_zero(decode: Callable[[str], Any]) -> Callable[[str], Any]:
+        # Another date that is none stays text, and the mapping says what is wrong with it.
+        return lambda written: decode(written) if written.strip("0-:. ") else None
+
+    decoders: dict[int, Any] = usual.decoders | {
+        types.BIT: int.from_bytes,
+        types.DATE: unless_zero(usual.convert_date),
+        types.DATETIME: unless_zero(usual.convert_datetime),
+        types.TIMESTAMP: unless_zero(usual.convert_datetime),
+    }
+    return decoders
 
 
 def translated(
@@ -238,7 +259,8 @@ def codes(error: BaseException | None) -> Iterator[str]:
             yield str(first)
         yield str(getattr(each, "sqlstate", ""))
         yield from re.findall(
-            r"no such table|no such column|database is locked|not a database|unable to open|readonly database", str(first)
+            r"no such table|no such column|database is locked|not a database|unable to open|readonly database|could not decode",
+            str(first).replace("Could not", "could not"),
         )
     for each in reversed(chain):
         yield from (kind.__name__ for kind in type(each).__mro__[:-3])

@@ -1,0 +1,277 @@
+"""
+Reads the records of a reading, some at a time, and finds the one row that cannot be read.
+
+A driver fails at a whole page for one value in it: a date after the year 9999, a byte that is not of the database's encoding.
+Such a page is read again in ever smaller pieces until the one row is found. It becomes a record that is quarantined under its
+key, and the others are read as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from math import isfinite
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NULLTYPE
+
+from adapters.kit.sql_reading import Columns, Parts, Reading, beyond
+from adapters.kit.sql_session import SqlSession, UnreadValueError
+from adapters.port import Position, Record, Row, UnreadRow
+from canonical.errors import MisconfiguredError
+
+_MOST_UNREAD = 1000
+"""A reading that meets more rows that cannot be read ends: it is no row's fault, and each costs the source many questions."""
+
+Conditioned = Callable[[Row], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    Rows of a reading in the order of `lead` and the key. `condition` says which are still to come, `behind` makes the condition
+    for the rows behind one, of which it is given `lead` and the key.
+    """
+
+    reading: Reading
+    behind: Conditioned
+    condition: ColumnElement[bool] | None = None
+    lead: Columns = ()
+
+    @property
+    def order(self) -> Columns:
+        return (*self.lead, *self.reading.key)
+
+    def select(self, columns: Columns, size: int, skip: int = 0) -> Select[Any]:
+        conditions = [each for each in (self.reading.where, self.condition) if each is not None]
+        named = [key.is_not(None) for key in self.reading.key]
+        found = select(*columns).select_from(self.reading.source).where(*conditions, *named)
+        found = found.order_by(*self.order).limit(size)
+        return found.offset(skip) if skip else found
+
+    def after(self, row: Row) -> Run:
+        return replace(self, condition=self.behind(row))
+
+
+class FoundRows(NamedTuple):
+    """
+    Some records, in order. `leads` are their values of the run's `lead`, `()` where there are none to be read. `last` is the
+    lead and the key of the last row that can be read, and `ended` says that no row is left behind these.
+    """
+
+    records: list[Record]
+    leads: list[Row]
+    last: Row | None
+    ended: bool
+
+
+def untyped(value: object) -> ColumnElement[Any]:
+    return bindparam(None, value, type_=NULLTYPE)  # the database then takes it for what the column is
+
+
+@dataclass(slots=True)
+class Pages:
+    """Reads one reading's rows; `scattered` if the keys of a page do not follow one another, as in a tail."""
+
+    session: SqlSession
+    reading: Reading
+    scattered: bool = False
+    _unread: int = 0
+    _last: Position = ()
+    _about: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        self._about = str(self.reading)
+
+    async def read(self, run: Run, size: int, position: Position = ()) -> FoundRows:
+        """So many rows of the run; `position` is the place of the last record before them."""
+        self._last = position
+        try:
+            found = await self._found(run, size)
+        except UnreadValueError:
+            found = await self._in_pieces(run, size)
+        if found.records:
+            self._last = found.records[-1].position
+        return found
+
+    async def unnamed(self) -> list[Record]:
+        """The rows without a key: nobody can say which record they are, so each is quarantined."""
+        nameless = or_(*[key.is_(None) for key in self.reading.key])
+        conditions = [nameless] if self.reading.where is None else [self.reading.where, nameless]
+        statement = select(*self.reading.key).select_from(self.reading.source).where(*conditions).limit(_MOST_UNREAD)
+        async with self.session.connection(self._about) as connection:
+            rows = [tuple(row) for row in await connection.execute(statement)]
+        return [self._keyless("\0".join(map(str, row)), "is empty") for row in rows]
+
+    async def _found(self, run: Run, size: int, skip: int = 0) -> FoundRows:
+        width, lead = len(self.reading.key), len(run.lead)
+        async with self.session.connection(self._about) as connection:
+            asked = await connection.execute(run.select((*run.lead, *self.reading.columns), size, skip))
+            rows = [tuple(row) for row in asked]
+            if not rows:
+                return FoundRows([], [], None, True)
+            last, leads = rows[-1][: lead + width], [row[:lead] for row in rows]
+            rows = [row[lead:] for row in rows] if lead else rows
+            records = await self._records(connection, rows, self._parts(rows))
+        return FoundRows(records, leads, last, len(rows) < size)
+
+    def _parts(self, rows: Sequence[Row]) -> list[tuple[Select[Any], dict[str, Any]]]:
+        parts = self.reading.parts
+        if self.scattered:
+            keys = {"keys": [row[0] for row in rows]}
+            return [(part.of_keys(), keys) for part in parts]
+        ends = {"low": rows[0][0], "high": rows[-1][0]}
+        return [(part.of_range(), ends) for part in parts]
+
+    async def _records(
+        self, connection: AsyncConnection, rows: Sequence[Row], parts: Sequence[tuple[Select[Any], dict[str, Any]]]
+    ) -> list[Record]:
+        width, keys = len(self.reading.key), self.reading.keys
+        groups = [grouped(await connection.execute(statement, of), width) for statement, of in parts]
+        if groups:
+            rows = [(*row, *[tuple(group.get(row[:width], ())) for group in groups]) for row in rows]
+        # SQLite alone holds anything in a column of numbers.
+        if width == 1 and type(rows[0][0]) is int and (self.session.settings.kind != "sqlite" or _whole_keys(rows)):
+            beginning = keys.beginning
+            return [Record(f"{beginning}{row[0]}", (row[0],), row) for row in rows]
+        return [self._record(row[:width], row) for row in rows]
+
+    def _record(self, key: Row, row: Row) -> Record:
+        try:
+            position = tuple(map(_placed, key))
+        except TypeError:
+            return self._keyless(repr(key), "is neither a whole number nor text")
+        self._last = position
+        named = [value.rstrip(" ") if isinstance(value, str) else value for value in position]
+        return Record(self.reading.keys.of(*named), position, row)
+
+    # -- a page that cannot be read as a whole ----------------------------------------------------------------------
+
+    async def _in_pieces(self, run: Run, size: int) -> FoundRows:
+        """The same rows, read in pieces: half as long after each failure, twice as long after each success."""
+        records: list[Record] = []
+        leads: list[Row] = []
+        last: Row | None = None
+        step, skip, left = max(size // 2, 1), 0, size
+        while left > 0:
+            asked = min(step, left)
+            try:
+                found = await self._found(run, asked, skip)
+            except UnreadValueError as error:
+                if asked > 1:
+                    step = asked // 2
+                    continue
+                found = await self._hostile(run, skip, error)
+            records += found.records
+            leads += found.leads
+            left -= len(found.records)
+            if found.last is not None:
+                last, run, skip = found.last, run.after(found.last), 0
+            else:
+                skip += len(found.records)  # its place in the order is not known: go on behind it by counting
+            if found.ended:
+                return FoundRows(records, leads, last, True)
+            step = asked * 2
+        return FoundRows(records, leads, last, False)
+
+    async def _hostile(self, run: Run, skip: int, error: UnreadValueError) -> FoundRows:
+        """The one row that cannot be read, as far as it can."""
+        self._unread += 1
+        if self._unread > _MOST_UNREAD:
+            fix = "see that the columns are of the types that the adapter's author declared"
+            what = f"{self._about}: more than {_MOST_UNREAD} rows cannot be read ({error.kind})"
+            raise MisconfiguredError(self.session.where, what, fix=fix)
+        keys = [await self._alone(run, key, skip) for key in self.reading.key]
+        leads = [await self._alone(run, lead, skip) for lead in run.lead]
+        if None in (*keys, *leads):  # meanwhile the row is gone
+            return FoundRows([], [], None, True)
+        row = tuple(each[0] if isinstance(each, tuple) else each for each in (*leads, *keys) if each is not None)
+        known = not any(isinstance(each, UnreadValueError) for each in row)
+        key = row[len(leads) :]
+        if any(isinstance(each, UnreadValueError) for each in key):
+            raw = [await self._alone(run, cast(each, LargeBinary), skip) for each in self.reading.key]
+            record = self._keyless(repr(raw), "cannot be read")
+        else:
+            record = self._record(key, await self._row(run, skip, key))
+        return FoundRows([record], [row[: len(leads)] if known else ()], row if known else None, False)
+
+    async def _row(self, run: Run, skip: int, key: Row) -> Row:
+        """A row's values one by one; the ones that cannot be read say so."""
+        columns = list(self.reading.columns)
+        values = [await self._alone(run, column, skip) for column in columns]
+        parts = [await self._part(part, key) for part in self.reading.parts]
+        found = [(str(column), value) for column, value in zip(columns, values, strict=True)]
+        found += [(str(part.source), value) for part, value in zip(self.reading.parts, parts, strict=True)]
+        for name, value in found:
+            if isinstance(value, UnreadValueError):
+                shown = (each[0] if isinstance(each, tuple) else "?" for _, each in found)
+                return UnreadRow.of(shown, name.rpartition(".")[2], f"cannot be read ({value.kind})")
+        return tuple(each[0] for _, each in found if isinstance(each, tuple))
+
+    async def _alone(self, run: Run, column: ColumnElement[Any], skip: int) -> Row | UnreadValueError | None:
+        """One value of the row, as a tuple; None if there is no row."""
+        try:
+            async with self.session.connection(self._about) as connection:
+                found = (await connection.execute(run.select((column,), 1, skip))).first()
+                return None if found is None else tuple(found)
+        except UnreadValueError as error:
+            return error
+
+    async def _part(self, part: Parts, key: Row) -> Row | UnreadValueError:
+        its = and_(*[owner == untyped(value) for owner, value in zip(part.owner, key, strict=False)])
+        try:
+            async with self.session.connection(self._about) as connection:
+                rows = await connection.execute(part.of(its))
+                return (tuple(tuple(row)[len(part.owner) :] for row in rows),)
+        except UnreadValueError as error:
+            return error
+
+    def _keyless(self, shown: str, rule: str) -> Record:
+        """A row whose key says nothing. No key of a record looks like its own, and it stays where the row before it stands."""
+        keys, columns = self.reading.keys, ", ".join(str(each.key) for each in self.reading.key)
+        return Record(f"{keys.beginning}\0{shown}", self._last, UnreadRow.of((shown,), columns, rule))
+
+
+def swept(reading: Reading, after: Row) -> Run:
+    """The rows of a sweep, behind a key (`()`: from the start)."""
+
+    def behind(row: Row) -> ColumnElement[bool]:
+        return beyond(reading.key, [untyped(value) for value in row])
+
+    return Run(reading, behind, behind(after) if after else None)
+
+
+def grouped(found: Iterable[Any], width: int) -> dict[Row, list[Row]]:
+    groups: dict[Row, list[Row]] = {}
+    for row in map(tuple, found):
+        groups.setdefault(row[:width], []).append(row[width:])
+    return groups
+
+
+def _whole_keys(rows: Sequence[Row]) -> bool:
+    return all(type(row[0]) is int for row in rows)
+
+
+def _placed(value: Any) -> int | str:
+    """
+    A key's value as JSON can keep it and the database compares it.
+
+    :raises TypeError: it is of a type that no key has.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, Decimal | float):  # a NUMERIC key comes as a Decimal; one with a fraction is another key
+        usual = isfinite(value) and -_LARGEST < value < _LARGEST
+        return int(value) if usual and value == int(value) else str(value)
+    raise TypeError
+
+
+_LARGEST = 10**40
