@@ -94,11 +94,14 @@ def named(error: BaseException) -> str:
     """Name an error by its type and the place in the code that raised it. Its own text may quote a record."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    place, trace = None, error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if "pydantic" not in file.parts:  # a model fails at what its user asks of it
+            place = f"{file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
     kind = type(error).__name__
-    return kind if trace is None else f"{kind} at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return kind if place is None else f"{kind} at {place}"
 
 
 def ours(where: str, error: BaseException) -> IronbridgeError:

@@ -389,7 +389,7 @@ class EditionScenarios:
         (package / "names.py").write_text("def shown(supplier):\n    return supplier.nmae\n")
         assert await Pod.of(world, _deployed()).works() == 10
         assert set((await world.states()).values()) == {"parked"}
-        why = "purchasing: the mapping failed (AttributeError at main.py:1058): mend the flow"
+        why = "purchasing: the mapping failed (AttributeError at names.py:2): mend the flow"
         assert (await world.row(S1))["reason"] == why
         (package / "README.md").write_text("# It is being mended\n")
         (package / "world.py").write_text("NAMES = []\n")
