@@ -21,12 +21,18 @@ from adapters.testing.stand_ins import Log, MemoryJournal
 from adapters.testing.table import Line, TableAdapter
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 from ironbridge.runtime import bridge
-from ironbridge.runtime.insist import insist
+from ironbridge.runtime.insist import insist, nap
 from ironbridge.runtime.systems import AdapterPlan
 from ironbridge.settings import Settings
 from ironbridge.store import Store, StoredMemory
 
 HOSTILE = "Mrs Somebody"
+
+
+@pytest.fixture(autouse=True)
+def short_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that failed a few times is tried again after half a minute: that is what these tests would spend their time on."""
+    monkeypatch.setattr("ironbridge.runtime.insist.nap", lambda stop, seconds: nap(stop, min(seconds, 0.2)))
 
 
 class OutOfNowhere(BaseException):
@@ -99,7 +105,7 @@ class Raising:
 
 async def until(holds: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(120):  # a part that failed a few times is tried again after half a minute
+        async with asyncio.timeout(120):
             while not holds():
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -444,12 +444,12 @@ def test_silence_that_no_target_asked_for_is_not_lifted_and_nothing_is_on_record
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("pause dfe", "error pause: dfe is no flow and no stream\nto do there are: dfe_csc, business_central, liquid"),
-        ("resume dfe", "error resume: dfe is no flow and no stream\nto do there are: dfe_csc, business_central, liquid"),
-        ("plan liquidlogic", "error plan: liquidlogic is no flow\nto do there are: dfe_csc, business_central\n"),
-        ("release dfe", "error release: dfe is no flow and no target\nto do there are: dfe_csc, business_central\n"),
-        ("replay dfe", "error replay: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
-        ("reconcile dfe", "error reconcile: dfe is no flow\nto do there are: dfe_csc, business_central\n"),
+        ("pause dfe", "error pause: dfe is no flow and no stream\nto do there are: business_central, dfe_csc, liquid"),
+        ("resume dfe", "error resume: dfe is no flow and no stream\nto do there are: business_central, dfe_csc, liquid"),
+        ("plan liquidlogic", "error plan: liquidlogic is no flow\nto do there are: business_central, dfe_csc\n"),
+        ("release dfe", "error release: dfe is no flow and no target\nto do there are: business_central, dfe_csc\n"),
+        ("replay dfe", "error replay: dfe is no flow\nto do there are: business_central, dfe_csc\n"),
+        ("reconcile dfe", "error reconcile: dfe is no flow\nto do there are: business_central, dfe_csc\n"),
         ("backfill payables x", "error backfill: payables.x is no stream\nto do there are: payables.payables\n"),
         ("backfill x person", "error backfill: x.person is no stream\nto do there are: liquidlogic."),
     ],
@@ -543,4 +543,4 @@ def test_running_a_name_that_is_not_there_says_which_there_are(played: Path) -> 
     done = ironbridge("run", "liquidlogik", "--file", str(played))
     assert done.returncode == 2
     assert "there is no liquidlogik in the settings" in done.stderr
-    assert "there are: liquidlogic, payables, dfe_csc, business_central" in done.stderr.replace("\n", " ")
+    assert "there are: liquidlogic, payables, business_central, dfe_csc" in done.stderr.replace("\n", " ")

@@ -93,7 +93,8 @@ def test_a_doubt_that_is_known_already_stays_and_a_recall_that_fails_stops_nothi
         b'[["supplier","1",{"name":"A"},{}],["supplier","1",{},{}]]'
     )
     assert in_doubt(flow, None, [("what", "who")]) == b"[]"
-    assert "failed (ValueError) to recall" in caplog.text
+    assert "failed (ValueError at key.py:" in caplog.text
+    assert "to recall" in caplog.text
 
 
 async def test_every_send_is_on_the_trail_before_it_goes(store: Store) -> None:

@@ -70,5 +70,4 @@ def twin(lying: Lying, seen: Mapping[str, Seen]) -> Twin | None:
         return Twin(same[0])
     former = read.get((own.digest or b"").removeprefix(COPY)) if own is not None and is_copy(own) else None
     # While the twin lies there, the file was surely named so by mistake, and has its own content now.
-    lies = {e.name for e in (*lying.older, *lying.newer)}
-    return Twin(former, was=True) if former is not None and former not in lies else None
+    return Twin(former, was=True) if former is not None and former not in lying.others else None

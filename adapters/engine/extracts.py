@@ -49,6 +49,11 @@ class Lying(NamedTuple):
         """All extracts that lie ready, this one among them."""
         return listing((*self.older, self.extract, *self.newer))
 
+    @property
+    def others(self) -> set[str]:
+        """Give the names of the other ones."""
+        return {each.name for each in (*self.older, *self.newer)}
+
 
 def listing(extracts: Iterable[Extract]) -> Listing:
     return tuple((extract.name, extract.digest) for extract in extracts)

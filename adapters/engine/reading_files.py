@@ -19,7 +19,7 @@ from adapters.engine.extracts import ExtractReading, Listing, Lying, bad_file, d
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Problem, Progress, Seen, Step
 from adapters.engine.reading import Means, batches
-from adapters.engine.regions import extract_mark
+from adapters.engine.regions import extract_mark, tamed
 from adapters.port import Extract, Files, Record, Stream
 from canonical.errors import BadRecordError, DoubtfulError
 
@@ -102,6 +102,8 @@ class FilesReading:
         found = twin(lying, seen)
         if found is None or not await self._holds_records(found.name):
             return False
+        if not found.was and found.name not in lying.others and await self._adds_nothing(lying):
+            return False  # the file was renamed, and its records go with it
         mark, had = marked(lying, self._progress.sweep), seen.get(extract.name)
         if found.was:
             self._blocked.put(stream, extract.name, lying.listed)
@@ -115,6 +117,20 @@ class FilesReading:
         regions = {} if found.was else {extract.name: mark}
         problem = Problem(bad_file(self._means.adapter, extract.name), error.field, error.rule, error.shape, str(error))
         await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(regions=regions, problems=[problem]))
+        return True
+
+    async def _adds_nothing(self, lying: Lying) -> bool:
+        """Tell whether all records of an extract live under their keys already: then none is doubled by its new name."""
+        reading = ExtractReading(self._means, self._stream, lying, self._watch)
+        try:
+            async with closing(self._means.system.items(reading.pieces(), self._stream.pause)) as pieces:
+                async for records in pieces:
+                    keys = {tamed(record).key for record in records}
+                    known = await self._means.memory.lookup(self._stream.name, sorted(keys))
+                    if len(known) < len(keys) or any(each.deleted for each in known):
+                        return False
+        except BadRecordError:
+            return False
         return True
 
     async def _holds_records(self, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -32,8 +33,15 @@ def file_reader(data: bytes) -> None:
     assert read("april", data, RULES).records == reading.records
     entities = entities_of(reading)
     for each in entities:
-        assert type(each).from_bytes(each.to_bytes()) == each
+        published = each.to_bytes()
+        again = type(each).from_bytes(published)
+        assert again.to_bytes() == published
+        assert again == each or _holds_controls(each)  # control characters are not published
     assert total(entities) == reading.reckoning.money_published
+
+
+def _holds_controls(entity: Entity) -> bool:
+    return re.search(rb"\\(u00[01]|[bf])", entity.model_dump_json().encode()) is not None
 
 
 def entities_of(reading: FileRecords) -> list[Entity]:
