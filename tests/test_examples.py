@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,19 +41,30 @@ def person_event(number: int, version: int = 1, *, deleted: bool = False) -> Eve
 
 
 @asynccontextmanager
-async def subscriber(settings: KafkaSettings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The example as a person would start it."""
+async def python(
+    *command: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Python program in a process of its own, which is killed if it still runs at the end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(EXAMPLES / "subscribe.py"), "person", "care-episode",
-        "--bootstrap", settings.bootstrap_servers, "--prefix", settings.topic_prefix, "--group", settings.topic_prefix,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=EXAMPLES.parent,
-    )  # fmt: skip
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=folder, env=environment
+    )
     try:
         yield process
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def subscriber(settings: KafkaSettings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The example as a person would start it."""
+    command = (
+        str(EXAMPLES / "subscribe.py"), "person", "care-episode", "--bootstrap", settings.bootstrap_servers,
+        "--prefix", settings.topic_prefix, "--group", settings.topic_prefix,
+    )  # fmt: skip
+    async with python(*command, folder=EXAMPLES.parent) as process:
+        yield process
 
 
 async def lines(process: asyncio.subprocess.Process, count: int) -> list[str]:
@@ -199,16 +210,8 @@ class Housing:
     @asynccontextmanager
     async def running(self, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """A command of the program, in a process that has found the package by its entry points alone."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ironbridge", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            cwd=self.folder, env=self._environment,
-        )  # fmt: skip
-        try:
+        async with python("-m", "ironbridge", *command, folder=self.folder, environment=self._environment) as process:
             yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
 
     async def said(self, *command: str) -> str:
         async with self.running(*command) as process, asyncio.timeout(PATIENCE):

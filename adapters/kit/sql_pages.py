@@ -88,7 +88,7 @@ class Pages:
         self._about = str(self.reading)
 
     async def read(self, run: Run, size: int, position: Position = ()) -> FoundRows:
-        """So many rows of the run; `position` is the place of the last record before them."""
+        """Read `size` rows of the run. `position` is the place of the last record before them."""
         self._last = position
         try:
             found = await self._found(run, size)

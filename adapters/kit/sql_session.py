@@ -187,7 +187,7 @@ _MEANINGS: list[Meaning] = [
         "ask the system's supplier in which version {table} has it",
     ),
 ]
-"""What a code means for who only reads."""
+"""The reading side gives these codes a meaning of its own, before the shared ones."""
 
 
 def translated(error: BaseException, where: str, about: str = "", user: str = "") -> IronbridgeError:

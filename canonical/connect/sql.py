@@ -239,8 +239,8 @@ FAULTS: Sequence[Meaning] = [
     ),
 ]
 """
-What a driver's code means, the first that fits: SQLSTATEs (PostgreSQL, ODBC), the numbers of MariaDB and SQL Server,
-SQLite's words, Python's own errors.
+Each entry gives a driver's code its meaning, and the first that fits counts: SQLSTATEs (PostgreSQL, ODBC), the numbers of
+MariaDB and SQL Server, SQLite's words, Python's own errors.
 """
 
 

@@ -40,7 +40,7 @@ class Job:
     made: bool = False
     """This write has created its document: it is not created again, whatever a look shows."""
     shows: Body | None = None
-    """What the target was seen to hold of the document after it was written."""
+    """The job notes here what the answers showed of the document after it was written."""
     looked: bool = False
     """It was looked at after it was created."""
     outcome: Outcome | None = None
@@ -148,7 +148,7 @@ class Job:
         document = self.write.document
         if alone and document is not None:
             self.shows = wire.answered(shown, document, self.vendor)
-        # What the company did to the lines of a new document only a look can tell.
+        # The answer shows no lines, so we look at the lines of a new document.
         sure = self.held is not None or self.kind not in LINES_OF or (document and wire.adds_up(shown, document))
         if document is None:
             self.outcome = Confirmed(self.ref or "")

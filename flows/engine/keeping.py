@@ -1,7 +1,7 @@
 """
 Keeps events and outcomes in the ledger, though the state cannot hold a value of one of them.
 
-What the state refuses it refuses each time, so a batch with such a value is kept in ever smaller parts until the one is found:
+The state refuses such a value each time. So a batch that holds one is kept in ever smaller parts until the one is found:
 an event becomes a reject, a subject is parked. All others are kept.
 """
 

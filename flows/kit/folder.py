@@ -1,7 +1,7 @@
 """
 A folder that a system imports files from, such as a share of the council's network: a file there is whole or as it was.
 
-What went wrong becomes an outcome, as in `flows.kit.http`. `NotDone` is said only where the change was certainly not made:
+An error becomes an outcome, as in `flows.kit.http`. `NotDone` is said only where the change was certainly not made:
 the file is written beside its place first, and only the move there can be in doubt.
 """
 
@@ -36,7 +36,7 @@ _LONGEST = 200  # bytes; file systems take 255, and the name gets longer until t
 _PART = ".part"
 _FORGOTTEN = 3600.0  # seconds after which an unfinished file is one that a killed worker left
 _BUSY = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY}
-"""What a share answers a move onto a file that somebody has open. It was not done."""
+"""A share answers so if a file is moved onto one that somebody has open. The move was not done."""
 _TAKEN = {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
 

@@ -1,7 +1,7 @@
 """
 A SQL database that a target writes to. Each change is one transaction: done whole, or not at all.
 
-What went wrong becomes an outcome, as in `flows.kit.http`. Until the commit is sent nothing was done; only the commit itself can
+An error becomes an outcome, as in `flows.kit.http`. Until the commit is sent nothing was done; only the commit itself can
 be in doubt.
 """
 

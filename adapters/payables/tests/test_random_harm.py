@@ -46,7 +46,7 @@ def judge(data: bytes, right: FileRecords) -> None:
         return
     assert found.reckoning.accounted == found.reckoning.rows
     more = money(found) - money(right)
-    # What stands there twice is counted: a copy of a row, or one beside a row that differs in nothing but its text.
+    # Doubled rows are counted: a copy of a row, and a row that differs from its neighbour in its text alone.
     assert sum(more.values()) <= found.reckoning.duplicates, more
 
 

@@ -1,4 +1,4 @@
-"""What this package's author runs: the suites that Ironbridge ships, and a test of each flow."""
+"""The author of this package runs the suites that Ironbridge ships, and a test of each flow."""
 
 from __future__ import annotations
 
