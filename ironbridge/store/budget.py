@@ -39,7 +39,7 @@ class BudgetStanding(NamedTuple):
 class SharedBudget:
     """
     Allows at most `limits.requests` within any `limits.window` seconds, and none while the target asks for silence, a quarter
-    of an hour at most (`flows.kit.http.Budget`). `clock` gives the seconds by which an allowance taken by this worker expires;
+    of an hour at most (`flows.kit.requests.Budget`). `clock` gives the seconds by which an allowance taken by this worker expires;
     only differences between its values count.
 
     It is the generic cell rate algorithm (ITU-T I.371): one moment in the database, by the database's clock, tells when all
