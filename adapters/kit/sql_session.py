@@ -186,6 +186,12 @@ _MEANINGS: list[Meaning] = [
         "there is no such column",
         "ask the system's supplier in which version {table} has it",
     ),
+    (
+        r"42883|42P21|42P22|1267|1271|446|468",
+        MisconfiguredError,
+        "the database does not compare its keys: they are of two types or collations",
+        "read a view in which they are of one type and one collation",
+    ),
 ]
 """The reading side gives these codes a meaning of its own, before the shared ones."""
 
