@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy import URL, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.engine.meters import selecting
+from adapters.kit.open_days import RealDaysSettings
 from canonical.connect import sql
 from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
 from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
@@ -22,7 +23,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(RealDaysSettings):
     """
     These settings say how one SQL database is read. The URL holds the password and is never shown; canonical/connect/tls.py
     explains its words for TLS.

@@ -6,7 +6,7 @@ import re
 from datetime import date, datetime
 from typing import Any, NoReturn
 
-from adapters.kit.open_days import real_day
+from adapters.kit.open_days import REAL_DAYS
 from canonical.errors import BadRecordError, shape_of
 from canonical.key import key_of
 
@@ -22,13 +22,10 @@ def bad(column: str, rule: str, value: object, fix: str) -> NoReturn:
 
 
 def day(value: Any, column: str) -> date | None:
-    """A DATETIME, mostly at midnight, as its day. 1900-01-01 stands for a day that nobody knows, 9999-12-31 for an open end."""
-    if value is None:
-        return None
-    if isinstance(value, str):  # SQLite keeps times as text, and so do the answers of forms
-        value = _read_day(value.strip(), column)
-    found: date | None = value.date() if isinstance(value, datetime) else value
-    return real_day(found)
+    """A DATETIME, mostly at midnight, as its day. Of the answers of forms, which are text, one that stands for no day is none."""
+    if isinstance(value, str):
+        return REAL_DAYS.of(_read_day(value.strip(), column))
+    return value.date() if isinstance(value, datetime) else value
 
 
 def _read_day(written: str, column: str) -> date | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapters.kit.open_days import REAL_DAYS, RealDays
 from adapters.payables import mapping
 from adapters.payables.documents import (
     Origin,
@@ -104,6 +105,7 @@ class Rules:
     unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
+    real: RealDays = REAL_DAYS
 
 
 def read(name: str, data: bytes, rules: Rules) -> FileRecords:
@@ -177,7 +179,7 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
     refuse_torn(doubts, found, rules.last_line)
     origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
     read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
+    for document in documents(origin, lines(doubts, found, rules.currency, tally, rules.real), scratch):
         _keep(origin, document, read)
     for about, sayings in scratch.said():
         scratch.keep(_SUPPLIERS_AND_DIMENSIONS, _with_good_facts(said_row(origin, about, sayings), read.reckoning))
