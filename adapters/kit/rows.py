@@ -25,7 +25,7 @@ from types import UnionType
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from adapters.kit.open_days import REAL_DAYS, RealDays
+from adapters.kit.open_days import NO_DAYS, real_day
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError, shape_of
@@ -205,14 +205,14 @@ class Typed(Generic[R]):
     Drivers differ: SQLite keeps dates as text, PostgreSQL gives a NUMERIC key as a Decimal, a file is all text.
     """
 
-    def __init__(self, row: type[R], real: RealDays = REAL_DAYS) -> None:
-        self._row, self._real = row, real
-        self._first, self._last = real.earliest.year, real.latest.year
+    def __init__(self, row: type[R], no_days: frozenset[date] = NO_DAYS) -> None:
+        self._row, self._no_days = row, no_days
+        self._years = {day.year for day in no_days}
         fields = list(enumerate(fields_of(row)))
         self._width = len(fields)
         self._checked = [(at, each.kind, each) for at, each in fields if each.kind is not object and not each.part]
         self._days = [(at, each) for at, each in fields if each.kind in (date, datetime)]
-        self._parts = [(at, typed(each.part, real)) for at, each in fields if each.part]
+        self._parts = [(at, typed(each.part, no_days)) for at, each in fields if each.part]
         self._fitting: set[tuple[type, ...]] = set()
 
     def __call__(self, values: Row) -> R:
@@ -232,7 +232,7 @@ class Typed(Generic[R]):
 
     def _made(self, values: Sequence[Any]) -> R:
         for at, _ in self._days:
-            if (day := values[at]) is not None and not self._first < day.year < self._last:
+            if (day := values[at]) is not None and day.year in self._years:
                 values = self._with_real_days(values)
                 break
         # A named tuple's own constructor is a Python function and takes three times as long.
@@ -242,7 +242,7 @@ class Typed(Generic[R]):
         """The values with None for each day that stands for none."""
         found = list(values)
         for at, its in self._days:
-            if found[at] is not None and self._real.of(found[at]) is None:
+            if found[at] is not None and real_day(found[at], self._no_days) is None:
                 if not its.optional:
                     raise self._wrong(its, "stands for no day", found[at])
                 found[at] = None
@@ -267,9 +267,9 @@ class Typed(Generic[R]):
 
 
 @cache
-def typed(row: type[R], real: RealDays = REAL_DAYS) -> Typed[R]:
-    """Give the maker of typed rows of this class; a day that is not `real` is none."""
-    return Typed(row, real)
+def typed(row: type[R], no_days: frozenset[date] = NO_DAYS) -> Typed[R]:
+    """Give the maker of typed rows of this class; `no_days` stand for none."""
+    return Typed(row, no_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +283,11 @@ class Mapped(Generic[R]):
     function: Callable[[str, R], Entity]
     row: type[R]
     source: str
-    real: RealDays = REAL_DAYS
+    no_days: frozenset[date] = NO_DAYS
 
     def __call__(self, values: Row) -> Entity:
         """:raises BadRecordError: a value is not of its column's type."""
-        return self.function(self.source, typed(self.row, self.real)(values))
+        return self.function(self.source, typed(self.row, self.no_days)(values))
 
 
 def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row]:

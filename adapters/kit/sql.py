@@ -299,7 +299,7 @@ class SqlAdapter:
         if declared.name in settings.tail:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
-        mapped = Mapped(declared.map, declared.row, self.name, settings.real_days)
+        mapped = Mapped(declared.map, declared.row, self.name, settings.no_days)
         return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause)
 
     def _change(self, stream: str) -> ColumnElement[Any]:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.engine.meters import selecting
-from adapters.kit.open_days import RealDaysSettings
+from adapters.kit.open_days import NoDaysSettings
 from canonical.connect import sql
 from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
 from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
@@ -23,7 +23,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
-class SqlSettings(RealDaysSettings):
+class SqlSettings(NoDaysSettings):
     """
     These settings say how one SQL database is read. The URL holds the password and is never shown; canonical/connect/tls.py
     explains its words for TLS.

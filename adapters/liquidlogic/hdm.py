@@ -12,8 +12,8 @@ from typing import Annotated, Any, NamedTuple
 from sqlalchemy import ColumnElement, String, and_, func, or_, select
 from sqlalchemy.sql.expression import Subquery
 
-from adapters.kit.open_days import RealDays
 from adapters.kit.sql import Tables, row_of
+from adapters.liquidlogic.quirks import FIRST, LAST
 
 Answer = Annotated[str | None, String(4000)]
 """What was answered in a form, however long."""
@@ -48,9 +48,9 @@ def real(*numbers: ColumnElement[Any]) -> ColumnElement[bool]:
     return and_(*[number != -1 for number in numbers])
 
 
-def never(moment: ColumnElement[Any], real: RealDays) -> ColumnElement[bool]:
+def never(moment: ColumnElement[Any]) -> ColumnElement[bool]:
     """A moment that did not come: it is empty, or on a day that stands for none."""
-    first, last = datetime.combine(real.earliest, time.min), datetime.combine(real.latest, time(23, 59, 59))
+    first, last = datetime.combine(FIRST, time.min), datetime.combine(LAST, time(23, 59, 59))
     return or_(moment.is_(None), moment < first, moment > last)
 
 

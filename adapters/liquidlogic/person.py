@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, extract, func, or_
 
-from adapters.kit.open_days import RealDays
 from adapters.kit.sql import Choice, Joined, Tables, row_of
 from adapters.liquidlogic.hdm import DimLookupDfeEthnic, DimLookupDisab, matchable, never, real, translation
 from adapters.liquidlogic.quirks import bad, day, flag, leading_code, text
@@ -87,8 +86,7 @@ class DimPerson(NamedTuple):
 
 def people(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
     them, ethnicities = hdm[DimPerson], translation(hdm, DimLookupDfeEthnic)
-    alone = never(them.c.DUPLICATED_DTTM, settings.real_days)  # a merged duplicate lives on in another
-    conditions = [real(them.c.DIM_PERSON_ID), alone]
+    conditions = [real(them.c.DIM_PERSON_ID), never(them.c.DUPLICATED_DTTM)]  # a merged duplicate lives on in another
     if settings.people is People.CLIENTS:
         conditions.append(them.c.IS_CLIENT.in_(("Y", "y")))
     asked = settings.upn_reason is UPNReason.FACT_903_DATA
@@ -97,7 +95,7 @@ def people(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
         source=them.outerjoin(ethnicities, ethnicities.c.code == matchable(them.c.ETHNICITY_MAIN_CODE)),
         joined={"ethnicity": ethnicities.c.nat, "born": _born(them.c.BIRTH_DTTM)},
         parts={
-            "disabilities": _disabilities(hdm, settings.real_days),
+            "disabilities": _disabilities(hdm),
             "no_upn_codes": Choice(hdm[Fact903Data].c.NO_UPN_CODE.is_not(None), may_lack=True) if asked else None,
         },
     )
@@ -114,12 +112,12 @@ def _born(birth: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((months >= _OVERDUE, "Y"), else_="N")
 
 
-def _disabilities(hdm: Tables, days: RealDays) -> Choice:
+def _disabilities(hdm: Tables) -> Choice:
     theirs, lookup = hdm[FactDisability], translation(hdm, DimLookupDisab)
     code, end = theirs.c.DIM_LOOKUP_DISAB_CODE, theirs.c.END_DTTM
     return Choice(
         # The clock is the source's: a disability that ends changes the row on the day it ends.
-        where=and_(code.is_not(None), or_(never(end, days), func.current_timestamp() < end)),
+        where=and_(code.is_not(None), or_(never(end), func.current_timestamp() < end)),
         source=theirs.outerjoin(lookup, lookup.c.code == matchable(code)),
         joined={"national": lookup.c.nat},
     )

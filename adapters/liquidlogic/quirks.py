@@ -6,10 +6,11 @@ import re
 from datetime import date, datetime
 from typing import Any, NoReturn
 
-from adapters.kit.open_days import REAL_DAYS
 from canonical.errors import BadRecordError, shape_of
 from canonical.key import key_of
 
+FIRST, LAST = date(1900, 1, 2), date(2999, 12, 30)
+"""What lies before the first day or behind the last one is no day: open, not known, or of a century that was mistyped."""
 _NOBODY = -1
 _YES = {"Y", "YES", "TRUE", "T", "1"}
 _NO = {"N", "NO", "FALSE", "F", "0"}
@@ -22,10 +23,11 @@ def bad(column: str, rule: str, value: object, fix: str) -> NoReturn:
 
 
 def day(value: Any, column: str) -> date | None:
-    """A DATETIME, mostly at midnight, as its day. Of the answers of forms, which are text, one that stands for no day is none."""
+    """A DATETIME, mostly at midnight, as its day; an answer of a form is text. 1900-01-01 and 9999-12-31 stand for no day."""
     if isinstance(value, str):
-        return REAL_DAYS.of(_read_day(value.strip(), column))
-    return value.date() if isinstance(value, datetime) else value
+        value = _read_day(value.strip(), column)
+    found: date | None = value.date() if isinstance(value, datetime) else value
+    return found if found is not None and FIRST <= found <= LAST else None
 
 
 def _read_day(written: str, column: str) -> date | None:

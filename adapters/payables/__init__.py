@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
-from adapters.kit.open_days import RealDaysSettings
+from adapters.kit.open_days import NoDaysSettings
 from adapters.payables import aside, mapping, reading
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
@@ -34,7 +34,7 @@ PORTION = 1000
 _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
-class PayablesSettings(RealDaysSettings):
+class PayablesSettings(NoDaysSettings):
     """
     These settings say where the extracts are left and how they are laid out. The adapter's own name is the source in every key.
 
@@ -83,7 +83,7 @@ class PayablesAdapter:
     def __post_init__(self) -> None:
         s = self.settings
         # The pump reads all again when our code changes; that the rules changed is for us to say.
-        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names, s.real_days))
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names, sorted(s.no_days)))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
 
@@ -163,7 +163,7 @@ class PayablesAdapter:
     def _rules(self) -> reading.Rules:
         s = self.settings
         return reading.Rules(
-            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest, real=s.real_days
+            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest, no_days=s.no_days
         )
 
     def _not_outside(self, where: str, found: Found) -> None:

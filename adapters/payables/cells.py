@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
-from adapters.kit.open_days import REAL_DAYS, RealDays
+from adapters.kit.open_days import NO_DAYS, real_day
 
 Cell = str | int | float | bool | date | datetime | time | timedelta | None
 """As the csv module and calamine give it."""
@@ -154,9 +154,9 @@ _FIRST, _LAST = date(1980, 1, 1), date(2099, 12, 31)  # no ledger extract is old
 _EXCEL_EPOCH = date(1899, 12, 30)
 
 
-def day(cell: Cell, styles: tuple[str, ...], real: RealDays = REAL_DAYS) -> date | None:
+def day(cell: Cell, styles: tuple[str, ...], no_days: frozenset[date] = NO_DAYS) -> date | None:
     """
-    A calendar day; None where the cell is blank, or its day is not `real`. `styles` are those of `DATE_STYLES` that the layout
+    A calendar day; None where the cell is blank, or its day one of `no_days`. `styles` are those of `DATE_STYLES` that the layout
     allows.
 
     Excel keeps a midnight of British Summer Time as 01:00 when it was exported from UTC: the day is the same. 23:00
@@ -166,9 +166,9 @@ def day(cell: Cell, styles: tuple[str, ...], real: RealDays = REAL_DAYS) -> date
     """
     if isinstance(cell, datetime):
         _not_shifted_back(cell.time().isoformat())
-        return _within(real.of(cell))
+        return _within(real_day(cell, no_days))
     if isinstance(cell, date):
-        return _within(real.of(cell))
+        return _within(real_day(cell, no_days))
     if isinstance(cell, bool) or not isinstance(cell, str | int | float | None):
         raise UnreadableError("is not a date")
     word = text_of(cell)
@@ -183,7 +183,7 @@ def day(cell: Cell, styles: tuple[str, ...], real: RealDays = REAL_DAYS) -> date
     if not read:
         form = " or ".join(allowed)
         raise UnreadableError("is no day of the calendar" if written else f"is not a date of the form {form}")
-    return _within(real.of(read.pop()))
+    return _within(real_day(read.pop(), no_days))
 
 
 def month_first(cell: Cell) -> bool:

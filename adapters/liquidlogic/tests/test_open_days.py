@@ -8,7 +8,7 @@ from adapters.liquidlogic import LiquidlogicSettings, system
 from adapters.liquidlogic.quirks import day
 from canonical import CareEpisode
 
-OPEN = [date.max, date.min, date(9999, 12, 31), date(2999, 12, 31), date(1900, 1, 1), date(1753, 1, 1)]
+OPEN = [date.max, date.min, date(9999, 12, 31), date(2999, 12, 31), date(1900, 1, 1), date(1753, 1, 1), date(215, 5, 1)]
 
 
 def closed(end: date, **settings: object) -> date | None:
@@ -32,8 +32,8 @@ def test_an_end_on_a_day_that_stands_for_none_is_open(end: date) -> None:
 
 def test_which_days_stand_for_none_is_a_setting() -> None:
     assert closed(date(2098, 12, 31)) == date(2098, 12, 31)
-    assert closed(date(2098, 12, 31), latest_day="2098-12-30") is None
-    assert closed(date(2999, 12, 31), latest_day="9999-12-30") == date(2999, 12, 31)
+    assert closed(date(2098, 12, 31), no_days=["2098-12-31"]) is None
+    assert closed(date(9999, 12, 31), no_days=["2098-12-31"]) is None, "no day of Liquidlogic lies so far ahead"
 
 
 def test_an_answer_in_a_form_may_stand_for_no_day_too() -> None:
