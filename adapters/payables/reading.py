@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import islice
@@ -17,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapters.kit.open_days import NO_DAYS
 from adapters.payables import mapping
 from adapters.payables.documents import (
     Origin,
@@ -104,6 +106,7 @@ class Rules:
     unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
+    no_days: frozenset[date] = NO_DAYS
 
 
 def read(name: str, data: bytes, rules: Rules) -> FileRecords:
@@ -177,7 +180,7 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
     refuse_torn(doubts, found, rules.last_line)
     origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
     read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
+    for document in documents(origin, lines(doubts, found, rules.currency, tally, rules.no_days), scratch):
         _keep(origin, document, read)
     for about, sayings in scratch.said():
         scratch.keep(_SUPPLIERS_AND_DIMENSIONS, _with_good_facts(said_row(origin, about, sayings), read.reckoning))
