@@ -13,6 +13,7 @@ from adapters.payables.wholeness import Doubts
 from canonical.errors import shape_of
 
 _SEVERAL = 3  # rows: one that shows the same amount as the only other row is a second payment
+_MANY = 6  # rows of which none is the sum of all others by chance: the whole file would wait for it
 
 
 @dataclass(slots=True)
@@ -99,8 +100,8 @@ def refuse_total(doubts: Doubts, found: Fit, row: int, amount: Decimal, rule: st
 
 def refuse_hidden_total(doubts: Doubts, found: Fit, tally: RowTally) -> None:
     """
-    Look for a total above its rows, once all of them are read: a row that is called one has to agree with them, and a line
-    without a number must not show the sum of all others.
+    Look for a total above its rows, once all of them are read: a row that is called one has to agree with them, and of many
+    lines none without a number may show the sum of all others.
 
     :raises DoubtfulError: one does not agree, or a line shows that sum.
     """
@@ -109,5 +110,5 @@ def refuse_hidden_total(doubts: Doubts, found: Fit, tally: RowTally) -> None:
     if tally.first and tally.plain.lines and tally.first[1] not in {tally.all.money, tally.plain.money}:
         refuse_total(doubts, found, *tally.first, "is a total that the rows below it do not add up to")
     row, net = tally.largest
-    if net and tally.plain.lines >= _SEVERAL and tally.plain.money == 2 * net:
+    if net and tally.plain.lines >= _MANY and tally.plain.money == 2 * net:
         refuse_total(doubts, found, row, net, "is the sum of all other rows, so that it may be a total")
