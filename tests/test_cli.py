@@ -65,7 +65,7 @@ def test_every_command_explains_itself() -> None:
     status, text = invoke("--help")
     assert status == 0
     commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts", "audit"]
-    commands += ["pause", "resume", "release", "replay", "backfill", "reconcile", "held"]
+    commands += ["migrate", "pause", "resume", "release", "replay", "backfill", "reconcile", "held"]
     for command in commands:
         assert command in text
         status, help_text = invoke(command, "--help")

@@ -453,9 +453,52 @@ def test_an_adapter_is_one_process_and_a_flow_as_many_as_wanted(example: tuple[J
             assert of_kind(manifests, "PodDisruptionBudget")[name]["spec"]["maxUnavailable"] == 1
 
 
+def test_what_is_given_as_nothing_is_nothing(helm: str, tmp_path: Path):
+    """A flow that is kept back has no worker, and a target without ports reaches none; what is not given has a default."""
+    file = tmp_path / "values.yaml"
+    values = yaml.safe_load(EXAMPLES[0].read_text("utf-8"))
+    values["targets"]["dfe_csc"] |= {"replicas": 0, "egressPorts": []}
+    del values["targets"]["business_central"]["replicas"]
+    file.write_text(json.dumps(values), "utf-8")
+    manifests = rendered(helm, "-f", file)
+    wanted = {name: each["spec"]["replicas"] for name, each in of_kind(manifests, "Deployment").items()}
+    assert (wanted["bridge-ironbridge-dfe-csc"], wanted["bridge-ironbridge-business-central"]) == (0, 1)
+    policies = of_kind(manifests, "NetworkPolicy")
+    ports = {name: {each["port"] for rule in policies[name]["spec"]["egress"] for each in rule["ports"]} for name in wanted}
+    assert 443 not in ports["bridge-ironbridge-dfe-csc"]
+    assert 443 in ports["bridge-ironbridge-business-central"]
+
+
+def test_a_hook_brings_the_states_tables_up_to_date_before_any_pod_of_the_release_starts(
+    example: tuple[Json, list[Json]], tmp_path: Path
+):
+    """With the state's secret and no other; and the command that it runs does it."""
+    _, manifests = example
+    [job] = of_kind(manifests, "Job").values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    part = container(job)
+    deployment = next(iter(of_kind(manifests, "Deployment").values()))
+    assert part["image"] == container(deployment)["image"]
+    given = [each for each in part["env"] if each["name"].startswith("IRONBRIDGE_")]
+    assert [each["name"] for each in given] == ["IRONBRIDGE_STATE__URL"]
+    policy = of_kind(manifests, "NetworkPolicy")[job["metadata"]["name"]]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    first, then = (int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in (policy, job))
+    assert first < then
+    there = {each["name"] for each in job["spec"]["template"]["spec"]["volumes"]}
+    assert {each["name"] for each in part["volumeMounts"]} <= there
+    state = {"IRONBRIDGE_STATE__URL": f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ironbridge", *part["args"]], env=os.environ | state | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"The state's tables are ready for this release \(schema \d{4}\)\.\n", done.stdout)
+
+
 def test_pods_can_do_nothing_that_they_need_not(example: tuple[Json, list[Json]]):
     _, manifests = example
-    for name, deployment in of_kind(manifests, "Deployment").items():
+    for name, deployment in (of_kind(manifests, "Deployment") | of_kind(manifests, "Job")).items():
         pod = deployment["spec"]["template"]["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -467,9 +510,12 @@ def test_pods_can_do_nothing_that_they_need_not(example: tuple[Json, list[Json]]
             assert each["resources"]["limits"]["memory"]
         policy = of_kind(manifests, "NetworkPolicy")[name]["spec"]
         assert policy["ingress"] == []
-        assert policy["podSelector"] == deployment["spec"]["selector"]
+        assert policy["podSelector"] == deployment["spec"].get("selector", policy["podSelector"])
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
         ports = {each["port"] for rule in policy["egress"] for each in rule["ports"]}
-        assert {53, 5432} < ports
+        assert {53, 5432} <= ports
+        assert (ports == {53, 5432}) == (deployment["kind"] == "Job"), "a part reaches Kafka besides, the hook does not"
 
 
 CONSOLE = {

@@ -34,6 +34,11 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- end -}}
 
+{{/* How many workers a target has: 0 is 0, and only what is not given is 1. */}}
+{{- define "ironbridge.replicas" -}}
+{{ if kindIs "invalid" .replicas }}1{{ else }}{{ .replicas }}{{ end }}
+{{- end -}}
+
 {{/* A value as TOML. JSON's scalars are TOML's; a number stays whole, which toToml would not see to. */}}
 {{- define "ironbridge.toml" -}}
 {{- if kindIs "map" . -}}
