@@ -381,6 +381,21 @@ async def test_an_edition_that_leaves_a_field_out_is_published_and_so_is_its_rol
         assert len(await bench.read()) == 100
 
 
+async def test_a_bad_row_that_comes_back_while_its_good_one_is_held_is_quarantined_again() -> None:
+    adapter = closed(100)
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines[30] = Line(0, "")
+    assert await bench.read() == []
+    reopen(adapter, range(60))
+    assert await bench.read() == []
+    assert (waiting(bench)["", ENDED], bench.problems()) == (60, {})
+    adapter.lines[30] = Line(0, "")
+    for _ in range(2):
+        assert await bench.read() == []
+        assert list(bench.problems()) == [adapter.key(30)]
+
+
 async def test_what_is_held_stays_held_when_another_edition_is_deployed() -> None:
     adapter = closed(100)
     bench = Bench(adapter)

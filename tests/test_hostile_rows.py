@@ -221,3 +221,20 @@ async def test_keys_of_two_texts_join_without_ambiguity_and_rows_without_a_key_a
     [said] = council.problems.values()
     assert "company, code: is empty" in said
     await council.pump.close()
+
+
+async def test_a_row_without_a_key_stays_in_quarantine_for_as_long_as_it_is_there(server: Server) -> None:
+    if server.url.endswith("ascii"):
+        return
+    await server.run(
+        "CREATE TABLE firms (company VARCHAR(20), code CHAR(8), name VARCHAR(40))",
+        "INSERT INTO firms VALUES ('A', '1', 'Ashgrove'), ('B', NULL, 'Birchfield')",
+    )
+    council = Council(server.adapter(SqlStream("firms", firm)))
+    for _ in range(12):
+        await council.read()
+        assert len(council.problems) == 1
+    await server.run("UPDATE firms SET code = '2' WHERE code IS NULL")
+    await council.read()
+    assert (council.published, council.problems) == ({"homes:supplier:A:1", "homes:supplier:B:2"}, {})
+    await council.pump.close()

@@ -320,7 +320,8 @@ class Watch:
     def _entry(self, what: str, of: int) -> Guarded:
         """The day's count. A day does not end while changes are held."""
         entry = self._entries.get((self._region, what))
-        if entry is None or (not entry.held and self._now - entry.began >= _DAY):
+        # A day that begins a day ahead was noted before the clock was set back, and would not end for long.
+        if entry is None or (not entry.held and abs(self._now - entry.began) >= _DAY):
             return Guarded(self._region, what, self._now, base=of, was=entry.was if entry else None)
         return entry if entry.base else replace(entry, base=of + entry.done)
 

@@ -28,7 +28,7 @@ from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
-from adapters.port import Page, Position, Row, Stream, Sweep, Tail
+from adapters.port import Page, Position, Record, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 _LOOKS_FOR_UNNAMED = 12
-"""The first of so many sweeps looks for rows without a key, which no page holds."""
+"""The first of so many sweeps looks for rows without a key, which no page holds; they stay known until the next look."""
 _TAIL_PAGE = 1000
 """A tail's keys are scattered: their rows are asked for by a list, and SQL Server takes at most 2,100 parameters."""
 
@@ -71,6 +71,7 @@ class Database:
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
         self._sweeps: Counter[tuple[KeysOf, str]] = Counter()
+        self._unnamed: dict[tuple[KeysOf, str], list[Record]] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
 
     async def open(self) -> None:
@@ -145,10 +146,16 @@ class Database:
             if found.ended:
                 break
             last = self._further(reading, last, found)
-        self._sweeps[this] += 1
-        if self._sweeps[this] % _LOOKS_FOR_UNNAMED == 1 and (unnamed := await pages.unnamed()):
-            yield Page(unnamed, after or ())
+        if unnamed := await self._rows_without_a_key(this, pages):
+            yield Page([each._replace(position=after or ()) for each in unnamed], after or ())
         self._sound.add(this)
+
+    async def _rows_without_a_key(self, this: tuple[KeysOf, str], pages: Pages) -> list[Record]:
+        """Give them to every sweep: a record that a sweep does not meet is gone, and so is its problem."""
+        if self._sweeps[this] % _LOOKS_FOR_UNNAMED == 0:
+            self._unnamed[this] = await pages.unnamed()
+        self._sweeps[this] += 1
+        return self._unnamed[this]
 
     def _further(self, reading: Reading, last: Row, found: FoundRows) -> Row:
         """The key to go on behind; the source may compare its own value as if it were another."""
