@@ -421,6 +421,23 @@ async def test_what_is_held_stays_held_when_a_sweep_was_stopped_and_goes_on() ->
     assert waiting(bench)["", ENDED] == 200
 
 
+async def test_a_permission_is_not_used_up_by_a_sweep_that_was_stopped_and_went_on() -> None:
+    adapter = closed(400)
+    bench = Bench(adapter)
+    await bench.read()
+    reopen(adapter, range(100))
+    await bench.read()
+    for _, what in list(waiting(bench)):
+        allow(bench, what)
+    adapter.asked, adapter.fails_after = 0, 75
+    with pytest.raises(UnavailableError):
+        await bench.read()
+    adapter.fails_after = None
+    assert await bench.read() == []
+    assert len(await bench.read()) == 100
+    assert waiting(bench) == {}
+
+
 async def test_a_kill_while_changes_are_let_through_publishes_each_of_them_once() -> None:
     for at in range(1000):
         adapter = closed(100)
