@@ -91,7 +91,8 @@ class CatchUp:
     async def _in_question(self, ends: Mapping[Partition, int]) -> set[Partition]:
         """The partitions that have to be looked through whole, as far as that can be told without reading them."""
         saved = await self._memory.saved()
-        stale = saved is not None and self._clock() - saved > STALE
+        # Ahead of the clock, too: then the clock was set back since, and nobody can say how old the memory is.
+        stale = saved is not None and abs(self._clock() - saved) > STALE
         whole = set()
         for partition, end in ends.items():
             had = self._remembered.get(partition)

@@ -19,7 +19,7 @@ from adapters.engine.mapping import Made, mapped_or_bad
 from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Event
-from canonical.errors import BadRecordError
+from canonical.errors import BadRecordError, UntoldError
 
 if TYPE_CHECKING:
     from adapters.engine.guard import Watch
@@ -275,6 +275,7 @@ class Comparison:
             self.found.doubled.add(region)
         if known.key in self._quarantined:
             self.found.mended.append(known.key)
+            known.row_digest = None  # the bad row is a problem again if it comes back as it was
 
     def _compare(self, made: Made, filled: bytes | None, known: Known | None) -> Known:
         key, owner, kind, data, fingerprint = made
@@ -306,7 +307,10 @@ class Comparison:
             region = LEARNED  # without one, no sweep would notice that its row is gone again
         known.row_digest, known.region = None if isinstance(error, TooLargeError) else digest, region
         self.found.known[known.key] = known
-        self._problem(record.key, error)
+        if not isinstance(error, UntoldError):
+            self._problem(record.key, error)
+        elif known.key in self._quarantined:
+            self.found.mended.append(known.key)
 
     def _unpublished(self, key: str) -> Known:
         return Known(key, self._stream.entities[0].type_name, "", None, None, None, 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Comparison, Difference
+from adapters.engine.elapsed import within
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
 from adapters.engine.reading import Means
@@ -29,7 +30,7 @@ async def tail(means: Means, stream: Stream, reading: Tail) -> None:
 async def _due(means: Means, stream: Stream, reading: Tail, progress: Progress) -> bool:
     """Tell whether it is time for a sweep, or the guard has something to judge that only a sweep can tell."""
     done = progress.completed
-    if done is None or means.clock() - done >= reading.sweep_every:
+    if done is None or not within(reading.sweep_every, done, means.clock()):
         return True
     return (await means.watch(stream)).due(done.timestamp())
 
@@ -43,16 +44,32 @@ class TailReading:
         self._watch = watch
         self._progress = progress
         self._last: dict[tuple[str, Position], bytes] = {}  # the rows of the page before, with their digests
+        self._began_again = False
 
     async def run(self, reading: Tail) -> None:
+        """
+        Read to the end. A row that the page before held with another content has changed since, or is a second row of its key.
+        Then the reading begins again, once: two rows are met together again, and a row that changed is met alone.
+        """
         items = self._means.system.items(reading.pages(self._progress.tail), self._stream.pause)
         async with closing(items) as pages:
             async for page in pages:
-                await self._compare(page)
+                singles = [region("", [record], self._means.salt) for record in page.records]
+                if not self._began_again and any(map(self._is_another, singles)):
+                    break
+                await self._compare(page, singles)
+            else:
+                return
+        self._began_again, self._last = True, {}
+        await self.run(reading)
 
-    async def _compare(self, page: Page) -> None:
+    def _is_another(self, single: Region) -> bool:
+        """Tell whether the page before held this row with another content."""
+        record = single.records[0]
+        return self._last.get((record.key, record.position), single.digest) != single.digest
+
+    async def _compare(self, page: Page, singles: list[Region]) -> None:
         """Compare a page's rows one by one, and publish what changed."""
-        singles = [region("", [record], self._means.salt) for record in page.records]
         comparison = await self._compared(singles)
         found = comparison.found
         await self._let(comparison)
@@ -70,10 +87,9 @@ class TailReading:
         quarantined = await self._means.quarantined(self._stream, list(times))
         comparison = self._means.comparison(self._stream, known, quarantined, self._watch)
         for single in singles:
-            record = single.records[0]
-            before = self._last.get((record.key, record.position), single.digest)
-            if times[record.key] > 1 or before != single.digest:
-                comparison.second(record.key)
+            key = single.records[0].key
+            if times[key] > 1 or self._is_another(single):
+                comparison.second(key)
             else:
                 comparison.row(single)
         return comparison

@@ -85,6 +85,12 @@ class PayablesDocument:
     def entity(self) -> str:
         return "credit-note" if self.net < 0 else "invoice"
 
+    @property
+    def may_be_either(self) -> bool:
+        """Tell whether it may be an invoice or a credit note: an amount cannot be read, or another row may belong to it."""
+        strays = {fault.row for fault in self.faults} - {line.row for line in self.lines}
+        return bool(strays) or any(line.net is None for line in self.lines)
+
 
 # -- grouping ------------------------------------------------------------------------------------------------------
 
@@ -279,6 +285,13 @@ def _bad_key(origin: Origin, document: PayablesDocument) -> str:
     if document.identity:
         return origin.key(document.entity, *document.identity)
     return origin.key("row", f"{token(origin.extract)}-{document.lines[0].row}")
+
+
+def other_rows(origin: Origin, document: PayablesDocument) -> Iterator[Row]:
+    """The row of what a bad document may be as well, a credit note or an invoice: it stays if it was published."""
+    if document.identity and document.may_be_either:
+        other = "invoice" if document.entity == "credit-note" else "credit-note"
+        yield ("other", origin.key(other, *document.identity))
 
 
 def _rows(rows: Sequence[int]) -> str:
