@@ -23,6 +23,7 @@ from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
+from flows.engine.handover import handed_over
 from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
 from flows.engine.meters import measure
@@ -212,6 +213,9 @@ class Agreement:
             doubted = [w for w in wanted if w.task.doubtful is not None]
             if doubted:
                 wanted = [w for w in wanted if w.task.doubtful is None] + await self._resolve(doubted, journeys)
+            left, wanted = await handed_over(self._ledger, wanted)
+            if left:
+                await self._settle(left, journeys)
             if wanted:
                 await self._write(wanted, journeys)
         return len(tasks)

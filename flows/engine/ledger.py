@@ -279,6 +279,10 @@ class Ledger(Protocol):
         """The target's ids of those subjects that it was confirmed to hold."""
         ...
 
+    async def holders(self, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
+        """The subjects that the target was confirmed to hold under one of these ids of its own, with id and document."""
+        ...
+
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         """
         Save the documents that are about to be sent. Returns the subjects that this worker still holds under the open edition.

@@ -27,6 +27,7 @@ from ironbridge.store.subjects import (
     changed,
     dirtied,
     found,
+    holders,
     in_hand,
     locked,
     settled,
@@ -203,6 +204,10 @@ class StoredLedger:
                 {"flow": self._flow, "subjects": values(connection, subjects)},
             )
             return {subject: ref for subject, ref in rows.fetchall()}  # noqa: C416 (rows are no pairs to mypy)
+
+    async def holders(self, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
+        async with self._store.read() as connection:
+            return await holders(connection, self._flow, refs)
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         async with self._store.write() as connection:
