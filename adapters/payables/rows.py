@@ -271,7 +271,7 @@ class _Reader:
         for part in self.dates:
             cell = self._cell(cells, part)
             try:
-                if found := day(cell, self.layout.dates):
+                if found := day(cell, self.layout.dates, self.found.table.epoch):
                     line.dates[part] = found
             except UnreadableError as error:
                 line.faults.append(self._fault(line.row, part, str(error), cell))
