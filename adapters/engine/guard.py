@@ -120,7 +120,10 @@ class Watch:
         return sum(e.held for e in self._entries.values() if e.since is not None)
 
     def due(self, completed: float) -> bool:
-        """Tell whether a whole sweep has something to judge that the last one, completed at that time, could not know."""
+        """
+        Tell whether held changes need a sweep now: a person let them through, or they were held after the last whole sweep had
+        been completed.
+        """
         whole = (e for (region, _), e in self._entries.items() if not region and e.since is not None)
         return any(e.allowed is not None or (e.since or 0) > completed for e in whole)
 

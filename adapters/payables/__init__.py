@@ -14,8 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from adapters.kit.open_days import NoDaysSettings
 from adapters.payables import aside, mapping, reading
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
@@ -33,7 +34,7 @@ PORTION = 1000
 _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
-class PayablesSettings(BaseModel):
+class PayablesSettings(NoDaysSettings):
     """
     These settings say where the extracts are left and how they are laid out. The adapter's own name is the source in every key.
 
@@ -48,7 +49,7 @@ class PayablesSettings(BaseModel):
     folders: tuple[Path, ...] = Field(min_length=1)
     glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls", "*.ods")
     layouts: tuple[str, ...] = ()
-    own_layouts: dict[str, Layout] = {}
+    own_layouts: dict[str, Layout] = Field(default_factory=dict)
     currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
     last_line: Literal["closed", "open"] = "closed"
@@ -82,7 +83,7 @@ class PayablesAdapter:
     def __post_init__(self) -> None:
         s = self.settings
         # The pump reads all again when our code changes; that the rules changed is for us to say.
-        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names))
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names, sorted(s.no_days)))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
 
@@ -169,7 +170,7 @@ class PayablesAdapter:
     def _rules(self) -> reading.Rules:
         s = self.settings
         return reading.Rules(
-            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest
+            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest, no_days=s.no_days
         )
 
     def _not_outside(self, where: str, found: Found) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import chain, islice
@@ -17,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapters.kit.open_days import NO_DAYS
 from adapters.payables import mapping
 from adapters.payables.documents import (
     Origin,
@@ -112,6 +114,7 @@ class Rules:
     unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
+    no_days: frozenset[date] = NO_DAYS
 
 
 def read(name: str, data: bytes, rules: Rules) -> FileRecords:
@@ -187,7 +190,7 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
     origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
     how, count = "; ".join(f.table.how for f in fits), sum(f.table.count for f in fits)
     read = WholeFile(Reckoning(found.name, how, count), scratch)
-    every = chain.from_iterable(lines(doubts, each, rules.currency, tally) for each in fits)
+    every = chain.from_iterable(lines(doubts, each, rules.currency, tally, rules.no_days) for each in fits)
     for document in documents(origin, every, scratch):
         _keep(origin, document, read)
     refuse_hidden_total(doubts, found, tally)

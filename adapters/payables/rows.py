@@ -14,6 +14,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from adapters.kit.open_days import NO_DAYS
 from adapters.payables.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
 from adapters.payables.layout import DATES, MONEY, Analysis
 from adapters.payables.recognise import Fit, Row
@@ -59,13 +60,15 @@ class PayablesLine:
         return words, tuple(sorted(self.dates.items())), self.net, self.tax, self.account, self.dimensions
 
 
-def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
+def lines(
+    doubts: Doubts, found: Fit, currency: str, tally: RowTally, no_days: frozenset[date] = NO_DAYS
+) -> Iterator[PayablesLine]:
     """
     Gives every data row of a file as a line; counts all others in `tally`.
 
     :raises BadRecordError: the dates are American, a total does not agree with the rows above it, or a row is torn.
     """
-    reader, months, halves = _Reader(found, currency), _Months(doubts.where, found), _Halves(found)
+    reader, months, halves = _Reader(found, currency, no_days), _Months(doubts.where, found), _Halves(found)
     tally.begin()
     for row in checked_rows(doubts, found, found.data(tally.apart)):
         months.look(row)
@@ -172,8 +175,8 @@ class _Kind(NamedTuple):
 class _Reader:
     """Reads the rows of one file."""
 
-    def __init__(self, found: Fit, currency: str) -> None:
-        self.found = found
+    def __init__(self, found: Fit, currency: str, no_days: frozenset[date]) -> None:
+        self.found, self.no_days = found, no_days
         self.layout = found.layout
         self.columns = dict(found.layout.parts())
         self.currency = currency
@@ -271,7 +274,7 @@ class _Reader:
         for part in self.dates:
             cell = self._cell(cells, part)
             try:
-                if found := day(cell, self.layout.dates, self.found.table.epoch):
+                if found := day(cell, self.layout.dates, self.no_days, self.found.table.epoch):
                     line.dates[part] = found
             except UnreadableError as error:
                 line.faults.append(self._fault(line.row, part, str(error), cell))

@@ -1,4 +1,4 @@
-"""Workbooks of every kind: their epoch, the sheets that are read together, and dates that a program has half converted."""
+"""Workbooks of every kind: their epoch, and the sheets that are read together."""
 
 from __future__ import annotations
 
