@@ -21,6 +21,7 @@ from adapters.payables.layout import DATES, Layout
 from adapters.payables.payees import Payees, Unlike
 from adapters.payables.rows import CellFault, PayablesLine
 from adapters.payables.scratch import FileScratch
+from adapters.payables.sheets import place
 from adapters.port import Row
 from canonical.errors import BadRecordError
 from canonical.key import escaped, key_as_written
@@ -284,7 +285,8 @@ def bad_row(origin: Origin, document: PayablesDocument) -> Row:
 def _bad_key(origin: Origin, document: PayablesDocument) -> str:
     if document.identity:
         return origin.key(document.entity, *document.identity)
-    return origin.key("row", f"{token(origin.extract)}-{document.lines[0].row}")
+    row = place(document.lines[0].row).replace(" of sheet ", "-")
+    return origin.key("row", f"{token(origin.extract)}-{row}")
 
 
 def other_rows(origin: Origin, document: PayablesDocument) -> Iterator[Row]:
@@ -295,7 +297,7 @@ def other_rows(origin: Origin, document: PayablesDocument) -> Iterator[Row]:
 
 
 def _rows(rows: Sequence[int]) -> str:
-    shown = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+    shown = ", ".join(map(place, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
     return f"row {shown}" if len(rows) == 1 else f"rows {shown}"
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -189,11 +189,14 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
 
 
 def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileScratch, *, digested: bool) -> WholeFile:
-    found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
+    fits, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
+    found = fits[0]
     refuse_torn(doubts, found, rules.last_line)
     origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
-    read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(origin, lines(doubts, found, rules.currency, tally, rules.no_days), scratch):
+    how, count = "; ".join(f.table.how for f in fits), sum(f.table.count for f in fits)
+    read = WholeFile(Reckoning(found.name, how, count), scratch)
+    every = chain.from_iterable(lines(doubts, each, rules.currency, tally, rules.no_days) for each in fits)
+    for document in documents(origin, every, scratch):
         _keep(origin, document, read)
     refuse_hidden_total(doubts, found, tally)
     for about, sayings in scratch.said():
