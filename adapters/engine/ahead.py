@@ -11,6 +11,7 @@ from adapters.engine.journal import Seen
 from adapters.engine.mapping import Made, mapped
 from adapters.engine.regions import Region, Regions
 from adapters.port import Page, Position, Record, Stream
+from canonical.errors import ends_us
 
 T = TypeVar("T")
 _SLICE = 32  # rows, about a millisecond, for which nobody else gets a turn
@@ -55,7 +56,9 @@ async def map_rows(stream: Stream, rows: Iterable[tuple[Record, bytes]], made: d
             await asyncio.sleep(0)
         try:
             made[digest] = mapped(stream, record)
-        except Exception:  # noqa: S112
+        except BaseException as error:
+            if ends_us(error):
+                raise
             continue  # it fails again when it is compared, and is quarantined then
 
 
