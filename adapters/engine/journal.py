@@ -15,7 +15,7 @@ Partition = tuple[str, int]
 """A topic and a partition of it."""
 
 Cursor = dict[str, Any]
-"""Where a stream stands, as JSON; it lies in Kafka beside the events that brought it there."""
+"""Where a stream stands, as JSON. It lies in Kafka for people and tools: a reading goes on from the memory's `Progress`."""
 
 TOMBSTONES = timedelta(days=30)
 """How long the journal keeps a tombstone at least: it must outlive the longest time that a subscriber is away."""

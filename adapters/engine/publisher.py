@@ -37,7 +37,7 @@ class Publisher:
         self._lookout = Lookout(adapter, journal, memory, clock)
         self._in_doubt = True
         self._claim: int | None = None
-        self._caught_up = 0  # how often: a reading that began before the last time compares with what is no longer so
+        self._caught_up = 0  # how often: a reading that began before the last time compares with an outdated memory
         self._began: dict[str, int] = {}
 
     async def ready(self) -> bool:

@@ -158,7 +158,7 @@ class Pages:
             rows = [tuple(row) for row in asked]
             if not rows:
                 return FoundRows([], [], None, True)
-            last, leads = rows[-1][: lead + width], [row[:lead] for row in rows]
+            last, leads = rows[-1][: lead + width], [row[:lead] for row in rows] if lead else [()] * len(rows)
             rows = [row[lead:] for row in rows] if lead else rows
             records = await self._records(connection, rows, self._parts(rows))
         return FoundRows(records, leads, last, len(rows) < size)

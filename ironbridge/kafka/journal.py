@@ -200,7 +200,7 @@ class KafkaJournal:
             while asked := {p for p in asked if await consumer.position(p) < ends[p]}:
                 if time.monotonic() > deadline:
                     raise UnavailableError(self._adapter, f"{next(iter(asked)).topic} cannot be read")
-                for partition, records in (await consumer.getmany(*asked, timeout_ms=200)).items():
+                for partition, records in (await consumer.getmany(*asked, timeout_ms=200, max_records=1)).items():
                     asked.discard(partition)
                     own, mark = self._own(records[0]), places[partition]
                     if own and (own[1].offset + 1, named(own[0])) == mark[:2]:
