@@ -206,7 +206,7 @@ def _parts(
     async def flow(plan: systems.FlowPlan) -> None:
         built.deliveries[plan.name] = await connections.delivery(plan)
 
-    works = {f"adapter/{name}": partial(adapter, plan) for name, plan in adapters.items()}
+    works: dict[str, Work] = {f"adapter/{name}": partial(adapter, plan) for name, plan in adapters.items()}
     return works | {f"flow/{name}": partial(flow, plan) for name, plan in flows.items()}
 
 
