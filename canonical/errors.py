@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 
@@ -109,6 +110,17 @@ def named(error: BaseException) -> str:
         trace = trace.tb_next
     kind = type(error).__name__
     return kind if place is None else f"{kind} at {place}"
+
+
+def ends_us(error: BaseException) -> bool:
+    """Tell whether an error is to end us: a person's Ctrl-C, or somebody cancels this very task. Any other one is a mistake."""
+    if isinstance(error, asyncio.CancelledError):
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return False  # no task is at work here
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
 def ours(where: str, error: BaseException) -> IronbridgeError:

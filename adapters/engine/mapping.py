@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from adapters.port import Record, Row, Stream, UnreadRow
 from canonical import Entity
 from canonical.entity import bad_record
-from canonical.errors import BadRecordError, named
+from canonical.errors import BadRecordError, ends_us, named
 
 
 class Made(NamedTuple):
@@ -36,7 +36,9 @@ def mapped(stream: Stream, record: Record) -> Made:
         raise BadRecordError(record.key, field=record.row.field, rule=record.row.rule, shape="not read", fix=fix)
     try:
         return _made(stream, record.row)
-    except Exception:
+    except BaseException as error:
+        if ends_us(error):
+            raise
         # Old systems fill a column up with NULs. Without them the row may say something, or say that a field is empty.
         if (plain := _plain(record.row)) == record.row:
             raise
@@ -51,7 +53,9 @@ def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
         raise
     except ValidationError as error:
         raise bad_record(where, error) from None
-    except Exception as error:
+    except BaseException as error:
+        if ends_us(error):
+            raise
         raise _mistake(where, error) from None
 
 
@@ -71,7 +75,7 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
-def _mistake(where: str, error: Exception) -> BadRecordError:
+def _mistake(where: str, error: BaseException) -> BadRecordError:
     kind, _, place = named(error).partition(" at ")
     return BadRecordError(
         where,

@@ -11,10 +11,11 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
@@ -30,7 +31,7 @@ from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
-from ironbridge.runtime.deliveries import Delivery, connected
+from ironbridge.runtime.deliveries import Connections, Delivery
 from ironbridge.runtime.insist import Work, in_our_words, insist, nap
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
@@ -57,8 +58,8 @@ class Platform:
     pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     claims: Claims = field(default_factory=Alone)
-    unbuilt: dict[str, systems.AdapterPlan] = field(default_factory=dict)
-    """Adapters that failed to say which streams they have: they are asked again while the others run."""
+    unbuilt: dict[str, Work] = field(default_factory=dict)
+    """Adapters, flows and targets whose own code failed at the start: they are built again while the others run."""
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -114,16 +115,15 @@ async def platform(
         store = await _once_there(lambda: open_store(settings.state_url, tables=tables), patient)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
-        for name, plan in adapters.items():
+        for part, build in _parts(built, adapters, flows, stack).items():
             try:
-                built.pumps[name] = _pump(built, plan)
+                await build()
             except IronbridgeError:
                 raise  # the settings are at fault, and a person is at hand: this is the start
             except Exception as error:
-                log.error("%s", ours(name, error))  # noqa: TRY400
-                built.unbuilt[name] = plan
-        built.deliveries = await connected(built.kafka, store, flows.values(), stack)
-        if topics and (built.pumps or built.deliveries):
+                log.error("%s", ours(part, error))  # noqa: TRY400
+                built.unbuilt[part] = build
+        if topics and (adapters or flows):
             await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
             if started is None:
                 mine = await _once_there(lambda: installation(store), patient)
@@ -194,6 +194,22 @@ def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream
     return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard, clock=clock), streams
 
 
+def _parts(
+    built: Platform, adapters: Mapping[str, systems.AdapterPlan], flows: Mapping[str, systems.FlowPlan], stack: AsyncExitStack
+) -> dict[str, Work]:
+    """By the parts' names, the work that builds each."""
+    connections = Connections(built.kafka, built.store, stack)
+
+    async def adapter(plan: systems.AdapterPlan) -> None:
+        built.pumps[plan.name] = _pump(built, plan)
+
+    async def flow(plan: systems.FlowPlan) -> None:
+        built.deliveries[plan.name] = await connections.delivery(plan)
+
+    works: dict[str, Work] = {f"adapter/{name}": partial(adapter, plan) for name, plan in adapters.items()}
+    return works | {f"flow/{name}": partial(flow, plan) for name, plan in flows.items()}
+
+
 def _entities(built: Platform) -> list[type[Entity]]:
     entities = {e for _, streams in built.pumps.values() for s in streams for e in s.entities}
     entities |= {e for d in built.deliveries.values() for e in d.flow.entities}
@@ -220,22 +236,22 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
     async with watchdog.watching(), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
             group.create_task(keep_adapter(built, name, pump, streams, stop))
-        for name, plan in built.unbuilt.items():
-            group.create_task(_keep_unbuilt(built, name, plan, stop))
+        for part, build in built.unbuilt.items():
+            group.create_task(_keep_unbuilt(built, part, build, stop))
         for name, delivery in built.deliveries.items():
             group.create_task(keep_flow(built, name, delivery, stop))
 
 
-async def _keep_unbuilt(built: Platform, name: str, plan: systems.AdapterPlan, stop: asyncio.Event) -> None:
-    async def build() -> None:
-        built.pumps[name] = _pump(built, plan)
-
+async def _keep_unbuilt(built: Platform, part: str, build: Work, stop: asyncio.Event) -> None:
     async def trouble(error: IronbridgeError) -> None:
-        """It has no stream yet that the state could note it of; it is in the log."""
+        """The state cannot note it of a part that is not there yet; it is in the log."""
 
-    await insist(name, build, stop, trouble)
-    if name in built.pumps:
+    await insist(part, build, stop, trouble)
+    kind, _, name = part.partition("/")
+    if kind == "adapter" and name in built.pumps:
         await keep_adapter(built, name, *built.pumps[name], stop)
+    elif kind == "flow" and name in built.deliveries:
+        await keep_flow(built, name, built.deliveries[name], stop)
 
 
 async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:
