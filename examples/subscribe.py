@@ -6,7 +6,7 @@ A service system that follows canonical events: a line for each, with all that i
 Replace the body of `show` with the work of your system. It may be given an event twice (after a crash, or if its work failed
 half-way), and it never misses one: keep `change.version` with your copy of a key, and leave out what is not newer.
 
-An entity that moves to another owner leaves a tombstone in the old owner's partition. `change.moved_to` names the new owner there.
+An entity that moves to another owner leaves a tombstone in the old owner's partition: `change.moved_to` names the new owner.
 """
 
 from __future__ import annotations

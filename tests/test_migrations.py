@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,14 @@ from ironbridge.store.tables import metadata
 from tests.agreement import World, supplier
 
 
-@pytest.fixture
-def url(state_url: str) -> str:
-    return state_url
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database, or a file that is not there yet, in a folder that is not there yet."""
+    if request.param == "postgresql":
+        async with request.getfixturevalue("postgres").database() as url:
+            yield url
+    else:
+        yield f"sqlite+aiosqlite:///{tmp_path / 'deep' / 'state.sqlite3'}"
 
 
 def differences(connection: Connection) -> list[Any]:

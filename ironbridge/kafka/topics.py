@@ -11,16 +11,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
-from adapters.engine.journal import TOMBSTONES
+from adapters.engine.journal import LARGEST_RECORD, TOMBSTONES
 from canonical import Entity
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, connecting
 from ironbridge.settings import KafkaSettings
 
+_SIZE = "max.message.bytes"
 _TOPIC = {
     "cleanup.policy": "compact",
-    "max.message.bytes": str(8 * 1024 * 1024),
+    _SIZE: str(LARGEST_RECORD),
     "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
     # What was changed or deleted is gone from the brokers' disks a week later, also in a topic that is seldom written to.
     "max.compaction.lag.ms": str(7 * 24 * 3600 * 1000),
@@ -31,7 +32,7 @@ _TRAIL = {
     # The longest age of a copy that is restored. For an older copy every subject is looked at: that costs more and is safe.
     "retention.ms": str(90 * 24 * 3600 * 1000),
     "retention.bytes": "-1",
-    "max.message.bytes": str(8 * 1024 * 1024),
+    _SIZE: str(LARGEST_RECORD),
 }
 
 
@@ -67,9 +68,35 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
     """
     Create the topics that are missing and check the others; the names of those created.
 
-    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
+    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on, or takes too small records.
     """
     wanted = topics(settings, entities)
+    made, sizes = await _ensured(settings, wanted)
+    for fault in _too_small(sizes):
+        raise fault
+    return made
+
+
+def _too_small(sizes: Mapping[str, int]) -> list[MisconfiguredError]:
+    small = {name: size for name, size in sizes.items() if size < LARGEST_RECORD}
+    return [_other(n, _SIZE, str(size), LARGEST_RECORD, "a large record would be left out") for n, size in small.items()]
+
+
+async def largest_records(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, int]:
+    """
+    Create the topics that are missing, and tell of each how many bytes the largest record has that it takes. Who runs
+    already goes on with a topic that was made smaller meanwhile.
+
+    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
+    """
+    _, sizes = await _ensured(settings, topics(settings, entities))
+    return sizes
+
+
+async def _ensured(
+    settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
+) -> tuple[list[str], dict[str, int]]:
+    """The names of the topics that were created, and the size of the largest record of each topic."""
     admin = AIOKafkaAdminClient(**client_options(settings))
     async with connecting(settings, "kafka"):
         await admin.start()
@@ -81,9 +108,10 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
                 new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, count, each in made]
                 await _create(admin, new)
             # The others' too, which may have been made by another worker since we looked.
-            for fault in await _faults(admin, settings, wanted):
+            found, sizes = await _check(admin, settings, wanted)
+            for fault in found:
                 raise fault
-            return missing
+            return missing, sizes
         finally:
             await admin.close()
 
@@ -102,8 +130,10 @@ async def faults(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> l
             there = set(await admin.list_topics())
             missing = {name: made for name, made in wanted.items() if name not in there}
             found = await _unmakeable(admin, settings, missing)
-            known = {name: made for name, made in wanted.items() if name in there}
-            return found + (await _faults(admin, settings, known) if known else [])
+            if known := {name: made for name, made in wanted.items() if name in there}:
+                wrong, sizes = await _check(admin, settings, known)
+                found += wrong + _too_small(sizes)
+            return found
         finally:
             await admin.close()
 
@@ -163,21 +193,23 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: flo
     raise UnavailableError("kafka", "topics that were made do not appear", fix="look at the brokers' logs")
 
 
-async def _faults(
+async def _check(
     admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
-) -> list[MisconfiguredError]:
-    """What is wrong with topics that there are, a sentence each."""
-    found, replicas = [], {}
+) -> tuple[list[MisconfiguredError], dict[str, int]]:
+    """What is wrong with partitions, replicas and settings, a sentence each; and the largest record's bytes by topic."""
+    found, replicas, sizes = [], {}, {}
     for topic in await _described(admin, list(wanted)):
         name, count = topic["topic"], len(topic["partitions"])
-        replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
+        # A new partition has no leader for a moment, and then nobody tells its replicas.
+        if told := [len(partition["replicas"]) for partition in topic["partitions"] if partition["replicas"]]:
+            replicas[name] = min(told)
         if count != wanted[name][0]:
             found.append(MisconfiguredError(
                 "kafka", f"topic {name} has {count} partitions, wanted {wanted[name][0]}",
                 fix="set `kafka.partitions` to what is there, or recreate the topic: "
                 "an owner's events must stay together",
             ))  # fmt: skip
-        if replicas[name] < settings.replication:
+        if replicas.get(name, settings.replication) < settings.replication:
             found.append(MisconfiguredError(
                 "kafka", f"topic {name} is kept on {replicas[name]} brokers, wanted {settings.replication}",
                 fix="give it more with kafka-reassign-partitions, or set `kafka.replication` to what is there",
@@ -187,19 +219,18 @@ async def _faults(
             right = wanted[name][1]
             # A managed service may not tell all of them.
             there = right | {entry[0]: entry[1] for entry in entries if entry[1]}
+            sizes[name] = int(there[_SIZE])
             found += [
-                _other(name, setting, there, right, what)
+                _other(name, setting, there[setting], right[setting], what)
                 for setting, what in _wrong(there, right, replicas.get(name, settings.replication))
             ]
-    return found
+    return found, sizes
 
 
 def _wrong(there: Mapping[str, str], right: Mapping[str, str], replicas: int) -> Iterator[tuple[str, str]]:
     """The settings of a topic with which it does not keep what we promise, and what would happen."""
     if there["cleanup.policy"] != right["cleanup.policy"]:
         yield "cleanup.policy", "old records would be lost"
-    if int(there["max.message.bytes"]) < int(right["max.message.bytes"]):
-        yield "max.message.bytes", "a large record would stop all others"
     lag = "max.compaction.lag.ms"
     if lag in right and int(there[lag]) > int(right[lag]):
         yield lag, "what was deleted would stay on the brokers' disks"
@@ -210,10 +241,8 @@ def _wrong(there: Mapping[str, str], right: Mapping[str, str], replicas: int) ->
         yield "min.insync.replicas", f"nothing can be written to {replicas} replicas"
 
 
-def _other(
-    topic: str, setting: str, there: Mapping[str, str], right: Mapping[str, str], what: str
-) -> MisconfiguredError:
+def _other(topic: str, setting: str, there: str, right: object, what: str) -> MisconfiguredError:
     return MisconfiguredError(
-        "kafka", f"topic {topic} has {setting}={there[setting]}: {what}",
-        fix=f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {setting}={right[setting]}",
+        "kafka", f"topic {topic} has {setting}={there}: {what}",
+        fix=f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {setting}={right}",
     )  # fmt: skip

@@ -35,7 +35,7 @@ from ironbridge.runtime.insist import Work, in_our_words, insist, nap
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
-from ironbridge.store.installation import installation
+from ironbridge.store.installation import installation, prefixed
 
 log = logging.getLogger(__name__)
 _ASKED = 2.0  # seconds between two looks whether a person asks for a stream
@@ -124,6 +124,7 @@ async def platform(
                 built.unbuilt[name] = plan
         built.deliveries = await connected(built.kafka, store, flows.values(), stack)
         if topics and (built.pumps or built.deliveries):
+            await _once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
             await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
             if started is None:
                 mine = await _once_there(lambda: installation(store), patient)
@@ -203,14 +204,15 @@ def _entities(built: Platform) -> list[type[Entity]]:
 def collect_seldom() -> None:
     """
     Let the garbage collector look seldom. A page of rows is tens of thousands of objects that go by themselves a second
-    later: to walk them at every 700th, and with them all that was ever imported, takes a third of a first load's time.
+    later: to walk them at every 700th, and with them all that was ever imported, takes a third of a first load's time, and
+    to walk them at every 20,000th still a twentieth.
 
     Everything stands still while it looks, the console too, for 0.25 s where it walks a million objects at once: what has
-    outlived one look is therefore walked at every fifth, in all no more often, and a first load is as fast.
+    outlived one look is therefore walked at every third, which is 300,000 objects at most.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 5, 200)
+    gc.set_threshold(100_000, 2, 60)
 
 
 async def run(built: Platform, stop: asyncio.Event) -> None:
