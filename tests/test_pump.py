@@ -221,6 +221,7 @@ async def test_a_record_that_moves_to_another_owner_leaves_a_tombstone_in_the_ol
     events = await bench.read()
     assert bench.said(events) == [("4", 2, False), ("4", 3, True)]
     assert [event.owner for event in events] == ["legacy:person:1", "legacy:person:77"]
+    assert [event.moved_to for event in events] == ["legacy:person:77", ""], "who reads both can tell a move from a deletion"
     assert_agreement(bench)
 
 
@@ -711,6 +712,7 @@ async def test_a_move_whose_tombstone_was_lost_with_the_state_is_ended_where_it_
     bench.state = MemoryState() if lost == "all" else before
     (ended,) = await bench.read()
     assert (ended.owner, ended.data) == (key_of("legacy", "person", 0), None)
+    assert ended.moved_to == key_of("legacy", "person", child)
     assert bench.log.state() == adapter.state()
     assert await bench.read() == []
 

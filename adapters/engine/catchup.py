@@ -294,7 +294,8 @@ class CatchUp:
         """The deletion of a record that lives on in one partition, and lives or was deleted in another."""
         # The version that a move's tombstone has, and no other event of the key (see `fresh`).
         version = now.version if now.deleted else max(last.version + 1, now.version - 1)
-        return self._deletion(key, last.entity, last.owner, version, last.stream)
+        ended = self._deletion(key, last.entity, last.owner, version, last.stream)
+        return ended if now.deleted else ended._replace(moved_to=now.owner)
 
     async def _publish_deletions(self, deletions: dict[str, list[Known]], stranded: list[Event]) -> None:
         about = [(stream, known) for stream, several in deletions.items() for known in several]

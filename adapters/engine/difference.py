@@ -290,6 +290,7 @@ class Comparison:
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
                 self._event(known, known.owner, None, version - 1)
+                self.found.events[-1] = self.found.events[-1]._replace(moved_to=owner)
             known.entity, known.owner = kind.type_name, owner
             self._event(known, owner, data, version)
         known.fingerprint, known.deleted, known.lost = fingerprint, False, False
