@@ -1,6 +1,8 @@
 """What the migrations build is what tables.py says, on both databases, however many workers start at once."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,14 @@ from ironbridge.store import Store, open_store
 from ironbridge.store.tables import metadata
 
 
-@pytest.fixture
-def url(state_url: str) -> str:
-    return state_url
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database, or a file that is not there yet, in a folder that is not there yet."""
+    if request.param == "postgresql":
+        async with request.getfixturevalue("postgres").database() as url:
+            yield url
+    else:
+        yield f"sqlite+aiosqlite:///{tmp_path / 'deep' / 'state.sqlite3'}"
 
 
 def differences(connection: Connection) -> list[Any]:
