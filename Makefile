@@ -68,7 +68,7 @@ fuzz-corners: .venv/installed-test
 torture: .venv/installed-test
 	@$(BIN)/python -m tests.torture $(if $(SEED),--seed $(SEED)) --kills $(or $(KILLS),60) --report $(or $(REPORT),docs/torture)
 
-bench: .venv/installed-bench
+bench: .venv/installed-bench servers
 	@$(BIN)/python -m bench
 
 clean:
@@ -78,7 +78,7 @@ clean:
 console-style:
 	@cd ironbridge/console/style && npm install --no-audit --no-fund --no-package-lock --silent && npm run --silent build
 
-# The tests bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB and of a browser, which
+# The tests and the benchmarks bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB and of a browser, which
 # are asked of the system where we may. Elsewhere the tests that need it are skipped, and the run's end says so.
 servers:
 	@wanted=""; \

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from canonical import Event
 from flows.port import Body, Confirmed, Document, Facts, Outcome, Refused, Unavailable, Unknown, Write
 from flows.testing import ScriptedTarget, TargetSuite, Trouble, Work
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store, Upkeep, open_store
 from tests.agreement import Fate, KilledError, Mortal, World, invoice, invoice_key, supplier, supplier_key
 from tests.agreement_scenarios import AgreementScenarios
 from tests.states import state_file
@@ -224,7 +224,7 @@ def test_whatever_happens_in_whatever_order_the_target_holds_what_it_should_in_t
         old.unlink()
 
     async def lived() -> None:
-        store = await open_store(await state_file(tmp_path / "state.sqlite3"), migrate=False)
+        store = await open_store(await state_file(tmp_path / "state.sqlite3"), tables=Upkeep.LEAVE)
         try:
             target = BusyTarget(readable=readable)
             life = Life(World(store, target=target), target)

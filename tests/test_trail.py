@@ -21,7 +21,7 @@ from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate import steer
 from ironbridge.operate.audit import Actor
 from ironbridge.settings import KafkaSettings
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store, Upkeep, open_store
 from ironbridge.store.ledger import StoredLedger
 from ironbridge.store.trail import TrailedLedger
 from tests.agreement import BAD, PurchaseFlow, World, supplier, supplier_key
@@ -70,7 +70,7 @@ async def copies(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         name, copy_name = url.rpartition("/")[2], spare.rpartition("/")[2]
 
         async def copied(source: str, to: str) -> None:
-            store = await open_store(f"{url.rpartition('/')[0]}/postgres", migrate=False)
+            store = await open_store(f"{url.rpartition('/')[0]}/postgres", tables=Upkeep.LEAVE)
             async with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
                 await connection.execute(text(f'DROP DATABASE "{to}" WITH (FORCE)'))
                 await connection.execute(text(f'CREATE DATABASE "{to}" TEMPLATE "{source}"'))

@@ -100,6 +100,17 @@ class Answer:
     def well(self) -> bool:
         return self.status < 300
 
+    def rows(self) -> list[Json]:
+        """
+        The rows of a list. An answer without any is no empty list: it would seem to say that nothing is there.
+
+        :raises KeyError, TypeError: the answer is no list.
+        """
+        rows = self.body["value"]
+        if not isinstance(rows, list):
+            raise TypeError("is no list")
+        return rows
+
     @property
     def code(self) -> str:
         # The message beside the code quotes the record; the code is one of a published list.
@@ -201,7 +212,7 @@ class Service:
             body = decoded(response.content or b"{}")
         except ValueError:
             return Unknown(f"{response.status_code}, but the answer is not JSON: something on the way gave it")
-        return Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response))
+        return _judged(Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response)), "")
 
 
 _CREDENTIALS = (
@@ -235,6 +246,12 @@ def _unpacked(response: Json | None, operation: Operation) -> Reply:
     except NOT_ITS_FORM:
         return Unknown(f"{operation.method}: {GARBLED}")
     seconds = int(wait[:6]) if wait.isascii() and wait.isdigit() else None
-    return Answer(
-        status, body if isinstance(body, dict) else {}, timedelta(seconds=seconds) if seconds is not None else None
-    )
+    after = timedelta(seconds=seconds) if seconds is not None else None
+    return _judged(Answer(status, body if isinstance(body, dict) else {}, after), f"{operation.method}: ")
+
+
+def _judged(answer: Answer, of: str) -> Reply:
+    """The answer, unless its status says that all is well and its body tells of an error: then nobody knows what was done."""
+    if answer.status < 200 or (answer.well and "error" in answer.body):
+        return Unknown(f"{of}{GARBLED}")
+    return answer

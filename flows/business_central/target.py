@@ -27,7 +27,6 @@ from flows.business_central.odata import (
     NO_COMPANY,
     NOT_ITS_FORM,
     Answer,
-    Json,
     Operation,
     Reply,
     Service,
@@ -103,13 +102,13 @@ class BusinessCentralTarget:
                 seen.add(url)
                 page = await self._page(url)
                 try:
-                    held = [self._wire.holding(kind, row) async for row in in_turns(page.get("value", ()))]
+                    held = [self._wire.holding(kind, row) async for row in in_turns(page.rows())]
                 except NOT_ITS_FORM:
                     raise UnavailableError(self.name, f"{SET_OF[kind]}: {GARBLED}") from None
                 yield held
-                url = page.get("@odata.nextLink")
+                url = page.body.get("@odata.nextLink")
 
-    async def _page(self, url: str) -> Json:
+    async def _page(self, url: str) -> Answer:
         reply = await self._service.get(url)
         if not isinstance(reply, Answer):
             raise UnavailableError(self.name, reply.reason)
@@ -117,7 +116,7 @@ class BusinessCentralTarget:
             raise no_company(self.name)
         if not reply.well:
             raise UnavailableError(self.name, f"what it holds cannot be listed: {reply.status} {reply.code}")
-        return reply.body
+        return reply
 
     def told(self, holding: Holding, write: Write) -> Held:
         job = Job(write, held=holding.shown)
@@ -200,7 +199,7 @@ class BusinessCentralTarget:
         async for (job, operation), reply in in_turns(zip(asked, replies, strict=True)):
             if isinstance(reply, Answer) and reply.well:
                 try:
-                    rows = [reply.body] if by_ref else reply.body.get("value", [])
+                    rows = [reply.body] if by_ref else reply.rows()
                     records = [self._wire.record(job.kind, row) for row in rows]
                     job.found |= {record.ref: record for record in records}
                 except NOT_ITS_FORM:

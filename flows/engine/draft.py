@@ -104,9 +104,9 @@ async def drafted(
 
 async def _recalling(flow: Flow, ledger: Ledger, tasks: Sequence[Task]) -> Sequence[Task]:
     """
-    The tasks; those in doubt of which no document is known name the ones that the flow recalls.
+    Give a doubtful task without a known document the documents that the flow recalls.
 
-    Else a target would be asked about nothing at all: it would seem to hold nothing, and keep what was to be removed.
+    Otherwise the target would be asked about none of them, and would keep what should be removed.
     """
     blind = [t.subject for t in tasks if t.doubtful is not None and t.document is None and not unpack_all(t.doubtful)]
     if not blind or not isinstance(flow, Recalls):
