@@ -6,6 +6,7 @@ Rows are compared in regions. A record that no region of a whole sweep holds is 
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from opentelemetry import trace
@@ -15,8 +16,10 @@ from adapters.engine.catchup import closing
 from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import AGAIN, Cursor, Known, Progress, Seen, Step
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import LAST_REGION, LEARNED, Region, Regions
+from adapters.engine.strays import Strays, naming_kept_keys
 from adapters.port import Stream, Sweep
 
 tracer = trace.get_tracer(__name__)
@@ -53,6 +56,8 @@ class SweepReading:
         # the journal taught count as seen by this sweep, but it has not met them.
         self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         self._again: set[str] = set()  # the second rows met
+        living = sum(s.sweep < progress.sweep for s in seen.values()) * means.mean_region
+        self._strays = Strays(means, stream, progress, living)
 
     async def run(self, reading: Sweep) -> None:
         regions = Regions(self._means.salt, self._means.mean_region)
@@ -69,10 +74,10 @@ class SweepReading:
         regions = _apart(portion.regions, self._passed)
         changed = {r.name for r in regions if (had := self._seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self._means.adapter}.{self._stream.name}") as span:
-            comparison = await self._comparison([r for r in regions if r.name in changed])
+            comparison, made = await self._comparison([r for r in regions if r.name in changed], portion.made)
             for each in regions:
                 if each.name in changed:
-                    comparison.rows(each, self._passed, portion.made)
+                    comparison.rows(each, self._passed, made)
                 self._passed.add(each.name)
             found = comparison.found
             read = sum(len(r.records) for r in regions)
@@ -83,22 +88,29 @@ class SweepReading:
             await self._means.publisher.publish(self._stream.name, found, _cursor(progress), step, read)
         self._progress = progress
         self._watch.put_aside(found.aside)
+        self._strays.met(found.strays)
         self._seen.update(marks)
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
 
-    async def _comparison(self, changed: list[Region]) -> Comparison:
+    async def _comparison(
+        self, changed: list[Region], made: Mapping[bytes, Made]
+    ) -> tuple[Comparison, Mapping[bytes, Made]]:
         """Compare with all records that these regions, or these regions' rows, are known as."""
         memory, name = self._means.memory, self._stream.name
         known: list[Known] = []
         quarantined: set[str] = set()
+        contents: Container[bytes] = ()
         if changed:
             keys = [r.key for each in changed for r in each.records]
             known = await memory.members(name, [r.name for r in changed])
             have = {k.key for k in known}
             if strange := [key for key in keys if key not in have]:
                 known += await memory.lookup(name, strange)
+                have |= {k.key for k in known if not k.deleted}
+                contents = await self._strays.contents(sum(key not in have for key in strange))
             quarantined = await self._means.quarantined(self._stream, keys)
-        return self._means.comparison(self._stream, known, quarantined, self._watch)
+            made = await naming_kept_keys(self._means, self._stream, changed, known, made)
+        return self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents), made
 
     def _further(self, portion: Portion, read: int, published: int) -> Progress:
         had = self._progress
@@ -124,6 +136,10 @@ class SweepReading:
     async def _finish(self) -> None:
         """A whole sweep is done: what no region of it held is gone."""
         memory, stream, watch = self._means.memory, self._stream, self._watch
+        await self._strays.join()
+        async for found in self._strays.left(watch):
+            await self._behind(found)
+        await self._strays.leave(self._seen)
         gone = (stream.name, self._progress.sweep, stream.lasting)
         missing, live = await memory.missing(*gone), await memory.live(stream.name)
         delete = watch.deletions(missing, live, live - missing)
