@@ -259,8 +259,8 @@ def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable 
     Return what a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
 
     408, 429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away, or so they say. A Retry-After of 0
-    asks for nothing, so it says nothing of a 502. 500, 502, 504 and their like are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6). In doubt it is
-    after each of them.
+    asks for nothing, so it says nothing of a 502. 500, 502, 504 and their like are `Unknown`: whoever answered does not know
+    how far the request went (RFC 9110, 15.6). In doubt it is after each of them.
 
     :raises MisconfiguredError: 401 (after `ClientCredentials` has renewed the token), 403, 407, or a redirect.
     """
