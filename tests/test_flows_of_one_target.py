@@ -22,8 +22,8 @@ from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.dfe_csc import ChildRecords
 from flows.engine.agree import Agreement
 from flows.engine.patience import Access
-from flows.port import Document, Facts, Grouping, Limits, Target, Unavailable, Urgency
-from flows.testing import ArrayInbox, ScriptedTarget
+from flows.port import Document, Facts, Grouping, Limits, NotDone, Outcome, Target, Unavailable, Unknown, Urgency
+from flows.testing import ArrayInbox, ScriptedTarget, Work
 from ironbridge.kafka.process import HOST
 from ironbridge.operate import insight, steer
 from ironbridge.operate.audit import Actor
@@ -298,6 +298,15 @@ class Town:
         ledger = StoredLedger(self.store, name)
         return Agreement(Vendors(name, prefix), target, ledger, edition="1", today=lambda: TODAY, access=self._access)
 
+    async def rest(self, agreement: Agreement) -> None:
+        """Work until nothing is left to do, without waiting for what is to be tried again later."""
+        while True:
+            async with self.store.write() as connection:
+                await connection.execute(text("UPDATE subjects SET due = NULL WHERE state = 'dirty'"))
+            self._access.patience.end()
+            if not await agreement.step():
+                return
+
     async def reasons(self) -> dict[str, str]:
         async with self.store.read() as connection:
             found = await connection.execute(text("SELECT flow, reason FROM subjects WHERE state = 'parked'"))
@@ -344,6 +353,38 @@ async def test_a_number_is_free_again_once_its_document_is_gone_or_has_another_n
     await rest(one)
     await two.ingest(arriving(supplier(name="Another name"), version=3))
     await rest(two)
+    assert await town.reasons() == {}
+    assert [document.body["by"] for document in town.target.documents.values()] == ["two"]
+
+
+NOT_THERE = [NotDone("not sent: the budget is away"), Unknown("cut"), Unavailable("503")]
+
+
+@pytest.mark.parametrize("answer", NOT_THERE, ids=["not sent", "cut", "503"])
+async def test_a_number_is_free_again_if_its_document_never_came_to_be(town: Town, answer: Outcome):
+    """The first flow was about to write it, was not heard, and wants it no more; the second one may have it."""
+    one, two = await town.flow("one"), await town.flow("two")
+    town.target.answer("payables:supplier:1", answer)
+    await one.ingest(arriving(supplier()))
+    await one.step()
+    await one.ingest(arriving(supplier(redacted=True), version=2))
+    await town.rest(one)
+    await two.ingest(arriving(supplier(), version=3))
+    await town.rest(two)
+    assert await town.reasons() == {}
+    assert [document.body["by"] for document in town.target.documents.values()] == ["two"]
+
+
+async def test_a_number_is_free_again_if_the_answer_to_its_removal_was_lost(town: Town):
+    one, two = await town.flow("one"), await town.flow("two")
+    await one.ingest(arriving(supplier()))
+    await town.rest(one)
+    town.target.answer("payables:supplier:1", Unknown("cut"), work=Work.DONE)
+    await one.ingest(arriving(supplier(redacted=True), version=2))
+    await town.rest(one)
+    assert not town.target.documents
+    await two.ingest(arriving(supplier(), version=3))
+    await town.rest(two)
     assert await town.reasons() == {}
     assert [document.body["by"] for document in town.target.documents.values()] == ["two"]
 

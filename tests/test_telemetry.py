@@ -6,6 +6,7 @@ count right; and log lines that say in which trace they were said.
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import logging
@@ -229,6 +230,26 @@ def test_a_log_line_for_a_person_ends_with_its_trace(said: io.StringIO, spans: I
     first, second = said.getvalue().splitlines()
     assert first.endswith("INFO    ironbridge.runtime.bridge: began")
     assert second.endswith(f"ironbridge.runtime.bridge: held (trace {span.get_span_context().trace_id:032x})")
+
+
+@pytest.mark.parametrize("said", ["console", "json"], indirect=True)
+async def test_no_line_of_a_library_quotes_an_exception_or_what_a_callback_was_given(said: io.StringIO):
+    def lost(name: str) -> None:
+        raise ValueError(name)
+
+    async def forgotten(name: str) -> None:
+        lost(name)
+
+    name = "Wil" + "helmina"  # a traceback shows the code
+    asyncio.get_running_loop().call_soon(lost, name)
+    task = asyncio.ensure_future(forgotten(name))
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    logging.getLogger("aiokafka").error("a batch failed: %s", ValueError(name))
+    assert "Wilhelmina" not in said.getvalue()
+    for words in ("Exception in callback", "never retrieved", "test_telemetry.py", "ValueError", "a batch failed: ValueError"):
+        assert words in said.getvalue()
 
 
 THEIRS = """

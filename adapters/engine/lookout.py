@@ -3,8 +3,8 @@ The lookout tells whether the journal is still the one that was published to: a 
 under a pump's feet.
 
 An event of ours that lies where it lay proves that the log was not cut off before it, and that what lay before it when it
-was published still does. Whether the log was made anew just before it was published only an older event can prove, if it
-is found where it lay *behind* the newer one's publication. So a mark names both until that was seen, once a minute.
+was published still does. It cannot prove that the log was not made anew just before it was published. An older event can,
+if it is still where it lay after that publication. So a mark names both until that was seen; it is looked for once a minute.
 """
 
 from __future__ import annotations

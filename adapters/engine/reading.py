@@ -57,7 +57,8 @@ class Means:
         extract: str = "",
         contents: Container[bytes] = (),
     ) -> Comparison:
-        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, contents)
+        largest = self.publisher.largest
+        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, largest, contents)
 
     async def watch(self, stream: Stream) -> Watch:
         """The guard's counts of a stream, for one reading."""

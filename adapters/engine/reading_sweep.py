@@ -6,12 +6,12 @@ Rows are compared in regions. A record that no region of a whole sweep holds is 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import replace
 
 from opentelemetry import trace
 
-from adapters.engine.ahead import Portion, ahead, portions
+from adapters.engine.ahead import Portion, ahead, map_changed, portions
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Watch
@@ -19,8 +19,9 @@ from adapters.engine.journal import AGAIN, Cursor, Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import LAST_REGION, LEARNED, Region, Regions
-from adapters.engine.strays import Strays, naming_kept_keys
+from adapters.engine.strays import Strays, name_kept_keys
 from adapters.port import Stream, Sweep
+from canonical.turns import in_turns
 
 tracer = trace.get_tracer(__name__)
 
@@ -74,10 +75,10 @@ class SweepReading:
         regions = _apart(portion.regions, self._passed)
         changed = {r.name for r in regions if (had := self._seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self._means.adapter}.{self._stream.name}") as span:
-            comparison, made = await self._comparison([r for r in regions if r.name in changed], portion.made)
-            for each in regions:
+            comparison = await self._comparison([r for r in regions if r.name in changed], portion.made)
+            async for each in in_turns(regions):
                 if each.name in changed:
-                    comparison.rows(each, self._passed, made)
+                    comparison.rows(each, self._passed, portion.made)
                 self._passed.add(each.name)
             found = comparison.found
             read = sum(len(r.records) for r in regions)
@@ -92,10 +93,8 @@ class SweepReading:
         self._seen.update(marks)
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
 
-    async def _comparison(
-        self, changed: list[Region], made: Mapping[bytes, Made]
-    ) -> tuple[Comparison, Mapping[bytes, Made]]:
-        """Compare with all records that these regions, or these regions' rows, are known as."""
+    async def _comparison(self, changed: list[Region], made: dict[bytes, Made]) -> Comparison:
+        """Compare with all records that these regions, or their rows, are known as. Changed rows are mapped into `made`."""
         memory, name = self._means.memory, self._stream.name
         known: list[Known] = []
         quarantined: set[str] = set()
@@ -109,8 +108,10 @@ class SweepReading:
                 have |= {k.key for k in known if not k.deleted}
                 contents = await self._strays.contents(sum(key not in have for key in strange))
             quarantined = await self._means.quarantined(self._stream, keys)
-            made = await naming_kept_keys(self._means, self._stream, changed, known, made)
-        return self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents), made
+            # The rows of a new region were mapped ahead.
+            await map_changed(self._stream, [r for r in changed if r.name in self._seen], known, made)
+            await name_kept_keys(self._means, made)
+        return self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents)
 
     def _further(self, portion: Portion, read: int, published: int) -> Progress:
         had = self._progress

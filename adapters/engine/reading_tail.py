@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from adapters.engine.ahead import map_changed
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Comparison, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.reading_sweep import sweep
 from adapters.engine.regions import Region, region
-from adapters.engine.strays import Strays, naming_kept_keys
+from adapters.engine.strays import Strays, name_kept_keys
 from adapters.port import Page, Position, Stream, Tail
 
 
@@ -75,7 +77,10 @@ class TailReading:
         known = await self._means.memory.lookup(self._stream.name, list(times))
         quarantined = await self._means.quarantined(self._stream, list(times))
         contents = await self._strays.contents(len(times.keys() - {k.key for k in known if not k.deleted}))
-        made = await naming_kept_keys(self._means, self._stream, singles, known, {})
+        made: dict[bytes, Made] = {}
+        if await self._means.numbers.kept(self._means.memory):
+            await map_changed(self._stream, singles, known, made)
+            await name_kept_keys(self._means, made)
         comparison = self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents)
         for single in singles:
             record = single.records[0]

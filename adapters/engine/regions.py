@@ -82,7 +82,11 @@ def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
     `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
     """
     tame = [tamed(record) for record in records]
-    digests = [blake2b(repr(record.row).encode(), digest_size=12, key=salt).digest() for record in tame]
+    blank, digests = blake2b(digest_size=12, key=salt), []
+    for record in tame:
+        row = blank.copy()  # cheaper than a new one
+        row.update(repr(record.row).encode())
+        digests.append(row.digest())
     return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
 
 

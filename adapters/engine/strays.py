@@ -11,14 +11,12 @@ import logging
 from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from datetime import timedelta
 
-from adapters.engine.ahead import map_rows
 from adapters.engine.difference import Aside, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
 from adapters.engine.numbers import FEW, joined, left, matched, references, resolved, set_free, worth
 from adapters.engine.reading import Means, batches
-from adapters.engine.regions import Region
 from adapters.port import Stream
 
 log = logging.getLogger(__name__)
@@ -118,18 +116,12 @@ class Strays:
             await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=regions))
 
 
-async def naming_kept_keys(
-    means: Means, stream: Stream, changed: Iterable[Region], known: Iterable[Known], made: Mapping[bytes, Made]
-) -> Mapping[bytes, Made]:
+async def name_kept_keys(means: Means, made: dict[bytes, Made]) -> None:
     """
-    Map the rows that changed, and have them name other records by the keys that these keep. Nothing is done while no record of
-    the adapter has come under a new number.
+    Have rows that were mapped name other records by the keys that these keep. Nothing is done while no record of the adapter
+    has come under a new number.
     """
-    if not await means.numbers.kept(means.memory):
-        return made
-    digests = {k.key: k.row_digest for k in known if not k.lost}
-    rows = [r for each in changed for r in zip(each.records, each.digests, strict=True)]
-    mapped = dict(made)
-    await map_rows(stream, [(r, d) for r, d in rows if digests.get(r.key) != d and d not in made], mapped)
-    kept = await means.memory.kept(references(means.adapter, mapped.values()))
-    return {d: resolved(means.adapter, each, kept) for d, each in mapped.items()} if kept else mapped
+    if made and await means.numbers.kept(means.memory):
+        kept = await means.memory.kept(references(means.adapter, made.values()))
+        if kept:
+            made.update({digest: resolved(means.adapter, each, kept) for digest, each in made.items()})

@@ -99,6 +99,6 @@ class Company:
                 raise no_company(self._service.name)
             if not reply.well:
                 return NotDone(f"accounts and dimensions cannot be read: {reply.status} {reply.code}", reply.wait)
-            rows += reply.body.get("value", ())
+            rows += reply.rows()
             url = reply.body.get("@odata.nextLink")
         return rows

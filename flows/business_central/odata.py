@@ -19,6 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from canonical.errors import MisconfiguredError
+from canonical.turns import in_turns
 from flows.business_central.settings import BusinessCentralSettings
 from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
 from flows.port import NotDone, Unavailable, Unknown
@@ -99,6 +100,17 @@ class Answer:
     def well(self) -> bool:
         return self.status < 300
 
+    def rows(self) -> list[Json]:
+        """
+        The rows of a list. An answer without any is no empty list: it would seem to say that nothing is there.
+
+        :raises KeyError, TypeError: the answer is no list.
+        """
+        rows = self.body["value"]
+        if not isinstance(rows, list):
+            raise TypeError("is no list")
+        return rows
+
     @property
     def code(self) -> str:
         # The message beside the code quotes the record; the code is one of a published list.
@@ -157,13 +169,13 @@ class Service:
         return replies
 
     async def _sent(self, part: Sequence[Operation]) -> list[Reply]:
-        requests = [self._packed(str(n), operation) for n, operation in enumerate(part)]
+        requests = [encoded(self._packed(str(n), operation)) async for n, operation in in_turns(enumerate(part))]
         headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
             "Prefer": "odata.continue-on-error",
         }
-        content = encoded({"requests": requests}).encode()
+        content = f'{{"requests":[{",".join(requests)}]}}'.encode()
         whole = await self._asked(
             self._http.build_request(
                 "POST", f"{self._root}/$batch", content=content, headers=headers, extensions={TEMPLATE: "/$batch"}
@@ -200,7 +212,7 @@ class Service:
             body = decoded(response.content or b"{}")
         except ValueError:
             return Unknown(f"{response.status_code}, but the answer is not JSON: something on the way gave it")
-        return Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response))
+        return _judged(Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response)), "")
 
 
 _CREDENTIALS = (
@@ -234,6 +246,12 @@ def _unpacked(response: Json | None, operation: Operation) -> Reply:
     except NOT_ITS_FORM:
         return Unknown(f"{operation.method}: {GARBLED}")
     seconds = int(wait[:6]) if wait.isascii() and wait.isdigit() else None
-    return Answer(
-        status, body if isinstance(body, dict) else {}, timedelta(seconds=seconds) if seconds is not None else None
-    )
+    after = timedelta(seconds=seconds) if seconds is not None else None
+    return _judged(Answer(status, body if isinstance(body, dict) else {}, after), f"{operation.method}: ")
+
+
+def _judged(answer: Answer, of: str) -> Reply:
+    """The answer, unless its status says that all is well and its body tells of an error: then nobody knows what was done."""
+    if answer.status < 200 or (answer.well and "error" in answer.body):
+        return Unknown(f"{of}{GARBLED}")
+    return answer

@@ -4,7 +4,7 @@ A claim says until when a worker surely holds the subjects that it is about to s
 The ledger gives a subject to another worker once its holder gave no sign of life for `HOLD` seconds. So a worker that
 stood still (a stalled event loop, a machine that slept, a database that was away) must not send the subjects that it held
 before. Each sign of life counts from the moment before the ledger was asked, by a clock that nobody sets. The claim is
-checked right before each request that changes something, also deep in the HTTP client (`flows.kit.http`).
+checked right before each request that changes something, by `flows.kit.requests.may_go`, also deep in an HTTP client.
 
 A request that has left cannot be called back: if it is on its way for longer than `_MARGIN`, it may arrive together
 with another worker's.

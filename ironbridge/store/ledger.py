@@ -372,7 +372,7 @@ def _task(row: Any, edition: int, now: float) -> Task:
 
 
 def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
-    """One that waits for what has come meanwhile goes on at once."""
+    """Make a subject dirty at once if the target holds by now what the subject would wait for."""
     other = stands.get(settlement.waiting_on or "")
     if settlement.state is State.WAITING and other is not None and other.ref not in (None, settlement.denied):
         return settlement._replace(state=State.DIRTY, waiting_on=None)

@@ -146,12 +146,8 @@ class StoredMemory:
         return {key for (key,) in await self._among("key", "problems", stream, "key", keys)}
 
     async def doubled(self, stream: str) -> set[str]:
-        found = await self._rows(
-            "SELECT key FROM problems WHERE stream = :stream AND key LIKE :again",
-            stream=await self._number(stream),
-            again=f"%{AGAIN}",
-        )
-        return {key for (key,) in found}
+        asked = "SELECT key FROM problems WHERE stream = :stream AND key LIKE :again"
+        return {key for (key,) in await self._rows(asked, stream=await self._number(stream), again=f"%{AGAIN}")}
 
     async def live(self, stream: str) -> int:
         found = await self._rows(

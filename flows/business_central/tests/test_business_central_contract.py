@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from canonical import CreditNote, Invoice, Supplier
+from canonical.errors import UnavailableError
 from canonical.people import Address, ContactPoint
 from flows.business_central import BusinessCentralSettings, BusinessCentralTarget
 from flows.business_central.company import Company
@@ -29,7 +30,7 @@ from flows.business_central.wire import Wire
 from flows.kit.http import client
 from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import serve
-from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Write
+from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Untold, Write
 
 CONTRACT = "specs/business-central/BCOpenApiSpecification.json"
 # learn.microsoft.com, business-central/dev-itpro/api-reference/v2.0/resources/dynamics_purchasecreditmemo and
@@ -299,18 +300,21 @@ def test_in_v2_a_line_has_an_id_and_its_dimensions_lie_under_it() -> None:
 
 
 class Scripted:
-    """A server that knows no vendor and answers every POST inside a batch as it is told."""
+    """A server that answers every question as it is told (that it knows no vendor), and every POST inside a batch."""
 
-    def __init__(self, *answers: dict[str, Any] | None) -> None:
+    def __init__(self, *answers: dict[str, Any] | None, look: dict[str, Any] | None = None) -> None:
         self._answers = list(answers)
+        self._look = look or NOTHING
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body: Any = {"access_token": "t", "expires_in": 3600}
         if request.url.path.endswith("/$batch"):
             asked = json.loads(await request.body())["requests"]
-            told = [self._answers.pop(0) if each["method"] != "GET" else NOTHING for each in asked]
+            told = [self._answers.pop(0) if each["method"] != "GET" else self._look for each in asked]
             body = {"responses": [{"id": each["id"], **t} for each, t in zip(asked, told, strict=True) if t]}
+        elif request.method == "GET":
+            body = self._look["body"]
         await JSONResponse(body)(scope, receive, send)
 
 
@@ -319,10 +323,15 @@ ID_AND_TAG = ("0b6ee0ee-3c2b-4b0e-8a57-0d9c9a2f7f11", "t")
 MADE = {"status": 201, "body": {"id": ID_AND_TAG[0], "@odata.etag": ID_AND_TAG[1]}}
 
 
-async def answered(*answers: dict[str, Any] | None) -> list[Outcome]:
-    async with serve(Scripted(*answers)) as url, client(limits_of(SETTINGS), LocalBudget(6000, 300)) as http:
+@asynccontextmanager
+async def scripted(server: Scripted) -> AsyncIterator[BusinessCentralTarget]:
+    async with serve(server) as url, client(limits_of(SETTINGS), LocalBudget(6000, 300)) as http:
         settings = SETTINGS.model_copy(update={"base_url": url, "token_url": f"{url}/token"})
-        target = BusinessCentralTarget("business_central", settings, http)
+        yield BusinessCentralTarget("business_central", settings, http)
+
+
+async def answered(*answers: dict[str, Any] | None) -> list[Outcome]:
+    async with scripted(Scripted(*answers)) as target:
         vendor = Document(VENDOR, "1", {"number": "1", "displayName": "Somebody"})
         return list(await target.write([Write(f"payables:supplier:{n}", vendor) for n in range(len(answers))]))
 
@@ -361,6 +370,31 @@ async def test_an_operation_without_an_answer_is_in_doubt_and_the_others_are_not
 )
 async def test_an_answer_becomes_an_outcome_that_quotes_nobody(answer: dict[str, Any], outcome: Outcome) -> None:
     assert await answered(answer) == [outcome]
+
+
+GARBLED = "the answer has not the form that Business Central's have"
+ERROR = {"error": {"code": "Internal_ServerError", "message": "Vendor 'Somebody' was not liked"}}
+
+
+@pytest.mark.parametrize("body", [ERROR, {}, {"value": None}])
+async def test_an_answer_of_200_without_a_list_does_not_say_that_nothing_is_there(body: dict[str, Any]) -> None:
+    vendor = Document(VENDOR, "1", {"number": "1", "displayName": "Somebody"})
+    in_doubt = Write("payables:supplier:1", vendor, doubtful=(vendor,))
+    async with scripted(Scripted(look={"status": 200, "body": body})) as target:  # it has no answer for a POST
+        (told,), (outcome,) = await target.read_back([in_doubt]), await target.write([in_doubt])
+        assert isinstance(told, Untold)
+        assert isinstance(outcome, Unknown)
+        assert told.reason == outcome.reason
+        assert outcome.reason.endswith(GARBLED)
+        (finding, *_) = await target.check_codes([], ["8000"])
+        assert GARBLED in finding.what
+        with pytest.raises(UnavailableError, match=GARBLED):
+            _ = [held async for held in target.holdings()]
+
+
+@pytest.mark.parametrize("answer", [{"status": 200, "body": ERROR}, {"status": 0, "body": {}}])
+async def test_a_change_that_is_answered_with_200_and_an_error_is_in_doubt(answer: dict[str, Any]) -> None:
+    assert await answered(answer) == [Unknown(f"POST: {GARBLED}")]
 
 
 async def test_a_missing_permission_is_said_and_goes_on_by_itself_once_it_is_given() -> None:

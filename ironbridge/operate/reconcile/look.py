@@ -19,6 +19,7 @@ from adapters.engine.regions import tamed
 from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from canonical.errors import BadRecordError
 from canonical.key import entity_of
+from canonical.turns import in_turns
 from ironbridge.operate.reconcile.certificate import Compared
 from ironbridge.operate.reconcile.scratch import Scratch
 from ironbridge.store import Store, comparing
@@ -29,7 +30,6 @@ _PUT = (
     "entity = excluded.entity, place = excluded.place, digest = excluded.digest, data = excluded.data, "
     "problem = excluded.problem WHERE legacy.place <> excluded.place"
 )
-_SLICE = 32  # rows mapped in one go, about a millisecond, before other tasks have their turn
 _SETTLE = 15.0  # seconds that a file may have to lie still before a new reader takes it for whole
 
 
@@ -123,13 +123,12 @@ class Look:
     async def _keep(self, stream: Stream, place: str, records: Sequence[Record]) -> None:
         """Map records that were read at a place, and keep what comes of them."""
         comparison = Comparison(self._name, stream, (), set(), datetime.fromtimestamp(self._store.clock(), UTC))
-        read = [tamed(record) for record in records]
+        read = [tamed(record) async for record in in_turns(records)]
         names = await comparing.names_of(self._store, self._name, [record.key for record in read])
-        mapped = []
-        for n, record in enumerate(await self._wanted(read, names)):
-            if n % _SLICE == 0:
-                await asyncio.sleep(0)
-            mapped.append((names.get(record.key, record.key), _made_or_bad(comparison, record)))
+        wanted = await self._wanted(read, names)
+        mapped = [
+            (names.get(record.key, record.key), _made_or_bad(comparison, record)) async for record in in_turns(wanted)
+        ]
         named = references(self._name, [made for _, made in mapped if isinstance(made, Made)])
         kept = await comparing.names_of(self._store, self._name, named)
         rows = [self._row(name, place, made, kept) for name, made in mapped]
