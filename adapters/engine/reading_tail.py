@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from adapters.engine.ahead import map_changed
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Comparison, Difference
 from adapters.engine.elapsed import within
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.reading_sweep import sweep
 from adapters.engine.regions import Region, region
+from adapters.engine.strays import Strays, name_kept_keys
 from adapters.port import Page, Position, Stream, Tail
 
 
@@ -43,6 +46,8 @@ class TailReading:
         self._stream = stream
         self._watch = watch
         self._progress = progress
+        # To a tail, every record may be missing.
+        self._strays = Strays(means, stream, replace(progress, sweep=progress.sweep + 1), None)
         self._last: dict[tuple[str, Position], bytes] = {}  # the rows of the page before, with their digests
         self._began_again = False
 
@@ -76,6 +81,9 @@ class TailReading:
         marks = await self._marks(found)
         published, held = self._progress.published + len(found.events), self._watch.held
         progress = replace(self._progress, tail=page.cursor, published=published, held=held, error=None)
+        for stray in found.strays:  # only a sweep shows which records are missing: the next reading begins with one
+            found.known.pop(stray.made.key)
+            progress = replace(progress, completed=None)
         step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
         await self._means.publisher.publish(self._stream.name, found, {"tail": progress.tail}, step, len(singles))
         self._progress = progress
@@ -85,13 +93,18 @@ class TailReading:
         times = Counter(s.records[0].key for s in singles)
         known = await self._means.memory.lookup(self._stream.name, list(times))
         quarantined = await self._means.quarantined(self._stream, list(times))
-        comparison = self._means.comparison(self._stream, known, quarantined, self._watch)
+        contents = await self._strays.contents(len(times.keys() - {k.key for k in known if not k.deleted}))
+        made: dict[bytes, Made] = {}
+        if await self._means.numbers.kept(self._means.memory):
+            await map_changed(self._stream, singles, known, made)
+            await name_kept_keys(self._means, made)
+        comparison = self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents)
         for single in singles:
             key = single.records[0].key
             if times[key] > 1 or self._is_another(single):
                 comparison.second(key)
             else:
-                comparison.row(single)
+                comparison.row(single, made)
         return comparison
 
     async def _let(self, comparison: Comparison) -> None:

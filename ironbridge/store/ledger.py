@@ -372,7 +372,7 @@ async def keys_of(
 
 def _task(row: Any, edition: int, now: float) -> Task:
     """A row of `_TASK` and `sent`, with the columns that stand behind them."""
-    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent]
+    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent, None, row.urgency]
     return Task(*fields)
 
 
