@@ -1,6 +1,8 @@
 # One command for each thing a person does with a checkout. `make` alone lists them.
 PYTHON = python3
 BIN = .venv/bin
+# The tests start the program some hundred times: what Python compiles is kept, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run test check audit lock fuzz fuzz-corners bench clean servers torture console-style
 
@@ -20,8 +22,9 @@ help:
 run: .venv/installed
 	@$(BIN)/ironbridge demo
 
-# Two workers, each with servers of its own and a file at a time; a third would cost a gigabyte more.
-SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers, each with servers of its own, a gigabyte of memory and a file at a time: the one that has the torture mostly waits, so
+# that two would leave a processor idle.
+SIDE_BY_SIDE = -n 3 --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed-test servers
 	@$(MAKE) --no-print-directory check
@@ -65,7 +68,7 @@ fuzz-corners: .venv/installed-test
 torture: .venv/installed-test
 	@$(BIN)/python -m tests.torture $(if $(SEED),--seed $(SEED)) --kills $(or $(KILLS),60) --report $(or $(REPORT),docs/torture)
 
-bench: .venv/installed-bench
+bench: .venv/installed-bench servers
 	@$(BIN)/python -m bench
 
 clean:
@@ -75,7 +78,7 @@ clean:
 console-style:
 	@cd ironbridge/console/style && npm install --no-audit --no-fund --no-package-lock --silent && npm run --silent build
 
-# The tests bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB and of a browser, which
+# The tests and the benchmarks bring a Java, a PostgreSQL and two Kafka brokers as wheels; there is none of MariaDB and of a browser, which
 # are asked of the system where we may. Elsewhere the tests that need it are skipped, and the run's end says so.
 servers:
 	@wanted=""; \

@@ -61,6 +61,16 @@ class Page(NamedTuple):
     cursor: Position
 
 
+class ExtractReport(NamedTuple):
+    """
+    An adapter's report of an extract that it has read: in words for people, without any value, `told` says what is in it
+    besides the records. `doubts` are about single rows, which are quarantined unless a person accepts them.
+    """
+
+    told: str = ""
+    doubts: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Extract:
     """
@@ -75,13 +85,14 @@ class Extract:
     through all of it first. The file is then quarantined, and the next one goes on. Do slow work in a thread or a process.
 
     If `portions` raises `DoubtfulError`, a person may accept that doubt for this content of the file. `despite` is `portions`
-    with the doubts that a person has accepted.
+    with the doubts that a person has accepted. The `report` is asked for once the portions are read.
     """
 
     name: str
     digest: str
     portions: Callable[[], AsyncIterator[Sequence[Record]]]
     despite: Callable[[frozenset[str]], AsyncIterator[Sequence[Record]]] | None = None
+    report: Callable[[], ExtractReport] = ExtractReport
 
 
 @dataclass(frozen=True, slots=True)

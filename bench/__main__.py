@@ -41,8 +41,13 @@ def main(
     about = report.machine()
     with err.status("starting PostgreSQL and Apache Kafka") as status:
         plan = Plan(**size, profiles=profiles, say=lambda what: status.update(what))
-        with stage() as servers:
-            lines = asyncio.run(_all(servers, plan, names or list(BENCHMARKS)))
+        lines: list[report.Line] = []
+        try:
+            with stage() as servers:
+                asyncio.run(measured(servers, plan, names or list(BENCHMARKS), lines))
+        except BaseException:
+            out.print(report.table(lines, f"{about}; not all was measured"))
+            raise
     if markdown is not None:
         markdown.write_text(report.markdown(lines, about), encoding="utf-8")
     if as_json:
@@ -51,11 +56,10 @@ def main(
         out.print(report.table(lines, about))
 
 
-async def _all(servers: Stage, plan: Plan, names: list[str]) -> list[report.Line]:
-    lines: list[report.Line] = []
+async def measured(servers: Stage, plan: Plan, names: list[str], lines: list[report.Line]) -> None:
+    """Run one benchmark after another. What each measures is in `lines` as soon as it is done, whatever the next one raises."""
     for name in names:
         lines += await BENCHMARKS[name](servers, plan)
-    return lines
 
 
 if __name__ == "__main__":

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from canonical.errors import MisconfiguredError
 
@@ -158,6 +164,39 @@ class ConsoleSettings(Section):
     dashboards_url: str | None = None
 
 
+_PREFIX, _AS_FILE = "ironbridge_", "_file"
+_NAMED_SO = {f"{_PREFIX}kafka__oauth_token_file"}
+"""Settings whose own names end as those of a secret's file do."""
+
+
+class _Environment(EnvSettingsSource):
+    """The environment. `IRONBRIDGE_STATE__URL_FILE` names a file that holds the setting `IRONBRIDGE_STATE__URL`."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = dict(super()._load_env_vars())
+        for name in [name for name in found if name.startswith(_PREFIX) and name.endswith(_AS_FILE)]:
+            if name not in _NAMED_SO:
+                path, setting = found.pop(name) or "", name.removesuffix(_AS_FILE)
+                if setting in found:
+                    raise MisconfiguredError(
+                        name.upper(), f"{setting.upper()} is set as well", fix="leave one of the two out"
+                    )
+                found[setting] = _content(name.upper(), path)
+        return found
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        content = Path(path).read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise MisconfiguredError(
+            name, f"the file that it names cannot be read ({type(error).__name__})", fix="look at the path, and who may read it"
+        ) from None
+    if not content:
+        raise MisconfiguredError(name, "the file that it names is empty", fix="look at what writes it")
+    return content
+
+
 class Settings(BaseSettings):
     """
     The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name. `flows` holds a
@@ -197,7 +236,7 @@ class Settings(BaseSettings):
         file = _file.get()
         if file is None:
             return (init_settings,)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, file)
 
     @property
     def state_url(self) -> str:

@@ -36,6 +36,7 @@ from tests.servers import (
     running_mariadb,
     running_postgres,
 )
+from tests.states import state_database, state_file
 
 SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb"})
 ABSENT = "absent here: "
@@ -163,12 +164,12 @@ async def mariadb_url(mariadb: MariaDB) -> AsyncIterator[str]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
 async def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """A fresh state of each kind."""
+    """A fresh state of each kind, see tests/states.py."""
     if request.param == "postgresql":
-        async with request.getfixturevalue("postgres").database() as url:
+        async with state_database(request.getfixturevalue("postgres")) as url:
             yield url
     else:
-        yield f"sqlite+aiosqlite:///{tmp_path / 'deep' / 'state.sqlite3'}"
+        yield await state_file(tmp_path / "state.sqlite3")
 
 
 @pytest.fixture
@@ -180,9 +181,18 @@ async def each_store(state_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
+async def postgres_store(postgres: Postgres) -> AsyncIterator[Store]:
+    """A fresh state in PostgreSQL, opened."""
+    async with state_database(postgres) as url:
+        opened = await open_store(url)
+        yield opened
+        await opened.close()
+
+
+@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """A fresh state in SQLite, opened."""
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
+    opened = await open_store(await state_file(tmp_path / "state.sqlite3"))
     yield opened
     await opened.close()
 

@@ -57,19 +57,26 @@ class Postgres:
     cafile: Path
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[str]:
-        """The URL of a fresh, empty database, dropped afterwards."""
+    async def database(self, like: str = "template1") -> AsyncIterator[str]:
+        """The URL of a fresh database, dropped afterwards: an empty one, or a copy of the one that is named."""
         name = f"t{uuid.uuid4().hex[:12]}"
-        await self._run(f"CREATE DATABASE {name}")
+        await self._run(f"CREATE DATABASE {name} TEMPLATE {like}")
         try:
             yield f"postgresql+asyncpg://ironbridge@{HOST}:{self.port}/{name}"
         finally:
             await self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
-    async def _run(self, statement: str) -> None:
+    async def has(self, name: str) -> bool:
+        return bool(await self._run(f"SELECT FROM pg_database WHERE datname = '{name}'"))
+
+    async def keep(self, url: str, name: str) -> None:
+        """Keep a copy of the database at a URL, under a name, as long as the server runs."""
+        await self._run(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]}")
+
+    async def _run(self, statement: str) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(host=HOST, port=self.port, user="ironbridge", database="postgres")
         try:
-            await connection.execute(statement)
+            return await connection.fetch(statement)
         finally:
             await connection.close()
 

@@ -1,7 +1,6 @@
 """Agreement on SQLite, the embedded state; its crashes and its luck; and the stand-in target itself."""
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,9 +16,10 @@ from hypothesis import strategies as st
 from canonical import Event
 from flows.port import Body, Confirmed, Document, Facts, Outcome, Refused, Unavailable, Unknown, Write
 from flows.testing import ScriptedTarget, TargetSuite, Trouble, Work
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store, Upkeep, open_store
 from tests.agreement import Fate, KilledError, Mortal, World, invoice, invoice_key, supplier, supplier_key
 from tests.agreement_scenarios import AgreementScenarios
+from tests.states import state_file
 
 S1, S2, S3, S4 = (supplier_key(n) for n in (1, 2, 3, 4))
 
@@ -214,30 +214,17 @@ def date_of(world: World) -> Any:
     return world.agreement._today()
 
 
-@pytest.fixture(scope="module")
-def empty_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated state to copy: migrating takes longer than a life."""
-    path = tmp_path_factory.mktemp("empty") / "state.sqlite3"
-
-    async def migrated() -> None:
-        await (await open_store(f"sqlite+aiosqlite:///{path}")).close()
-
-    asyncio.run(migrated())
-    return path
-
-
 @pytest.mark.parametrize("readable", [True, False], ids=["a target that can be read", "one that cannot"])
 @given(steps=st.lists(STEPS, max_size=30))
 @effort(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_in_whatever_order_the_target_holds_what_it_should_in_the_end(
-    empty_state: Path, tmp_path: Path, readable: bool, steps: list[Any]
+    tmp_path: Path, readable: bool, steps: list[Any]
 ) -> None:
     for old in tmp_path.glob("state*"):
         old.unlink()
-    copy = Path(shutil.copy(empty_state, tmp_path / "state.sqlite3"))
 
     async def lived() -> None:
-        store = await open_store(f"sqlite+aiosqlite:///{copy}", migrate=False)
+        store = await open_store(await state_file(tmp_path / "state.sqlite3"), tables=Upkeep.LEAVE)
         try:
             target = BusyTarget(readable=readable)
             life = Life(World(store, target=target), target)

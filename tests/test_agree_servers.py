@@ -3,14 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from flows.port import Limits, Outcome, Write
 from flows.testing import ArrayInbox, ScriptedTarget
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store
 from ironbridge.store.ledger import HOLD
 from tests.agreement import World, invoice, supplier
 from tests.agreement_scenarios import AgreementScenarios
@@ -18,10 +18,8 @@ from tests.budgets import BudgetScenarios
 
 
 @pytest.fixture
-async def store(postgres_url: str) -> AsyncIterator[Store]:
-    opened = await open_store(postgres_url)
-    yield opened
-    await opened.close()
+def store(postgres_store: Store) -> Store:
+    return postgres_store
 
 
 class TestOnPostgreSQL(AgreementScenarios):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import __main__ as program
 from bench import compare
 from bench.benchmarks import BENCHMARKS, Plan, WrongResultError, sweep
 from bench.people import DimPerson, person, rows
@@ -55,6 +56,27 @@ async def test_a_run_that_is_fast_and_wrong_does_not_count(servers: Stage):
 
     with pytest.raises(WrongResultError, match="events and keys after two sweeps: found"):
         await sweep(Deaf(servers.bootstrap, servers.postgres), Plan(100, 100, 1))
+
+
+async def test_what_was_measured_before_a_failure_is_kept(servers: Stage, monkeypatch: pytest.MonkeyPatch):
+    async def good(*_: object) -> list[Line]:
+        return [Line("good", "rows/s", [1.0])]
+
+    async def bad(*_: object) -> list[Line]:
+        raise WrongResultError("no browser")
+
+    monkeypatch.setattr(program, "BENCHMARKS", {"good": good, "bad": bad})
+    lines: list[Line] = []
+    with pytest.raises(WrongResultError):
+        await program.measured(servers, TINY, ["good", "bad"], lines)
+    assert [line.name for line in lines] == ["good"]
+
+
+def test_the_benchmarks_bring_what_the_tests_bring():
+    """Among it the browser that the console's benchmark looks at pages with."""
+    makefile = (Path(compare.__file__).resolve().parent.parent / "Makefile").read_text("utf-8")
+    assert "\nbench: .venv/installed-bench servers\n" in makefile
+    assert "command -v chromium" in makefile.partition("\nservers:")[2].partition("\n\n")[0]
 
 
 def test_the_invented_table_is_the_same_each_time_and_every_row_holds():

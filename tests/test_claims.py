@@ -1,6 +1,6 @@
 """Claims: two workers never send the same subject, whatever their clocks show and however long one of them stands still."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from flows.port import Limits, Outcome, Unavailable, Unknown, Waiting, Write
 from flows.testing import ScriptedTarget, Work
 from ironbridge.operate import steer
 from ironbridge.operate.audit import Actor
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store
 from ironbridge.store.budget import release
 from tests.agreement import World, invoice, supplier, supplier_key
 
@@ -297,7 +297,5 @@ class TestOnSQLite(ClaimScenarios):
 @pytest.mark.servers
 class TestOnPostgreSQL(ClaimScenarios):
     @pytest.fixture
-    async def store(self, postgres_url: str) -> AsyncIterator[Store]:
-        opened = await open_store(postgres_url)
-        yield opened
-        await opened.close()
+    def store(self, postgres_store: Store) -> Store:
+        return postgres_store

@@ -65,7 +65,7 @@ def test_every_command_explains_itself() -> None:
     status, text = invoke("--help")
     assert status == 0
     commands = ["init", "check", "run", "status", "plan", "explain", "broker", "demo", "parked", "contracts", "audit"]
-    commands += ["pause", "resume", "release", "replay", "backfill", "reconcile", "held"]
+    commands += ["migrate", "pause", "resume", "release", "replay", "backfill", "reconcile", "held"]
     for command in commands:
         assert command in text
         status, help_text = invoke(command, "--help")
@@ -140,6 +140,31 @@ def test_a_secret_comes_from_the_environment_and_is_never_printed(
     assert done.returncode == 1
     assert "state: the database does not answer" in done.stdout
     assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_a_secret_comes_from_a_file_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a CSI driver mounts it. A setting whose own name ends so is still itself."""
+    (tmp_path / "word").write_text("s3cr3t-word\n", encoding="utf-8")
+    (tmp_path / "empty").write_text("\n", encoding="utf-8")
+    file = tmp_path / "ironbridge.toml"
+    file.write_text('[targets.cloud]\nsystem = "dfe_csc"', encoding="utf-8")
+    monkeypatch.setenv("IRONBRIDGE_KAFKA__PASSWORD_FILE", str(tmp_path / "word"))
+    monkeypatch.setenv("IRONBRIDGE_TARGETS__CLOUD__CLIENT_SECRET_FILE", str(tmp_path / "word"))
+    monkeypatch.setenv("IRONBRIDGE_KAFKA__OAUTH_TOKEN_FILE", str(tmp_path / "word"))
+    settings = load(file)
+    assert settings.kafka.password is not None
+    assert settings.kafka.password.get_secret_value() == "s3cr3t-word"
+    assert settings.targets["cloud"]["client_secret"] == "s3cr3t-word"
+    assert settings.kafka.oauth_token_file == str(tmp_path / "word")
+    for name, path, said in (
+        ("PASSWORD", "", "IRONBRIDGE_KAFKA__PASSWORD_FILE: IRONBRIDGE_KAFKA__PASSWORD is set as well"),
+        ("PASSWORD_FILE", str(tmp_path / "none"), "the file that it names cannot be read (FileNotFoundError)"),
+        ("PASSWORD_FILE", str(tmp_path / "empty"), "the file that it names is empty"),
+    ):
+        with monkeypatch.context() as more:
+            more.setenv(f"IRONBRIDGE_KAFKA__{name}", path or "x")
+            with pytest.raises(MisconfiguredError, match=re.escape(said)):
+                load(file)
 
 
 def test_settings_given_by_a_program_take_nothing_from_where_it_happens_to_run(

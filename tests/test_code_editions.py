@@ -87,6 +87,7 @@ def test_a_file_changes_the_editions_of_those_whose_outcome_may_depend_on_it_and
         "flows/business_central/documents.py": ["business_central"],
         # of the kit and of the language
         "adapters/kit/sql.py": ["liquidlogic"],
+        "adapters/kit/open_days.py": ["liquidlogic", "payables"],
         "adapters/kit/sql_moments.py": ["liquidlogic"],
         "canonical/children.py": children,
         "canonical/finance.py": finance,

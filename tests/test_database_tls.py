@@ -12,14 +12,14 @@ from sqlalchemy import make_url, text
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from canonical.connect import tls
 from canonical.errors import MisconfiguredError
-from ironbridge.store import open_store
+from ironbridge.store import Upkeep, open_store
 from tests.servers import MariaDB, Postgres, certified
 from tests.test_http import Talk, talking
 
 
 async def encrypted(url: str) -> bool:
     """Open the state there and ask the database whether it is talked to by TLS."""
-    store = await open_store(url, migrate=False)
+    store = await open_store(url, tables=Upkeep.LEAVE)
     try:
         async with store.read() as connection:
             asked = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")

@@ -52,6 +52,8 @@ EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
 HELM = "helm.sh/helm/v3/cmd/helm@v3.22.0"
 KUBERNETES = "1.33"
 
+SECRET = "{}.settings: `{}` holds a secret, which a ConfigMap would show: name it below"
+
 Json = dict[str, Any]
 
 
@@ -453,9 +455,53 @@ def test_an_adapter_is_one_process_and_a_flow_as_many_as_wanted(example: tuple[J
             assert of_kind(manifests, "PodDisruptionBudget")[name]["spec"]["maxUnavailable"] == 1
 
 
-def test_pods_can_do_nothing_that_they_need_not(example: tuple[Json, list[Json]]):
+def test_what_is_given_as_nothing_is_nothing(helm: str, tmp_path: Path):
+    """A flow that is kept back has no worker, and a target without ports reaches none; what is not given has a default."""
+    file = tmp_path / "values.yaml"
+    values = yaml.safe_load(EXAMPLES[0].read_text("utf-8"))
+    values["targets"]["dfe_csc"] |= {"replicas": 0, "egressPorts": []}
+    del values["targets"]["business_central"]["replicas"]
+    file.write_text(json.dumps(values), "utf-8")
+    manifests = rendered(helm, "-f", file)
+    wanted = {name: each["spec"]["replicas"] for name, each in of_kind(manifests, "Deployment").items()}
+    assert (wanted["bridge-ironbridge-dfe-csc"], wanted["bridge-ironbridge-business-central"]) == (0, 1)
+    policies = of_kind(manifests, "NetworkPolicy")
+    ports = {name: {each["port"] for rule in policies[name]["spec"]["egress"] for each in rule["ports"]} for name in wanted}
+    assert 443 not in ports["bridge-ironbridge-dfe-csc"]
+    assert 443 in ports["bridge-ironbridge-business-central"]
+
+
+def test_a_hook_brings_the_states_tables_up_to_date_before_any_pod_of_the_release_starts(
+    example: tuple[Json, list[Json]], tmp_path: Path
+):
+    """With the state's secret and no other; and the command that it runs does it."""
     _, manifests = example
-    for name, deployment in of_kind(manifests, "Deployment").items():
+    [job] = of_kind(manifests, "Job").values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    part = container(job)
+    deployment = next(iter(of_kind(manifests, "Deployment").values()))
+    assert part["image"] == container(deployment)["image"]
+    given = [each for each in part["env"] if each["name"].startswith("IRONBRIDGE_")]
+    assert [each["name"] for each in given] == ["IRONBRIDGE_STATE__URL"]
+    policy = of_kind(manifests, "NetworkPolicy")[job["metadata"]["name"]]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    first, then = (int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in (policy, job))
+    assert first < then
+    there = {each["name"] for each in job["spec"]["template"]["spec"]["volumes"]}
+    assert {each["name"] for each in part["volumeMounts"]} <= there
+    state = {"IRONBRIDGE_STATE__URL": f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ironbridge", *part["args"]], env=os.environ | state | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"The state's tables are ready for this release \(schema \d{4}\)\.\n", done.stdout)
+
+
+def test_pods_can_do_nothing_that_they_need_not(example: tuple[Json, list[Json]]):
+    values, manifests = example
+    kafka_port = int(values["kafka"]["bootstrap_servers"].rpartition(":")[2])
+    for name, deployment in (of_kind(manifests, "Deployment") | of_kind(manifests, "Job")).items():
         pod = deployment["spec"]["template"]["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -467,9 +513,12 @@ def test_pods_can_do_nothing_that_they_need_not(example: tuple[Json, list[Json]]
             assert each["resources"]["limits"]["memory"]
         policy = of_kind(manifests, "NetworkPolicy")[name]["spec"]
         assert policy["ingress"] == []
-        assert policy["podSelector"] == deployment["spec"]["selector"]
+        assert policy["podSelector"] == deployment["spec"].get("selector", policy["podSelector"])
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
         ports = {each["port"] for rule in policy["egress"] for each in rule["ports"]}
-        assert {53, 5432} < ports
+        assert {53, 5432} <= ports
+        assert (kafka_port in ports) == (deployment["kind"] != "Job"), "the hook needs the state alone"
 
 
 CONSOLE = {
@@ -600,6 +649,12 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
         ("kafka.bootstrap_servers=", "set kafka.bootstrap_servers"),
         ("console.serve=true", "set console.issuer"),
         ("console.client_secret=x", "client_secret"),
+        ("adapters.liquidlogic.settings.url=mssql://reader:word@hdm/HDM", SECRET.format("adapters.liquidlogic", "url")),
+        ("targets.dfe_csc.settings.client_secret=x", SECRET.format("targets.dfe_csc", "client_secret")),
+        ("targets.dfe_csc.settings.supplier_key=x", SECRET.format("targets.dfe_csc", "supplier_key")),
+        ("targets.dfe_csc.settings.proxy.password=x", SECRET.format("targets.dfe_csc", "proxy.password")),
+        ("telemetry.endpoint=http://user:word@collector:4318", "telemetry: `endpoint` holds a secret"),
+        ("adapters.payables.secrets.url.file=drop", "/adapters/payables/secrets/url"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_installed(helm: str, wrong: str, said: str):
@@ -608,6 +663,48 @@ def test_wrong_values_are_refused_before_anything_is_installed(helm: str, wrong:
     )  # fmt: skip
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_every_setting_that_the_program_keeps_secret_is_refused_among_the_charts_settings(helm: str, tmp_path: Path):
+    """The chart cannot know the programs of others; of ours it knows every one, and a URL with a password in any setting."""
+    more = tmp_path / "more.yaml"
+    installed = [("adapters", systems.installed_adapters()), ("targets", systems.installed_targets())]
+    secret = {
+        (kind, name, setting)
+        for kind, found in installed
+        for name, system in found.items()
+        for setting, about in system.settings.model_fields.items()
+        if "SecretStr" in str(about.annotation)
+    }
+    assert {setting for *_, setting in secret} >= {"url", "client_secret", "supplier_key"}
+    for kind, name, setting in secret:
+        more.write_text(json.dumps({kind: {name: {"settings": {setting: "postgresql://somebody:secret@db/name"}}}}), "utf-8")
+        done = run_helm(helm, "template", "bridge", CHART, "--kube-version", KUBERNETES, "-f", EXAMPLES[0], "-f", more)
+        assert SECRET.format(f"{kind}.{name}", setting) in done.stderr
+
+
+def test_a_secret_may_come_from_a_file_that_a_driver_mounts(helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The hook has the state's, the part its own, and the program reads them."""
+    file = tmp_path / "values.yaml"
+    values = yaml.safe_load(EXAMPLES[0].read_text("utf-8"))
+    (tmp_path / "url").write_text("postgresql+asyncpg://somebody:secret@db/name\n", "utf-8")
+    (tmp_path / "key").write_text("a key\n", "utf-8")
+    values["secrets"] = {"state.url": {"file": str(tmp_path / "url")}}
+    values["targets"]["dfe_csc"]["secrets"]["supplier_key"] = {"file": str(tmp_path / "key")}
+    file.write_text(json.dumps(values), "utf-8")
+    manifests = rendered(helm, "-f", file)
+    [job] = of_kind(manifests, "Job").values()
+    assert container(job)["env"] == [{"name": "IRONBRIDGE_STATE__URL_FILE", "value": str(tmp_path / "url")}]
+    name = "bridge-ironbridge-dfe-csc"
+    settings_file = tmp_path / "ironbridge.toml"
+    settings_file.write_text(of_kind(manifests, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
+    given = {
+        each["name"]: each["value"] if "value" in each else secret_value(each)
+        for each in container(of_kind(manifests, "Deployment")[name])["env"]
+    }
+    settings = loaded(settings_file, given, monkeypatch)
+    assert settings.state_url == "postgresql+asyncpg://somebody:secret@db/name"
+    assert systems.targets(settings)["dfe_csc"].settings.supplier_key.get_secret_value() == "a key"
 
 
 def test_values_become_toml_whatever_they_are(helm: str, tmp_path: Path):

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import logging
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ from flows.engine.ledger import HOLD, Edition, Settlement, State
 from flows.port import Document, Facts, Nothing
 from ironbridge.operate import insight
 from ironbridge.runtime.editions import edition, name_of
-from ironbridge.store import Store, StoredLedger, open_store
+from ironbridge.store import Store, StoredLedger
 from ironbridge.store.editions import SLICE, Opened, may_open
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key
 
@@ -422,10 +421,8 @@ class TestOnSQLite(EditionScenarios):
 @pytest.mark.servers
 class TestOnPostgreSQL(EditionScenarios):
     @pytest.fixture
-    async def store(self, postgres_url: str) -> AsyncIterator[Store]:
-        opened = await open_store(postgres_url)
-        yield opened
-        await opened.close()
+    def store(self, postgres_store: Store) -> Store:
+        return postgres_store
 
     async def test_no_settlement_of_an_older_edition_slips_through_however_they_overlap(self, world: World) -> None:
         """Workers of an old edition settle while a newer one is opened and marks its slices, again and again."""

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from adapters.engine.pump import Pump
 from adapters.kit.rows import row_of
-from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream
-from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
-from canonical import Identifier, Person, Supplier
+from adapters.kit.sql import SqlStream
+from canonical import Identifier, Person
 from canonical.key import key_of
-from tests.servers import MariaDB, Postgres
+from tests.councils import Council, Server
 
 
 @row_of("tenants", key="tenant_no")
@@ -43,73 +35,6 @@ def tenant(source: str, row: Tenant) -> Person:
         restricted=bool(row.alive),
         identifiers=tuple(Identifier(system=name, value=str(each)) for name, each in numbers.items() if str(each or "")),
     )
-
-
-class Server(NamedTuple):
-    """A database of one kind, and how to reach it."""
-
-    kind: str
-    url: str
-
-    async def run(self, *statements: str) -> None:
-        engine = create_async_engine(self.url)
-        async with engine.connect() as connection:
-            for statement in statements:
-                await connection.exec_driver_sql(statement)
-            await connection.commit()
-        await engine.dispose()
-
-    def adapter(self, *streams: SqlStream, page: int = 10, **more: object) -> SqlAdapter:
-        given = {"url": SecretStr(self.url), "page_size": page, **more}
-        return SqlAdapter("homes", SqlSettings.model_validate(given), streams)
-
-
-class Council:
-    """An adapter with what it has published and quarantined, read as often as a test likes."""
-
-    def __init__(self, adapter: SqlAdapter) -> None:
-        self.adapter, self.log, self.state = adapter, Log(), MemoryState()
-        entities = [entity for stream in adapter.streams() for entity in stream.entities]
-        memory = MemoryMemory(self.state)
-        self.pump = Pump(adapter, MemoryJournal(self.log, "homes", entities), memory, edition="1", mean_region=8)
-
-    async def read(self) -> None:
-        for stream in self.adapter.streams():
-            await self.pump.ready()
-            await self.pump.read(stream)
-
-    @property
-    def published(self) -> set[str]:
-        return set(self.log.state())
-
-    @property
-    def problems(self) -> dict[str, str]:
-        return {key: each.what for found in self.state.streams.values() for key, each in found.problems.items()}
-
-
-@pytest.fixture(
-    params=["sqlite", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("postgres", "mariadb", "ascii"))]
-)
-async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
-    """Every driver; PostgreSQL also with a database that looks at no encoding."""
-    async with AsyncExitStack() as stack:
-        if request.param == "sqlite":
-            (tmp_path / "homes.db").touch()
-            yield Server("sqlite", f"sqlite+aiosqlite:///{tmp_path / 'homes.db'}")
-            return
-        kind = "postgres" if request.param == "ascii" else request.param
-        running: Postgres | MariaDB = request.getfixturevalue(kind)
-        url = await stack.enter_async_context(running.database())
-        if request.param == "ascii":
-            engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-            async with engine.connect() as connection:
-                await connection.execute(text("DROP DATABASE IF EXISTS homes_ascii"))
-                await connection.execute(
-                    text("CREATE DATABASE homes_ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-                )
-            await engine.dispose()
-            url = url.rpartition("/")[0] + "/homes_ascii"
-        yield Server(kind, url)
 
 
 TYPES = {
@@ -161,8 +86,9 @@ def _key(number: int) -> str:
 
 
 @pytest.mark.parametrize("page", [3, 1000])
-async def test_no_row_but_the_hostile_one_is_ever_missing(server: Server, page: int) -> None:
+async def test_no_row_but_the_hostile_one_is_ever_missing(any_server: Server, page: int) -> None:
     """Every second row is hostile in its own way."""
+    server = any_server
     values = dict(VALUES[server.kind])
     if server.url.endswith("ascii"):
         values["surname"] = ONLY_ASCII
@@ -190,34 +116,3 @@ async def test_no_row_but_the_hostile_one_is_ever_missing(server: Server, page: 
 
 WELL = ["NULL", "'0000-00-00'", "b'1'", "b'0'", "'a\\0\\0'", "'\\0'"]
 """Values that cost no row: a zero date is no date, a BIT is a flag, and NULs are taken out."""
-
-
-# -- keys ----------------------------------------------------------------------------------------------------------
-
-
-@row_of("firms", key=("company", "code"))
-class Firm(NamedTuple):
-    company: str
-    code: str
-    name: str
-
-
-def firm(source: str, row: Firm) -> Supplier:
-    key = key_of(source, "supplier", row.company.rstrip(" "), row.code.rstrip(" "))
-    return Supplier(key=key, number=row.code, name=row.name)
-
-
-@pytest.mark.parametrize("page", [1, 2, 100])
-async def test_keys_of_two_texts_join_without_ambiguity_and_rows_without_a_key_are_named(server: Server, page: int) -> None:
-    if server.url.endswith("ascii"):
-        return
-    await server.run(
-        "CREATE TABLE firms (company VARCHAR(20), code CHAR(8), name VARCHAR(40))",
-        "INSERT INTO firms VALUES ('A-1', '2', 'Ashgrove'), ('A', '1-2', 'Birchfield'), ('B', '1', 'Severn'), ('B', NULL, 'No')",
-    )
-    council = Council(server.adapter(SqlStream("firms", firm), page=page))
-    await council.read()
-    assert council.published == {"homes:supplier:A-1:2", "homes:supplier:A:1-2", "homes:supplier:B:1"}
-    [said] = council.problems.values()
-    assert "company, code: is empty" in said
-    await council.pump.close()

@@ -18,7 +18,7 @@ from flows.port import Confirmed, Refused
 from ironbridge.store import Store, open_store
 from ironbridge.store.history import known_by
 from tests.agreement import World, supplier, supplier_key
-from tests.servers import Postgres
+from tests.states import state_database, state_file
 
 CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(14, 32))))
 
@@ -27,10 +27,10 @@ CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(14, 32))))
 async def state(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[Store]:
     """The state on both of its databases."""
     async with AsyncExitStack() as stack:
-        url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
         if request.param == "postgresql":
-            server: Postgres = request.getfixturevalue("postgres")
-            url = await stack.enter_async_context(server.database())
+            url = await stack.enter_async_context(state_database(request.getfixturevalue("postgres")))
+        else:
+            url = await state_file(tmp_path / "state.sqlite3")
         opened = await open_store(url)
         stack.push_async_callback(opened.close)
         yield opened
@@ -105,15 +105,14 @@ def test_whatever_a_mapping_raises_is_the_one_rows_and_is_named_by_type_and_plac
 # -- the state -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_value_that_the_state_cannot_hold_is_no_outage(postgres_url: str) -> None:
-    world = World(await open_store(postgres_url))
+async def test_a_value_that_the_state_cannot_hold_is_no_outage(postgres_store: Store) -> None:
+    world = World(postgres_store)
     nul = supplier(1)._replace(owner="payables:supplier:\0")
     with pytest.raises(RefusedError, match=r"^state: cannot hold a value \(CharacterNotInRepertoireError\)"):
         await world.ledger.ingest(Arrivals([(nul, 0)]), [])
     long = supplier(1)._replace(key="".join(map(chr, range(256, 2600))))
     with pytest.raises(RefusedError, match=r"^state: cannot hold a value \(ProgramLimitExceededError\)"):
         await world.ledger.ingest(Arrivals([(long, 0)]), [])
-    await world.store.close()
 
 
 @pytest.mark.parametrize("place", range(5))

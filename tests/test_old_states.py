@@ -22,7 +22,7 @@ from ironbridge.operate import insight
 from ironbridge.runtime import bridge
 from ironbridge.runtime.deliveries import Delivery
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, open_store
+from ironbridge.store import Store, StoredMemory, Upkeep, open_store
 from ironbridge.store.installation import installation
 from ironbridge.store.trail import TrailedLedger
 from tests.agreement import PurchaseFlow, supplier, supplier_key
@@ -54,7 +54,7 @@ class Council:
         await self._copied(self.copy, self.url)
 
     async def _copied(self, source: str, to: str) -> None:
-        store = await open_store(f"{self.url.rpartition('/')[0]}/postgres", migrate=False)
+        store = await open_store(f"{self.url.rpartition('/')[0]}/postgres", tables=Upkeep.LEAVE)
         names = [url.rpartition("/")[2] for url in (source, to)]
         async with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             # All its connections are ended, as in a failover.

@@ -33,6 +33,7 @@ from ironbridge.store.bulk import put
 from ironbridge.store.tables import facts, flows, subjects
 from tests.agreement import START, PurchaseFlow, World, invoice, supplier, supplier_key
 from tests.servers import Postgres
+from tests.states import state_database
 
 MANY = 100_000
 
@@ -356,7 +357,7 @@ async def test_an_adapter_that_does_not_run_is_not_waited_for(world: World) -> N
     ],
 )
 async def test_the_same_holds_on_postgresql(postgres: Postgres, scenario: Callable[[World], Awaitable[None]]) -> None:
-    async with postgres.database() as url:
+    async with state_database(postgres) as url:
         store = await open_store(url)
         made = World(store)
         await made.arrive(*(supplier(n) for n in range(1, 7)), invoice(7, of=1))

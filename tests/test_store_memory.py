@@ -14,6 +14,7 @@ from adapters.engine.journal import Known, Memory, Problem, Progress, Seen, Step
 from adapters.testing.stand_ins import MemoryMemory, MemoryState
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store import StoredMemory, open_store
+from tests.states import state_database, state_file
 
 Open = Callable[[str], Memory]
 
@@ -26,9 +27,10 @@ async def open_memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
             states: dict[str, MemoryState] = {}
             yield lambda adapter: MemoryMemory(states.setdefault(adapter, MemoryState()))
             return
-        url = f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}"
         if request.param == "postgresql":
-            url = await stack.enter_async_context(request.getfixturevalue("postgres").database())
+            url = await stack.enter_async_context(state_database(request.getfixturevalue("postgres")))
+        else:
+            url = await state_file(tmp_path / "state.sqlite3")
         store = await open_store(url)
         stack.push_async_callback(store.close)
         yield lambda adapter: StoredMemory(store, adapter)

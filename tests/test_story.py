@@ -19,6 +19,7 @@ from ironbridge.store.bulk import put
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.tables import attempts, facts, flows, identifiers, records, streams, subjects, versions
 from tests.agreement import UNWANTED, WHY, World, event, invoice, invoice_key, supplier, supplier_key
+from tests.states import state_file
 
 CHILD = "payables:person:1042"
 NHS, UPN = "9434765919", "D801200012001"
@@ -96,7 +97,7 @@ INVOICE = Invoice(
     ],
 )
 async def test_a_record_is_found_by_any_identifier(tmp_path: Path, words: str, key: str) -> None:
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
+    opened = await open_store(await state_file(tmp_path / "state.sqlite3"))
     world = World(opened)
     legacy = (Identifier(system="legacy", value="MOS-5"),)
     await world.run("INSERT INTO streams (adapter, name) VALUES ('payables', 'person')")

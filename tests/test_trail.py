@@ -21,11 +21,12 @@ from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate import steer
 from ironbridge.operate.audit import Actor
 from ironbridge.settings import KafkaSettings
-from ironbridge.store import Store, open_store
+from ironbridge.store import Store, Upkeep, open_store
 from ironbridge.store.ledger import StoredLedger
 from ironbridge.store.trail import TrailedLedger
 from tests.agreement import BAD, PurchaseFlow, World, supplier, supplier_key
 from tests.servers import Kafka, Postgres
+from tests.states import state_database, state_file
 
 OLD = "the state is older than what this flow has sent"
 
@@ -62,14 +63,14 @@ async def copies(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         async def restore() -> None:
             shutil.copy(copy, file)
 
-        yield Copies(f"sqlite+aiosqlite:///{file}", keep, restore)
+        yield Copies(await state_file(file), keep, restore)
         return
     server: Postgres = request.getfixturevalue("postgres")
-    async with server.database() as url, server.database() as spare:
+    async with state_database(server) as url, server.database() as spare:
         name, copy_name = url.rpartition("/")[2], spare.rpartition("/")[2]
 
         async def copied(source: str, to: str) -> None:
-            store = await open_store(f"{url.rpartition('/')[0]}/postgres", migrate=False)
+            store = await open_store(f"{url.rpartition('/')[0]}/postgres", tables=Upkeep.LEAVE)
             async with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
                 await connection.execute(text(f'DROP DATABASE "{to}" WITH (FORCE)'))
                 await connection.execute(text(f'CREATE DATABASE "{to}" TEMPLATE "{source}"'))
@@ -246,7 +247,7 @@ async def test_a_deletion_that_comes_as_new_is_one_of_what_a_lost_state_had_sent
 @pytest.mark.servers
 async def test_what_arrives_while_the_trail_is_read_loses_no_doubt(postgres: Postgres) -> None:
     """A worker takes events in again while another one puts their subjects in doubt, of which it knows nothing."""
-    async with postgres.database() as url:
+    async with state_database(postgres) as url:
         store = await open_store(url)
         world, other = World(store), await open_store(url)
         await world.arrive(supplier(1))

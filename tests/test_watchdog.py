@@ -12,6 +12,7 @@ from adapters.testing.table import Line, TableAdapter
 from ironbridge.observe.watchdog import HoldUp
 from ironbridge.store import Store
 from ironbridge.store.memory import StoredMemory
+from tests.rounds import counted
 
 
 async def test_code_that_takes_the_processor_for_long_is_named_by_its_place(held: list[HoldUp]) -> None:
@@ -40,3 +41,14 @@ async def test_a_large_sweep_and_the_catching_up_with_it_hold_up_nobody(store: S
     await bench.read(bench.pump(memory=StoredMemory(store, "legacy")))
     await bench.read()  # its memory is empty, so it learns everything from the log
     assert held == []
+
+
+async def test_large_pages_of_rows_that_all_changed_are_mapped_and_compared_in_turns(store: Store) -> None:
+    legacy = TableAdapter(page=5000)
+    bench = Bench(legacy)
+    bench.mean_region = 512
+    for name in ("N1", "N2"):
+        legacy.lines = {n: Line(n, name) for n in range(10_000)}
+        async with counted() as rounds:
+            assert len(await bench.read(bench.pump(memory=StoredMemory(store, "legacy")))) == 10_000
+        assert rounds.longest < 250_000 < 1_000_000 < rounds.all

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from adapters.engine.catchup import closing
-from adapters.engine.journal import Seen
+from adapters.engine.journal import Known, Seen
 from adapters.engine.mapping import Made, mapped
 from adapters.engine.regions import Region, Regions
 from adapters.port import Page, Position, Record, Stream
+from canonical.turns import in_turns
 
 T = TypeVar("T")
-_SLICE = 32  # rows, about a millisecond, for which nobody else gets a turn
+_PIECE = 500  # records that are cut into regions in one go, about three milliseconds
 
 
 class Portion(NamedTuple):
@@ -24,7 +25,7 @@ class Portion(NamedTuple):
 
     regions: list[Region]
     after: Position | None
-    made: Mapping[bytes, Made]
+    made: dict[bytes, Made]
 
 
 async def portions(
@@ -33,26 +34,35 @@ async def portions(
     """Each page's complete regions. A region that is not in `seen` is new, and so are its rows: they are mapped."""
     async with closing(pages):
         async for page in pages:
-            if complete := regions.add(page.records):
+            cut = [regions.add(piece) async for piece in in_turns(_pieces(page.records))]
+            if complete := [each for some in cut for each in some]:
                 yield await _portion(stream, complete, seen, complete[-1].records[-1].position)
     if last := regions.end():
         # The open end is read again by whoever goes on from here: rows may have been added to it.
         yield await _portion(stream, last, seen, None)
 
 
+def _pieces(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    return (records[start : start + _PIECE] for start in range(0, len(records), _PIECE))
+
+
 async def _portion(stream: Stream, regions: list[Region], seen: Mapping[str, Seen], after: Position | None) -> Portion:
     made: dict[bytes, Made] = {}
-    for each in regions:
-        if each.name not in seen:
-            await map_rows(stream, zip(each.records, each.digests, strict=True), made)
+    new = (each for each in regions if each.name not in seen)
+    await map_rows(stream, (row for each in new for row in zip(each.records, each.digests, strict=True)), made)
     return Portion(regions, after, made)
 
 
+async def map_changed(stream: Stream, regions: Iterable[Region], known: Iterable[Known], made: dict[bytes, Made]) -> None:
+    """Map the regions' rows that differ from what is known of them, as `map_rows` does."""
+    same = {each.key: None if each.lost else each.row_digest for each in known}
+    rows = (row for each in regions for row in zip(each.records, each.digests, strict=True))
+    await map_rows(stream, (row for row in rows if same.get(row[0].key) != row[1]), made)
+
+
 async def map_rows(stream: Stream, rows: Iterable[tuple[Record, bytes]], made: dict[bytes, Made]) -> None:
-    """Map rows into `made`, by their digests, in slices, so that other tasks have their turn meanwhile."""
-    for n, (record, digest) in enumerate(rows):
-        if n % _SLICE == 0:
-            await asyncio.sleep(0)
+    """Map rows into `made`, by their digests, in turns with all other tasks."""
+    async for record, digest in in_turns(rows):
         try:
             made[digest] = mapped(stream, record)
         except Exception:  # noqa: S112

@@ -7,14 +7,14 @@ another one, too, there is an event.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from adapters.engine.journal import AGAIN, Known, Problem
+from adapters.engine.journal import AGAIN, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
 from adapters.engine.mapping import Made, mapped_or_bad
 from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
@@ -24,7 +24,10 @@ from canonical.errors import BadRecordError
 if TYPE_CHECKING:
     from adapters.engine.guard import Watch
 
-LARGEST_EVENT = 4_000_000  # bytes of JSON; half of what the topics take
+
+class TooLargeError(BadRecordError):
+    """An event is larger than its topic takes. That may change without the row, which is mapped again when it is compared."""
+
 
 class Aside(NamedTuple):
     """A change that is not published with its row: the mapped row, its digest, and the reasons why it was put aside."""
@@ -89,7 +92,8 @@ class Comparison:
     Compares one stream's rows with the known records.
 
     `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
-    marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside.
+    marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside. `largest`
+    tells the bytes of an entity type's largest event.
     """
 
     def __init__(
@@ -101,9 +105,11 @@ class Comparison:
         now: datetime,
         extract: str = "",
         watch: Watch | None = None,
+        largest: Callable[[str], int] = lambda _: LARGEST_EVENT,
     ) -> None:
         self._adapter = adapter
         self._stream = stream
+        self._largest = {entity: largest(entity.type_name) for entity in stream.entities}
         self._contracts = {entity.type_name: entity.version for entity in stream.entities}
         self._known: dict[str, Known] = {}
         self._members: dict[str | None, list[Known]] = {}
@@ -235,12 +241,20 @@ class Comparison:
     def _checked(self, record: Record, made: Made) -> Made:
         if made.key != record.key:
             raise self._wrong(record.key, "key", "is another one than the record was read under")
-        if made.kind not in self._stream.entities:
+        largest = self._largest.get(made.kind)
+        if largest is None:
             raise self._wrong(record.key, "type", "is none that the stream declares")
-        if len(made.data) > LARGEST_EVENT:
-            rule, shape = f"is larger than {LARGEST_EVENT} bytes", f"{len(made.data)} bytes"
-            raise BadRecordError(self._where(record.key), field="the entity", rule=rule, shape=shape)
+        if len(made.data) > largest:
+            raise self._too_large(made, largest)
         return made
+
+    def _too_large(self, made: Made, largest: int) -> BadRecordError:
+        fix = "find out in the source why so much belongs to one record"
+        if largest < LARGEST_EVENT:
+            again = f"`ironbridge backfill {self._adapter} {self._stream.name}`"
+            fix = f"give the topic of {made.kind.type_name} a `max.message.bytes` of {LARGEST_RECORD} again, then run {again}"
+        rule, shape = f"is larger than {largest} bytes", f"{len(made.data)} bytes"
+        return TooLargeError(self._where(made.key), field="the entity", rule=rule, shape=shape, fix=fix)
 
     def _filled(self, made: Made) -> bytes | None:
         return self._watch.contents(made.kind, made.data) if self._watch else None
@@ -290,7 +304,7 @@ class Comparison:
             known = self._known[record.key] = self._unpublished(record.key)
         if region is None and known.deleted:
             region = LEARNED  # without one, no sweep would notice that its row is gone again
-        known.row_digest, known.region = digest, region
+        known.row_digest, known.region = None if isinstance(error, TooLargeError) else digest, region
         self.found.known[known.key] = known
         self._problem(record.key, error)
 

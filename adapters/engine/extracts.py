@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from adapters.engine.ahead import map_rows
+from adapters.engine.ahead import map_changed
 from adapters.engine.catchup import closing
 from adapters.engine.copies import late, newest
 from adapters.engine.difference import Aside, Comparison, Difference, Keys
@@ -190,11 +190,9 @@ class ExtractReading:
         return found
 
     async def _made(self, here: Region, known: list[Known]) -> dict[bytes, Made]:
-        """Map the rows that changed, in slices, because mapping takes the longest."""
-        same = {k.key: None if k.lost else k.row_digest for k in known}
+        """Map the rows that changed, because mapping takes the longest."""
         made: dict[bytes, Made] = {}
-        rows = zip(here.records, here.digests, strict=True)
-        await map_rows(self._stream, [(r, digest) for r, digest in rows if same.get(r.key) != digest], made)
+        await map_changed(self._stream, [here], known, made)
         return made
 
     async def missing(self) -> tuple[int, int, int]:

@@ -40,7 +40,8 @@ def emptied(field: str) -> str:
 def sentence(entry: Guarded) -> str:
     """The words for a held entry."""
     if entry.what.startswith(_DOUBT):
-        return f"one file is refused because of its {entry.what.split()[1]}; a person who has looked may accept it as it is"
+        doubt = entry.what.split()[1]
+        return f"one file, or a row of it, is refused because of its {doubt}; a person who has looked may accept it"
     number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
     where = " of one file" if entry.region else ""
     match entry.what:
@@ -144,11 +145,17 @@ class Watch:
 
     # -- doubts about a whole extract --------------------------------------------------------------------------------
 
-    def doubt(self, digest: str, doubt: str) -> None:
-        """Hold an extract back, with this content, because of a doubt that a person may accept."""
-        what = _doubt(doubt, digest)
-        self.settled(besides=what)
-        self._put(self._entries.get((self._region, what)) or Guarded(self._region, what, self._now, held=1, since=self._now))
+    def doubt(self, digest: str, doubts: Iterable[str]) -> None:
+        """
+        Hold an extract with this content, or rows of it, back because of doubts that a person may accept. Its other doubts end;
+        one that was accepted stays accepted for its content.
+        """
+        names = [_doubt(doubt, digest) for doubt in doubts]
+        for (region, what), e in list(self._entries.items()):
+            if region == self._region and what.startswith(_DOUBT) and e.held and what not in names:
+                self._put(replace(e, done=int(e.allowed is not None), held=0, since=None, allowed=None))
+        for what in names:
+            self._put(self._entries.get((self._region, what)) or Guarded(self._region, what, self._now, held=1, since=self._now))
 
     def accepted(self, region: str, digest: str) -> frozenset[str]:
         """The doubts about an extract with this content that a person has accepted, now or before."""
@@ -158,12 +165,6 @@ class Watch:
         """Tell whether an extract's deletions are held back."""
         entry = self._entries.get((region, DELETED))
         return entry is not None and entry.since is not None and entry.held > 0
-
-    def settled(self, besides: str = "") -> None:
-        """End the doubts about an extract, besides one: an accepted doubt stays accepted for its content."""
-        for (region, what), e in list(self._entries.items()):
-            if region == self._region and what.startswith(_DOUBT) and e.held and what != besides:
-                self._put(replace(e, done=int(e.allowed is not None), held=0, since=None, allowed=None))
 
     # -- while rows are compared ---------------------------------------------------------------------------------
 

@@ -20,6 +20,12 @@ Cursor = dict[str, Any]
 TOMBSTONES = timedelta(days=30)
 """How long the journal keeps a tombstone at least: it must outlive the longest time that a subscriber is away."""
 
+LARGEST_RECORD = 8 * 1024 * 1024
+"""The bytes of the largest record that a topic of ours takes."""
+
+LARGEST_EVENT = 4_000_000
+"""The bytes of the data of the largest event, half of what the topics take: it is the same however well it is compressed."""
+
 AGAIN = "#again"
 """Marks the problem of a second row with a key that was already seen."""
 
@@ -222,6 +228,10 @@ class Journal(Protocol):
 
     def topic_of(self, entity: str) -> str:
         """The topic that an entity type is published to, or would be."""
+        ...
+
+    def largest(self, entity: str) -> int:
+        """The bytes of data that an entity type's largest event may have: `LARGEST_EVENT`, or less if its topic takes less."""
         ...
 
 

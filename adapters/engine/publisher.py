@@ -61,7 +61,7 @@ class Publisher:
     async def examine(self, stream: str) -> int:
         """
         Hold what is remembered of a stream against the journal, and put all its rows in question: how many events the journal
-        lacks.
+        lacks. The journal is opened anew, because its topics may take larger events by now.
 
         :raises UnavailableError: what was published last is in doubt.
         """
@@ -69,6 +69,7 @@ class Publisher:
             if self._in_doubt:
                 raise UnavailableError(self._adapter, "what was published last is in doubt")
             self._in_doubt = True
+            await self._take_over()
             look = self._catch_up()
             lacking = await look.examine(stream)
             first = self._lookout.published([event for event, _ in look.told], [place for _, place in look.told])
@@ -113,6 +114,10 @@ class Publisher:
                 raise UnavailableError(self._adapter, "Kafka ended its transaction, which took too long") from error
             self._in_doubt = False
         count(self._adapter, stream, read, found.events, step.problems)
+
+    def largest(self, entity: str) -> int:
+        """The bytes of data that an event of this type may have."""
+        return self._journal.largest(entity)
 
     async def close(self) -> None:
         self._in_doubt = True

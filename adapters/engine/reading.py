@@ -39,7 +39,8 @@ class Means:
         watch: Watch | None = None,
         extract: str = "",
     ) -> Comparison:
-        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch)
+        largest = self.publisher.largest
+        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, largest)
 
     async def watch(self, stream: Stream) -> Watch:
         """The guard's counts of a stream, for one reading."""

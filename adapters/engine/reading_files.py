@@ -160,14 +160,14 @@ class FilesReading:
             # Its content is not known, so it may hold records that other extracts lack.
             read = Seen(late(lying.digest, lying.former), -self._progress.sweep)
             if isinstance(error, DoubtfulError):
-                self._watch.doubt(reading.extract.digest, error.doubt)
+                self._watch.doubt(reading.extract.digest, [error.doubt])
                 self._watch.say(f"{self._means.adapter}.{self._stream.name}")
             step = Step(
                 regions={reading.extract.name: read}, problems=[reading.problem(error)], guarded=self._watch.changed()
             )
             await self._publish(reading, Difference(), step)
             return
-        self._watch.settled()
+        self._watch.doubt(reading.extract.digest, reading.extract.report().doubts)
         # Deletions of others may have waited for this extract, if it could not be read before.
         self._blocked.free(self._stream.name)
         may_delete = await self._given_back(reading) and not await self._moved(reading)

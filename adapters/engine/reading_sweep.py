@@ -10,14 +10,16 @@ from dataclasses import replace
 
 from opentelemetry import trace
 
-from adapters.engine.ahead import Portion, ahead, portions
+from adapters.engine.ahead import Portion, ahead, map_changed, portions
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import AGAIN, Cursor, Known, Progress, Seen, Step
+from adapters.engine.mapping import Made
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import LAST_REGION, LEARNED, Region, Regions
 from adapters.port import Stream, Sweep
+from canonical.turns import in_turns
 
 tracer = trace.get_tracer(__name__)
 
@@ -69,8 +71,8 @@ class SweepReading:
         regions = _apart(portion.regions, self._passed)
         changed = {r.name for r in regions if (had := self._seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self._means.adapter}.{self._stream.name}") as span:
-            comparison = await self._comparison([r for r in regions if r.name in changed])
-            for each in regions:
+            comparison = await self._comparison([r for r in regions if r.name in changed], portion.made)
+            async for each in in_turns(regions):
                 if each.name in changed:
                     comparison.rows(each, self._passed, portion.made)
                 self._passed.add(each.name)
@@ -86,8 +88,8 @@ class SweepReading:
         self._seen.update(marks)
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
 
-    async def _comparison(self, changed: list[Region]) -> Comparison:
-        """Compare with all records that these regions, or these regions' rows, are known as."""
+    async def _comparison(self, changed: list[Region], made: dict[bytes, Made]) -> Comparison:
+        """Compare with all records that these regions, or their rows, are known as. Changed rows are mapped into `made`."""
         memory, name = self._means.memory, self._stream.name
         known: list[Known] = []
         quarantined: set[str] = set()
@@ -98,6 +100,8 @@ class SweepReading:
             if strange := [key for key in keys if key not in have]:
                 known += await memory.lookup(name, strange)
             quarantined = await self._means.quarantined(self._stream, keys)
+            # The rows of a new region were mapped ahead.
+            await map_changed(self._stream, [r for r in changed if r.name in self._seen], known, made)
         return self._means.comparison(self._stream, known, quarantined, self._watch)
 
     def _further(self, portion: Portion, read: int, published: int) -> Progress:

@@ -25,6 +25,7 @@ from types import UnionType
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+from adapters.kit.open_days import NO_DAYS, real_day
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError, shape_of
@@ -198,17 +199,20 @@ _MOST_FITTING = 1024
 
 class Typed(Generic[R]):
     """
-    Makes a typed row of a row as it was read. A value of another type becomes the declared one where nothing is lost by it.
+    Makes a typed row of a row as it was read. A value of another type becomes the declared one where nothing is lost by it. A day
+    that stands for none becomes None.
 
     Drivers differ: SQLite keeps dates as text, PostgreSQL gives a NUMERIC key as a Decimal, a file is all text.
     """
 
-    def __init__(self, row: type[R]) -> None:
-        self._row = row
+    def __init__(self, row: type[R], no_days: frozenset[date] = NO_DAYS) -> None:
+        self._row, self._no_days = row, no_days
+        self._years = {day.year for day in no_days}
         fields = list(enumerate(fields_of(row)))
         self._width = len(fields)
         self._checked = [(at, each.kind, each) for at, each in fields if each.kind is not object and not each.part]
-        self._parts = [(at, typed(each.part)) for at, each in fields if each.part]
+        self._days = [(at, each) for at, each in fields if each.kind in (date, datetime)]
+        self._parts = [(at, typed(each.part, no_days)) for at, each in fields if each.part]
         self._fitting: set[tuple[type, ...]] = set()
 
     def __call__(self, values: Row) -> R:
@@ -227,8 +231,22 @@ class Typed(Generic[R]):
         return self._made(mended)
 
     def _made(self, values: Sequence[Any]) -> R:
+        for at, _ in self._days:
+            if (day := values[at]) is not None and day.year in self._years:
+                values = self._with_real_days(values)
+                break
         # A named tuple's own constructor is a Python function and takes three times as long.
         return tuple.__new__(self._row, values) if len(values) == self._width else self._row(*values)
+
+    def _with_real_days(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The values with None for each day that stands for none."""
+        found = list(values)
+        for at, its in self._days:
+            if found[at] is not None and real_day(found[at], self._no_days) is None:
+                if not its.optional:
+                    raise self._wrong(its, "stands for no day", found[at])
+                found[at] = None
+        return found
 
     def _mended(self, its: Field, value: Any) -> Any:
         """The value in its declared type; an empty cell of a file is nothing."""
@@ -238,17 +256,20 @@ class Typed(Generic[R]):
         try:
             return convert(value)
         except (ValueError, TypeError, ArithmeticError):
-            where = self._row.__dict__.get("__declared__", Declared(self._row.__name__)).table
-            raise BadRecordError(
-                where, field=its.column, rule="is empty" if value is None else rule, shape=shape_of(value),
-                fix=f"correct it in the source; if it is right, declare `{its.name}` of {self._row.__name__} as it is",
-            ) from None  # fmt: skip
+            raise self._wrong(its, "is empty" if value is None else rule, value) from None
+
+    def _wrong(self, its: Field, rule: str, value: Any) -> BadRecordError:
+        where = self._row.__dict__.get("__declared__", Declared(self._row.__name__)).table
+        return BadRecordError(
+            where, field=its.column, rule=rule, shape=shape_of(value),
+            fix=f"correct it in the source; if it is right, declare `{its.name}` of {self._row.__name__} as it is",
+        )  # fmt: skip
 
 
 @cache
-def typed(row: type[R]) -> Typed[R]:
-    """Give the maker of typed rows of this class."""
-    return Typed(row)
+def typed(row: type[R], no_days: frozenset[date] = NO_DAYS) -> Typed[R]:
+    """Give the maker of typed rows of this class; `no_days` stand for none."""
+    return Typed(row, no_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,10 +283,11 @@ class Mapped(Generic[R]):
     function: Callable[[str, R], Entity]
     row: type[R]
     source: str
+    no_days: frozenset[date] = NO_DAYS
 
     def __call__(self, values: Row) -> Entity:
         """:raises BadRecordError: a value is not of its column's type."""
-        return self.function(self.source, typed(self.row)(values))
+        return self.function(self.source, typed(self.row, self.no_days)(values))
 
 
 def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
@@ -292,9 +314,18 @@ def _plain(name: str) -> str:
     return name.strip().replace(" ", "_").casefold()
 
 
+def _bits(value: Any) -> Any:
+    """The number that a BIT is: MariaDB's comes as bytes, PostgreSQL's as an object of its own."""
+    if isinstance(value, bytes):
+        return int.from_bytes(value)
+    to_int = getattr(value, "to_int", None)
+    return value if to_int is None else to_int()
+
+
 def _whole(value: Any) -> int:
     if isinstance(value, str):
         return int(value)
+    value = _bits(value)
     whole = int(value)
     if not isinstance(value, int | float | Decimal) or whole != value:
         raise ValueError
@@ -329,8 +360,7 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _truth(value: Any) -> bool:
-    if isinstance(value, bytes):  # MariaDB's BIT(1)
-        value = int.from_bytes(value)
+    value = _bits(value)
     if value not in (0, 1, "0", "1"):
         raise ValueError
     return bool(int(value))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -52,8 +51,6 @@ __all__ = [
     "row_of",
 ]
 
-_LOOKS_FOR_UNNAMED = 12
-"""The first of so many sweeps looks for rows without a key, which no page holds."""
 _TAIL_PAGE = 1000
 """A tail's keys are scattered: their rows are asked for by a list, and SQL Server takes at most 2,100 parameters."""
 
@@ -70,13 +67,11 @@ class Database:
         self.session = SqlSession(where, settings)
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
-        self._sweeps: Counter[tuple[KeysOf, str]] = Counter()
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
 
     async def open(self) -> None:
         self._sound.clear()
         self._lacking.clear()
-        self._sweeps.clear()
         await self.session.open()
 
     async def close(self) -> None:
@@ -136,7 +131,7 @@ class Database:
         reading = await self._there(reading)
         size, pages = self.session.settings.page_size, Pages(self.session, reading)
         this = await self._begin(reading)
-        last: Row = after or ()
+        last: Row = await pages.place(after or ())
         while True:
             found = await pages.read(swept(reading, last), size, after or ())
             if found.records:
@@ -145,15 +140,15 @@ class Database:
             if found.ended:
                 break
             last = self._further(reading, last, found)
-        self._sweeps[this] += 1
-        if self._sweeps[this] % _LOOKS_FOR_UNNAMED == 1 and (unnamed := await pages.unnamed()):
+        if unnamed := await pages.unnamed():
             yield Page(unnamed, after or ())
         self._sound.add(this)
 
     def _further(self, reading: Reading, last: Row, found: FoundRows) -> Row:
         """The key to go on behind; the source may compare its own value as if it were another."""
         if found.last is None or found.last == last:
-            what, fix = f"{reading}: cannot go on behind a key", "let the adapter's author name another key"
+            columns = ", ".join(map(str, reading.key))
+            what, fix = f"{columns}: cannot go on behind a key", "let the adapter's author name another key"
             raise MisconfiguredError(self.where, what, fix=fix)
         return found.last
 
@@ -304,7 +299,7 @@ class SqlAdapter:
         if declared.name in settings.tail:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
-        mapped = Mapped(declared.map, declared.row, self.name)
+        mapped = Mapped(declared.map, declared.row, self.name, settings.no_days)
         return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause)
 
     def _change(self, stream: str) -> ColumnElement[Any]:

@@ -8,7 +8,7 @@ alone, to name the one that is missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TableClause
 
 from adapters.kit.sql_reading import Parts, Reading, columns_read
-from adapters.kit.sql_session import SqlSession
+from adapters.kit.sql_session import SqlSession, UnreadValueError
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 
@@ -58,10 +58,14 @@ _SQLITE = (("INT", _NUMBERS), ("CHAR", _TEXT), ("CLOB", _TEXT), ("TEXT", _TEXT),
 async def look(session: SqlSession, readings: Iterable[Reading]) -> list[Finding]:
     """Look at every table, column and type that the readings ask for."""
     findings = []
-    for table, columns, faults in await _looked_at(session, list(readings)):
+    readings = list(readings)
+    for table, columns, faults in await _looked_at(session, readings):
         findings += [Finding(fault.what, False, fault.fix) for fault in faults] or [
             Finding(f"{table}: {columns} columns can be read", True)
         ]
+    if all(finding.well for finding in findings):
+        found = [fault for reading in readings for fault in await _unfit_keys(session, reading)]
+        findings += [Finding(fault.what, False, fault.fix) for fault in found]
     return findings
 
 
@@ -75,6 +79,8 @@ async def insist(session: SqlSession, reading: Reading) -> None:
     for _, _, faults in await _looked_at(session, [reading]):
         for fault in faults:
             raise fault
+    for fault in await _unfit_keys(session, reading):
+        raise fault
 
 
 async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
@@ -157,6 +163,63 @@ async def _in_sqlite(connection: AsyncConnection, table: TableClause, names: Seq
     declared = {str(name).lower(): str(kind).upper() for name, kind in await connection.execute(select(info))}
     fitting = {name: [f for word, f in _SQLITE if word in declared.get(name.lower(), "")] for name in names}
     return {name: families[0] for name, families in fitting.items() if families}
+
+
+async def _unfit_keys(session: SqlSession, reading: Reading) -> list[IronbridgeError]:
+    """Tell what is wrong with the keys of a reading: we have to find them equal where the database does."""
+    try:
+        async with session.connection(str(reading)) as connection:
+            statement = reading.page(1, after=False).with_only_columns(*reading.key, maintain_column_froms=True)
+            first = (await connection.execute(statement)).first() or ()
+        faults: list[IronbridgeError] = []
+        faults += [fault for each in zip(reading.key, first, strict=False) if (fault := _no_key(session, *each))]
+        for part in reading.parts if not faults else ():
+            faults += await _unfit_owner(session, reading, part)
+        return faults
+    except UnreadValueError:
+        return []  # that is for the reading to name
+    except IronbridgeError as error:
+        return [error]
+
+
+def _no_key(session: SqlSession, column: ColumnElement[Any], value: object) -> MisconfiguredError | None:
+    if value is None or isinstance(value, int | str | Decimal | UUID):
+        return None
+    kind = _NO_KEYS.get(type(value), type(value).__name__)
+    fix = "let the adapter's author name another key, or read a view in which it is text or a whole number"
+    return MisconfiguredError(session.where, f"{column}: holds {kind}, which are no key", fix=fix)
+
+
+_NO_KEYS: dict[type, str] = {
+    float: "numbers that are not exact", bytes: "bytes", date: "dates", datetime: "times", timedelta: "times of day",
+}  # fmt: skip
+
+
+async def _unfit_owner(session: SqlSession, reading: Reading, part: Parts) -> list[IronbridgeError]:
+    """Tell why the rows of a part would not be found, although they belong to a record."""
+    its = await _asked(session, _table(reading.key), reading.key)
+    owns = await _asked(session, part.table, part.owner)
+    if isinstance(its, IronbridgeError):
+        return [its]
+    if isinstance(owns, IronbridgeError):
+        return [owns]
+    for key, owner in zip(reading.key, part.owner, strict=False):
+        key_holds, owner_holds = its.get(str(key.key)), owns.get(str(owner.key))
+        if key_holds and owner_holds and key_holds != owner_holds:
+            fix = "read a view in which both are of one type: they have to be equal for the database and for us"
+            what = f"{owner}: holds {owner_holds}, and {key} holds {key_holds}"
+            return [MisconfiguredError(session.where, what, fix=fix)]
+    if _TEXT not in its.values():
+        return []
+    async with session.connection(f"{reading}, {part.source}") as connection:
+        await connection.execute(part.beside(reading.key).of(false()))
+    return []
+
+
+def _table(columns: Sequence[ColumnElement[Any]]) -> TableClause:
+    table = columns[0].table
+    assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
+    return table
 
 
 def _unfit(

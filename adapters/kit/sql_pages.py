@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import isfinite
+from operator import is_
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,9 @@ from adapters.kit.sql_reading import Columns, Parts, Reading, beyond
 from adapters.kit.sql_session import SqlSession, UnreadValueError
 from adapters.port import Position, Record, Row, UnreadRow
 from canonical.errors import MisconfiguredError
+
+_MOST_EQUAL = 1000
+"""A reading that meets more rows whose keys the database takes for one ends: they are read at once."""
 
 _MOST_UNREAD = 1000
 """A reading that meets more rows that cannot be read ends: it is no row's fault, and each costs the source many questions."""
@@ -55,6 +59,10 @@ class Run:
 
     def after(self, row: Row) -> Run:
         return replace(self, condition=self.behind(row))
+
+    def level_with(self, row: Row) -> Run:
+        """The rows that stand where this one stands, for the database."""
+        return replace(self, condition=and_(*[each == untyped(value) for each, value in zip(self.order, row, strict=True)]))
 
 
 class FoundRows(NamedTuple):
@@ -90,16 +98,52 @@ class Pages:
     async def read(self, run: Run, size: int, position: Position = ()) -> FoundRows:
         """Read `size` rows of the run. `position` is the place of the last record before them."""
         self._last = position
-        try:
-            found = await self._found(run, size)
-        except UnreadValueError:
-            found = await self._in_pieces(run, size)
+        found = await self._page(run, size)
+        if found.last is not None and not found.ended and _of_text(found.last[len(run.lead) :]):
+            found = await self._with_equals(run, found, found.last, size)
         if found.records:
             self._last = found.records[-1].position
         return found
 
+    async def _page(self, run: Run, size: int) -> FoundRows:
+        try:
+            return await self._found(run, size)
+        except UnreadValueError:
+            return await self._in_pieces(run, size)
+
+    async def _with_equals(self, run: Run, found: FoundRows, last: Row, size: int) -> FoundRows:
+        """
+        Some rows with all whose keys the database takes for the last one's, such as `a` and `A`: the rows behind these are
+        asked for next.
+        """
+        equal = await self._page(run.level_with(last), _MOST_EQUAL + 1)
+        if len(equal.records) > _MOST_EQUAL:
+            what, fix = f"more than {_MOST_EQUAL} rows have one key for the database", "let the adapter's author name another key"
+            raise MisconfiguredError(self.session.where, f"{_names(self.reading.key)}: {what}", fix=fix)
+        if len(equal.records) < 2:
+            return found
+        again = {record[:2] for record in equal.records}
+        kept = [at for at, record in enumerate(found.records) if record[:2] not in again]
+        records, leads = [found.records[at] for at in kept], [found.leads[at] for at in kept if found.leads]
+        return FoundRows(records + equal.records, leads + equal.leads, last, False)
+
+    async def place(self, position: Position) -> Row:
+        """The key at a position as the source has it: in JSON a number with a fraction was text."""
+        if not _of_text(position):
+            return position
+        async with self.session.connection(self._about) as connection:
+            first = (await connection.execute(self.reading.page(1, after=False))).first() or ()
+        kinds = [type(value) for value in first[: len(position)]]
+        return tuple(kind(value) if kind is Decimal else value for kind, value in zip(kinds, position, strict=False)) or position
+
     async def unnamed(self) -> list[Record]:
         """The rows without a key: nobody can say which record they are, so each is quarantined."""
+        try:
+            return await self._unnamed()
+        except UnreadValueError:
+            return [self._keyless("?", "is empty")]
+
+    async def _unnamed(self) -> list[Record]:
         nameless = or_(*[key.is_(None) for key in self.reading.key])
         conditions = [nameless] if self.reading.where is None else [self.reading.where, nameless]
         statement = select(*self.reading.key).select_from(self.reading.source).where(*conditions).limit(_MOST_UNREAD)
@@ -120,7 +164,9 @@ class Pages:
         return FoundRows(records, leads, last, len(rows) < size)
 
     def _parts(self, rows: Sequence[Row]) -> list[tuple[Select[Any], dict[str, Any]]]:
-        parts = self.reading.parts
+        parts, key = self.reading.parts, self.reading.key
+        if parts and any(_of_text(row[: len(key)]) for row in (rows[0], rows[-1])):
+            parts = tuple(part.beside(key) for part in parts)
         if self.scattered:
             keys = {"keys": [row[0] for row in rows]}
             return [(part.of_keys(), keys) for part in parts]
@@ -147,6 +193,8 @@ class Pages:
             return self._keyless(repr(key), "is neither a whole number nor text")
         self._last = position
         named = [value.rstrip(" ") if isinstance(value, str) else value for value in position]
+        if type(row) is not UnreadRow and not all(map(is_, named, key)):
+            row = (*named, *row[len(named) :])  # so that its mapping makes the same key of it
         return Record(self.reading.keys.of(*named), position, row)
 
     # -- a page that cannot be read as a whole ----------------------------------------------------------------------
@@ -232,8 +280,8 @@ class Pages:
 
     def _keyless(self, shown: str, rule: str) -> Record:
         """A row whose key says nothing. No key of a record looks like its own, and it stays where the row before it stands."""
-        keys, columns = self.reading.keys, ", ".join(str(each.key) for each in self.reading.key)
-        return Record(f"{keys.beginning}\0{shown}", self._last, UnreadRow.of((shown,), columns, rule))
+        columns = ", ".join(str(each.key) for each in self.reading.key)
+        return Record(f"{self.reading.keys.beginning}\0{shown}", self._last, UnreadRow.of((shown,), columns, rule))
 
 
 def swept(reading: Reading, after: Row) -> Run:
@@ -250,6 +298,14 @@ def grouped(found: Iterable[Any], width: int) -> dict[Row, list[Row]]:
     for row in map(tuple, found):
         groups.setdefault(row[:width], []).append(row[width:])
     return groups
+
+
+def _of_text(key: Row) -> bool:
+    return any(isinstance(value, str) for value in key)
+
+
+def _names(columns: Columns) -> str:
+    return ", ".join(map(str, columns))
 
 
 def _whole_keys(rows: Sequence[Row]) -> bool:

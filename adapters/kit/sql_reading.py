@@ -7,7 +7,7 @@ Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
@@ -50,6 +50,19 @@ class Parts:
     def of_keys(self) -> Select[Any]:
         return self.of(self.owner[0].in_(bindparam("keys", expanding=True)))
 
+    def beside(self, key: Columns) -> Parts:
+        """
+        The same rows, joined to the record with this key, which they show as the record has it. So the database tells which
+        rows belong to a record: to it `a` may be `A`, and `a` with a blank behind it.
+        """
+        there = key[0].table
+        if self.owner[0].table is there:
+            return self  # they show the record's key already
+        own = there.alias()
+        keys = tuple(own.c[each.key] for each in key)
+        same = and_(*[owner == each for owner, each in zip(self.owner, keys, strict=True)])
+        return replace(self, source=self.source.join(own, same), owner=keys)
+
     def of(self, condition: ColumnElement[bool]) -> Select[Any]:
         """The rows that meet a condition, in the order of their owners."""
         statement = select(*self.owner, *self.columns).select_from(self.source).where(condition)
@@ -63,8 +76,9 @@ class Reading:
     A reading says which table, columns and parts the records of a stream are read from. A row is `columns` (which begin
     with `key`), then one tuple a part.
 
-    `keys` makes each record's canonical key of the columns of `key`. They are unique together, never null, and hold whole
-    numbers, or text of a binary collation. Blanks at a text's end are no part of the key: they fill up a CHAR column.
+    `keys` makes each record's canonical key of the columns of `key`. They are unique together, never null, and hold exact
+    numbers, text or uuids. Blanks at a text's end are no part of the key: they fill up a CHAR column. A row begins with its
+    key as it stands in the record's own: a uuid and a number with a fraction as text.
     `kinds` are the types that `TABLE.COLUMN` is declared with, where one is; they are looked at and change no statement.
     """
 

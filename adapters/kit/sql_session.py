@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy import URL, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.engine.meters import selecting
+from adapters.kit.open_days import NoDaysSettings
 from canonical.connect import sql
 from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
 from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
@@ -22,7 +23,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(NoDaysSettings):
     """
     These settings say how one SQL database is read. The URL holds the password and is never shown; canonical/connect/tls.py
     explains its words for TLS.
@@ -185,6 +186,12 @@ _MEANINGS: list[Meaning] = [
         MisconfiguredError,
         "there is no such column",
         "ask the system's supplier in which version {table} has it",
+    ),
+    (
+        r"42883|42P21|42P22|1267|1271|446|468",
+        MisconfiguredError,
+        "the database does not compare its keys: they are of two types or collations",
+        "read a view in which they are of one type and one collation",
     ),
 ]
 """The reading side gives these codes a meaning of its own, before the shared ones."""

@@ -6,15 +6,14 @@ The other tables are declared beside the mapping that reads them.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, time
 from typing import Annotated, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, func, or_, select
 from sqlalchemy.sql.expression import Subquery
 
 from adapters.kit.sql import Tables, row_of
-
-_NEVER = datetime(1900, 1, 1)  # noqa: DTZ001 (the warehouse's own word for "no day", which has no zone)
+from adapters.liquidlogic.quirks import FIRST, LAST
 
 Answer = Annotated[str | None, String(4000)]
 """What was answered in a form, however long."""
@@ -50,7 +49,9 @@ def real(*numbers: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def never(moment: ColumnElement[Any]) -> ColumnElement[bool]:
-    return or_(moment.is_(None), moment <= _NEVER)
+    """A moment that did not come: it is empty, or on a day that stands for none."""
+    first, last = datetime.combine(FIRST, time.min), datetime.combine(LAST, time(23, 59, 59))
+    return or_(moment.is_(None), moment < first, moment > last)
 
 
 def is_none_of(code: ColumnElement[Any], values: tuple[str, ...]) -> ColumnElement[bool]:

@@ -6,10 +6,11 @@ import re
 from datetime import date, datetime
 from typing import Any, NoReturn
 
-from adapters.kit.open_days import real_day
 from canonical.errors import BadRecordError, shape_of
 from canonical.key import key_of
 
+FIRST, LAST = date(1900, 1, 2), date(2999, 12, 30)
+"""What lies before the first day or behind the last one is no day: open, not known, or of a century that was mistyped."""
 _NOBODY = -1
 _YES = {"Y", "YES", "TRUE", "T", "1"}
 _NO = {"N", "NO", "FALSE", "F", "0"}
@@ -22,13 +23,11 @@ def bad(column: str, rule: str, value: object, fix: str) -> NoReturn:
 
 
 def day(value: Any, column: str) -> date | None:
-    """A DATETIME, mostly at midnight, as its day. 1900-01-01 stands for a day that nobody knows, 9999-12-31 for an open end."""
-    if value is None:
-        return None
-    if isinstance(value, str):  # SQLite keeps times as text, and so do the answers of forms
+    """A DATETIME, mostly at midnight, as its day; an answer of a form is text. 1900-01-01 and 9999-12-31 stand for no day."""
+    if isinstance(value, str):
         value = _read_day(value.strip(), column)
     found: date | None = value.date() if isinstance(value, datetime) else value
-    return real_day(found)
+    return found if found is not None and FIRST <= found <= LAST else None
 
 
 def _read_day(written: str, column: str) -> date | None:

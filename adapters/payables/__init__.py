@@ -14,13 +14,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from adapters.kit.open_days import NoDaysSettings
 from adapters.payables import aside, mapping, reading
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
 from adapters.payables.payees import Unlike
-from adapters.port import AdapterSystem, Extract, Files, Record, Stream, World
+from adapters.port import AdapterSystem, Extract, ExtractReport, Files, Record, Stream, World
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
@@ -33,7 +34,7 @@ PORTION = 1000
 _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
-class PayablesSettings(BaseModel):
+class PayablesSettings(NoDaysSettings):
     """
     These settings say where the extracts are left and how they are laid out. The adapter's own name is the source in every key.
 
@@ -48,7 +49,7 @@ class PayablesSettings(BaseModel):
     folders: tuple[Path, ...] = Field(min_length=1)
     glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls", "*.ods")
     layouts: tuple[str, ...] = ()
-    own_layouts: dict[str, Layout] = {}
+    own_layouts: dict[str, Layout] = Field(default_factory=dict)
     currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
     last_line: Literal["closed", "open"] = "closed"
@@ -82,7 +83,7 @@ class PayablesAdapter:
     def __post_init__(self) -> None:
         s = self.settings
         # The pump reads all again when our code changes; that the rules changed is for us to say.
-        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names))
+        rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names, sorted(s.no_days)))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
 
@@ -133,19 +134,26 @@ class PayablesAdapter:
     async def _extracts(self) -> AsyncIterator[Extract]:
         for found in await asyncio.to_thread(self._folder.ready):
             digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
-            yield Extract(found.name, digest, partial(self._portions, found), partial(self._portions, found))
+            read: list[reading.Reckoning] = []
+            portions = partial(self._portions, found, read)
+            yield Extract(found.name, digest, portions, portions, partial(_report, read))
 
     async def _portions(
-        self, found: Found, accepted: frozenset[str] = frozenset()
+        self, found: Found, read: list[reading.Reckoning], accepted: frozenset[str] = frozenset()
     ) -> AsyncIterator[Sequence[Record]]:
-        """A small file is read in a thread, a large one in a process of its own."""
+        """A small file is read in a thread, a large one in a process of its own. Its account is put into `read`."""
         where = f"{self.name} file {printable(found.path.name)}"
         self._not_outside(where, found)
-        rules, say = replace(self._rules(), accepted=accepted), partial(_say, where)
+        rules = replace(self._rules(), accepted=accepted)
+
+        def say(reckoning: reading.Reckoning) -> None:
+            read[:] = [reckoning]
+            _say(where, reckoning)
+
         small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
         here = not small < found.size <= rules.largest
-        read = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
-        async with aclosing(read) as portions:
+        reader = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
+        async with aclosing(reader) as portions:
             async for portion in portions:
                 yield portion
 
@@ -162,7 +170,7 @@ class PayablesAdapter:
     def _rules(self) -> reading.Rules:
         s = self.settings
         return reading.Rules(
-            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest
+            self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest, no_days=s.no_days
         )
 
     def _not_outside(self, where: str, found: Found) -> None:
@@ -181,13 +189,8 @@ class PayablesAdapter:
             return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
         what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
         why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
-        told = [
-            f"{read.quarantined} to quarantine ({why})" if read.quarantined else "",
-            f"{read.duplicates} of them copies" if read.duplicates else "",
-            f"{read.notes} notes" if read.notes else "",
-            _dropped(read),
-        ]
-        return Finding(", ".join([what, *filter(None, told)]), True)
+        quarantined = [f"{read.quarantined} to quarantine ({why})"] if read.quarantined else []
+        return Finding(", ".join([what, *quarantined, *_besides(read)]), True)
 
 
 @contextmanager
@@ -204,6 +207,20 @@ async def _threaded(work: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([doing])
         raise
+
+
+def _report(read: Sequence[reading.Reckoning]) -> ExtractReport:
+    return ExtractReport(", ".join(_besides(read[-1])), read[-1].doubts) if read else ExtractReport()
+
+
+def _besides(read: reading.Reckoning) -> list[str]:
+    """What a person wants to know of a file besides its records and its quarantined rows."""
+    told = [
+        f"copies of other rows: {read.duplicates}" if read.duplicates else "",
+        f"notes: {read.notes}" if read.notes else "",
+        _dropped(read),
+    ]
+    return list(filter(None, told))
 
 
 def _say(where: str, read: reading.Reckoning) -> None:

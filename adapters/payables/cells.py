@@ -11,6 +11,8 @@ import unicodedata
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
+from adapters.kit.open_days import NO_DAYS, real_day
+
 Cell = str | int | float | bool | date | datetime | time | timedelta | None
 """As the csv module and calamine give it."""
 
@@ -152,9 +154,10 @@ _FIRST, _LAST = date(1980, 1, 1), date(2099, 12, 31)  # no ledger extract is old
 _EXCEL_EPOCH = date(1899, 12, 30)
 
 
-def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
+def day(cell: Cell, styles: tuple[str, ...], no_days: frozenset[date] = NO_DAYS) -> date | None:
     """
-    A calendar day; None where the cell is blank. `styles` are those of `DATE_STYLES` that the layout allows.
+    A calendar day; None where the cell is blank, or its day one of `no_days`. `styles` are those of `DATE_STYLES` that the layout
+    allows.
 
     Excel keeps a midnight of British Summer Time as 01:00 when it was exported from UTC: the day is the same. 23:00
     sharp may be the midnight of the next day shifted back, so it is refused rather than put on either day.
@@ -163,9 +166,9 @@ def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
     """
     if isinstance(cell, datetime):
         _not_shifted_back(cell.time().isoformat())
-        return _within(cell.date())
+        return _within(real_day(cell, no_days))
     if isinstance(cell, date):
-        return _within(cell)
+        return _within(real_day(cell, no_days))
     if isinstance(cell, bool) or not isinstance(cell, str | int | float | None):
         raise UnreadableError("is not a date")
     word = text_of(cell)
@@ -180,7 +183,7 @@ def day(cell: Cell, styles: tuple[str, ...]) -> date | None:
     if not read:
         form = " or ".join(allowed)
         raise UnreadableError("is no day of the calendar" if written else f"is not a date of the form {form}")
-    return _within(read.pop())
+    return _within(real_day(read.pop(), no_days))
 
 
 def month_first(cell: Cell) -> bool:
@@ -211,7 +214,7 @@ def _not_shifted_back(clock: str) -> None:
         raise UnreadableError("is 23:00 sharp: that day's, or the next day's midnight in another time zone")
 
 
-def _within(found: date) -> date:
-    if not _FIRST <= found <= _LAST:
+def _within(found: date | None) -> date | None:
+    if found is not None and not _FIRST <= found <= _LAST:
         raise UnreadableError(f"is not between {_FIRST.year} and {_LAST.year}")
     return found

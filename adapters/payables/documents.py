@@ -272,7 +272,7 @@ def bad_row(origin: Origin, document: PayablesDocument) -> Row:
     first = document.faults[0]
     alike = sorted({f.row for f in document.faults if (f.heading, f.rule) == (first.heading, first.rule)})
     others = dict.fromkeys(f"{f.heading} {f.rule}" for f in document.faults if (f.heading, f.rule) != (first.heading, first.rule))
-    return ("bad", key, _rows(alike), first.heading, "; and ".join([first.rule, *others]), first.shape)
+    return ("bad", key, _rows(alike), first.heading, "; and ".join([first.rule, *others]), first.shape, first.fix)
 
 
 def _bad_key(origin: Origin, document: PayablesDocument) -> str:

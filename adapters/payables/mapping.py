@@ -59,11 +59,8 @@ def _dimension(row: Row) -> LedgerDimension:
 
 
 def _bad(row: Row) -> Entity:
-    _, key, rows, heading, rule, shape = row
-    raise BadRecordError(
-        f"{key} ({rows} of the file)", field=heading, rule=rule, shape=shape,
-        fix="mend it in the ledger and export the file again under the same name",
-    )  # fmt: skip
+    _, key, rows, heading, rule, shape, fix = row
+    raise BadRecordError(f"{key} ({rows} of the file)", field=heading, rule=rule, shape=shape, fix=fix)
 
 
 _BY_TAG: dict[str, Callable[[Row], Entity]] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import islice
@@ -17,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapters.kit.open_days import NO_DAYS
 from adapters.payables import mapping
 from adapters.payables.documents import (
     Origin,
@@ -31,9 +33,10 @@ from adapters.payables.documents import (
 from adapters.payables.layout import Layout
 from adapters.payables.payees import Unlike
 from adapters.payables.recognise import fit
-from adapters.payables.rows import RowTally, lines
+from adapters.payables.rows import lines
 from adapters.payables.scratch import FileScratch, loads
 from adapters.payables.tables import Table, is_workbook, tables
+from adapters.payables.totals import RowTally, refuse_hidden_total
 from adapters.payables.wholeness import Doubts, refuse_doubled, refuse_torn
 from adapters.port import Record, Row
 from canonical.entity import bad_record
@@ -49,8 +52,9 @@ class Reckoning:
     A reckoning accounts for every row of a file and for its money. `rows` counts all rows as a spreadsheet does.
 
     `duplicates` are published too: rows that repeat another one exactly are payments of their own; they are told apart.
-    `unreadable` counts the quarantined rows whose amount could not be read; all others are in the sums. `dropped` counts the
-    suppliers' numbers that are wrong, by field: the suppliers are published without them.
+    `suspects` counts the quarantined rows that may be totals, and `unreadable` the ones whose amount could not be read; all
+    others are in the sums. `dropped` counts the suppliers' numbers that are wrong, by field: the suppliers are published
+    without them.
     """
 
     layout: str = ""
@@ -64,6 +68,7 @@ class Reckoning:
     published: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    suspects: int = 0
     unreadable: int = 0
     money_published: Decimal = Decimal("0.00")
     money_quarantined: Decimal = Decimal("0.00")
@@ -79,6 +84,11 @@ class Reckoning:
     @property
     def money(self) -> Decimal:
         return self.money_published + self.money_quarantined
+
+    @property
+    def doubts(self) -> frozenset[str]:
+        """The doubts about single rows, by which a person accepts them."""
+        return frozenset({"sum"} if self.suspects else ())
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,6 +114,7 @@ class Rules:
     unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
+    no_days: frozenset[date] = NO_DAYS
 
 
 def read(name: str, data: bytes, rules: Rules) -> FileRecords:
@@ -177,8 +188,9 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
     refuse_torn(doubts, found, rules.last_line)
     origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
     read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(origin, lines(doubts, found, rules.currency, tally), scratch):
+    for document in documents(origin, lines(doubts, found, rules.currency, tally, rules.no_days), scratch):
         _keep(origin, document, read)
+    refuse_hidden_total(doubts, found, tally)
     for about, sayings in scratch.said():
         scratch.keep(_SUPPLIERS_AND_DIMENSIONS, _with_good_facts(said_row(origin, about, sayings), read.reckoning))
     if digested:
@@ -252,4 +264,4 @@ def _count_bad(reckoning: Reckoning, document: PayablesDocument) -> None:
 def _count_apart(reckoning: Reckoning, tally: RowTally) -> None:
     apart = tally.apart
     reckoning.blank, reckoning.preamble, reckoning.headings = apart.blank, apart.preamble, apart.headings
-    reckoning.totals, reckoning.notes = tally.totals, tally.notes
+    reckoning.totals, reckoning.notes, reckoning.suspects = tally.totals, tally.notes, tally.suspects

@@ -45,6 +45,11 @@ class Fit:
         """The number of cells that a row may fill; None if there are no headings to tell it."""
         return len(self.titles) if self.heading else None
 
+    @property
+    def amount(self) -> str:
+        """The part that a row's money is read from."""
+        return "net" if "net" in self.at else "gross"
+
     def called(self, part: str) -> str:
         """The heading that the file has over a part, for a person to find it."""
         if self.heading and part in self.at:

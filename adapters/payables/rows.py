@@ -2,38 +2,41 @@
 From a recognised row to a line of a document: a row says everything that the layout needs, or its faults are listed.
 
 Blank rows, headings and preambles are set apart before; here, totals and notes are: a total is checked against the rows
-above it, so that a file that lost rows on its way is refused.
+above it (totals.py), so that a file that lost rows on its way is refused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from adapters.kit.open_days import NO_DAYS
 from adapters.payables.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
 from adapters.payables.layout import DATES, MONEY, Analysis
-from adapters.payables.recognise import Apart, Fit, Row
+from adapters.payables.recognise import Fit, Row
+from adapters.payables.totals import RowTally, refuse_total
 from adapters.payables.wholeness import Doubts, checked_rows
 from canonical.errors import BadRecordError, shape_of
 
-_MANY = 5  # lines of which no amount is the sum by chance
+_MEND = "mend it in the ledger and export the file again under the same name"
 
 
 @dataclass(frozen=True, slots=True)
 class CellFault:
     """
     A fault says what is wrong with one cell: the row as a spreadsheet numbers it, the column's heading, the rule, the
-    shape.
+    shape, and what a person does about it.
     """
 
     row: int
     heading: str
     rule: str
     shape: str
+    fix: str = _MEND
 
 
 @dataclass(slots=True)
@@ -57,87 +60,37 @@ class PayablesLine:
         return words, tuple(sorted(self.dates.items())), self.net, self.tax, self.account, self.dimensions
 
 
-@dataclass(slots=True)
-class RowTally:
-    """The numbers of a file's rows that are no lines, by kind, and the sums that a total may be checked against."""
-
-    apart: Apart = field(default_factory=Apart)
-    totals: int = 0
-    notes: int = 0
-    lines: int = 0
-    all: Decimal = Decimal(0)
-    since: Decimal = Decimal(0)  # since the last total
-    run: int = 0  # lines since then
-    suspect: Decimal = Decimal(0)  # of the lines that may be totals
-    filled: set[str] | None = None  # the words and dates that every line has
-    unreadable: bool = False  # the amount of some line could not be read: then no total can be checked
-
-    def add(self, line: PayablesLine) -> None:
-        self.lines += 1
-        self.run += 1
-        has = line.words.keys() | line.dates.keys()
-        self.filled = set(has) if self.filled is None else self.filled & has
-        if line.net is None:
-            self.unreadable = True
-        else:
-            self.all += line.net
-            self.since += line.net
-
-    def total(self) -> None:
-        self.totals += 1
-        self.since, self.run = Decimal(0), 0
-
-    @property
-    def sums(self) -> set[Decimal]:
-        """The sums that a total may show: since the last total, or of everything. Empty if an amount could not be read."""
-        return set() if self.unreadable or not self.lines else {self.since, self.all, self.all - self.suspect}
-
-    def looks_like_a_total(self, line: PayablesLine, *, last: bool) -> bool:
-        """
-        Tell whether a line without a number may be a total, whatever it is called: it shows a sum of several lines above it, and
-        stands at the end, or behind many lines, or lacks something that they all have. Three small amounts in a row, of
-        which the third is the sum of the others, are nothing strange.
-        """
-        if "number" in line.words or self.lines < 2 or not line.net or line.net not in {self.since, self.all}:
-            return False
-        return last or self.run >= _MANY or not (self.filled or set()) <= line.words.keys() | line.dates.keys()
-
-
-def lines(doubts: Doubts, found: Fit, currency: str, tally: RowTally) -> Iterator[PayablesLine]:
+def lines(
+    doubts: Doubts, found: Fit, currency: str, tally: RowTally, no_days: frozenset[date] = NO_DAYS
+) -> Iterator[PayablesLine]:
     """
     Gives every data row of a file as a line; counts all others in `tally`.
 
     :raises BadRecordError: the dates are American, a total does not agree with the rows above it, or a row is torn.
     """
-    reader, months, halves = _Reader(found, currency), _Months(doubts.where, found), _Halves(found)
-    for row, last in _with_last(checked_rows(doubts, found, found.data(tally.apart))):
+    reader, months, halves = _Reader(found, currency, no_days), _Months(doubts.where, found), _Halves(found)
+    tally.begin()
+    for row in checked_rows(doubts, found, found.data(tally.apart)):
         months.look(row)
         halves.look(row)
         read = reader.kind(row)
         if read.kind == "note":
             tally.notes += 1
         elif _is_total(doubts, found, row[0], read, tally):
-            tally.total()
+            tally.total(row[0], read.total)
         else:
             line = reader.line(row, read)
-            if tally.looks_like_a_total(line, last=last):
+            if "number" in line.words:
+                tally.add(line.net)
+            elif tally.shows_a_sum(line.net) and "sum" not in doubts.accepted:
                 line.faults.append(reader.may_be_a_total(row))
-                tally.suspect += line.net or 0
-            tally.add(line)
+                tally.suspect(line.net)
+            else:
+                tally.add(line.net)
+                tally.compare(line.row, line.net)
             yield line
     months.refuse_american()
     halves.refuse_swapped(doubts)
-
-
-def _with_last(rows: Iterator[Row]) -> Iterator[tuple[Row, bool]]:
-    """Give each row, and say whether it is the last one."""
-    before = next(rows, None)
-    for row in rows:
-        if before is not None:
-            yield before, False
-        before = row
-    if before is not None:
-        yield before, True
 
 
 class _Months:
@@ -193,14 +146,9 @@ def _is_total(doubts: Doubts, found: Fit, row: int, read: _Kind, tally: RowTally
     """Tell whether a row that is called a total, or has nothing but an amount, shows a sum of the rows above it."""
     if read.kind == "called a total" or read.kind == "sum":
         return read.total in tally.sums
-    return read.kind == "total" and _agrees(doubts, found, row, read.total, tally.sums)
-
-
-def _agrees(doubts: Doubts, found: Fit, row: int, total: Decimal | None, sums: set[Decimal]) -> bool:
-    if total is not None and sums and total not in sums:
-        rule = "is a total that the rows above it do not add up to"
-        doubts.refuse("total", found.called("net" if "net" in found.at else "gross"), rule, shape_of(total), row=row)
-    return True
+    if read.kind == "total" and read.total is not None and tally.sums and read.total not in tally.sums:
+        refuse_total(doubts, found, row, read.total, "is a total that the rows above it do not add up to")
+    return read.kind == "total"
 
 
 def _is_remark(filled: Sequence[str]) -> bool:
@@ -227,8 +175,8 @@ class _Kind(NamedTuple):
 class _Reader:
     """Reads the rows of one file."""
 
-    def __init__(self, found: Fit, currency: str) -> None:
-        self.found = found
+    def __init__(self, found: Fit, currency: str, no_days: frozenset[date]) -> None:
+        self.found, self.no_days = found, no_days
         self.layout = found.layout
         self.columns = dict(found.layout.parts())
         self.currency = currency
@@ -258,8 +206,10 @@ class _Reader:
         return _Kind("sum" if len(filled) == 1 and amount is not None else "line", amounts)
 
     def may_be_a_total(self, row: Row) -> CellFault:
-        part = "net" if "net" in self.found.at else "gross"
-        return self._fault(row[0], part, "is the sum of the rows above it, so that it may be a total", self._cell(row[1], part))
+        part = self.found.amount
+        fault = self._fault(row[0], part, "is the sum of the rows above it, so that it may be a total", self._cell(row[1], part))
+        fix = "if it is a payment, let it through: see `ironbridge held`; if it is a total, name it in the layout's `totals`"
+        return replace(fault, fix=fix)
 
     def _says_nothing_else(self, cells: Sequence[Cell], words: Sequence[str]) -> bool:
         """A label and amounts, no date and no other word: a supplier may well be called Total."""
@@ -313,7 +263,7 @@ class _Reader:
 
     def _read_money(self, line: PayablesLine, cells: Sequence[Cell], amounts: dict[str, Decimal]) -> None:
         line.net, line.tax = amounts.get("net"), amounts.get("tax")
-        part = "net" if "net" in self.found.at else "gross"
+        part = self.found.amount
         if line.net is None and not line.faults:
             line.faults.append(self._fault(line.row, part, "is missing", None))
         if len(amounts) == len(MONEY) and amounts["net"] + amounts["tax"] != amounts["gross"]:
@@ -324,7 +274,7 @@ class _Reader:
         for part in self.dates:
             cell = self._cell(cells, part)
             try:
-                if found := day(cell, self.layout.dates):
+                if found := day(cell, self.layout.dates, self.no_days):
                     line.dates[part] = found
             except UnreadableError as error:
                 line.faults.append(self._fault(line.row, part, str(error), cell))

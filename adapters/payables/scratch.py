@@ -118,7 +118,7 @@ def _sortable(identity: Identity) -> bytes:
 
 
 def _packed(line: PayablesLine) -> tuple[Any, ...]:
-    faults = [(f.row, f.heading, f.rule, f.shape) for f in line.faults]
+    faults = [(f.row, f.heading, f.rule, f.shape, f.fix) for f in line.faults]
     return line.row, line.words, line.dates, line.net, line.tax, line.account, line.dimensions, line.redacted, faults
 
 

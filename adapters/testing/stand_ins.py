@@ -13,6 +13,7 @@ from zlib import crc32
 
 from adapters.engine.journal import (
     AGAIN,
+    LARGEST_EVENT,
     TOMBSTONES,
     Cursor,
     Guarded,
@@ -67,7 +68,8 @@ class Log:
     A Kafka cluster in memory, for any number of adapters.
 
     A partition holds events, and None where a marker ends a transaction. What an open transaction holds is
-    not in it: nobody could read it. `groups` are the offsets that consumer groups have committed.
+    not in it: nobody could read it. `groups` are the offsets that consumer groups have committed. `largest` is, by topic, the
+    bytes of the largest event that it takes, where that is less than promised.
     """
 
     partitions: int = 3
@@ -76,6 +78,7 @@ class Log:
     groups: dict[str, dict[Partition, int]] = field(default_factory=dict)
     generations: Counter[str] = field(default_factory=Counter)
     transactions: list[list[Event]] = field(default_factory=list)
+    largest: dict[str, int] = field(default_factory=dict)
 
     def events(self) -> list[Event]:
         """All events, partition by partition, in order."""
@@ -129,9 +132,11 @@ class MemoryJournal:
         self._topics = [topic_of(entity, prefix) for entity in entities]
         self._faults = faults or Faults()
         self._generation: int | None = None
+        self._largest: dict[str, int] = {}
 
     async def open(self) -> None:
         self._faults.point("open")
+        self._largest = dict(self._log.largest)
         self._log.generations[self._adapter] += 1
         self._generation = self._log.generations[self._adapter]
         self._faults.point("opened")
@@ -145,10 +150,15 @@ class MemoryJournal:
     def topic_of(self, entity: str) -> str:
         return topic_of(entity, self._prefix)
 
+    def largest(self, entity: str) -> int:
+        return self._largest.get(self.topic_of(entity), LARGEST_EVENT)
+
     async def publish(
         self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Offsets | None = None
     ) -> list[Place]:
         self._faults.point("publish")
+        if any(len(e.data or b"") > self._log.largest.get(self.topic_of(e.entity), LARGEST_EVENT) for e in events):
+            raise UnavailableError(self._adapter, "takes no record as large as one of ours any more")
         await asyncio.sleep(0)  # as whoever waits for a server
         if self._generation is None:
             raise UnavailableError(self._adapter, "the journal is closed")

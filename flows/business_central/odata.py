@@ -19,6 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from canonical.errors import MisconfiguredError
+from canonical.turns import in_turns
 from flows.business_central.settings import BusinessCentralSettings
 from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
 from flows.port import NotDone, Unavailable, Unknown
@@ -168,13 +169,13 @@ class Service:
         return replies
 
     async def _sent(self, part: Sequence[Operation]) -> list[Reply]:
-        requests = [self._packed(str(n), operation) for n, operation in enumerate(part)]
+        requests = [encoded(self._packed(str(n), operation)) async for n, operation in in_turns(enumerate(part))]
         headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
             "Prefer": "odata.continue-on-error",
         }
-        content = encoded({"requests": requests}).encode()
+        content = f'{{"requests":[{",".join(requests)}]}}'.encode()
         whole = await self._asked(
             self._http.build_request(
                 "POST", f"{self._root}/$batch", content=content, headers=headers, extensions={TEMPLATE: "/$batch"}

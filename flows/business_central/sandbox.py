@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from canonical.turns import in_turns
 from flows.business_central.sandbox_company import NESTED, ROOTS, BusinessCentralSandboxSettings, SandboxCompany
 from flows.business_central.sandbox_wire import LINES_OF, Json, ODataError, candidates, holds, parse_filter
 from flows.kit.sandbox import Sandbox, run
@@ -84,7 +85,7 @@ class BusinessCentralSandbox(Sandbox):
             return JSONResponse(ODataError("BadRequest", "Invalid Request Body").body, 400)
         headers = dict(request.headers)
         if path.endswith("/$batch") and request.method == "POST":
-            reply = self._batch(body, headers, request.state.id, path.removesuffix("$batch"))
+            reply = await self._batch(body, headers, request.state.id, path.removesuffix("$batch"))
         else:
             url = f"{path}?{request.url.query}"
             reply = self._done(Call(request.method, url, headers, body, request.state.id))
@@ -92,7 +93,7 @@ class BusinessCentralSandbox(Sandbox):
             return Response(status_code=reply.status, headers=dict(reply.headers))
         return JSONResponse(reply.body, reply.status, dict(reply.headers))
 
-    def _batch(self, body: Any, headers: Mapping[str, str], request: str, root: str) -> Reply:
+    async def _batch(self, body: Any, headers: Mapping[str, str], request: str, root: str) -> Reply:
         """OData 4.01 JSON batch: every operation on its own; one failure ends it unless the caller says go on."""
         asked = body.get("requests") if isinstance(body, dict) else None
         if not isinstance(asked, list) or not all(
@@ -104,7 +105,7 @@ class BusinessCentralSandbox(Sandbox):
             return Reply(400, ODataError("BadRequest", message).body)
         go_on = "odata.continue-on-error" in headers.get("prefer", "")
         replies: dict[str, Reply] = {}
-        for operation in asked:
+        async for operation in in_turns(asked):
             if any(replies.get(str(on), Reply(424)).status >= 400 for on in operation.get("dependsOn", ())):
                 reply = Reply(424, ODataError("BadRequest", "An operation it depends on has failed.").body)
             else:

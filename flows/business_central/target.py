@@ -17,6 +17,7 @@ import httpx
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.finding import Finding
+from canonical.turns import in_turns
 from flows.business_central.company import Company
 from flows.business_central.documents import LINES_OF, VENDOR, recalled_vendor
 from flows.business_central.job import Job, Turns, waves
@@ -78,7 +79,7 @@ class BusinessCentralTarget:
     async def _agree(self, jobs: Sequence[Job]) -> None:
         for _ in range(_ROUNDS):
             if waiting := [job for job in jobs if job.outcome is None]:
-                await self._look([job for job in waiting if not job.quick(self._wire)])
+                await self._look([job async for job in in_turns(waiting) if not job.quick(self._wire)])
                 await self._send([job for job in waiting if job.outcome is None])
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
@@ -86,7 +87,7 @@ class BusinessCentralTarget:
         if any(job.kind in LINES_OF for job in jobs) and (trouble := await self._company.know([])):
             return [Untold(trouble.reason)] * len(jobs)  # without the accounts' numbers no line can be told
         await self._look(jobs)
-        return [self._told(job) for job in jobs]
+        return [self._told(job) async for job in in_turns(jobs)]
 
     async def holdings(self) -> AsyncIterator[Sequence[Holding]]:
         """Every vendor, purchase invoice and purchase credit memo of the company, with lines and dimensions."""
@@ -101,7 +102,7 @@ class BusinessCentralTarget:
                 seen.add(url)
                 page = await self._page(url)
                 try:
-                    held = [self._wire.holding(kind, row) for row in page.rows()]
+                    held = [self._wire.holding(kind, row) async for row in in_turns(page.rows())]
                 except NOT_ITS_FORM:
                     raise UnavailableError(self.name, f"{SET_OF[kind]}: {GARBLED}") from None
                 yield held
@@ -155,7 +156,7 @@ class BusinessCentralTarget:
         if not with_lines:
             return
         trouble = await self._company.know([lines_of(job.write.document) for job in with_lines])
-        for job in with_lines:
+        async for job in in_turns(with_lines):
             missing = None if trouble else self._company.missing(lines_of(job.write.document))
             if missing:
                 job.outcome = Refused(f"{missing}: the company has no such code")
@@ -195,7 +196,7 @@ class BusinessCentralTarget:
 
     async def _found(self, asked: Sequence[tuple[Job, Operation]], *, by_ref: bool) -> None:
         replies = await self._service.send([operation for _, operation in asked])
-        for (job, operation), reply in zip(asked, replies, strict=True):
+        async for (job, operation), reply in in_turns(zip(asked, replies, strict=True)):
             if isinstance(reply, Answer) and reply.well:
                 try:
                     rows = [reply.body] if by_ref else reply.rows()
@@ -221,7 +222,7 @@ class BusinessCentralTarget:
 
     async def _send(self, jobs: Sequence[Job]) -> None:
         plans: list[tuple[Job, Plan]] = []
-        for job in jobs:
+        async for job in in_turns(jobs):
             if job.trouble is not None:
                 job.fail(job.trouble)
                 continue
@@ -237,7 +238,7 @@ class BusinessCentralTarget:
         # A vendor goes only after its documents: Business Central keeps one that has any.
         plans.sort(key=lambda planned: planned[0].kind == VENDOR and planned[0].write.document is None)
         replies = iter(await self._service.send([operation for _, plan in plans for operation in plan.operations]))
-        for job, plan in plans:
+        async for job, plan in in_turns(plans):
             self._judge(job, plan, [(operation, next(replies)) for operation in plan.operations])
         await self._vendors_gone([job for job, _ in plans if isinstance(job.outcome, Refused) and job.vendor])
 

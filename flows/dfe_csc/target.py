@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
+from canonical.turns import in_turns
 from flows.dfe_csc.partial import to_send
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
@@ -63,7 +64,7 @@ class DfeCsc:
 
         :raises MisconfiguredError: the client, the supplier key, the council's code or the address is wrong.
         """
-        sent = [to_send(write, self._settings.ids) for write in batch]
+        sent = [to_send(write, self._settings.ids) async for write in in_turns(batch)]
         outcomes: dict[int, Outcome] = {}
         left: Outcome = NotDone("not sent: too many records of the batch were refused at once")
         groups = list(_groups([len(records) for records in sent], self.limits.batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,16 @@ def _section(sandbox: DfeCscSandbox, _: Chart) -> dict[str, Any]:
 
 
 def _counts(sandbox: DfeCscSandbox) -> Mapping[str, int]:
-    return {"child": len(sandbox.documents(str(LA_CODE)))}
+    return {"child": sandbox.held.counts[str(LA_CODE)]}
 
 
 def _exact(sandbox: DfeCscSandbox, documents: Iterable[Document]) -> Iterator[Document]:
-    held = sandbox.documents(str(LA_CODE))
-    return (each for each in documents if _unordered(held.get(each.number)) == _unordered(each.body))
+    return (each for each in documents if _unordered(_held(sandbox, each.number)) == _unordered(each.body))
+
+
+def _held(sandbox: DfeCscSandbox, number: str) -> Any:
+    text = sandbox.held.get(str(LA_CODE), [number]).get(number)
+    return None if text is None else json.loads(text)
 
 
 def _unordered(value: Any) -> Any:

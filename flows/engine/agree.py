@@ -17,6 +17,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 from canonical.errors import FencedError, MisconfiguredError, UnavailableError, named
+from canonical.turns import in_turns
 from flows.engine.altered import altered, once_more, said
 from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
@@ -253,7 +254,7 @@ class Agreement:
             answers = [Untold(self._mistake(error))] * len(wanted)
         settled: list[Settlement] = []
         still: list[Wanted] = []
-        for each, answer in zip(wanted, answers, strict=True):
+        async for each, answer in in_turns(zip(wanted, answers, strict=True)):
             write = each.write
             match answer:
                 case Held(body, ref, tag) if write.document is not None and body == write.document.body:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pydantic_core import to_json
 
 from canonical.errors import BadRecordError, RefusedError, named
+from canonical.turns import in_turns
 from flows.engine.ledger import Ledger, Settlement, State, Task, pack, unpack, unpack_all
 from flows.engine.settle import Wanted, parked, untried, waiting
 from flows.engine.trail import in_doubt
@@ -77,11 +78,11 @@ async def drafts(flow: Flow, ledger: Ledger, subjects: Sequence[str], day: date)
     names = {entity.type_name for entity in flow.entities}
     made = [
         draft(flow, subject, Facts([fact for fact in facts.get(subject, ()) if fact.entity in names], day))
-        for subject in subjects
+        async for subject in in_turns(subjects)
     ]
     referred = {other for each in made if each.document is not None for other in each.document.refers.values()}
     refs = await ledger.refs(sorted(referred))
-    return [referring(each, refs) for each in made]
+    return [referring(each, refs) async for each in in_turns(made)]
 
 
 async def drafted(
@@ -92,7 +93,7 @@ async def drafted(
     settled: list[Settlement] = []
     wanted: list[Wanted] = []
     made = await drafts(flow, ledger, [task.subject for task in tasks], today())
-    for task, each in zip(tasks, made, strict=True):
+    async for task, each in in_turns(zip(tasks, made, strict=True)):
         found = _compared(task if each.recheck is None else task._replace(recheck=each.recheck), each)
         if isinstance(found, Settlement):
             settled.append(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -38,8 +39,8 @@ from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import audit, gauges, insight
 from ironbridge.operate.checks import findings
 from ironbridge.runtime import bridge, systems
-from ironbridge.settings import FILE, HttpSettings
-from ironbridge.store import Store
+from ironbridge.settings import FILE, HttpSettings, load
+from ironbridge.store import Store, open_store, schema
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -80,6 +81,23 @@ def check(file: FileOption = None, as_json: JsonOption = False) -> None:
         else:
             render.findings(out, found)
         return 0 if all(f.well for f in found) else 1
+
+    do(work())
+
+
+@app.command()
+def migrate(file: FileOption = None) -> None:
+    """
+    Bring the state's tables up to date. `run` does this, too, when it starts; no other command ever changes them.
+
+    The settings file may be missing if IRONBRIDGE_STATE__URL says where the state is. A process of the release before works on.
+    """
+
+    async def work() -> None:
+        settings = load(file) if file or os.environ.get("IRONBRIDGE_STATE__URL") else settings_of(file)
+        store = await open_store(settings.state_url)
+        await store.close()
+        out.print(f"The state's tables are ready for this release (schema {schema.known()[-1]}).")
 
     do(work())
 
@@ -139,7 +157,7 @@ def console(
         stop = asyncio.Event()
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-        async with bridge.platform(settings, broker=False, topics=False) as built, serve.served(built) as url:
+        async with bridge.looking(settings) as built, serve.served(built) as url:
             out.print(f"The console is at [bold]{url}[/bold]; Ctrl-C stops it.")
             await stop.wait()
 
@@ -190,7 +208,7 @@ def plan(
     async def work() -> int:
         settings = settings_of(file)
         known("plan", flow, "no flow", list(systems.flows(settings)))
-        async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
+        async with bridge.looking(settings, [flow]) as built:
             delivery = built.deliveries[flow]
             if reveal:
                 await audit.reveal(built.store, audit.at_the_command_line(), [f"plan of {flow}"], why)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from canonical.errors import MisconfiguredError
 from ironbridge.settings import FILE, Settings, load
-from ironbridge.store import open_store
+from ironbridge.store import Upkeep, open_store
 
 out = Console()
 err = Console(stderr=True)
@@ -46,7 +46,7 @@ def do(work: Coroutine[Any, Any, int | None]) -> None:
 
 
 async def with_state(file: Path | None, work: Any) -> int | None:
-    store = await open_store(settings_of(file).state_url)
+    store = await open_store(settings_of(file).state_url, tables=Upkeep.NEED)
     try:
         status: int | None = await work(store)
         return status

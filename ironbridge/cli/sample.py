@@ -7,6 +7,7 @@ from ironbridge.runtime.systems import ADAPTERS, FLOWS, TARGETS, found
 _HEAD = """\
 # Ironbridge's settings. Every value can also come from the environment, which goes over this file:
 #   [kafka] bootstrap_servers   is   IRONBRIDGE_KAFKA__BOOTSTRAP_SERVERS
+# With _FILE behind its name a variable names a file that holds the value, as a secret's driver mounts it.
 # Secrets belong there, not here. `ironbridge check` looks at all of it and says what to mend.
 
 # data = ".ironbridge"            # where the embedded parts keep their files

@@ -181,7 +181,7 @@ def replay(
     async def work() -> int:
         settings = settings_of(file)
         known("replay", flow, "no flow", list(systems.flows(settings)))
-        async with bridge.platform(settings, [flow], broker=False, topics=False) as built:
+        async with bridge.looking(settings, [flow]) as built:
             moment, wanted = None if since is None else since.timestamp(), built.deliveries[flow].flow
             count = await steer.replay(built.store, at_the_command_line(), wanted, why, since=moment, rewrite=rewrite)
         print_json({"flow": flow, "subjects": count}) if as_json else out.print(f"{count:,} will be looked at again.")

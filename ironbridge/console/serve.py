@@ -77,7 +77,7 @@ async def served_beside(built: Platform) -> AsyncIterator[str | None]:
     async def work() -> None:
         stop, parts = asyncio.Event(), [*built.pumps, *built.deliveries]
         try:
-            async with bridge.platform(built.settings, parts, broker=False, topics=False) as own, served(own, turned) as url:
+            async with bridge.looking(built.settings, parts) as own, served(own, turned) as url:
                 begun.set_result((url, asyncio.get_running_loop(), stop))
                 await stop.wait()
         except BaseException as error:

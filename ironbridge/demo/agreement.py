@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from canonical.turns import in_turns
 from flows.engine.clock import LondonDay
 from flows.engine.draft import drafts
 from flows.port import Document, Held, ReadBack, Write
@@ -55,7 +56,7 @@ async def _there(cloud: DemoCloud, delivery: Delivery, wanted: dict[str, Documen
     """By kind: how many documents the cloud holds, and how many of those wanted it holds exactly."""
     counts, exact = cloud.world.counts(cloud.sandbox), cloud.world.exact
     agreed = exact(cloud.sandbox, wanted.values()) if exact else await _read_back(delivery, wanted)
-    same = Counter(document.kind for document in agreed)
+    same = Counter([document.kind async for document in in_turns(agreed)])
     return {kind: (counts.get(kind, 0), same[kind]) for kind in counts.keys() | same.keys()}
 
 

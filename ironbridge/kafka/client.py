@@ -135,9 +135,9 @@ def translated(where: str) -> Iterator[None]:
             fix="set this machine's clock, or the broker's",
         ) from error
     except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-        raise MisconfiguredError(
+        raise UnavailableError(
             where,
-            "Kafka takes no record as large as one of ours",
+            "Kafka takes no record as large as one of ours any more",
             fix="give the topics a `max.message.bytes` of 8388608 again; the next start names the one that has less",
         ) from error
     except OverdueError as error:

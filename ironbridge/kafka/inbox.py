@@ -25,6 +25,7 @@ from adapters.engine.journal import Partition
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, IronbridgeError, UnavailableError
 from canonical.event import topic_of
+from canonical.turns import in_turns
 from flows.engine.ledger import Arrivals, Reject, Stand
 from ironbridge.kafka.client import connecting, translated
 from ironbridge.kafka.consumer import consumer
@@ -210,20 +211,25 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         # Records fetched before we knew where the state stands are dropped here; they come again from there.
         fresh = {p: self._after_last(p, records) for p, records in found.items() if p in self._placed}
         await self._unproven(found)
-        arrived = self._arrivals({p: records for p, records in fresh.items() if records})
+        found = {p: records for p, records in fresh.items() if records}
+        arrived = self._arrivals(found, await self._read(found))
         until, there = await self._caught_up()
         if arrived.again:
             self._forget()
         return replace(arrived, until=until if arrived.again else {}, there=there | self._dropped)
 
-    def _arrivals(self, found: Mapping[TopicPartition, list[Any]]) -> Arrivals:
+    async def _read(self, found: Mapping[TopicPartition, list[Any]]) -> list[Event | Reject]:
+        records = (record for records in found.values() for record in records)
+        return [_event_of(record, self._settings.topic_prefix) async for record in in_turns(records)]
+
+    def _arrivals(self, found: Mapping[TopicPartition, list[Any]], read: Iterable[Event | Reject]) -> Arrivals:
         events: list[tuple[Event, int]] = []
         rejects: list[Reject] = []
         again: list[Event] = []
-        since = {p: self._durable.get(p, 0) for p in found}
+        since, reading = {p: self._durable.get(p, 0) for p in found}, iter(read)
         for partition, records in found.items():
             for record in records:
-                event = _event_of(record, self._settings.topic_prefix)
+                event = next(reading)
                 if isinstance(event, Reject):
                     rejects.append(event)
                 else:

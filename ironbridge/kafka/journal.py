@@ -16,18 +16,20 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from adapters.engine.journal import Cursor, Partition, Place, Watermark, named
+from adapters.engine.journal import LARGEST_EVENT, LARGEST_RECORD, Cursor, Partition, Place, Watermark, named
 from adapters.port import Offsets
 from canonical import Entity, Event
 from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, compression, connecting, translated
 from ironbridge.kafka.consumer import consumer
-from ironbridge.kafka.topics import cursors_topic, ensure_topics, partition_of
+from ironbridge.kafka.topics import cursors_topic, largest_records, partition_of
 from ironbridge.observe.meters import count_sent, kafka_operation
 from ironbridge.settings import KafkaSettings
 
 _BATCH = 512 * 1024
+_ENVELOPE = 16 * 1024
+"""More than the bytes of any event's key, headers and batch."""
 _PATIENCE = 120.0  # seconds; a transaction whose adapter was killed is ended after 60
 _LAST_WORDS = 5.0  # seconds for a client to stop in good order
 
@@ -69,10 +71,11 @@ class KafkaJournal:
         self._producer: AIOKafkaProducer | None = None
         self._fenced: FencedError | None = None
         self._unfinished = False
+        self._sizes: dict[str, int] = {}
 
     async def open(self) -> None:
         # A topic that was deleted under us is made again; catching up then finds that all of it is lost.
-        await ensure_topics(self._settings, self._entities)
+        self._sizes = await largest_records(self._settings, self._entities)
         async with connecting(self._settings, self._adapter):
             producer = AIOKafkaProducer(
                 **client_options(self._settings),
@@ -81,8 +84,8 @@ class KafkaJournal:
                 acks="all",
                 enable_idempotence=True,
                 compression_type=compression(self._settings),
-                max_batch_size=_BATCH,
-                max_request_size=8 * 1024 * 1024,
+                max_batch_size=min(_BATCH, *self._sizes.values()),
+                max_request_size=LARGEST_RECORD,
             )
             try:
                 async with asyncio.timeout(self._patience):
@@ -110,6 +113,9 @@ class KafkaJournal:
 
     def topic_of(self, entity: str) -> str:
         return topic_of(entity, self._settings.topic_prefix)
+
+    def largest(self, entity: str) -> int:
+        return min(LARGEST_EVENT, self._sizes.get(self.topic_of(entity), LARGEST_RECORD) - _ENVELOPE)
 
     async def publish(
         self, events: Sequence[Event], cursor: tuple[str, Cursor] | None, offsets: Offsets | None = None
@@ -194,7 +200,7 @@ class KafkaJournal:
             while asked := {p for p in asked if await consumer.position(p) < ends[p]}:
                 if time.monotonic() > deadline:
                     raise UnavailableError(self._adapter, f"{next(iter(asked)).topic} cannot be read")
-                for partition, records in (await consumer.getmany(*asked, timeout_ms=200)).items():
+                for partition, records in (await consumer.getmany(*asked, timeout_ms=200, max_records=1)).items():
                     asked.discard(partition)
                     own, mark = self._own(records[0]), places[partition]
                     if own and (own[1].offset + 1, named(own[0])) == mark[:2]:

@@ -11,16 +11,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
-from adapters.engine.journal import TOMBSTONES
+from adapters.engine.journal import LARGEST_RECORD, TOMBSTONES
 from canonical import Entity
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, connecting
 from ironbridge.settings import KafkaSettings
 
+_SIZE = "max.message.bytes"
 _TOPIC = {
     "cleanup.policy": "compact",
-    "max.message.bytes": str(8 * 1024 * 1024),
+    _SIZE: str(LARGEST_RECORD),
     "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
 }
 _TRAIL = {
@@ -29,7 +30,7 @@ _TRAIL = {
     # The longest age of a copy that is restored. For an older copy every subject is looked at: that costs more and is safe.
     "retention.ms": str(90 * 24 * 3600 * 1000),
     "retention.bytes": "-1",
-    "max.message.bytes": str(8 * 1024 * 1024),
+    _SIZE: str(LARGEST_RECORD),
 }
 
 
@@ -63,9 +64,31 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
     """
     Create the topics that are missing and check the others; the names of those created.
 
-    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
+    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on, or takes too small records.
     """
     wanted = topics(settings, entities)
+    made, sizes = await _ensured(settings, wanted)
+    for name, size in sizes.items():
+        if size < LARGEST_RECORD:
+            raise _other(name, _SIZE, str(size), LARGEST_RECORD, "a large record would be left out")
+    return made
+
+
+async def largest_records(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, int]:
+    """
+    Create the topics that are missing, and tell of each how many bytes the largest record has that it takes. Who runs
+    already goes on with a topic that was made smaller meanwhile.
+
+    :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
+    """
+    _, sizes = await _ensured(settings, topics(settings, entities))
+    return sizes
+
+
+async def _ensured(
+    settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
+) -> tuple[list[str], dict[str, int]]:
+    """The names of the topics that were created, and the size of the largest record of each topic."""
     admin = AIOKafkaAdminClient(**client_options(settings))
     async with connecting(settings, "kafka"):
         await admin.start()
@@ -77,8 +100,7 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
                 new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, count, each in made]
                 await _create(admin, new)
             # The others' too, which may have been made by another worker since we looked.
-            await _check(admin, wanted)
-            return missing
+            return missing, await _check(admin, wanted)
         finally:
             await admin.close()
 
@@ -121,7 +143,8 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: flo
     raise UnavailableError("kafka", "topics that were made do not appear", fix="look at the brokers' logs")
 
 
-async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, tuple[int, dict[str, str]]]) -> None:
+async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, tuple[int, dict[str, str]]]) -> dict[str, int]:
+    """Check partitions and settings; the bytes of the largest record that each topic takes."""
     for topic in await _described(admin, list(wanted)):
         name, count = topic["topic"], len(topic["partitions"])
         if count != wanted[name][0]:
@@ -130,20 +153,20 @@ async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, tuple[int, dic
                 fix="set `kafka.partitions` to what is there, or recreate the topic: "
                 "an owner's events must stay together",
             )  # fmt: skip
+    sizes = {}
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]):
         for _code, _message, _kind, name, entries in answer.resources:
             right = wanted[name][1]
             there = right | {entry[0]: entry[1] for entry in entries}
             if there["cleanup.policy"] != right["cleanup.policy"]:
-                raise _other(name, "cleanup.policy", there, right, "old records would be lost")
-            if int(there["max.message.bytes"]) < int(right["max.message.bytes"]):
-                raise _other(name, "max.message.bytes", there, right, "a large record would stop all others")
+                policy = there["cleanup.policy"], right["cleanup.policy"]
+                raise _other(name, "cleanup.policy", *policy, "old records would be lost")
+            sizes[name] = int(there[_SIZE])
+    return sizes
 
 
-def _other(
-    topic: str, setting: str, there: Mapping[str, str], right: Mapping[str, str], what: str
-) -> MisconfiguredError:
+def _other(topic: str, setting: str, there: str, right: object, what: str) -> MisconfiguredError:
     return MisconfiguredError(
-        "kafka", f"topic {topic} has {setting}={there[setting]}: {what}",
-        fix=f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {setting}={right[setting]}",
+        "kafka", f"topic {topic} has {setting}={there}: {what}",
+        fix=f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {setting}={right}",
     )  # fmt: skip

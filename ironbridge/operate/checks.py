@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from canonical import ENTITIES
-from canonical.errors import ours
+from canonical.errors import IronbridgeError, ours
 from canonical.finding import Finding
+from flows.kit.requests import Budget, LocalBudget
 from flows.kit.resources import Resources
+from flows.port import Limits
 from ironbridge.kafka.topics import answers
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
-from ironbridge.store import open_store
+from ironbridge.store import Upkeep, open_store
 from ironbridge.store.budget import SharedBudget
+from ironbridge.store.schema import SchemaState
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
@@ -25,7 +28,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("settings name no system", False, "take the comment marks off a section of the settings file")
     for fault in ENTITIES.faults:
         yield Finding(f"{fault.where}: {fault.what}", False, fault.fix)
-    yield await _asked("state", lambda: _state(settings))
+    yield await _state(settings)
     yield await _kafka(settings)
     for name, plan in adapters.items():
         async for finding in _adapter(name, plan):
@@ -44,9 +47,32 @@ async def _asked(what: str, ask: Callable[[], Awaitable[None]]) -> Finding:
     return Finding(f"{what} answers", True)
 
 
-async def _state(settings: Settings) -> None:
-    store = await open_store(settings.state_url)
-    await store.close()
+async def _state(settings: Settings) -> Finding:
+    """`run` makes the tables, or brings them up to date; a database without them is as well as one with them."""
+    stands = SchemaState.EMPTY
+
+    async def ask() -> None:
+        nonlocal stands
+        store = await open_store(settings.state_url, tables=Upkeep.LEAVE)
+        try:
+            stands = await store.stands()
+        finally:
+            await store.close()
+
+    found = await _asked("state", ask)
+    if not found.well or stands is SchemaState.SUITS:
+        return found
+    return Finding(f"state answers; its tables: {stands.value}, `ironbridge migrate` or the next `run` sees to it", True)
+
+
+async def _budget(settings: Settings, target: str, stack: AsyncExitStack) -> Callable[[Limits], Budget]:
+    """The budget that all share, in the state. Where that is away or has no tables yet, what is asked spends its own."""
+    try:
+        store = await open_store(settings.state_url, tables=Upkeep.NEED)
+    except IronbridgeError:
+        return LocalBudget.of
+    stack.push_async_callback(store.close)
+    return partial(SharedBudget, store, target)
 
 
 async def _kafka(settings: Settings) -> Finding:
@@ -72,9 +98,10 @@ async def _target(
     settings: Settings, name: str, plan: systems.TargetPlan, flows: Sequence[systems.FlowPlan]
 ) -> AsyncIterator[Finding]:
     """Ask the target, once; and, where it is well, what it says of each flow's own settings."""
-    store = await open_store(settings.state_url)
     try:
-        async with Resources(name, partial(SharedBudget, store, name)) as resources:
+        async with AsyncExitStack() as stack:
+            budget = await _budget(settings, name, stack)
+            resources = await stack.enter_async_context(Resources(name, budget))
             target = plan.build(resources)
             found = await target.check()
             for finding in found:
@@ -86,5 +113,3 @@ async def _target(
     except Exception as error:
         met = ours(name, error)
         yield Finding(f"{name}: {met.what}", False, met.fix)
-    finally:
-        await store.close()

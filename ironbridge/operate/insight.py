@@ -16,6 +16,7 @@ from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
 from canonical.errors import shape_of
 from canonical.key import entity_of, key_as_written, key_of
+from canonical.turns import in_turns
 from flows.engine.agree import Agreement
 from flows.engine.ledger import State
 from flows.port import Document
@@ -127,7 +128,7 @@ async def plan(agreement: Agreement, ledger: StoredLedger) -> AsyncIterator[Chan
             if each.state in (State.PARKED, State.WAITING):
                 action = "refuse" if each.state is State.PARKED else "wait"
                 yield Change(each.task.subject, action, [], each.reason or "")
-        for want in wanted:
+        async for want in in_turns(wanted):
             before, after = want.write.confirmed, want.write.document
             action = "remove" if after is None else "update" if before else "create"
             yield Change(want.task.subject, action, differences(before, after))

@@ -12,7 +12,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -33,7 +33,7 @@ from ironbridge.runtime import systems
 from ironbridge.runtime.deliveries import Delivery, connected
 from ironbridge.runtime.insist import Work, in_our_words, insist, nap
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, names, open_store, traffic
+from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation
 
@@ -95,6 +95,7 @@ async def platform(
     say: Say = log.info,
     broker: bool = True,
     topics: bool = True,
+    tables: Upkeep = Upkeep.BRING,
     patient: asyncio.Event | None = None,
 ) -> AsyncIterator[Platform]:
     """
@@ -110,7 +111,7 @@ async def platform(
             await stack.enter_async_context(started)
             kafka = settings.kafka.model_copy(update={"bootstrap_servers": started.bootstrap})
             settings = settings.model_copy(update={"kafka": kafka})
-        store = await _once_there(lambda: open_store(settings.state_url), patient)
+        store = await _once_there(lambda: open_store(settings.state_url, tables=tables), patient)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
         for name, plan in adapters.items():
@@ -151,6 +152,11 @@ async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event |
         with attempt:
             return await work()
     raise AssertionError("it either returns or raises")
+
+
+def looking(settings: Settings, names: Iterable[str] = ()) -> AbstractAsyncContextManager[Platform]:
+    """The parts over the state alone, for who looks: Kafka is left alone, and the state's tables stay as they are."""
+    return platform(settings, names, broker=False, topics=False, tables=Upkeep.NEED)
 
 
 def beside(settings: Settings, say: Say) -> Broker | None:

@@ -8,11 +8,12 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, Connection, NullPool, event, inspect, make_url, text
+from sqlalchemy import URL, NullPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -21,11 +22,11 @@ from canonical.connect import tls
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.engine.clock import steady
 from ironbridge.observe.meters import state_operation
-from ironbridge.store import waits
+from ironbridge.store import schema, waits
 from ironbridge.store.faults import translated
+from ironbridge.store.schema import SchemaState
 from ironbridge.store.waits import ConnectionLimits, Holders
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _MEASURED = 10.0  # seconds after which the database's clock is read again
 _SURE = 1.0  # seconds: an answer that took longer is not exact enough to replace one that was quicker
 _IDLE = 5.0  # seconds after which a connection is asked whether it still lives
@@ -88,19 +89,36 @@ class Store:
     def _watching(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
         return self._holders.watching(connection) if self._holders else nullcontext()
 
-    async def migrate(self) -> None:
-        """Bring the tables up to date, whole or not at all; of several workers that start at once the first one does it."""
+    async def migrate(self, migrations: Path = schema.MIGRATIONS) -> None:
+        """
+        Bring the tables up to date, whole or not at all; of several workers that start at once the first one does it. Tables
+        of a newer release that this one can work on are left as they are.
+
+        :raises MisconfiguredError: a newer release has made the tables, and this one cannot work on them.
+        """
         with translated(self.held_by):
             async with self._aside.connect() as connection, self._watching(connection):
-                if await connection.run_sync(_is_current):
+                if await connection.run_sync(schema.stands, migrations) is SchemaState.SUITS:
                     return
                 await connection.rollback()
                 if self.embedded:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 else:
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-                await connection.run_sync(_upgrade)
+                await connection.run_sync(schema.upgrade, migrations)
                 await connection.commit()
+
+    async def stands(self) -> SchemaState:
+        """
+        Tell whether this release can work on the tables, changing nothing.
+
+        :raises MisconfiguredError: a newer release has made them, and this one cannot.
+        """
+        if self.embedded and not Path(self.engine.url.database or "").exists():
+            return SchemaState.EMPTY  # SQLite would make the file
+        with translated(self.held_by):
+            async with self._aside.connect() as connection, self._watching(connection):
+                return await connection.run_sync(schema.stands)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -141,38 +159,24 @@ class DatabaseClock:
             self._measured = answered
 
 
-def _is_current(connection: Connection) -> bool:
-    """:raises MisconfiguredError: a newer release has made the tables."""
-    known = sorted(file.stem.split("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
-    if not inspect(connection).has_table("alembic_version"):
-        return False
-    stands = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    if stands is not None and stands not in known:
-        raise MisconfiguredError(
-            "state", f"its tables are those of a newer release (schema {stands}; this one knows up to {known[-1]})",
-            fix="run that release or a newer one; to go back, restore the copy from before the upgrade, or point "
-            "`state.url` at an empty database, which is filled again from Kafka",
-        )  # fmt: skip
-    return stands == known[-1]
+class Upkeep(Enum):
+    """Says what is done about the state's tables when it is opened."""
+
+    BRING = "brought up to date"
+    """Only the program that works with the state, `ironbridge run`, does this, and `ironbridge migrate`."""
+    NEED = "needed as they are"
+    """They are looked at and never changed: it is an error if this release cannot work on them."""
+    LEAVE = "left alone"
+    """Nothing is asked: the database may be away."""
 
 
-def _upgrade(connection: Connection) -> None:
-    if _is_current(connection):
-        return  # another worker was faster
-    from alembic import command  # half a second, and seldom needed
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-async def open_store(url: str, *, migrate: bool = True, patience: ConnectionLimits = waits.USUAL) -> Store:
+async def open_store(
+    url: str, *, tables: Upkeep = Upkeep.BRING, patience: ConnectionLimits = waits.USUAL
+) -> Store:
     """
-    Open the state at a SQLAlchemy URL (`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`) and bring it up to date.
+    Open the state at a SQLAlchemy URL (`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`).
 
-    :raises MisconfiguredError: the URL is neither of these, or the database refuses us.
+    :raises MisconfiguredError: the URL is neither of these, the database refuses us, or its tables are not for this release.
     :raises UnavailableError: it is away, or somebody holds a lock that we need for longer than `patience` allows.
     """
     try:
@@ -191,19 +195,26 @@ async def open_store(url: str, *, migrate: bool = True, patience: ConnectionLimi
             raise MisconfiguredError(
                 "state", f"cannot be kept in {other}", fix="use PostgreSQL or SQLite in `state.url`"
             )
-    if migrate:
-        try:
-            await store.migrate()
-        except IronbridgeError:
-            await store.close()
-            raise
+    try:
+        match tables:
+            case Upkeep.BRING:
+                await store.migrate()
+            case Upkeep.NEED:
+                schema.insist(await store.stands())
+    except IronbridgeError:
+        await store.close()
+        raise
     return store
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, connect_args={"timeout": 30, "isolation_level": None}, pool_timeout=waits.POOL)
+
+    def folder_made(*_: Any) -> None:
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+    event.listen(engine.sync_engine, "do_connect", folder_made)
     event.listen(engine.sync_engine, "connect", _embedded)
     return engine
 

@@ -13,7 +13,7 @@ from adapters.payables import system
 from adapters.testing import Bench
 
 HEAD = "Payee,Paid On,Amount\n"
-FIVE = HEAD + "".join(f"Payee {n} Ltd,0{n}/04/2024,{n}.00\n" for n in range(1, 6))
+FIVE = HEAD + "".join(f"Payee {n} Ltd,0{n}/04/2024,{n}.50\n" for n in range(1, 6))
 COLUMNS = {"supplier_name": "Payee", "payment_date": "Paid On", "net": "Amount"}
 LAYOUT = {"title": "a list without numbers", "columns": COLUMNS, "document": ["supplier"], "unnumbered": "single"}
 
@@ -46,7 +46,7 @@ def allow(here: Bench, what: str) -> None:
 
 
 async def test_a_wrong_total_is_accepted_by_a_person_for_that_one_file(tmp_path: Path) -> None:
-    here, wrong = bench(tmp_path), FIVE + "Grand total,,14.99\n"
+    here, wrong = bench(tmp_path), FIVE + "Grand total,,17.49\n"
     put(tmp_path / "april.csv", wrong, 900)
     assert (await here.read(), paid(here)) == ([], 0)
     assert told(here) == ["is a total that the rows above it do not add up to"]
@@ -60,17 +60,17 @@ async def test_a_wrong_total_is_accepted_by_a_person_for_that_one_file(tmp_path:
     here.edition = "2"  # the same file, read anew: it stays accepted
     await here.read()
     assert (paid(here), told(here)) == (5, [])
-    put(tmp_path / "april.csv", wrong.replace("14.99", "14.98"), 800)  # another content is another question
+    put(tmp_path / "april.csv", wrong.replace("17.49", "17.48"), 800)  # another content is another question
     await here.read()
     assert told(here) == ["is a total that the rows above it do not add up to"]
-    put(tmp_path / "april.csv", FIVE + "Grand total,,15.00\n", 700)
+    put(tmp_path / "april.csv", FIVE + "Grand total,,17.50\n", 700)
     await here.read()
     assert (told(here), here.waiting("payables")) == ([], {})
 
 
 async def test_each_doubt_of_a_file_is_accepted_by_itself(tmp_path: Path) -> None:
     here = bench(tmp_path)
-    put(tmp_path / "april.csv", FIVE + "Grand total,,14.99", 900)
+    put(tmp_path / "april.csv", FIVE + "Grand total,,17.49", 900)
     await here.read()
     for doubt in ("end", "total"):
         assert [what.split()[1] for _, what in here.waiting("payables")] == [doubt]
@@ -81,7 +81,7 @@ async def test_each_doubt_of_a_file_is_accepted_by_itself(tmp_path: Path) -> Non
 
 async def test_a_large_file_is_accepted_in_its_own_process_too(tmp_path: Path) -> None:
     here = bench(tmp_path)
-    rows = "".join(f"Payee {n} and a long name to make it large Ltd,01/04/2024,{n}.00\n" for n in range(1, 4500))
+    rows = "".join(f"Payee {n} and a long name to make it large Ltd,01/04/2024,{n}.50\n" for n in range(1, 4500))
     put(tmp_path / "april.csv", HEAD + rows + "Total,,1.00\n", 900)
     assert await here.read() == []
     allow(here, "accept total")
@@ -114,7 +114,7 @@ async def test_a_renamed_file_that_is_corrected_is_not_paid_twice_and_its_old_na
     await here.read()
     (tmp_path / "Aug-24.csv").rename(tmp_path / "2024-08.csv")
     await here.read()
-    put(tmp_path / "2024-08.csv", FIVE.replace("5.00", "6.00"), 400)
+    put(tmp_path / "2024-08.csv", FIVE.replace("5.50", "6.50"), 400)
     for _ in range(2):
         assert await here.read() == []
         assert told(here) == ["was first the same as the extract Aug-24"]

@@ -453,7 +453,7 @@ async def test_a_name_in_capitals_is_an_extract_and_check_counts_notes_and_copie
     leave(tmp_path / "APRIL.CSV", TWO + "P2,Birchfield LLP,02/04/2024,Parks,20.00\nPrinted by Finance,,,,\n")
     folder, april = await adapter(tmp_path).check()
     assert folder.what.endswith(": 1 extracts")
-    assert april.what == "APRIL.CSV: layout payments-list, 3 rows to publish, 1 of them copies, 1 notes"
+    assert april.what == "APRIL.CSV: layout payments-list, 3 rows to publish, copies of other rows: 1, notes: 1"
 
 
 async def test_check_says_of_each_file_which_layout_it_has_or_what_was_looked_for(tmp_path: Path) -> None:

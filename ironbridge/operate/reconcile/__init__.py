@@ -66,7 +66,7 @@ async def reconcile(
 
     :raises MisconfiguredError: there is no such flow. :raises UnavailableError: one of the sides does not answer.
     """
-    async with bridge.platform(settings, broker=False, topics=False) as built:
+    async with bridge.looking(settings) as built:
         delivery = built.deliveries.get(flow)
         if delivery is None:
             raise MisconfiguredError(

@@ -17,6 +17,7 @@ from adapters.engine.regions import tamed
 from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from canonical.errors import BadRecordError
 from canonical.key import entity_of
+from canonical.turns import in_turns
 from ironbridge.operate.reconcile.certificate import Compared
 from ironbridge.operate.reconcile.scratch import Scratch
 from ironbridge.store import Store, comparing
@@ -27,7 +28,6 @@ _PUT = (
     "entity = excluded.entity, place = excluded.place, digest = excluded.digest, data = excluded.data, "
     "problem = excluded.problem WHERE legacy.place <> excluded.place"
 )
-_SLICE = 32  # rows mapped in one go, about a millisecond, before other tasks have their turn
 _SETTLE = 15.0  # seconds that a file may have to lie still before a new reader takes it for whole
 
 
@@ -121,11 +121,8 @@ class Look:
     async def _keep(self, stream: Stream, place: str, records: Sequence[Record]) -> None:
         """Map records that were read at a place, and keep what comes of them."""
         comparison = Comparison(self._name, stream, (), set(), datetime.fromtimestamp(self._store.clock(), UTC))
-        rows = []
-        for n, record in enumerate(await self._wanted([tamed(record) for record in records])):
-            if n % _SLICE == 0:
-                await asyncio.sleep(0)
-            rows.append(self._row(comparison, place, record))
+        wanted = await self._wanted([tamed(record) async for record in in_turns(records)])
+        rows = [self._row(comparison, place, record) async for record in in_turns(wanted)]
         await self._scratch.put(_PUT, [row for row in rows if row[3] in self._entities])
 
     async def _wanted(self, records: list[Record]) -> list[Record]:

@@ -34,6 +34,11 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- end -}}
 
+{{/* How many workers a target has: 0 is 0, and only what is not given is 1. */}}
+{{- define "ironbridge.replicas" -}}
+{{ if kindIs "invalid" .replicas }}1{{ else }}{{ .replicas }}{{ end }}
+{{- end -}}
+
 {{/* A value as TOML. JSON's scalars are TOML's; a number stays whole, which toToml would not see to. */}}
 {{- define "ironbridge.toml" -}}
 {{- if kindIs "map" . -}}
@@ -53,14 +58,34 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- end }}
 {{- end -}}
 
+{{/* Refuses what is secret among settings: (dict "where" "kafka" "settings" {…} "path" ""). A ConfigMap is no place for it. */}}
+{{- define "ironbridge.no-secrets" -}}
+{{- $it := . -}}
+{{- if kindIs "map" .settings -}}
+{{- range $key, $value := .settings -}}
+{{- $path := ternary $key (printf "%s.%s" $it.path $key) (eq $it.path "") -}}
+{{- if and (kindIs "string" $value) $value (or (regexMatch "(?i)(secret|password|passwd|passphrase|token|credentials?|(api|access|private|account|shared|subscription|supplier|signing)_?key)$" $key) (regexMatch "://[^/@\\s]*:[^/@\\s]+@|(?i)[?;&](password|pwd|sharedaccesskey|accountkey)=" $value)) -}}
+{{- fail (printf "%s: `%s` holds a secret, which a ConfigMap would show: name it below `secrets`, with the Secret that has it (existingSecret, key) or with a file (file)" $it.where $path) -}}
+{{- end -}}
+{{- include "ironbridge.no-secrets" (dict "where" $it.where "settings" $value "path" $path) -}}
+{{- end -}}
+{{- else if kindIs "slice" .settings -}}
+{{- range $i, $value := .settings -}}
+{{- include "ironbridge.no-secrets" (dict "where" $it.where "settings" (dict (toString $i) $value) "path" $it.path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A part's section, and those of the flows that write to it where it is a target with flows of its own. */}}
 {{- define "ironbridge.sections" }}
 
+{{ include "ironbridge.no-secrets" (dict "where" (printf "%s.%s.settings" .kind .name) "settings" .part.settings "path" "") -}}
 [{{ .kind }}.{{ .name }}]
 {{- include "ironbridge.section" .part.settings }}
 {{- $target := .name }}
 {{- range $flow, $settings := .part.flows }}
 
+{{ include "ironbridge.no-secrets" (dict "where" (printf "targets.%s.flows.%s" $target $flow) "settings" $settings "path" "") -}}
 [flows.{{ $flow }}]
 {{- include "ironbridge.section" (merge (dict "target" $target) $settings) }}
 {{- end }}
@@ -72,6 +97,9 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- if not $values.kafka.bootstrap_servers }}{{ fail "set kafka.bootstrap_servers" }}{{ end -}}
 {{- $kafka := $values.kafka -}}
 {{- if $values.kafkaCa.existingSecret }}{{ $kafka = merge (dict "ssl_cafile" "/etc/ironbridge-kafka/ca.crt") $kafka }}{{ end -}}
+{{ range $where := list "kafka" "telemetry" "retention" "console" }}
+{{- include "ironbridge.no-secrets" (dict "where" $where "settings" (index $values $where) "path" "") }}
+{{- end -}}
 [kafka]
 {{- include "ironbridge.section" $kafka }}
 
@@ -120,11 +148,17 @@ serve = false
 {{- end -}}
 
 {{- define "ironbridge.secret" -}}
-- name: IRONBRIDGE_{{ .setting | upper | replace "." "__" }}
+{{- $name := .setting | upper | replace "." "__" | printf "IRONBRIDGE_%s" -}}
+{{- if .from.file -}}
+- name: {{ $name }}_FILE
+  value: {{ .from.file | quote }}
+{{- else -}}
+- name: {{ $name }}
   valueFrom:
     secretKeyRef:
       name: {{ .from.existingSecret }}
       key: {{ .from.key }}
+{{- end -}}
 {{- end -}}
 
 {{- define "ironbridge.env" -}}

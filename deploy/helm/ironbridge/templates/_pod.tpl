@@ -1,3 +1,23 @@
+{{- define "ironbridge.image" -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+
+{{- define "ironbridge.pod.security" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "ironbridge.container.security" -}}
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+privileged: false
+capabilities: {drop: [ALL]}
+{{- end -}}
+
 {{- define "ironbridge.pod" -}}
 {{- $values := .root.Values -}}
 {{- $reached := (fromYaml (include "ironbridge.reached" .)).parts -}}
@@ -35,15 +55,10 @@ spec:
   priorityClassName: {{ . }}
   {{- end }}
   securityContext:
-    runAsNonRoot: true
-    runAsUser: 10001
-    runAsGroup: 10001
-    fsGroup: 10001
-    fsGroupChangePolicy: OnRootMismatch
-    seccompProfile: {type: RuntimeDefault}
+    {{- include "ironbridge.pod.security" . | nindent 4 }}
   containers:
     - name: ironbridge
-      image: "{{ $values.image.repository }}:{{ default .root.Chart.AppVersion $values.image.tag }}"
+      image: {{ include "ironbridge.image" .root | quote }}
       imagePullPolicy: {{ $values.image.pullPolicy }}
       args: [{{ if eq .kind "console" }}console{{ else }}run, {{ .name | quote }}{{ end }}, --file, /etc/ironbridge/ironbridge.toml]
       env:
@@ -53,7 +68,7 @@ spec:
         - {name: http, containerPort: {{ $values.http.port }}}
         {{- end }}
         - {name: probes, containerPort: {{ $values.http.probes }}}
-      # A first start may have to bring the state's tables up to date.
+      # It is answered from the first second on, also while the process waits for Kafka or the state.
       startupProbe:
         httpGet: {path: /healthz, port: probes}
         periodSeconds: 5
@@ -69,10 +84,7 @@ spec:
         periodSeconds: 15
         timeoutSeconds: 10
       securityContext:
-        readOnlyRootFilesystem: true
-        allowPrivilegeEscalation: false
-        privileged: false
-        capabilities: {drop: [ALL]}
+        {{- include "ironbridge.container.security" . | nindent 8 }}
       resources:
         {{- toYaml (default $values.resources .part.resources) | nindent 8 }}
       volumeMounts:
