@@ -164,11 +164,6 @@ async def test_a_topic_with_other_partitions_is_refused(kafka: KafkaSettings) ->
             "max.message.bytes=8388608",
         ),
         (
-            {"cleanup.policy": "compact", "max.message.bytes": "8388608"},
-            "max.compaction.lag.ms=9223372036854775807: what was deleted would stay on the brokers' disks",
-            "max.compaction.lag.ms=604800000",
-        ),
-        (
             {
                 "cleanup.policy": "compact", "max.message.bytes": "8388608", "max.compaction.lag.ms": "604800000",
                 "min.insync.replicas": "2",
@@ -190,6 +185,20 @@ async def test_a_topic_that_forgets_or_takes_too_little_is_refused(
         f"kafka: topic {name} has {what}. To do: kafka-configs --alter --entity-type topics --entity-name {name} "
         f"--add-config {right}"
     )
+
+
+async def test_a_topic_that_keeps_what_was_deleted_is_named_and_used(
+    kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"{kafka.topic_prefix}.person"
+    async with admin(kafka) as client:
+        made = {"cleanup.policy": "compact", "max.message.bytes": "8388608"}
+        await client.create_topics([NewTopic(name, 4, 1, topic_configs=made)])
+    await ensure_topics(kafka, ENTITIES)
+    assert (
+        f"kafka: topic {name} has max.compaction.lag.ms=9223372036854775807: what was deleted would stay on the brokers' disks. "
+        f"To do: kafka-configs --alter --entity-type topics --entity-name {name} --add-config max.compaction.lag.ms=604800000"
+    ) in caplog.text
 
 
 # -- journals ----------------------------------------------------------------------------------------------------

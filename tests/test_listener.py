@@ -159,6 +159,8 @@ async def test_a_process_may_answer_to_probes_alone(store: Store, tmp_path: Path
 async def test_eleven_hundred_half_sent_requests_to_the_console_silence_nothing(tmp_path: Path):
     file, probes = tmp_path / "ironbridge.toml", free_port()
     file.write_text(f'data = {json.dumps(str(tmp_path))}\n[http]\nprobes = "127.0.0.1:{probes}"', encoding="utf-8")
+    made = await asyncio.create_subprocess_exec(sys.executable, "-m", "ironbridge", "migrate", "--file", str(file))
+    assert await made.wait() == 0
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ironbridge", "console", "--file", str(file), "--listen", "127.0.0.1:0",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zlib import crc32
@@ -18,13 +19,16 @@ from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, connecting
 from ironbridge.settings import KafkaSettings
 
+log = logging.getLogger(__name__)
+
 _SIZE = "max.message.bytes"
+_LAG = "max.compaction.lag.ms"
 _TOPIC = {
     "cleanup.policy": "compact",
     _SIZE: str(LARGEST_RECORD),
     "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
     # What was changed or deleted is gone from the brokers' disks a week later, also in a topic that is seldom written to.
-    "max.compaction.lag.ms": str(7 * 24 * 3600 * 1000),
+    _LAG: str(7 * 24 * 3600 * 1000),
 }
 _TRAIL = {
     # Every record counts, also several of one flow: compaction would keep only the newest.
@@ -34,6 +38,10 @@ _TRAIL = {
     "retention.bytes": "-1",
     _SIZE: str(LARGEST_RECORD),
 }
+
+
+class LateErasureError(MisconfiguredError):
+    """A topic, made by others or by an older release, loses nothing but keeps what was deleted for longer: no start fails for it."""
 
 
 def cursors_topic(settings: KafkaSettings) -> str:
@@ -110,7 +118,9 @@ async def _ensured(
             # The others' too, which may have been made by another worker since we looked.
             found, sizes = await _check(admin, settings, wanted)
             for fault in found:
-                raise fault
+                if not isinstance(fault, LateErasureError):
+                    raise fault
+                log.warning("%s", fault)
             return missing, sizes
         finally:
             await admin.close()
@@ -231,9 +241,8 @@ def _wrong(there: Mapping[str, str], right: Mapping[str, str], replicas: int) ->
     """The settings of a topic with which it does not keep what we promise, and what would happen."""
     if there["cleanup.policy"] != right["cleanup.policy"]:
         yield "cleanup.policy", "old records would be lost"
-    lag = "max.compaction.lag.ms"
-    if lag in right and int(there[lag]) > int(right[lag]):
-        yield lag, "what was deleted would stay on the brokers' disks"
+    if _LAG in right and int(there[_LAG]) > int(right[_LAG]):
+        yield _LAG, "what was deleted would stay on the brokers' disks"
     in_sync = int(there["min.insync.replicas"])
     if in_sync < int(right["min.insync.replicas"]):
         yield "min.insync.replicas", "a record would count as written that one broker alone has"
@@ -242,7 +251,8 @@ def _wrong(there: Mapping[str, str], right: Mapping[str, str], replicas: int) ->
 
 
 def _other(topic: str, setting: str, there: str, right: object, what: str) -> MisconfiguredError:
-    return MisconfiguredError(
+    kind = LateErasureError if setting == _LAG else MisconfiguredError
+    return kind(
         "kafka", f"topic {topic} has {setting}={there}: {what}",
         fix=f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {setting}={right}",
     )  # fmt: skip
