@@ -41,7 +41,7 @@ _TRAIL = {
 
 
 class LateErasureError(MisconfiguredError):
-    """A topic, made by others or by an older release, loses nothing but keeps what was deleted for longer: no start fails for it."""
+    """A topic of others' or of an older release's making keeps what was deleted for longer. It loses nothing: no start fails."""
 
 
 def cursors_topic(settings: KafkaSettings) -> str:
