@@ -57,6 +57,13 @@ class BadRecordError(IronbridgeError):
         super().__init__(where, f"{field}: {rule} (its shape: {shape})", fix=fix)
 
 
+class UntoldError(BadRecordError):
+    """
+    A row may be this record, or another one under whose key its fault is told: what was published stays, and nothing is told
+    twice.
+    """
+
+
 class DoubtfulError(BadRecordError):
     """
     One file is in doubt as a whole: it is refused, unless a person who has looked accepts it as it is.

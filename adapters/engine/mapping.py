@@ -20,7 +20,7 @@ from canonical.errors import BadRecordError, ends_us, named
 
 
 class Made(NamedTuple):
-    """A row's entity, as canonical JSON, and the fingerprint of that."""
+    """A row's entity, as canonical JSON, and the fingerprint of its content (see `fingerprint_of`)."""
 
     key: str
     owner: str
@@ -62,9 +62,23 @@ def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
 def _made(stream: Stream, row: Row) -> Made:
     entity = stream.map(row)
     data = entity.to_bytes()
-    return Made(entity.key, entity.owner, type(entity), data, blake2b(data, digest_size=16).digest())
+    return Made(entity.key, entity.owner, type(entity), data, fingerprint_of(data))
 
 
+def fingerprint_of(data: bytes) -> bytes:
+    """
+    Digest an entity's canonical JSON without its own key: a warehouse may number its rows anew, and what they say is the same.
+    """
+    return blake2b(data[data.index(b'"', _KEY_AT) :] if data.startswith(_KEY) else data, digest_size=16).digest()
+
+
+def whole_fingerprint_of(data: bytes) -> bytes:
+    """Digest it with its key, as releases before this one did: what they remember is still known."""
+    return blake2b(data, digest_size=16).digest()
+
+
+_KEY = b'{"key":"'  # every entity's first field; no key has a quotation mark
+_KEY_AT = len(_KEY)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 

@@ -23,10 +23,11 @@ from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
+from flows.engine.handover import handed_over
 from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
 from flows.engine.meters import measure
-from flows.engine.patience import TOGETHER, Access, portion
+from flows.engine.patience import Access, in_order, portion
 from flows.engine.settle import (
     NOT_SHOWN_YET,
     OUT_OF_HAND,
@@ -221,6 +222,9 @@ class Agreement:
             doubted = [w for w in wanted if w.task.doubtful is not None]
             if doubted:
                 wanted = [w for w in wanted if w.task.doubtful is None] + await self._resolve(doubted, journeys)
+            left, wanted = await handed_over(self._ledger, wanted)
+            if left:
+                await self._settle(left, journeys)
             if wanted:
                 await self._write(wanted, journeys)
         return len(tasks)
@@ -277,10 +281,10 @@ class Agreement:
         return settled, still
 
     async def _write(self, wanted: Sequence[Wanted], journeys: Journeys) -> None:
-        """Write all, the often tried ones by themselves, until the target asks for patience: the rest is put back."""
-        left: Sequence[Wanted] = sorted(wanted, key=lambda w: max(w.task.attempts, TOGETHER))
+        """Write all, the urgent ones first, until the target asks for patience: the rest is put back."""
+        left: Sequence[Wanted] = in_order(wanted)
         while left:
-            together, left = portion(left)
+            together, left = portion(left, self._patience)
             if not await self._send(together, journeys):
                 break
         await self._settle([put_back(w.task, self._patience.left()) for w in left], journeys)

@@ -36,7 +36,7 @@ from ironbridge.runtime.insist import Work, in_our_words, insist, nap
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
-from ironbridge.store.installation import installation
+from ironbridge.store.installation import installation, prefixed
 
 log = logging.getLogger(__name__)
 _ASKED = 2.0  # seconds between two looks whether a person asks for a stream
@@ -60,6 +60,8 @@ class Platform:
     claims: Claims = field(default_factory=Alone)
     unbuilt: dict[str, Work] = field(default_factory=dict)
     """Adapters, flows and targets whose own code failed at the start: they are built again while the others run."""
+    begin: Callable[[], Awaitable[None]] | None = None
+    """Waits for the state and Kafka and makes them ready. `run` does it first, if nobody has done it yet."""
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -102,8 +104,8 @@ async def platform(
     """
     Start the broker if the settings ask for one, open the state, check the topics, build the parts.
 
-    Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` a state or a Kafka that is
-    away is waited for, until that event is set; else it raises.
+    Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` nothing is asked yet: `run`
+    begins with that, and waits for a state or a Kafka that is away, until that event is set. So health is answered meanwhile.
     """
     adapters, flows = chosen(settings, names)
     async with AsyncExitStack() as stack:
@@ -112,7 +114,7 @@ async def platform(
             await stack.enter_async_context(started)
             kafka = settings.kafka.model_copy(update={"bootstrap_servers": started.bootstrap})
             settings = settings.model_copy(update={"kafka": kafka})
-        store = await _once_there(lambda: open_store(settings.state_url, tables=tables), patient)
+        store = await open_store(settings.state_url, tables=tables if patient is None else Upkeep.LEAVE)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
         for part, build in _parts(built, adapters, flows, stack).items():
@@ -123,13 +125,25 @@ async def platform(
             except Exception as error:
                 log.error("%s", ours(part, error))  # noqa: TRY400
                 built.unbuilt[part] = build
-        if topics and (adapters or flows):
-            await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
-            if started is None:
-                mine = await _once_there(lambda: installation(store), patient)
-                built.claims = KafkaClaims(built.kafka, mine, worker_name(settings.worker), clock=store.clock)
-                stack.push_async_callback(built.claims.close)
+        built.begin = partial(_begin, built, stack, patient, topics=topics and bool(adapters or flows))
+        if patient is None:
+            await built.begin()
+            built.begin = None
         yield built
+
+
+async def _begin(built: Platform, stack: AsyncExitStack, patient: asyncio.Event | None, *, topics: bool) -> None:
+    """Make the state's tables and the topics ready, and find out which installation this is; `stack` closes what that opens."""
+    store = built.store
+    if patient is not None:
+        await _once_there(store.migrate, patient)
+    if topics:
+        await _once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
+        await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
+        if built.broker is None:
+            mine = await _once_there(lambda: installation(store), patient)
+            built.claims = KafkaClaims(built.kafka, mine, worker_name(built.settings.worker), clock=store.clock)
+            stack.push_async_callback(built.claims.close)
 
 
 async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
@@ -154,9 +168,14 @@ async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event |
     raise AssertionError("it either returns or raises")
 
 
-def looking(settings: Settings, names: Iterable[str] = ()) -> AbstractAsyncContextManager[Platform]:
-    """The parts over the state alone, for who looks: Kafka is left alone, and the state's tables stay as they are."""
-    return platform(settings, names, broker=False, topics=False, tables=Upkeep.NEED)
+def looking(
+    settings: Settings, names: Iterable[str] = (), tables: Upkeep = Upkeep.NEED
+) -> AbstractAsyncContextManager[Platform]:
+    """
+    The parts over the state alone, for who looks: Kafka is left alone, and the state's tables stay as they are. With
+    `Upkeep.LEAVE` the state may be away.
+    """
+    return platform(settings, names, broker=False, topics=False, tables=tables)
 
 
 def beside(settings: Settings, say: Say) -> Broker | None:
@@ -233,6 +252,8 @@ def collect_seldom() -> None:
 async def run(built: Platform, stop: asyncio.Event) -> None:
     """Run every part until told to stop. Batches in hand are finished; nothing needs to be."""
     collect_seldom()
+    if built.begin is not None:
+        await built.begin()
     async with watchdog.watching(), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
             group.create_task(keep_adapter(built, name, pump, streams, stop))

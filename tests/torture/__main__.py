@@ -54,6 +54,8 @@ CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
     "clocks": corners.clocks,
     "rolling": corners.rolling,
     "set_back": lambda t, kills: corners.set_back(t, 1.0 + 0.2 * kills),
+    "restored": lambda t, kills: corners.restored(t, 1 + kills // 3),
+    "short_file": lambda t, kills: corners.short_file(t, 1 + kills // 6),
     "recreated": lambda t, _: corners.recreated(t),
     "installations": lambda t, _: corners.installations(t),
 }

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from ironbridge.kafka.process import HOST
 from tests.torture import scenes
-from tests.torture.checker import Span
+from tests.torture.checker import Promise, Span, Violation
 from tests.torture.servers import clock_library
 from tests.torture.stage import PARTITIONS, PREFIX, Part
 from tests.torture.torture import ADAPTERS, CHILDREN, FINANCE, SPLIT, Torture
@@ -115,6 +115,75 @@ async def set_back(t: Torture, seconds: float) -> None:
     # The DfE's API shows nothing, so documents that were sent since the copy was taken are in doubt and are sent once more.
     t.doubts.append(Span(DFE, began - 1, time.time() + 1))
     await t.take_the_stage(SPLIT)
+
+
+async def restored(t: Torture, kills: int) -> None:
+    """
+    Both legacy systems go back to a backup that was made at work: what people did since is undone, and numbers are given anew.
+    """
+    t.scenes["the legacy systems restored from a backup"] += 1
+    await t.take_the_stage(SPLIT)
+    legacy, warehouse, copy = t.stage.legacy, t.stage.warehouse, t.stage.work / "backup"
+    legacy.working.set()
+    await asyncio.sleep(1)
+    async with legacy.still():
+        finance = legacy.backup()
+        warehouse.kill()
+        await asyncio.to_thread(warehouse.copy, copy)
+        warehouse.begin()
+        await warehouse.ready()
+    await scenes.storm(t, kills, most=2.0)
+    if t.rng.random() < 0.5:
+        await t.rest()  # all of it has arrived; otherwise some of it is on its way
+    began = time.time()
+    async with legacy.still():
+        warehouse.kill()
+        await asyncio.to_thread(warehouse.set_back, copy)
+        warehouse.begin()
+        await warehouse.ready()
+        legacy.leave_last(finance)
+    await asyncio.to_thread(shutil.rmtree, copy)
+    t.mark("legacy", "restored from a backup", began)
+    await scenes.storm(t, kills, most=2.0)
+
+
+async def short_file(t: Torture, kills: int) -> None:
+    """
+    A file comes once more, cut short: nothing is deleted, it is said, and the hold ends once the file is whole again. The guard
+    is at its defaults meanwhile.
+    """
+    t.scenes["a file comes once more, cut short"] += 1
+    await t.take_the_stage(SPLIT)
+    await t.rest()
+    file, legacy = t.stage.work / "guarded.toml", t.stage.legacy
+    before, _, after = t.stage.file.read_text("utf-8").rpartition("guard_share = 1\n")
+    file.write_text(before + after, "utf-8")
+    guarded = Part("adapters-guarded", ADAPTERS.runs, file=file)
+    await t.take_the_stage((guarded, CHILDREN, FINANCE))
+    for documents in t.rng.sample((0, 2), 2):
+        began = time.time()
+        legacy.leave_short(documents)
+        for _ in range(kills):
+            await asyncio.sleep(t.rng.uniform(0.2, 2))
+            await t.kill(guarded)
+            t.stage.run(guarded)
+        await _until_held(t, there=True)
+        t.mark("legacy", f"a file cut short to {documents} documents", began)
+        await t.rest()
+    legacy.leave_last()
+    await _until_held(t, there=False)
+    await t.take_the_stage(SPLIT)
+
+
+async def _until_held(t: Torture, *, there: bool) -> None:
+    """Wait until deletions of a file are held back, or until none are any more."""
+    for _ in range(60):
+        rows = await t.stage.command("held", "list")
+        if rows is not None and there == any(row["file"] and row["what"] == "deleted" for row in rows):
+            return
+        await asyncio.sleep(0.5)
+    said = "a file lacks most of it, and nobody is told" if there else "a file is whole, and deletions of it are held"
+    t.note([Violation(Promise.SILENCE, "payables", said)])
 
 
 async def recreated(t: Torture) -> None:

@@ -14,11 +14,12 @@ import os
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -36,6 +37,16 @@ _HEAD = (
 )  # fmt: skip
 _OURS = 500_000
 """Numbers from here on are those of children that the torture made."""
+
+
+JULY = "erp-invoices-2025-07.csv"
+
+
+class Backup(NamedTuple):
+    """July's invoices, and the extract that was made of them."""
+
+    invoices: dict[int, int]
+    extract: bytes
 
 
 @dataclass
@@ -95,6 +106,7 @@ class Legacy:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             for watched in WATCHED:
                 snapshot.rows(watched, [tuple(row) for row in await connection.fetch(watched.select())])
+                snapshot.unsaid |= {watched.key(row[0]) for row in await connection.fetch(watched.select_hostile())}
             people = await connection.fetch(
                 f"SELECT DIM_PERSON_ID, BIRTH_DTTM FROM {_S}.DIM_PERSON WHERE coalesce(DOB_ESTIMATED, 'N') <> 'Y'"
             )
@@ -108,7 +120,7 @@ class Legacy:
         for key, state in self.now.states.items():
             if key.startswith("payables:supplier:"):
                 snapshot.states.setdefault(key, state)  # a payee whom nobody pays any more is still a payee
-        for key in self.history.keys() | snapshot.states.keys():
+        for key in (self.history.keys() | snapshot.states.keys()) - snapshot.unsaid:
             states = self.history[key]
             if not states or states[-1] != snapshot.states.get(key):
                 states.append(snapshot.states.get(key))
@@ -183,7 +195,7 @@ class Legacy:
     async def _one(self, connection: asyncpg.Connection) -> None:
         doing: list[tuple[int, Callable[[asyncpg.Connection], Awaitable[None]]]] = [
             (6, self._rename), (6, self._close_or_reopen), (2, self._new_child), (3, self._plan), (2, self._end_plan),
-            (1, self._drop_plan), (1, self._drop_child),
+            (1, self._drop_plan), (1, self._drop_child), (1, self._hostile_row),
         ]  # fmt: skip
         (deed,) = self.rng.choices([d for _, d in doing], [w for w, _ in doing])
         await deed(connection)
@@ -249,6 +261,16 @@ class Legacy:
             "LAST_UPDATED_DTTM = coalesce($3, LAST_UPDATED_DTTM) WHERE FACT_REFERRAL_ID = $4",
             end, reason, stamp, number,
         )  # fmt: skip
+
+    async def _hostile_row(self, connection: asyncpg.Connection) -> None:
+        """A year that nobody meant, which the driver cannot read. The next one who works on the record mends it, perhaps."""
+        if self.rng.random() < 0.5:
+            number = await self._pick(connection, "FACT_REFERRALS", "FACT_REFERRAL_ID")
+            what = "FACT_REFERRALS SET REFRL_END_DTTM = '20215-03-01' WHERE FACT_REFERRAL_ID"
+        else:
+            number = await self._pick(connection, "FACT_CP_PLAN", "FACT_CP_PLAN_ID")
+            what = "FACT_CP_PLAN SET END_DTTM = '0021-03-01 BC' WHERE FACT_CP_PLAN_ID"
+        await connection.execute(f"UPDATE {_S}.{what} = $1", number)
 
     async def _new_child(self, connection: asyncpg.Connection) -> None:
         last = await connection.fetchval(f"SELECT max(DIM_PERSON_ID) FROM {_S}.DIM_PERSON WHERE DIM_PERSON_ID >= {_OURS}")
@@ -318,6 +340,15 @@ class Legacy:
             await connection.execute(f"ALTER TABLE {_S}.{table} ADD COLUMN IF NOT EXISTS MORE_{self._next()} VARCHAR(10)")
             await connection.close()
 
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nobody commits anything meanwhile; what is there afterwards is recorded, though nobody has committed it."""
+        async with self._lock:
+            yield
+            connection = await asyncpg.connect(self.dsn, timeout=5)
+            await self._record(connection)
+            await connection.close()
+
     # -- the drop folder ---------------------------------------------------------------------------------------------
 
     async def leave_extract(self) -> None:
@@ -329,14 +360,32 @@ class Legacy:
             if len(known) > 30:
                 del self._invoices[self.rng.choice(known)]
         content = self._extract()
-        self._put("erp-invoices-2025-07.csv", content, slowly=self.rng.random() < 0.3)
+        self._put(JULY, content, slowly=self.rng.random() < 0.3)
         self.done["extract"] += 1
 
-    def _extract(self) -> bytes:
+    def leave_short(self, documents: int) -> None:
+        """July's extract once more, cut short where it was made: it holds so many documents. That says nothing of the others."""
+        content = self._extract(sorted(self._invoices)[:documents])
+        self._put(JULY, content, slowly=False, counts=False)
+        self.done["short extract"] += 1
+
+    def leave_last(self, last: Backup | None = None) -> None:
+        """July's extract as it was left last; or as it was when a backup was made."""
+        if last is not None:
+            self._invoices = dict(last.invoices)
+        self._put(JULY, self._files[JULY] if last is None else last.extract, slowly=False)
+
+    def backup(self) -> Backup:
+        """The part of the finance system that a backup holds."""
+        return Backup(dict(self._invoices), self._files[JULY])
+
+    def _extract(self, numbers: Sequence[int] | None = None) -> bytes:
         out = io.StringIO(newline="")
         rows = csv.writer(out)
         rows.writerow(_HEAD)
         for number, step in sorted(self._invoices.items()):
+            if numbers is not None and number not in numbers:
+                continue
             supplier = 90_000 + number % 7
             for line in (1, 2):
                 net = f"{100 * line + step}.00"
@@ -347,8 +396,8 @@ class Legacy:
                 ])  # fmt: skip
         return out.getvalue().encode("utf-8-sig")
 
-    def _put(self, name: str, content: bytes, *, slowly: bool) -> None:
-        """Most systems leave a file in one step; some write into the one that lies there, in two."""
+    def _put(self, name: str, content: bytes, *, slowly: bool, counts: bool = True) -> None:
+        """Most systems leave a file in one step; some write into the one that lies there, in two. It `counts` as what is so."""
         path = self.drop / name
         if slowly and path.exists():
             with path.open("r+b") as file:
@@ -362,4 +411,5 @@ class Legacy:
             part = path.with_name(f".{name}.part")
             part.write_bytes(content)
             os.replace(part, path)
-        self._files[name] = content
+        if counts:
+            self._files[name] = content

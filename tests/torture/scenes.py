@@ -148,6 +148,8 @@ async def faults(t: Torture, seconds: float) -> None:
         {"kind": "expired_token", "times": 1},
         {"kind": "cut", "times": 2},
         {"kind": "status", "status": 503, "retry_after": 1, "times": 1},
+        *[{"kind": "status", "status": status, "when": "after", "times": 1} for status in (408, 429, 502, 503)],
+        {"kind": "status", "status": 503, "when": "after", "retry_after": 1, "times": 2},
     ]
     for name, target in t.stage.targets.items():
         order = t.rng.sample(ways, len(ways))

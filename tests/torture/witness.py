@@ -36,14 +36,22 @@ class Watched:
     where: str = "TRUE"
     listed: str = ""
     shown: tuple[str, ...] = ()
+    hostile: str = "FALSE"
+    """The rows that no program can read as what they should be."""
 
     def select(self) -> str:
         """Number, child, then the columns."""
         names = ", ".join(f"t.{c}" for c in self.columns)
-        return (
-            f"SELECT t.{self.ident}, t.DIM_PERSON_ID, {names} FROM Child_Social.{self.table} t "
-            f"WHERE t.DIM_PERSON_ID <> -1 AND {self.where}"
-        )
+        return self._of(f"t.{self.ident}, t.DIM_PERSON_ID, {names}", f"NOT coalesce({self.hostile}, FALSE)")
+
+    def select_hostile(self) -> str:
+        return self._of(f"t.{self.ident}", self.hostile)
+
+    def _of(self, names: str, condition: str) -> str:
+        return f"SELECT {names} FROM Child_Social.{self.table} t WHERE t.DIM_PERSON_ID <> -1 AND {self.where} AND {condition}"
+
+    def key(self, number: int) -> str:
+        return f"{LIQUIDLOGIC}:{self.kind if self.kind.endswith('-') else f'{self.kind}:'}{number}"
 
 
 _SPAN, _DATES, _START_END = ("START_DTTM", "END_DTTM"), ("start_date", "end_date"), ("start_date", "end_date")
@@ -57,7 +65,7 @@ WATCHED = (
         "care-episode", "FACT_REFERRALS", "FACT_REFERRAL_ID",
         ("REFRL_START_DTTM", "REFRL_END_DTTM", "DIM_LOOKUP_REFRL_ENDRSN_ID_CODE"),
         ("referral_date", "close_date", "close_reason"), "TRUE", "",
-        ("referral_date", "closure_date", "closure_reason"),
+        ("referral_date", "closure_date", "closure_reason"), "t.REFRL_END_DTTM > '9999-12-31'",
     ),
     Watched(
         "care-plan:cin-", "FACT_CARE_PLAN_SUMMARY", "FACT_CARE_PLAN_SUMMARY_ID", _SPAN, _DATES,
@@ -67,7 +75,7 @@ WATCHED = (
     ),
     Watched(
         "care-plan:cp-", "FACT_CP_PLAN", "FACT_CP_PLAN_ID", _SPAN, _DATES, "TRUE",
-        "child_protection_plans:child_protection_plan_id", _START_END,
+        "child_protection_plans:child_protection_plan_id", _START_END, "t.END_DTTM < '0001-01-01'",
     ),
     Watched(
         "section-47-enquiry", "FACT_S47", "FACT_S47_ID", _SPAN, _DATES, "TRUE",
@@ -105,8 +113,7 @@ class Snapshot:
 
     def rows(self, watched: Watched, rows: Iterable[Sequence[Any]]) -> None:
         for number, child, *values in rows:
-            prefix = watched.kind if watched.kind.endswith("-") else f"{watched.kind}:"
-            key = f"{LIQUIDLOGIC}:{prefix}{number}"
+            key = watched.key(number)
             self.states[key] = joined(values)
             self.owners[key] = f"{LIQUIDLOGIC}:person:{child}"
 
