@@ -379,7 +379,8 @@ class Flowing:
         self.arriving.add(supplier(self.number, self.version))
 
     def nudge(self) -> None:
-        """Something changes, and the answer to a write is lost."""
+        """Something changes, and the answer to the next write is lost."""
+        self.target.forgive()
         self.target.answer(supplier_key(self.number), Unknown("the answer was lost"))
         self.tell()
 
@@ -411,6 +412,7 @@ class Flows:
         stop, flowing = asyncio.Event(), Flowing(self.store, f"{port}-{method}", port, method)
         running = self.start(flowing, stop)
         await raised_all(flowing.raising, running, flowing.nudge)
+        flowing.target.forgive()
         flowing.tell()
         await until(flowing.agrees, f"{port}.{method} goes on")
         stop.set()

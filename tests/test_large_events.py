@@ -18,7 +18,7 @@ from canonical import Identifier, Person
 from canonical.errors import UnavailableError
 from canonical.finding import Finding
 from ironbridge.kafka.journal import KafkaJournal
-from ironbridge.kafka.topics import ensure_topics
+from ironbridge.kafka.topics import ensure_topics, topics
 from ironbridge.settings import KafkaSettings
 from tests.servers import Kafka
 
@@ -117,9 +117,9 @@ async def _set_size(kafka: KafkaSettings, size: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
-        settings = {"cleanup.policy": "compact", "max.message.bytes": str(size)}
-        topic = ConfigResource(ConfigResourceType.TOPIC, f"{kafka.topic_prefix}.person", settings)
-        await admin.alter_configs([topic])
+        name = f"{kafka.topic_prefix}.person"
+        settings = topics(kafka, [Person])[name][1] | {"max.message.bytes": str(size)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, settings)])
     finally:
         await admin.close()
 
