@@ -77,12 +77,13 @@ class Extract:
     A file that a legacy system left. The digest of its content tells whether it was read before.
 
     `name` is the extract's name. A corrected file has the name of the one that it corrects; records that it no longer holds
-    are deleted, unless another extract that lies ready holds them. When the next extract is asked for, this one is safe.
+    are deleted, unless another extract that lies ready holds them.
 
-    `portions` reads the file once and gives its records some at a time, a thousand or so; when the next portion is asked for,
-    the last one is safe. An adapter with small files may give one portion. If the file is not what it claims to be,
-    `portions` raises `BadRecordError` before the first portion, because a file is published whole or not at all: so look
-    through all of it first. The file is then quarantined, and the next one goes on. Do slow work in a thread or a process.
+    `portions` reads the file and gives its records some at a time, a thousand or so; the next portion is asked for while the
+    last one is being published. It may be called again later. An adapter with small files may give one portion. If the file
+    is not what it claims to be, `portions` raises `BadRecordError` before the first portion, because a file is published whole
+    or not at all: so look through all of it first. The file is then quarantined, and the next one goes on. Do slow work in a
+    thread or a process.
 
     If `portions` raises `DoubtfulError`, a person may accept that doubt for this content of the file. `despite` is `portions`
     with the doubts that a person has accepted. The `report` is asked for once the portions are read.
@@ -216,7 +217,8 @@ class Stream:
     """
     One kind of record of a legacy system.
 
-    `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone. It is a
+    `map` turns a row into its entity; pydantic's `ValidationError` and `BadRecordError` quarantine that row alone. A bad row
+    that may be one of two records is given for both, and `UntoldError` for the second one keeps that as it is. `map` is a
     function of a module. A setting that it needs is bound to it, `partial(tenant, codes=settings.codes)`: if a bound value
     changes, all rows of the adapter are mapped again. Bind no more than it needs.
     `every` is how often it is looked at, and so how fresh the platform's view of it is (what is pushed is listened to all the
@@ -246,9 +248,10 @@ class Adapter(Protocol):
     """
     A legacy system, read as canonical entities.
 
-    Asking for the next page means the last one is safe in Kafka. The pump reconnects, waits, retries and saves cursors;
-    an adapter never sleeps, never retries, never writes to its system. Its driver's errors leave it as
-    `UnavailableError` (try later), `MisconfiguredError` (a person must act) or `BadRecordError` (one row or file).
+    Asking for the next page of a tail, or for the next parcel, means the last one is safe in Kafka; sweeps and extracts are
+    read ahead, which changes nothing in them. The pump reconnects, waits, retries and saves cursors; an adapter never
+    sleeps, never retries, never writes to its system. Its driver's errors leave it as `UnavailableError` (try later),
+    `MisconfiguredError` (a person must act) or `BadRecordError` (one row or file).
     """
 
     name: str

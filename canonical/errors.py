@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 
@@ -56,6 +57,13 @@ class BadRecordError(IronbridgeError):
         super().__init__(where, f"{field}: {rule} (its shape: {shape})", fix=fix)
 
 
+class UntoldError(BadRecordError):
+    """
+    A row may be this record, or another one under whose key its fault is told: what was published stays, and nothing is told
+    twice.
+    """
+
+
 class DoubtfulError(BadRecordError):
     """
     One file is in doubt as a whole: it is refused, unless a person who has looked accepts it as it is.
@@ -102,6 +110,17 @@ def named(error: BaseException) -> str:
         trace = trace.tb_next
     kind = type(error).__name__
     return kind if place is None else f"{kind} at {place}"
+
+
+def ends_us(error: BaseException) -> bool:
+    """Tell whether an error is to end us: a person's Ctrl-C, or somebody cancels this very task. Any other one is a mistake."""
+    if isinstance(error, asyncio.CancelledError):
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return False  # no task is at work here
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
 def ours(where: str, error: BaseException) -> IronbridgeError:

@@ -45,6 +45,8 @@ class Event(NamedTuple):
     traceparent: str | None = None
     schema_version: int = 1
     extract: str = ""
+    moved_to: str = ""
+    """The new owner, if this is what a move leaves in the old owner's partition: the entity lives on there."""
 
     def __repr__(self) -> str:
         """The event's id only, because its content must not reach a log."""
@@ -78,6 +80,8 @@ class Event(NamedTuple):
         ]
         if self.extract:
             headers.append(("ce_extract", self.extract.encode()))
+        if self.moved_to:
+            headers.append(("ce_movedto", self.moved_to.encode()))
         if self.traceparent:
             headers.append(("traceparent", self.traceparent.encode()))
         return headers
@@ -108,6 +112,7 @@ class Event(NamedTuple):
                 _trace(had.get("traceparent")),
                 schema_version,
                 had.get("ce_extract", b"").decode(),
+                had.get("ce_movedto", b"").decode(),
             )
             # What an attribute says and what we made of it must be the same.
             if had["ce_specversion"] != b"1.0" or had["ce_id"].decode() != event.id:

@@ -5,6 +5,8 @@ A service system that follows canonical events: a line for each, with all that i
 
 Replace the body of `show` with the work of your system. It may be given an event twice (after a crash, or if its work failed
 half-way), and it never misses one: keep `change.version` with your copy of a key, and leave out what is not newer.
+
+An entity that moves to another owner leaves a tombstone in the old owner's partition: `change.moved_to` names the new owner.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from ironbridge.subscribe import Change, events
 
 async def show(entity: Entity | None, change: Change) -> None:
     """Print a change. An entity's own text shows what is plain in it and hides the rest."""
-    state = "deleted" if entity is None else repr(entity)
+    gone = f"moved to {change.moved_to}, and lives on there" if change.moved_to else "deleted"
+    state = gone if entity is None else repr(entity)
     print(f"{change.time:%Y-%m-%d %H:%M:%S} {change.key} version {change.version}: {state}", flush=True)
 
 

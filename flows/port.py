@@ -332,6 +332,9 @@ class Target(Protocol):
     that wrote it first, for as long as the target holds it. A subject of another flow that comes to the same document is parked,
     with that flow's name in the reason, before anything of it is sent. A document refers to subjects of its own flow only.
 
+    A record may come back under another key. If a target finds the former subject's document by its number and confirms it for
+    the new subject (same kind, number and `ref`), the former subject is let go without a request.
+
     If the cloud system offers an idempotency key, or refuses a second document of one number, the target's creates use that.
     It covers the last case: a request that is still on its way while its worker stands still.
     """

@@ -371,6 +371,35 @@ class AgreementScenarios:
         await world.agree()
         assert numbers(world.written()) == [1, 2, 7, 2, 3]
 
+    async def test_after_a_long_silence_the_urgent_are_asked_for_first_however_often_they_were_tried(self, world: World) -> None:
+        class Away(ScriptedTarget):
+            away = False
+
+            async def write(self, batch):  # type: ignore[no-untyped-def]
+                if self.away:
+                    self.batches.append(list(batch))
+                    return [Unavailable("503")] * len(batch)
+                return await super().write(batch)
+
+        world.target = Away(limits=Limits(batch=4, concurrency=1))
+        world.agreement = world.worker()
+        await world.arrive(supplier(1))
+        await world.agree()
+        world.target.away = True
+        await world.arrive(*(invoice(n, of=1) for n in (7, 8, 9)))
+        for _ in range(14):
+            await world.agreement.step()
+            world.clock.forward(max(await world.agreement._ledger.due() or 0, 60))
+        assert min(row["attempts"] for row in await world.rows("SELECT attempts FROM subjects WHERE state = 'dirty'")) > 3
+        world.target.away = False
+        await world.arrive(*(supplier(n) for n in (2, 3)))
+        world.target.batches.clear()
+        await world.agree()
+        asked = [sorted(numbers([w.subject for w in batch])) for batch in world.target.batches]
+        assert len(asked[0]) == 1
+        assert sorted(n for batch in asked[:2] for n in batch if n > 6) == [7, 8, 9]
+        assert set((await world.states()).values()) == {"agreed"}
+
     async def test_a_target_that_says_nothing_is_asked_less_and_less_often_up_to_a_minute(self, world: World) -> None:
         world.target.answer(S1, *[Unavailable("503")] * 12)
         await world.arrive(supplier(1))

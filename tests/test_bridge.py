@@ -60,6 +60,8 @@ async def test_a_process_whose_state_is_away_when_it_starts_waits_for_it(postgre
 
         async def start() -> str:
             async with bridge.platform(settings, topics=False, patient=stop) as built:
+                assert built.begin is not None
+                await built.begin()
                 return built.store.engine.dialect.name
 
         with pytest.raises(UnavailableError):
@@ -77,7 +79,8 @@ async def test_a_process_that_is_told_to_stop_while_it_waits_for_its_state_stops
     settings = settings_of(f"postgresql+asyncpg://ironbridge@{HOST}:1/none", free_port(), tmp_path)
 
     async def start() -> None:
-        async with bridge.platform(settings, topics=False, patient=stop):
+        async with bridge.platform(settings, topics=False, patient=stop) as built:
+            await bridge.run(built, stop)
             raise AssertionError
 
     starting = asyncio.create_task(start())

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from ironbridge.settings import Settings, load
 from ironbridge.store.audit import AuditEntry
 from ironbridge.store.standing import FlowStanding, StreamStanding, StuckRecord
 from ironbridge.store.story import DocumentName, PublishedRecord, SubjectStory, Tried
+from tests.zygote import Zygote
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,11 +49,20 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data / "ironbridge.toml"
 
 
-def ironbridge(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ironbridge", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60,
-        env=os.environ | {"COLUMNS": "400", "PYTHONPATH": str(ROOT)} | environment, check=False,
-    )  # fmt: skip
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def ironbridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Runs a command in a process of its own, forked from one that has loaded the program, see tests/zygote.py."""
+    zygote = Zygote.start(tmp_path_factory.mktemp("said"), os.environ | {"COLUMNS": "400"})
+    zygote.ready()
+
+    def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+        return zygote.run(*arguments, folder=cwd, environment=os.environ | environment)
+
+    yield run
+    zygote.stop()
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -79,7 +90,7 @@ def test_the_readme_names_every_command_and_no_other() -> None:
     assert set(rows) == commands | {group.name for group in app.registered_groups}
 
 
-def test_init_writes_a_file_that_loads_and_names_every_installed_system(tmp_path: Path) -> None:
+def test_init_writes_a_file_that_loads_and_names_every_installed_system(ironbridge: Program, tmp_path: Path) -> None:
     file = tmp_path / "ironbridge.toml"
     assert invoke("init", "--file", str(file))[0] == 0
     text = file.read_text(encoding="utf-8")
@@ -94,7 +105,7 @@ def test_init_writes_a_file_that_loads_and_names_every_installed_system(tmp_path
     assert "to do give --force" in again.stderr
 
 
-def test_without_a_settings_file_a_command_says_how_to_write_one(tmp_path: Path) -> None:
+def test_without_a_settings_file_a_command_says_how_to_write_one(ironbridge: Program, tmp_path: Path) -> None:
     done = ironbridge("status", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
@@ -116,7 +127,9 @@ def test_without_a_settings_file_a_command_says_how_to_write_one(tmp_path: Path)
         ("[kafka\n", "is not TOML"),
     ],
 )
-def test_a_mistake_in_the_settings_is_one_sentence_that_names_it(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_mistake_in_the_settings_is_one_sentence_that_names_it(
+    ironbridge: Program, tmp_path: Path, text: str, sentence: str
+) -> None:
     file = tmp_path / "ironbridge.toml"
     file.write_text(text, encoding="utf-8")
     done = ironbridge("check", "--file", str(file))
@@ -126,7 +139,7 @@ def test_a_mistake_in_the_settings_is_one_sentence_that_names_it(tmp_path: Path,
 
 
 def test_a_secret_comes_from_the_environment_and_is_never_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ironbridge: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IRONBRIDGE_KAFKA__PASSWORD", "s3cr3t-word")
     monkeypatch.setenv("IRONBRIDGE_STATE__URL", "postgresql+asyncpg://u:s3cr3t-word@127.0.0.1:1/x")
@@ -267,7 +280,9 @@ def test_a_plan_ends_with_two_sentences() -> None:
     assert console.file.getvalue().splitlines()[-1] == "2 to update, 1 to refuse. Nothing was written."
 
 
-def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_for(played: Path) -> None:
+def test_explain_tells_a_story_with_personal_fields_masked_until_they_are_asked_for(
+    ironbridge: Program, played: Path
+) -> None:
     _, text = invoke("status", "--file", str(played), "--json")
     status, text = invoke("explain", "liquidlogic:person:1001", "--file", str(played), "--json")
     assert status == 0
@@ -371,7 +386,7 @@ def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     assert invoke("parked", "show", key, *file)[0] == 1
 
 
-def test_parked_alone_lists_as_parked_list_does(played: Path) -> None:
+def test_parked_alone_lists_as_parked_list_does(ironbridge: Program, played: Path) -> None:
     file = ("--file", str(played))
     for options in (file, (*file, "--json")):
         assert invoke("parked", *options) == invoke("parked", "list", *options)
@@ -403,7 +418,7 @@ def test_parked_shows_so_many_groups_and_says_how_many_more_there_are(played: Pa
     assert invoke("parked", "list", *file, "--all")[1].count("For example") == len(groups)
 
 
-def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
+def test_a_group_is_retried_and_given_up_whole(ironbridge: Program, played: Path) -> None:
     file = ("--file", str(played))
     groups = groups_of(json.loads(invoke("parked", *file, "--json")[1]))
     group = max(groups, key=lambda each: len(each.rows))
@@ -422,7 +437,7 @@ def test_a_group_is_retried_and_given_up_whole(played: Path) -> None:
     assert "error parked retry: it takes one of: keys, or --group, or --all" in done.stderr
 
 
-def test_nothing_is_on_record_where_no_such_record_is_parked(played: Path) -> None:
+def test_nothing_is_on_record_where_no_such_record_is_parked(ironbridge: Program, played: Path) -> None:
     file = ("--file", str(played))
     before = invoke("audit", *file, "--json")
     for words in (["retry", "nokey"], ["drop", "nokey", "--why", "x"], ["show", "nokey"], ["retry", "9434765919"]):
@@ -480,14 +495,14 @@ def test_silence_that_no_target_asked_for_is_not_lifted_and_nothing_is_on_record
     ],
 )
 def test_a_name_that_is_not_there_is_said_by_its_command_with_what_there_is(
-    played: Path, arguments: str, said: str
+    ironbridge: Program, played: Path, arguments: str, said: str
 ) -> None:
     done = ironbridge(*arguments.split(), "--file", str(played))
     assert done.returncode == 2
     assert done.stderr.startswith(said), done.stderr
 
 
-def test_reconcile_compares_the_ends_and_writes_a_certificate(played: Path, tmp_path: Path) -> None:
+def test_reconcile_compares_the_ends_and_writes_a_certificate(ironbridge: Program, played: Path, tmp_path: Path) -> None:
     file = ("--file", str(played), "--patience", "0")
     status, text = invoke("reconcile", "dfe_csc", *file, "--out", str(tmp_path))
     assert "they do not agree" not in text.lower() or "quarantined" in text
@@ -564,7 +579,7 @@ def test_run_stops_gracefully_when_it_is_told_to(tmp_path: Path, played: Path) -
     assert "Traceback" not in out
 
 
-def test_running_a_name_that_is_not_there_says_which_there_are(played: Path) -> None:
+def test_running_a_name_that_is_not_there_says_which_there_are(ironbridge: Program, played: Path) -> None:
     done = ironbridge("run", "liquidlogik", "--file", str(played))
     assert done.returncode == 2
     assert "there is no liquidlogik in the settings" in done.stderr

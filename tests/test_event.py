@@ -48,6 +48,16 @@ EVENTS = st.builds(
 )  # fmt: skip
 
 
+def test_a_tombstone_that_a_move_leaves_names_the_new_owner_and_any_other_names_none() -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    gone = Event("care-episode", "legacy", "legacy:care-episode:4", "legacy:person:1", 2, at, None, schema_version=3)
+    moved = gone._replace(moved_to="legacy:person:77")
+    assert ("ce_movedto", b"legacy:person:77") in moved.headers()
+    assert Event.from_kafka("here", None, moved.headers()) == moved
+    assert Event.from_kafka("here", None, gone.headers()).moved_to == ""
+    assert ("ce_dataschema", b"urn:ironbridge:schema:care-episode:v3") in gone.headers()
+
+
 def test_the_attributes_are_headers_and_traceparent_stands_beside_them() -> None:
     assert event(traceparent=TRACE).headers() == [
         ("ce_specversion", b"1.0"),

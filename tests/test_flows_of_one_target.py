@@ -31,7 +31,7 @@ from ironbridge.operate.checks import findings
 from ironbridge.operate.reconcile import compare
 from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.apart import KeptApart
-from ironbridge.runtime.deliveries import connected
+from ironbridge.runtime.deliveries import Connections
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import Store, StoredLedger, names, open_store
 from ironbridge.store.budget import SharedBudget
@@ -185,7 +185,9 @@ async def test_two_flows_write_to_one_company_over_one_client_and_one_budget(eac
         sandbox.company.seed({"8000": "Supplies"}, {})
         settings = central(sandbox)
         plans = systems.flows(settings)
-        built = await connected(KafkaSettings(broker="none", bootstrap_servers=f"{HOST}:1"), each_store, plans.values(), stack)
+        kafka = KafkaSettings(broker="none", bootstrap_servers=f"{HOST}:1")
+        connections = Connections(kafka, each_store, stack)
+        built = {name: await connections.delivery(plan) for name, plan in plans.items()}
         assert built["suppliers"].target is built["refunds"].target
         access = Access(built["suppliers"].target.limits)
         for name, delivery in built.items():

@@ -381,6 +381,21 @@ async def test_an_edition_that_leaves_a_field_out_is_published_and_so_is_its_rol
         assert len(await bench.read()) == 100
 
 
+async def test_a_bad_row_that_comes_back_while_its_good_one_is_held_is_quarantined_again() -> None:
+    adapter = closed(100)
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines[30] = Line(0, "")
+    assert await bench.read() == []
+    reopen(adapter, range(60))
+    assert await bench.read() == []
+    assert (waiting(bench)["", ENDED], bench.problems()) == (60, {})
+    adapter.lines[30] = Line(0, "")
+    for _ in range(2):
+        assert await bench.read() == []
+        assert list(bench.problems()) == [adapter.key(30)]
+
+
 async def test_what_is_held_stays_held_when_another_edition_is_deployed() -> None:
     adapter = closed(100)
     bench = Bench(adapter)
@@ -404,6 +419,23 @@ async def test_what_is_held_stays_held_when_a_sweep_was_stopped_and_goes_on() ->
     adapter.fails_after = None
     assert await bench.read() == []
     assert waiting(bench)["", ENDED] == 200
+
+
+async def test_a_permission_is_not_used_up_by_a_sweep_that_was_stopped_and_went_on() -> None:
+    adapter = closed(400)
+    bench = Bench(adapter)
+    await bench.read()
+    reopen(adapter, range(100))
+    await bench.read()
+    for _, what in list(waiting(bench)):
+        allow(bench, what)
+    adapter.asked, adapter.fails_after = 0, 75
+    with pytest.raises(UnavailableError):
+        await bench.read()
+    adapter.fails_after = None
+    assert await bench.read() == []
+    assert len(await bench.read()) == 100
+    assert waiting(bench) == {}
 
 
 async def test_a_kill_while_changes_are_let_through_publishes_each_of_them_once() -> None:

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,15 +30,17 @@ from adapters.testing.table import TableAdapter
 from canonical.errors import MisconfiguredError
 from ironbridge.cli import render
 from ironbridge.console import serve
+from ironbridge.kafka.process import free_port
 from ironbridge.operate import health, insight, steer
 from ironbridge.operate.audit import Actor
 from ironbridge.operate.health import Health
-from ironbridge.runtime import systems
+from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.bridge import Platform
 from ironbridge.runtime.deliveries import Delivery
-from ironbridge.settings import HttpSettings, KafkaSettings, Settings
+from ironbridge.settings import HttpSettings, KafkaSettings, Settings, StateSettings
 from ironbridge.store import Store, StoredLedger, StoredMemory
-from tests.servers import Kafka
+from tests.servers import Kafka, Postgres
+from tests.test_bridge import forwarding
 
 
 @pytest.fixture
@@ -272,8 +275,10 @@ async def test_run_answers_where_the_settings_say_until_it_is_told_to_stop(tmp_p
         async with asyncio.timeout(120):
             url = await listening(process)
             async with httpx.AsyncClient(trust_env=False) as client:
-                codes = [(await client.get(f"{url}/{path}")).status_code for path in ("healthz", "readyz", "progress")]
-        assert codes == [200, 200, 200]
+                codes = [(await client.get(f"{url}/{path}")).status_code for path in ("healthz", "readyz")]
+                assert codes == [200, 200]
+                while (await client.get(f"{url}/progress")).status_code != 200:  # it answers before it has made its tables
+                    await asyncio.sleep(0.2)
     finally:
         process.terminate()
         await process.communicate()
@@ -287,3 +292,34 @@ async def listening(process: asyncio.subprocess.Process) -> str:
         if said.startswith("listening on "):
             return said.removeprefix("listening on ")
     raise AssertionError("it ended before it listened")
+
+
+async def test_while_kafka_and_the_state_are_away_the_process_lives_and_says_what_is_away_and_then_begins(
+    postgres: Postgres, tmp_path: Path
+):
+    """No probe may kill a process that waits; and the console that is served beside it goes on by itself."""
+    port, stop = free_port(), asyncio.Event()
+    async with postgres.database() as url, AsyncExitStack() as stack:
+        host, database = url.rpartition("/")[0].rpartition(":")[0], url.rpartition("/")[2]
+        settings = Settings(
+            data=tmp_path, kafka=KafkaSettings(broker="none", bootstrap_servers="127.0.0.1:1"),
+            state=StateSettings.model_validate({"url": f"{host}:{port}/{database}"}), http=HttpSettings(listen="127.0.0.1:0"),
+        )  # fmt: skip
+        built = await stack.enter_async_context(bridge.platform(settings, patient=stop))
+        at = await stack.enter_async_context(serve.served_beside(built))
+        running = asyncio.create_task(bridge.run(built, stop))
+        async with httpx.AsyncClient(trust_env=False, base_url=str(at), timeout=30) as client:
+            assert (await client.get("/healthz")).status_code == 200
+            ready = await client.get("/readyz")
+            assert ready.status_code == 503
+            assert {each["what"]: each["state"] for each in ready.json()["found"]} == {"kafka": "failing", "state": "failing"}
+            page = await client.get("/late")
+            assert (page.status_code, "state: the database does not answer" in page.text) == (503, True)
+            assert not running.done()
+            async with forwarding(port, postgres.port), asyncio.timeout(60):
+                while (page := await client.get("/late")).status_code != 200:
+                    assert page.status_code == 503
+                    await asyncio.sleep(0.2)
+                assert (await client.get("/live/dependencies")).status_code == 200
+                stop.set()
+                await asyncio.gather(running, return_exceptions=True)

@@ -341,10 +341,27 @@ def test_retry_after_is_read_as_seconds_and_as_a_date():
     assert past == timedelta(0)
 
 
-@pytest.mark.parametrize("said", ["soon", "-3", "1.5", "²"])
+@pytest.mark.parametrize("said", ["soon", "-3", "1.", ".5", "1e3", "3, soon", ",", "²"])
 def test_a_retry_after_that_cannot_be_read_is_as_none(said: str):
     assert retry_after(httpx.Response(429, headers=[(b"retry-after", said.encode())])) is None
     assert retry_after(replied(429)) is None
+
+
+def test_a_retry_after_with_parts_of_a_second_counts_and_of_several_the_longest_is_meant():
+    def said(*values: str) -> timedelta | None:
+        return retry_after(httpx.Response(429, headers=[("retry-after", value) for value in values]))
+
+    assert said("30.5") == timedelta(seconds=30.5)
+    assert said("7", "30") == said("30", "7") == said("7, 30") == timedelta(seconds=30)
+    assert said("soon", "7") == timedelta(seconds=7)
+    assert said("5", "Wed, 21 Oct 2015 07:28:00 GMT") == timedelta(seconds=5)
+
+
+def test_a_retry_after_of_0_asks_for_nothing():
+    assert retry_after(replied(503, retry_after="0")) == timedelta(0)
+    assert isinstance(trouble(replied(502, retry_after="0"), "x"), Unknown)
+    assert isinstance(trouble(replied(502, retry_after="0.0"), "x"), Unknown)
+    assert trouble(replied(503, retry_after="0"), "x") == Unavailable("503: turned away for now", timedelta(0))
 
 
 def test_a_retry_after_of_a_day_or_a_year_is_cut_to_a_quarter_of_an_hour():

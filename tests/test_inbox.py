@@ -30,6 +30,7 @@ from ironbridge.store import Store, StoredLedger, open_store
 from ironbridge.store.standing import HiddenEvents
 from tests.agreement import PurchaseFlow, World, invoice, supplier, supplier_key
 from tests.servers import Kafka
+from tests.states import state_file
 
 PATIENCE = 40.0  # seconds
 
@@ -129,7 +130,7 @@ async def post(apache_kafka: Kafka, tmp_path: Path) -> AsyncIterator[Post]:
         partitions=3,
     )
     await ensure_topics(settings, PurchaseFlow.entities)
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3")
+    store = await open_store(await state_file(tmp_path / "state.sqlite3"))
     yield Post(settings, store)
     await store.close()
 

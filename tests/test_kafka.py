@@ -18,7 +18,7 @@ from canonical.errors import FencedError, MisconfiguredError, UnavailableError
 from ironbridge.kafka.broker import ApacheKafka
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.process import free_port
-from ironbridge.kafka.topics import ensure_topics, trail_topic
+from ironbridge.kafka.topics import ensure_topics, faults, trail_topic
 from ironbridge.settings import KafkaSettings
 
 pytestmark = pytest.mark.servers
@@ -107,9 +107,33 @@ async def test_topics_are_created_compacted_with_equal_partitions_and_then_left_
                 assert settings["cleanup.policy"] == "compact"
                 assert settings["max.message.bytes"] == "8388608"
                 assert settings["delete.retention.ms"] == "2592000000"
+                assert settings["max.compaction.lag.ms"] == "604800000"
+                assert settings["min.insync.replicas"] == "1"
         (trail,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, trail_topic(kafka))])
         kept = {entry[0]: entry[1] for *_, entries in trail.resources for entry in entries}
         assert (kept["cleanup.policy"], kept["retention.ms"]) == ("delete", str(90 * 24 * 3600 * 1000))
+
+
+async def test_a_topic_on_fewer_brokers_than_wanted_is_refused_and_so_is_one_that_counts_one_copy(kafka: KafkaSettings) -> None:
+    await ensure_topics(kafka, ENTITIES)
+    three = kafka.model_copy(update={"replication": 3})
+    with pytest.raises(MisconfiguredError, match="is kept on 1 brokers, wanted 3"):
+        await ensure_topics(three, ENTITIES)
+    said = [str(fault) for fault in await faults(three, ENTITIES)]
+    assert sum("is kept on 1 brokers, wanted 3" in each for each in said) == 5
+    assert sum("min.insync.replicas=1: a record would count as written that one broker alone has" in each for each in said) == 5
+
+
+async def test_what_a_start_would_refuse_is_found_before_and_nothing_is_made(kafka: KafkaSettings) -> None:
+    name = f"{kafka.topic_prefix}.person"
+    assert await faults(kafka, ENTITIES) == []
+    async with admin(kafka) as client:
+        assert not [topic for topic in await client.list_topics() if topic.startswith(kafka.topic_prefix)]
+        await client.create_topics([NewTopic(name, 3, 1, topic_configs={"cleanup.policy": "delete"})])
+    found = [str(fault) for fault in await faults(kafka.model_copy(update={"replication": 2}), ENTITIES)]
+    assert any(f"topic {name} has 3 partitions, wanted 4" in each for each in found)
+    assert any(f"topic {name} has cleanup.policy=delete" in each for each in found)
+    assert sum("could not be created" in each for each in found) == 4, "this cluster has one broker"
 
 
 async def test_workers_that_start_at_once_create_the_topics_once(kafka: KafkaSettings) -> None:
@@ -135,9 +159,22 @@ async def test_a_topic_with_other_partitions_is_refused(kafka: KafkaSettings) ->
     [
         ({"cleanup.policy": "delete"}, "cleanup.policy=delete: old records would be lost", "cleanup.policy=compact"),
         (
-            {"cleanup.policy": "compact", "max.message.bytes": "1048588"},
+            {"cleanup.policy": "compact", "max.message.bytes": "1048588", "max.compaction.lag.ms": "604800000"},
             "max.message.bytes=1048588: a large record would be left out",
             "max.message.bytes=8388608",
+        ),
+        (
+            {"cleanup.policy": "compact", "max.message.bytes": "8388608"},
+            "max.compaction.lag.ms=9223372036854775807: what was deleted would stay on the brokers' disks",
+            "max.compaction.lag.ms=604800000",
+        ),
+        (
+            {
+                "cleanup.policy": "compact", "max.message.bytes": "8388608", "max.compaction.lag.ms": "604800000",
+                "min.insync.replicas": "2",
+            },
+            "min.insync.replicas=2: nothing can be written to 1 replicas",
+            "min.insync.replicas=1",
         ),
     ],
 )

@@ -221,6 +221,7 @@ async def test_a_record_that_moves_to_another_owner_leaves_a_tombstone_in_the_ol
     events = await bench.read()
     assert bench.said(events) == [("4", 2, False), ("4", 3, True)]
     assert [event.owner for event in events] == ["legacy:person:1", "legacy:person:77"]
+    assert [event.moved_to for event in events] == ["legacy:person:77", ""], "who reads both can tell a move from a deletion"
     assert_agreement(bench)
 
 
@@ -475,6 +476,24 @@ async def test_the_slow_sweep_finds_what_a_tail_cannot_see() -> None:
     assert_agreement(bench)
 
 
+async def test_a_clock_that_was_a_year_ahead_for_one_reading_puts_off_no_sweep_and_no_look_at_the_journal() -> None:
+    adapter = tailed(20)
+    bench = Bench(adapter)
+    pump = bench.pump()
+    bench.wait(timedelta(days=365))
+    await bench.read(pump)
+    bench.wait(timedelta(days=-365))
+    del adapter.lines[5]
+    assert bench.said(await bench.read(pump)) == [("5", 2, False)]
+    assert await bench.read(pump) == []
+    bench.wait(timedelta(days=365))
+    await bench.read(pump)
+    bench.wait(timedelta(days=-365))
+    bench.log.make_anew(next(iter(bench.log.topics))[0])
+    assert len(await bench.read(pump)) == 20
+    assert bench.log.state() == adapter.state()
+
+
 async def test_tail_and_sweep_agree_on_what_is_known() -> None:
     adapter = tailed()
     bench = Bench(adapter, guard=OVER_THE_GUARD)
@@ -524,6 +543,33 @@ async def test_two_rows_of_one_key_do_not_flutter_in_a_tail() -> None:
     bench.wait(timedelta(hours=13))
     assert await bench.read() == []
     assert not bench.problems()
+
+
+class Busy(TableAdapter):
+    """Its tail reads a page at a time, and `meanwhile` happens behind the page that held line 5."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    async def _tailed(self, since: Position | None) -> AsyncIterator[Page]:
+        cursor, behind = tuple(since or (-1, -1)), (int((since or (-1,))[0]) - self._overlap, -1)
+        while page := sorted(each for n, line in self.lines.items() if (each := (line.changed, n)) > behind)[: self._page]:
+            behind, cursor = page[-1], max(cursor, page[-1])
+            yield Page([self.record(n, self.lines[n]) for _, n in page], cursor)
+            if self.meanwhile and 5 in (n for _, n in page):
+                self.meanwhile, happens = None, self.meanwhile
+                happens()
+
+
+async def test_a_row_that_changes_between_two_pages_of_a_tail_is_no_second_row() -> None:
+    adapter = Busy(reading="tail", page=10, overlap=5)
+    adapter.lines = {n: Line(n, "N1", changed=n // 10) for n in range(100)}
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines[5] = Line(5, "N2", changed=60)
+    adapter.meanwhile = lambda: adapter.lines.update({5: Line(5, "N3", changed=61)})
+    assert bench.said(await bench.read()) == [("5", 2, True), ("5", 3, True)]
+    assert not bench.problems()
+    assert_agreement(bench)
 
 
 # -- files -------------------------------------------------------------------------------------------------------
@@ -666,6 +712,7 @@ async def test_a_move_whose_tombstone_was_lost_with_the_state_is_ended_where_it_
     bench.state = MemoryState() if lost == "all" else before
     (ended,) = await bench.read()
     assert (ended.owner, ended.data) == (key_of("legacy", "person", 0), None)
+    assert ended.moved_to == key_of("legacy", "person", child)
     assert bench.log.state() == adapter.state()
     assert await bench.read() == []
 

@@ -198,6 +198,37 @@ async def test_every_kind_of_difference_with_the_target_is_found_and_named(world
     assert {key for _, _, key, _ in told(mended)} == {"id55", "id77", supplier_key(3), supplier_key(4)}
 
 
+async def test_what_the_target_changed_by_itself_is_named_as_such(world: World) -> None:
+    again = "the target changed name by itself; and did so again when it was written once more"
+    added = "the target added dueDate by itself"
+    for number, reason in ((4, again), (5, added)):
+        key = supplier_key(number)
+        await world.run("UPDATE subjects SET reason = :reason WHERE subject = :key", key=key, reason=reason)
+    world.target.documents[supplier_key(4)] = Document("supplier", "4", {"number": "4", "name": "SUPPLIER 4"})
+    found = await compared(world, village(world))
+    assert [(d.key, d.why) for d in found.differences] == [(supplier_key(4), f"{again}; it holds name otherwise")]
+    assert sorted(found.parts[-1].notes) == [f"1 documents: {added}", f"1 documents: {again}"]
+
+
+async def test_records_whose_rows_were_numbered_anew_agree(world: World) -> None:
+    class Renumbered(Village):
+        def _map(self, row: Row) -> Supplier:
+            number, name = row
+            return Supplier(key=supplier_key(number), number=str(number % 100), name=name)
+
+    legacy, state = Renumbered(village(world).names), StoredMemory(world.store, "payables")
+    pump = Pump(legacy, MemoryJournal(Log(), "payables", [Supplier]), state, edition="1")
+    for by in (0, 100):
+        legacy.names = {n + by: name for n, name in legacy.names.items()}
+        await pump.ready()
+        await pump.read(legacy.streams()[0])
+    await pump.close()
+    assert await state.kept([supplier_key(101)]) == {supplier_key(101): supplier_key(1)}
+    legacy.names[103] = "Renamed since"
+    found = await compared(world, legacy)
+    assert told(found) == [("canonical", "stale", supplier_key(3), ("name",))]  # by the fact that the adapter remembers
+
+
 async def test_a_document_made_when_its_answer_was_lost_is_no_stranger(world: World) -> None:
     """The target gave it an id that we never heard of: it is found by its number."""
     await world.run("UPDATE subjects SET ref = NULL WHERE subject = :s", s=supplier_key(2))

@@ -21,6 +21,7 @@ from flows.port import Confirmed, Fact, Grouping
 from flows.testing import ArrayInbox, ScriptedTarget
 from ironbridge.store import Store, open_store
 from tests.agreement import World, supplier, supplier_key
+from tests.states import state_file
 from tests.torture import checker
 from tests.torture.checker import Effect, Evidence, Promise, Should, Span, Told, Value, Violation, judge
 
@@ -230,7 +231,7 @@ async def test_a_state_that_nobody_committed_is_caught(council: Council) -> None
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store: Store = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'state.sqlite3'}")
+    store: Store = await open_store(await state_file(tmp_path / "state.sqlite3"))
     yield World(store)
     await store.close()
 

@@ -30,7 +30,7 @@ from ironbridge.operate.audit import Actor
 from ironbridge.operate.health import Health
 from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.bridge import Platform
-from ironbridge.runtime.deliveries import connected
+from ironbridge.runtime.deliveries import Connections
 from ironbridge.settings import Settings
 from ironbridge.store import open_store
 
@@ -78,7 +78,8 @@ async def main(settings: Settings) -> None:
     plan = systems.AdapterPlan("finance", finance, "1", Guard())
     built.pumps["finance"] = bridge._pump(built, plan)
     async with bridge.AsyncExitStack() as stack:
-        built.deliveries = await connected(settings.kafka, store, systems.flows(settings).values(), stack)
+        connections = Connections(settings.kafka, store, stack)
+        built.deliveries = {name: await connections.delivery(plan) for name, plan in systems.flows(settings).items()}
         await ensure_topics(settings.kafka, bridge._entities(built))
         stop = asyncio.Event()
         running = asyncio.create_task(bridge.run(built, stop))

@@ -11,6 +11,7 @@ from adapters.engine.journal import Known, Seen
 from adapters.engine.mapping import Made, mapped
 from adapters.engine.regions import Region, Regions
 from adapters.port import Page, Position, Record, Stream
+from canonical.errors import ends_us
 from canonical.turns import in_turns
 
 T = TypeVar("T")
@@ -65,7 +66,9 @@ async def map_rows(stream: Stream, rows: Iterable[tuple[Record, bytes]], made: d
     async for record, digest in in_turns(rows):
         try:
             made[digest] = mapped(stream, record)
-        except Exception:  # noqa: S112
+        except BaseException as error:
+            if ends_us(error):
+                raise
             continue  # it fails again when it is compared, and is quarantined then
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 from adapters.engine.journal import (
@@ -25,6 +24,8 @@ from adapters.engine.journal import (
     marks,
     named,
 )
+from adapters.engine.mapping import fingerprint_of
+from adapters.engine.numbers import unrowed
 from adapters.engine.regions import LEARNED, extract_mark, is_place
 from canonical import ENTITIES, Event
 
@@ -91,7 +92,8 @@ class CatchUp:
     async def _in_question(self, ends: Mapping[Partition, int]) -> set[Partition]:
         """The partitions that have to be looked through whole, as far as that can be told without reading them."""
         saved = await self._memory.saved()
-        stale = saved is not None and self._clock() - saved > STALE
+        # Ahead of the clock, too: then the clock was set back since, and nobody can say how old the memory is.
+        stale = saved is not None and abs(self._clock() - saved) > STALE
         whole = set()
         for partition, end in ends.items():
             had = self._remembered.get(partition)
@@ -136,7 +138,7 @@ class CatchUp:
         async for stream, records in self._memory.in_partition(partition):
             if only not in (None, stream):
                 continue
-            lacking = [k for k in records if self._lacks(held.get(k.key), k)]
+            lacking = [k for k in records if self._lacks(held.get(k.name), k)]
             await self._mark_lost(stream, [k for k in lacking if not k.deleted])
             deletions.setdefault(stream, []).extend(k for k in lacking if k.deleted)
             lost += len(lacking)
@@ -200,12 +202,13 @@ class CatchUp:
             by_stream.setdefault(event.stream, []).append((event, place))
         self._newest |= marks([event for event, _ in batch], [place for _, place in batch])
         for stream, events in by_stream.items():
-            known = {k.key: k for k in await self._memory.lookup(stream, [e.key for e, _ in events])}
-            homes = {k.key: k.region for k in known.values()}
+            found = await self._memory.lookup(stream, [e.key for e, _ in events])
+            known, rows = {k.name: k for k in found}, {k.key for k in found}
+            homes = {k.name: k.region for k in found}
             learned: dict[str, Known] = {}
             for event, place in events:
                 self._follow_move(known.get(event.key), event, place[:2])
-                if (now := _learned(known, event, place)) is not None:
+                if (now := _learned(known, rows, event, place)) is not None:
                     learned[event.key] = now
             if not learned:
                 continue
@@ -283,7 +286,7 @@ class CatchUp:
             some = living[start : start + 1000]
             for stream in sorted({last.stream for _, _, last in some}):
                 here = [each for each in some if each[2].stream == stream]
-                known = {k.key: k for k in await self._memory.lookup(stream, [key for key, _, _ in here])}
+                known = {k.name: k for k in await self._memory.lookup(stream, [key for key, _, _ in here])}
                 for key, partition, last in here:
                     now = known.get(key)
                     if now and now.version > last.version and (now.topic, now.partition) != partition:
@@ -293,11 +296,12 @@ class CatchUp:
         """The deletion of a record that lives on in one partition, and lives or was deleted in another."""
         # The version that a move's tombstone has, and no other event of the key (see `fresh`).
         version = now.version if now.deleted else max(last.version + 1, now.version - 1)
-        return self._deletion(key, last.entity, last.owner, version, last.stream)
+        ended = self._deletion(key, last.entity, last.owner, version, last.stream)
+        return ended if now.deleted else ended._replace(moved_to=now.owner)
 
     async def _publish_deletions(self, deletions: dict[str, list[Known]], stranded: list[Event]) -> None:
         about = [(stream, known) for stream, several in deletions.items() for known in several]
-        events = [self._deletion(k.key, k.entity, k.owner, k.version, stream) for stream, k in about] + stranded
+        events = [self._deletion(k.name, k.entity, k.owner, k.version, stream) for stream, k in about] + stranded
         if not events:
             return
         places = await self._journal.publish(events, None)
@@ -318,10 +322,12 @@ def note(about: list[Known], places: list[Place]) -> None:
         known.topic, known.partition, known.offset = place
 
 
-def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | None:
+def _learned(known: dict[str, Known], rows: Collection[str], event: Event, place: Place) -> Known | None:
+    """What an event teaches of its record; `rows` are the keys that rows have, whatever their records are named."""
     had = known.get(event.key)
     if had is None:
-        had = known[event.key] = Known(event.key, event.entity, event.owner, None, None, None, 0)
+        had = Known(event.key, event.entity, event.owner, None, None, None, 0)
+        had = known[event.key] = unrowed(had) if event.key in rows else had
     if (had.version, had.topic, had.partition, had.offset) == (event.version, *place) and not had.lost:
         return None  # the last one that was remembered
     if event.version < had.version:
@@ -331,7 +337,7 @@ def _learned(known: dict[str, Known], event: Event, place: Place) -> Known | Non
     # Which file a record came from is known, so that its deletion is noticed though the state was lost meanwhile; so is the
     # position of a pushed one, even if it is deleted, so that nothing older counts that is sent again.
     had.region = None if had.deleted and not is_place(event.extract) else event.extract or LEARNED
-    had.fingerprint = None if event.data is None else blake2b(event.data, digest_size=16).digest()
+    had.fingerprint = None if event.data is None else fingerprint_of(event.data)
     had.topic, had.partition, had.offset = place
     had.filled = had.former = None
     return had

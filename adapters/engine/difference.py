@@ -15,11 +15,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.engine.journal import AGAIN, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
-from adapters.engine.mapping import Made, mapped_or_bad
+from adapters.engine.mapping import Made, mapped_or_bad, whole_fingerprint_of
+from adapters.engine.numbers import under
 from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Event
-from canonical.errors import BadRecordError
+from canonical.errors import BadRecordError, UntoldError
 
 if TYPE_CHECKING:
     from adapters.engine.guard import Watch
@@ -57,7 +58,8 @@ class Difference:
 
     `about` lists, beside `events`, the known record of each event: the record's place is noted there once it is known. `left`
     are the regions in which a record was known before it turned up in another one. `doubled` are the regions that hold the
-    second row of a key, or a change that was put `aside`. All of them have to be compared again.
+    second row of a key, or a change that was put `aside`. All of them have to be compared again. `strays` are new rows that
+    may be known records under a new number; what becomes of them is seen at the reading's end.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -68,6 +70,7 @@ class Difference:
     left: set[str] = field(default_factory=set)
     doubled: set[str] = field(default_factory=set)
     aside: list[Aside] = field(default_factory=list)
+    strays: list[Aside] = field(default_factory=list)
 
 
 class Keys:
@@ -87,13 +90,19 @@ def _mark(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
 
 
+def _new(known: Known | None) -> bool:
+    """Tell whether nobody has met a row with that key, or nobody since its record was deleted."""
+    return known is None or (known.deleted and known.row_digest is None)
+
+
 class Comparison:
     """
     Compares one stream's rows with the known records.
 
     `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
     marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside. `largest`
-    tells the bytes of an entity type's largest event.
+    tells the bytes of an entity type's largest event. `contents` are the fingerprints of records that may come under a new
+    number: a new row with one of them is a stray.
     """
 
     def __init__(
@@ -106,16 +115,21 @@ class Comparison:
         extract: str = "",
         watch: Watch | None = None,
         largest: Callable[[str], int] = lambda _: LARGEST_EVENT,
+        contents: Container[bytes] = (),
     ) -> None:
         self._adapter = adapter
         self._stream = stream
         self._largest = {entity: largest(entity.type_name) for entity in stream.entities}
         self._contracts = {entity.type_name: entity.version for entity in stream.entities}
         self._known: dict[str, Known] = {}
+        self._kept: dict[str, Known] = {}
         self._members: dict[str | None, list[Known]] = {}
         for each in known:
             self._known[each.key] = each
             self._members.setdefault(each.region, []).append(each)
+            if each.kept is not None:
+                self._kept[each.kept] = each
+        self._contents = contents
         self._quarantined = quarantined
         self._now = now
         self._version = int(now.timestamp() * 1000)
@@ -153,13 +167,14 @@ class Comparison:
             if known.region == name and known.key not in seen:
                 self._without_region(known)
 
-    def row(self, single: Region) -> None:
+    def row(self, single: Region, made: Mapping[bytes, Made] = MappingProxyType({})) -> None:
         """Compare one record by itself; it stays in the region that it is known in."""
         record = single.records[0]
         if record.key + AGAIN in self._quarantined:
             return  # which of its rows is the right one is for the sweep to say: it goes by their order
         known = self._known.get(record.key)
-        self._row(record, single.digests[0], None if known is None else known.region, known)
+        digest = single.digests[0]
+        self._row(record, digest, None if known is None else known.region, known, made.get(digest))
 
     def sent(self, record: Record, digest: bytes, made: Made | None) -> None:
         """Compare one record that was pushed; from now on it is known at its position."""
@@ -207,8 +222,15 @@ class Comparison:
     def let(self, asides: Iterable[Aside]) -> None:
         """Publish changes that were put aside."""
         for made, digest, _ in asides:
-            known = self._compare(made, self._filled(made), self._known.get(made.key))
+            known = self._compare(made, self._filled(made), self._kept.get(made.key) or self._known.get(made.key))
             known.row_digest = digest
+
+    def strays(self, strays: Iterable[Aside]) -> None:
+        """Publish strays that are no known records under a new number."""
+        for made, digest, _ in strays:
+            known = self._known[made.key]
+            made = made if known.kept is None else under(made, known.kept)
+            self._compare(made, self._filled(made), known).row_digest = digest
 
     def _without_region(self, known: Known) -> None:
         known.region = known.row_digest = None
@@ -225,6 +247,13 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
+                if self._contents and _new(known) and made.fingerprint in self._contents:
+                    self._stray(Aside(made, digest, ()), known, region)
+                    return
+                if known is None and made.key in self._kept:
+                    known = self._known[made.key] = self._unpublished(made.key)
+                if known is not None and known.kept is not None:
+                    made = under(made, known.kept)
                 filled = self._filled(made)
                 if known is not None and (kinds := self._takes_away(made, filled, known)):
                     self._put_aside(Aside(made, digest, kinds), known, region)
@@ -275,6 +304,16 @@ class Comparison:
             self.found.doubled.add(region)
         if known.key in self._quarantined:
             self.found.mended.append(known.key)
+            known.row_digest = None  # the bad row is a problem again if it comes back as it was
+
+    def _stray(self, aside: Aside, known: Known | None, region: str | None) -> None:
+        known = known or self._unpublished(aside.made.key)
+        known.entity, known.fingerprint = aside.made.kind.type_name, aside.made.fingerprint
+        known.row_digest, known.region = aside.digest, region
+        self._known[known.key] = self.found.known[known.key] = known
+        self.found.strays.append(aside)
+        if known.key in self._quarantined:
+            self.found.mended.append(known.key)
 
     def _compare(self, made: Made, filled: bytes | None, known: Known | None) -> Known:
         key, owner, kind, data, fingerprint = made
@@ -282,19 +321,21 @@ class Comparison:
             known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
         if self._watch is not None and filled is not None:
             self._watch.remember(known, filled, fingerprint)
-        same = known.fingerprint == fingerprint and not known.deleted
+        same = known.version > 0 and not known.deleted and known.fingerprint == fingerprint
+        same = same or (known.published and known.fingerprint == whole_fingerprint_of(data))
         if not same or known.lost:
             # If the journal lost the event, it may also have lost later ones: the record is published under a new version.
             version = fresh(known.version, self._version)
             if known.version and not known.deleted and known.owner != owner:
                 # It moves to another owner's partition: what lies in the old one must not outlive it there.
                 self._event(known, known.owner, None, version - 1)
+                self.found.events[-1] = self.found.events[-1]._replace(moved_to=owner)
             known.entity, known.owner = kind.type_name, owner
             self._event(known, owner, data, version)
         known.fingerprint, known.deleted, known.lost = fingerprint, False, False
-        self.found.known[key] = known
-        if key in self._quarantined:
-            self.found.mended.append(key)
+        self.found.known[known.key] = known
+        if known.key in self._quarantined:
+            self.found.mended.append(known.key)
         return known
 
     def _quarantine(
@@ -306,10 +347,17 @@ class Comparison:
             region = LEARNED  # without one, no sweep would notice that its row is gone again
         known.row_digest, known.region = None if isinstance(error, TooLargeError) else digest, region
         self.found.known[known.key] = known
-        self._problem(record.key, error)
+        if not isinstance(error, UntoldError):
+            self._problem(record.key, error)
+        elif known.key in self._quarantined:
+            self.found.mended.append(known.key)
 
     def _unpublished(self, key: str) -> Known:
-        return Known(key, self._stream.entities[0].type_name, "", None, None, None, 0)
+        known = Known(key, self._stream.entities[0].type_name, "", None, None, None, 0)
+        if key in self._kept:
+            # The warehouse gives a number again under which another row's record goes on: this row gets a name of its own.
+            known.kept = f"{key}-{self._version}"
+        return known
 
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem.of(key, error))
@@ -319,7 +367,7 @@ class Comparison:
         contract = self._contracts.get(known.entity) or ENTITIES.version_of(known.entity)
         # By position: a named tuple of eleven fields takes twice as long by names.
         event = Event(
-            known.entity, self._adapter, known.key, owner, version, self._now, data, self._stream.name, None, contract,
+            known.entity, self._adapter, known.name, owner, version, self._now, data, self._stream.name, None, contract,
             self._extract,
         )  # fmt: skip
         self.found.events.append(event)

@@ -229,17 +229,19 @@ class Watch:
     async def changes(self, memory: Memory, stream: str, *, whole: bool = True) -> list[Aside]:
         """
         The changes put aside that may be published now. If the reading was not `whole`, changes that it did not meet again stay
-        as they were.
+        as they were, and a person's permission waits for one that is.
         """
         here = [w for (r, w), e in self._entries.items() if r == self._region and w != DELETED and e.held]
         here = [what for what in here if not what.startswith(_DOUBT)]
-        allowed = {kind for kind, count in self._counts.items() if self._by_a_person(self._entry(kind, 0), count)}
+        wait = set() if whole else {kind for kind in here if self._entry(kind, 0).allowed is not None}
+        counts = {kind: count for kind, count in self._counts.items() if kind not in wait}
+        allowed = {kind for kind, count in counts.items() if self._by_a_person(self._entry(kind, 0), count)}
         free = set(allowed)
         for kind in dict.fromkeys([*self._counts, *here]):
-            if kind in allowed:
+            if kind in allowed | wait:
                 continue
             count, entry = self._counts[kind], self._entries.get((self._region, kind))
-            if not whole and entry and entry.allowed is None:
+            if not whole and entry:
                 count = max(count, entry.held)
             if self._judge(kind, count, await self._of(memory, stream, kind) if count else 0):
                 free.add(kind)
@@ -321,7 +323,8 @@ class Watch:
     def _entry(self, what: str, of: int) -> Guarded:
         """The day's count. A day does not end while changes are held."""
         entry = self._entries.get((self._region, what))
-        if entry is None or (not entry.held and self._now - entry.began >= _DAY):
+        # A day that begins a day ahead was noted before the clock was set back, and would not end for long.
+        if entry is None or (not entry.held and abs(self._now - entry.began) >= _DAY):
             return Guarded(self._region, what, self._now, base=of, was=entry.was if entry else None)
         return entry if entry.base else replace(entry, base=of + entry.done)
 

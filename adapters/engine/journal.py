@@ -75,7 +75,9 @@ class Known:
     what a whole sweep leaves so is gone from the legacy system. A pushed record has the place of its last message instead (see
     `adapters.engine.regions`). `lost`: its last event is no longer in the journal, and the
     record is published again when it is read. `filled` says which of its fields held something when it was published,
-    `former` what it held before, see `adapters.engine.guard`.
+    `former` what it held before, see `adapters.engine.guard`. `key` is its row's; `kept` is the one that it is published under
+    where its row has been numbered anew since. A record that is not published and has a fingerprint is a stray, see
+    `adapters.engine.numbers`.
     """
 
     key: str
@@ -92,11 +94,22 @@ class Known:
     offset: int | None = None
     filled: bytes | None = None
     former: bytes | None = None
+    kept: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The key that its events have."""
+        return self.kept or self.key
 
     @property
     def published(self) -> bool:
         """Tell whether it is published and not deleted."""
         return self.version > 0 and not self.deleted
+
+    @property
+    def stray(self) -> bool:
+        """Tell whether its row waits for the reading's end, because it may be a known record under a new number."""
+        return not self.published and self.fingerprint is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +184,8 @@ class Guarded:
 class Step:
     """
     A step holds all that one publication changes in the memory, and is saved in one transaction; `told` events are new.
-    None for `progress` leaves it as it is.
+    None for `progress` leaves it as it is. `renamed` are keys that records had before they came under another key of `known`.
+    Records of the adapter's other streams are mapped again if their version is at least `again`.
 
     `at` (UTC) is when the memory held all that the journal holds; None where it may not.
     """
@@ -187,6 +201,8 @@ class Step:
     guarded: list[Guarded] = field(default_factory=list)
     gone_offsets: list[Partition] = field(default_factory=list)
     at: datetime | None = None
+    renamed: list[str] = field(default_factory=list)
+    again: int | None = None
 
 
 class Journal(Protocol):
@@ -271,7 +287,27 @@ class Memory(Protocol):
         """Members in the order of their keys, from behind one, so many at most."""
         ...
 
-    async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]: ...
+    async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
+        """Records whose rows have these keys, and records that are published under them."""
+        ...
+
+    async def missing_after(
+        self, stream: str, sweep: int, lasting: Collection[str], after: str, most: int
+    ) -> list[Known]:
+        """The published records among those that `unseen` would give, in the order of their keys, from behind one."""
+        ...
+
+    async def strays(self, stream: str, fingerprints: Collection[bytes] | None, most: int) -> list[Known]:
+        """Strays that a region holds, in the order of their keys, so many at most: all, or those with one of these contents."""
+        ...
+
+    async def kept(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Return, for the keys among these that a row of any stream of the adapter was given anew, the ones kept instead."""
+        ...
+
+    async def keeps(self) -> bool:
+        """Tell whether any record of the adapter is published under another key than its row's."""
+        ...
 
     async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
         """Tell which of these keys have a problem."""

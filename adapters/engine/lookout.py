@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from adapters.engine.elapsed import within
 from adapters.engine.journal import NOTHING, Journal, Memory, Partition, Place, Step, Watermark, marks
 from canonical import Event
 from canonical.errors import UnavailableError
@@ -65,12 +66,12 @@ class Lookout:
     async def holds(self) -> bool:
         """Tell whether the journal is what it was, as far as it was looked at: once a minute at most."""
         now = self._clock()
-        if now - self._looked < EVERY:
+        if within(EVERY, self._looked, now):
             return True
         ends = await self._journal.ends()
         if any(ends.get(p, 0) < behind for p, behind in self._behind.items()):
             return False
-        everywhere = now - self._looked_everywhere >= EVERYWHERE
+        everywhere = not within(EVERYWHERE, self._looked_everywhere, now)
         touched = {p for p in self._proven if everywhere or p in self._since or ends.get(p) != self._ends.get(p)}
         looked_for = {p: mark for p in touched if (mark := self._proven[p]).next}
         if looked_for and await self._journal.lying(looked_for) != looked_for.keys():

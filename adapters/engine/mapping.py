@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from adapters.port import Record, Row, Stream, UnreadRow
 from canonical import Entity
 from canonical.entity import bad_record
-from canonical.errors import BadRecordError, named
+from canonical.errors import BadRecordError, ends_us, named
 
 
 class Made(NamedTuple):
-    """A row's entity, as canonical JSON, and the fingerprint of that."""
+    """A row's entity, as canonical JSON, and the fingerprint of its content (see `fingerprint_of`)."""
 
     key: str
     owner: str
@@ -36,7 +36,9 @@ def mapped(stream: Stream, record: Record) -> Made:
         raise BadRecordError(record.key, field=record.row.field, rule=record.row.rule, shape="not read", fix=fix)
     try:
         return _made(stream, record.row)
-    except Exception:
+    except BaseException as error:
+        if ends_us(error):
+            raise
         # Old systems fill a column up with NULs. Without them the row may say something, or say that a field is empty.
         if (plain := _plain(record.row)) == record.row:
             raise
@@ -51,16 +53,32 @@ def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
         raise
     except ValidationError as error:
         raise bad_record(where, error) from None
-    except Exception as error:
+    except BaseException as error:
+        if ends_us(error):
+            raise
         raise _mistake(where, error) from None
 
 
 def _made(stream: Stream, row: Row) -> Made:
     entity = stream.map(row)
     data = entity.to_bytes()
-    return Made(entity.key, entity.owner, type(entity), data, blake2b(data, digest_size=16).digest())
+    return Made(entity.key, entity.owner, type(entity), data, fingerprint_of(data))
 
 
+def fingerprint_of(data: bytes) -> bytes:
+    """
+    Digest an entity's canonical JSON without its own key: a warehouse may number its rows anew, and what they say is the same.
+    """
+    return blake2b(data[data.index(b'"', _KEY_AT) :] if data.startswith(_KEY) else data, digest_size=16).digest()
+
+
+def whole_fingerprint_of(data: bytes) -> bytes:
+    """Digest it with its key, as releases before this one did: what they remember is still known."""
+    return blake2b(data, digest_size=16).digest()
+
+
+_KEY = b'{"key":"'  # every entity's first field; no key has a quotation mark
+_KEY_AT = len(_KEY)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -71,7 +89,7 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
-def _mistake(where: str, error: Exception) -> BadRecordError:
+def _mistake(where: str, error: BaseException) -> BadRecordError:
     kind, _, place = named(error).partition(" at ")
     return BadRecordError(
         where,

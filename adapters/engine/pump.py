@@ -17,7 +17,7 @@ from adapters.engine.contents import Contents
 from adapters.engine.guard import Guard
 from adapters.engine.journal import Journal, Memory, Progress
 from adapters.engine.publisher import Publisher
-from adapters.engine.reading import Means
+from adapters.engine.reading import Means, Numbers
 from adapters.engine.reading_files import Blocked
 from adapters.engine.regions import MEAN_REGION
 from adapters.port import Adapter, Files, Push, Stream, Sweep, Tail
@@ -56,7 +56,7 @@ class Pump:
         self._blocked = Blocked()
         salt = blake2b(edition.encode(), digest_size=16).digest()
         means = Means(
-            adapter.name, self._system, self._publisher, memory, guard, Contents(salt), salt, clock, mean_region
+            adapter.name, self._system, self._publisher, memory, guard, Contents(salt), salt, clock, mean_region, Numbers()
         )
         self._readings = _Readings(means, self._blocked)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,22 @@ from adapters.engine.publisher import Publisher
 from adapters.port import Stream
 
 _BATCH = 500  # changes put aside that are published in one transaction
+
+
+class Numbers:
+    """Knows whether a record of the adapter keeps another key than its row's, without asking the memory each time."""
+
+    def __init__(self) -> None:
+        self._kept: bool | None = None
+
+    async def kept(self, memory: Memory) -> bool:
+        if self._kept is None:
+            found = await memory.keeps()
+            self._kept = self._kept or found  # a sweep may have begun to, meanwhile
+        return self._kept
+
+    def keep(self) -> None:
+        self._kept = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,7 @@ class Means:
     salt: bytes
     clock: Callable[[], datetime]
     mean_region: int
+    numbers: Numbers
 
     def comparison(
         self,
@@ -38,9 +55,10 @@ class Means:
         quarantined: set[str],
         watch: Watch | None = None,
         extract: str = "",
+        contents: Container[bytes] = (),
     ) -> Comparison:
         largest = self.publisher.largest
-        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, largest)
+        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, largest, contents)
 
     async def watch(self, stream: Stream) -> Watch:
         """The guard's counts of a stream, for one reading."""

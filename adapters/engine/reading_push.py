@@ -14,6 +14,7 @@ from datetime import timedelta
 from adapters.engine.ahead import map_rows
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Difference
+from adapters.engine.elapsed import within
 from adapters.engine.journal import Known, Progress, Step
 from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
@@ -40,11 +41,11 @@ class PushReading:
         self._progress = progress
 
     async def run(self, reading: Push) -> None:
-        until = self._means.clock() + LONGEST
+        began = self._means.clock()
         async with closing(self._means.system.items(reading.receive(), self._stream.pause)) as parcels:
             async for parcel in parcels:
                 await self._take_in(parcel)
-                if self._means.clock() >= until:
+                if not within(LONGEST, began, self._means.clock()):
                     break
         ended = replace(self._progress, completed=self._means.clock(), error=None)
         await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(progress=ended))

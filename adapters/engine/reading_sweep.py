@@ -6,6 +6,7 @@ Rows are compared in regions. A record that no region of a whole sweep holds is 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from opentelemetry import trace
@@ -18,6 +19,7 @@ from adapters.engine.journal import AGAIN, Cursor, Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import LAST_REGION, LEARNED, Region, Regions
+from adapters.engine.strays import Strays, name_kept_keys
 from adapters.port import Stream, Sweep
 from canonical.turns import in_turns
 
@@ -55,6 +57,8 @@ class SweepReading:
         # the journal taught count as seen by this sweep, but it has not met them.
         self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         self._again: set[str] = set()  # the second rows met
+        living = sum(s.sweep < progress.sweep for s in seen.values()) * means.mean_region
+        self._strays = Strays(means, stream, progress, living)
 
     async def run(self, reading: Sweep) -> None:
         regions = Regions(self._means.salt, self._means.mean_region)
@@ -85,6 +89,7 @@ class SweepReading:
             await self._means.publisher.publish(self._stream.name, found, _cursor(progress), step, read)
         self._progress = progress
         self._watch.put_aside(found.aside)
+        self._strays.met(found.strays)
         self._seen.update(marks)
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
 
@@ -93,16 +98,20 @@ class SweepReading:
         memory, name = self._means.memory, self._stream.name
         known: list[Known] = []
         quarantined: set[str] = set()
+        contents: Container[bytes] = ()
         if changed:
             keys = [r.key for each in changed for r in each.records]
             known = await memory.members(name, [r.name for r in changed])
             have = {k.key for k in known}
             if strange := [key for key in keys if key not in have]:
                 known += await memory.lookup(name, strange)
+                have |= {k.key for k in known if not k.deleted}
+                contents = await self._strays.contents(sum(key not in have for key in strange))
             quarantined = await self._means.quarantined(self._stream, keys)
             # The rows of a new region were mapped ahead.
             await map_changed(self._stream, [r for r in changed if r.name in self._seen], known, made)
-        return self._means.comparison(self._stream, known, quarantined, self._watch)
+            await name_kept_keys(self._means, made)
+        return self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents)
 
     def _further(self, portion: Portion, read: int, published: int) -> Progress:
         had = self._progress
@@ -128,6 +137,10 @@ class SweepReading:
     async def _finish(self) -> None:
         """A whole sweep is done: what no region of it held is gone."""
         memory, stream, watch = self._means.memory, self._stream, self._watch
+        await self._strays.join()
+        async for found in self._strays.left(watch):
+            await self._behind(found)
+        await self._strays.leave(self._seen)
         gone = (stream.name, self._progress.sweep, stream.lasting)
         missing, live = await memory.missing(*gone), await memory.live(stream.name)
         delete = watch.deletions(missing, live, live - missing)

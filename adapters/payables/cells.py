@@ -118,7 +118,7 @@ def _written(word: str, style: re.Pattern[str], symbol: str) -> Decimal:
 
 # -- dates ---------------------------------------------------------------------------------------------------------
 
-_MONTHS = {
+MONTHS = {
     name: number
     for number, names in enumerate(
         ("january jan", "february feb", "march mar", "april apr", "may", "june jun", "july jul", "august aug",
@@ -151,13 +151,16 @@ _TIME = r"(?:[T ](?P<time>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?))?"
 _COMPILED = {style: re.compile(rule if "serial" in style else rule + _TIME) for style, rule in DATE_STYLES.items()}
 _MONTH_FIRST = re.compile(r"(0?[1-9]|1[0-2])[/.-](1[3-9]|2[0-9]|3[01])[/.-]([0-9]{2}|[0-9]{4})" + _TIME)
 _FIRST, _LAST = date(1980, 1, 1), date(2099, 12, 31)  # no ledger extract is older; a typing error in the year is
-_EXCEL_EPOCH = date(1899, 12, 30)
+EPOCH = date(1899, 12, 30)
+"""Excel counts days from here; a workbook may say another day."""
 
 
-def day(cell: Cell, styles: tuple[str, ...], no_days: frozenset[date] = NO_DAYS) -> date | None:
+def day(
+    cell: Cell, styles: tuple[str, ...], no_days: frozenset[date] = NO_DAYS, epoch: date = EPOCH
+) -> date | None:
     """
     A calendar day; None where the cell is blank, or its day one of `no_days`. `styles` are those of `DATE_STYLES` that the layout
-    allows.
+    allows, and serial numbers count the days since `epoch`.
 
     Excel keeps a midnight of British Summer Time as 01:00 when it was exported from UTC: the day is the same. 23:00
     sharp may be the midnight of the next day shifted back, so it is refused rather than put on either day.
@@ -177,7 +180,7 @@ def day(cell: Cell, styles: tuple[str, ...], no_days: frozenset[date] = NO_DAYS)
     # A number in an Excel sheet is a date that lost its format.
     allowed = styles if isinstance(cell, str) else ("excel-serial",)
     written = [match for style in allowed if (match := _COMPILED[style].fullmatch(word))]
-    read = {found for each in written if (found := _calendar_day(each))}
+    read = {found for each in written if (found := _calendar_day(each, epoch))}
     if len(read) > 1:
         raise UnreadableError("can be read as two different dates")
     if not read:
@@ -196,12 +199,12 @@ def day_first(cell: Cell) -> bool:
     return isinstance(cell, str) and bool(re.match(r"(1[3-9]|2[0-9]|3[01])[/.-](0?[1-9]|1[0-2])[/.-]", text_of(cell)))
 
 
-def _calendar_day(written: re.Match[str]) -> date | None:
+def _calendar_day(written: re.Match[str], epoch: date) -> date | None:
     parts = written.groupdict()
     if "serial" in parts:
-        return _EXCEL_EPOCH + timedelta(days=int(parts["serial"]))
+        return epoch + timedelta(days=int(parts["serial"]))
     _not_shifted_back(parts["time"] or "")
-    month = int(parts["m"]) if parts["m"].isdigit() else _MONTHS.get(parts["m"].casefold(), 0)
+    month = int(parts["m"]) if parts["m"].isdigit() else MONTHS.get(parts["m"].casefold(), 0)
     year = int(parts["y"]) + (0 if len(parts["y"]) == 4 else 2000 if int(parts["y"]) < 80 else 1900)
     try:
         return date(year, month, int(parts["d"]))

@@ -21,6 +21,7 @@ from adapters.payables.layout import DATES, Layout
 from adapters.payables.payees import Payees, Unlike
 from adapters.payables.rows import CellFault, PayablesLine
 from adapters.payables.scratch import FileScratch
+from adapters.payables.sheets import place
 from adapters.port import Row
 from canonical.errors import BadRecordError
 from canonical.key import escaped, key_as_written
@@ -84,6 +85,12 @@ class PayablesDocument:
     @property
     def entity(self) -> str:
         return "credit-note" if self.net < 0 else "invoice"
+
+    @property
+    def may_be_either(self) -> bool:
+        """Tell whether it may be an invoice or a credit note: an amount cannot be read, or another row may belong to it."""
+        strays = {fault.row for fault in self.faults} - {line.row for line in self.lines}
+        return bool(strays) or any(line.net is None for line in self.lines)
 
 
 # -- grouping ------------------------------------------------------------------------------------------------------
@@ -278,11 +285,19 @@ def bad_row(origin: Origin, document: PayablesDocument) -> Row:
 def _bad_key(origin: Origin, document: PayablesDocument) -> str:
     if document.identity:
         return origin.key(document.entity, *document.identity)
-    return origin.key("row", f"{token(origin.extract)}-{document.lines[0].row}")
+    row = place(document.lines[0].row).replace(" of sheet ", "-")
+    return origin.key("row", f"{token(origin.extract)}-{row}")
+
+
+def other_rows(origin: Origin, document: PayablesDocument) -> Iterator[Row]:
+    """The row of what a bad document may be as well, a credit note or an invoice: it stays if it was published."""
+    if document.identity and document.may_be_either:
+        other = "invoice" if document.entity == "credit-note" else "credit-note"
+        yield ("other", origin.key(other, *document.identity))
 
 
 def _rows(rows: Sequence[int]) -> str:
-    shown = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+    shown = ", ".join(map(place, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
     return f"row {shown}" if len(rows) == 1 else f"rows {shown}"
 
 

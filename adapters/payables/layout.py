@@ -31,6 +31,7 @@ DateStyle = Annotated[str, Field(pattern="^(" + "|".join(re.escape(style) for st
 
 WITHHELD = r"(?i).*\b(redacted|withheld|personal data|personal information)\b.*"
 SUNDRY = r"(?i).*(one.?time|1.?time|one.?off|sundr|miscell|various).*"
+SUMMARIES = r"(?i).*\b(summary|overview|pivot|totals?|contents)\b.*"
 TOTALS = (
     r"(?i)(([\w&]+ ){0,3}|(grand|sub|report|overall)-?)totals?"
     r"( (for|of|to|by|in|per|paid|payable|net|gross|amount|value|spend|expenditure|payments?|invoices?|lines?)\b.*|\s*[^\w\s].*)?"
@@ -104,6 +105,8 @@ class Layout(_Declared):
     `document` names the parts that make lines one document, and so its key. `scope` says how far the number reaches:
     `ledger`, unique in the ledger and the same document in every extract; `extract`, known in this file only.
     `unnumbered` says what a row without a number is: `refuse` it, or a document of its own (`single`).
+    `sheets` says which sheets of a workbook are read together if several fit: those called after a month, a quarter or a week
+    each (`periods`), all of them (`each`), or none (`one`); a sheet called as `summaries` says is passed over.
     `sign` is `as-is` where what is owed to the supplier is positive, `reversed` where the ledger shows it as negative.
     """
 
@@ -121,6 +124,8 @@ class Layout(_Declared):
     redacted: Pattern = WITHHELD
     totals: Pattern = TOTALS
     sundry: Pattern = SUNDRY
+    sheets: Literal["periods", "each", "one"] = "periods"
+    summaries: Pattern = SUMMARIES
 
     @model_validator(mode="after")
     def _whole(self) -> Layout:

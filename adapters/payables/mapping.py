@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from adapters.port import Row
 from canonical import CreditNote, DimensionValue, DocumentLine, Entity, Invoice, LedgerDimension, Supplier
-from canonical.errors import BadRecordError
+from canonical.errors import BadRecordError, UntoldError
 
 
 def entity(row: Row) -> Entity:
@@ -14,6 +14,7 @@ def entity(row: Row) -> Entity:
     The entity that a row says.
 
     :raises BadRecordError: the row is a document, or a row of a file, that could not be read; names the rows and rule.
+    :raises UntoldError: such a document may be this entity as well.
     :raises pydantic.ValidationError: the entity's own checks, such as a VAT number's check digits.
     """
     return _BY_TAG[row[0]](row)
@@ -63,10 +64,16 @@ def _bad(row: Row) -> Entity:
     raise BadRecordError(f"{key} ({rows} of the file)", field=heading, rule=rule, shape=shape, fix=fix)
 
 
+def _other(row: Row) -> Entity:
+    rule = "may be an invoice or a credit note: which, an amount says that cannot be read"
+    raise UntoldError(row[1], field="document", rule=rule, shape="a document")
+
+
 _BY_TAG: dict[str, Callable[[Row], Entity]] = {
     "supplier": _supplier,
     "invoice": _invoice,
     "credit-note": _credit_note,
     "ledger-dimension": _dimension,
     "bad": _bad,
+    "other": _other,
 }

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from adapters.payables.documents import (
     bad_row,
     document_row,
     documents,
+    other_rows,
     refused,
     said,
     said_row,
@@ -42,7 +43,7 @@ from adapters.port import Record, Row
 from canonical.entity import bad_record
 from canonical.errors import BadRecordError
 
-_SUPPLIERS_AND_DIMENSIONS, _DOCUMENTS, _BAD = range(3)
+_SUPPLIERS_AND_DIMENSIONS, _DOCUMENTS, _BAD, _OTHER = range(4)
 _FACTS = {"vat_number": 4, "company_number": 5, "charity_number": 6}  # and where they stand in a supplier's row
 
 
@@ -96,7 +97,10 @@ class Reckoning:
 
 @dataclass(frozen=True, slots=True)
 class FileRecords:
-    """The records of a file in the order of their keys within each kind: suppliers, dimensions, documents, bad rows."""
+    """
+    The records of a file in the order of their keys within each kind: suppliers, dimensions, documents, bad rows. Records of
+    which the file says nothing (`adapters.payables.documents.other_rows`) are none of these.
+    """
 
     records: list[Record]
     reckoning: Reckoning
@@ -124,7 +128,8 @@ def read(name: str, data: bytes, rules: Rules) -> FileRecords:
     :raises BadRecordError: see `opened`.
     """
     with opened(name, data, rules) as found:
-        return FileRecords([record for portion in found.portions(1000) for record in portion], found.reckoning)
+        records = [record for portion in found.portions(1000) for record in portion if record.row[0] != "other"]
+        return FileRecords(records, found.reckoning)
 
 
 @dataclass(slots=True)
@@ -184,11 +189,14 @@ def opened(name: str, data: bytes, rules: Rules) -> Iterator[WholeFile]:
 
 
 def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileScratch, *, digested: bool) -> WholeFile:
-    found, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
+    fits, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
+    found = fits[0]
     refuse_torn(doubts, found, rules.last_line)
     origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
-    read = WholeFile(Reckoning(found.name, found.table.how, found.table.count), scratch)
-    for document in documents(origin, lines(doubts, found, rules.currency, tally, rules.no_days), scratch):
+    how, count = "; ".join(f.table.how for f in fits), sum(f.table.count for f in fits)
+    read = WholeFile(Reckoning(found.name, how, count), scratch)
+    every = chain.from_iterable(lines(doubts, each, rules.currency, tally, rules.no_days) for each in fits)
+    for document in documents(origin, every, scratch):
         _keep(origin, document, read)
     refuse_hidden_total(doubts, found, tally)
     for about, sayings in scratch.said():
@@ -208,6 +216,8 @@ def _keep(origin: Origin, document: PayablesDocument, read: WholeFile) -> None:
     row = _good_row(origin, document)
     if isinstance(row, PayablesDocument):
         read.scratch.keep(_BAD, bad_row(origin, row))
+        for other in other_rows(origin, row):
+            read.scratch.keep(_OTHER, other)
         _count_bad(read.reckoning, row)
         return
     read.scratch.keep(_DOCUMENTS, row)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from adapters.payables.cells import Cell, plain, text_of
 from adapters.payables.layout import Column, Layout
+from adapters.payables.sheets import place, together
 from adapters.payables.tables import Table, numbered
 from canonical.errors import BadRecordError
 
@@ -84,9 +85,9 @@ class Fit:
         return paid or len(filled) >= MOST * len(self.at)
 
 
-def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> Fit:
+def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> list[Fit]:
     """
-    The one table and layout that fit.
+    The one table and layout that fit, or the sheets of a workbook that are read together.
 
     :raises BadRecordError: none or more than one; says what was looked for.
     """
@@ -95,20 +96,31 @@ def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> F
     if not found:
         found = [f for table in tried for f in _headless(table, layouts)]
     if len(found) == 1:
-        return found[0]
+        return found
     if not found:
         raise BadRecordError(
             where, field="headings", rule="fit no layout. Looked for " + _looked_for(tried, layouts),
             shape=_size(tried), fix="declare a layout for this file, see adapters/payables/README.md",
         )  # fmt: skip
+    if sheets := _together(found):
+        return sheets
     raise BadRecordError(
         where, field="headings", rule="fit more than one reading: " + ", ".join(_told_apart(f) for f in found),
-        shape=_size(tried), fix="name fewer layouts in the settings, or one sheet a workbook",
+        shape=_size(tried),
+        fix="name fewer layouts in the settings; of several sheets the layout's `sheets` says which are read",
     )  # fmt: skip
 
 
+def _together(found: Sequence[Fit]) -> list[Fit]:
+    """The sheets that one layout reads together; none if that is in doubt, or if these are no sheets."""
+    first = found[0]
+    if any(f.name != first.name or f.table.delimiter for f in found):
+        return []
+    return [found[at] for at in together([f.table.name for f in found], first.layout)]
+
+
 def _told_apart(found: Fit) -> str:
-    return f"layout {found.name} ({found.table.how}, headings in row {found.heading})"
+    return f"layout {found.name} ({found.table.how}, headings in row {place(found.heading)})"
 
 
 def _size(tables: Sequence[Table]) -> str:

@@ -274,7 +274,7 @@ class _Reader:
         for part in self.dates:
             cell = self._cell(cells, part)
             try:
-                if found := day(cell, self.layout.dates, self.no_days):
+                if found := day(cell, self.layout.dates, self.no_days, self.found.table.epoch):
                     line.dates[part] = found
             except UnreadableError as error:
                 line.faults.append(self._fault(line.row, part, str(error), cell))

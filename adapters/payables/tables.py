@@ -16,10 +16,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from hashlib import blake2b
 
-from adapters.payables.cells import Cell
-from adapters.payables.workbook import sheets
+from adapters.payables.cells import EPOCH, Cell
+from adapters.payables.sheets import APART
+from adapters.payables.workbook import Sheet, sheets
 from canonical.errors import BadRecordError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -32,7 +34,8 @@ class Table:
     Rows numbered from 1 like in a spreadsheet, blank ones included, how many there are, and how they were read.
 
     Several readers may go through `rows`, any number of times, but one at a time. `delimiter` is that of text; `torn` says
-    that no line end closes the last row of a text.
+    that no line end closes the last row of a text. `name` is that of a sheet, `before` the number before its first row, and
+    `epoch` the day that its serial numbers count from.
     """
 
     rows: Iterable[Sequence[Cell]]
@@ -40,6 +43,9 @@ class Table:
     how: str
     delimiter: str = ""
     torn: bool = False
+    name: str = ""
+    before: int = 0
+    epoch: date = EPOCH
 
 
 def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> list[list[Table]]:
@@ -49,10 +55,14 @@ def tables(where: str, data: bytes, *, encoding: str | None, largest: int) -> li
     :raises BadRecordError: no encoding fits, the quotes do not match, or the workbook cannot be opened.
     """
     if is_workbook(data):
-        found = sheets(where, data, largest)
-        return [[Table(sheet, sheet.count, f"workbook, sheet {at}") for at, sheet in enumerate(found, start=1)]]
+        return [[_sheet(at, sheet) for at, sheet in enumerate(sheets(where, data, largest))]]
     _refuse_what_is_no_table(where, data)
     return [_delimited(where, Text(data, name)) for name in encodings(where, data, encoding)]
+
+
+def _sheet(at: int, sheet: Sheet) -> Table:
+    how = f"workbook, sheet {at + 1}"
+    return Table(sheet, sheet.count, how, name=sheet.name, before=at * APART, epoch=sheet.epoch)
 
 
 _NO_TABLES = {
@@ -244,5 +254,5 @@ def _refused(where: str, field: str, rule: str, shape: str) -> BadRecordError:
 
 
 def numbered(table: Table) -> Iterator[tuple[int, Sequence[Cell]]]:
-    """Each row with its number, from 1."""
-    return enumerate(table.rows, start=1)
+    """Each row with its number, from 1; the numbers of a further sheet are greater than all of those before it."""
+    return enumerate(table.rows, start=table.before + 1)

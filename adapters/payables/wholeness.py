@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from adapters.payables.cells import Cell, UnreadableError, day, money, text_of
 from adapters.payables.layout import DATES, MONEY
 from adapters.payables.recognise import Fit, Row
+from adapters.payables.sheets import place
 from canonical.errors import BadRecordError, DoubtfulError
 
 _COPIED = 3  # different rows: two payments of which each was made twice are nothing strange
@@ -32,7 +33,7 @@ class Doubts:
         :raises DoubtfulError: it was not.
         """
         if doubt not in self.accepted:
-            where = self.where if row is None else f"{self.where} row {row}"
+            where = self.where if row is None else f"{self.where} row {place(row)}"
             fix = "export it again; if it is right as it is, let it through: see `ironbridge held`"
             raise DoubtfulError(where, doubt, field=field, rule=rule, shape=shape, fix=fix)
 
@@ -58,7 +59,7 @@ def checked_rows(doubts: Doubts, found: Fit, rows: Iterator[Row]) -> Iterator[Ro
     if before is not None:
         width = found.width or least
         if found.table.delimiter and len(before[1]) < min(width, least or width) and not _is_remark(before[1]):
-            doubts.cut(f"ends with a row (row {before[0]}) that has fewer cells than every other one")
+            doubts.cut(f"ends with a row (row {place(before[0])}) that has fewer cells than every other one")
         yield before
 
 
@@ -99,7 +100,7 @@ def _refuse_swallowed(where: str, found: Fit, row: Row) -> None:
     pieces = _pieces(row[1], found.table.delimiter)
     if sum(_says_something(found, piece) for piece in pieces) > 1:
         raise BadRecordError(
-            f"{where} row {row[0]}", field="file", rule="has a quoted cell that holds another row: a quote is not closed",
+            f"{where} row {place(row[0])}", field="file", rule="has a quoted cell that holds another row: a quote is not closed",
             shape=f"{len(pieces)} rows", fix="mend the quotes in the ledger and export it again",
         )  # fmt: skip
 

@@ -32,11 +32,16 @@ _SCRIPT = Path(__file__).with_name("unpacking.py")
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The rows of a sheet: `count` lines of JSON in a temporary file without a name, the first one at the byte `start`."""
+    """
+    The rows of a sheet: `count` lines of JSON in a temporary file without a name, the first one at the byte `start`. Its
+    serial numbers count from the day `epoch`.
+    """
 
     file: mmap.mmap
     start: int
     count: int
+    name: str
+    epoch: date
 
     def __iter__(self) -> Iterator[Sequence[Cell]]:
         at = self.start
@@ -69,7 +74,7 @@ def sheets(where: str, data: bytes, largest: int) -> list[Sheet]:
 
 
 def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:
-    """Read the script's last line: the number of rows of each sheet and where they begin, or the reason why there are none."""
+    """Read the script's last line: what is known of each sheet, or the reason why there are none."""
     size = rows.seek(0, os.SEEK_END)
     if not size:  # Python itself failed, mostly for want of memory
         raise _too_much(where, memory)
@@ -77,7 +82,8 @@ def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:
     said = json.loads(file[file.rfind(b"\n", 0, size - 1) + 1 :])
     if isinstance(said, str):
         raise refused(where, f"cannot be opened as a workbook ({said}): damaged, or locked")
-    return [Sheet(file, start, count) for start, count in said]
+    epoch = date.fromisoformat(said["epoch"])
+    return [Sheet(file, start, count, name, epoch) for start, count, name in said["sheets"]]
 
 
 def environment() -> dict[str, str]:

@@ -290,8 +290,8 @@ class MemoryMemory:
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
         self._faults.point("lookup")
         await asyncio.sleep(0)
-        records = self._state.of(stream).records
-        return [copy(records[key]) for key in keys if key in records]
+        asked = set(keys)
+        return [copy(k) for k in self._state.of(stream).records.values() if k.key in asked or k.kept in asked]
 
     async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
         self._faults.point("quarantined")
@@ -322,6 +322,28 @@ class MemoryMemory:
         self._faults.point("unseen")
         return [copy(known) for known in self._unseen(stream, sweep, lasting)[:50]]
 
+    async def missing_after(
+        self, stream: str, sweep: int, lasting: Collection[str], after: str, most: int
+    ) -> list[Known]:
+        self._faults.point("missing_after")
+        missing = [copy(k) for k in self._unseen(stream, sweep, lasting) if k.published and k.key > after]
+        return sorted(missing, key=lambda known: known.key)[:most]
+
+    async def strays(self, stream: str, fingerprints: Collection[bytes] | None, most: int) -> list[Known]:
+        self._faults.point("strays")
+        strays = [copy(k) for k in self._state.of(stream).records.values() if k.stray and k.region is not None]
+        wanted = [k for k in strays if fingerprints is None or k.fingerprint in fingerprints]
+        return sorted(wanted, key=lambda known: known.key)[:most]
+
+    async def kept(self, keys: Collection[str]) -> Mapping[str, str]:
+        self._faults.point("kept")
+        every = [k for stream in self._state.streams.values() for k in stream.records.values()]
+        return {k.key: k.kept for k in every if k.kept is not None and k.key in keys}
+
+    async def keeps(self) -> bool:
+        self._faults.point("keeps")
+        return any(k.kept is not None for s in self._state.streams.values() for k in s.records.values())
+
     def _unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
         here = self._state.of(stream)
         seen = {name for name, s in here.regions.items() if s.sweep >= sweep}
@@ -344,6 +366,10 @@ class MemoryMemory:
                 raise UnavailableError("memory", "has gone back to what it was")
             self._steps = self._state.steps = self._steps + 1
         here = self._state.of(stream)
+        for key in step.renamed:
+            here.records.pop(key, None)
+        if step.again is not None:
+            self._map_again(step.again)
         here.records.update((known.key, copy(known)) for known in step.known)
         here.regions.update(step.regions)
         for name in step.gone_regions:
@@ -361,3 +387,11 @@ class MemoryMemory:
             self._state.offsets.pop(partition, None)
         self._state.saved = step.at or self._state.saved
         self._faults.point("saved")
+
+    def _map_again(self, since: int) -> None:
+        for stream in self._state.streams.values():
+            for known in stream.records.values():
+                if known.version >= since:
+                    known.row_digest = None
+                    if known.region in stream.regions:
+                        stream.regions[known.region] = replace(stream.regions[known.region], digest=None)

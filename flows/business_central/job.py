@@ -148,6 +148,10 @@ class Job:
         document = self.write.document
         if alone and document is not None:
             self.shows = wire.answered(shown, document, self.vendor)
+        elif document is not None and not self.made and self.shows in (None, document.body):
+            place = f"{SET_OF[self.kind]}({self.ref})"
+            told = [(o, reply.body) for o, reply in answers if isinstance(reply, Answer)]
+            self.shows = wire.shown(place, told, document, self.vendor)
         # The answer shows no lines, so we look at the lines of a new document.
         sure = self.held is not None or self.kind not in LINES_OF or (document and wire.adds_up(shown, document))
         if document is None:

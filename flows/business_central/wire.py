@@ -157,6 +157,31 @@ class Wire:
         except NOT_ITS_FORM:
             return None
 
+    def shown(
+        self, place: str, answers: Iterable[tuple[Operation, Json]], document: Document, vendor: str | None
+    ) -> Body | None:
+        """
+        Return what the answers to changes of a document and of its lines show. What they do not show is taken for what was
+        sent.
+        """
+        wanted, lines, body = _by_sequence([document]), dict[int, Body](), dict(document.body)
+        try:
+            for operation, there in answers:
+                if operation.path == place:
+                    body |= self.seen(self.record(document.kind, there), document, vendor) | _own_lines(document)
+                elif "sequence" in there and self._of_a_line(operation, document.kind):
+                    sent = wanted.get(int(there["sequence"]), {})
+                    dimensions = {name: sent[name] for name in ("dimensions",) if name in sent}
+                    lines[int(there["sequence"])] = self._line_body(there, sent, {}) | dimensions
+        except NOT_ITS_FORM:
+            return None
+        if lines:
+            body[LINES_OF[document.kind]] = [lines.get(line["sequence"], line) for line in lines_of(document)]
+        return body
+
+    def _of_a_line(self, operation: Operation, kind: str) -> bool:
+        return LINES_OF.get(kind, "/") in operation.path and self._dimensions not in operation.path
+
     def seen(self, record: HeldRecord, document: Document, vendor: str | None) -> Body:
         """
         Return what is held of a document that was just created, with a due date that the company made up. Dimensions

@@ -12,21 +12,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
-from canonical.errors import FencedError, MisconfiguredError, UnavailableError, named
+from canonical.errors import FencedError, MisconfiguredError, UnavailableError, ends_us, named, ours
 from canonical.turns import in_turns
 from flows.engine.altered import altered, once_more, said
 from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
+from flows.engine.handover import handed_over
 from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
 from flows.engine.meters import measure
-from flows.engine.patience import TOGETHER, Access, portion
+from flows.engine.patience import Access, in_order, portion
 from flows.engine.settle import (
     NOT_SHOWN_YET,
     OUT_OF_HAND,
@@ -131,8 +132,8 @@ class Agreement:
     async def deliver(self, stop: asyncio.Event) -> None:
         """Keep the target in agreement until told to stop; batches in hand are finished first, for a while."""
         await self._ledger.begin()
-        jobs = [asyncio.ensure_future(self._work(stop)) for _ in range(_JOBS)]
-        cares = [asyncio.ensure_future(care) for care in (self._stay_alive(), self._tend())]
+        jobs = [asyncio.ensure_future(self._in_our_words(self._work(stop))) for _ in range(_JOBS)]
+        cares = [asyncio.ensure_future(self._in_our_words(care)) for care in (self._stay_alive(), self._tend())]
         all_done = asyncio.gather(*jobs)
         grace = asyncio.ensure_future(_after(stop, _GRACE))
         ends: list[asyncio.Future[Any]] = [all_done, grace, *cares]
@@ -145,6 +146,15 @@ class Agreement:
             for task in (*jobs, *cares, grace):
                 task.cancel()
             await asyncio.gather(*jobs, *cares, grace, all_done, return_exceptions=True)
+
+    async def _in_our_words(self, work: Awaitable[None]) -> None:
+        """Do a task's work. A `SystemExit` that a task raises as it is ends the whole process."""
+        try:
+            await work
+        except BaseException as error:
+            if ends_us(error):
+                raise
+            raise ours(self.flow.name, error) from error
 
     async def _stay_alive(self) -> None:
         """Give signs of life in a task of its own, so that a slow job never costs this worker its subjects."""
@@ -212,6 +222,9 @@ class Agreement:
             doubted = [w for w in wanted if w.task.doubtful is not None]
             if doubted:
                 wanted = [w for w in wanted if w.task.doubtful is None] + await self._resolve(doubted, journeys)
+            left, wanted = await handed_over(self._ledger, wanted)
+            if left:
+                await self._settle(left, journeys)
             if wanted:
                 await self._write(wanted, journeys)
         return len(tasks)
@@ -246,7 +259,9 @@ class Agreement:
             answers = _as_many(await self.target.read_back([w.write for w in wanted]), wanted)
         except PASSED_ON:
             raise
-        except Exception as error:  # a mistake in a target is not the other subjects' fault
+        except BaseException as error:  # a mistake in a target is not the other subjects' fault
+            if ends_us(error):
+                raise
             answers = [Untold(self._mistake(error))] * len(wanted)
         settled: list[Settlement] = []
         still: list[Wanted] = []
@@ -266,10 +281,10 @@ class Agreement:
         return settled, still
 
     async def _write(self, wanted: Sequence[Wanted], journeys: Journeys) -> None:
-        """Write all, the often tried ones by themselves, until the target asks for patience: the rest is put back."""
-        left: Sequence[Wanted] = sorted(wanted, key=lambda w: max(w.task.attempts, TOGETHER))
+        """Write all, the urgent ones first, until the target asks for patience: the rest is put back."""
+        left: Sequence[Wanted] = in_order(wanted)
         while left:
-            together, left = portion(left)
+            together, left = portion(left, self._patience)
             if not await self._send(together, journeys):
                 break
         await self._settle([put_back(w.task, self._patience.left()) for w in left], journeys)
@@ -324,7 +339,9 @@ class Agreement:
             return _as_many(await self.target.write([w.write for w in wanted]), wanted)
         except PASSED_ON:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if ends_us(error):
+                raise
             return [Unknown(self._mistake(error))] * len(wanted)
 
     async def _put_right(
@@ -343,7 +360,7 @@ class Agreement:
                 all_of[n] = wanted[n]._replace(why=str(each))
         return all_of, said_of
 
-    def _mistake(self, error: Exception) -> str:
+    def _mistake(self, error: BaseException) -> str:
         what = f"{self.target.name}: the target's own code failed ({named(error)}): mend the target"
         log.error("%s", what)
         return what

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flows.engine.settle import Wanted
 from flows.port import Body, Confirmed, Document, NotDone, Outcome, Refused
+
+_TOLD = re.compile(r"the target (changed|added) .* by itself")
 
 
 class Altered(NamedTuple):
@@ -37,13 +40,35 @@ def _paths(sent: Body, shown: Body) -> Iterator[str]:
         there = shown.get(name)
         if isinstance(value, dict) and isinstance(there, dict):
             yield from (f"{name}.{part}" for part in sorted(value.keys() | there.keys()) if value.get(part) != there.get(part))
+        elif there is not None and _alike(value, there):
+            pairs = enumerate(zip(value, there, strict=True), 1)
+            yield from (f"{name}[{n}].{part}" for n, (mine, theirs) in pairs for part in _paths(mine, theirs))
         elif value != there:
             yield f"{name}{_how_many(value, there)}"
+
+
+def _alike(value: Any, there: Any) -> bool:
+    """Tell whether both are as many parts with the same fields, such as lines, which can be compared one by one."""
+    if not (isinstance(value, list) and isinstance(there, list) and len(value) == len(there)):
+        return False
+    pairs = zip(value, there, strict=True)
+    return all(isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys() for a, b in pairs)
 
 
 def _how_many(sent: Any, there: Any) -> str:
     lists = isinstance(sent, list) and isinstance(there, list)
     return f" ({len(there)} for {len(sent)})" if lists and len(sent) != len(there) else ""
+
+
+def held_otherwise(sent: Body, held: Body) -> str:
+    """Name the fields in which a target holds something else than was sent; no value."""
+    added = sorted(held.keys() - sent.keys())
+    return ", ".join([*_paths(sent, held), *(f"{name} (added)" for name in added)])
+
+
+def told_by(reason: str | None) -> str | None:
+    """Return what a subject's reason tells of a target that changed its document by itself; None if it tells of none."""
+    return reason if reason and _TOLD.match(reason) else None
 
 
 def once_more(wanted: Wanted, outcome: Outcome) -> Wanted:

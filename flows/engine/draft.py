@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from canonical.errors import BadRecordError, RefusedError, named
+from canonical.errors import BadRecordError, RefusedError, ends_us, named
 from canonical.turns import in_turns
 from flows.engine.ledger import Ledger, Settlement, State, Task, pack, unpack, unpack_all
 from flows.engine.settle import Wanted, parked, untried, waiting
@@ -55,7 +55,9 @@ def draft(flow: Flow, subject: str, facts: Facts) -> Draft:
         packed = pack(desired)  # a document that cannot be packed is a mistake of the mapping, too
     except (RefusedError, BadRecordError) as error:
         return Draft(subject, fault=str(error), recheck=facts.recheck)
-    except Exception as error:  # a mistake of the mapping is this one subject's, as in `adapters.engine.mapping`
+    except BaseException as error:  # a mistake of the mapping is this one subject's, as in `adapters.engine.mapping`
+        if ends_us(error):
+            raise
         why = f"{flow.name}: the mapping failed ({named(error)}): mend the flow"
         return Draft(subject, fault=why, recheck=facts.recheck)
     return Draft(subject, unpack(packed), packed, recheck=facts.recheck)

@@ -106,7 +106,8 @@ class Task(NamedTuple):
     `observed` and `traces` belong to the `changes` that it has not been settled with yet (`Mark`). `claim` names this one
     time that it is held: the claim is lost when another worker, or this one once more, takes the subject. `edition` is the
     number of the edition under which it was taken. `sent_ago` is the seconds since the last send for it; None if there was none.
-    `recheck` is the first day on which the outcome just worked out may be another one; None: no day changes it.
+    `recheck` is the first day on which the outcome just worked out may be another one; None: no day changes it. The lower its
+    `urgency`, the sooner it goes.
     """
 
     subject: str
@@ -124,6 +125,7 @@ class Task(NamedTuple):
     edition: int = 0
     sent_ago: float | None = None
     recheck: date | None = None
+    urgency: int = 0
 
 
 class Edition(NamedTuple):
@@ -277,6 +279,10 @@ class Ledger(Protocol):
 
     async def refs(self, subjects: Sequence[str]) -> dict[str, str]:
         """The target's ids of those subjects that it was confirmed to hold."""
+        ...
+
+    async def holders(self, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
+        """The subjects that the target was confirmed to hold under one of these ids of its own, with id and document."""
         ...
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-from canonical.errors import named
+from canonical.errors import ends_us, named
 from flows.engine.ledger import Arrivals, Mark, doubts, pack_all
 from flows.port import Document, Flow, Recalls, Urgency
 
@@ -42,7 +42,9 @@ def recalled(flow: Flow, key: str, owner: str) -> Sequence[Document]:
         return ()
     try:
         return flow.recall(key, owner)
-    except Exception as error:
+    except BaseException as error:
+        if ends_us(error):
+            raise
         log.error("%s: the flow's own code failed (%s) to recall: mend the flow", flow.name, named(error))  # noqa: TRY400
         return ()
 
@@ -50,7 +52,9 @@ def recalled(flow: Flow, key: str, owner: str) -> Sequence[Document]:
 def _urgency(flow: Flow, entity: str) -> int:
     try:
         return int(flow.urgency(entity))
-    except Exception as error:
+    except BaseException as error:
+        if ends_us(error):
+            raise
         what = f"the flow's own code failed ({named(error)}) to say how urgent {entity} is: usual. To do: mend the flow"
         log.error("%s: %s", flow.name, what)  # noqa: TRY400
         return int(Urgency.USUAL)

@@ -27,6 +27,9 @@ class Patience:
         self.until = 0.0
         self._since = 0.0
         self._failures = 0
+        self._turn = False
+        self.came_back = False
+        """The target has answered well after it had been away, and has not failed since."""
 
     def left(self) -> float:
         """Seconds for which the target is still left alone."""
@@ -36,6 +39,20 @@ class Patience:
         """Seconds since it was first left alone."""
         return self._clock() - self._since
 
+    @property
+    def away(self) -> bool:
+        """Tell whether so many attempts in a row failed that it is the target's fault."""
+        return self._failures > TOGETHER
+
+    def probe(self, attempts: Sequence[int]) -> int:
+        """
+        Choose the subject that shows whether the target is back: the first one, and every other time the first that was not
+        tried often, so that some that always fail hold up nobody.
+        """
+        self._turn = not self._turn
+        fresh = (n for n, tried in enumerate(attempts) if tried <= TOGETHER)
+        return 0 if self._turn else next(fresh, 0)
+
     def end(self) -> None:
         """End the wait, because a person wants the target to be asked now."""
         self.until = self._clock()
@@ -44,8 +61,10 @@ class Patience:
         """Take note of the target's answers: a failure prolongs the wait, a success ends the row of failures."""
         away = [outcome for outcome in outcomes if isinstance(outcome, Unavailable | Unknown)]
         if not away:
+            self.came_back = self.came_back or self.away
             self._failures = 0
             return
+        self.came_back = False
         said = [o.after for o in away if isinstance(o, Unavailable) and o.after is not None]
         asked = [min(after, LONGEST_SILENCE).total_seconds() for after in said]
         backoff = min(0.25 * 2**self._failures, _LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
@@ -71,8 +90,24 @@ class Access:
         self.patience = Patience(clock)
 
 
-def portion(left: Sequence[Wanted]) -> tuple[Sequence[Wanted], Sequence[Wanted]]:
-    """The subjects to send together now, and the rest: first all with few attempts, then ever smaller portions."""
-    seldom = sum(w.task.attempts <= TOGETHER for w in left)
-    size = seldom or max(len(left) >> (left[0].task.attempts - TOGETHER), 1)
+def in_order(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Subjects in the order in which they are sent: the urgent ones first, and of these the often tried ones last."""
+    return sorted(wanted, key=lambda w: (w.task.urgency, max(w.task.attempts, TOGETHER)))
+
+
+def portion(left: Sequence[Wanted], patience: Patience) -> tuple[Sequence[Wanted], Sequence[Wanted]]:
+    """
+    The subjects to send together now, and the rest: all with few attempts, or ever smaller portions of the often tried ones.
+
+    Attempts say nothing of a subject where nobody came through: so one goes alone while the target is away, and all go
+    together once it has come back.
+    """
+    if patience.away:
+        probe = patience.probe([w.task.attempts for w in left])
+        return [left[probe]], [*left[:probe], *left[probe + 1 :]]
+    if patience.came_back:
+        return left, []
+    often = [w.task.attempts > TOGETHER for w in left]
+    alike = next((n for n, each in enumerate(often) if each != often[0]), len(left))
+    size = max(alike >> (left[0].task.attempts - TOGETHER), 1) if often[0] else alike
     return left[:size], left[size:]

@@ -42,6 +42,7 @@ The request extension that names the path in spans, e.g. `/companies({id})/vendo
 TIMEOUT: Final = httpx.Timeout(connect=15.0, read=120.0, write=60.0, pool=120.0)
 """Seconds. `read` is long: giving up on a batch that is still being written costs a whole rewrite."""
 _KEEP_ALIVE = 4.0  # seconds; shorter than any server's, so that a request never meets a connection that is being closed
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _LONGEST_TOKEN = 86400.0  # seconds; a token that claims to live longer is renewed like one that names no lifetime
 
 
@@ -213,17 +214,24 @@ def _request_of(error: Exception, ours: httpx.Request) -> httpx.Request:
 def retry_after(response: httpx.Response) -> timedelta | None:
     """
     Tell how long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
+    Parts of a second count, though the RFC has none; of several the longest is meant.
 
     None if the answer does not say, or says it in a form that cannot be read.
     """
-    said = response.headers.get("retry-after", "").strip()
-    if said.isascii() and said.isdigit():
-        return min(timedelta(seconds=min(int(said[:12]), 10**6)), LONGEST_SILENCE)
-    if (until := _moment(said)) is None:
-        return None
     # Measured by the server's own clock if the answer shows it, because our clock may differ.
     now = _moment(response.headers.get("date", "")) or datetime.now(UTC)
-    return min(max(until - now, timedelta(0)), LONGEST_SILENCE)
+    every = (_wait(said.strip(), now) for said in response.headers.get_list("retry-after"))
+    waits = [wait for wait in every if wait is not None]
+    return min(max(waits), LONGEST_SILENCE) if waits else None
+
+
+def _wait(said: str, now: datetime) -> timedelta | None:
+    """The wait that one Retry-After asks for; a proxy may have put several in one, joined by commas."""
+    parts = [part.strip() for part in said.split(",")]
+    if all(map(_SECONDS.fullmatch, parts)):
+        return timedelta(seconds=min(max(float(part[:12]) for part in parts), 1e6))
+    until = _moment(said)
+    return None if until is None else max(until - now, timedelta(0))
 
 
 def _moment(said: str) -> datetime | None:
@@ -250,9 +258,9 @@ def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable 
     """
     Return what a status says that is not about the document; None where the target must look for itself (2xx, 400, 404 …).
 
-    408, 429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away, or so they say. 500, 502, 504
-    and their like are `Unknown`: whoever answered does not know how far the request went (RFC 9110, 15.6). In doubt it is
-    after each of them.
+    408, 429, 503, and 502 with a Retry-After are `Unavailable`: the request was turned away, or so they say. A Retry-After of 0
+    asks for nothing, so it says nothing of a 502. 500, 502, 504 and their like are `Unknown`: whoever answered does not know
+    how far the request went (RFC 9110, 15.6). In doubt it is after each of them.
 
     :raises MisconfiguredError: 401 (after `ClientCredentials` has renewed the token), 403, 407, or a redirect.
     """

@@ -40,7 +40,7 @@ from ironbridge.operate import audit, gauges, insight
 from ironbridge.operate.checks import findings
 from ironbridge.runtime import bridge, systems
 from ironbridge.settings import FILE, HttpSettings, load
-from ironbridge.store import Store, open_store, schema
+from ironbridge.store import Store, Upkeep, open_store, schema
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -157,7 +157,7 @@ def console(
         stop = asyncio.Event()
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-        async with bridge.looking(settings) as built, serve.served(built) as url:
+        async with bridge.looking(settings, tables=Upkeep.LEAVE) as built, serve.served(built) as url:
             out.print(f"The console is at [bold]{url}[/bold]; Ctrl-C stops it.")
             await stop.wait()
 

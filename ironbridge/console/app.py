@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -22,9 +22,10 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from ironbridge.console import access, pages, shown
@@ -34,6 +35,7 @@ from ironbridge.console.room import Room, room_of
 from ironbridge.console.sessions import Sessions, signing
 from ironbridge.console.sign_in import SignIn
 from ironbridge.runtime.bridge import Platform
+from ironbridge.store import schema
 
 _HERE = Path(__file__).parent
 _LOCAL = ["127.0.0.1", "localhost", "[::1]"]
@@ -52,13 +54,36 @@ async def mounted(built: Platform) -> AsyncIterator[list[BaseRoute]]:
         return
     access.check(settings)
     room = Room(built)
-    secret = await signing(built.store, settings.console) if settings.console.issuer else secrets.token_urlsafe(32)
+
+    async def made() -> ASGIApp:
+        schema.insist(await built.store.stands())
+        secret = await signing(built.store, settings.console) if settings.console.issuer else secrets.token_urlsafe(32)
+        return application(room, secret)
+
     warming = asyncio.create_task(asyncio.to_thread(shown.warm))
     try:
-        yield [Mount("/", application(room, secret))]
+        yield [Mount("/", OnceThere(made))]
     finally:
         await warming
         await room.close()
+
+
+class OnceThere:
+    """An application that is made with the first request for which the state answers; until then it says what is away."""
+
+    def __init__(self, make: Callable[[], Awaitable[ASGIApp]]) -> None:
+        self._make = make
+        self._made: ASGIApp | None = None
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._turn:
+                self._made = self._made or await self._make()
+        except IronbridgeError as error:
+            await PlainTextResponse(f"Ironbridge cannot show this now. {error}", 503)(scope, receive, send)
+            return
+        await self._made(scope, receive, send)
 
 
 def application(room: Room, secret: str) -> Starlette:

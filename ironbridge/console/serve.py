@@ -26,6 +26,7 @@ from ironbridge.operate import health
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import HttpSettings, address_of
+from ironbridge.store import Upkeep
 
 log = logging.getLogger(__name__)
 _ROUND = 60.0  # seconds for the work's event loop to come round; a supervisor that restarts the process acts before that
@@ -77,7 +78,7 @@ async def served_beside(built: Platform) -> AsyncIterator[str | None]:
     async def work() -> None:
         stop, parts = asyncio.Event(), [*built.pumps, *built.deliveries]
         try:
-            async with bridge.looking(built.settings, parts) as own, served(own, turned) as url:
+            async with bridge.looking(built.settings, parts, Upkeep.LEAVE) as own, served(own, turned) as url:
                 begun.set_result((url, asyncio.get_running_loop(), stop))
                 await stop.wait()
         except BaseException as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -23,6 +23,8 @@ _TOPIC = {
     "cleanup.policy": "compact",
     _SIZE: str(LARGEST_RECORD),
     "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
+    # What was changed or deleted is gone from the brokers' disks a week later, also in a topic that is seldom written to.
+    "max.compaction.lag.ms": str(7 * 24 * 3600 * 1000),
 }
 _TRAIL = {
     # Every record counts, also several of one flow: compaction would keep only the newest.
@@ -55,9 +57,11 @@ def partition_of(owner: str, partitions: int) -> int:
 
 def topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, tuple[int, dict[str, str]]]:
     """Every topic that these entities' adapters and flows need, with its partitions and settings."""
-    found = {topic_of(entity, settings.topic_prefix): (settings.partitions, _TOPIC) for entity in entities}
-    found |= {cursors_topic(settings): (1, _TOPIC), claims_topic(settings): (1, _TOPIC)}
-    return found | {trail_topic(settings): (1, _TRAIL)}
+    # A record counts as written once so many brokers have it; one of three may be away, and nothing is lost with another.
+    in_sync = {"min.insync.replicas": "2" if settings.replication > 2 else "1"}
+    kept, trail = _TOPIC | in_sync, _TRAIL | in_sync
+    found = {topic_of(entity, settings.topic_prefix): (settings.partitions, kept) for entity in entities}
+    return found | {cursors_topic(settings): (1, kept), claims_topic(settings): (1, kept), trail_topic(settings): (1, trail)}
 
 
 async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> list[str]:
@@ -68,10 +72,14 @@ async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]
     """
     wanted = topics(settings, entities)
     made, sizes = await _ensured(settings, wanted)
-    for name, size in sizes.items():
-        if size < LARGEST_RECORD:
-            raise _other(name, _SIZE, str(size), LARGEST_RECORD, "a large record would be left out")
+    for fault in _too_small(sizes):
+        raise fault
     return made
+
+
+def _too_small(sizes: Mapping[str, int]) -> list[MisconfiguredError]:
+    small = {name: size for name, size in sizes.items() if size < LARGEST_RECORD}
+    return [_other(n, _SIZE, str(size), LARGEST_RECORD, "a large record would be left out") for n, size in small.items()]
 
 
 async def largest_records(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, int]:
@@ -100,9 +108,44 @@ async def _ensured(
                 new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, count, each in made]
                 await _create(admin, new)
             # The others' too, which may have been made by another worker since we looked.
-            return missing, await _check(admin, wanted)
+            found, sizes = await _check(admin, settings, wanted)
+            for fault in found:
+                raise fault
+            return missing, sizes
         finally:
             await admin.close()
+
+
+async def faults(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> list[MisconfiguredError]:
+    """
+    What `ensure_topics` would refuse, all of it, and changing nothing: Kafka is asked whether it would make what is missing.
+
+    :raises UnavailableError: nobody answers. :raises MisconfiguredError: Kafka refuses us.
+    """
+    wanted = topics(settings, entities)
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    async with connecting(settings, "kafka"):
+        await admin.start()
+        try:
+            there = set(await admin.list_topics())
+            missing = {name: made for name, made in wanted.items() if name not in there}
+            found = await _unmakeable(admin, settings, missing)
+            if known := {name: made for name, made in wanted.items() if name in there}:
+                wrong, sizes = await _check(admin, settings, known)
+                found += wrong + _too_small(sizes)
+            return found
+        finally:
+            await admin.close()
+
+
+async def _unmakeable(
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, missing: Mapping[str, tuple[int, dict[str, str]]]
+) -> list[MisconfiguredError]:
+    if not missing:
+        return []
+    new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, (count, each) in missing.items()]
+    answer = await admin.create_topics(new, validate_only=True)
+    return _refusals(answer)
 
 
 async def answers(settings: KafkaSettings) -> None:
@@ -125,12 +168,19 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
         answer = await admin.create_topics(topics)
     except TopicAlreadyExistsError:
         return  # another worker was faster
-    for name, code, *_ in getattr(answer, "topic_errors", []):
-        if code not in (0, TopicAlreadyExistsError.errno):
-            raise MisconfiguredError(
-                "kafka", f"topic {name} could not be created (Kafka error {code})",
-                fix="create it by hand or grant CREATE; `kafka.replication` may not exceed the number of brokers",
-            )  # fmt: skip
+    for refusal in _refusals(answer):
+        raise refusal
+
+
+def _refusals(answer: Any) -> list[MisconfiguredError]:
+    return [
+        MisconfiguredError(
+            "kafka", f"topic {name} could not be created (Kafka error {code})",
+            fix="create it by hand or grant CREATE; `kafka.replication` may not exceed the number of brokers",
+        )
+        for name, code, *_ in getattr(answer, "topic_errors", [])
+        if code not in (0, TopicAlreadyExistsError.errno)
+    ]  # fmt: skip
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: float = 15.0) -> list[dict[str, Any]]:
@@ -143,26 +193,52 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: flo
     raise UnavailableError("kafka", "topics that were made do not appear", fix="look at the brokers' logs")
 
 
-async def _check(admin: AIOKafkaAdminClient, wanted: Mapping[str, tuple[int, dict[str, str]]]) -> dict[str, int]:
-    """Check partitions and settings; the bytes of the largest record that each topic takes."""
+async def _check(
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
+) -> tuple[list[MisconfiguredError], dict[str, int]]:
+    """What is wrong with partitions, replicas and settings, a sentence each; and the largest record's bytes by topic."""
+    found, replicas, sizes = [], {}, {}
     for topic in await _described(admin, list(wanted)):
         name, count = topic["topic"], len(topic["partitions"])
+        # A new partition has no leader for a moment, and then nobody tells its replicas.
+        if told := [len(partition["replicas"]) for partition in topic["partitions"] if partition["replicas"]]:
+            replicas[name] = min(told)
         if count != wanted[name][0]:
-            raise MisconfiguredError(
+            found.append(MisconfiguredError(
                 "kafka", f"topic {name} has {count} partitions, wanted {wanted[name][0]}",
                 fix="set `kafka.partitions` to what is there, or recreate the topic: "
                 "an owner's events must stay together",
-            )  # fmt: skip
-    sizes = {}
+            ))  # fmt: skip
+        if replicas.get(name, settings.replication) < settings.replication:
+            found.append(MisconfiguredError(
+                "kafka", f"topic {name} is kept on {replicas[name]} brokers, wanted {settings.replication}",
+                fix="give it more with kafka-reassign-partitions, or set `kafka.replication` to what is there",
+            ))  # fmt: skip
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]):
         for _code, _message, _kind, name, entries in answer.resources:
             right = wanted[name][1]
-            there = right | {entry[0]: entry[1] for entry in entries}
-            if there["cleanup.policy"] != right["cleanup.policy"]:
-                policy = there["cleanup.policy"], right["cleanup.policy"]
-                raise _other(name, "cleanup.policy", *policy, "old records would be lost")
+            # A managed service may not tell all of them.
+            there = right | {entry[0]: entry[1] for entry in entries if entry[1]}
             sizes[name] = int(there[_SIZE])
-    return sizes
+            found += [
+                _other(name, setting, there[setting], right[setting], what)
+                for setting, what in _wrong(there, right, replicas.get(name, settings.replication))
+            ]
+    return found, sizes
+
+
+def _wrong(there: Mapping[str, str], right: Mapping[str, str], replicas: int) -> Iterator[tuple[str, str]]:
+    """The settings of a topic with which it does not keep what we promise, and what would happen."""
+    if there["cleanup.policy"] != right["cleanup.policy"]:
+        yield "cleanup.policy", "old records would be lost"
+    lag = "max.compaction.lag.ms"
+    if lag in right and int(there[lag]) > int(right[lag]):
+        yield lag, "what was deleted would stay on the brokers' disks"
+    in_sync = int(there["min.insync.replicas"])
+    if in_sync < int(right["min.insync.replicas"]):
+        yield "min.insync.replicas", "a record would count as written that one broker alone has"
+    elif in_sync > replicas:
+        yield "min.insync.replicas", f"nothing can be written to {replicas} replicas"
 
 
 def _other(topic: str, setting: str, there: str, right: object, what: str) -> MisconfiguredError:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from canonical import ENTITIES
-from canonical.errors import IronbridgeError, ours
+from canonical.errors import IronbridgeError, MisconfiguredError, ours
 from canonical.finding import Finding
 from flows.kit.requests import Budget, LocalBudget
 from flows.kit.resources import Resources
 from flows.port import Limits
-from ironbridge.kafka.topics import answers
+from ironbridge.kafka.topics import faults
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
 from ironbridge.store import Upkeep, open_store
 from ironbridge.store.budget import SharedBudget
+from ironbridge.store.installation import prefixed
 from ironbridge.store.schema import SchemaState
 
 
@@ -29,7 +30,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     for fault in ENTITIES.faults:
         yield Finding(f"{fault.where}: {fault.what}", False, fault.fix)
     yield await _state(settings)
-    yield await _kafka(settings)
+    async for finding in _kafka(settings, adapters.values(), flows.values()):
+        yield finding
     for name, plan in adapters.items():
         async for finding in _adapter(name, plan):
             yield finding
@@ -56,6 +58,8 @@ async def _state(settings: Settings) -> Finding:
         store = await open_store(settings.state_url, tables=Upkeep.LEAVE)
         try:
             stands = await store.stands()
+            if stands is not SchemaState.EMPTY:
+                await prefixed(store, settings.kafka.topic_prefix)
         finally:
             await store.close()
 
@@ -75,10 +79,23 @@ async def _budget(settings: Settings, target: str, stack: AsyncExitStack) -> Cal
     return partial(SharedBudget, store, target)
 
 
-async def _kafka(settings: Settings) -> Finding:
+async def _kafka(
+    settings: Settings, adapters: Iterable[systems.AdapterPlan], flows: Iterable[systems.FlowPlan]
+) -> AsyncIterator[Finding]:
+    """Whether Kafka answers, and all that a start would refuse of its topics."""
     if settings.kafka.broker != "none":
-        return Finding(f"kafka: the {settings.kafka.broker} broker starts with `ironbridge run`", True)
-    return await _asked(f"kafka at {settings.kafka.bootstrap_servers}", lambda: answers(settings.kafka))
+        yield Finding(f"kafka: the {settings.kafka.broker} broker starts with `ironbridge run`", True)
+        return
+    wrong: list[MisconfiguredError] = []
+
+    async def ask() -> None:
+        entities = {entity for plan in adapters for stream in plan.adapter.streams() for entity in stream.entities}
+        entities |= {entity for plan in flows for entity in plan.build().entities}
+        wrong.extend(await faults(settings.kafka, sorted(entities, key=lambda each: each.type_name)))
+
+    yield await _asked(f"kafka at {settings.kafka.bootstrap_servers}", ask)
+    for fault in wrong:
+        yield Finding(f"kafka: {fault.what}", False, fault.fix)
 
 
 async def _adapter(name: str, plan: systems.AdapterPlan) -> AsyncIterator[Finding]:

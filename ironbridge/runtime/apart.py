@@ -15,8 +15,8 @@ class KeptApart:
     A target as one of its several flows writes to it (`flows.port.Target`).
 
     Before a document is sent its name is given to the flow. If another flow has the name, the write is refused, so its subject
-    is parked and a person sees both flows' names. With the confirmation the subject's former names become free. All of its
-    names become free once the target holds nothing of it: nothing was ever done, or reading back shows that it is gone.
+    is parked and a person sees both flows' names. With the confirmation the subject's former names become free. All its
+    names do where the target holds nothing of it: it never did and nothing was done, or reading back shows that it is gone.
     """
 
     def __init__(self, target: Target, flow: str, store: Store) -> None:

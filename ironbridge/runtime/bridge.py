@@ -11,10 +11,11 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
@@ -30,12 +31,12 @@ from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
-from ironbridge.runtime.deliveries import Delivery, connected
+from ironbridge.runtime.deliveries import Connections, Delivery
 from ironbridge.runtime.insist import Work, in_our_words, insist, nap
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
-from ironbridge.store.installation import installation
+from ironbridge.store.installation import installation, prefixed
 
 log = logging.getLogger(__name__)
 _ASKED = 2.0  # seconds between two looks whether a person asks for a stream
@@ -57,8 +58,10 @@ class Platform:
     pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     claims: Claims = field(default_factory=Alone)
-    unbuilt: dict[str, systems.AdapterPlan] = field(default_factory=dict)
-    """Adapters that failed to say which streams they have: they are asked again while the others run."""
+    unbuilt: dict[str, Work] = field(default_factory=dict)
+    """Adapters, flows and targets whose own code failed at the start: they are built again while the others run."""
+    begin: Callable[[], Awaitable[None]] | None = None
+    """Waits for the state and Kafka and makes them ready. `run` does it first, if nobody has done it yet."""
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -101,8 +104,8 @@ async def platform(
     """
     Start the broker if the settings ask for one, open the state, check the topics, build the parts.
 
-    Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` a state or a Kafka that is
-    away is waited for, until that event is set; else it raises.
+    Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` nothing is asked yet: `run`
+    begins with that, and waits for a state or a Kafka that is away, until that event is set. So health is answered meanwhile.
     """
     adapters, flows = chosen(settings, names)
     async with AsyncExitStack() as stack:
@@ -111,25 +114,36 @@ async def platform(
             await stack.enter_async_context(started)
             kafka = settings.kafka.model_copy(update={"bootstrap_servers": started.bootstrap})
             settings = settings.model_copy(update={"kafka": kafka})
-        store = await _once_there(lambda: open_store(settings.state_url, tables=tables), patient)
+        store = await open_store(settings.state_url, tables=tables if patient is None else Upkeep.LEAVE)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
-        for name, plan in adapters.items():
+        for part, build in _parts(built, adapters, flows, stack).items():
             try:
-                built.pumps[name] = _pump(built, plan)
+                await build()
             except IronbridgeError:
                 raise  # the settings are at fault, and a person is at hand: this is the start
             except Exception as error:
-                log.error("%s", ours(name, error))  # noqa: TRY400
-                built.unbuilt[name] = plan
-        built.deliveries = await connected(built.kafka, store, flows.values(), stack)
-        if topics and (built.pumps or built.deliveries):
-            await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
-            if started is None:
-                mine = await _once_there(lambda: installation(store), patient)
-                built.claims = KafkaClaims(built.kafka, mine, worker_name(settings.worker), clock=store.clock)
-                stack.push_async_callback(built.claims.close)
+                log.error("%s", ours(part, error))  # noqa: TRY400
+                built.unbuilt[part] = build
+        built.begin = partial(_begin, built, stack, patient, topics=topics and bool(adapters or flows))
+        if patient is None:
+            await built.begin()
+            built.begin = None
         yield built
+
+
+async def _begin(built: Platform, stack: AsyncExitStack, patient: asyncio.Event | None, *, topics: bool) -> None:
+    """Make the state's tables and the topics ready, and find out which installation this is; `stack` closes what that opens."""
+    store = built.store
+    if patient is not None:
+        await _once_there(store.migrate, patient)
+    if topics:
+        await _once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
+        await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
+        if built.broker is None:
+            mine = await _once_there(lambda: installation(store), patient)
+            built.claims = KafkaClaims(built.kafka, mine, worker_name(built.settings.worker), clock=store.clock)
+            stack.push_async_callback(built.claims.close)
 
 
 async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
@@ -154,9 +168,14 @@ async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event |
     raise AssertionError("it either returns or raises")
 
 
-def looking(settings: Settings, names: Iterable[str] = ()) -> AbstractAsyncContextManager[Platform]:
-    """The parts over the state alone, for who looks: Kafka is left alone, and the state's tables stay as they are."""
-    return platform(settings, names, broker=False, topics=False, tables=Upkeep.NEED)
+def looking(
+    settings: Settings, names: Iterable[str] = (), tables: Upkeep = Upkeep.NEED
+) -> AbstractAsyncContextManager[Platform]:
+    """
+    The parts over the state alone, for who looks: Kafka is left alone, and the state's tables stay as they are. With
+    `Upkeep.LEAVE` the state may be away.
+    """
+    return platform(settings, names, broker=False, topics=False, tables=tables)
 
 
 def beside(settings: Settings, say: Say) -> Broker | None:
@@ -194,6 +213,22 @@ def _pump(built: Platform, plan: systems.AdapterPlan) -> tuple[Pump, list[Stream
     return Pump(plan.adapter, journal, memory, edition=plan.edition, guard=plan.guard, clock=clock), streams
 
 
+def _parts(
+    built: Platform, adapters: Mapping[str, systems.AdapterPlan], flows: Mapping[str, systems.FlowPlan], stack: AsyncExitStack
+) -> dict[str, Work]:
+    """By the parts' names, the work that builds each."""
+    connections = Connections(built.kafka, built.store, stack)
+
+    async def adapter(plan: systems.AdapterPlan) -> None:
+        built.pumps[plan.name] = _pump(built, plan)
+
+    async def flow(plan: systems.FlowPlan) -> None:
+        built.deliveries[plan.name] = await connections.delivery(plan)
+
+    works: dict[str, Work] = {f"adapter/{name}": partial(adapter, plan) for name, plan in adapters.items()}
+    return works | {f"flow/{name}": partial(flow, plan) for name, plan in flows.items()}
+
+
 def _entities(built: Platform) -> list[type[Entity]]:
     entities = {e for _, streams in built.pumps.values() for s in streams for e in s.entities}
     entities |= {e for d in built.deliveries.values() for e in d.flow.entities}
@@ -217,25 +252,27 @@ def collect_seldom() -> None:
 async def run(built: Platform, stop: asyncio.Event) -> None:
     """Run every part until told to stop. Batches in hand are finished; nothing needs to be."""
     collect_seldom()
+    if built.begin is not None:
+        await built.begin()
     async with watchdog.watching(), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
             group.create_task(keep_adapter(built, name, pump, streams, stop))
-        for name, plan in built.unbuilt.items():
-            group.create_task(_keep_unbuilt(built, name, plan, stop))
+        for part, build in built.unbuilt.items():
+            group.create_task(_keep_unbuilt(built, part, build, stop))
         for name, delivery in built.deliveries.items():
             group.create_task(keep_flow(built, name, delivery, stop))
 
 
-async def _keep_unbuilt(built: Platform, name: str, plan: systems.AdapterPlan, stop: asyncio.Event) -> None:
-    async def build() -> None:
-        built.pumps[name] = _pump(built, plan)
-
+async def _keep_unbuilt(built: Platform, part: str, build: Work, stop: asyncio.Event) -> None:
     async def trouble(error: IronbridgeError) -> None:
-        """It has no stream yet that the state could note it of; it is in the log."""
+        """The state cannot note it of a part that is not there yet; it is in the log."""
 
-    await insist(name, build, stop, trouble)
-    if name in built.pumps:
+    await insist(part, build, stop, trouble)
+    kind, _, name = part.partition("/")
+    if kind == "adapter" and name in built.pumps:
         await keep_adapter(built, name, *built.pumps[name], stop)
+    elif kind == "flow" and name in built.deliveries:
+        await keep_flow(built, name, built.deliveries[name], stop)
 
 
 async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from flows.engine.agree import Agreement
@@ -37,18 +36,23 @@ class Delivery:
     """The other flows that write to the target."""
 
 
-async def connected(
-    kafka: KafkaSettings, store: Store, plans: Iterable[FlowPlan], stack: AsyncExitStack
-) -> dict[str, Delivery]:
-    """The flows by name. Flows of one target share its connections, its budget and what it asks for; `stack` closes them."""
-    shared: dict[str, tuple[Target, Access]] = {}
-    deliveries = {}
-    for plan in plans:
+@dataclass
+class Connections:
+    """
+    Connects flows with their targets; `stack` closes what they need. Flows of one target share its connections, its budget and
+    what it asks for.
+    """
+
+    kafka: KafkaSettings
+    store: Store
+    stack: AsyncExitStack
+    _shared: dict[str, tuple[Target, Access]] = field(default_factory=dict)
+
+    async def delivery(self, plan: FlowPlan) -> Delivery:
         at = plan.target
-        if at.name not in shared:
-            shared[at.name] = await _built(at, store, stack)
-        deliveries[plan.name] = _delivery(kafka, store, plan, *shared[at.name], stack)
-    return deliveries
+        if at.name not in self._shared:
+            self._shared[at.name] = await _built(at, self.store, self.stack)
+        return _delivery(self.kafka, self.store, plan, *self._shared[at.name], self.stack)
 
 
 async def _built(plan: TargetPlan, store: Store, stack: AsyncExitStack) -> tuple[Target, Access]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_not_exception_type, wait_exponential_jitter
 
-from canonical.errors import FencedError, IronbridgeError, ours
+from canonical.errors import FencedError, IronbridgeError, ends_us, ours
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +48,11 @@ async def insist(what: str, work: Work, stop: asyncio.Event, trouble: Trouble) -
 
 async def in_our_words(what: str, work: Work) -> None:
     """Do it. Whatever it raises is raised as an error of ours: also what would end a program, and another's cancellation."""
-    task = asyncio.current_task()
     try:
         await work()
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except asyncio.CancelledError as error:
-        if task is not None and task.cancelling():
-            raise  # somebody wants this task to end
-        raise ours(what, error) from error
     except BaseException as error:
+        if ends_us(error):
+            raise
         raise ours(what, error) from error
 
 

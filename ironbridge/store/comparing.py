@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
 from adapters.engine.copies import is_copy
 from adapters.engine.journal import Guarded, Seen
+from ironbridge.store import numbered
 from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
 
@@ -155,13 +156,19 @@ async def records_of(store: Store, keys: Sequence[str]) -> dict[str, ComparedRec
     """The adapters' records of these keys."""
     found = await _among(
         store,
-        "SELECT r.key, r.version, r.deleted, r.fingerprint, s.completed, s.held, s.paused, p.what FROM streams s "
+        "SELECT r.key, r.kept, r.version, r.deleted, r.fingerprint, s.completed, s.held, s.paused, p.what FROM streams s "
         "JOIN records r ON r.stream = s.id LEFT JOIN problems p ON p.stream = r.stream AND p.key = r.key "
-        "WHERE {these}",
+        "WHERE {these} OR (r.kept IS NOT NULL AND {named})",
         "r.key",
         keys,
     )
-    return {key: ComparedRecord(*row) for key, *row in found}
+    return {kept or key: ComparedRecord(*row) for key, kept, *row in found}
+
+
+async def names_of(store: Store, adapter: str, keys: Collection[str]) -> Mapping[str, str]:
+    """The keys that records of an adapter keep whose rows have these keys by now."""
+    async with store.read() as connection:
+        return await numbered.kept(connection, adapter, keys) if await numbered.keeps(connection, adapter) else {}
 
 
 async def brought_by_extracts(store: Store, adapter: str, keys: Sequence[str]) -> list[Brought]:
@@ -180,8 +187,8 @@ async def _among(store: Store, sql: str, column: str, items: Sequence[str], **bo
     if not items:
         return []
     async with store.read() as connection:
-        these = among(connection, column, "items")
-        statement = text(sql.replace("{these}", these))
+        these, named = among(connection, column, "items"), among(connection, "r.kept", "items")
+        statement = text(sql.replace("{these}", these).replace("{named}", named))
         return (await connection.execute(statement, bound | {"items": values(connection, items)})).fetchall()
 
 

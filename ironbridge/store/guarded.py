@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Guarded
 from ironbridge.store.database import Store
+
+GUARDED = "region, what, began, done, base, held, since, allowed"
+# A number that a person has allowed since the entry was read is kept, unless nothing is held any more.
+_GUARD = f"""
+INSERT INTO guarded (stream, {GUARDED})
+VALUES (:stream, :region, :what, :began, :done, :base, :held, CAST(:since AS DOUBLE PRECISION), CAST(:allowed AS BIGINT))
+ON CONFLICT (stream, region, what) DO UPDATE SET began = excluded.began, done = excluded.done, base = excluded.base,
+held = excluded.held, since = excluded.since, allowed = CASE WHEN excluded.held = 0 THEN NULL
+WHEN coalesce(guarded.allowed, -1) <> coalesce(CAST(:was AS BIGINT), -1) THEN guarded.allowed ELSE excluded.allowed END
+"""  # noqa: S608 (our own names)
+
+
+async def save(connection: AsyncConnection, stream: int, entries: Sequence[Guarded]) -> None:
+    """Save what the guard counts and holds in a stream."""
+    for e in entries:
+        await connection.execute(text(_GUARD), asdict(e) | {"stream": stream})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +48,12 @@ async def held_back(store: Store) -> list[HeldBack]:
             )
         )
         return [HeldBack(row.pop("stream"), row.pop("part"), Guarded(**row)) for row in map(dict, found.mappings())]
+
+
+async def allowed(connection: AsyncConnection, stream: int) -> int:
+    """Count a stream's kinds of held changes that a person has let through and that are not published yet."""
+    asked = "SELECT count(*) FROM guarded WHERE stream = :stream AND since IS NOT NULL AND allowed IS NOT NULL"
+    return int((await connection.execute(text(asked), {"stream": stream})).scalar_one())
 
 
 async def let_through(connection: AsyncConnection, stream: int, region: str, what: str, number: int) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from canonical.errors import MisconfiguredError
 from ironbridge.store.database import Store
 
 
@@ -29,6 +30,23 @@ async def installation(store: Store) -> Installation:
             known = uuid4().hex
             await connection.execute(text("INSERT INTO installation (id) VALUES (:id)"), {"id": known})
     return Installation(known, "" if store.embedded else await _place(store))
+
+
+async def prefixed(store: Store, prefix: str) -> None:
+    """
+    Check that the state belongs to the topics of this prefix: what it remembers as published lies in others' topics otherwise,
+    and nothing of it would ever be published in these.
+
+    :raises MisconfiguredError: it belongs to topics of another prefix.
+    """
+    async with store.read() as connection:
+        known = await connection.execute(text("SELECT topic FROM offsets UNION SELECT topic FROM ingested"))
+        others = sorted({topic.rpartition(".")[0] for (topic,) in known} - {prefix})
+    if others:
+        raise MisconfiguredError(
+            "state", f"it belongs to the topics `{others[0]}.*`, and `kafka.topic_prefix` is {prefix}: nothing would come",
+            fix=f"set `kafka.topic_prefix` to {others[0]}, or point `state.url` at an empty database",
+        )  # fmt: skip
 
 
 async def _place(store: Store) -> str:

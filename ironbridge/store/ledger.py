@@ -27,6 +27,7 @@ from ironbridge.store.subjects import (
     changed,
     dirtied,
     found,
+    holders,
     in_hand,
     locked,
     settled,
@@ -204,6 +205,10 @@ class StoredLedger:
             )
             return {subject: ref for subject, ref in rows.fetchall()}  # noqa: C416 (rows are no pairs to mypy)
 
+    async def holders(self, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
+        async with self._store.read() as connection:
+            return await holders(connection, self._flow, refs)
+
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         async with self._store.write() as connection:
             stands = await locked(connection, self._flow, [i.task.subject for i in intents])
@@ -367,7 +372,7 @@ async def keys_of(
 
 def _task(row: Any, edition: int, now: float) -> Task:
     """A row of `_TASK` and `sent`, with the columns that stand behind them."""
-    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent]
+    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent, None, row.urgency]
     return Task(*fields)
 
 

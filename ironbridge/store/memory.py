@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import randbits
 from typing import Any
@@ -14,27 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import AGAIN, Guarded, Known, Partition, Progress, Seen, Step, Watermark
 from canonical.errors import FencedError, UnavailableError
+from ironbridge.store import numbered
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.causes import cause_of
 from ironbridge.store.database import Store
+from ironbridge.store.guarded import GUARDED, allowed, save
 from ironbridge.store.tables import offsets, problems, records, regions
 
-_KNOWN = (
-    'key, entity, owner, region, row_digest, fingerprint, version, deleted, lost, topic, "partition", "offset", filled, former'
-)
 _RECORD = (
     "stream", "key", "entity", "owner", "region", "row_digest", "fingerprint", "version", "deleted", "lost", "topic",
-    "partition", "offset", "filled", "former",
+    "partition", "offset", "filled", "former", "kept",
 )  # fmt: skip
-_GUARDED = "region, what, began, done, base, held, since, allowed"
-# A number that a person has allowed since the entry was read is kept, unless nothing is held any more.
-_GUARD = f"""
-INSERT INTO guarded (stream, {_GUARDED})
-VALUES (:stream, :region, :what, :began, :done, :base, :held, CAST(:since AS DOUBLE PRECISION), CAST(:allowed AS BIGINT))
-ON CONFLICT (stream, region, what) DO UPDATE SET began = excluded.began, done = excluded.done, base = excluded.base,
-held = excluded.held, since = excluded.since, allowed = CASE WHEN excluded.held = 0 THEN NULL
-WHEN coalesce(guarded.allowed, -1) <> coalesce(CAST(:was AS BIGINT), -1) THEN guarded.allowed ELSE excluded.allowed END
-"""  # noqa: S608 (our own names)
+_KNOWN = ", ".join(f'"{column}"' for column in _RECORD[1:])
 
 
 class StoredMemory:
@@ -140,7 +131,11 @@ class StoredMemory:
             return [_known(row) for row in found.fetchall()]
 
     async def lookup(self, stream: str, keys: Sequence[str]) -> list[Known]:
-        return [_known(row) for row in await self._among(_KNOWN, "records", stream, "key", keys)]
+        if not keys:
+            return []
+        number = await self._number(stream)
+        async with self._store.read() as connection:
+            return [_known(row) for row in await numbered.lookup(connection, _KNOWN, number, keys)]
 
     async def quarantined(self, stream: str, keys: Sequence[str]) -> set[str]:
         number = await self._number(stream)
@@ -151,12 +146,8 @@ class StoredMemory:
         return {key for (key,) in await self._among("key", "problems", stream, "key", keys)}
 
     async def doubled(self, stream: str) -> set[str]:
-        found = await self._rows(
-            "SELECT key FROM problems WHERE stream = :stream AND key LIKE :again",
-            stream=await self._number(stream),
-            again=f"%{AGAIN}",
-        )
-        return {key for (key,) in found}
+        asked = "SELECT key FROM problems WHERE stream = :stream AND key LIKE :again"
+        return {key for (key,) in await self._rows(asked, stream=await self._number(stream), again=f"%{AGAIN}")}
 
     async def live(self, stream: str) -> int:
         found = await self._rows(
@@ -167,7 +158,7 @@ class StoredMemory:
 
     async def guarded(self, stream: str) -> list[Guarded]:
         found = await self._rows(
-            f"SELECT {_GUARDED} FROM guarded WHERE stream = :stream",  # noqa: S608 (our own names)
+            f"SELECT {GUARDED} FROM guarded WHERE stream = :stream",  # noqa: S608 (our own names)
             stream=await self._number(stream),
         )
         return [replace(Guarded(*row), was=row.allowed) for row in found]
@@ -188,7 +179,16 @@ class StoredMemory:
     async def unseen(self, stream: str, sweep: int, lasting: Collection[str]) -> list[Known]:
         return [_known(row) for row in await self._unseen(_KNOWN, " LIMIT 2000", stream, sweep, lasting)]
 
-    async def _unseen(self, what: str, limit: str, stream: str, sweep: int, lasting: Collection[str]) -> Sequence[Any]:
+    async def missing_after(
+        self, stream: str, sweep: int, lasting: Collection[str], after: str, most: int
+    ) -> list[Known]:
+        page = " AND version > 0 AND NOT deleted AND key > :after ORDER BY key LIMIT :most"
+        found = await self._unseen(_KNOWN, page, stream, sweep, lasting, after=after, most=most)
+        return [_known(row) for row in found]
+
+    async def _unseen(
+        self, what: str, which: str, stream: str, sweep: int, lasting: Collection[str], **bound: Any
+    ) -> Sequence[Any]:
         number = await self._number(stream)
         async with self._store.read() as connection:
             # A deleted record with a region came back as a row that cannot be mapped; one of version 0 has no type yet.
@@ -197,11 +197,24 @@ class StoredMemory:
                     f"SELECT {what} FROM records WHERE stream = :stream AND (NOT deleted OR region IS NOT NULL) "  # noqa: S608
                     f"AND (version = 0 OR NOT {among(connection, 'entity', 'lasting')}) "
                     "AND (region IS NULL OR region NOT IN "
-                    f"(SELECT name FROM regions WHERE stream = :stream AND sweep >= :sweep)){limit}"
+                    f"(SELECT name FROM regions WHERE stream = :stream AND sweep >= :sweep)){which}"
                 ),
-                {"stream": number, "sweep": sweep, "lasting": values(connection, list(lasting))},
+                {"stream": number, "sweep": sweep, "lasting": values(connection, list(lasting)), **bound},
             )
             return found.fetchall()
+
+    async def strays(self, stream: str, fingerprints: Collection[bytes] | None, most: int) -> list[Known]:
+        number = await self._number(stream)
+        async with self._store.read() as connection:
+            return [_known(row) for row in await numbered.strays(connection, _KNOWN, number, fingerprints, most)]
+
+    async def kept(self, keys: Collection[str]) -> Mapping[str, str]:
+        async with self._store.read() as connection:
+            return await numbered.kept(connection, self._adapter, keys)
+
+    async def keeps(self) -> bool:
+        async with self._store.read() as connection:
+            return await numbered.keeps(connection, self._adapter)
 
     async def in_partition(self, partition: Partition) -> AsyncIterator[tuple[str, list[Known]]]:
         streams = await self._rows("SELECT name, id FROM streams WHERE adapter = :adapter", adapter=self._adapter)
@@ -224,13 +237,16 @@ class StoredMemory:
         number = await self._number(stream) if stream else 0
         async with self._store.write() as connection:
             await self._counted(connection, step.at)
+            await self._delete(connection, "records", "key", number, step.renamed)
             await put(connection, records, _RECORD, [(number, *_values(known)) for known in step.known])
             rows = [(number, name, seen.digest, seen.sweep) for name, seen in step.regions.items()]
             await put(connection, regions, ("stream", "name", "digest", "sweep"), rows)
             await self._delete(connection, "regions", "name", number, step.gone_regions)
             await self._delete(connection, "problems", "key", number, step.mended)
+            if step.again is not None:
+                await numbered.map_again(connection, self._adapter, step.again)
             await self._problems(connection, number, step)
-            await self._guard(connection, number, step.guarded)
+            await save(connection, number, step.guarded)
             if step.progress is not None:
                 await self._progress(connection, number, step.progress, step.told)
             elif step.told:
@@ -277,11 +293,9 @@ class StoredMemory:
 
     async def allowed(self, stream: str) -> int:
         """Count the kinds of held changes that a person has let through and that are not published yet."""
-        found = await self._rows(
-            "SELECT count(*) FROM guarded WHERE stream = :stream AND since IS NOT NULL AND allowed IS NOT NULL",
-            stream=await self._number(stream),
-        )
-        return int(found[0][0])
+        number = await self._number(stream)
+        async with self._store.read() as connection:
+            return await allowed(connection, number)
 
     async def backfilled(self, stream: str, asked: float) -> None:
         """That was taken up; somebody may have asked once more since."""
@@ -302,11 +316,6 @@ class StoredMemory:
         # `since` is when it first went wrong: a row that is still wrong keeps it.
         update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what", "cause")}
         await put(connection, problems, columns, rows, update)
-
-    async def _guard(self, connection: AsyncConnection, number: int, entries: Sequence[Guarded]) -> None:
-        for e in entries:
-            bound = asdict(e) | {"stream": number}
-            await connection.execute(text(_GUARD), bound)
 
     async def _progress(self, connection: AsyncConnection, number: int, progress: Progress, told: int) -> None:
         await connection.execute(
@@ -379,7 +388,7 @@ def _known(row: Any) -> Known:
 def _values(known: Known) -> tuple[Any, ...]:
     return (
         known.key, known.entity, known.owner, known.region, known.row_digest, known.fingerprint, known.version,
-        known.deleted, known.lost, known.topic, known.partition, known.offset, known.filled, known.former,
+        known.deleted, known.lost, known.topic, known.partition, known.offset, known.filled, known.former, known.kept,
     )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ async def _published(connection: AsyncConnection, key: str) -> list[PublishedRec
     found = await connection.execute(
         text(
             'SELECT s.adapter, s.name AS stream, r.entity, r.owner, r.version, r.deleted, r.topic, r."partition", r."offset" '
-            "FROM streams s JOIN records r ON r.stream = s.id WHERE r.key = :key"
+            "FROM streams s JOIN records r ON r.stream = s.id WHERE (r.key = :key AND r.kept IS NULL) OR r.kept = :key"
         ),
         {"key": key},
     )
@@ -199,7 +199,7 @@ async def named(store: Store, guesses: Sequence[str], plainly: str, refs: Sequen
         found = await connection.execute(
             text(
                 f"SELECT key FROM facts WHERE {among(connection, 'key', 'guesses')} "  # noqa: S608 (our own words)
-                "UNION SELECT r.key FROM streams s JOIN records r ON r.stream = s.id "
+                "UNION SELECT COALESCE(r.kept, r.key) FROM streams s JOIN records r ON r.stream = s.id "
                 f"WHERE {among(connection, 'r.key', 'guesses')} "
                 "UNION SELECT p.key FROM streams s JOIN problems p ON p.stream = s.id "
                 f"WHERE {among(connection, 'p.key', 'guesses')} "

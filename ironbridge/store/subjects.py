@@ -94,6 +94,18 @@ async def locked(connection: AsyncConnection, flow: str, wanted: Collection[str]
     return {subject: SubjectRow(*stand) for subject, *stand in rows.fetchall()}
 
 
+async def holders(connection: AsyncConnection, flow: str, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
+    """See `flows.engine.ledger.Ledger.holders`."""
+    rows = await connection.execute(
+        text(
+            "SELECT subject, ref, document FROM subjects WHERE flow = :flow AND ref IS NOT NULL "  # noqa: S608 (our own names)
+            f"AND document IS NOT NULL AND {among(connection, 'ref', 'these')} ORDER BY subject"
+        ),
+        {"flow": flow, "these": values(connection, sorted(refs))},
+    )
+    return [(subject, ref, document) for subject, ref, document in rows.fetchall()]
+
+
 def found(connection: AsyncConnection, condition: str, *, skip_locked: bool = False) -> str:
     """
     Subjects that meet a condition; locks their rows. `skip_locked` passes over a row that is being changed just now: every

@@ -64,6 +64,9 @@ streams = Table(
     Column("backfill", Double),
     Index("uq_streams_adapter_name", "adapter", "name", unique=True),
 )
+_KEPT = text("kept IS NOT NULL")
+STRAY = "(version = 0 OR deleted) AND fingerprint IS NOT NULL"
+"""A row that waits for its reading's end, see adapters/engine/numbers.py: few at any time, and mostly none."""
 records = Table(
     "records",
     metadata,
@@ -83,7 +86,10 @@ records = Table(
     # The fields that held something when it was last published, and fingerprints of earlier content: see the engine's guard.py.
     Column("filled", LargeBinary),
     Column("former", LargeBinary),
+    _text("kept", null=True),  # the key that it is published under, where its row has been numbered anew
     Index("ix_records_stream_region", "stream", "region"),
+    Index("ix_records_stream_kept", "stream", "kept", postgresql_where=_KEPT, sqlite_where=_KEPT),
+    Index("ix_records_stream_stray", "stream", "fingerprint", postgresql_where=text(STRAY), sqlite_where=text(STRAY)),
 )
 regions = Table(
     "regions",

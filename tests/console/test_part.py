@@ -93,6 +93,23 @@ def test_what_the_guard_holds_back_is_shown_and_let_through_with_a_reason(page: 
     consoles.filled_again("FACT_DISABILITY")
 
 
+def test_a_file_whose_printed_total_is_wrong_is_accepted_with_a_reason_on_record(page: Page, consoles: Consoles) -> None:
+    file = consoles.folder / "drop" / "payments-2031-01.csv"
+    file.write_text(
+        "Payment Ref,Payee,Paid On,Service,Amount\nBACS77001,Wrekin Print Ltd,02/01/2031,Parks,10.00\nTotal,,,,10.01\n"
+    )
+    page.goto("/part/payables.payables")
+    held = page.get_by_text("is refused because of its total")
+    expect(held.first).to_be_visible(timeout=30_000)
+    page.reload()
+    expect(page.get_by_role("heading", name=re.compile("Let held changes through: accept total"))).to_be_visible()
+    asked_why(page, "Let 1 record through", "Why the changes are right", "the ledger rounds its total")
+    expect(page.get_by_text("let through. It is published with the next reading.").first).to_be_visible()
+    expect(page.get_by_text("Held back")).to_have_count(0, timeout=30_000)
+    page.goto("/audit")
+    expect(page.get_by_role("row").filter(has_text="the ledger rounds its total").first).to_contain_text("let it through")
+
+
 def test_a_stream_is_not_replayed_a_flow_is_not_read_and_no_other_reach_is_taken(visitor: Visitor) -> None:
     otto = visitor("otto")
     form = {"token": token(otto), "why": "mischief", "reach": "all"}

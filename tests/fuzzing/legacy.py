@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -69,6 +69,17 @@ class Legacy:
         row = self.rows.pop(place)
         del self.since[place, row.number]
         self.now()
+
+    def renumber(self, chosen: Callable[[Row], bool], by: int, stamp: int) -> int:
+        """Give rows other numbers, with all that they say; a row stays where another one is in its way. Returns how many."""
+        moved = 0
+        for place, row in sorted(self.rows.items(), reverse=by > 0):
+            there = place + by * STEP
+            if row.number + by >= 0 and there not in self.rows and chosen(row):
+                self.take(place)
+                self.put(there, row._replace(number=row.number + by, changed=stamp or row.changed))
+                moved += 1
+        return moved
 
     def lay(self, name: str, rows: list[Row] | None) -> None:
         """A new extract of a name; None: it is torn."""
@@ -279,6 +290,12 @@ class Life:
             case "twin":
                 self.legacy.put(random.randrange(self.span) * STEP + 5, self._row(random, row.number))
         return f"{kind} {row.number}"
+
+    def renumber(self, random: Random) -> str:
+        """Number all rows anew, or half of them: with numbers that nobody had, with some that others had, or as before."""
+        share, by = random.choice([1, 1, 0.5]), 6 * random.choice([1, 10, 100, 100, -10, -100])
+        moved = self.legacy.renumber(lambda _: random.random() < share, by, random.choice([0, self._stamp(random)]))
+        return f"{moved} rows have other numbers, by {by}"
 
     def begin(self, random: Random) -> None:
         if self.legacy.reading == "files":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.testing.stand_ins import Log
-from canonical import Event
+from canonical import CareEpisode, Event
 from canonical.key import read_key
 from tests.fuzzing.chaos import Broken
 from tests.fuzzing.legacy import Legacy, Reader
@@ -18,6 +18,7 @@ Partition = tuple[str, int]
 class Judge:
     """
     Hears each committed transaction. `holes`: the log has lost something. `older`: the state was once set back, or lost.
+    `renumbered`: rows got other numbers, so a key is no longer its row's number.
     """
 
     legacy: Legacy
@@ -25,6 +26,7 @@ class Judge:
     partition_of: Callable[[str], int]
     holes: bool = False
     older: bool = False
+    renumbered: bool = False
     may_delete: bool = True
     heard: int = 0
     told: dict[str, list[Event]] = field(default_factory=dict)
@@ -114,6 +116,8 @@ class Judge:
             return
         if not self.may_delete:
             raise Broken(f"{event.key}: deleted, though a record that is missing says nothing here")
+        if self.renumbered:
+            return
         number = int(read_key(event.key).identifier)
         if self.legacy.reading != "files" and event.key in reader.passed.get(event.stream, ()):
             raise Broken(f"{event.key}: deleted by a pass that has just read it")
@@ -126,13 +130,16 @@ class Judge:
 
     # -- at rest -------------------------------------------------------------------------------------------------
 
-    def at_rest(self, known: Mapping[str, int]) -> None:
+    def at_rest(self, known: Mapping[str, int], names: Mapping[str, str]) -> None:
         """
         After enough quiet readings: the log, and each of its readers, hold the same as the legacy system. `known` are the
-        versions that the state knows.
+        versions that the state knows, `names` the keys under which it knows the rows.
         """
-        wanted = self.legacy.wanted()
-        bad = {key for key in self.legacy.problems() if "#" not in key}
+        rows = self.legacy.wanted()
+        wanted = {names.get(k, k): data.replace(k.encode(), names.get(k, k).encode(), 1) for k, data in rows.items()}
+        if len(wanted) < len(rows):
+            raise Broken("two rows have one name")
+        bad = {names.get(key, key) for key in self.legacy.problems() if "#" not in key}
         free = bad if self.may_delete else bad | (set(self.told) - set(wanted))
         self._agree("the log", self.log.state(), wanted, free)
         # Nobody can know of an event that the log lost, and that the state forgot or never came to know.
@@ -141,13 +148,12 @@ class Judge:
         self._agree("a subscriber who compares versions", self._subscriber(), wanted, free | unknowable)
         for at, held in self.lying.items():
             for key, event in held.items():
-                if event.data is not None and key not in free and self._place(key) != at:
-                    raise Broken(f"{key}: still lives in partition {at}, and should live in {self._place(key)}")
+                if event.data is not None and key not in free and self._place(wanted.get(key)) != at:
+                    raise Broken(f"{key}: still lives in partition {at}, and should live in {self._place(wanted.get(key))}")
 
-    def _place(self, key: str) -> int | None:
-        """The partition in which a record should lie."""
-        rows = self.legacy.standing().get(int(read_key(key).identifier))
-        return None if rows is None else self.partition_of(self.legacy.owner(rows[0].child))
+    def _place(self, data: bytes | None) -> int | None:
+        """The partition in which a record with that content should lie."""
+        return None if data is None else self.partition_of(CareEpisode.from_bytes(data).person)
 
     def _subscriber(self) -> dict[str, bytes]:
         newest: dict[str, Event] = {}

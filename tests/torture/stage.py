@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.torture.legacy import Legacy
 from tests.torture.observer import Subscriber, Target
 from tests.torture.servers import PostgresServer, ProxiedKafka, Proxies, SmallDisk, TlsFront, own_clocks
 from tests.torture.witness import CENTRAL, DFE
+from tests.zygote import Zygote
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "canonical"
@@ -47,39 +48,6 @@ class Part:
     file: Path | None = None
     pid: int | None = None
     started: float = 0.0
-
-
-@dataclass
-class Zygote:
-    """The process that starts the others, see zygote.py."""
-
-    process: subprocess.Popen[str]
-    logs: Path
-    environment: Mapping[str, str]
-
-    @classmethod
-    def start(cls, logs: Path, environment: Mapping[str, str]) -> Zygote:
-        command = [sys.executable, "-m", "tests.torture.zygote"]
-        log = (logs / "zygote.log").open("ab")
-        given: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "env": environment}
-        return cls(subprocess.Popen(command, cwd=ROOT, text=True, **given), logs, environment)
-
-    def ask(self, **asked: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        self.process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return answer
-
-    def ready(self) -> None:
-        assert self.process.stdout is not None
-        self.process.stdout.readline()
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(20)
 
 
 @dataclass

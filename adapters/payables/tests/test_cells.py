@@ -202,7 +202,7 @@ def test_real_dates_up_to_the_twelfth_and_texts_after_it_were_swapped(late: obje
     columns = {"number": "R", "supplier_name": "P", "payment_date": "D", "net": "N"}
     layout = Layout.model_validate({"title": "x", "columns": columns})
     rows = [["R", "P", "D", "N"], ["1", "Ash", date(2024, 5, 4), 1.0], ["2", "Ash", late, 2.0]]
-    found = fit("x", [Table(rows, 3, "workbook, sheet 1")], {"own": layout})  # type: ignore[arg-type]
+    (found,) = fit("x", [Table(rows, 3, "workbook, sheet 1")], {"own": layout})  # type: ignore[arg-type]
     try:
         assert len(list(lines(Doubts("x"), found, "GBP", RowTally()))) == 2
     except DoubtfulError as error:

@@ -24,7 +24,7 @@ from adapters.payables.layout import Layout, built_in, declared
 from adapters.payables.mapping import entity
 from adapters.payables.reading import FileRecords, Rules, read
 from adapters.port import Extract, Files, Record, Stream
-from adapters.testing import whole
+from adapters.testing import Bench, whole
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 
@@ -306,6 +306,22 @@ def test_a_document_that_turns_into_a_credit_note_is_another_record() -> None:
     before = rows(HEAD + "P1,Ashgrove Ltd,01/04/2024,Parks,10.00\n")
     after = rows(HEAD + "P1,Ashgrove Ltd,01/04/2024,Parks,-10.00\n")
     assert {key.split(":")[1] for key in changed(before, after)} == {"invoice", "credit-note"}
+
+
+@pytest.mark.parametrize("spoilt", ["-1OO.00", "", "-10.00\n,Ashgrove Ltd,01/04/2024,Parks,-90.00"])
+async def test_a_credit_note_of_which_an_amount_cannot_be_told_stays_as_it_was(tmp_path: Path, spoilt: str) -> None:
+    line, more = "P1,Ashgrove Ltd,01/04/2024,Parks,", "P1,Ashgrove Ltd,01/04/2024,Grounds,2.00\n"
+    leave(tmp_path / "april.csv", TWO.replace("P1", "P3") + f"{line}-10.00\n{more}")
+    bench = Bench(adapter(tmp_path))
+    first = await bench.read()
+    [key] = [event.key for event in first if event.entity == "credit-note"]
+    leave(tmp_path / "april.csv", TWO.replace("P1", "P3") + f"{line}{spoilt}\n{more}")
+    assert await bench.read() == []
+    assert bench.problems()
+    leave(tmp_path / "april.csv", TWO.replace("P1", "P3") + f"{line}-10.00\n{more}")
+    assert (await bench.read(), bench.problems()) == ([], {})
+    leave(tmp_path / "april.csv", TWO.replace("P1", "P3"))
+    assert [(event.key, event.data) for event in await bench.read()] == [(key, None)]
 
 
 def test_in_the_scope_of_an_extract_the_same_number_is_another_document_in_another_file() -> None:

@@ -28,6 +28,7 @@ from flows.business_central import (
 )
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.sandbox_company import BusinessCentralSandboxSettings
+from flows.engine.altered import held_otherwise
 from flows.kit.http import client
 from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import Rate
@@ -671,6 +672,34 @@ async def test_a_text_that_the_company_cuts_short_is_shown_as_it_stands_there() 
         assert isinstance(again, Confirmed)
         assert again.body
         assert again.body["displayName"] == "Severn"
+
+
+async def test_a_line_that_the_company_changes_when_it_is_changed_is_shown_as_it_stands_there() -> None:
+    sandbox = BusinessCentralSandbox()
+    within = sandbox.company._within
+
+    def cut(request: str, document: str, entity_set: str, line: Any, was: str | None = None) -> Any:
+        text = {"description": line["description"][:8]} if line and "description" in line else {}
+        return within(request, document, entity_set, line and line | text, *([was] if was else []))
+
+    async with council(running=sandbox) as town:
+        vendor = await town.vendor()
+        named = {"description": "Fostering allowance"}
+        first = town.new(invoice(line(1, "100.00", **named), line(2, "5.00")), vendorId=vendor.ref)
+        made = await town.one(first)
+        assert isinstance(made, Confirmed)
+        sandbox.company._within = cut  # type: ignore[method-assign]
+        wanted = invoice(line(1, "120.00", **named), line(2, "5.00"), line(3, "7.00", **named))
+        write = replace(town.new(wanted, vendorId=vendor.ref), confirmed=first.document, ref=made.ref, tag=made.tag)
+        outcome = await town.one(write)
+        assert isinstance(outcome, Confirmed)
+        assert outcome.body
+        assert write.document
+        sent, there = write.document.body["purchaseInvoiceLines"], outcome.body["purchaseInvoiceLines"]
+        assert [a == b for a, b in zip(sent, there, strict=True)] == [False, True, False]
+        assert held_otherwise(write.document.body, outcome.body) == (
+            "purchaseInvoiceLines[1].description, purchaseInvoiceLines[3].description"
+        )
 
 
 async def test_an_invoice_that_the_company_keeps_as_it_was_sent_is_not_looked_at_again(town: Council) -> None:

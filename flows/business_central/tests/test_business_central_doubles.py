@@ -294,6 +294,32 @@ async def test_a_create_that_arrives_after_its_claim_is_lost_is_named_parked_and
     assert why[second] == f"a second one of this number: {first} is the first"
 
 
+REKEYED = SUPPLIER.model_copy(update={"key": "payables:supplier:severn-gorge"})
+
+
+@pytest.mark.parametrize("order", ["the new key first", "together", "the old key first"])
+async def test_a_vendor_whose_supplier_comes_back_under_another_key_stays(town: Council, store: Store, order: str) -> None:
+    office = Office(town, store)
+    worker = office.worker(town)
+    await office.arrive(worker, SUPPLIER)
+    await office.agree(worker)
+    (before,) = town.held("vendors")
+    if order == "the old key first":
+        await office.arrive(worker, SUPPLIER, version=2, gone=True)
+    await office.arrive(worker, REKEYED, version=3)
+    if order == "the new key first":
+        await office.agree(worker)
+    if order != "the old key first":
+        await office.arrive(worker, SUPPLIER, version=2, gone=True)
+    await office.agree(worker)
+    assert [vendor["id"] for vendor in town.held("vendors")] == [before["id"]]
+    assert await office.stands(REKEYED.key) == ("agreed", None)
+    assert await office.stands(SUPPLIER.key) == ("agreed", f"left in place: {REKEYED.key} has taken it over")
+    await office.arrive(worker, REKEYED, version=4, gone=True)
+    await office.agree(worker)
+    assert town.held("vendors") == [], "and it goes with the last of them"
+
+
 async def test_what_is_refused_when_half_of_it_is_there_is_not_forgotten(town: Council, store: Store) -> None:
     office, bill = Office(town, store), invoice(line(1, "1.00", dimensions=cost_centre("A1")))
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:

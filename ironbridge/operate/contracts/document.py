@@ -90,7 +90,9 @@ the settings say otherwise.
 Each change of a key has a greater version (`ce_sequence`) than all changes before it. Versions have gaps, and a key that
 is deleted and used again goes on above its earlier versions. Only the order of the versions is promised: an entity that
 moves to another owner moves to another partition, and its tombstone in the old one may be read after it. So keep the
-version of each key that you hold, also of a deleted one, for 30 days, and ignore every event that is not newer.
+version of each key that you hold, also of a deleted one, for 30 days, and ignore every event that is not newer. A
+tombstone that a move leaves behind names the new owner (`ce_movedto`): the entity lives on, and its state comes there. A
+tombstone without it is a deletion.
 
 Read with `isolation.level=read_committed` and `auto.offset.reset=earliest`, ignore fields that you do not know, and
 heed `x-sensitivity` before you print or store anything."""
@@ -136,6 +138,10 @@ _HEADERS: Schema = {
         "ce_extract": {
             "type": "string",
             "description": "A digest of the file's name or, where it was pushed, its message's place.",
+        },
+        "ce_movedto": {
+            "type": "string",
+            "description": "On a tombstone that a move left in the old owner's partition: the new owner's key.",
         },
         "content-type": {"type": "string", "const": "application/json"},
         "traceparent": {"type": "string", "description": "W3C trace context of the change, where it is traced."},

@@ -8,16 +8,19 @@ each. One that shows nothing is held against what it last confirmed, and the cer
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from canonical.key import entity_of
+from flows.engine.altered import held_otherwise, told_by
 from flows.engine.draft import Draft, drafts
 from flows.engine.ledger import State, pack, unpack, unpack_all
 from flows.port import (
     Absent,
+    Body,
     Document,
     Flow,
     Held,
@@ -65,6 +68,7 @@ class Cloud:
         self._ledger = StoredLedger(store, flow.name)
         self._today = today
         self._began = began
+        self._altered: Counter[str] = Counter()
         self._mute: str | None = None  # why the target shows nothing, where it does not
         self._others: Sequence[str] = ()  # the other flows that write there: what is theirs is not ours to judge
         self.part = Compared(Where.CLOUD, target.name, _LISTED if isinstance(target, Inventory) else _ASKED)
@@ -80,6 +84,7 @@ class Cloud:
         """
         self._others = await others_of(self._store, self._flow.name)
         async for stands in self._stands():
+            self._altered.update(told for stand in stands if (told := told_by(stand.reason)))
             drafts = await self._drafts(stands)
             await self._scratch.put("INSERT INTO ours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, drafts))
             if not isinstance(self._target, Inventory):
@@ -188,6 +193,7 @@ class Cloud:
         await self._strangers()
         if self._mute is not None:
             self.part.how = _MUTE.format(reason=self._mute)
+        self.part.notes += [f"{count} documents: {told}" for told, count in self._altered.most_common(_MOST)]
         self.part.agreed = self.part.looked - len(self.differences) - self.part.moved - self.part.untold
 
     def _on_its_way(self, stand: ComparedSubject) -> bool:
@@ -211,7 +217,7 @@ class Cloud:
             self._differ(draft, Kind.EXTRA, (), _why(stand))
         else:
             kind = Kind.STALE if behind else Kind.DIFFERENT
-            why = _why(stand) if behind else "somebody changed it there: `ironbridge replay --rewrite` puts it right"
+            why = _why(stand) if behind else _changed(stand, held, draft.document)
             self._differ(draft, kind, differing(held, draft.document.body), why)
 
     async def _behind(self, drafts: Sequence[_Draft]) -> set[str]:
@@ -296,6 +302,7 @@ class Cloud:
         return await comparing.subjects_of(self._store, self._flow.name, subjects)
 
 
+_MOST = 20  # kinds of findings that are named
 _LIKE = "SELECT seen FROM ours WHERE kind = ?1 AND number = ?2 AND seen <> '' AND (refers = ?3 OR '{}' IN (refers, ?3))"
 _NOBODYS = "no subject of this flow stands for it"
 _LISTED = "read back: the target listed all that it holds"
@@ -327,6 +334,13 @@ def _sorted(refers: Mapping[str, str]) -> str:
 def _once(notes: list[str], note: str) -> None:
     if note not in notes:
         notes.append(note)
+
+
+def _changed(stand: ComparedSubject, held: Body, document: Document) -> str:
+    told = told_by(stand.reason)
+    if told is None:
+        return "somebody changed it there: `ironbridge replay --rewrite` puts it right"
+    return f"{told}; it holds {held_otherwise(document.body, held)} otherwise"
 
 
 def _why(stand: ComparedSubject) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
+from adapters.engine.mapping import fingerprint_of
 from adapters.engine.regions import is_place
 from canonical.key import entity_of
 from ironbridge.operate.insight import differing
@@ -65,7 +66,7 @@ class _Suspect(NamedTuple):
             return Kind.EXTRA
         if self.fact is None or self.fact.data is None:
             return Kind.MISSING
-        behind = self.memory is not None and _digest(self.fact) == self.memory.fingerprint
+        behind = self.memory is not None and fingerprint_of(self.fact.data) == self.memory.fingerprint
         return Kind.STALE if self.second.digest is None or behind or self._ahead else Kind.DIFFERENT
 
     @property

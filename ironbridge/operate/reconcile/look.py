@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -13,6 +13,8 @@ from typing import Any
 from adapters.engine.catchup import closing
 from adapters.engine.difference import Comparison
 from adapters.engine.guard import accepted
+from adapters.engine.mapping import Made
+from adapters.engine.numbers import references, resolved, under
 from adapters.engine.regions import tamed
 from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
 from canonical.errors import BadRecordError
@@ -121,23 +123,36 @@ class Look:
     async def _keep(self, stream: Stream, place: str, records: Sequence[Record]) -> None:
         """Map records that were read at a place, and keep what comes of them."""
         comparison = Comparison(self._name, stream, (), set(), datetime.fromtimestamp(self._store.clock(), UTC))
-        wanted = await self._wanted([tamed(record) async for record in in_turns(records)])
-        rows = [self._row(comparison, place, record) async for record in in_turns(wanted)]
+        read = [tamed(record) async for record in in_turns(records)]
+        names = await comparing.names_of(self._store, self._name, [record.key for record in read])
+        wanted = await self._wanted(read, names)
+        mapped = [
+            (names.get(record.key, record.key), _made_or_bad(comparison, record)) async for record in in_turns(wanted)
+        ]
+        named = references(self._name, [made for _, made in mapped if isinstance(made, Made)])
+        kept = await comparing.names_of(self._store, self._name, named)
+        rows = [self._row(name, place, made, kept) for name, made in mapped]
         await self._scratch.put(_PUT, [row for row in rows if row[3] in self._entities])
 
-    async def _wanted(self, records: list[Record]) -> list[Record]:
+    async def _wanted(self, records: list[Record], names: Mapping[str, str]) -> list[Record]:
         if self._look == 1:
             return records
         asked = "SELECT key FROM suspects WHERE side = 'legacy' AND key IN (SELECT value FROM json_each(?))"
-        wanted = {key for (key,) in await self._scratch.among(asked, [r.key for r in records])}
-        return [record for record in records if record.key in wanted]
+        keys = [names.get(r.key, r.key) for r in records]
+        wanted = {key for (key,) in await self._scratch.among(asked, keys)}
+        return [record for record, key in zip(records, keys, strict=True) if key in wanted]
 
-    def _row(self, comparison: Comparison, place: str, record: Record) -> tuple[Any, ...]:
-        try:
-            made = comparison.made(record)
-        except BadRecordError as error:
-            kind = entity_of(record.key) or next(iter(self._entities))
-            return self._look, record.key, self._name, kind, place, None, None, str(error)
-        digest = blake2b(made.data, digest_size=16).digest()
-        kept = made.data if self._look > 1 else None
-        return self._look, made.key, self._name, made.kind.type_name, place, digest, kept, None
+    def _row(self, name: str, place: str, made: Made | BadRecordError, kept: Mapping[str, str]) -> tuple[Any, ...]:
+        if isinstance(made, BadRecordError):
+            kind = entity_of(name) or next(iter(self._entities))
+            return self._look, name, self._name, kind, place, None, None, str(made)
+        data = under(resolved(self._name, made, kept), name).data
+        digest = blake2b(data, digest_size=16).digest()
+        return self._look, name, self._name, made.kind.type_name, place, digest, data if self._look > 1 else None, None
+
+
+def _made_or_bad(comparison: Comparison, record: Record) -> Made | BadRecordError:
+    try:
+        return comparison.made(record)
+    except BadRecordError as error:
+        return error

@@ -1,9 +1,11 @@
 """
-Starts processes of the program quickly: it has loaded the program once, and forks for each.
+Starts processes of the program quickly: it has loaded the program once, and forks for each. The torture and the tests of the
+command line use it.
 
-`python -m tests.torture.zygote` takes a line of JSON for each thing to do on stdin and answers each on stdout. What it forks
-is a process of its own, with the same command line, to be killed like any other; only loading the modules again is spared.
-It ends, and all its children with it, when its stdin does.
+`python -m tests.zygote` takes a line of JSON for each thing to do on stdin and answers each on stdout. Each child is a process
+of its own, to be killed like any other; only loading the modules again is spared. Nothing runs in the process that forks: no
+thread, no event loop, no connection. It ends, and all its children with it, when its stdin does. How the program is loaded is
+tested by those that start `python -m ironbridge`: the demonstration's, the console's, `run_cold` of the torture and others.
 """
 
 from __future__ import annotations
@@ -13,11 +15,64 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+
 _children: set[int] = set()
+
+
+@dataclass
+class Zygote:
+    """The process that starts the others, as its user sees it."""
+
+    process: subprocess.Popen[str]
+    logs: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def start(cls, logs: Path, environment: Mapping[str, str]) -> Zygote:
+        command = [sys.executable, "-m", "tests.zygote"]
+        given: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
+        with (logs / "zygote.log").open("ab") as log:
+            return cls(subprocess.Popen(command, cwd=ROOT, text=True, stderr=log, **given), logs, environment)
+
+    def ask(self, **asked: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def ready(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+
+    def run(self, *words: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run one command of the program to its end, in a folder."""
+        out, err = (self.logs / f"{time.monotonic_ns()}.{kind}" for kind in ("out", "err"))
+        pid = self.ask(words=words, out=str(out), log=str(err), folder=str(folder), environment=environment)["pid"]
+        deadline = time.monotonic() + 60
+        while (status := self.ask(ended=pid)["status"]) is None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        return subprocess.CompletedProcess(words, status, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
 
 
 def _tell(*_: object) -> None:
@@ -38,6 +93,7 @@ def _become(asked: dict[str, Any]) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(log, 2)
+    os.chdir(asked.get("folder", "."))
     os.environ.update(asked.get("environment", {}))  # FAKETIME is one of them; libfaketime reads it at each call
     if asked.get("release"):
         from tests.torture import release

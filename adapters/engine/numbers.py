@@ -1,0 +1,99 @@
+"""
+Recognises rows that a warehouse has numbered anew: other keys, the same content. Nothing here does I/O.
+
+A new row with the content of a record that its sweep has not met yet is a *stray*: it is not published with its row. At the
+sweep's end the records that are missing are held against the strays: each takes the row with its content, and keeps the key
+that it is published under. So nobody is told anything, and nothing is missing. Strays that are left are new records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+
+from adapters.engine.journal import Known
+from adapters.engine.mapping import Made, fingerprint_of
+
+FEW = 5
+"""So many rows at least have to come under new numbers: one record more and one less with the same content are no such thing."""
+
+_WORTH = 10_000  # known records for each new row: then their contents are looked up sooner than they are published
+_BEFORE = '{"key":"'
+_FREE = "²"  # behind a name that has no row: no row's key has it, because keys are ASCII
+
+
+def worth(new: int, living: int) -> bool:
+    """Tell whether so many new rows are reason enough to look up what so many records hold."""
+    return new * _WORTH >= living
+
+
+def under(made: Made, name: str) -> Made:
+    """A row's entity under the key that its record keeps."""
+    if name == made.key:
+        return made
+    owner = name if made.owner == made.key else made.owner
+    return made._replace(key=name, owner=owner, data=made.data.replace(_quoted(made.key), _quoted(name), 1))
+
+
+def references(source: str, made: Iterable[Made]) -> set[str]:
+    """The keys of the source's other records that these entities name."""
+    found = _keys_of(source)
+    return {key.decode() for each in made for key in found.findall(each.data, len(each.key))}
+
+
+def resolved(source: str, made: Made, kept: Mapping[str, str]) -> Made:
+    """An entity that names other records by the keys that they keep."""
+    own = len(_BEFORE) + len(made.key)
+    data = made.data[:own] + _keys_of(source).sub(
+        lambda key: _quoted(kept.get(key[1].decode(), key[1].decode())), made.data[own:]
+    )
+    if data == made.data:
+        return made
+    return made._replace(owner=kept.get(made.owner, made.owner), data=data, fingerprint=fingerprint_of(data))
+
+
+@cache
+def _keys_of(source: str) -> re.Pattern[bytes]:
+    return re.compile(rb'"(' + re.escape(source).encode() + rb':[!#-\[\]-~ ]+)"')
+
+
+def matched(missing: Iterable[Known], strays: Iterable[Known]) -> list[tuple[Known, Known]]:
+    """Missing records, each with a stray of its content; where several have the same content, in the order of their keys."""
+    free: dict[tuple[str, bytes | None], list[Known]] = defaultdict(list)
+    for stray in strays:
+        free[stray.entity, stray.fingerprint].append(stray)
+    return [
+        (known, some.pop(0))
+        for known in missing
+        if not known.lost and (some := free.get((known.entity, known.fingerprint)))
+    ]
+
+
+def joined(known: Known, stray: Known) -> Known:
+    """A record with the row that it comes from now."""
+    kept = None if known.name == stray.key else known.name
+    return replace(known, key=stray.key, kept=kept, region=stray.region, row_digest=stray.row_digest)
+
+
+def set_free(stray: Known) -> Known | None:
+    """A deleted record that was known under the key of a row that is another's now; None if there was none."""
+    if not stray.version:
+        return None
+    return unrowed(replace(stray, fingerprint=None, row_digest=None, region=None))
+
+
+def unrowed(known: Known) -> Known:
+    """A record without a row, which leaves the key of its name to any row."""
+    return replace(known, key=known.name + _FREE, kept=known.name)
+
+
+def left(strays: Collection[Known]) -> list[Known]:
+    """Strays that are to be published when their rows are read next."""
+    return [replace(stray, fingerprint=None, row_digest=b"") for stray in strays]
+
+
+def _quoted(key: str) -> bytes:
+    return b'"' + key.encode() + b'"'

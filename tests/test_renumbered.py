@@ -1,0 +1,306 @@
+"""A warehouse numbers its rows anew overnight: other keys, the same content. Its records stay the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from adapters.engine.guard import Guard
+from adapters.engine.journal import Memory
+from adapters.port import Page, Position, Record, Row, Stream, Sweep
+from adapters.testing import Bench, assert_versions_grow
+from adapters.testing.stand_ins import Faults, Killed, MemoryState
+from adapters.testing.table import Line, TableAdapter
+from canonical import CareEpisode, Event
+from canonical.children import Assessment
+from canonical.entity import Entity
+from canonical.key import key_of, read_key
+from ironbridge.store import Store
+from ironbridge.store.memory import StoredMemory
+
+
+def table(count: int = 160, page: int = 50, reading: str = "sweep", alike: int = 3) -> TableAdapter:
+    """So many records in a row are alike."""
+    adapter = TableAdapter(page=page, reading=reading)
+    adapter.lines = {n: Line(n // alike, "N1") for n in range(count)}
+    return adapter
+
+
+def renumber(adapter: TableAdapter, by: int, *numbers: int, stamp: int = 0) -> None:
+    for n in numbers or sorted(adapter.lines, reverse=by > 0):
+        adapter.lines[n + by] = adapter.lines.pop(n)._replace(changed=stamp)
+
+
+def content(data: bytes) -> bytes:
+    """An entity's content without its key."""
+    return data[data.index(b",") :]
+
+
+def assert_same_content(bench: Bench) -> None:
+    assert isinstance(bench.adapter, TableAdapter)
+    assert_versions_grow(bench.log.told())
+    assert sorted(map(content, bench.log.state().values())) == sorted(map(content, bench.adapter.state().values()))
+
+
+def held(bench: Bench) -> int:
+    return bench.state.of("episodes").progress.held
+
+
+async def nightly(bench: Bench) -> list[Event]:
+    bench.wait(timedelta(hours=24))
+    return await bench.read()
+
+
+async def test_a_warehouse_that_numbers_its_rows_anew_tells_nobody_anything(caplog: pytest.LogCaptureFixture) -> None:
+    adapter = table()
+    bench = Bench(adapter)
+    assert len(await bench.read()) == 160
+    before = bench.log.state()
+    for _ in range(3):
+        caplog.clear()
+        renumber(adapter, 1000)
+        assert await nightly(bench) == []
+        assert caplog.messages == [
+            "legacy.episodes: 160 rows came under new numbers with the content that they had; their records keep the keys "
+            "that they are published under, and nothing is published for them"
+        ]
+        assert (bench.log.state(), held(bench), bench.problems()) == (before, 0, {})
+    assert await nightly(bench) == []
+
+
+async def test_a_correction_and_a_deletion_under_a_new_number_go_to_the_same_record() -> None:
+    adapter = table(alike=1)
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1000)
+    await nightly(bench)
+    adapter.lines[1007] = Line(7, "N9")
+    del adapter.lines[1008]
+    adapter.lines[1010] = Line(10, "")
+    assert sorted(bench.said(await nightly(bench))) == [("7", 2, True), ("8", 2, False)]
+    assert list(bench.problems()) == ["legacy:care-episode:1010"]
+    adapter.lines[1010] = Line(10, "N2")
+    assert bench.said(await nightly(bench)) == [("10", 2, True)]
+    assert_same_content(bench)
+
+
+async def test_of_a_warehouse_that_is_half_renumbered_only_what_differs_is_told() -> None:
+    adapter = table()
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1000, *range(0, 160, 2))
+    adapter.lines[1004] = Line(99, "N8")  # its number and its content are others: nobody can tell that it is the same one
+    adapter.lines[5000] = Line(2, "N1")  # a new record that says what others say
+    told = bench.said(await nightly(bench))
+    assert sorted(alive for _, _, alive in told) == [False, True, True]
+    assert ("1004", 1, True) in told
+    assert_same_content(bench)
+    assert await nightly(bench) == []
+
+
+async def test_a_few_rows_more_and_less_with_one_content_are_no_renumbering() -> None:
+    adapter = table()
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1000, 3, 4, 5, 6)
+    told = bench.said(await nightly(bench))
+    assert sorted(told) == sorted([(str(n), 2, False) for n in (3, 4, 5, 6)] + [(str(n), 1, True) for n in range(1003, 1007)])
+    assert_same_content(bench)
+
+
+async def test_a_number_that_is_given_again_is_another_record() -> None:
+    adapter = table()
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1000)
+    await nightly(bench)
+    adapter.lines[7] = Line(70, "N7")
+    [told] = await nightly(bench)
+    assert told.key.startswith("legacy:care-episode:7-")
+    assert_same_content(bench)
+    del adapter.lines[1007]
+    assert bench.said(await nightly(bench)) == [("7", 2, False)]
+    adapter.lines[7] = Line(70, "N6")
+    assert [event.key for event in await nightly(bench)] == [told.key]
+    assert_same_content(bench)
+
+
+async def test_rows_that_get_their_old_numbers_back_are_still_the_same_records() -> None:
+    adapter = table()
+    bench = Bench(adapter)
+    await bench.read()
+    del adapter.lines[9]
+    await nightly(bench)
+    renumber(adapter, 1000)
+    await nightly(bench)
+    renumber(adapter, -1000)
+    assert await nightly(bench) == []
+    renumber(adapter, 9)  # numbers that others had, too
+    await nightly(bench)
+    assert_same_content(bench)
+    assert await nightly(bench) == []
+
+
+async def test_a_state_that_was_lost_finds_the_records_of_renumbered_rows_again() -> None:
+    adapter = table()
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1000)
+    await nightly(bench)
+    before = bench.log.state()
+    bench.state = MemoryState()
+    assert await nightly(bench) == []
+    adapter.lines[1007] = Line(2, "N9")
+    assert bench.said(await nightly(bench)) == [("7", 2, True)]
+    assert bench.log.state().keys() == before.keys()
+
+
+@pytest.mark.parametrize("error", [Killed, ConnectionError])
+async def test_a_kill_at_any_point_of_a_renumbering_tells_nobody_anything(error: type[BaseException]) -> None:
+    n, whole = 0, False
+    while not whole:
+        adapter = table(40, page=20)
+        bench = Bench(adapter)
+        await bench.read()
+        renumber(adapter, 1000)
+        bench.wait(timedelta(hours=24))
+        try:
+            await bench.read(bench.pump(Faults(n, error())))
+            whole = True
+        except (Killed, ConnectionError):
+            pass
+        await bench.read()
+        await nightly(bench)
+        assert len(bench.log.told()) == 40, n
+        assert (held(bench), len(bench.state.of("episodes").records)) == (0, 40)
+        n += 1
+    assert n > 30
+
+
+async def test_more_strays_than_are_kept_in_memory_are_published_with_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.engine.strays._KEPT", 3)
+    adapter = table()
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines |= {n - 1000: line for n, line in list(adapter.lines.items())[:12]}  # copies, met before what they copy
+    assert len(await nightly(bench)) == 3
+    assert len(await nightly(bench)) == 9
+    assert_same_content(bench)
+    assert await nightly(bench) == []
+
+
+async def test_a_tail_leaves_renumbered_rows_to_the_sweep_behind_it() -> None:
+    adapter = table(reading="tail")
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1000, stamp=5)
+    assert await bench.read() == []
+    assert await bench.read() == []
+    adapter.lines[1007] = Line(2, "N9", 6)
+    assert bench.said(await bench.read()) == [("7", 2, True)]
+    assert_same_content(bench)
+
+
+class Referring:
+    """A warehouse of episodes and of assessments that name their episode; `order` is the order in which it is read."""
+
+    name = "legacy"
+
+    def __init__(self, *order: str) -> None:
+        self._order = order
+        self.episodes = {n: (n, n) for n in range(40)}
+        self.assessments = {n: (n, n, n) for n in range(40)}
+
+    def streams(self) -> Sequence[Stream]:
+        streams = {
+            "episodes": Stream("episodes", (CareEpisode,), self.episode, Sweep(self._episodes)),
+            "assessments": Stream("assessments", (Assessment,), self.assessment, Sweep(self._assessments)),
+        }
+        return [streams[name] for name in self._order]
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> Sequence[object]:
+        return []
+
+    def episode(self, row: Row) -> Entity:
+        number, child = row
+        return CareEpisode(key=key_of("legacy", "care-episode", number), person=key_of("legacy", "person", child))
+
+    def assessment(self, row: Row) -> Entity:
+        number, child, episode = row
+        return Assessment(
+            key=key_of("legacy", "assessment", number),
+            person=key_of("legacy", "person", child),
+            episode=key_of("legacy", "care-episode", episode),
+        )
+
+    async def _episodes(self, after: Position | None) -> AsyncIterator[Page]:
+        yield self._page("care-episode", self.episodes)
+
+    async def _assessments(self, after: Position | None) -> AsyncIterator[Page]:
+        yield self._page("assessment", self.assessments)
+
+    def _page(self, entity: str, rows: dict[int, tuple[int, ...]]) -> Page:
+        records = [Record(key_of("legacy", entity, n), (n,), row) for n, row in sorted(rows.items())]
+        return Page(records, records[-1].position)
+
+    def renumber(self) -> None:
+        """Number the episodes and the assessments anew; the assessments name their episodes by the new numbers."""
+        self.episodes = {n + 1000: (n + 1000, child) for n, child in self.episodes.values()}
+        self.assessments = {n + 2000: (n + 2000, child, e + 1000) for n, child, e in self.assessments.values()}
+
+
+async def test_what_names_a_renumbered_record_goes_on_naming_it_by_the_key_that_it_keeps() -> None:
+    adapter = Referring("episodes", "assessments")
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    before = bench.log.state()
+    adapter.renumber()
+    assert await nightly(bench) == []
+    adapter.assessments[9000] = (9000, 5, 1005)
+    [told] = await nightly(bench)
+    assert told.data is not None
+    assert b'"legacy:care-episode:5"' in told.data
+    assert {key: data for key, data in bench.log.state().items() if key != told.key} == before
+
+
+async def test_what_was_read_before_the_record_that_it_names_is_put_right_with_the_next_sweeps() -> None:
+    adapter = Referring("assessments", "episodes")
+    bench = Bench(adapter, guard=Guard(share=1.0))  # type: ignore[arg-type]
+    await bench.read()
+    adapter.renumber()
+    await nightly(bench)
+    await nightly(bench)
+    assert await nightly(bench) == []
+    for key, data in bench.log.state().items():
+        assert b"care-episode:1" not in data or read_key(key).identifier in data.decode(), key
+    assert sorted(data.count(b'"legacy:care-episode:1000"') for data in bench.log.state().values())[-1] == 0
+
+
+async def test_the_state_database_knows_renumbered_rows_as_the_stand_in_does(store: Store) -> None:
+    adapter = table()
+    bench = Bench(adapter)
+
+    async def read(memory: Memory) -> list[Event]:
+        bench.wait(timedelta(hours=24))
+        return await bench.read(bench.pump(memory=memory))
+
+    memory = StoredMemory(store, "legacy")
+    assert len(await read(memory)) == 160
+    renumber(adapter, 1000)
+    assert await read(memory) == []
+    adapter.lines[1007] = Line(2, "N9")
+    adapter.lines[7] = Line(70, "N7")
+    assert sorted(alive for _, _, alive in bench.said(await read(memory))) == [True, True]
+    assert {k.name for k in await memory.lookup("episodes", ["legacy:care-episode:8"])} == {"legacy:care-episode:8"}
+    assert await memory.kept(["legacy:care-episode:1008"]) == {"legacy:care-episode:1008": "legacy:care-episode:8"}
+    del adapter.lines[7]
+    await read(memory)
+    renumber(adapter, 1000)
+    assert await read(StoredMemory(store, "legacy")) == []
+    assert_same_content(bench)
