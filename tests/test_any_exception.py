@@ -422,9 +422,10 @@ async def test_a_flow_a_target_and_a_ledger_that_raise_anything_stop_no_other_pa
 ) -> None:
     flows, sound, stop = Flows(store, tmp_path, monkeypatch), Flowing(store, "sound"), asyncio.Event()
     running = flows.start(sound, stop)
-    for port, methods in (("target", TARGET), ("inbox", INBOX), ("ledger", LEDGER)):
-        for method in methods:
-            await flows.run(port, method)
+    ports = {"target": TARGET, "inbox": INBOX, "ledger": LEDGER}
+    async with asyncio.TaskGroup() as group:  # side by side, because each waits between two errors
+        faulty = [group.create_task(flows.run(port, method)) for port, methods in ports.items() for method in methods]
+        while not all(each.done() for each in faulty):
             sound.tell()
             await until(sound.agrees, "the sound flow goes on")
             assert not running.done()

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from adapters.engine.journal import Step
 from adapters.engine.pump import Pump
@@ -18,7 +18,7 @@ from adapters.kit.topic import Topic
 from adapters.port import Finding, Gone, Push, Record, Row, Stream
 from adapters.testing import assert_versions_grow
 from canonical import CareEpisode, Entity, Event
-from canonical.errors import UnavailableError
+from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.key import key_of
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.settings import KafkaSettings
@@ -91,6 +91,12 @@ class World:
             published += await self.read(pump)
         return published
 
+    async def read_on(self, pump: Pump) -> None:
+        """Read until it fails."""
+        async with asyncio.timeout(60):
+            while True:
+                await self.read(pump)
+
     async def write(self, *messages: tuple[int, list[Any] | None]) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers)
         await producer.start()
@@ -101,16 +107,20 @@ class World:
 
     async def lag(self) -> int:
         """How many messages lie behind the group's offsets."""
+        async with self.consumer() as consumer:
+            ends = await consumer.end_offsets(consumer.assignment())
+            return int(sum([ends[p] - (await consumer.committed(p) or 0) for p in ends]))
+
+    @asynccontextmanager
+    async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """One with the group's offsets, which reads nothing."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.kafka.bootstrap_servers, group_id=f"ironbridge.{self.topic}", enable_auto_commit=False
         )
         await consumer.start()
-        partitions = [TopicPartition(self.topic, n) for n in range(2)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        lag = sum([ends[p] - (await consumer.committed(p) or 0) for p in partitions])
+        consumer.assign([TopicPartition(self.topic, n) for n in range(2)])
+        yield consumer
         await consumer.stop()
-        return int(lag)
 
 
 @pytest.fixture(params=[True, False], ids=["in our Kafka", "in another Kafka"])
@@ -174,6 +184,35 @@ async def test_what_was_published_and_not_remembered_is_published_once(world: Wo
     await world.read_all(pump)
     assert_told_once(await committed(world.kafka), sent)
     await pump.close()
+
+
+async def ended_by(world: World, what: str) -> None:
+    pump = world.pump()
+    for _ in range(2):  # it stays so
+        with pytest.raises(MisconfiguredError, match=what):
+            await world.read_on(pump)
+    await pump.close()
+
+
+async def test_messages_that_were_removed_before_they_were_read_end_the_reading(world: World) -> None:
+    await world.write(*[(n, [0, "N1"]) for n in range(20)])
+    pump = world.pump()
+    assert await world.read_all(pump) == 20
+    await pump.close()
+    await world.write(*[(n, [0, "N2"]) for n in range(20)])
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap_servers)
+    await admin.start()
+    await admin.delete_records({TopicPartition(world.topic, 1): RecordsToDelete(before_offset=14)})
+    await admin.close()
+    await ended_by(world, "4 messages of its partition 1 were removed before they were read")
+
+
+async def test_a_topic_that_ends_before_what_was_read_ends_the_reading(world: World) -> None:
+    """So does the topic of a Kafka that was restored from a copy: what comes next in it would be taken for read."""
+    await world.write(*[(n, [0, "N1"]) for n in range(20)])
+    async with world.consumer() as consumer:
+        await consumer.commit({TopicPartition(world.topic, 0): 11, TopicPartition(world.topic, 1): 10})
+    await ended_by(world, "partition 0 ends before the last message that was read")
 
 
 @pytest.mark.parametrize("seed", [1, 2])

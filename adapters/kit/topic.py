@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
+    OffsetOutOfRangeError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
 )
@@ -36,6 +37,9 @@ class Topic:
     If the topic lies in the Kafka that Ironbridge publishes to (`ours`), the group's offsets are committed in the transaction of
     the events: nothing is ever read twice. If it lies in another one, they are committed after it, and what is read again after a
     kill is told by the positions of its records. The adapter's copies fence one another off, so the group has no members.
+
+    Messages that Kafka removed before they were read, or a topic that was made anew, end the reading: only a person can have
+    the source say everything again. Let positions be the source's own, because a topic that is made anew counts from 0.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Topic:
 
     async def open(self) -> None:
         consumer = AIOKafkaConsumer(
-            group_id=self._group, enable_auto_commit=False, auto_offset_reset="earliest",
+            group_id=self._group, enable_auto_commit=False, auto_offset_reset="none",
             isolation_level="read_committed", **self._options,
         )  # fmt: skip
         with self._translated():
@@ -116,8 +120,25 @@ class Topic:
 
     async def _messages(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
         with self._translated():
-            found = await consumer.getmany(timeout_ms=self._wait, max_records=self._most)
+            try:
+                found = await consumer.getmany(timeout_ms=self._wait, max_records=self._most)
+            except OffsetOutOfRangeError as error:
+                self._reached = None
+                raise await self._gap(consumer, error.args[0]) from error
         return [message for messages in found.values() for message in messages]
+
+    async def _gap(self, consumer: AIOKafkaConsumer, stands: Places) -> MisconfiguredError:
+        """The error for a partition that does not hold any more what comes next."""
+        partition, next_one = min(stands.items())
+        async with asyncio.timeout(_PATIENCE):
+            begins = (await consumer.beginning_offsets([partition]))[partition]
+        if next_one < begins:
+            what = f"{begins - next_one} messages of its partition {partition.partition} were removed before they were read"
+        else:
+            what = f"its partition {partition.partition} ends before the last message that was read: it was made anew, or cut off"
+        reset = f"kafka-consumer-groups.sh --group {self._group} --topic {self._topic} --reset-offsets --to-earliest --execute"
+        fix = f"have the source send all that it holds (a snapshot), stop this adapter for a moment, and run {reset}"
+        return MisconfiguredError(self._name, f"the topic {self._topic} has a gap: {what}", fix=fix)
 
     def _parcel(self, messages: list[ConsumerRecord], reached: Places) -> Parcel:
         words = [word for message in messages if (word := self._read(message)) is not None]

@@ -57,6 +57,8 @@ def test_on_this_machine_alone_and_behind_a_sign_in_it_is_served() -> None:
 def test_the_command_serves_it_over_a_state_that_nothing_runs_on(tmp_path: Path) -> None:
     file = tmp_path / "ironbridge.toml"
     file.write_text(f"data = {json.dumps(str(tmp_path))}", encoding="utf-8")
+    with process("-m", "ironbridge", "migrate", "--file", str(file)) as made:
+        assert made.wait(60) == 0
     with process("-m", "ironbridge", "console", "--file", str(file), "--listen", "127.0.0.1:0") as running:
         assert running.stdout is not None
         said = running.stdout.readline()
