@@ -9,7 +9,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
-TURN = 0.01
+TURN = 0.005
 """Seconds that long work takes before everything else has its turn: all tasks that take turns share them."""
 
 

@@ -24,6 +24,7 @@ from adapters.kit.sql_reading import Columns, Parts, Reading, beyond
 from adapters.kit.sql_session import SqlSession, UnreadValueError
 from adapters.port import Position, Record, Row, UnreadRow
 from canonical.errors import MisconfiguredError
+from canonical.turns import in_turns
 
 _MOST_EQUAL = 1000
 """A reading that meets more rows whose keys the database takes for one ends: they are read at once."""
@@ -179,7 +180,7 @@ class Pages:
         width, keys = len(self.reading.key), self.reading.keys
         groups = [grouped(await connection.execute(statement, of), width) for statement, of in parts]
         if groups:
-            rows = [(*row, *[tuple(group.get(row[:width], ())) for group in groups]) for row in rows]
+            rows = [(*row, *[tuple(group.get(row[:width], ())) for group in groups]) async for row in in_turns(rows)]
         # SQLite alone holds anything in a column of numbers.
         if width == 1 and type(rows[0][0]) is int and (self.session.settings.kind != "sqlite" or _whole_keys(rows)):
             beginning = keys.beginning

@@ -241,12 +241,12 @@ def collect_seldom() -> None:
     later: to walk them at every 700th, and with them all that was ever imported, takes a third of a first load's time, and
     to walk them at every 20,000th still a twentieth.
 
-    Everything stands still while it looks, the console too, for 0.25 s where it walks a million objects at once: what has
-    outlived one look is therefore walked at every third, which is 300,000 objects at most.
+    Everything stands still while it looks, the console too, for half a second where it walks a million objects at once. What has
+    outlived one look is therefore walked with the next one: 100,000 objects at most, which takes 50 ms.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 2, 60)
+    gc.set_threshold(50_000, 1, 180)
 
 
 async def run(built: Platform, stop: asyncio.Event) -> None:

@@ -47,7 +47,7 @@ async def short(t: Torture) -> None:
     await scenes.sleeper(t)
     await scenes.state_lost(t)
     await t.rest()
-    await in_the_corners(t, CORNERS, 3)
+    await in_the_corners(t, [*CORNERS, *AT_THE_END], 3)
 
 
 CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
@@ -61,10 +61,15 @@ CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
 }
 
 
+LAST = {"renumbered": corners.renumbered}
+"""Played at the end: what came before could not be judged any more."""
+AT_THE_END: tuple[str, ...] = ()
+
+
 async def in_the_corners(t: Torture, names: Iterable[str], kills: int) -> None:
     """Play each of these, and a rest after it."""
     for name in names:
-        await CORNERS[name](t, kills)
+        await (CORNERS | LAST)[name](t, kills)
         await t.rest()
 
 
@@ -90,6 +95,7 @@ async def long(t: Torture, kills: int, minutes: float, folder: Path | None) -> N
             report.write(t, folder)
     await scenes.replaced(t)
     await t.rest()
+    await in_the_corners(t, AT_THE_END, 12)
 
 
 async def _turn(t: Torture, turn: int) -> None:
@@ -138,7 +144,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="at least so many; over 100 in rounds of everything")
     parser.add_argument("--report", type=Path, help="a folder for report.md, report.html and report.json")
     parser.add_argument("--minutes", type=float, default=60, help="no new round after so many")
-    parser.add_argument("--only", nargs="+", choices=[*CORNERS], default=(), help="play only these corners, again and again")
+    parser.add_argument("--only", nargs="+", choices=[*CORNERS, *LAST], default=(), help="play only these, again and again")
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our subscriber loses its broker again and again
     done = asyncio.run(torture(asked.seed, asked.kills, asked.minutes, asked.report, asked.only))

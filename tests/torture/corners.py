@@ -186,6 +186,30 @@ async def _until_held(t: Torture, *, there: bool) -> None:
     t.note([Violation(Promise.SILENCE, "payables", said)])
 
 
+async def renumbered(t: Torture, kills: int) -> None:
+    """
+    The warehouse numbers all its rows anew overnight: nobody is told anything, and what changes later goes to the same records.
+
+    This comes last. A state that is lost afterwards does not know a row again whose number and content both changed.
+    """
+    t.scenes["a warehouse that numbers its rows anew"] += 1
+    await t.take_the_stage(SPLIT)
+    await t.rest()
+    await t.stage.legacy.mend()
+    await t.rest()
+    began = time.time()
+    await t.stage.legacy.number_anew()
+    for _ in range(kills):
+        await asyncio.sleep(t.rng.uniform(0.2, 2))
+        await t.kill(ADAPTERS)
+        t.stage.run(ADAPTERS)
+    # The sweeps of all streams end within this time, and the next ones begin.
+    await asyncio.sleep(20)
+    await t.rest()
+    t.mark("legacy", "all rows numbered anew", began)
+    await scenes.storm(t, kills)
+
+
 async def recreated(t: Torture) -> None:
     """Delete a topic and make it anew, while all are at work or while all are stopped."""
     topic, alive = f"{PREFIX}.{t.rng.choice(_TOPICS)}", t.rng.random() < 0.5

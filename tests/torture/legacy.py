@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from adapters.liquidlogic import world as liquidlogic_world
 from adapters.payables import world as payables_world
 from tests.torture.checker import Value
-from tests.torture.witness import WATCHED, Snapshot
+from tests.torture.witness import EPISODE, PERSON, WATCHED, Snapshot
 
 GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _S = "Child_Social"
@@ -37,6 +37,10 @@ _HEAD = (
 )  # fmt: skip
 _OURS = 500_000
 """Numbers from here on are those of children that the torture made."""
+_ANEW = 1_000_000
+"""What is added to each number when the warehouse numbers its rows anew."""
+_FAR = 1_000_000_000
+_MADE_HERE = f"DIM_PERSON_ID % {_ANEW} >= {_OURS}"
 
 
 JULY = "erp-invoices-2025-07.csv"
@@ -70,6 +74,8 @@ class Legacy:
         self._files: dict[str, bytes] = {}
         self._invoices: dict[int, int] = {}
         self._unsure = False
+        self._first_numbers: dict[str, dict[int, int]] = {}
+        """By identifier, the numbers under which rows became known that have been numbered anew since."""
         self._late: set[asyncio.Task[None]] = set()
 
     @property
@@ -105,14 +111,22 @@ class Legacy:
         snapshot = Snapshot()
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             for watched in WATCHED:
-                snapshot.rows(watched, [tuple(row) for row in await connection.fetch(watched.select())])
-                snapshot.unsaid |= {watched.key(row[0]) for row in await connection.fetch(watched.select_hostile())}
+                first = self._first_numbers.get(watched.ident, {})
+                rows = [(first.get(n, n), self._child_of(c), *row) for n, c, *row in await connection.fetch(watched.select())]
+                snapshot.rows(watched, rows)
+                hostile = [number for (number,) in await connection.fetch(watched.select_hostile())]
+                snapshot.unsaid |= {watched.key(first.get(number, number)) for number in hostile}
             people = await connection.fetch(
                 f"SELECT DIM_PERSON_ID, BIRTH_DTTM FROM {_S}.DIM_PERSON WHERE coalesce(DOB_ESTIMATED, 'N') <> 'Y'"
             )
-            referred = await connection.fetch(f"SELECT DIM_PERSON_ID, REFRL_START_DTTM FROM {_S}.FACT_REFERRALS")
-        snapshot.cohort([tuple(p) for p in people], [tuple(r) for r in referred])
+            referred = await connection.fetch(  # one that nobody can read puts nobody into the cohort
+                f"SELECT DIM_PERSON_ID, REFRL_START_DTTM FROM {_S}.FACT_REFERRALS t WHERE NOT coalesce({EPISODE.hostile}, FALSE)"
+            )
+        snapshot.cohort([(self._child_of(n), at) for n, at in people], [(self._child_of(n), at) for n, at in referred])
         self._noted(snapshot)
+
+    def _child_of(self, number: int) -> int:
+        return self._first_numbers.get(PERSON.ident, {}).get(number, number)
 
     def _noted(self, snapshot: Snapshot) -> None:
         for content in self._files.values():
@@ -273,8 +287,10 @@ class Legacy:
         await connection.execute(f"UPDATE {_S}.{what} = $1", number)
 
     async def _new_child(self, connection: asyncpg.Connection) -> None:
-        last = await connection.fetchval(f"SELECT max(DIM_PERSON_ID) FROM {_S}.DIM_PERSON WHERE DIM_PERSON_ID >= {_OURS}")
-        await self._child(connection, int(last or _OURS) + 1)
+        last = await connection.fetchval(f"SELECT max(DIM_PERSON_ID) FROM {_S}.DIM_PERSON WHERE {_MADE_HERE}")
+        # The number of a row that was numbered anew is not given again: whose record that would be is a matter of the instant.
+        anew = max(self._first_numbers.get(PERSON.ident, ()), default=0)
+        await self._child(connection, max(int(last or _OURS), anew) + 1)
 
     async def _child(self, connection: asyncpg.Connection, number: int) -> None:
         await connection.execute(
@@ -310,7 +326,7 @@ class Legacy:
 
     async def _drop_child(self, connection: asyncpg.Connection) -> None:
         """A child goes with all that it has; every other time another one comes under its number at once."""
-        number = await self._pick(connection, "DIM_PERSON", "DIM_PERSON_ID", f"DIM_PERSON_ID >= {_OURS}")
+        number = await self._pick(connection, "DIM_PERSON", "DIM_PERSON_ID", _MADE_HERE)
         if number is None:
             return
         for table in ("FACT_CP_PLAN", "FACT_REFERRALS", "DIM_PERSON"):
@@ -319,6 +335,37 @@ class Legacy:
             await self._child(connection, number)
 
     # -- what goes wrong in a legacy system --------------------------------------------------------------------------
+
+    async def mend(self) -> None:
+        """Mend every row that nobody can read."""
+        connection = await self._connected()
+        async with self.still():
+            for watched in WATCHED:
+                column, _, _ = watched.hostile.removeprefix("t.").partition(" ")
+                if column != "FALSE":
+                    await connection.execute(f"UPDATE {_S}.{watched.table} t SET {column} = NULL WHERE {watched.hostile}")
+        await connection.close()
+
+    async def number_anew(self) -> None:
+        """Give every row another number, and say the same in it. Nobody works meanwhile, and every row can be read."""
+        connection = await self._connected()
+        async with self.still(), connection.transaction():
+            for ident in dict.fromkeys(watched.ident for watched in WATCHED):
+                await self._shift(connection, ident)
+        await connection.close()
+        self.done["all rows numbered anew"] += 1
+
+    async def _shift(self, connection: asyncpg.Connection, ident: str) -> None:
+        tables = await connection.fetch(
+            "SELECT table_name FROM information_schema.columns WHERE table_schema = lower($1) AND column_name = lower($2)",
+            _S, ident,
+        )  # fmt: skip
+        first, numbers = self._first_numbers.get(ident, {}), set[int]()
+        for (table,) in tables:
+            numbers |= {n for (n,) in await connection.fetch(f"SELECT {ident} FROM {_S}.{table} WHERE {ident} > 0")}
+            for step in (_FAR, _ANEW - _FAR):  # in two steps, because another row may have the new number now
+                await connection.execute(f"UPDATE {_S}.{table} SET {ident} = {ident} + ({step}) WHERE {ident} > 0")
+        self._first_numbers[ident] = {n + _ANEW: first.get(n, n) for n in numbers}
 
     async def lock_table(self, table: str, seconds: float) -> None:
         """Somebody holds a table for themselves; nobody else works meanwhile."""
