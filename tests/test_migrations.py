@@ -128,7 +128,7 @@ NEXT = f"{int(NEWEST) + 1:04}"
 ADDS = """
     op.add_column("subjects", sa.Column("mood", sa.Text(), nullable=False, server_default="calm"))
     op.add_column("facts", sa.Column("weight", sa.Double(), nullable=True))
-    op.add_column("workers", sa.Column("release", sa.Text(), nullable=True))
+    op.add_column("hands", sa.Column("release", sa.Text(), nullable=True))
     op.create_table("moods", sa.Column("name", sa.Text(), primary_key=True, nullable=False))
     op.create_index("ix_subjects_mood", "subjects", ["mood"])
 """

@@ -323,7 +323,10 @@ def note(about: list[Known], places: list[Place]) -> None:
 
 
 def _learned(known: dict[str, Known], rows: Collection[str], event: Event, place: Place) -> Known | None:
-    """What an event teaches of its record; `rows` are the keys that rows have, whatever their records are named."""
+    """
+    Note in a record what its event says of it; None if that was known. `rows` are the keys of rows, which may differ from the
+    names that their records are published under.
+    """
     had = known.get(event.key)
     if had is None:
         had = Known(event.key, event.entity, event.owner, None, None, None, 0)

@@ -18,7 +18,10 @@ from adapters.engine.journal import Known
 from adapters.engine.mapping import Made, fingerprint_of
 
 FEW = 5
-"""So many rows at least have to come under new numbers: one record more and one less with the same content are no such thing."""
+"""
+A warehouse has numbered its rows anew if at least so many rows come under new numbers. A few that go, and a few that come with
+the same content, are other records.
+"""
 
 _WORTH = 10_000  # known records for each new row: then their contents are looked up sooner than they are published
 _BEFORE = '{"key":"'

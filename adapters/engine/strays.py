@@ -92,13 +92,13 @@ class Strays:
                 if each is not None:
                     found.known[each.key] = each
         since = self._progress.completed or self._progress.started
-        # What other streams published meanwhile may name a record by its new number.
+        # Other streams may have published records meanwhile that name one of these by its new number: they are mapped again.
         again = None if since is None else int((since - _BEFORE).timestamp() * 1000)
         step = Step(renamed=[known.key for known, _ in pairs], again=again)
         await self._means.publisher.publish(self._stream.name, found, {}, step)
 
     async def left(self, watch: Watch) -> AsyncIterator[Difference]:
-        """What is to be published of the strays that are new records, as far as their content was kept."""
+        """Compare the strays that turned out to be new records, as far as their content was kept, and give what to publish."""
         for asides in batches(list(self._kept.values())):
             known = {k.key: k for k in await self._means.memory.lookup(self._stream.name, [a.made.key for a in asides])}
             new = [a for a in asides if (k := known.get(a.made.key)) and k.stray and k.row_digest == a.digest]

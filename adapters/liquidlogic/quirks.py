@@ -10,7 +10,10 @@ from canonical.errors import BadRecordError, shape_of
 from canonical.key import key_of
 
 FIRST, LAST = date(1900, 1, 2), date(2999, 12, 30)
-"""What lies before the first day or behind the last one is no day: open, not known, or of a century that was mistyped."""
+"""
+A warehouse writes a day before the first or behind the last of these for an open end or a day that nobody knows, or somebody
+mistyped the century. It counts as none.
+"""
 _NOBODY = -1
 _YES = {"Y", "YES", "TRUE", "T", "1"}
 _NO = {"N", "NO", "FALSE", "F", "0"}

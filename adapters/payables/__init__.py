@@ -214,7 +214,7 @@ def _report(read: Sequence[reading.Reckoning]) -> ExtractReport:
 
 
 def _besides(read: reading.Reckoning) -> list[str]:
-    """What a person wants to know of a file besides its records and its quarantined rows."""
+    """Count what a file holds besides its records and its quarantined rows, in words for a person."""
     told = [
         f"copies of other rows: {read.duplicates}" if read.duplicates else "",
         f"notes: {read.notes}" if read.notes else "",

@@ -27,7 +27,7 @@ _TOPIC = {
     "cleanup.policy": "compact",
     _SIZE: str(LARGEST_RECORD),
     "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
-    # What was changed or deleted is gone from the brokers' disks a week later, also in a topic that is seldom written to.
+    # Brokers compact a topic at least once a week, also one that is seldom written to: then old contents leave their disks.
     _LAG: str(7 * 24 * 3600 * 1000),
 }
 _TRAIL = {
@@ -206,7 +206,7 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: flo
 async def _check(
     admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
 ) -> tuple[list[MisconfiguredError], dict[str, int]]:
-    """What is wrong with partitions, replicas and settings, a sentence each; and the largest record's bytes by topic."""
+    """Give a sentence for each fault of partitions, replicas and settings, and by topic the bytes of the largest record."""
     found, replicas, sizes = [], {}, {}
     for topic in await _described(admin, list(wanted)):
         name, count = topic["topic"], len(topic["partitions"])

@@ -26,7 +26,7 @@ _Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | N
 
 _OURS = frozenset({"adapters", "flows", "ironbridge", "canonical"})
 _SHOWN = re.compile(r"[\n<(\[{'\"]")
-"""What asyncio shows of an object begins with one of these."""
+"""One of these begins each object that asyncio shows in a line."""
 _GROUPS = "ironbridge."
 """Every group of entry points in which a package adds something to Ironbridge begins so: see pyproject.toml."""
 

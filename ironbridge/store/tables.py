@@ -212,17 +212,6 @@ hands = Table(
 installation = Table("installation", metadata, _text("id", key=True))
 # From which schema on a program can work on these tables, see schema.py: one row.
 suits = Table("suits", metadata, _text("schema_from", key=True))
-# Which process runs which part; a part that nobody has been seen to run for a while is not running.
-workers = Table(
-    "workers",
-    metadata,
-    _text("part", key=True),
-    _text("worker", key=True),
-    Column("since", Double, nullable=False),
-    Column("seen", Double, nullable=False),
-    # A newer copy has taken the part over, and this process still stands there.
-    Column("fenced", Boolean, nullable=False, server_default=no()),
-)
 # What a fact was before: a trigger of the database keeps it when a newer version takes its place, so that a fact which
 # is there for the first time costs nothing.
 versions = Table(

@@ -1,4 +1,4 @@
-"""What is in doubt in one file is let through by the real command, on record, for that content of that file."""
+"""A person lets a doubtful file through with the real command. That goes on record, and counts for this content alone."""
 
 from __future__ import annotations
 
