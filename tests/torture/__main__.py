@@ -64,6 +64,7 @@ CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
 LAST = {"renumbered": corners.renumbered}
 """Played at the end: what came before could not be judged any more."""
 AT_THE_END: tuple[str, ...] = ()
+"""No round plays `renumbered` yet, because it finds violations: `--only renumbered` shows them."""
 
 
 async def in_the_corners(t: Torture, names: Iterable[str], kills: int) -> None:
