@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -13,8 +12,8 @@ TURN = 0.005
 """Seconds that long work takes before everything else has its turn: all tasks that take turns share them."""
 
 
-def in_turns(items: Iterable[T], clock: Callable[[], float] = time.perf_counter) -> AsyncIterator[T]:
-    """Give the items one after another, and let the other tasks go on whenever a turn is over."""
+def in_turns(items: Iterable[T], clock: Callable[[], float] | None = None) -> AsyncIterator[T]:
+    """Give the items one after another, and let the other tasks go on whenever a turn is over. The loop's clock counts."""
     return _InTurns(items, clock)
 
 
@@ -41,12 +40,13 @@ _ROUNDS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Round] = WeakKeyDictionar
 class _InTurns(AsyncIterator[T]):
     """This is an object, because an asynchronous generator that is left in the middle would have to be closed."""
 
-    def __init__(self, items: Iterable[T], clock: Callable[[], float]) -> None:
+    def __init__(self, items: Iterable[T], clock: Callable[[], float] | None) -> None:
+        loop = asyncio.get_running_loop()
         self._items = iter(items)
-        self._clock = clock
-        self._round = _ROUNDS.setdefault(asyncio.get_running_loop(), _Round())
+        self._clock = clock or loop.time
+        self._round = _ROUNDS.setdefault(loop, _Round())
         # Others may begin in this round, too, and nobody knows how many.
-        self._until = clock() + min(self._round.share, TURN / 10)
+        self._until = self._clock() + min(self._round.share, TURN / 10)
 
     async def __anext__(self) -> T:
         if self._clock() >= self._until:

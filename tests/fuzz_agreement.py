@@ -587,7 +587,7 @@ def play(seed: int, without: frozenset[int] = frozenset(), tell: Callable[[str],
     """Play one seed. :raises Broken: a promise is broken."""
     logging.disable(logging.CRITICAL)
     _random.seed(seed)  # for the runtime's jitter
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed)) as runner:
         return runner.run(played(seed, without, tell))
 
 

@@ -29,6 +29,7 @@ from tests.fuzzing.chaos import Broken, Chaos, Gone, Weather, Wire
 from tests.fuzzing.command import main
 from tests.fuzzing.legacy import Legacy, Life, Reader
 from tests.fuzzing.pump_judge import Judge
+from tests.fuzzing.virtual import VirtualLoop
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 TOMBSTONES = timedelta(days=30)  # as ironbridge/kafka/topics.py keeps them
@@ -416,7 +417,7 @@ async def played(seed: int, without: frozenset[int], tell: Callable[[str], None]
 def play(seed: int, without: frozenset[int] = frozenset(), tell: Callable[[str], None] = lambda _: None) -> int:
     """Play one seed. :raises Broken: a promise is broken."""
     logging.disable(logging.CRITICAL)
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed)) as runner:
         return runner.run(played(seed, without, tell))
 
 

@@ -86,7 +86,8 @@ class Strays:
 
     async def _join(self, pairs: list[tuple[Known, Known]]) -> None:
         self._means.numbers.keep()
-        found = Difference()
+        # A row that could not be read under the old number is no more, either.
+        found = Difference(mended=[known.key for known, _ in pairs])
         for known, stray in pairs:
             for each in (joined(known, stray), set_free(stray)):
                 if each is not None:
