@@ -78,11 +78,15 @@ class World:
 
     def __post_init__(self) -> None:
         where = MemoryJournal(self.log, self.legacy.name).partition_of
-        self.judge = Judge(self.legacy, self.log, where, may_delete=not self.lasting)
+        self.judge = Judge(self.legacy, self.log, where, self.row_of, may_delete=not self.lasting)
 
     def clock(self) -> datetime:
         self.now += timedelta(milliseconds=1)
         return self.now
+
+    def row_of(self, key: str) -> str:
+        known = (k.key for stream in self.state.streams.values() for k in stream.records.values() if k.name == key)
+        return next(known, key)
 
     # -- the only place that knows how a pump is made ----------------------------------------------------------------
 

@@ -75,7 +75,7 @@ class Legacy:
         moved = 0
         for place, row in sorted(self.rows.items(), reverse=by > 0):
             there = place + by * STEP
-            if row.number + by >= 0 and there not in self.rows and chosen(row):
+            if min(row.number + by, there) >= 0 and there not in self.rows and chosen(row):
                 self.take(place)
                 self.put(there, row._replace(number=row.number + by, changed=stamp or row.changed))
                 moved += 1

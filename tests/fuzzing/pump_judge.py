@@ -17,13 +17,14 @@ Partition = tuple[str, int]
 @dataclass
 class Judge:
     """
-    Hears each committed transaction. `holes`: the log has lost something. `older`: the state was once set back, or lost.
-    `renumbered`: rows got other numbers, so a key is no longer its row's number.
+    Hears each committed transaction. `row_of` gives the key of the row that a record comes from now. `holes`: the log has lost
+    something. `older`: the state was once set back, or lost. `renumbered`: rows got other numbers, so a key is no longer its row's number.
     """
 
     legacy: Legacy
     log: Log
     partition_of: Callable[[str], int]
+    row_of: Callable[[str], str] = lambda key: key
     holes: bool = False
     older: bool = False
     renumbered: bool = False
@@ -118,8 +119,9 @@ class Judge:
             raise Broken(f"{event.key}: deleted, though a record that is missing says nothing here")
         if self.renumbered:
             return
-        number = int(read_key(event.key).identifier)
-        if self.legacy.reading != "files" and event.key in reader.passed.get(event.stream, ()):
+        row = self.row_of(event.key)
+        number = int(read_key(row).identifier)
+        if self.legacy.reading != "files" and row in reader.passed.get(event.stream, ()):
             raise Broken(f"{event.key}: deleted by a pass that has just read it")
         since = max(self.began.get(event.stream, 0), self.read.get(event.key, 0))
         if self.legacy.throughout(number, since):
