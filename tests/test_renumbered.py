@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from random import Random
 
 import pytest
 
@@ -138,7 +139,72 @@ async def test_rows_that_get_their_old_numbers_back_are_still_the_same_records()
     renumber(adapter, -1000)
     assert await nightly(bench) == []
     renumber(adapter, 9)  # numbers that others had, too
+    assert await nightly(bench) == []
+    assert_same_content(bench)
+
+
+@pytest.mark.parametrize("page", [30, 50, 1000])
+@pytest.mark.parametrize("seed", range(6))
+async def test_numbers_that_are_dealt_anew_in_any_order_tell_nobody_anything(seed: int, page: int) -> None:
+    adapter = table(page=page)
+    bench = Bench(adapter)
+    await bench.read()
+    before, random = bench.log.state(), Random(seed)
+    for _ in range(3):
+        numbers = random.sample(range(200), len(adapter.lines))
+        adapter.lines = dict(zip(numbers, adapter.lines.values(), strict=True))
+        assert await nightly(bench) == []
+        assert (bench.log.state(), held(bench), bench.problems()) == (before, 0, {})
+    names = {k.name for k in bench.state.of("episodes").records.values()}
+    assert names == before.keys()
+    # Each record goes on under the key that it keeps.
+    numbers = sorted(adapter.lines)[:3]
+    for n in numbers:
+        adapter.lines[n] = Line(500 + n, "N5")
+    told = await nightly(bench)
+    assert {event.key for event in told} <= before.keys()
+    assert len([event for event in told if event.data is not None]) == 3
+    assert_same_content(bench)
+    assert await nightly(bench) == []
+
+
+async def test_of_rows_that_move_up_because_of_a_new_one_only_what_differs_is_told() -> None:
+    adapter = table(alike=1)
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 1)
+    adapter.lines[0] = Line(900, "N9")
+    told = await nightly(bench)
+    assert len(told) <= 4
+    assert_same_content(bench)
+    assert await nightly(bench) == []
+
+
+async def test_two_rows_that_change_places_are_two_changes() -> None:
+    adapter = table(alike=1)
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines[3], adapter.lines[90] = adapter.lines[90], adapter.lines[3]
+    told = await nightly(bench) + await nightly(bench)
+    assert_same_content(bench)
+    # Each goes to another owner, and is ended with the one that it had.
+    assert sorted(bench.said(told)) == [("3", 2, False), ("3", 3, True), ("90", 2, False), ("90", 3, True)]
+    assert len(bench.state.of("episodes").records) == 160
+    assert await nightly(bench) == []
+
+
+async def test_a_row_that_is_bad_or_goes_while_it_waits_loses_its_record_nothing() -> None:
+    adapter = table(40, page=40, alike=1)
+    bench = Bench(adapter)
+    await bench.read()
+    renumber(adapter, 10)
+    adapter.lines[20] = Line(10, "")
     await nightly(bench)
+    adapter.lines[20] = Line(10, "N1")
+    del adapter.lines[30]
+    await nightly(bench)
+    await nightly(bench)
+    assert bench.problems() == {}
     assert_same_content(bench)
     assert await nightly(bench) == []
 
@@ -157,14 +223,15 @@ async def test_a_state_that_was_lost_finds_the_records_of_renumbered_rows_again(
     assert bench.log.state().keys() == before.keys()
 
 
+@pytest.mark.parametrize("by", [1000, 10])
 @pytest.mark.parametrize("error", [Killed, ConnectionError])
-async def test_a_kill_at_any_point_of_a_renumbering_tells_nobody_anything(error: type[BaseException]) -> None:
+async def test_a_kill_at_any_point_of_a_renumbering_tells_nobody_anything(error: type[BaseException], by: int) -> None:
     n, whole = 0, False
     while not whole:
         adapter = table(40, page=20)
         bench = Bench(adapter)
         await bench.read()
-        renumber(adapter, 1000)
+        renumber(adapter, by)
         bench.wait(timedelta(hours=24))
         try:
             await bench.read(bench.pump(Faults(n, error())))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.engine.journal import AGAIN, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
 from adapters.engine.mapping import Made, mapped_or_bad, whole_fingerprint_of
-from adapters.engine.numbers import under
+from adapters.engine.numbers import LEFT, parted, under
 from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Event
@@ -102,7 +102,7 @@ class Comparison:
     `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
     marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside. `largest`
     tells the bytes of an entity type's largest event. `contents` are the fingerprints of records that may come under a new
-    number: a new row with one of them is a stray.
+    number: a new row with one of them is a stray, and so is a row that changed, if `changed`.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class Comparison:
         watch: Watch | None = None,
         largest: Callable[[str], int] = lambda _: LARGEST_EVENT,
         contents: Container[bytes] = (),
+        changed: bool = True,
     ) -> None:
         self._adapter = adapter
         self._stream = stream
@@ -125,11 +126,14 @@ class Comparison:
         self._kept: dict[str, Known] = {}
         self._members: dict[str | None, list[Known]] = {}
         for each in known:
+            if each.key in self._known:
+                continue  # it was found by its region and by its name
             self._known[each.key] = each
             self._members.setdefault(each.region, []).append(each)
             if each.kept is not None:
                 self._kept[each.kept] = each
         self._contents = contents
+        self._changed = changed
         self._quarantined = quarantined
         self._now = now
         self._version = int(now.timestamp() * 1000)
@@ -247,7 +251,7 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
-                if self._contents and _new(known) and made.fingerprint in self._contents:
+                if self._may_be_another(known, made.fingerprint):
                     self._stray(Aside(made, digest, ()), known, region)
                     return
                 if known is None and made.key in self._kept:
@@ -306,7 +310,21 @@ class Comparison:
             self.found.mended.append(known.key)
             known.row_digest = None  # the bad row is a problem again if it comes back as it was
 
+    def _may_be_another(self, known: Known | None, fingerprint: bytes) -> bool:
+        """Tell whether a row, known as this record's, may be another record's under a new number."""
+        if known is not None and known.stray:
+            return True
+        if not self._contents or fingerprint not in self._contents:
+            return False
+        if known is None or not known.published:
+            return _new(known)
+        return self._changed and not known.lost and known.row_digest != LEFT and known.fingerprint != fingerprint
+
     def _stray(self, aside: Aside, known: Known | None, region: str | None) -> None:
+        if known is not None and known.published:
+            away = parted(known)
+            self.found.known[away.key] = self._kept[known.name] = away
+            known.region, known = None, None
         known = known or self._unpublished(aside.made.key)
         known.entity, known.fingerprint = aside.made.kind.type_name, aside.made.fingerprint
         known.row_digest, known.region = aside.digest, region
@@ -343,6 +361,8 @@ class Comparison:
     ) -> None:
         if known is None:
             known = self._known[record.key] = self._unpublished(record.key)
+        if known.stray:
+            known.fingerprint = None  # it is nobody's row
         if region is None and known.deleted:
             region = LEARNED  # without one, no sweep would notice that its row is gone again
         known.row_digest, known.region = None if isinstance(error, TooLargeError) else digest, region

@@ -1,9 +1,11 @@
 """
 Recognises rows that a warehouse has numbered anew: other keys, the same content. Nothing here does I/O.
 
-A new row with the content of a record that its sweep has not met yet is a *stray*: it is not published with its row. At the
-sweep's end the records that are missing are held against the strays: each takes the row with its content, and keeps the key
-that it is published under. So nobody is told anything, and nothing is missing. Strays that are left are new records.
+A row with the content of another record that its sweep has not met yet is a *stray*, if it is new or has changed: it is not
+published with its row. The record that had a changed row's number is *parted* from it, and missing like one whose row has gone.
+At the sweep's end the records that are missing are held against the strays: each takes the row with its content, and keeps the
+key that it is published under. So nobody is told anything, and nothing is missing. Strays that are left are new records, or
+changes of the records that were parted from them.
 """
 
 from __future__ import annotations
@@ -23,14 +25,20 @@ A warehouse has numbered its rows anew if at least so many rows come under new n
 the same content, are other records.
 """
 
-_WORTH = 10_000  # known records for each new row: then their contents are looked up sooner than they are published
+LEFT = b""
+"""The row digest of a record whose row is compared by its number again, because no other record came for its content."""
+
+# Known records for each row that is new, or that has changed: then their contents are looked up sooner than they are published.
+_NEW, _CHANGED = 10_000, 1_000
 _BEFORE = '{"key":"'
-_FREE = "²"  # behind a name that has no row: no row's key has it, because keys are ASCII
+# Behind keys that no row has, because keys are ASCII.
+_FREE = "²"  # a name without a row
+_PARTED = "³"  # a row's key, of which the record has been parted
 
 
-def worth(new: int, living: int) -> bool:
-    """Tell whether so many new rows are reason enough to look up what so many records hold."""
-    return new * _WORTH >= living
+def worth(new: int, changed: int, living: int) -> bool:
+    """Tell whether so many new rows, and so many that changed, are reason enough to look up what so many records hold."""
+    return new * _NEW >= living or (changed >= FEW and changed * _CHANGED >= living)
 
 
 def under(made: Made, name: str) -> Made:
@@ -93,9 +101,29 @@ def unrowed(known: Known) -> Known:
     return replace(known, key=known.name + _FREE, kept=known.name)
 
 
+def parted(known: Known) -> Known:
+    """A record without the row of its number, whose content is another record's."""
+    return replace(known, key=known.key + _PARTED, kept=known.name, region=None, row_digest=None)
+
+
+def parted_key(key: str) -> str:
+    """The key of the record that was parted from a row."""
+    return key + _PARTED
+
+
+def row_of(known: Known) -> str | None:
+    """The key of the row from which a record was parted; None if it was not."""
+    return known.key.removesuffix(_PARTED) if known.key.endswith(_PARTED) else None
+
+
+def reunited(known: Known, stray: Known) -> Known:
+    """A record with the row that it was parted from: the row has changed, and is compared when it is read next."""
+    return replace(joined(known, stray), row_digest=LEFT)
+
+
 def left(strays: Collection[Known]) -> list[Known]:
     """Strays that are to be published when their rows are read next."""
-    return [replace(stray, fingerprint=None, row_digest=b"") for stray in strays]
+    return [replace(stray, fingerprint=None, row_digest=LEFT) for stray in strays]
 
 
 def _quoted(key: str) -> bytes:

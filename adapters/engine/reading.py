@@ -56,9 +56,10 @@ class Means:
         watch: Watch | None = None,
         extract: str = "",
         contents: Container[bytes] = (),
+        changed: bool = True,
     ) -> Comparison:
-        largest = self.publisher.largest
-        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, largest, contents)
+        largest, now = self.publisher.largest, self.clock()
+        return Comparison(self.adapter, stream, known, quarantined, now, extract, watch, largest, contents, changed)
 
     async def watch(self, stream: Stream) -> Watch:
         """The guard's counts of a stream, for one reading."""

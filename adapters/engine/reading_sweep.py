@@ -105,13 +105,14 @@ class SweepReading:
             have = {k.key for k in known}
             if strange := [key for key in keys if key not in have]:
                 known += await memory.lookup(name, strange)
-                have |= {k.key for k in known if not k.deleted}
-                contents = await self._strays.contents(sum(key not in have for key in strange))
             quarantined = await self._means.quarantined(self._stream, keys)
             # The rows of a new region were mapped ahead.
             await map_changed(self._stream, [r for r in changed if r.name in self._seen], known, made)
             await name_kept_keys(self._means, made)
-        return self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents)
+            contents = await self._strays.contents(changed, known, made)
+        return self._means.comparison(
+            self._stream, known, quarantined, self._watch, contents=contents, changed=self._strays.dealt
+        )
 
     def _further(self, portion: Portion, read: int, published: int) -> Progress:
         had = self._progress
@@ -137,7 +138,7 @@ class SweepReading:
     async def _finish(self) -> None:
         """A whole sweep is done: what no region of it held is gone."""
         memory, stream, watch = self._means.memory, self._stream, self._watch
-        await self._strays.join()
+        await self._strays.join(self._seen)
         async for found in self._strays.left(watch):
             await self._behind(found)
         await self._strays.leave(self._seen)

@@ -12,6 +12,7 @@ from adapters.engine.elapsed import within
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
 from adapters.engine.mapping import Made
+from adapters.engine.numbers import parted_key
 from adapters.engine.reading import Means
 from adapters.engine.reading_sweep import sweep
 from adapters.engine.regions import Region, region
@@ -83,6 +84,7 @@ class TailReading:
         progress = replace(self._progress, tail=page.cursor, published=published, held=held, error=None)
         for stray in found.strays:  # only a sweep shows which records are missing: the next reading begins with one
             found.known.pop(stray.made.key)
+            found.known.pop(parted_key(stray.made.key), None)
             progress = replace(progress, completed=None)
         step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
         await self._means.publisher.publish(self._stream.name, found, {"tail": progress.tail}, step, len(singles))
@@ -93,12 +95,13 @@ class TailReading:
         times = Counter(s.records[0].key for s in singles)
         known = await self._means.memory.lookup(self._stream.name, list(times))
         quarantined = await self._means.quarantined(self._stream, list(times))
-        contents = await self._strays.contents(len(times.keys() - {k.key for k in known if not k.deleted}))
         made: dict[bytes, Made] = {}
-        if await self._means.numbers.kept(self._means.memory):
-            await map_changed(self._stream, singles, known, made)
-            await name_kept_keys(self._means, made)
-        comparison = self._means.comparison(self._stream, known, quarantined, self._watch, contents=contents)
+        await map_changed(self._stream, singles, known, made)
+        await name_kept_keys(self._means, made)
+        contents = await self._strays.contents(singles, known, made)
+        comparison = self._means.comparison(
+            self._stream, known, quarantined, self._watch, contents=contents, changed=self._strays.dealt
+        )
         for single in singles:
             key = single.records[0].key
             if times[key] > 1 or self._is_another(single):

@@ -8,15 +8,16 @@ goes on with them. Nothing is published when a record takes a new row: a kill at
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from adapters.engine.difference import Aside, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
-from adapters.engine.numbers import FEW, joined, left, matched, references, resolved, set_free, worth
+from adapters.engine.numbers import FEW, joined, left, matched, references, resolved, reunited, row_of, set_free, worth
 from adapters.engine.reading import Means, batches
+from adapters.engine.regions import Region
 from adapters.port import Stream
 
 log = logging.getLogger(__name__)
@@ -37,20 +38,50 @@ class Strays:
         self._stream = stream
         self._progress = progress
         self._living = living
-        self._new = 0
+        self._new = self._changed = self._touched = 0
         self._contents: set[bytes] | None = None
         self._kept: dict[str, Aside] = {}
 
     # -- on the way ----------------------------------------------------------------------------------------------
 
-    async def contents(self, new: int) -> Container[bytes]:
-        """The contents that make a new row a stray, once so many more new rows were met that it is worth to look them up."""
-        self._new += new
-        if self._living is None and self._new >= FEW:
+    async def contents(
+        self, regions: Iterable[Region], known: Sequence[Known], made: Mapping[bytes, Made]
+    ) -> Container[bytes]:
+        """
+        The contents that make rows strays, once so many were met that are new or have changed that it is worth to look the
+        contents up. `made` holds the rows that are mapped already.
+        """
+        if self._living == 0:
+            return ()
+        self._count(regions, known, made)
+        if self._contents is not None:
+            return self._contents
+        if not self._new and self._changed < FEW:
+            return ()
+        if self._living is None and self._new + self._changed >= FEW:
             self._living = await self._means.memory.live(self._stream.name)
-        if self._contents is None and new and self._living and worth(self._new, self._living):
+        if self._living and worth(self._new, self._changed, self._living):
             self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
         return self._contents or ()
+
+    def _count(self, regions: Iterable[Region], known: Sequence[Known], made: Mapping[bytes, Made]) -> None:
+        living = {k.key: k for k in known if not k.deleted}
+        for each in regions:
+            for record, digest in zip(each.records, each.digests, strict=True):
+                had, row = living.get(record.key), made.get(digest)
+                if had is None:
+                    self._new += 1
+                elif row is not None and had.published and digest != had.row_digest:
+                    self._changed += row.fingerprint != had.fingerprint
+                    self._touched += row.fingerprint == had.fingerprint
+
+    @property
+    def dealt(self) -> bool:
+        """
+        Tell whether numbers may have been dealt anew: not if only a few rows changed, or if most that look changed say what they
+        said, as they do under another edition of the mapping.
+        """
+        return self._changed >= FEW and self._changed > self._touched
 
     async def _missing(self) -> AsyncIterator[list[Known]]:
         after, asked = "", (self._stream.name, self._progress.sweep, self._stream.lasting)
@@ -65,8 +96,11 @@ class Strays:
 
     # -- at the end ----------------------------------------------------------------------------------------------
 
-    async def join(self) -> None:
-        """Give the records that are missing the strays with their content, if they are not only a few."""
+    async def join(self, seen: Mapping[str, Seen]) -> None:
+        """
+        Give the records that are missing the strays with their content, if they are not only a few. Records that were parted
+        from their rows and got no other one have them again, and these are compared with the next sweep.
+        """
         if not await self._means.memory.strays(self._stream.name, None, 1):
             return
         pairs: list[tuple[Known, Known]] = []
@@ -83,6 +117,16 @@ class Strays:
                 "are published under, and nothing is published for them",
                 self._means.adapter, self._stream.name, total,
             )  # fmt: skip
+        async for missing in self._missing():
+            await self._reunite({row: known for known in missing if (row := row_of(known)) is not None}, seen)
+
+    async def _reunite(self, away: Mapping[str, Known], seen: Mapping[str, Seen]) -> None:
+        rows = await self._means.memory.lookup(self._stream.name, list(away)) if away else []
+        pairs = [(away[row.key], row) for row in rows if row.key in away and not row.published and row.region is not None]
+        if pairs:
+            found = Difference(known={row.key: reunited(known, row) for known, row in pairs})
+            step = Step(renamed=[known.key for known, _ in pairs], regions=_to_compare([row for _, row in pairs], seen))
+            await self._means.publisher.publish(self._stream.name, found, {}, step)
 
     async def _join(self, pairs: list[tuple[Known, Known]]) -> None:
         self._means.numbers.keep()
@@ -112,9 +156,13 @@ class Strays:
         """Let the next sweep publish the others: it compares their regions."""
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
             found = Difference(known={k.key: k for k in left(some)})
-            homes = {k.region for k in some if k.region is not None}
-            regions = {name: Seen(None, seen[name].sweep) for name in homes & seen.keys()}
-            await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=regions))
+            await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=_to_compare(some, seen)))
+
+
+def _to_compare(rows: Iterable[Known], seen: Mapping[str, Seen]) -> dict[str, Seen]:
+    """The regions of some rows, so marked that the next sweep compares them."""
+    homes = {row.region for row in rows if row.region is not None}
+    return {name: Seen(None, seen[name].sweep) for name in homes & seen.keys()}
 
 
 async def name_kept_keys(means: Means, made: dict[bytes, Made]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +19,8 @@ Partition = tuple[str, int]
 class Judge:
     """
     Hears each committed transaction. `row_of` gives the key of the row that a record comes from now. `holes`: the log has lost
-    something. `older`: the state was once set back, or lost. `renumbered`: rows got other numbers, so a key is no longer its row's number.
+    something. `older`: the state was once set back, or lost. `renumbered`: rows got other numbers, so a key is no longer its
+    row's number.
     """
 
     legacy: Legacy
@@ -120,7 +122,10 @@ class Judge:
         if self.renumbered:
             return
         row = self.row_of(event.key)
-        number = int(read_key(row).identifier)
+        identifier = read_key(row).identifier
+        if not identifier.isdecimal():
+            return  # its number is another record's
+        number = int(identifier)
         if self.legacy.reading != "files" and row in reader.passed.get(event.stream, ()):
             raise Broken(f"{event.key}: deleted by a pass that has just read it")
         since = max(self.began.get(event.stream, 0), self.read.get(event.key, 0))
@@ -140,7 +145,8 @@ class Judge:
         rows = self.legacy.wanted()
         wanted = {names.get(k, k): data.replace(k.encode(), names.get(k, k).encode(), 1) for k, data in rows.items()}
         if len(wanted) < len(rows):
-            raise Broken("two rows have one name")
+            twice = [name for name, n in Counter(names.get(key, key) for key in rows).items() if n > 1]
+            raise Broken(f"two rows have one name: {twice[:3]}")
         bad = {names.get(key, key) for key in self.legacy.problems() if "#" not in key}
         free = bad if self.may_delete else bad | (set(self.told) - set(wanted))
         self._agree("the log", self.log.state(), wanted, free)
