@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from random import Random
 
@@ -279,6 +279,7 @@ class Referring:
         self._order = order
         self.episodes = {n: (n, n) for n in range(40)}
         self.assessments = {n: (n, n, n) for n in range(40)}
+        self.overnight: Callable[[], None] = lambda: None  # it happens when the episodes have been read
 
     def streams(self) -> Sequence[Stream]:
         streams = {
@@ -310,6 +311,8 @@ class Referring:
         yield self._page("care-episode", self.episodes)
 
     async def _assessments(self, after: Position | None) -> AsyncIterator[Page]:
+        self.overnight()
+        self.overnight = lambda: None
         yield self._page("assessment", self.assessments)
 
     def _page(self, entity: str, rows: dict[int, tuple[int, ...]]) -> Page:
@@ -320,6 +323,12 @@ class Referring:
         """Number the episodes and the assessments anew; the assessments name their episodes by the new numbers."""
         self.episodes = {n + 1000: (n + 1000, child) for n, child in self.episodes.values()}
         self.assessments = {n + 2000: (n + 2000, child, e + 1000) for n, child, e in self.assessments.values()}
+
+    def add(self) -> None:
+        """Add new assessments of episodes that are new, too, and close as many others."""
+        for n in range(10):
+            del self.assessments[n]
+            self.assessments[500 + n] = (500 + n, n, 600 + n)
 
 
 async def test_what_names_a_renumbered_record_goes_on_naming_it_by_the_key_that_it_keeps() -> None:
@@ -347,6 +356,42 @@ async def test_what_was_read_before_the_record_that_it_names_is_put_right_with_t
     for key, data in bench.log.state().items():
         assert b"care-episode:1" not in data or read_key(key).identifier in data.decode(), key
     assert sorted(data.count(b'"legacy:care-episode:1000"') for data in bench.log.state().values())[-1] == 0
+
+
+async def test_all_that_is_renumbered_when_a_part_of_it_has_been_read_tells_nobody_anything() -> None:
+    adapter = Referring("episodes", "assessments")
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    before = bench.log.state()
+    for _ in range(3):
+        adapter.overnight = adapter.renumber
+        assert [*await nightly(bench), *await nightly(bench), *await nightly(bench)] == []
+        assert bench.log.state() == before
+    del adapter.assessments[6003]
+    adapter.assessments[6004] = (6004, 9, 3004)
+    assert sorted(bench.said(await nightly(bench))) == [("3", 2, False), ("4", 2, False), ("4", 3, True)]
+
+
+async def test_what_names_records_that_nobody_ever_knows_is_published_with_the_next_sweep_and_waits_once() -> None:
+    adapter = Referring("episodes", "assessments")
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    adapter.add()
+    assert await nightly(bench) == []
+    told = bench.said(await nightly(bench))
+    assert sorted(told) == sorted([(str(n), 2, False) for n in range(10)] + [(str(500 + n), 1, True) for n in range(10)])
+    assert await nightly(bench) == []
+
+
+async def test_a_few_new_records_that_name_each_other_are_published_at_once() -> None:
+    adapter = Referring("assessments", "episodes")
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    for n in range(90, 99):
+        adapter.episodes[n] = (n, n)
+        adapter.assessments[n] = (n, n, n)
+    assert len(await nightly(bench)) == 18
+    assert await nightly(bench) == []
 
 
 async def test_the_state_database_knows_renumbered_rows_as_the_stand_in_does(store: Store) -> None:

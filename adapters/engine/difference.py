@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.engine.journal import AGAIN, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
 from adapters.engine.mapping import Made, mapped_or_bad, whole_fingerprint_of
-from adapters.engine.numbers import LEFT, parted, under
+from adapters.engine.numbers import NOBODY, STRANGE, Others, parted, under
 from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Event
@@ -90,19 +90,13 @@ def _mark(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
 
 
-def _new(known: Known | None) -> bool:
-    """Tell whether nobody has met a row with that key, or nobody since its record was deleted."""
-    return known is None or (known.deleted and known.row_digest is None)
-
-
 class Comparison:
     """
     Compares one stream's rows with the known records.
 
     `known` holds every record that the rows may be about, `quarantined` the ones of their keys that have a problem. `extract`
     marks the file, or the message, that they were read from. A change is not published if `watch` puts it aside. `largest`
-    tells the bytes of an entity type's largest event. `contents` are the fingerprints of records that may come under a new
-    number: a new row with one of them is a stray, and so is a row that changed, if `changed`.
+    tells the bytes of an entity type's largest event. A row that may be one of `others` is a stray.
     """
 
     def __init__(
@@ -115,8 +109,7 @@ class Comparison:
         extract: str = "",
         watch: Watch | None = None,
         largest: Callable[[str], int] = lambda _: LARGEST_EVENT,
-        contents: Container[bytes] = (),
-        changed: bool = True,
+        others: Others = NOBODY,
     ) -> None:
         self._adapter = adapter
         self._stream = stream
@@ -132,8 +125,7 @@ class Comparison:
             self._members.setdefault(each.region, []).append(each)
             if each.kept is not None:
                 self._kept[each.kept] = each
-        self._contents = contents
-        self._changed = changed
+        self._others = others
         self._quarantined = quarantined
         self._now = now
         self._version = int(now.timestamp() * 1000)
@@ -251,7 +243,7 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
-                if self._may_be_another(known, made.fingerprint):
+                if self._others.may_have(known, made.fingerprint, digest):
                     self._stray(Aside(made, digest, ()), known, region)
                     return
                 if known is None and made.key in self._kept:
@@ -310,16 +302,6 @@ class Comparison:
             self.found.mended.append(known.key)
             known.row_digest = None  # the bad row is a problem again if it comes back as it was
 
-    def _may_be_another(self, known: Known | None, fingerprint: bytes) -> bool:
-        """Tell whether a row, known as this record's, may be another record's under a new number."""
-        if known is not None and known.stray:
-            return True
-        if not self._contents or fingerprint not in self._contents:
-            return False
-        if known is None or not known.published:
-            return _new(known)
-        return self._changed and not known.lost and known.row_digest != LEFT and known.fingerprint != fingerprint
-
     def _stray(self, aside: Aside, known: Known | None, region: str | None) -> None:
         if known is not None and known.published:
             away = parted(known)
@@ -327,6 +309,7 @@ class Comparison:
             known.region, known = None, None
         known = known or self._unpublished(aside.made.key)
         known.entity, known.fingerprint = aside.made.kind.type_name, aside.made.fingerprint
+        known.owner = STRANGE if aside.digest in self._others.strange else known.owner
         known.row_digest, known.region = aside.digest, region
         self._known[known.key] = self.found.known[known.key] = known
         self.found.strays.append(aside)

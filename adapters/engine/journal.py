@@ -305,6 +305,10 @@ class Memory(Protocol):
         """Return, for the keys among these that a row of any stream of the adapter was given anew, the ones kept instead."""
         ...
 
+    async def published(self, keys: Collection[str]) -> set[str]:
+        """Those of these keys that are published, or that rows of published records have, in any stream of the adapter."""
+        ...
+
     async def keeps(self) -> bool:
         """Tell whether any record of the adapter is published under another key than its row's."""
         ...

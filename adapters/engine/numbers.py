@@ -6,15 +6,20 @@ published with its row. The record that had a changed row's number is *parted* f
 At the sweep's end the records that are missing are held against the strays: each takes the row with its content, and keeps the
 key that it is published under. So nobody is told anything, and nothing is missing. Strays that are left are new records, or
 changes of the records that were parted from them.
+
+A warehouse may have numbered its people anew when they had been read, and their episodes had not. The content of an episode then
+has a number that nobody knows: such rows are strays, too, and are looked up again with the next sweep, before which the
+people are read again.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from adapters.engine.journal import Known
 from adapters.engine.mapping import Made, fingerprint_of
@@ -27,6 +32,11 @@ the same content, are other records.
 
 LEFT = b""
 """The row digest of a record whose row is compared by its number again, because no other record came for its content."""
+WAITS = b"?"
+"""The row digest of a stray that waited for the records that it names, until the next sweep."""
+
+STRANGE = "?"
+"""The owner of a strange stray, until it has one."""
 
 # Known records for each row that is new, or that has changed: then their contents are looked up sooner than they are published.
 _NEW, _CHANGED = 10_000, 1_000
@@ -34,6 +44,39 @@ _BEFORE = '{"key":"'
 # Behind keys that no row has, because keys are ASCII.
 _FREE = "²"  # a name without a row
 _PARTED = "³"  # a row's key, of which the record has been parted
+
+
+class Others(NamedTuple):
+    """
+    What makes a row another record's than its number says. `contents` are the fingerprints of records that may come under new
+    numbers: those of new rows, and of rows that changed if `dealt`. `strange` are the digests of new rows that name records
+    which nobody knows: those may have come under new numbers, too, and are read later. `sweeps`: a sweep is running.
+    """
+
+    contents: Container[bytes] = ()
+    dealt: bool = False
+    strange: Collection[bytes] = ()
+    sweeps: bool = True
+
+    def may_have(self, known: Known | None, fingerprint: bytes, digest: bytes) -> bool:
+        """Tell whether a row, known as this record's, may be another record's."""
+        if known is not None and (known.stray or (known.row_digest == WAITS and not self.sweeps)):
+            return True
+        if digest in self.strange:
+            return new(known)
+        if fingerprint not in self.contents:
+            return False
+        if known is None or not known.published:
+            return new(known) or (known is not None and known.row_digest == WAITS)
+        return self.dealt and not known.lost and known.row_digest != LEFT and known.fingerprint != fingerprint
+
+
+NOBODY = Others()
+
+
+def new(known: Known | None) -> bool:
+    """Tell whether nobody has met a row with that key, or nobody since its record was deleted."""
+    return known is None or (known.deleted and known.row_digest is None)
 
 
 def worth(new: int, changed: int, living: int) -> bool:
@@ -121,9 +164,14 @@ def reunited(known: Known, stray: Known) -> Known:
     return replace(joined(known, stray), row_digest=LEFT)
 
 
-def left(strays: Collection[Known]) -> list[Known]:
-    """Strays that are to be published when their rows are read next."""
-    return [replace(stray, fingerprint=None, row_digest=LEFT) for stray in strays]
+def left(strays: Collection[Known], *, waits: bool) -> list[Known]:
+    """Strays that are to be published when their rows are read next; strange ones are looked up once more if they wait."""
+    return [replace(s, fingerprint=None, row_digest=WAITS if waits and strange(s) else LEFT) for s in strays]
+
+
+def strange(stray: Known) -> bool:
+    """Tell whether a stray is one because it names records that nobody knows."""
+    return stray.owner == STRANGE
 
 
 def _quoted(key: str) -> bytes:

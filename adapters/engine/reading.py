@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from adapters.engine.contents import Contents
 from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Guard, Watch
 from adapters.engine.journal import AGAIN, Known, Memory, Step
+from adapters.engine.numbers import NOBODY, Others
 from adapters.engine.publisher import Publisher
 from adapters.port import Stream
 
@@ -55,11 +56,10 @@ class Means:
         quarantined: set[str],
         watch: Watch | None = None,
         extract: str = "",
-        contents: Container[bytes] = (),
-        changed: bool = True,
+        others: Others = NOBODY,
     ) -> Comparison:
-        largest, now = self.publisher.largest, self.clock()
-        return Comparison(self.adapter, stream, known, quarantined, now, extract, watch, largest, contents, changed)
+        largest = self.publisher.largest
+        return Comparison(self.adapter, stream, known, quarantined, self.clock(), extract, watch, largest, others)
 
     async def watch(self, stream: Stream) -> Watch:
         """The guard's counts of a stream, for one reading."""

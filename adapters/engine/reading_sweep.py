@@ -6,7 +6,6 @@ Rows are compared in regions. A record that no region of a whole sweep holds is 
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import replace
 
 from opentelemetry import trace
@@ -17,6 +16,7 @@ from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import AGAIN, Cursor, Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
+from adapters.engine.numbers import NOBODY
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import LAST_REGION, LEARNED, Region, Regions
 from adapters.engine.strays import Strays, name_kept_keys
@@ -89,7 +89,7 @@ class SweepReading:
             await self._means.publisher.publish(self._stream.name, found, _cursor(progress), step, read)
         self._progress = progress
         self._watch.put_aside(found.aside)
-        self._strays.met(found.strays)
+        self._strays.met(found)
         self._seen.update(marks)
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
 
@@ -98,7 +98,7 @@ class SweepReading:
         memory, name = self._means.memory, self._stream.name
         known: list[Known] = []
         quarantined: set[str] = set()
-        contents: Container[bytes] = ()
+        others = NOBODY
         if changed:
             keys = [r.key for each in changed for r in each.records]
             known = await memory.members(name, [r.name for r in changed])
@@ -109,10 +109,8 @@ class SweepReading:
             # The rows of a new region were mapped ahead.
             await map_changed(self._stream, [r for r in changed if r.name in self._seen], known, made)
             await name_kept_keys(self._means, made)
-            contents = await self._strays.contents(changed, known, made)
-        return self._means.comparison(
-            self._stream, known, quarantined, self._watch, contents=contents, changed=self._strays.dealt
-        )
+            others = await self._strays.others(changed, known, made)
+        return self._means.comparison(self._stream, known, quarantined, self._watch, others=others)
 
     def _further(self, portion: Portion, read: int, published: int) -> Progress:
         had = self._progress
@@ -141,10 +139,10 @@ class SweepReading:
         await self._strays.join(self._seen)
         async for found in self._strays.left(watch):
             await self._behind(found)
-        await self._strays.leave(self._seen)
+        waits = await self._strays.leave(self._seen)
         gone = (stream.name, self._progress.sweep, stream.lasting)
         missing, live = await memory.missing(*gone), await memory.live(stream.name)
-        delete = watch.deletions(missing, live, live - missing)
+        delete = not waits and watch.deletions(missing, live, live - missing)
         let = await watch.changes(memory, stream.name, whole=self._whole)
         await self._means.intend(stream, watch)
         while delete and (some := await memory.unseen(*gone)):

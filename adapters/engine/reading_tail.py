@@ -12,7 +12,7 @@ from adapters.engine.elapsed import within
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
 from adapters.engine.mapping import Made
-from adapters.engine.numbers import parted_key
+from adapters.engine.numbers import FEW, parted_key
 from adapters.engine.reading import Means
 from adapters.engine.reading_sweep import sweep
 from adapters.engine.regions import Region, region
@@ -98,10 +98,10 @@ class TailReading:
         made: dict[bytes, Made] = {}
         await map_changed(self._stream, singles, known, made)
         await name_kept_keys(self._means, made)
-        contents = await self._strays.contents(singles, known, made)
-        comparison = self._means.comparison(
-            self._stream, known, quarantined, self._watch, contents=contents, changed=self._strays.dealt
-        )
+        others = await self._strays.others(singles, known, made)
+        few = len(others.strange) < FEW
+        others = others._replace(sweeps=False, strange=() if few else others.strange)
+        comparison = self._means.comparison(self._stream, known, quarantined, self._watch, others=others)
         for single in singles:
             key = single.records[0].key
             if times[key] > 1 or self._is_another(single):

@@ -8,14 +8,29 @@ goes on with them. Nothing is published when a record takes a new row: a kill at
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from adapters.engine.difference import Aside, Difference
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
-from adapters.engine.numbers import FEW, joined, left, matched, references, resolved, reunited, row_of, set_free, worth
+from adapters.engine.numbers import (
+    FEW,
+    NOBODY,
+    WAITS,
+    Others,
+    joined,
+    left,
+    matched,
+    references,
+    resolved,
+    reunited,
+    row_of,
+    set_free,
+    strange,
+    worth,
+)  # fmt: skip
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import Region
 from adapters.port import Stream
@@ -39,44 +54,64 @@ class Strays:
         self._progress = progress
         self._living = living
         self._new = self._changed = self._touched = 0
+        self._waited = 0  # the rows that have waited since the sweep before
+        self._wait = False  # whether rows that name what nobody knows are to wait for the next one
         self._contents: set[bytes] | None = None
         self._kept: dict[str, Aside] = {}
 
     # -- on the way ----------------------------------------------------------------------------------------------
 
-    async def contents(
-        self, regions: Iterable[Region], known: Sequence[Known], made: Mapping[bytes, Made]
-    ) -> Container[bytes]:
+    async def others(self, regions: Sequence[Region], known: Sequence[Known], made: Mapping[bytes, Made]) -> Others:
         """
-        The contents that make rows strays, once so many were met that are new or have changed that it is worth to look the
-        contents up. `made` holds the rows that are mapped already.
+        What makes some of these rows strays, once so many were met that are new or have changed that it is worth to look up what
+        the missing records hold. `made` holds the rows that are mapped already.
         """
         if self._living == 0:
-            return ()
-        self._count(regions, known, made)
-        if self._contents is not None:
-            return self._contents
-        if not self._new and self._changed < FEW:
-            return ()
-        if self._living is None and self._new + self._changed >= FEW:
-            self._living = await self._means.memory.live(self._stream.name)
-        if self._living and worth(self._new, self._changed, self._living):
-            self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
-        return self._contents or ()
+            return NOBODY
+        new = self._count(regions, known, made)
+        if self._contents is None and not await self._look_up():
+            return NOBODY
+        return Others(self._contents or (), self._dealt, await self._strange(new))
 
-    def _count(self, regions: Iterable[Region], known: Sequence[Known], made: Mapping[bytes, Made]) -> None:
-        living = {k.key: k for k in known if not k.deleted}
+    async def _look_up(self) -> bool:
+        new = self._new + self._waited
+        if not new and self._changed < FEW:
+            return False
+        if self._living is None and new + self._changed >= FEW:
+            self._living = await self._means.memory.live(self._stream.name)
+        if not self._living or not worth(new, self._changed, self._living):
+            return False
+        self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
+        return True
+
+    async def _strange(self, rows: Mapping[bytes, Made]) -> set[bytes]:
+        """The digests of the rows that name records of the adapter which nobody knows."""
+        named = {digest: references(self._means.adapter, [made]) for digest, made in rows.items()}
+        every = set().union(*named.values())
+        unknown = every - await self._means.memory.published(every) if every else set()
+        return {digest for digest, names in named.items() if names & unknown}
+
+    def _count(
+        self, regions: Iterable[Region], known: Iterable[Known], made: Mapping[bytes, Made]
+    ) -> dict[bytes, Made]:
+        """Count rows by what became of them; give the new ones."""
+        living, new = {k.key: k for k in known if not k.deleted}, dict[bytes, Made]()
         for each in regions:
             for record, digest in zip(each.records, each.digests, strict=True):
                 had, row = living.get(record.key), made.get(digest)
                 if had is None:
                     self._new += 1
+                    if row is not None:
+                        new[digest] = row
                 elif row is not None and had.published and digest != had.row_digest:
                     self._changed += row.fingerprint != had.fingerprint
                     self._touched += row.fingerprint == had.fingerprint
+                elif had.row_digest == WAITS:
+                    self._waited += 1
+        return new
 
     @property
-    def dealt(self) -> bool:
+    def _dealt(self) -> bool:
         """
         Tell whether numbers may have been dealt anew: not if only a few rows changed, or if most that look changed say what they
         said, as they do under another edition of the mapping.
@@ -89,8 +124,8 @@ class Strays:
             yield some
             after = some[-1].key
 
-    def met(self, strays: Iterable[Aside]) -> None:
-        for each in strays:
+    def met(self, found: Difference) -> None:
+        for each in found.strays:
             if len(self._kept) < _KEPT:
                 self._kept[each.made.key] = each
 
@@ -119,6 +154,14 @@ class Strays:
             )  # fmt: skip
         async for missing in self._missing():
             await self._reunite({row: known for known in missing if (row := row_of(known)) is not None}, seen)
+        self._wait = not self._waited and await self._may_help()
+
+    async def _may_help(self) -> bool:
+        """Tell whether many rows name records that nobody knows, and many records are missing: they may be the same ones."""
+        some = await self._means.memory.strays(self._stream.name, None, 4 * _PAGE)
+        if sum(map(strange, some)) < FEW:
+            return False
+        return await self._means.memory.missing(self._stream.name, self._progress.sweep, self._stream.lasting) >= FEW
 
     async def _reunite(self, away: Mapping[str, Known], seen: Mapping[str, Seen]) -> None:
         rows = await self._means.memory.lookup(self._stream.name, list(away)) if away else []
@@ -146,17 +189,22 @@ class Strays:
         """Compare the strays that turned out to be new records, as far as their content was kept, and give what to publish."""
         for asides in batches(list(self._kept.values())):
             known = {k.key: k for k in await self._means.memory.lookup(self._stream.name, [a.made.key for a in asides])}
-            new = [a for a in asides if (k := known.get(a.made.key)) and k.stray and k.row_digest == a.digest]
+            strays = {key: k for key, k in known.items() if k.stray and not (self._wait and strange(k))}
+            new = [a for a in asides if (k := strays.get(a.made.key)) and k.row_digest == a.digest]
             comparison = self._means.comparison(self._stream, known.values(), set(), watch)
             comparison.strays(new)
             if new:
                 yield comparison.found
 
-    async def leave(self, seen: Mapping[str, Seen]) -> None:
-        """Let the next sweep publish the others: it compares their regions."""
+    async def leave(self, seen: Mapping[str, Seen]) -> bool:
+        """
+        Let the next sweep publish the others: it compares their regions. Tell whether it shall look for missing records once more
+        among those that name what nobody knows.
+        """
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
-            found = Difference(known={k.key: k for k in left(some)})
+            found = Difference(known={k.key: k for k in left(some, waits=self._wait)})
             await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=_to_compare(some, seen)))
+        return self._wait
 
 
 def _to_compare(rows: Iterable[Known], seen: Mapping[str, Seen]) -> dict[str, Seen]:

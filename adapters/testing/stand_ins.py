@@ -335,6 +335,11 @@ class MemoryMemory:
         wanted = [k for k in strays if fingerprints is None or k.fingerprint in fingerprints]
         return sorted(wanted, key=lambda known: known.key)[:most]
 
+    async def published(self, keys: Collection[str]) -> set[str]:
+        self._faults.point("published")
+        every = [k for stream in self._state.streams.values() for k in stream.records.values() if k.published]
+        return {key for k in every for key in (k.key, k.name)} & set(keys)
+
     async def kept(self, keys: Collection[str]) -> Mapping[str, str]:
         self._faults.point("kept")
         every = [k for stream in self._state.streams.values() for k in stream.records.values()]

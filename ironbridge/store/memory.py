@@ -212,6 +212,10 @@ class StoredMemory:
         async with self._store.read() as connection:
             return await numbered.kept(connection, self._adapter, keys)
 
+    async def published(self, keys: Collection[str]) -> set[str]:
+        async with self._store.read() as connection:
+            return await numbered.published(connection, self._adapter, keys)
+
     async def keeps(self) -> bool:
         async with self._store.read() as connection:
             return await numbered.keeps(connection, self._adapter)

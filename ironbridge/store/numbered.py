@@ -53,6 +53,21 @@ async def kept(connection: AsyncConnection, adapter: str, keys: Collection[str])
     return {row.key: row.kept for row in found}
 
 
+async def published(connection: AsyncConnection, adapter: str, keys: Collection[str]) -> set[str]:
+    """Those of these keys that are published, or that rows of published records have, in any stream of an adapter."""
+    if not keys:
+        return set()
+    living = "FROM streams s JOIN records r ON r.stream = s.id WHERE s.adapter = :adapter AND r.version > 0 AND NOT r.deleted"
+    found = await connection.execute(
+        text(
+            f"SELECT r.key {living} AND {among(connection, 'r.key', 'keys')} UNION ALL "
+            f"SELECT r.kept {living} AND r.kept IS NOT NULL AND {among(connection, 'r.kept', 'keys')}"
+        ),
+        {"adapter": adapter, "keys": values(connection, sorted(keys))},
+    )
+    return {row[0] for row in found}
+
+
 async def keeps(connection: AsyncConnection, adapter: str) -> bool:
     """Tell whether any record of an adapter is published under another key than its row's."""
     asked = "SELECT 1 FROM streams s JOIN records r ON r.stream = s.id WHERE s.adapter = :adapter AND r.kept IS NOT NULL LIMIT 1"
