@@ -372,6 +372,38 @@ async def test_all_that_is_renumbered_when_a_part_of_it_has_been_read_tells_nobo
     assert sorted(bench.said(await nightly(bench))) == [("3", 2, False), ("4", 2, False), ("4", 3, True)]
 
 
+async def test_rows_that_name_renumbered_records_wait_until_these_have_been_read() -> None:
+    adapter = Referring("episodes", "assessments")
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    before = bench.log.state()
+    adapter.renumber()
+    pump = bench.pump()
+    await pump.ready()
+    for _ in range(4):
+        bench.wait(timedelta(hours=1))
+        await pump.read(adapter.streams()[1])
+    await pump.close()
+    assert [*await nightly(bench), *await nightly(bench)] == []
+    assert bench.log.state() == before
+
+
+async def test_rows_do_not_wait_for_a_stream_that_is_not_read_for_days() -> None:
+    adapter = Referring("episodes", "assessments")
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    adapter.add()
+    pump = bench.pump()
+    await pump.ready()
+    lives = []
+    for _ in range(4):
+        bench.wait(timedelta(hours=20))
+        await pump.read(adapter.streams()[1])
+        lives.append(sum(event.data is not None for event in bench.log.told()))
+    assert lives == [80, 80, 80, 90]
+    await pump.close()
+
+
 async def test_what_names_records_that_nobody_ever_knows_is_published_with_the_next_sweep_and_waits_once() -> None:
     adapter = Referring("episodes", "assessments")
     bench = Bench(adapter)  # type: ignore[arg-type]

@@ -8,8 +8,7 @@ key that it is published under. So nobody is told anything, and nothing is missi
 changes of the records that were parted from them.
 
 A warehouse may have numbered its people anew when they had been read, and their episodes had not. The content of an episode then
-has a number that nobody knows: such rows are strays, too, and are looked up again with the next sweep, before which the
-people are read again.
+has a number that nobody knows: such a row is a *strange* stray, and is looked up again until the people have been read.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from adapters.engine.journal import Known
@@ -33,10 +33,9 @@ the same content, are other records.
 LEFT = b""
 """The row digest of a record whose row is compared by its number again, because no other record came for its content."""
 WAITS = b"?"
-"""The row digest of a stray that waited for the records that it names, until the next sweep."""
+"""The row digest of a strange stray between two sweeps."""
 
-STRANGE = "?"
-"""The owner of a strange stray, until it has one."""
+_STRANGE = "?"  # begins the owner of a strange stray; then comes the time when it was met, in ms
 
 # Known records for each row that is new, or that has changed: then their contents are looked up sooner than they are published.
 _NEW, _CHANGED = 10_000, 1_000
@@ -49,22 +48,21 @@ _PARTED = "³"  # a row's key, of which the record has been parted
 class Others(NamedTuple):
     """
     What makes a row another record's than its number says. `contents` are the fingerprints of records that may come under new
-    numbers: those of new rows, and of rows that changed if `dealt`. `strange` are the digests of new rows that name records
-    which nobody knows: those may have come under new numbers, too, and are read later. `sweeps`: a sweep is running.
+    numbers: those of new rows, and of rows that changed if `dealt`. `strange` are new rows that name records which nobody
+    knows: those may have come under new numbers, too, and are read later. It gives by their digests when they were met first,
+    in ms. `sweeps`: a sweep is running.
     """
 
     contents: Container[bytes] = ()
     dealt: bool = False
-    strange: Collection[bytes] = ()
+    strange: Mapping[bytes, int] = MappingProxyType({})
     sweeps: bool = True
 
     def may_have(self, known: Known | None, fingerprint: bytes, digest: bytes) -> bool:
         """Tell whether a row, known as this record's, may be another record's."""
         if known is not None and (known.stray or (known.row_digest == WAITS and not self.sweeps)):
             return True
-        if digest in self.strange:
-            return new(known)
-        if fingerprint not in self.contents:
+        if digest not in self.strange and fingerprint not in self.contents:
             return False
         if known is None or not known.published:
             return new(known) or (known is not None and known.row_digest == WAITS)
@@ -169,9 +167,14 @@ def left(strays: Collection[Known], *, waits: bool) -> list[Known]:
     return [replace(s, fingerprint=None, row_digest=WAITS if waits and strange(s) else LEFT) for s in strays]
 
 
-def strange(stray: Known) -> bool:
-    """Tell whether a stray is one because it names records that nobody knows."""
-    return stray.owner == STRANGE
+def owner_of_strange(met: int) -> str:
+    """What stands for the owner of a strange stray that was met at this time, in ms."""
+    return f"{_STRANGE}{met}"
+
+
+def strange(stray: Known) -> int:
+    """When a stray was met first that names records which nobody knows, in ms; 0 if it is another one."""
+    return int(stray.owner.removeprefix(_STRANGE)) if stray.owner.startswith(_STRANGE) else 0
 
 
 def _quoted(key: str) -> bytes:

@@ -56,8 +56,9 @@ class Pump:
         self._blocked = Blocked()
         salt = blake2b(edition.encode(), digest_size=16).digest()
         means = Means(
-            adapter.name, self._system, self._publisher, memory, guard, Contents(salt), salt, clock, mean_region, Numbers()
-        )
+            adapter.name, self._system, self._publisher, memory, guard, Contents(salt), salt, clock, mean_region, Numbers(),
+            adapter.streams,
+        )  # fmt: skip
         self._readings = _Readings(means, self._blocked)
 
     async def ready(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,6 +48,7 @@ class Means:
     clock: Callable[[], datetime]
     mean_region: int
     numbers: Numbers
+    streams: Callable[[], Sequence[Stream]]
 
     def comparison(
         self,

@@ -57,7 +57,9 @@ class SweepReading:
         # the journal taught count as seen by this sweep, but it has not met them.
         self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         self._again: set[str] = set()  # the second rows met
-        living = sum(s.sweep < progress.sweep for s in seen.values()) * means.mean_region
+        # Of a stopped sweep none may be left.
+        unmet = sum(s.sweep < progress.sweep for s in seen.values()) or progress.sweep > 1
+        living = unmet * means.mean_region
         self._strays = Strays(means, stream, progress, living)
 
     async def run(self, reading: Sweep) -> None:

@@ -100,7 +100,7 @@ class TailReading:
         await name_kept_keys(self._means, made)
         others = await self._strays.others(singles, known, made)
         few = len(others.strange) < FEW
-        others = others._replace(sweeps=False, strange=() if few else others.strange)
+        others = others._replace(sweeps=False, strange={} if few else others.strange)
         comparison = self._means.comparison(self._stream, known, quarantined, self._watch, others=others)
         for single in singles:
             key = single.records[0].key

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from adapters.engine.difference import Aside, Difference
 from adapters.engine.guard import Watch
@@ -33,13 +33,15 @@ from adapters.engine.numbers import (
 )  # fmt: skip
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import Region
-from adapters.port import Stream
+from adapters.port import Stream, Sweep, Tail
+from canonical.key import entity_of
 
 log = logging.getLogger(__name__)
 
 _PAGE = 2000  # records that are looked at in one go
 _KEPT = 2000  # strays whose content is kept, so that they are published with the same sweep if they are new records
 _BEFORE = timedelta(days=1)
+_PATIENCE = 2 * 24 * 3600 * 1000  # ms for which a row waits at most for a stream that is not read
 
 
 class Strays:
@@ -54,8 +56,9 @@ class Strays:
         self._progress = progress
         self._living = living
         self._new = self._changed = self._touched = 0
-        self._waited = 0  # the rows that have waited since the sweep before
-        self._wait = False  # whether rows that name what nobody knows are to wait for the next one
+        self._wait = False  # whether strange ones are to wait for the next sweep
+        self._released = 0  # rows that need not wait, or have waited long enough
+        self._swept: dict[str, int] = {}  # when the last whole sweep of another stream began, in ms
         self._contents: set[bytes] | None = None
         self._kept: dict[str, Aside] = {}
 
@@ -74,40 +77,70 @@ class Strays:
         return Others(self._contents or (), self._dealt, await self._strange(new))
 
     async def _look_up(self) -> bool:
-        new = self._new + self._waited
-        if not new and self._changed < FEW:
+        if not self._new and self._changed < FEW:
             return False
-        if self._living is None and new + self._changed >= FEW:
+        if self._living is None and self._new + self._changed >= FEW:
             self._living = await self._means.memory.live(self._stream.name)
-        if not self._living or not worth(new, self._changed, self._living):
+        if not self._living or not worth(self._new, self._changed, self._living):
             return False
         self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
         return True
 
-    async def _strange(self, rows: Mapping[bytes, Made]) -> set[bytes]:
-        """The digests of the rows that name records of the adapter which nobody knows."""
-        named = {digest: references(self._means.adapter, [made]) for digest, made in rows.items()}
+    async def _strange(self, rows: Mapping[bytes, tuple[Made, int]]) -> dict[bytes, int]:
+        """
+        Of rows, which come with the time when they were met first, those that name records of the adapter which nobody knows, and
+        which a stream that is read later may find.
+        """
+        named = {digest: references(self._means.adapter, [made]) for digest, (made, _) in rows.items()}
         every = set().union(*named.values())
         unknown = every - await self._means.memory.published(every) if every else set()
-        return {digest for digest, names in named.items() if names & unknown}
+        found = dict[bytes, int]()
+        for digest, names in named.items():
+            met = rows[digest][1]
+            if missing := names & unknown:
+                if await self._to_come({entity_of(name) for name in missing}, met):
+                    found[digest] = met
+                else:
+                    self._released += 1
+        return found
+
+    async def _to_come(self, entities: set[str], met: int) -> bool:
+        """Tell whether a stream of these entities has not been swept whole since a time, in ms."""
+        if self._now() - met > _PATIENCE:
+            return False
+        for stream in self._means.streams():
+            declared = {entity.type_name for entity in stream.entities}
+            if stream.name == self._stream.name or not entities & declared or not isinstance(stream.reading, Sweep | Tail):
+                continue
+            if stream.name not in self._swept:
+                progress = await self._means.memory.progress(stream.name)
+                whole = progress.started if progress.completed is not None and progress.after is None else None
+                self._swept[stream.name] = 0 if whole is None else _ms(whole)
+            if self._swept[stream.name] <= met:
+                return True
+        return False
+
+    def _now(self) -> int:
+        return _ms(self._means.clock())
 
     def _count(
         self, regions: Iterable[Region], known: Iterable[Known], made: Mapping[bytes, Made]
-    ) -> dict[bytes, Made]:
-        """Count rows by what became of them; give the new ones."""
-        living, new = {k.key: k for k in known if not k.deleted}, dict[bytes, Made]()
+    ) -> dict[bytes, tuple[Made, int]]:
+        """Count rows by what became of them; give those that nobody knows, and when they were met first, in ms."""
+        living, new, now = {k.key: k for k in known if not k.deleted}, dict[bytes, tuple[Made, int]](), self._now()
         for each in regions:
             for record, digest in zip(each.records, each.digests, strict=True):
                 had, row = living.get(record.key), made.get(digest)
                 if had is None:
                     self._new += 1
                     if row is not None:
-                        new[digest] = row
+                        new[digest] = row, now
                 elif row is not None and had.published and digest != had.row_digest:
                     self._changed += row.fingerprint != had.fingerprint
                     self._touched += row.fingerprint == had.fingerprint
-                elif had.row_digest == WAITS:
-                    self._waited += 1
+                elif had.row_digest == WAITS and row is not None:
+                    self._new += 1
+                    new[digest] = row, strange(had)
         return new
 
     @property
@@ -154,12 +187,18 @@ class Strays:
             )  # fmt: skip
         async for missing in self._missing():
             await self._reunite({row: known for known in missing if (row := row_of(known)) is not None}, seen)
-        self._wait = not self._waited and await self._may_help()
+        self._wait = await self._may_help()
+        if self._wait:
+            log.warning(
+                "%s.%s: new rows name records that nobody knows, while others are missing. They may have been numbered anew, and "
+                "wait until the other streams have been read; so do deletions",
+                self._means.adapter, self._stream.name,
+            )  # fmt: skip
 
     async def _may_help(self) -> bool:
         """Tell whether many rows name records that nobody knows, and many records are missing: they may be the same ones."""
         some = await self._means.memory.strays(self._stream.name, None, 4 * _PAGE)
-        if sum(map(strange, some)) < FEW:
+        if sum(strange(stray) > 0 for stray in some) < FEW:
             return False
         return await self._means.memory.missing(self._stream.name, self._progress.sweep, self._stream.lasting) >= FEW
 
@@ -204,7 +243,11 @@ class Strays:
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
             found = Difference(known={k.key: k for k in left(some, waits=self._wait)})
             await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=_to_compare(some, seen)))
-        return self._wait
+        return self._wait and not self._released
+
+
+def _ms(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
 
 
 def _to_compare(rows: Iterable[Known], seen: Mapping[str, Seen]) -> dict[str, Seen]:

@@ -64,7 +64,10 @@ CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
 LAST = {"renumbered": corners.renumbered}
 """Played at the end: what came before could not be judged any more."""
 AT_THE_END: tuple[str, ...] = ()
-"""No round plays `renumbered` yet, because it finds violations: `--only renumbered` shows them."""
+"""
+No round plays `renumbered` yet: some people's rows cannot be read, and what names these is made anew with their numbers, which
+the judge calls violations.
+"""
 
 
 async def in_the_corners(t: Torture, names: Iterable[str], kills: int) -> None:
