@@ -222,11 +222,11 @@ class Comparison:
             known.row_digest = digest
 
     def strays(self, strays: Iterable[Aside]) -> None:
-        """Publish strays that are no known records under a new number."""
+        """Publish strays that are no known records under a new number, but new ones, or changes of those under their number."""
         for made, digest, _ in strays:
             known = self._known[made.key]
             made = made if known.kept is None else under(made, known.kept)
-            self._compare(made, self._filled(made), known).row_digest = digest
+            self._take(made, digest, known, known.region)
 
     def _without_region(self, known: Known) -> None:
         known.region = known.row_digest = None
@@ -250,15 +250,19 @@ class Comparison:
                     known = self._known[made.key] = self._unpublished(made.key)
                 if known is not None and known.kept is not None:
                     made = under(made, known.kept)
-                filled = self._filled(made)
-                if known is not None and (kinds := self._takes_away(made, filled, known)):
-                    self._put_aside(Aside(made, digest, kinds), known, region)
-                    return
-                known = self._compare(made, filled, known)
-                known.row_digest, known.region = digest, region
+                self._take(made, digest, known, region)
         elif known.region != region:
             known.region = region
             self.found.known[known.key] = known
+
+    def _take(self, made: Made, digest: bytes, known: Known | None, region: str | None) -> None:
+        """Publish what a row says, unless it is put aside."""
+        filled = self._filled(made)
+        if known is not None and (kinds := self._takes_away(made, filled, known)):
+            self._put_aside(Aside(made, digest, kinds), known, region)
+            return
+        known = self._compare(made, filled, known)
+        known.row_digest, known.region = digest, region
 
     def _mapped(self, record: Record) -> Made:
         return mapped_or_bad(self._where(record.key), self._stream, record)

@@ -147,11 +147,6 @@ def parted(known: Known) -> Known:
     return replace(known, key=known.key + _PARTED, kept=known.name, region=None, row_digest=None)
 
 
-def parted_key(key: str) -> str:
-    """The key of the record that was parted from a row."""
-    return key + _PARTED
-
-
 def row_of(known: Known) -> str | None:
     """The key of the row from which a record was parted; None if it was not."""
     return known.key.removesuffix(_PARTED) if known.key.endswith(_PARTED) else None

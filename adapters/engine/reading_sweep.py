@@ -140,6 +140,7 @@ class SweepReading:
         memory, stream, watch = self._means.memory, self._stream, self._watch
         await self._strays.join(self._seen)
         async for found in self._strays.left(watch):
+            watch.put_aside(found.aside)
             await self._behind(found)
         waits = await self._strays.leave(self._seen)
         gone = (stream.name, self._progress.sweep, stream.lasting)

@@ -12,7 +12,7 @@ from adapters.engine.elapsed import within
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
 from adapters.engine.mapping import Made
-from adapters.engine.numbers import FEW, parted_key
+from adapters.engine.numbers import FEW
 from adapters.engine.reading import Means
 from adapters.engine.reading_sweep import sweep
 from adapters.engine.regions import Region, region
@@ -84,7 +84,6 @@ class TailReading:
         progress = replace(self._progress, tail=page.cursor, published=published, held=held, error=None)
         for stray in found.strays:  # only a sweep shows which records are missing: the next reading begins with one
             found.known.pop(stray.made.key)
-            found.known.pop(parted_key(stray.made.key), None)
             progress = replace(progress, completed=None)
         step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
         await self._means.publisher.publish(self._stream.name, found, {"tail": progress.tail}, step, len(singles))
@@ -100,7 +99,8 @@ class TailReading:
         await name_kept_keys(self._means, made)
         others = await self._strays.others(singles, known, made)
         few = len(others.strange) < FEW
-        others = others._replace(sweeps=False, strange={} if few else others.strange)
+        # A row that changed is published: a tail is for what changes.
+        others = others._replace(sweeps=False, dealt=False, strange={} if few else others.strange)
         comparison = self._means.comparison(self._stream, known, quarantined, self._watch, others=others)
         for single in singles:
             key = single.records[0].key

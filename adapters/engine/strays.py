@@ -17,6 +17,7 @@ from adapters.engine.journal import Known, Progress, Seen, Step
 from adapters.engine.mapping import Made
 from adapters.engine.numbers import (
     FEW,
+    LEFT,
     NOBODY,
     WAITS,
     Others,
@@ -225,15 +226,23 @@ class Strays:
         await self._means.publisher.publish(self._stream.name, found, {}, step)
 
     async def left(self, watch: Watch) -> AsyncIterator[Difference]:
-        """Compare the strays that turned out to be new records, as far as their content was kept, and give what to publish."""
+        """
+        Compare the strays that turned out to be new records, or changes of those under their numbers, as far as their content was
+        kept, and give what to publish.
+        """
         for asides in batches(list(self._kept.values())):
             known = {k.key: k for k in await self._means.memory.lookup(self._stream.name, [a.made.key for a in asides])}
-            strays = {key: k for key, k in known.items() if k.stray and not (self._wait and strange(k))}
-            new = [a for a in asides if (k := strays.get(a.made.key)) and k.row_digest == a.digest]
+            new = [a for a in asides if (k := known.get(a.made.key)) is not None and self._may_tell(a, k)]
             comparison = self._means.comparison(self._stream, known.values(), set(), watch)
             comparison.strays(new)
             if new:
                 yield comparison.found
+
+    def _may_tell(self, aside: Aside, known: Known) -> bool:
+        """Tell whether a row is still as it was kept, and nobody waits for it."""
+        if known.published:
+            return known.row_digest == LEFT
+        return known.stray and known.row_digest == aside.digest and not (self._wait and strange(known))
 
     async def leave(self, seen: Mapping[str, Seen]) -> bool:
         """
