@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.engine.journal import AGAIN, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
 from adapters.engine.mapping import Made, mapped_or_bad, whole_fingerprint_of
-from adapters.engine.numbers import NOBODY, Others, owner_of_strange, parted, under
+from adapters.engine.numbers import NOBODY, Others, owner_of_strange, parted, strange, under
 from adapters.engine.regions import LEARNED, Region, place_of
 from adapters.port import Gone, Record, Stream
 from canonical import ENTITIES, Event
@@ -314,7 +314,8 @@ class Comparison:
         known = known or self._unpublished(aside.made.key)
         known.entity, known.fingerprint = aside.made.kind.type_name, aside.made.fingerprint
         met = self._others.strange.get(aside.digest)
-        known.owner = "" if met is None else owner_of_strange(met)
+        if met is not None or strange(known):
+            known.owner = "" if met is None else owner_of_strange(met)
         known.row_digest, known.region = aside.digest, region
         self._known[known.key] = self.found.known[known.key] = known
         self.found.strays.append(aside)
