@@ -308,9 +308,11 @@ class Comparison:
 
     def _stray(self, aside: Aside, known: Known | None, region: str | None) -> None:
         if known is not None and known.published:
-            away = parted(known)
+            away = parted(known, self._version)
             self.found.known[away.key] = self._kept[known.name] = away
-            known.region, known = None, None
+            known.region = None
+            # Its number may be the name of a third record, which nobody has looked up.
+            known = self._unpublished(aside.made.key, named=True)
         known = known or self._unpublished(aside.made.key)
         known.entity, known.fingerprint = aside.made.kind.type_name, aside.made.fingerprint
         met = self._others.strange.get(aside.digest)
@@ -361,9 +363,9 @@ class Comparison:
         elif known.key in self._quarantined:
             self.found.mended.append(known.key)
 
-    def _unpublished(self, key: str) -> Known:
+    def _unpublished(self, key: str, *, named: bool = False) -> Known:
         known = Known(key, self._stream.entities[0].type_name, "", None, None, None, 0)
-        if key in self._kept:
+        if named or key in self._kept:
             # The warehouse gives a number again under which another row's record goes on: this row gets a name of its own.
             known.kept = f"{key}-{self._version}"
         return known

@@ -42,7 +42,7 @@ _NEW, _CHANGED = 10_000, 1_000
 _BEFORE = '{"key":"'
 # Behind keys that no row has, because keys are ASCII.
 _FREE = "²"  # a name without a row
-_PARTED = "³"  # a row's key, of which the record has been parted
+_PARTED = "³"  # a row's key, from which a record has been parted; behind it stand the time in ms and the record's name
 
 
 class Others(NamedTuple):
@@ -142,14 +142,16 @@ def unrowed(known: Known) -> Known:
     return replace(known, key=known.name + _FREE, kept=known.name)
 
 
-def parted(known: Known) -> Known:
-    """A record without the row of its number, whose content is another record's."""
-    return replace(known, key=known.key + _PARTED, kept=known.name, region=None, row_digest=None)
+def parted(known: Known, at: int) -> Known:
+    """A record without the row of its number, whose content is another record's, since a time in ms."""
+    key = f"{known.key}{_PARTED}{at:013d} {known.name}"
+    return replace(known, key=key, kept=known.name, region=None, row_digest=None)
 
 
 def row_of(known: Known) -> str | None:
     """The key of the row from which a record was parted; None if it was not."""
-    return known.key.removesuffix(_PARTED) if known.key.endswith(_PARTED) else None
+    row, parted_from, _ = known.key.partition(_PARTED)
+    return row if parted_from else None
 
 
 def reunited(known: Known, stray: Known) -> Known:

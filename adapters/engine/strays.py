@@ -186,6 +186,7 @@ class Strays:
                 "are published under, and nothing is published for them",
                 self._means.adapter, self._stream.name, total,
             )  # fmt: skip
+        # Of those that were parted from one row, the last one has it again; the others lie here for longer.
         async for missing in self._missing():
             await self._reunite({row: known for known in missing if (row := row_of(known)) is not None}, seen)
         self._wait = await self._may_help()
