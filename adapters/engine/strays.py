@@ -178,7 +178,7 @@ class Strays:
             contents = {k.fingerprint for k in missing if k.fingerprint}
             pairs += matched(missing, await self._means.memory.strays(self._stream.name, contents, 4 * _PAGE))
             if total or len(pairs) >= FEW:
-                await self._join(pairs)
+                await self._join(pairs, seen)
                 total, pairs = total + len(pairs), []
         if total:
             log.warning(
@@ -212,7 +212,7 @@ class Strays:
             step = Step(renamed=[known.key for known, _ in pairs], regions=_to_compare([row for _, row in pairs], seen))
             await self._means.publisher.publish(self._stream.name, found, {}, step)
 
-    async def _join(self, pairs: list[tuple[Known, Known]]) -> None:
+    async def _join(self, pairs: list[tuple[Known, Known]], seen: Mapping[str, Seen]) -> None:
         self._means.numbers.keep()
         # A row that could not be read under the old number is no more, either.
         found = Difference(mended=[known.key for known, _ in pairs])
@@ -223,7 +223,9 @@ class Strays:
         since = self._progress.completed or self._progress.started
         # Other streams may have published records meanwhile that name one of these by its new number: they are mapped again.
         again = None if since is None else int((since - _BEFORE).timestamp() * 1000)
-        step = Step(renamed=[known.key for known, _ in pairs], again=again)
+        # Rows that get their old numbers back fill the regions that these leave as before, and are to be compared all the same.
+        left_behind = _to_compare([known for known, _ in pairs], seen)
+        step = Step(renamed=[known.key for known, _ in pairs], regions=left_behind, again=again)
         await self._means.publisher.publish(self._stream.name, found, {}, step)
 
     async def left(self, watch: Watch) -> AsyncIterator[Difference]:
