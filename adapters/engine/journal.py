@@ -306,7 +306,7 @@ class Memory(Protocol):
         ...
 
     async def published(self, keys: Collection[str]) -> set[str]:
-        """Those of these keys that are published, or that rows of published records have, in any stream of the adapter."""
+        """Return those of these keys that published records of the adapter have, as their own key or as their row's."""
         ...
 
     async def keeps(self) -> bool:

@@ -47,10 +47,10 @@ _PARTED = "³"  # a row's key, from which a record has been parted; behind it st
 
 class Others(NamedTuple):
     """
-    What makes a row another record's than its number says. `contents` are the fingerprints of records that may come under new
-    numbers: those of new rows, and of rows that changed if `dealt`. `strange` are new rows that name records which nobody
-    knows: those may have come under new numbers, too, and are read later. It gives by their digests when they were met first,
-    in ms. `sweeps`: a sweep is running.
+    These grounds decide whether a row may belong to another record than the one with its number. `contents` are the
+    fingerprints of records that may come under new numbers; a new row may have one of them, and a changed row if `dealt`.
+    `strange` holds the digests of new rows that name records which nobody knows yet, and when each was first met, in ms: the
+    records that they name may have new numbers, too. `sweeps` is true while a sweep runs, and false for a tail.
     """
 
     contents: Container[bytes] = ()
@@ -77,9 +77,9 @@ def new(known: Known | None) -> bool:
     return known is None or (known.deleted and known.row_digest is None)
 
 
-def worth(new: int, changed: int, living: int) -> bool:
-    """Tell whether so many new rows, and so many that changed, are reason enough to look up what so many records hold."""
-    return new * _NEW >= living or (changed >= FEW and changed * _CHANGED >= living)
+def worth(added: int, changed: int, living: int) -> bool:
+    """Tell whether enough rows are new, or have changed, to look up what all living records hold."""
+    return added * _NEW >= living or (changed >= FEW and changed * _CHANGED >= living)
 
 
 def under(made: Made, name: str) -> Made:
@@ -165,12 +165,12 @@ def left(strays: Collection[Known], *, waits: bool) -> list[Known]:
 
 
 def owner_of_strange(met: int) -> str:
-    """What stands for the owner of a strange stray that was met at this time, in ms."""
+    """Return the mark that a strange stray has instead of an owner. It holds the time when its row was first met, in ms."""
     return f"{_STRANGE}{met}"
 
 
 def strange(stray: Known) -> int:
-    """When a stray was met first that names records which nobody knows, in ms; 0 if it is another one."""
+    """Return when a strange stray was first met, in ms; 0 for any other stray."""
     return int(stray.owner.removeprefix(_STRANGE)) if stray.owner.startswith(_STRANGE) else 0
 
 

@@ -67,8 +67,8 @@ class Strays:
 
     async def others(self, regions: Sequence[Region], known: Sequence[Known], made: Mapping[bytes, Made]) -> Others:
         """
-        What makes some of these rows strays, once so many were met that are new or have changed that it is worth to look up what
-        the missing records hold. `made` holds the rows that are mapped already.
+        Count the rows that are new or have changed. Once there are enough of them, look up what the missing records hold, and
+        return on which grounds a row is a stray. `made` holds the rows that are mapped already.
         """
         if self._living == 0:
             return NOBODY

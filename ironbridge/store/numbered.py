@@ -54,7 +54,7 @@ async def kept(connection: AsyncConnection, adapter: str, keys: Collection[str])
 
 
 async def published(connection: AsyncConnection, adapter: str, keys: Collection[str]) -> set[str]:
-    """Those of these keys that are published, or that rows of published records have, in any stream of an adapter."""
+    """Return those of these keys that published records of an adapter have, as their own key or as their row's."""
     if not keys:
         return set()
     living = "FROM streams s JOIN records r ON r.stream = s.id WHERE s.adapter = :adapter AND r.version > 0 AND NOT r.deleted"
