@@ -222,7 +222,7 @@ class Comparison:
             known.row_digest = digest
 
     def strays(self, strays: Iterable[Aside]) -> None:
-        """Publish strays that are no known records under a new number, but new ones, or changes of those under their number."""
+        """Publish strays that no missing record took: each is a new record, or a change of the record with its number."""
         for made, digest, _ in strays:
             known = self._known[made.key]
             made = made if known.kept is None else under(made, known.kept)

@@ -143,7 +143,7 @@ def unrowed(known: Known) -> Known:
 
 
 def parted(known: Known, at: int) -> Known:
-    """A record without the row of its number, whose content is another record's, since a time in ms."""
+    """Return a record without its row, because the row says what another record says; `at` is the present time in ms."""
     key = f"{known.key}{_PARTED}{at:013d} {known.name}"
     return replace(known, key=key, kept=known.name, region=None, row_digest=None)
 

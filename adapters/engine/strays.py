@@ -73,24 +73,24 @@ class Strays:
         if self._living == 0:
             return NOBODY
         new = self._count(regions, known, made)
-        if self._contents is None and not await self._look_up():
-            return NOBODY
-        return Others(self._contents or (), self._dealt, await self._strange(new))
+        if self._contents is None:
+            await self._look_up()
+        if not self._contents:
+            return NOBODY  # nothing is missing, so no row can be anything but new
+        return Others(self._contents, self._dealt, await self._strange(new))
 
-    async def _look_up(self) -> bool:
+    async def _look_up(self) -> None:
         if not self._new and self._changed < FEW:
-            return False
+            return
         if self._living is None and self._new + self._changed >= FEW:
             self._living = await self._means.memory.live(self._stream.name)
-        if not self._living or not worth(self._new, self._changed, self._living):
-            return False
-        self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
-        return True
+        if self._living and worth(self._new, self._changed, self._living):
+            self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
 
     async def _strange(self, rows: Mapping[bytes, tuple[Made, int]]) -> dict[bytes, int]:
         """
-        Of rows, which come with the time when they were met first, those that name records of the adapter which nobody knows, and
-        which a stream that is read later may find.
+        Return the strange ones among these rows, each with the time when it was first met, in ms; `rows` gives that time beside
+        what the row says. A strange row names records that nobody knows, and that another stream may still find.
         """
         named = {digest: references(self._means.adapter, [made]) for digest, (made, _) in rows.items()}
         every = set().union(*named.values())
@@ -106,7 +106,7 @@ class Strays:
         return found
 
     async def _to_come(self, entities: set[str], met: int) -> bool:
-        """Tell whether a stream of these entities has not been swept whole since a time, in ms."""
+        """Tell whether another stream with these entities has still to be swept whole: no sweep of it began after `met` (ms)."""
         if self._now() - met > _PATIENCE:
             return False
         for stream in self._means.streams():
@@ -127,7 +127,7 @@ class Strays:
     def _count(
         self, regions: Iterable[Region], known: Iterable[Known], made: Mapping[bytes, Made]
     ) -> dict[bytes, tuple[Made, int]]:
-        """Count rows by what became of them; give those that nobody knows, and when they were met first, in ms."""
+        """Count the rows that are new, changed or only touched. Return the new ones, and when each was first met, in ms."""
         living, new, now = {k.key: k for k in known if not k.deleted}, dict[bytes, tuple[Made, int]](), self._now()
         for each in regions:
             for record, digest in zip(each.records, each.digests, strict=True):
@@ -167,8 +167,8 @@ class Strays:
 
     async def join(self, seen: Mapping[str, Seen]) -> None:
         """
-        Give the records that are missing the strays with their content, if they are not only a few. Records that were parted
-        from their rows and got no other one have them again, and these are compared with the next sweep.
+        Give each missing record the stray with its content, if there are more than a few. A record that was parted from its row
+        and gets no other one has its own row again, and the row is compared as a change.
         """
         if not await self._means.memory.strays(self._stream.name, None, 1):
             return
@@ -230,8 +230,8 @@ class Strays:
 
     async def left(self, watch: Watch) -> AsyncIterator[Difference]:
         """
-        Compare the strays that turned out to be new records, or changes of those under their numbers, as far as their content was
-        kept, and give what to publish.
+        Compare the strays that no missing record took, and give what to publish: new records, and changes of the records with
+        their numbers. Only strays whose content was kept are compared here.
         """
         for asides in batches(list(self._kept.values())):
             known = {k.key: k for k in await self._means.memory.lookup(self._stream.name, [a.made.key for a in asides])}
@@ -249,8 +249,8 @@ class Strays:
 
     async def leave(self, seen: Mapping[str, Seen]) -> bool:
         """
-        Let the next sweep publish the others: it compares their regions. Tell whether it shall look for missing records once more
-        among those that name what nobody knows.
+        Leave the other strays to the next sweep, which compares their regions. Return whether deletions wait for it, too, because
+        strange strays are looked up again.
         """
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
             found = Difference(known={k.key: k for k in left(some, waits=self._wait)})
