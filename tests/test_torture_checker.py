@@ -434,6 +434,15 @@ def test_what_was_deleted_while_the_state_was_lost_may_stay_at_the_target_if_tha
     assert "should no longer be in t child" in [v.what for v in judge(living)]
 
 
+def test_what_belongs_to_a_record_that_cannot_be_read_may_be_missing_and_what_is_there_must_be_right() -> None:
+    history, told = {"plan": ["b"]}, [Told("x", 0, 0, "plan", "plan0", 1, "b", "b")]
+    partly = {"t": {"child": Should({"plan": "b"}, whole=False)}}
+    aside = {"episode": "there is no such day"}
+    assert judge(Evidence(history, told, [], {"t": {"child": {}}}, partly, unsaid={"episode"}, aside=aside)) == []
+    wrong = judge(Evidence(history, told, [], {"t": {"child": {"plan": "a"}}}, partly))
+    assert [v.what for v in wrong] == ["is not as it should be in t child"]
+
+
 async def test_a_subject_that_nobody_works_on_any_more_is_caught_as_silent(world: World) -> None:
     await world.arrive(supplier(1))
     found = judged(world, supplier(1), unplanned=[("t", S1)])

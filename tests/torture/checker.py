@@ -80,10 +80,14 @@ class Effect(NamedTuple):
 
 
 class Should(NamedTuple):
-    """What a target should hold of a subject; not `certain`: it may also hold nothing."""
+    """
+    What a target should hold of a subject; not `certain`: it may also hold nothing; not `whole`: a record of it cannot be read,
+    and what belongs to that record may be missing with it.
+    """
 
     parts: Mapping[str, str]
     certain: bool = True
+    whole: bool = True
 
 
 class Span(NamedTuple):
@@ -302,6 +306,8 @@ def _holdings(evidence: Evidence) -> Iterator[Violation]:
                 continue
             for key in sorted(should.parts.keys() | there.keys()):
                 if key not in should.parts and forgiven and evidence.history.get(key, (1,))[-1] is None:
+                    continue
+                if key not in there and not should.whole:
                     continue
                 if key not in evidence.aside and should.parts.get(key) != there.get(key):
                     what = "is missing from" if key not in there else "is not as it should be in"

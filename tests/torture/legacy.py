@@ -23,8 +23,10 @@ from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
+from stdnum.gb import upn
 
 from adapters.liquidlogic import world as liquidlogic_world
+from adapters.liquidlogic.world_children import UNLISTED
 from adapters.payables import world as payables_world
 from tests.torture.checker import Value
 from tests.torture.witness import EPISODE, PERSON, WATCHED, Snapshot
@@ -114,8 +116,8 @@ class Legacy:
                 first = self._first_numbers.get(watched.ident, {})
                 rows = [(first.get(n, n), self._child_of(c), *row) for n, c, *row in await connection.fetch(watched.select())]
                 snapshot.rows(watched, rows)
-                hostile = [number for (number,) in await connection.fetch(watched.select_hostile())]
-                snapshot.unsaid |= {watched.key(first.get(number, number)) for number in hostile}
+                hostile = await connection.fetch(watched.select_hostile())
+                snapshot.hostile(watched, [(first.get(number, number), self._child_of(child)) for number, child in hostile])
             people = await connection.fetch(
                 f"SELECT DIM_PERSON_ID, BIRTH_DTTM FROM {_S}.DIM_PERSON WHERE coalesce(DOB_ESTIMATED, 'N') <> 'Y'"
             )
@@ -337,9 +339,17 @@ class Legacy:
     # -- what goes wrong in a legacy system --------------------------------------------------------------------------
 
     async def mend(self) -> None:
-        """Mend every row that nobody can read."""
+        """Mend every row that nobody can read, and every person who has a wrong UPN or an ethnicity that nothing lists."""
         connection = await self._connected()
         async with self.still():
+            people = f"{_S}.DIM_PERSON"
+            await connection.execute(
+                f"UPDATE {people} SET ETHNICITY_MAIN_CODE = 'WBR' WHERE ETHNICITY_MAIN_CODE = $1", UNLISTED
+            )
+            numbered = await connection.fetch(f"SELECT DIM_PERSON_ID, UPN FROM {people} WHERE UPN ~ '[0-9]{{12}}'")
+            for person, written in numbered:
+                if not upn.is_valid(written.strip()):
+                    await connection.execute(f"UPDATE {people} SET UPN = NULL WHERE DIM_PERSON_ID = $1", person)
             for watched in WATCHED:
                 column, _, _ = watched.hostile.removeprefix("t.").partition(" ")
                 if column != "FALSE":

@@ -45,7 +45,8 @@ class Watched:
         return self._of(f"t.{self.ident}, t.DIM_PERSON_ID, {names}", f"NOT coalesce({self.hostile}, FALSE)")
 
     def select_hostile(self) -> str:
-        return self._of(f"t.{self.ident}", self.hostile)
+        """Number and child."""
+        return self._of(f"t.{self.ident}, t.DIM_PERSON_ID", self.hostile)
 
     def _of(self, names: str, condition: str) -> str:
         return f"SELECT {names} FROM Child_Social.{self.table} t WHERE t.DIM_PERSON_ID <> -1 AND {self.where} AND {condition}"
@@ -110,12 +111,19 @@ class Snapshot:
     owners: dict[str, str] = field(default_factory=dict)
     certain: set[str] = field(default_factory=set)
     unsaid: set[str] = field(default_factory=set)
+    partly: set[str] = field(default_factory=set)
+    """The children of whom some record cannot be read."""
 
     def rows(self, watched: Watched, rows: Iterable[Sequence[Any]]) -> None:
         for number, child, *values in rows:
             key = watched.key(number)
             self.states[key] = joined(values)
             self.owners[key] = f"{LIQUIDLOGIC}:person:{child}"
+
+    def hostile(self, watched: Watched, rows: Iterable[tuple[int, int]]) -> None:
+        for number, child in rows:
+            self.unsaid.add(watched.key(number))
+            self.partly.add(f"{LIQUIDLOGIC}:person:{child}")
 
     def cohort(self, people: Iterable[tuple[int, datetime | None]], referred: Iterable[tuple[int, datetime | None]]) -> None:
         """Clearly in it: under 20, and referred within the last 300 days."""
@@ -246,7 +254,7 @@ def should(snapshot: Snapshot, ever: Iterable[str]) -> dict[str, dict[str, Shoul
     for key in ever:
         if key.startswith(f"{LIQUIDLOGIC}:person:"):
             there = key in snapshot.states
-            dfe[key] = Should(children[key] if there else {}, key in snapshot.certain)
+            dfe[key] = Should(children[key] if there else {}, key in snapshot.certain, key not in snapshot.partly)
         elif _NUMBERED.fullmatch(key):
             state: Value = snapshot.states.get(key)
             central[key] = Should({} if state is None else {key: state})
