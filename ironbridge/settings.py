@@ -7,15 +7,26 @@ All of it is checked before anything connects. A word that means nothing is an e
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -197,6 +208,17 @@ def _content(name: str, path: str) -> str:
     return content
 
 
+def _listed(given: object) -> object:
+    """In the environment, names are separated by commas."""
+    return [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else given
+
+
+def _part(name: str) -> str:
+    if not re.fullmatch(r"(adapter|flow)/[^\s,/]+", name):
+        raise ValueError("is no part: write `adapter/NAME` or `flow/NAME`")
+    return name
+
+
 class Settings(BaseSettings):
     """
     The whole file. `adapters` and `targets` hold a section for each system; its `system` defaults to its name. `flows` holds a
@@ -213,6 +235,11 @@ class Settings(BaseSettings):
     """Where the embedded parts keep their files."""
     worker: str | None = None
     """This worker's name in Kafka's groups; the host's where it is not given."""
+    expected: Annotated[tuple[Annotated[str, AfterValidator(_part)], ...] | None, BeforeValidator(_listed), NoDecode] = None
+    """
+    The parts that should run somewhere on this state, as `adapter/NAME` and `flow/NAME`, also those that these settings do not
+    hold. One that runs nowhere is told. Without it: all adapters and flows of these settings.
+    """
     kafka: KafkaSettings = KafkaSettings()
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

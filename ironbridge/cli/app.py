@@ -37,6 +37,7 @@ from ironbridge.console import serve
 from ironbridge.observe import spans, telemetry
 from ironbridge.observe.log_lines import log_to_stderr
 from ironbridge.operate import audit, gauges, insight
+from ironbridge.operate.absence import absent
 from ironbridge.operate.checks import findings
 from ironbridge.runtime import bridge, systems
 from ironbridge.settings import FILE, HttpSettings, load
@@ -173,11 +174,12 @@ def status(
 ) -> None:
     """
     Show how every flow and stream stands: agreed, to do and how long the oldest has waited, waiting for another record, parked;
-    read and published since ever; and what is the matter.
+    read and published since ever; what is the matter; and which parts run nowhere though they should.
     """
+    expected = systems.expected(settings_of(file))
 
     async def look(store: Store) -> render.Status:
-        return render.Status(await insight.streams(store), await insight.flows(store))
+        return render.Status(await insight.streams(store), await insight.flows(store), await absent(store, expected))
 
     async def work(store: Store) -> None:
         stands = await look(store)

@@ -19,6 +19,7 @@ from rich.text import Text
 from canonical.errors import IronbridgeError
 from canonical.finding import Finding
 from ironbridge.cli.parts import plain
+from ironbridge.operate.absence import AbsentPart
 from ironbridge.operate.held import HeldChange
 from ironbridge.operate.insight import REOPENING, REREADING, STANDING_BY, Change, silence
 from ironbridge.operate.reconcile.certificate import Certificate
@@ -55,17 +56,22 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """This view shows how all streams and flows stand, to be printed once or again and again."""
+    """
+    This view shows how all streams and flows stand, and which parts run nowhere though they should, to be printed once or again
+    and again.
+    """
 
     streams: Sequence[StreamStanding]
     flows: Sequence[FlowStanding]
+    absent: Sequence[AbsentPart] = ()
 
     def as_json(self, indent: int | None = None) -> str:
         return json.dumps(self, indent=indent, default=plain)
 
     def __rich__(self) -> Group:
-        """The flows first: they are few, and a screen of 24 lines cuts off what stands below."""
-        return Group(flows(self.flows), streams(self.streams))
+        """What runs nowhere first, then the flows: they are few, and a screen of 24 lines cuts off what stands below."""
+        nowhere = [Text.assemble((f"{each.part} ", "bold"), each.why) for each in self.absent]
+        return Group(*nowhere, *([Text()] if nowhere else []), flows(self.flows), streams(self.streams))
 
 
 def streams(every: Sequence[StreamStanding]) -> Group:

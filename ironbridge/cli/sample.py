@@ -12,6 +12,9 @@ _HEAD = """\
 
 # data = ".ironbridge"            # where the embedded parts keep their files
 # worker = "bridge-1"             # this worker's name in Kafka's groups; the host's name by default
+# The parts that should run somewhere on this state, in this process or in others; one that runs nowhere is told. Without it: all
+# adapters and flows of this file. In the environment: IRONBRIDGE_EXPECTED=adapter/liquidlogic,flow/dfe_csc
+# expected = ["adapter/liquidlogic", "flow/dfe_csc"]
 
 [kafka]
 # embedded: a small development broker beside the program, never for production.

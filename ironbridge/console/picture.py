@@ -14,6 +14,7 @@ from ironbridge.console.recent import Recent
 from ironbridge.operate import insight
 from ironbridge.operate.health import Health, Verdict
 from ironbridge.runtime.bridge import Platform
+from ironbridge.runtime.systems import adapter_part, flow_part
 from ironbridge.store import traffic
 from ironbridge.store.standing import FlowStanding, StreamStanding
 
@@ -22,10 +23,10 @@ _RECENT = 2000  # attempts that a rate looks back over at most
 
 WORDS = {
     "agrees": "Agrees", "busy": "Catching up", "late": "Late", "stopped": "Stopped", "paused": "Paused",
-    "loading": "First load",
+    "loading": "First load", "absent": "Runs nowhere",
 }  # fmt: skip
-_STATES = {"well": "agrees", "late": "late", "failing": "stopped", "paused": "paused", "loading": "loading"}
-_WORST = ("stopped", "late", "paused", "loading", "busy", "agrees")
+_STATES = {"well": "agrees", "late": "late", "failing": "stopped", "paused": "paused", "loading": "loading", "absent": "absent"}
+_WORST = ("absent", "stopped", "late", "paused", "loading", "busy", "agrees")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,16 @@ class DrawnSystem:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything at one moment; `at` is seconds since 1970."""
+    """
+    Everything at one moment; `at` is seconds since 1970. `absent` are the parts that should run somewhere and run nowhere, also
+    those that this console's settings do not hold.
+    """
 
     at: float
     legacy: tuple[DrawnSystem, ...]
     topics: tuple[str, ...]
     clouds: tuple[DrawnSystem, ...]
+    absent: tuple[Verdict, ...] = ()
 
     @property
     def arrows(self) -> list[Arrow]:
@@ -92,7 +97,7 @@ class Picture:
 
     @property
     def state(self) -> str:
-        return worst(arrow.state for arrow in self.arrows)
+        return worst(["absent"] if self.absent else [arrow.state for arrow in self.arrows])
 
     def arrow(self, name: str) -> Arrow | None:
         return next((arrow for arrow in self.arrows if arrow.name == name), None)
@@ -139,8 +144,9 @@ class Painter:
 
     async def _take(self) -> Picture:
         store = self._built.store
+        absent = await self._health.absent()
         read, written = await insight.streams(store), await insight.flows(store)
-        verdicts = {verdict.what: verdict for verdict in self._health.judged(read, written)}
+        verdicts = {verdict.what: verdict for verdict in self._health.judged(read, written)} | self._nowhere(absent)
         streams, flows = {each.name: each for each in read}, {each.flow: each for each in written}
         behind, rates = await traffic.behind(store), await self._rates()
         self._events.add({name: stands.events for name, stands in streams.items()})
@@ -154,7 +160,14 @@ class Painter:
         )
         arrows = [arrow for place in (*legacy, *clouds) for arrow in place.arrows]
         topics = tuple(dict.fromkeys(topic for arrow in arrows for topic in arrow.topics))
-        return Picture(self._built.store.clock(), legacy, topics, clouds)
+        return Picture(self._built.store.clock(), legacy, topics, clouds, tuple(absent))
+
+    def _nowhere(self, absent: Sequence[Verdict]) -> dict[str, Verdict]:
+        """The verdicts on absent parts, by the names of their streams and flows."""
+        parts = {verdict.what: verdict for verdict in absent}
+        streams = {f"{name}.{each.name}": adapter_part(name) for name, (_, found) in self._built.pumps.items() for each in found}
+        names = streams | {name: flow_part(name) for name in self._built.deliveries}
+        return {name: parts[part] for name, part in names.items() if part in parts}
 
     def _stream(
         self, adapter: str, stream: Stream, streams: dict[str, StreamStanding], verdicts: dict[str, Verdict]
@@ -176,7 +189,7 @@ class Painter:
         return Arrow(
             name, name, "busy" if busy and verdict.state == "well" else _STATES[verdict.state], verdict.why,
             count=stands.agreed, changes=stands.holds, rate=rates.get(name, 0.0),
-            fresh=verdict.seconds if busy else None, stuck=stands.parked + stands.rejected, busy=busy,
+            fresh=stands.seconds_waiting if busy else None, stuck=stands.parked + stands.rejected, busy=busy,
             topics=tuple(self._topics(self._built.deliveries[name].flow.entities)), paused=stands.paused,
             silent=bool(stands.seconds_silent),
             besides=_counted({"parked": stands.parked, "no event": stands.rejected, "given up": stands.dropped}),

@@ -1,7 +1,8 @@
 """
 These gauges show what the state says: it is looked up now and then by a task of its own, never on the way of a row.
 
-Every process says how the parts stand that it runs. Several workers of one flow say the same, so take the greatest.
+Every process says how the parts stand that it runs, and which parts run nowhere though they should. Several processes may say the
+same, so take the greatest.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ unwell = meter.create_gauge(
     "ironbridge.progress.unwell",
     unit="{part}",
     description="1 where a stream or a flow is later than expected or failing",
+)
+absent = meter.create_gauge(
+    "ironbridge.part.absent", unit="{part}", description="1 where an adapter or a flow should run somewhere and runs nowhere"
 )
 freshness = meter.create_gauge(
     "ironbridge.stream.freshness", unit="s", description="Since a stream was last read to its end"
@@ -97,6 +101,9 @@ async def observe(built: Platform, health: Health) -> None:
 
     :raises UnavailableError: the state is away.
     """
+    nowhere = {verdict.what for verdict in await health.absent()}
+    for part in health.expected:
+        absent.set(int(part in nowhere), {"ironbridge.part": part})
     streams, found = await insight.streams(built.store), await insight.flows(built.store)
     for verdict in health.judged(streams, found):
         unwell.set(int(not verdict.well), {"ironbridge.part": verdict.what})

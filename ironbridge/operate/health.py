@@ -22,7 +22,10 @@ from canonical.errors import ours
 from flows.engine.clock import steady
 from ironbridge.kafka.topics import answers
 from ironbridge.operate import insight
+from ironbridge.operate.absence import RollCall
+from ironbridge.runtime import systems
 from ironbridge.runtime.bridge import Platform
+from ironbridge.store.signs import LIFE
 from ironbridge.store.standing import FlowBrief, StreamStanding
 
 LOOKS = 3
@@ -36,9 +39,9 @@ _KEPT = 5.0  # seconds that an answer holds, however many ask
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    A verdict says how one thing stands. `state` is a word: `well`, `late`, `failing`, `paused`, `loading`; `why` says
-    more. `seconds` have passed since a stream was read, or a flow's oldest subject became due; more than `expected`
-    seconds are late.
+    A verdict says how one thing stands. `state` is a word: `well`, `late`, `failing`, `paused`, `loading`, `absent`; `why`
+    says more. `seconds` have passed since a stream was read, a flow's oldest subject became due, or an absent part gave its
+    last sign of life; more than `expected` seconds are late.
     """
 
     what: str
@@ -49,7 +52,7 @@ class Verdict:
 
     @property
     def well(self) -> bool:
-        return self.state not in ("late", "failing")
+        return self.state not in ("late", "failing", "absent")
 
     def as_json(self) -> dict[str, Any]:
         told = {"what": self.what, "state": self.state, "why": self.why, "seconds": self.seconds}
@@ -103,7 +106,10 @@ class _Moved:
 
 @dataclass
 class Health:
-    """The health of the parts that one process runs. `clock` gives seconds; only differences between its values count."""
+    """
+    The health of the parts that one process runs, and of all that should run somewhere on its state. `clock` gives seconds; only
+    differences between its values count.
+    """
 
     built: Platform
     clock: Callable[[], float] = steady
@@ -114,6 +120,7 @@ class Health:
         self.since = self.clock()
         self._dependencies = (Kept(self._kafka, "kafka"), Kept(self._state, "state", self._held_by))
         self._progress = Kept(self.look, "state", self._held_by)
+        self._roll = RollCall(self.built.store, systems.expected(self.built.settings), self.clock)
 
     async def ready(self) -> list[Verdict]:
         """Tell whether Kafka and the state answer."""
@@ -121,12 +128,26 @@ class Health:
         return [verdict for answer in answers for verdict in answer]
 
     async def progress(self) -> list[Verdict]:
-        """Tell how every stream and flow of this process stands, as of a few seconds ago at most."""
+        """Tell what `look` tells, as of a few seconds ago at most."""
         return await self._progress.answer()
 
     async def look(self) -> list[Verdict]:
-        """Tell how every stream and flow of this process stands, now."""
-        return self.judged(await insight.streams(self.built.store), await insight.standing(self.built.store))
+        """Tell how every stream and flow of this process stands now, and which parts run nowhere though they should."""
+        absent = await self.absent()
+        return self.judged(await insight.streams(self.built.store), await insight.standing(self.built.store)) + absent
+
+    @property
+    def expected(self) -> Sequence[str]:
+        """The parts that should run somewhere on this state, e.g. `adapter/liquidlogic`."""
+        return self._roll.expected
+
+    async def absent(self) -> list[Verdict]:
+        """
+        Tell which of the parts that should run somewhere run nowhere, each by itself.
+
+        :raises UnavailableError: the state is away.
+        """
+        return [Verdict(each.part, "absent", each.why, each.seconds, LIFE) for each in await self._roll.absent()]
 
     def judged(self, streams: Sequence[StreamStanding], flows: Sequence[FlowBrief]) -> list[Verdict]:
         """Compares what `insight.streams` and `insight.standing` say with what is expected."""

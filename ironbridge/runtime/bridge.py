@@ -16,9 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from typing import TYPE_CHECKING
 
 from adapters.engine.pump import Pump
 from adapters.port import Stream
@@ -31,8 +29,9 @@ from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
+from ironbridge.runtime.alive import signs_of_life
 from ironbridge.runtime.deliveries import Connections, Delivery
-from ironbridge.runtime.insist import Work, in_our_words, insist, nap
+from ironbridge.runtime.insist import Work, in_our_words, insist, nap, once_there
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
 from ironbridge.store.history import Keep, Retention
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from ironbridge.kafka.broker import Broker
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass
@@ -66,6 +64,11 @@ class Platform:
     @property
     def kafka(self) -> KafkaSettings:
         return self.settings.kafka
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that are built."""
+        return [*map(systems.adapter_part, self.pumps), *map(systems.flow_part, self.deliveries)]
 
 
 def chosen(
@@ -136,36 +139,14 @@ async def _begin(built: Platform, stack: AsyncExitStack, patient: asyncio.Event 
     """Make the state's tables and the topics ready, and find out which installation this is; `stack` closes what that opens."""
     store = built.store
     if patient is not None:
-        await _once_there(store.migrate, patient)
+        await once_there(store.migrate, patient)
     if topics:
-        await _once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
-        await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
+        await once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
+        await once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
         if built.broker is None:
-            mine = await _once_there(lambda: installation(store), patient)
+            mine = await once_there(lambda: installation(store), patient)
             built.claims = KafkaClaims(built.kafka, mine, worker_name(built.settings.worker), clock=store.clock)
             stack.push_async_callback(built.claims.close)
-
-
-async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
-    """Do it as soon as what it needs is there."""
-
-    def say(state: RetryCallState) -> None:
-        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
-        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
-
-    if patient is None:
-        return await work()
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type(UnavailableError),
-        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
-        sleep=lambda seconds: nap(patient, seconds),
-        stop=lambda _state: patient.is_set(),
-        before_sleep=say,
-        reraise=True,
-    ):
-        with attempt:
-            return await work()
-    raise AssertionError("it either returns or raises")
 
 
 def looking(
@@ -225,8 +206,8 @@ def _parts(
     async def flow(plan: systems.FlowPlan) -> None:
         built.deliveries[plan.name] = await connections.delivery(plan)
 
-    works: dict[str, Work] = {f"adapter/{name}": partial(adapter, plan) for name, plan in adapters.items()}
-    return works | {f"flow/{name}": partial(flow, plan) for name, plan in flows.items()}
+    works: dict[str, Work] = {systems.adapter_part(name): partial(adapter, plan) for name, plan in adapters.items()}
+    return works | {systems.flow_part(name): partial(flow, plan) for name, plan in flows.items()}
 
 
 def _entities(built: Platform) -> list[type[Entity]]:
@@ -254,13 +235,18 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
     collect_seldom()
     if built.begin is not None:
         await built.begin()
-    async with watchdog.watching(), asyncio.TaskGroup() as group:
+    running: dict[str, asyncio.Task[None]] = {}
+
+    def alive() -> list[str]:
+        return [part for part in built.parts if part in running and not running[part].done()]
+
+    async with watchdog.watching(), signs_of_life(built.store, alive, stop), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
-            group.create_task(keep_adapter(built, name, pump, streams, stop))
-        for part, build in built.unbuilt.items():
-            group.create_task(_keep_unbuilt(built, part, build, stop))
+            running[systems.adapter_part(name)] = group.create_task(keep_adapter(built, name, pump, streams, stop))
         for name, delivery in built.deliveries.items():
-            group.create_task(keep_flow(built, name, delivery, stop))
+            running[systems.flow_part(name)] = group.create_task(keep_flow(built, name, delivery, stop))
+        for part, build in built.unbuilt.items():
+            running[part] = group.create_task(_keep_unbuilt(built, part, build, stop))
 
 
 async def _keep_unbuilt(built: Platform, part: str, build: Work, stop: asyncio.Event) -> None:
@@ -297,7 +283,7 @@ async def _keep_stream(built: Platform, name: str, pump: Pump, stream: Stream, s
         # Here, where an outage of the state is waited for: outside it would end the process.
         if await memory.paused(stream.name):
             return
-        await built.claims.hold(f"adapter/{name}")
+        await built.claims.hold(systems.adapter_part(name))
         await pump.ready()
         if (asked := await memory.backfill(stream.name)) is not None:
             lacking = await pump.backfill(stream)
@@ -335,7 +321,7 @@ async def _asked_for(memory: StoredMemory, stream: Stream, allowed: int) -> bool
 async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asyncio.Event) -> None:
     """Ingest and deliver side by side: a slow target never holds up the consumer."""
 
-    part = f"flow/{name}"
+    part = systems.flow_part(name)
 
     async def ingest() -> None:
         worker = f"{worker_name(built.settings.worker)}.{name}"

@@ -78,6 +78,26 @@ class FlowPlan:
         return await self.system.check(self.settings, target) if self.system.check else []
 
 
+def adapter_part(name: str) -> str:
+    """The name of an adapter among all parts: an adapter and a flow may share a name."""
+    return f"adapter/{name}"
+
+
+def flow_part(name: str) -> str:
+    """The name of a flow among all parts."""
+    return f"flow/{name}"
+
+
+def expected(settings: Settings) -> tuple[str, ...]:
+    """The parts that should run somewhere on this state: those that the settings name, or all that the settings hold."""
+    if settings.expected is not None:
+        return settings.expected
+    writing = _writing(settings)
+    alone = [name for name in settings.targets if not writing[name]]
+    parts = [*map(adapter_part, settings.adapters), *map(flow_part, [*settings.flows, *alone])]
+    return tuple(dict.fromkeys(parts))
+
+
 def found(group: str) -> Mapping[str, Any]:
     """Every system that an installed package offers, by name."""
     return {point.name: point for point in entry_points(group=group)}

@@ -199,6 +199,8 @@ names = Table(
     _text("subject"),
     Index("ix_names_flow_subject", "flow", "subject"),
 )
+# When each part that runs last gave a sign of life, e.g. `adapter/liquidlogic`: see signs.py.
+signs = Table("signs", metadata, _text("part", key=True), Column("at", Double, nullable=False))
 # How many times each worker's hand has sent something, as this state knows it; the trail in Kafka says it independently.
 hands = Table(
     "hands",

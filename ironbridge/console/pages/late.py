@@ -1,4 +1,7 @@
-"""Late and why: what is later than expected, what has stopped, what somebody has paused, and what has waited longest."""
+"""
+Late and why: what runs nowhere, what is later than expected, what has stopped, what somebody has paused, and what has waited
+longest.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ async def live(request: Request) -> Response:
 async def _late(request: Request, template: str) -> Response:
     room = room_of(request)
     picture = await room.painter.picture()
-    unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy")]
+    unwell = [arrow for arrow in picture.arrows if arrow.state not in ("agrees", "busy", "absent")]
     paused_by = {arrow.name: await audit.paused_by(room.store, arrow.name) for arrow in unwell if arrow.paused}
     oldest = await insight.oldest(room.store)
     return show(request, template, picture=picture, unwell=unwell, paused_by=paused_by, oldest=oldest)

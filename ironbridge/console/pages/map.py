@@ -31,7 +31,7 @@ async def _map(request: Request, template: str) -> Response:
 
 def _tally(picture: Picture, listing: Listing) -> dict[str, int]:
     """Return what the tiles say: subjects and rows by how they stand."""
-    unwell = sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
+    unwell = len(picture.absent) + sum(arrow.state in ("late", "stopped") for arrow in picture.arrows)
     return listing.counts | {"unwell": unwell, "busy": sum(arrow.busy for arrow in picture.arrows)}
 
 
