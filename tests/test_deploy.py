@@ -398,17 +398,37 @@ def test_every_part_has_settings_that_load_and_secrets_for_all_that_they_lack(
         assert settings.kafka.security_protocol == "SASL_SSL"
 
 
+def test_every_part_knows_which_parts_should_run(
+    example: tuple[Json, list[Json]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Those that the release runs, and no others: each would be told of for ever."""
+    _, manifests = example
+    told, run = set(), set()
+    for name, deployment in of_kind(manifests, "Deployment").items():
+        settings = settings_of(manifests, name, tmp_path, monkeypatch)
+        told.add(systems.expected(settings))
+        if deployment["spec"]["replicas"]:
+            run |= {*map(systems.adapter_part, systems.adapters(settings)), *map(systems.flow_part, systems.flows(settings))}
+    (parts,) = told
+    assert {*parts} == run
+    assert len(parts) == len(run) > 0
+
+
+def settings_of(manifests: list[Json], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of one Deployment, with something for each secret."""
+    file = tmp_path / f"{name}.toml"
+    file.write_text(of_kind(manifests, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
+    env = container(of_kind(manifests, "Deployment")[name])["env"]
+    return loaded(file, {each["name"]: secret_value(each) for each in env if "valueFrom" in each}, monkeypatch)
+
+
 def test_kubernetes_asks_the_program_itself_how_it_is(
     example: tuple[Json, list[Json]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """And restarts nothing because it is late, which a restart seldom mends."""
     _, manifests = example
     for name, deployment in of_kind(manifests, "Deployment").items():
-        file = tmp_path / f"{name}.toml"
-        file.write_text(of_kind(manifests, "ConfigMap")[name]["data"]["ironbridge.toml"], "utf-8")
-        part = container(deployment)
-        given = {each["name"]: secret_value(each) for each in part["env"] if "valueFrom" in each}
-        settings = loaded(file, given, monkeypatch)
+        part, settings = container(deployment), settings_of(manifests, name, tmp_path, monkeypatch)
         assert settings.http.listen is None
         assert part["ports"] == [{"name": "probes", "containerPort": address_of(settings.http.probes or "")[1]}]
         served = {route.path for route in health.routes(Health(Platform(settings, None)))}  # type: ignore[arg-type]
@@ -441,6 +461,8 @@ def test_a_target_with_flows_of_its_own_runs_all_of_them(
     settings = loaded(settings_file, {each["name"]: secret_value(each) for each in part["env"]}, monkeypatch)
     assert [*chosen(settings, [part["args"][1]])[1]] == ["more", "purchases"]
     assert systems.flows(settings)["purchases"].settings.default_account == "8000"
+    assert {"flow/more", "flow/purchases"} < {*systems.expected(settings)}
+    assert "flow/business_central" not in systems.expected(settings)
 
 
 def test_an_adapter_is_one_process_and_a_flow_as_many_as_wanted(example: tuple[Json, list[Json]]):
@@ -455,16 +477,19 @@ def test_an_adapter_is_one_process_and_a_flow_as_many_as_wanted(example: tuple[J
             assert of_kind(manifests, "PodDisruptionBudget")[name]["spec"]["maxUnavailable"] == 1
 
 
-def test_what_is_given_as_nothing_is_nothing(helm: str, tmp_path: Path):
+def test_what_is_given_as_nothing_is_nothing(helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A flow that is kept back has no worker, and a target without ports reaches none; what is not given has a default."""
     file = tmp_path / "values.yaml"
     values = yaml.safe_load(EXAMPLES[0].read_text("utf-8"))
     values["targets"]["dfe_csc"] |= {"replicas": 0, "egressPorts": []}
+    values["expectedElsewhere"] = ["flow/elsewhere"]
     del values["targets"]["business_central"]["replicas"]
     file.write_text(json.dumps(values), "utf-8")
     manifests = rendered(helm, "-f", file)
     wanted = {name: each["spec"]["replicas"] for name, each in of_kind(manifests, "Deployment").items()}
     assert (wanted["bridge-ironbridge-dfe-csc"], wanted["bridge-ironbridge-business-central"]) == (0, 1)
+    parts = systems.expected(settings_of(manifests, "bridge-ironbridge-payables", tmp_path, monkeypatch))
+    assert parts == ("adapter/liquidlogic", "adapter/payables", "flow/business_central", "flow/elsewhere")
     policies = of_kind(manifests, "NetworkPolicy")
     ports = {name: {each["port"] for rule in policies[name]["spec"]["egress"] for each in rule["ports"]} for name in wanted}
     assert 443 not in ports["bridge-ironbridge-dfe-csc"]
@@ -654,6 +679,7 @@ def test_the_charts_schema_knows_the_programs_settings_and_no_others():
         ("targets.dfe_csc.settings.supplier_key=x", SECRET.format("targets.dfe_csc", "supplier_key")),
         ("targets.dfe_csc.settings.proxy.password=x", SECRET.format("targets.dfe_csc", "proxy.password")),
         ("telemetry.endpoint=http://user:word@collector:4318", "telemetry: `endpoint` holds a secret"),
+        ("expectedElsewhere={payables}", "/expectedElsewhere/0"),
         ("adapters.payables.secrets.url.file=drop", "/adapters/payables/secrets/url"),
     ],
 )

@@ -41,6 +41,8 @@ from tests.traced_process import CHANGED, SUPPLIERS
 ROOT = Path(__file__).resolve().parents[1]
 CHANGES = SUPPLIERS + 2 * CHANGED
 WRITES = SUPPLIERS + CHANGED
+PARTS = {"adapter/finance": 0, "flow/business_central": 0, "flow/elsewhere": 1}
+"""The parts that should run, and whether they run nowhere."""
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ async def bridged(collector: Collector, kafka: Kafka, data: Path) -> list[str]:
             "default_account": "6010", "accounts": {"*": "6010"}, "dimensions": {},
         }  # fmt: skip
         settings = {
-            "data": str(data), "targets": {"business_central": target},
+            "data": str(data), "targets": {"business_central": target}, "expected": [*PARTS],
             "kafka": {"broker": "none", "bootstrap_servers": kafka.bootstrap, "topic_prefix": kafka.prefix() + "c"},
             "telemetry": {"endpoint": collector.endpoint, "traces_a_second": "all", "metrics_every": 3600},
         }  # fmt: skip
@@ -141,6 +143,7 @@ def counted(metrics: dict[str, list[Any]], traces: set[str]) -> None:
     assert total("ironbridge.flow.lag") == 0
     assert total("ironbridge.stream.records") == SUPPLIERS
     assert total("ironbridge.progress.unwell") == 0
+    assert {part: total("ironbridge.part.absent", part=part) for part in PARTS} == PARTS
     exemplars = [each for point in metrics["ironbridge.flow.change.duration"] for each in point["exemplars"]]
     assert exemplars
     assert {each["traceId"] for each in exemplars} <= traces, "an exemplar leads to no change"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from flows.engine.clock import steady
 from ironbridge.console.jobs import Jobs
 from ironbridge.console.picture import Painter
 from ironbridge.console.recent import Recent
@@ -21,9 +23,13 @@ from ironbridge.store import Store
 
 @dataclass
 class Room:
-    """One room for each application. `spans` is None if the settings keep none, `sessions` is None if nobody signs in."""
+    """
+    One room for each application. `spans` is None if the settings keep none, `sessions` is None if nobody signs in. `clock` gives
+    seconds; only differences between its values count.
+    """
 
     built: Platform
+    clock: Callable[[], float] = steady
     health: Health = field(init=False)
     painter: Painter = field(init=False)
     groups: Recent[Listing] = field(init=False)
@@ -33,7 +39,7 @@ class Room:
     sessions: Sessions | None = None
 
     def __post_init__(self) -> None:
-        self.health = Health(self.built)
+        self.health = Health(self.built, self.clock)
         self.painter = Painter(self.built, self.health)
         self.groups = Recent(lambda: stuck.groups(self.store))
         self.dependencies = Recent(self._dependencies)

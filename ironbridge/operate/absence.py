@@ -13,8 +13,8 @@ from ironbridge.store import Store, signs
 @dataclass(frozen=True, slots=True)
 class AbsentPart:
     """
-    A part that should run somewhere and runs nowhere. `since` is its last sign of life (seconds since 1970), and `seconds`
-    have passed since then. Both are None if no sign of it is known, or only one that lies in the future.
+    A part that should run somewhere and runs nowhere. `since` is its last sign of life (seconds since 1970), None if none is
+    known. `seconds` have passed since then, None also if the sign lies in the future.
     """
 
     part: str
@@ -24,14 +24,19 @@ class AbsentPart:
     @property
     def why(self) -> str:
         """Says since when, and what to do."""
-        last = "it has never given a sign of life"
-        if self.since is not None and self.seconds is not None:
-            ago = timedelta(seconds=round(self.seconds))
-            last = f"its last sign of life was at {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S UTC}, {ago} ago"
         return (
-            f"it runs nowhere: {last}. To do: start the process that runs it, or look into that process's log for the reason why "
-            "it does not begin; if the part is not meant to run, take it out of the setting `expected`"
+            f"it runs nowhere: {self._last}. To do: start the process that runs it, or look into that process's log for the "
+            "reason why it does not begin; if the part is not meant to run, take it out of the setting `expected`"
         )
+
+    @property
+    def _last(self) -> str:
+        if self.since is None:
+            return "no sign of life of it is known"
+        at = f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S UTC}"
+        if self.seconds is None:
+            return f"its last sign of life is of {at}, before the database's clock was set back"
+        return f"its last sign of life was at {at}, {timedelta(seconds=round(self.seconds))} ago"
 
 
 async def absent(store: Store, expected: Sequence[str]) -> list[AbsentPart]:
@@ -46,9 +51,9 @@ def _lives(sign: signs.Sign | None) -> bool:
 
 
 def _absent(part: str, sign: signs.Sign | None) -> AbsentPart:
-    if sign is None or sign.ago < 0:
+    if sign is None:
         return AbsentPart(part)
-    return AbsentPart(part, sign.at, round(sign.ago, 1))
+    return AbsentPart(part, sign.at, round(sign.ago, 1) if sign.ago > 0 else None)
 
 
 class RollCall:

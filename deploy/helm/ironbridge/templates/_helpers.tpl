@@ -91,6 +91,23 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{- end }}
 {{- end -}}
 
+{{/* The parts that should run somewhere on this state, as JSON: every adapter and flow of the chart but those kept back, and what runs elsewhere. */}}
+{{- define "ironbridge.expected" -}}
+{{- $parts := list -}}
+{{- range $name := keys .Values.adapters | sortAlpha -}}
+{{- $parts = append $parts (printf "adapter/%s" $name) -}}
+{{- end -}}
+{{- range $name := keys .Values.targets | sortAlpha -}}
+{{- $target := index $.Values.targets $name -}}
+{{- if ne (include "ironbridge.replicas" $target) "0" -}}
+{{- range $flow := default (list $name) (keys (default dict $target.flows) | sortAlpha) -}}
+{{- $parts = append $parts (printf "flow/%s" $flow) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{ concat $parts .Values.expectedElsewhere | uniq | toJson }}
+{{- end -}}
+
 {{/* A part's settings file holds the part's own section and no other: it needs no secret of the others. The console has all. */}}
 {{- define "ironbridge.settings" -}}
 {{- $values := .root.Values -}}
@@ -100,6 +117,8 @@ app.kubernetes.io/component: {{ .name | replace "_" "-" }}
 {{ range $where := list "kafka" "telemetry" "retention" "console" }}
 {{- include "ironbridge.no-secrets" (dict "where" $where "settings" (index $values $where) "path" "") }}
 {{- end -}}
+expected = {{ include "ironbridge.expected" .root }}
+
 [kafka]
 {{- include "ironbridge.section" $kafka }}
 
