@@ -207,8 +207,9 @@ async def test_a_process_whose_last_part_was_fenced_off_gives_no_more_signs_and_
     log, adapter = Log(), TableAdapter(name="north")
     built = process(settings_of(tmp_path), store, log=log, north=adapter)
     async with running(built) as task:
-        await MemoryJournal(log, "north").open()  # a newer copy of it
         adapter.lines[1] = Line(1, "N1")
+        newer, _ = process(settings_of(tmp_path), store, log=log, north=adapter).pumps["north"]
+        await newer.ready()
         async with asyncio.timeout(20):
             await task  # nobody told it to stop
 
