@@ -99,7 +99,7 @@ def test_a_part_that_runs_nowhere_is_told_on_the_map_and_on_the_page_of_what_is_
     assert_meets_wcag(page, "/late")
     page.set_viewport_size({"width": 1280, "height": 900})
     assert_meets_wcag(page, "/")
-    expect(page.get_by_text("A part that should run runs nowhere")).to_be_visible()
+    expect(page.get_by_text("A part runs nowhere")).to_be_visible()
     expect(page.get_by_text("Runs nowhere: flow/elsewhere.")).to_be_visible()
     expect(page.locator("[id='row-legacy.episodes'] [data-label='State']")).not_to_contain_text("Runs nowhere")
     portal.call(running.gives, "flow/elsewhere")
