@@ -202,6 +202,7 @@ def test_status_shows_every_stream_and_flow(played: Path) -> None:
     assert all(row["seconds_waiting"] is None for row in told["flows"])
     assert all(f"{row['events']:,}" in shown for row in told["streams"])
     assert shown.index("business_central") < shown.index("liquidlogic.person")
+    assert told["absent"] == [], "the demonstration has ended: nothing of it should run"
 
 
 def test_the_keys_of_the_json_are_the_ones_that_scripts_know() -> None:

@@ -83,8 +83,11 @@ def settings_of(world: DemoWorld, **other: Any) -> Settings:
 
 
 def write_settings(world: DemoWorld, settings: Settings) -> None:
-    """The demonstration's own settings file, so that every other command can look at its world afterwards."""
-    lines = [f"data = {json.dumps(str(world.data))}", 'worker = "demo"']
+    """
+    The demonstration's own settings file, so that every other command can look at its world afterwards. No part is expected to
+    run any more by then.
+    """
+    lines = [f"data = {json.dumps(str(world.data))}", 'worker = "demo"', "expected = []"]
     for group, sections in (("adapters", settings.adapters), ("targets", settings.targets), ("flows", settings.flows)):
         for name, section in sections.items():
             lines.append(f"\n[{group}.{name}]")
