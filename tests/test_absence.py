@@ -66,7 +66,7 @@ async def test_each_part_without_a_sign_of_life_for_a_while_is_absent_until_it_g
     clock.now += 1
     (found,) = await absent(each_store, [NORTH, SOUTH])
     assert found == AbsentPart(SOUTH, since=1_800_000_000.0, seconds=91.0)
-    said = "it runs nowhere: its last sign of life was at 2027-01-15 08:00:00 UTC, 0:01:31 ago. To do: start the process"
+    said = "runs nowhere: its last sign of life was at 2027-01-15 08:00:00 UTC, 0:01:31 ago. To do: start the process"
     assert found.why.startswith(said)
     await signs.give(each_store, [SOUTH])
     assert await missing(each_store, NORTH, SOUTH) == []
@@ -262,7 +262,7 @@ async def test_progress_tells_it_and_the_probes_do_not_mind(store: Store, tmp_pa
     own.now += 100
     (verdict,) = await health.progress()
     assert (verdict.what, verdict.state, verdict.well) == ("flow/elsewhere", "absent", False)
-    assert verdict.why.startswith("it runs nowhere: no sign of life of it is known. To do: start the process that runs it")
+    assert verdict.why.startswith("runs nowhere: no sign of life of it is known. To do: start the process that runs it")
     application = serve.application(built)
     async with (
         serve.serving(application, HttpSettings(listen="127.0.0.1:0")) as url,
@@ -275,7 +275,7 @@ async def test_status_says_first_what_runs_nowhere(store: Store):
     (found,) = await absent(store, [NORTH])
     out = Console(record=True, width=400)
     out.print(render.Status([], [], [found]))
-    assert out.export_text().startswith(f"{NORTH} it runs nowhere: no sign of life of it is known. To do: start the process")
+    assert out.export_text().startswith(f"{NORTH} runs nowhere: no sign of life of it is known. To do: start the process")
     shown = json.loads(render.Status([], [], [found]).as_json())
     assert shown["absent"] == [{"part": NORTH, "since": None, "seconds": None}]
 

@@ -25,7 +25,7 @@ class AbsentPart:
     def why(self) -> str:
         """Says since when, and what to do."""
         return (
-            f"it runs nowhere: {self._last}. To do: start the process that runs it, or look into that process's log for the "
+            f"runs nowhere: {self._last}. To do: start the process that runs it, or look into that process's log for the "
             "reason why it does not begin; if the part is not meant to run, take it out of the setting `expected`"
         )
 
