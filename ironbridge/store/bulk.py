@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -54,50 +54,88 @@ async def put(
         return
     if postgres(connection):
         kinds = tuple((column, _ARRAYS[type(table.c[column].type)]) for column in columns)
-        alike, bound = bind(rows)
-        statement = _unnest(table, kinds, alike, tuple((update or {}).items()), update is None, where)
+        forms, bound = bind(rows, kinds)
+        statement = _unnest(table, kinds, forms, tuple((update or {}).items()), update is None, where)
         await connection.execute(statement, bound)
     else:
         statement = _insert(table, tuple(columns), tuple((update or {}).items()), update is None, where)
         await connection.exec_driver_sql(str(statement.text), [tuple(row) for row in rows])
 
 
-def bind(rows: Sequence[Sequence[Any]]) -> tuple[tuple[bool, ...], dict[str, Any]]:
+def bind(rows: Sequence[Sequence[Any]], kinds: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """
-    Rows as parameters for `selected`: which columns hold the same value in all of them, and the parameters.
+    Bind rows as parameters for `selected`; `kinds` are the names and types of their columns. Returns each column's form, too.
 
-    Such a value is bound once: the driver looks at every item of an array, and that takes longer than all else here.
+    What is the same in all rows is bound once, and other columns as one text if they can be: the driver looks at every item of an
+    array, and that takes longer than all else here.
     """
-    columns = list(zip(*rows, strict=True))
-    alike = [column.count(column[0]) == len(rows) for column in columns]
-    if all(alike):
-        alike[0] = False  # an array says how many rows there are
-    bound = {f"c{i}": column[0] if alike[i] else list(column) for i, column in enumerate(columns)}
-    return tuple(alike), bound
+    columns = [_bound(kind, column) for (_, kind), column in zip(kinds, zip(*rows, strict=True), strict=True)]
+    if all(form == _SAME for form, _ in columns):
+        columns[0] = _ARRAY, [row[0] for row in rows]  # an array says how many rows there are
+    return tuple(form for form, _ in columns), {f"c{i}": value for i, (_, value) in enumerate(columns)}
+
+
+_SAME, _ARRAY, _TEXT = "same", "array", "text"
+_WRITTEN: dict[str, Callable[[Any], str]] = {"bigint": int.__repr__, "bytea": bytes.hex}
+_SHORT = 64  # bytes of a digest or so: hexadecimal digits are twice as long, which pays for these alone
+_BETWEEN = "\x1f"  # the separator of a text's units: no key, name or JSON holds it
+
+
+def _bound(kind: str, column: Sequence[Any]) -> tuple[str, Any]:
+    """A column's form, and its value in that form."""
+    if column.count(column[0]) == len(column):
+        return _SAME, column[0]
+    joined = _joined(kind, column)
+    return (_ARRAY, list(column)) if joined is None else (_TEXT, joined)
+
+
+def _joined(kind: str, column: Sequence[Any]) -> str | None:
+    """The column as one text; None if it holds anything that a text cannot tell."""
+    if kind not in ("text", *_WRITTEN):
+        return None
+    try:
+        if kind == "bytea" and sum(map(len, column)) > _SHORT * len(column):
+            return None
+        joined = _BETWEEN.join(column if kind == "text" else map(_WRITTEN[kind], column))
+    except TypeError:  # there is a NULL
+        return None
+    return joined if joined and joined.count(_BETWEEN) == len(column) - 1 else None
 
 
 @cache
-def selected(kinds: tuple[tuple[str, str], ...], alike: tuple[bool, ...]) -> str:
-    """A SELECT of the rows that `bind` bound, for PostgreSQL; `kinds` are the names and types of their columns."""
-    parts = [(f"c{i}", *kind, same) for i, (kind, same) in enumerate(zip(kinds, alike, strict=True))]
-    chosen = ", ".join(f'CAST(:{c} AS {kind}) AS "{name}"' if same else f'r."{name}"' for c, name, kind, same in parts)
-    arrays = ", ".join(f"CAST(:{c} AS {kind}[])" for c, _, kind, same in parts if not same)
-    names = ", ".join(f'"{name}"' for _, name, _, same in parts if not same)
+def selected(kinds: tuple[tuple[str, str], ...], forms: tuple[str, ...]) -> str:
+    """A SELECT of the rows that `bind` bound, for PostgreSQL."""
+    parts = [(f"c{i}", *kind, form) for i, (kind, form) in enumerate(zip(kinds, forms, strict=True))]
+    chosen = ", ".join(f'{_value(*part)} AS "{part[1]}"' for part in parts)
+    arrays = ", ".join(_items(c, kind, form) for c, _, kind, form in parts if form != _SAME)
+    names = ", ".join(f'"{name}"' for _, name, _, form in parts if form != _SAME)
     return f"SELECT {chosen} FROM unnest({arrays}) AS r ({names})"  # noqa: S608 (our own names)
+
+
+def _value(bound: str, name: str, kind: str, form: str) -> str:
+    if form == _SAME:
+        return f"CAST(:{bound} AS {kind})"
+    if form == _TEXT and kind == "bytea":
+        return f"decode(r.\"{name}\", 'hex')"
+    return f'CAST(r."{name}" AS {kind})'
+
+
+def _items(bound: str, kind: str, form: str) -> str:
+    return f"string_to_array(CAST(:{bound} AS text), '{_BETWEEN}')" if form == _TEXT else f"CAST(:{bound} AS {kind}[])"
 
 
 @cache
 def _unnest(
     table: Table,
     kinds: tuple[tuple[str, str], ...],
-    alike: tuple[bool, ...],
+    forms: tuple[str, ...],
     update: tuple[tuple[str, str], ...],
     every: bool,
     where: str,
 ) -> TextClause:
     columns = tuple(name for name, _ in kinds)
     return text(
-        f"INSERT INTO {table.name} ({_quoted(columns)}) {selected(kinds, alike)}"
+        f"INSERT INTO {table.name} ({_quoted(columns)}) {selected(kinds, forms)}"
         + _conflict(table, columns, update, every, where)
     )
 

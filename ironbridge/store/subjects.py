@@ -194,9 +194,10 @@ async def changed(
     names = [name for name in columns if name not in _ONLY_COMPARED]
     if postgres(connection):
         sets = ", ".join(f'"{name}" = {_AFTER.get(name, f"new.{name}")}' for name in names)
-        alike, bound = bind(rows)
+        kinds = (("subject", "text"), *columns.items())
+        forms, bound = bind(rows, kinds)
         statement = (
-            f"UPDATE subjects SET {sets} FROM ({selected((('subject', 'text'), *columns.items()), alike)}) AS new "  # noqa: S608
+            f"UPDATE subjects SET {sets} FROM ({selected(kinds, forms)}) AS new "  # noqa: S608 (our own names)
             f"WHERE subjects.flow = :flow AND subjects.subject = new.subject"
         )
         await connection.execute(text(statement), bound | {"flow": flow})
