@@ -17,7 +17,7 @@ from adapters.engine.copies import held, is_copy, late, marked, newest, twin
 from adapters.engine.difference import Difference
 from adapters.engine.extracts import ExtractReading, Listing, Lying, bad_file, digest_of, listing
 from adapters.engine.guard import Watch
-from adapters.engine.journal import Problem, Progress, Seen, Step
+from adapters.engine.journal import ExtractAccount, Problem, Progress, Seen, Step
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import extract_mark, tamed
 from adapters.port import Extract, Files, Record, Stream
@@ -114,9 +114,9 @@ class FilesReading:
             rule=f"was first the same as the extract {found.name}" if found.was else f"is the same as the extract {found.name}",
             fix=f"if it takes the place of that file, name it {found.name}; if not, take it away, or give it a new name",
         )  # fmt: skip
-        regions = {} if found.was else {extract.name: mark}
-        problem = Problem(bad_file(self._means.adapter, extract.name), error.field, error.rule, error.shape, str(error))
-        await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(regions=regions, problems=[problem]))
+        step = Step() if found.was else Step(regions={extract.name: mark}, accounts={extract.name: ExtractAccount()})
+        step.problems.append(Problem.of(bad_file(self._means.adapter, extract.name), error))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, step)
         return True
 
     async def _adds_nothing(self, lying: Lying) -> bool:
@@ -156,24 +156,33 @@ class FilesReading:
         try:
             await self._pieces(reading)
         except BadRecordError as error:
-            # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
-            # Its content is not known, so it may hold records that other extracts lack.
-            read = Seen(late(lying.digest, lying.former), -self._progress.sweep)
-            if isinstance(error, DoubtfulError):
-                self._watch.doubt(reading.extract.digest, [error.doubt])
-                self._watch.say(f"{self._means.adapter}.{self._stream.name}")
-            step = Step(
-                regions={reading.extract.name: read}, problems=[reading.problem(error)], guarded=self._watch.changed()
-            )
-            await self._publish(reading, Difference(), step)
+            await self._refused(reading, lying, error)
             return
-        self._watch.doubt(reading.extract.digest, reading.extract.report().doubts)
+        report = reading.extract.report()
+        self._watch.doubt(reading.extract.digest, report.doubts)
         # Deletions of others may have waited for this extract, if it could not be read before.
         self._blocked.free(self._stream.name)
         may_delete = await self._given_back(reading) and not await self._moved(reading)
         again = await self._end_of(reading, may_delete=may_delete)
         whole = may_delete and not self._watch.keeps(lying.extract.name)
-        await self._remember(reading, None if again else lying.digest, whole=whole)
+        account = reading.account(report.besides)
+        await self._remember(reading, self._seen(reading, None if again else lying.digest, whole=whole), account)
+
+    async def _refused(self, reading: ExtractReading, lying: Lying, error: BadRecordError) -> None:
+        """
+        Remember a file of which nothing is published. An adapter refuses it before the first portion. If one does so later,
+        nothing has been deleted all the same.
+        """
+        # Its content is not known, so it may hold records that other extracts lack.
+        read, name = Seen(late(lying.digest, lying.former), -self._progress.sweep), reading.extract.name
+        if isinstance(error, DoubtfulError):
+            self._watch.doubt(reading.extract.digest, [error.doubt])
+            self._watch.say(f"{self._means.adapter}.{self._stream.name}")
+        step = Step(
+            regions={name: read}, problems=[reading.problem(error)], guarded=self._watch.changed(),
+            accounts={name: ExtractAccount()},
+        )  # fmt: skip
+        await self._publish(reading, Difference(), step)
 
     async def _pieces(self, reading: ExtractReading) -> None:
         """Compare an extract's records piece by piece, and publish what changed."""
@@ -184,13 +193,15 @@ class FilesReading:
                 step = Step(regions=await reading.sharing(), guarded=self._watch.changed())
                 await self._publish(reading, found, step, len(records))
 
-    async def _remember(self, reading: ExtractReading, digest: bytes | None, *, whole: bool) -> None:
+    async def _remember(self, reading: ExtractReading, seen: Seen, account: ExtractAccount) -> None:
         had, held = self._progress, self._watch.held
         self._progress = replace(
             had, read=had.read + reading.read, published=had.published + reading.published, held=held
         )
-        regions, guarded = {reading.extract.name: self._seen(reading, digest, whole=whole)}, self._watch.changed()
-        step = Step(regions=regions, mended=reading.mended, progress=self._progress, guarded=guarded)
+        name, guarded = reading.extract.name, self._watch.changed()
+        step = Step(
+            regions={name: seen}, mended=reading.mended, progress=self._progress, guarded=guarded, accounts={name: account}
+        )
         await self._publish(reading, Difference(), step)
 
     def _seen(self, reading: ExtractReading, digest: bytes | None, *, whole: bool) -> Seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -190,7 +190,7 @@ class PayablesAdapter:
         what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
         why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
         quarantined = [f"{read.quarantined} to quarantine ({why})"] if read.quarantined else []
-        return Finding(", ".join([what, *quarantined, *_besides(read)]), True)
+        return Finding(", ".join([what, *quarantined, *_told(_besides(read))]), True)
 
 
 @contextmanager
@@ -210,17 +210,20 @@ async def _threaded(work: Callable[[], T]) -> T:
 
 
 def _report(read: Sequence[reading.Reckoning]) -> ExtractReport:
-    return ExtractReport(", ".join(_besides(read[-1])), read[-1].doubts) if read else ExtractReport()
+    if not read:
+        return ExtractReport()
+    bad = {f"rows in quarantine because {reason}": count for reason, count in sorted(read[-1].reasons.items())}
+    return ExtractReport({**_besides(read[-1]), **bad}, read[-1].doubts)
 
 
-def _besides(read: reading.Reckoning) -> list[str]:
-    """Count what a file holds besides its records and its quarantined rows, in words for a person."""
-    told = [
-        f"copies of other rows: {read.duplicates}" if read.duplicates else "",
-        f"notes: {read.notes}" if read.notes else "",
-        _dropped(read),
-    ]
-    return list(filter(None, told))
+def _besides(read: reading.Reckoning) -> dict[str, int]:
+    """Count what a file holds besides its records and its quarantined rows, by kind, in words for a person."""
+    kinds = {"copies of other rows": read.duplicates, "totals passed over": read.totals, "notes": read.notes, **_dropped(read)}
+    return {kind: count for kind, count in kinds.items() if count}
+
+
+def _told(kinds: Mapping[str, int]) -> list[str]:
+    return [f"{kind}: {count}" for kind, count in kinds.items()]
 
 
 def _say(where: str, read: reading.Reckoning) -> None:
@@ -228,13 +231,14 @@ def _say(where: str, read: reading.Reckoning) -> None:
         "%s: %d rows by layout %s (%s): %d published, %d of them copies; %d quarantined; %d blank, %d headings, "
         "%d preamble, %d totals, %d notes%s",
         where, read.rows, read.layout, read.how, read.published + read.duplicates, read.duplicates, read.quarantined,
-        read.blank, read.headings, read.preamble, read.totals, read.notes, "; " * bool(read.dropped) + _dropped(read),
+        read.blank, read.headings, read.preamble, read.totals, read.notes, "".join(f"; {d}" for d in _told(_dropped(read))),
     )  # fmt: skip
 
 
-def _dropped(read: reading.Reckoning) -> str:
-    """Say how many wrong numbers of suppliers are left out."""
-    return ", ".join(f"{count} × {field} is wrong, and left out" for field, count in sorted(read.dropped.items()))
+def _dropped(read: reading.Reckoning) -> dict[str, int]:
+    """Count the wrong numbers of suppliers that are left out."""
+    words = {"vat_number": "VAT numbers", "company_number": "company numbers", "charity_number": "charity numbers"}
+    return {f"suppliers' {words[field]} that are wrong, and left out": n for field, n in sorted(read.dropped.items())}
 
 
 def build(name: str, settings: PayablesSettings) -> PayablesAdapter:
