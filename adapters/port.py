@@ -65,8 +65,8 @@ class Page(NamedTuple):
 class ExtractReport(NamedTuple):
     """
     An adapter's report of an extract that it has read. `besides` counts what is in it besides good records, by kind: each kind
-    is in words for people, without any value. `doubts` are about single rows, which are quarantined unless a person accepts
-    them.
+    is in words for people, without any personal value. `doubts` are about single rows, which are quarantined unless a person
+    accepts them.
     """
 
     besides: Mapping[str, int] = MappingProxyType({})

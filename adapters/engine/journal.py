@@ -127,8 +127,8 @@ class Seen:
 class ExtractAccount:
     """
     Says what an extract held when it was last read: how many of its records are published and in order, how many are in
-    quarantine, and what else is in it, counted by kind. A kind is in words for people, and holds no value. A file that was
-    refused has nothing of all that.
+    quarantine, and what else is in it, counted by kind. A kind is in words for people, and holds no personal value. A file
+    that was refused has nothing of all that.
     """
 
     records: int = 0
