@@ -171,16 +171,44 @@ async def test_what_a_file_held_is_kept_as_it_was_read_last() -> None:
     assert held(bench)["may"] == ExtractAccount(10)
 
 
-async def test_a_file_that_is_refused_or_a_copy_holds_nothing_and_one_that_is_gone_held_what_it_held() -> None:
+async def test_a_refused_file_and_a_copy_are_forgotten_with_their_problems_once_they_are_taken_away() -> None:
     adapter = filed(may=lines(*range(9)), june=lines(*range(30, 37)))
     bench = Bench(adapter)
     await bench.read()
-    adapter.files |= {"may": None, "july": lines(*range(30, 37))}
+    whole = {"may": ExtractAccount(9), "june": ExtractAccount(7)}
+    adapter.files |= {"may": None, "july": lines(*range(30, 37)), "august": None}
     await bench.read()
-    assert held(bench) == {"may": ExtractAccount(), "june": ExtractAccount(7), "july": ExtractAccount()}
-    del adapter.files["june"], adapter.files["july"]
+    assert held(bench) == whole | {"july": ExtractAccount(), "august": ExtractAccount()}
+    assert len(bench.problems()) == 3
+    del adapter.files["may"], adapter.files["july"], adapter.files["august"]
+    assert await bench.read() == []
+    assert (held(bench), bench.problems()) == (whole, {})
+
+    adapter.files["may"] = lines(*range(9))  # the good one again: it counts as read
+    asked = adapter.asked
     await bench.read()
-    assert held(bench) == {"may": ExtractAccount(), "june": ExtractAccount(7)}
+    assert adapter.asked == asked
+    adapter.files |= {"may": None, "august": None}
+    await bench.read()
+    assert len(bench.problems()) == 2  # both are refused again
+    del adapter.files["june"]
+    await bench.read()
+    assert held(bench) == whole | {"august": ExtractAccount()}  # june was moved away, and its records stay
+
+
+@pytest.mark.parametrize("at", ["save", "saved"])
+async def test_a_kill_while_a_refused_file_is_forgotten_leaves_no_problem(at: str) -> None:
+    for n in range(4):
+        adapter = filed(may=lines(*range(9)), june=None)
+        bench = Bench(adapter)
+        await bench.read()
+        adapter.files["may"] = None
+        await bench.read()
+        adapter.files.clear()
+        with contextlib.suppress(Killed):
+            await bench.read(bench.pump(Faults(n, only=at)))
+        await bench.read()
+        assert (held(bench), bench.problems()) == ({"may": ExtractAccount(9)}, {})
 
 
 async def test_what_an_adapter_says_of_a_file_is_kept_with_it_and_can_be_printed() -> None:

@@ -128,7 +128,7 @@ class ExtractAccount:
     """
     Says what an extract held when it was last read: how many of its records are published and in order, how many are in
     quarantine, and what else is in it, counted by kind. A kind is in words for people, and holds no personal value. A file
-    that was refused has nothing of all that.
+    that is refused leaves the account of the one before it, whose records stay.
     """
 
     records: int = 0

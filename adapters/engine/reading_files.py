@@ -72,7 +72,8 @@ class FilesReading:
     async def run(self) -> None:
         seen = await self._means.memory.regions(self._stream.name)
         extracts = await self._listed()
-        await self._forget_copies(seen, {extract.name for extract in extracts})
+        if await self._forget(seen, {extract.name for extract in extracts}):
+            seen = await self._means.memory.regions(self._stream.name)
         for n, extract in enumerate(extracts):
             had = seen.get(extract.name)
             shared = had is not None and had.sweep < 0
@@ -136,11 +137,27 @@ class FilesReading:
     async def _holds_records(self, name: str) -> bool:
         return bool(await self._means.memory.members_after(self._stream.name, (name, extract_mark(name)), "", 1))
 
-    async def _forget_copies(self, seen: Mapping[str, Seen], lying: Collection[str]) -> None:
-        """End the problems of copies that were taken away."""
-        if gone := [name for name, had in seen.items() if is_copy(had) and name not in lying]:
-            keys = [bad_file(self._means.adapter, name) for name in gone]
-            await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(gone_regions=gone, mended=keys))
+    # -- files that were taken away ------------------------------------------------------------------------------
+
+    async def _forget(self, seen: Mapping[str, Seen], lying: Collection[str]) -> bool:
+        """End the problems of copies and of refused files that were taken away. True if there were any."""
+        away = {bad_file(self._means.adapter, name): name for name in seen if name not in lying}
+        bad = await self._means.memory.quarantined(self._stream.name, list(away)) if away else set()
+        gone = {key: name for key, name in away.items() if key in bad or is_copy(seen[name])}
+        for key, name in gone.items():
+            await self._taken_away(key, name, seen[name])
+        return bool(gone)
+
+    async def _taken_away(self, key: str, name: str, had: Seen) -> None:
+        """Forget the file that was refused. Records of the file that had its name before stay, and that one counts as read."""
+        self._watch.begin(name)
+        self._watch.doubt("", [])
+        step = Step(mended=[key], guarded=self._watch.changed())
+        if is_copy(had) or not await self._holds_records(name):
+            step.gone_regions.append(name)
+        else:
+            step.regions[name] = replace(had, digest=held(had))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, step)
 
     # -- one extract ---------------------------------------------------------------------------------------------
 
@@ -178,10 +195,9 @@ class FilesReading:
         if isinstance(error, DoubtfulError):
             self._watch.doubt(reading.extract.digest, [error.doubt])
             self._watch.say(f"{self._means.adapter}.{self._stream.name}")
-        step = Step(
-            regions={name: read}, problems=[reading.problem(error)], guarded=self._watch.changed(),
-            accounts={name: ExtractAccount()},
-        )  # fmt: skip
+        step = Step(regions={name: read}, problems=[reading.problem(error)], guarded=self._watch.changed())
+        if lying.former is None:
+            step.accounts[name] = ExtractAccount()
         await self._publish(reading, Difference(), step)
 
     async def _pieces(self, reading: ExtractReading) -> None:

@@ -48,7 +48,8 @@ async def streams(store: Store) -> list[StreamStanding]:
 async def files(store: Store, part: str, most: int) -> list[ReadExtract]:
     """
     The files of a stream (`adapter.stream`) that were read last, and what each of them held besides its records, or why it was
-    refused. A file stays in the list after it was moved away, as its records do; one that takes its place takes its row, too.
+    refused. A file stays in the list after it was moved away, as its records do; one that takes its place takes its row, too. A
+    refused file that was taken away is forgotten.
     """
     return await extracts.newest(store, part, most)
 

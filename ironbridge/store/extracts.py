@@ -20,8 +20,9 @@ from ironbridge.store.database import Store
 class ReadExtract:
     """
     What an extract held when it was last read, in the stream's reading of this number: `records` that are published and in
-    order, `quarantined` ones, and `besides` them how many of each kind. `trouble` says why it was refused, if it was. The
-    guard's holds and the audit trail name the file by its `mark`.
+    order, `quarantined` ones, and `besides` them how many of each kind. `trouble` says why a newer file of its name was
+    refused, if one was: then all else is of the file before it. The guard's holds and the audit trail name the file by its
+    `mark`.
     """
 
     name: str

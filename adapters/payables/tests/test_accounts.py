@@ -47,14 +47,16 @@ async def test_what_a_file_holds_besides_its_records_is_counted_and_names_nobody
     assert not [name for name in ("Ashgrove", "Birchfield", "Cedar", "Finance", "123456789", "31/02") if name in said]
 
 
-async def test_a_file_that_is_mended_has_no_notes_any_more_and_a_refused_one_has_none(tmp_path: Path) -> None:
+async def test_a_file_that_is_mended_has_no_notes_any_more_and_a_refused_one_changes_nothing(tmp_path: Path) -> None:
     april = tmp_path / "april.csv"
     april.write_text(HEAD + GOOD + ODD)
     here = bench(tmp_path)
     await here.read()
+    before = held(here)["april"]
     april.write_text("something else\n")
     await here.read()
-    assert held(here) == {"april": ExtractAccount()}
+    assert held(here) == {"april": before}
+    assert [problem.field for problem in here.problems().values()] == ["Date", "file"]
     april.write_text(HEAD + GOOD)
     await here.read()
     assert held(here) == {"april": ExtractAccount(6)}
