@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -63,11 +64,12 @@ class Page(NamedTuple):
 
 class ExtractReport(NamedTuple):
     """
-    An adapter's report of an extract that it has read: in words for people, without any value, `told` says what is in it
-    besides the records. `doubts` are about single rows, which are quarantined unless a person accepts them.
+    An adapter's report of an extract that it has read. `besides` counts what is in it besides good records, by kind: each kind
+    is in words for people, without any personal value. `doubts` are about single rows, which are quarantined unless a person
+    accepts them.
     """
 
-    told: str = ""
+    besides: Mapping[str, int] = MappingProxyType({})
     doubts: frozenset[str] = frozenset()
 
 

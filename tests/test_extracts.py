@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from adapters.engine.extracts import PIECE
-from adapters.engine.journal import Known, Step
-from adapters.port import Extract, Record
+from adapters.engine.journal import ExtractAccount, Known, Step
+from adapters.port import Extract, ExtractReport, Record
 from adapters.testing import Bench
 from adapters.testing.stand_ins import Faults, Killed, MemoryMemory, MemoryState
 from adapters.testing.table import Line, TableAdapter
@@ -144,3 +146,89 @@ async def test_both_memories_page_through_the_members_of_an_extract(store: Store
             assert len(page) <= 4
             found += [each.key for each in page]
         assert found == [each.key for each in known]
+
+
+# -- what a file held ------------------------------------------------------------------------------------------------
+
+
+def held(bench: Bench) -> dict[str, ExtractAccount]:
+    return bench.state.of("episodes").accounts
+
+
+async def test_what_a_file_held_is_kept_as_it_was_read_last() -> None:
+    adapter = filed(page=4, may=[*lines(*range(9)), *lines(3, need="N9"), *lines(20, need="")], june=lines(*range(30, 37)))
+    bench = Bench(adapter)
+    await bench.read()
+    assert held(bench) == {"may": ExtractAccount(9, 2), "june": ExtractAccount(7)}
+    bench.edition = "2"  # so that the bad row, which is no other than before, is read again
+    await bench.read()
+    assert held(bench)["may"] == ExtractAccount(9, 2)
+    adapter.files["may"] = [*lines(*range(8)), *lines(8, need=""), *lines(20)]
+    await bench.read()
+    assert held(bench)["may"] == ExtractAccount(9, 1)  # number 8 has its last good event, and stands in quarantine
+    adapter.files["may"] = lines(*range(9), 20)
+    await bench.read()
+    assert held(bench)["may"] == ExtractAccount(10)
+
+
+async def test_a_refused_file_and_a_copy_are_forgotten_with_their_problems_once_they_are_taken_away() -> None:
+    adapter = filed(may=lines(*range(9)), june=lines(*range(30, 37)))
+    bench = Bench(adapter)
+    await bench.read()
+    whole = {"may": ExtractAccount(9), "june": ExtractAccount(7)}
+    adapter.files |= {"may": None, "july": lines(*range(30, 37)), "august": None}
+    await bench.read()
+    assert held(bench) == whole | {"july": ExtractAccount(), "august": ExtractAccount()}
+    assert len(bench.problems()) == 3
+    del adapter.files["may"], adapter.files["july"], adapter.files["august"]
+    assert await bench.read() == []
+    assert (held(bench), bench.problems()) == (whole, {})
+
+    adapter.files["may"] = lines(*range(9))  # the good one again: it counts as read
+    asked = adapter.asked
+    await bench.read()
+    assert adapter.asked == asked
+    adapter.files |= {"may": None, "august": None}
+    await bench.read()
+    assert len(bench.problems()) == 2  # both are refused again
+    del adapter.files["june"]
+    await bench.read()
+    assert held(bench) == whole | {"august": ExtractAccount()}  # june was moved away, and its records stay
+
+
+@pytest.mark.parametrize("at", ["save", "saved"])
+async def test_a_kill_while_a_refused_file_is_forgotten_leaves_no_problem(at: str) -> None:
+    for n in range(4):
+        adapter = filed(may=lines(*range(9)), june=None)
+        bench = Bench(adapter)
+        await bench.read()
+        adapter.files["may"] = None
+        await bench.read()
+        adapter.files.clear()
+        with contextlib.suppress(Killed):
+            await bench.read(bench.pump(Faults(n, only=at)))
+        await bench.read()
+        assert (held(bench), bench.problems()) == ({"may": ExtractAccount(9)}, {})
+
+
+async def test_what_an_adapter_says_of_a_file_is_kept_with_it_and_can_be_printed() -> None:
+    class Talking(TableAdapter):
+        async def _extracts(self) -> AsyncIterator[Extract]:
+            async for extract in super()._extracts():
+                yield replace(extract, report=lambda: ExtractReport({"notes": 2, "totals": 0, "odd\0things": 1}))
+
+    adapter = Talking(reading="files")
+    adapter.files = {"may": lines(1, 2)}
+    bench = Bench(adapter)
+    await bench.read()
+    assert held(bench) == {"may": ExtractAccount(2, 0, {"notes": 2, "odd?things": 1})}
+
+
+@pytest.mark.parametrize("at", ["save", "saved"])
+async def test_after_a_kill_at_any_step_a_file_held_what_it_holds(at: str) -> None:
+    for n in range(8):
+        bench = Bench(filed(page=4, may=[*lines(*range(11)), *lines(20, need="")]))
+        with contextlib.suppress(Killed):
+            await bench.read(bench.pump(Faults(n, only=at)))
+        await bench.read()
+        assert held(bench) == {"may": ExtractAccount(11, 1)}

@@ -7,7 +7,7 @@ that lie ready hold a record, the newest of them counts, whatever is read when.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -16,12 +16,12 @@ from adapters.engine.catchup import closing
 from adapters.engine.copies import late, newest
 from adapters.engine.difference import Aside, Comparison, Difference, Keys
 from adapters.engine.guard import Watch
-from adapters.engine.journal import AGAIN, Known, Problem, Seen
+from adapters.engine.journal import AGAIN, ExtractAccount, Known, Problem, Seen
 from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.regions import LEARNED, Region, extract_mark, region
 from adapters.port import Extract, Record, Stream
-from canonical.errors import BadRecordError
+from canonical.errors import BadRecordError, printable
 from canonical.key import key_of
 
 PIECE = 1000
@@ -93,6 +93,7 @@ class ExtractReading:
         self._held = 0  # records that were met and that the last file of this name held, too
         self._doubled: set[str] = set()  # keys that had a second row before, as problems,
         self._again: set[str] = set()  # and the keys that have one now
+        self._good = self._bad = 0  # records that are published and in order, and records in quarantine
 
     def seen(self, digest: bytes | None, sweep: int, *, whole: bool = True) -> Seen:
         """Make the mark that the state keeps of the extract. If it is not `whole`, records of a former file live on."""
@@ -181,13 +182,23 @@ class ExtractReading:
         quarantined = await self._means.quarantined(self._stream, keys)
         self._held += sum(map(self._is_missed, known))
         made = await self._made(here, known)
+        first = {key for key in keys if key not in self._met}
         comparison = self._comparison(known, quarantined)
         comparison.rows(here, made=made, met=self._met)
         found = comparison.found
+        self._count(first, known, quarantined, found)
         self._doubled |= {key for key in quarantined if key.endswith(AGAIN)}
         self._again |= {p.key for p in found.problems if p.key.endswith(AGAIN)}
         self.published += len(found.events)
         return found
+
+    def _count(self, first: set[str], known: list[Known], quarantined: set[str], found: Difference) -> None:
+        """Count the records that were met for the first time, and the second rows."""
+        problems = {problem.key for problem in found.problems}
+        bad = (quarantined | problems) - set(found.mended)
+        living = {each.key for each in (*known, *found.known.values()) if each.published}
+        self._good += len((first & living) - bad)
+        self._bad += len(first & bad) + sum(key.endswith(AGAIN) for key in problems)
 
     async def _made(self, here: Region, known: list[Known]) -> dict[bytes, Made]:
         """Map the rows that changed, because mapping takes the longest."""
@@ -244,14 +255,19 @@ class ExtractReading:
     @property
     def mended(self) -> list[str]:
         """The problems that are over, now that the whole extract was read."""
-        return [self._bad, *sorted(self._doubled - self._again)]
+        return [self._bad_file, *sorted(self._doubled - self._again)]
 
     def problem(self, error: BadRecordError) -> Problem:
         """The extract's own problem: it cannot be read."""
-        return Problem.of(self._bad, error)
+        return Problem.of(self._bad_file, error)
+
+    def account(self, besides: Mapping[str, int]) -> ExtractAccount:
+        """Say what it held, and `besides` of what else. Call it after a whole reading."""
+        counted = {printable(kind): count for kind, count in besides.items() if count}
+        return ExtractAccount(self._good, self._bad, counted)
 
     @property
-    def _bad(self) -> str:
+    def _bad_file(self) -> str:
         return bad_file(self._means.adapter, self.extract.name)
 
     def _of_this(self, known: Known) -> Known:

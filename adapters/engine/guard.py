@@ -155,7 +155,9 @@ class Watch:
             if region == self._region and what.startswith(_DOUBT) and e.held and what not in names:
                 self._put(replace(e, done=int(e.allowed is not None), held=0, since=None, allowed=None))
         for what in names:
-            self._put(self._entries.get((self._region, what)) or Guarded(self._region, what, self._now, held=1, since=self._now))
+            had = self._entries.get((self._region, what))
+            known = had is not None and (had.held or had.done)  # else it ended, and its content is there again
+            self._put(had if had and known else Guarded(self._region, what, self._now, held=1, since=self._now))
 
     def accepted(self, region: str, digest: str) -> frozenset[str]:
         """The doubts about an extract with this content that a person has accepted, now or before."""

@@ -124,6 +124,19 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractAccount:
+    """
+    Says what an extract held when it was last read: how many of its records are published and in order, how many are in
+    quarantine, and what else is in it, counted by kind. A kind is in words for people, and holds no personal value. A file
+    that is refused leaves the account of the one before it, whose records stay.
+    """
+
+    records: int = 0
+    quarantined: int = 0
+    besides: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A record that could not be mapped: its key, the field, the rule it broke, the value's shape. No value."""
 
@@ -184,8 +197,9 @@ class Guarded:
 class Step:
     """
     A step holds all that one publication changes in the memory, and is saved in one transaction; `told` events are new.
-    None for `progress` leaves it as it is. `renamed` are keys that records had before they came under another key of `known`.
-    Records of the adapter's other streams are mapped again if their version is at least `again`.
+    None for `progress` leaves it as it is. `accounts` are kept beside the regions of their extracts. `renamed` are keys that
+    records had before they came under another key of `known`. Records of the adapter's other streams are mapped again if their
+    version is at least `again`.
 
     `at` (UTC) is when the memory held all that the journal holds; None where it may not.
     """
@@ -203,6 +217,7 @@ class Step:
     at: datetime | None = None
     renamed: list[str] = field(default_factory=list)
     again: int | None = None
+    accounts: dict[str, ExtractAccount] = field(default_factory=dict)
 
 
 class Journal(Protocol):

@@ -17,7 +17,7 @@ from adapters.engine.copies import held, is_copy, late, marked, newest, twin
 from adapters.engine.difference import Difference
 from adapters.engine.extracts import ExtractReading, Listing, Lying, bad_file, digest_of, listing
 from adapters.engine.guard import Watch
-from adapters.engine.journal import Problem, Progress, Seen, Step
+from adapters.engine.journal import ExtractAccount, Problem, Progress, Seen, Step
 from adapters.engine.reading import Means, batches
 from adapters.engine.regions import extract_mark, tamed
 from adapters.port import Extract, Files, Record, Stream
@@ -72,7 +72,8 @@ class FilesReading:
     async def run(self) -> None:
         seen = await self._means.memory.regions(self._stream.name)
         extracts = await self._listed()
-        await self._forget_copies(seen, {extract.name for extract in extracts})
+        if await self._forget(seen, {extract.name for extract in extracts}):
+            seen = await self._means.memory.regions(self._stream.name)
         for n, extract in enumerate(extracts):
             had = seen.get(extract.name)
             shared = had is not None and had.sweep < 0
@@ -114,9 +115,9 @@ class FilesReading:
             rule=f"was first the same as the extract {found.name}" if found.was else f"is the same as the extract {found.name}",
             fix=f"if it takes the place of that file, name it {found.name}; if not, take it away, or give it a new name",
         )  # fmt: skip
-        regions = {} if found.was else {extract.name: mark}
-        problem = Problem(bad_file(self._means.adapter, extract.name), error.field, error.rule, error.shape, str(error))
-        await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(regions=regions, problems=[problem]))
+        step = Step() if found.was else Step(regions={extract.name: mark}, accounts={extract.name: ExtractAccount()})
+        step.problems.append(Problem.of(bad_file(self._means.adapter, extract.name), error))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, step)
         return True
 
     async def _adds_nothing(self, lying: Lying) -> bool:
@@ -136,11 +137,27 @@ class FilesReading:
     async def _holds_records(self, name: str) -> bool:
         return bool(await self._means.memory.members_after(self._stream.name, (name, extract_mark(name)), "", 1))
 
-    async def _forget_copies(self, seen: Mapping[str, Seen], lying: Collection[str]) -> None:
-        """End the problems of copies that were taken away."""
-        if gone := [name for name, had in seen.items() if is_copy(had) and name not in lying]:
-            keys = [bad_file(self._means.adapter, name) for name in gone]
-            await self._means.publisher.publish(self._stream.name, Difference(), {}, Step(gone_regions=gone, mended=keys))
+    # -- files that were taken away ------------------------------------------------------------------------------
+
+    async def _forget(self, seen: Mapping[str, Seen], lying: Collection[str]) -> bool:
+        """End the problems of copies and of refused files that were taken away. True if there were any."""
+        away = {bad_file(self._means.adapter, name): name for name in seen if name not in lying}
+        bad = await self._means.memory.quarantined(self._stream.name, list(away)) if away else set()
+        gone = {key: name for key, name in away.items() if key in bad or is_copy(seen[name])}
+        for key, name in gone.items():
+            await self._taken_away(key, name, seen[name])
+        return bool(gone)
+
+    async def _taken_away(self, key: str, name: str, had: Seen) -> None:
+        """Forget the file that was refused. Records of the file that had its name before stay, and that one counts as read."""
+        self._watch.begin(name)
+        self._watch.doubt("", [])
+        step = Step(mended=[key], guarded=self._watch.changed())
+        if is_copy(had) or not await self._holds_records(name):
+            step.gone_regions.append(name)
+        else:
+            step.regions[name] = replace(had, digest=held(had))
+        await self._means.publisher.publish(self._stream.name, Difference(), {}, step)
 
     # -- one extract ---------------------------------------------------------------------------------------------
 
@@ -156,24 +173,32 @@ class FilesReading:
         try:
             await self._pieces(reading)
         except BadRecordError as error:
-            # An adapter raises this before the first portion. If one raises it later, nothing has been deleted all the same.
-            # Its content is not known, so it may hold records that other extracts lack.
-            read = Seen(late(lying.digest, lying.former), -self._progress.sweep)
-            if isinstance(error, DoubtfulError):
-                self._watch.doubt(reading.extract.digest, [error.doubt])
-                self._watch.say(f"{self._means.adapter}.{self._stream.name}")
-            step = Step(
-                regions={reading.extract.name: read}, problems=[reading.problem(error)], guarded=self._watch.changed()
-            )
-            await self._publish(reading, Difference(), step)
+            await self._refused(reading, lying, error)
             return
-        self._watch.doubt(reading.extract.digest, reading.extract.report().doubts)
+        report = reading.extract.report()
+        self._watch.doubt(reading.extract.digest, report.doubts)
         # Deletions of others may have waited for this extract, if it could not be read before.
         self._blocked.free(self._stream.name)
         may_delete = await self._given_back(reading) and not await self._moved(reading)
         again = await self._end_of(reading, may_delete=may_delete)
         whole = may_delete and not self._watch.keeps(lying.extract.name)
-        await self._remember(reading, None if again else lying.digest, whole=whole)
+        account = reading.account(report.besides)
+        await self._remember(reading, self._seen(reading, None if again else lying.digest, whole=whole), account)
+
+    async def _refused(self, reading: ExtractReading, lying: Lying, error: BadRecordError) -> None:
+        """
+        Remember a file of which nothing is published. An adapter refuses it before the first portion. If one does so later,
+        nothing has been deleted all the same.
+        """
+        # Its content is not known, so it may hold records that other extracts lack.
+        read, name = Seen(late(lying.digest, lying.former), -self._progress.sweep), reading.extract.name
+        if isinstance(error, DoubtfulError):
+            self._watch.doubt(reading.extract.digest, [error.doubt])
+            self._watch.say(f"{self._means.adapter}.{self._stream.name}")
+        step = Step(regions={name: read}, problems=[reading.problem(error)], guarded=self._watch.changed())
+        if lying.former is None:
+            step.accounts[name] = ExtractAccount()
+        await self._publish(reading, Difference(), step)
 
     async def _pieces(self, reading: ExtractReading) -> None:
         """Compare an extract's records piece by piece, and publish what changed."""
@@ -184,13 +209,15 @@ class FilesReading:
                 step = Step(regions=await reading.sharing(), guarded=self._watch.changed())
                 await self._publish(reading, found, step, len(records))
 
-    async def _remember(self, reading: ExtractReading, digest: bytes | None, *, whole: bool) -> None:
+    async def _remember(self, reading: ExtractReading, seen: Seen, account: ExtractAccount) -> None:
         had, held = self._progress, self._watch.held
         self._progress = replace(
             had, read=had.read + reading.read, published=had.published + reading.published, held=held
         )
-        regions, guarded = {reading.extract.name: self._seen(reading, digest, whole=whole)}, self._watch.changed()
-        step = Step(regions=regions, mended=reading.mended, progress=self._progress, guarded=guarded)
+        name, guarded = reading.extract.name, self._watch.changed()
+        step = Step(
+            regions={name: seen}, mended=reading.mended, progress=self._progress, guarded=guarded, accounts={name: account}
+        )
         await self._publish(reading, Difference(), step)
 
     def _seen(self, reading: ExtractReading, digest: bytes | None, *, whole: bool) -> Seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,9 +18,10 @@ from pydantic import ConfigDict, Field, model_validator
 
 from adapters.kit.open_days import NoDaysSettings
 from adapters.payables import aside, mapping, reading
+from adapters.payables.earlier import EarlierFiles
 from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
-from adapters.payables.payees import Unlike
+from adapters.payables.payees import Names, Unlike
 from adapters.port import AdapterSystem, Extract, ExtractReport, Files, Record, Stream, World
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 PORTION = 1000
 """Records of an extract that are given together."""
+_NAMED = 5  # suppliers' numbers that are named in one sentence
 _SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
@@ -41,7 +43,8 @@ class PayablesSettings(NoDaysSettings):
     `layouts` names built-in layouts; those and the ones declared in `own_layouts` are tried, no others. `settle` is how
     long a file must have been left alone before it is read; with `done` set to a suffix such as `.done`, the marker
     file says so instead. `last_line` is `open` for a finance system that never ends a file's last line.
-    `unlike_names` says what becomes of a supplier's number that has several unlike names.
+    `unlike_names` says what becomes of a supplier's number that has several unlike names in a file; with `one-supplier` they
+    are not held against those in older files either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -79,6 +82,7 @@ class PayablesAdapter:
     settings: PayablesSettings
     layouts: dict[str, Layout]
     _folder: Folder = field(init=False)
+    _earlier: EarlierFiles = field(init=False)
 
     def __post_init__(self) -> None:
         s = self.settings
@@ -86,6 +90,7 @@ class PayablesAdapter:
         rules = repr((sorted(self.layouts.items()), s.currency, s.encoding, s.last_line, s.unlike_names, sorted(s.no_days)))
         salt = blake2b(rules.encode(), digest_size=16).digest()
         self._folder = Folder(self.name, s.folders, s.glob, s.settle.total_seconds(), s.done, salt)
+        self._earlier = EarlierFiles(self._names)
 
     def streams(self) -> Sequence[Stream]:
         return [
@@ -112,7 +117,7 @@ class PayablesAdapter:
             waiting, found, others = await asyncio.to_thread(self._counted)
         except IronbridgeError as error:
             return [Finding(f"folders: {error.what}", False, error.fix)]
-        looked = [await asyncio.to_thread(self._looked_at, each) for each in found]
+        looked = [await self._looked_at(each, found[:n]) for n, each in enumerate(found)]
         return [self._in_all(waiting, others, looked), *looked]
 
     def _counted(self) -> tuple[int, list[Found], int]:
@@ -132,30 +137,45 @@ class PayablesAdapter:
         return Finding(f"{where}: {', '.join([here, *filter(None, told)])}", well, fix)
 
     async def _extracts(self) -> AsyncIterator[Extract]:
-        for found in await asyncio.to_thread(self._folder.ready):
+        ready = await asyncio.to_thread(self._folder.ready)
+        for n, found in enumerate(ready):
             digest = await asyncio.to_thread(self._folder.digest, found, self.settings.largest)
             read: list[reading.Reckoning] = []
-            portions = partial(self._portions, found, read)
+            portions = partial(self._portions, found, read, ready[:n])
             yield Extract(found.name, digest, portions, portions, partial(_report, read))
 
     async def _portions(
-        self, found: Found, read: list[reading.Reckoning], accepted: frozenset[str] = frozenset()
+        self, found: Found, read: list[reading.Reckoning], older: Sequence[Found], accepted: frozenset[str] = frozenset()
     ) -> AsyncIterator[Sequence[Record]]:
-        """A small file is read in a thread, a large one in a process of its own. Its account is put into `read`."""
-        where = f"{self.name} file {printable(found.path.name)}"
-        self._not_outside(where, found)
-        rules = replace(self._rules(), accepted=accepted)
+        """The file's records, as files that are `older` let it be read. Its account is put into `read`."""
+        where = self._not_outside(found)
+        rules = replace(await self._rules(older), accepted=accepted)
 
         def say(reckoning: reading.Reckoning) -> None:
             read[:] = [reckoning]
+            self._earlier.remember(found, reckoning.names)
             _say(where, reckoning)
 
-        small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
-        here = not small < found.size <= rules.largest
-        reader = self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
-        async with aclosing(reader) as portions:
+        async with aclosing(self._reader(found, rules, say)) as portions:
             async for portion in portions:
                 yield portion
+
+    def _reader(
+        self, found: Found, rules: reading.Rules, say: Callable[[reading.Reckoning], None]
+    ) -> AsyncGenerator[list[Record], None]:
+        """A small file is read in a thread, a large one in a process of its own."""
+        small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
+        here = not small < found.size <= rules.largest
+        return self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
+
+    async def _names(self, found: Found) -> Names:
+        """Look which names a file gives to suppliers' numbers."""
+        self._not_outside(found)
+        read: list[reading.Reckoning] = []
+        async with aclosing(self._reader(found, self._rules_alone(), read.append)) as portions:
+            async for _ in portions:
+                break  # the account comes before the first portion
+        return read[0].names
 
     async def _in_a_thread(
         self, found: Found, rules: reading.Rules, say: Callable[[reading.Reckoning], None]
@@ -167,36 +187,50 @@ class PayablesAdapter:
             while portion := await _threaded(lambda: next(portions, None)):
                 yield portion
 
-    def _rules(self) -> reading.Rules:
+    async def _rules(self, older: Sequence[Found]) -> reading.Rules:
+        """The rules for a file that these files are older than. A layout without suppliers' numbers needs none of them."""
+        numbered = any("supplier_number" in layout.columns for layout in self.layouts.values())
+        asked = older if numbered and self.settings.unlike_names != "one-supplier" else ()
+        return replace(self._rules_alone(), earlier=await self._earlier.before(asked))
+
+    def _rules_alone(self) -> reading.Rules:
         s = self.settings
         return reading.Rules(
             self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest, no_days=s.no_days
         )
 
-    def _not_outside(self, where: str, found: Found) -> None:
+    def _not_outside(self, found: Found) -> str:
+        """Name the file. :raises BadRecordError: it is a link out of its folder."""
+        where = f"{self.name} file {printable(found.path.name)}"
         if found.outside:
             raise BadRecordError(
                 where, field="file", rule="is a link to a place outside the watched folder", shape="link",
                 fix="put the file itself there, or name its own folder in the settings",
             )  # fmt: skip
+        return where
 
-    def _looked_at(self, found: Found) -> Finding:
+    async def _looked_at(self, found: Found, older: Sequence[Found]) -> Finding:
         try:
-            self._not_outside(f"{self.name} file {printable(found.path.name)}", found)
-            with _opened(found, self._rules()) as opened:
-                read = opened.reckoning
+            self._not_outside(found)
+            read = await asyncio.to_thread(_reckoned, found, await self._rules(older))
         except IronbridgeError as error:
             return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
+        self._earlier.remember(found, read.names)
         what = f"{printable(found.path.name)}: layout {read.layout}, {read.published + read.duplicates} rows to publish"
         why = "; ".join(f"{count} × {reason}" for reason, count in sorted(read.reasons.items()))
         quarantined = [f"{read.quarantined} to quarantine ({why})"] if read.quarantined else []
-        return Finding(", ".join([what, *quarantined, *_besides(read)]), True)
+        return Finding(", ".join([what, *quarantined, *_told(_besides(read))]), True)
 
 
 @contextmanager
 def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.WholeFile]:
     with reading.opened(found.name, content(rules.source, found, rules.largest), rules) as opened:
         yield opened
+
+
+def _reckoned(found: Found, rules: reading.Rules) -> reading.Reckoning:
+    with _opened(found, rules) as opened:
+        return opened.reckoning
 
 
 async def _threaded(work: Callable[[], T]) -> T:
@@ -210,17 +244,21 @@ async def _threaded(work: Callable[[], T]) -> T:
 
 
 def _report(read: Sequence[reading.Reckoning]) -> ExtractReport:
-    return ExtractReport(", ".join(_besides(read[-1])), read[-1].doubts) if read else ExtractReport()
+    if not read:
+        return ExtractReport()
+    bad = {f"rows in quarantine because {reason}": count for reason, count in sorted(read[-1].reasons.items())}
+    return ExtractReport({**_besides(read[-1]), **bad}, read[-1].doubts)
 
 
-def _besides(read: reading.Reckoning) -> list[str]:
-    """Count what a file holds besides its records and its quarantined rows, in words for a person."""
-    told = [
-        f"copies of other rows: {read.duplicates}" if read.duplicates else "",
-        f"notes: {read.notes}" if read.notes else "",
-        _dropped(read),
-    ]
-    return list(filter(None, told))
+def _besides(read: reading.Reckoning) -> dict[str, int]:
+    """Count what a file holds besides its records and its quarantined rows, by kind, in words for a person."""
+    kinds = {"copies of other rows": read.duplicates, "totals passed over": read.totals, "notes": read.notes}
+    kinds |= {**_dropped(read), **_doubtful(read)}
+    return {kind: count for kind, count in kinds.items() if count}
+
+
+def _told(kinds: Mapping[str, int]) -> list[str]:
+    return [f"{kind}: {count}" for kind, count in kinds.items()]
 
 
 def _say(where: str, read: reading.Reckoning) -> None:
@@ -228,13 +266,26 @@ def _say(where: str, read: reading.Reckoning) -> None:
         "%s: %d rows by layout %s (%s): %d published, %d of them copies; %d quarantined; %d blank, %d headings, "
         "%d preamble, %d totals, %d notes%s",
         where, read.rows, read.layout, read.how, read.published + read.duplicates, read.duplicates, read.quarantined,
-        read.blank, read.headings, read.preamble, read.totals, read.notes, "; " * bool(read.dropped) + _dropped(read),
+        read.blank, read.headings, read.preamble, read.totals, read.notes, "".join(f"; {d}" for d in _told(_dropped(read))),
     )  # fmt: skip
 
 
-def _dropped(read: reading.Reckoning) -> str:
-    """Say how many wrong numbers of suppliers are left out."""
-    return ", ".join(f"{count} × {field} is wrong, and left out" for field, count in sorted(read.dropped.items()))
+def _dropped(read: reading.Reckoning) -> dict[str, int]:
+    """Count the wrong numbers of suppliers that are left out."""
+    words = {"vat_number": "VAT numbers", "company_number": "company numbers", "charity_number": "charity numbers"}
+    return {f"suppliers' {words[field]} that are wrong, and left out": n for field, n in sorted(read.dropped.items())}
+
+
+def _doubtful(read: reading.Reckoning) -> dict[str, int]:
+    """Count the suppliers' numbers that have unlike names here and in an older file, and name some of them."""
+    by_file: dict[str, list[str]] = {}
+    for number, extract in sorted(read.doubtful.items()):
+        by_file.setdefault(extract, []).append(number)
+    told = {extract: ", ".join(numbers[:_NAMED]) + ", …" * (len(numbers) > _NAMED) for extract, numbers in by_file.items()}
+    return {
+        f"suppliers' numbers with unlike names here and in {extract} ({told[extract]})": len(numbers)
+        for extract, numbers in by_file.items()
+    }
 
 
 def build(name: str, settings: PayablesSettings) -> PayablesAdapter:

@@ -7,7 +7,6 @@ disk (`FileScratch`), and one document at a time is in memory.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 from adapters.payables.cells import plain
 from adapters.payables.layout import DATES, Layout
-from adapters.payables.payees import Payees, Unlike
+from adapters.payables.payees import Payees
 from adapters.payables.rows import CellFault, PayablesLine
 from adapters.payables.scratch import FileScratch
 from adapters.payables.sheets import place
@@ -50,7 +49,6 @@ class Origin:
     extract: str
     layout: Layout
     currency: str
-    unlike: Unlike = "by-name"
 
     def key(self, entity: str, *parts: str) -> str:
         """A key of parts that `token` made."""
@@ -96,12 +94,13 @@ class PayablesDocument:
 # -- grouping ------------------------------------------------------------------------------------------------------
 
 
-def documents(origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratch) -> Iterator[PayablesDocument]:
+def documents(
+    origin: Origin, lines: Iterable[PayablesLine], scratch: FileScratch, payees: Payees
+) -> Iterator[PayablesDocument]:
     """
     The lines as documents, in the order of their keys' parts. A row with a fault spoils its document as a whole: a part
     of an invoice is wrong money. One whose own document cannot be told spoils every document that it might belong to.
     """
-    payees = Payees(origin.unlike, re.compile(origin.layout.sundry))
     heading = origin.layout.heading("supplier_number")
     for identity, group in scratch.grouped(_placed(origin, lines, scratch, payees)):
         settled = [payees.settled(line, heading) for line in group]

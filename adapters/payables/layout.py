@@ -107,6 +107,7 @@ class Layout(_Declared):
     `unnumbered` says what a row without a number is: `refuse` it, or a document of its own (`single`).
     `sheets` says which sheets of a workbook are read together if several fit: those called after a month, a quarter or a week
     each (`periods`), all of them (`each`), or none (`one`); a sheet called as `summaries` says is passed over.
+    `sundry` are suppliers' numbers that stand for many, `renamed` ones that stand for one, whatever it is called.
     `sign` is `as-is` where what is owed to the supplier is positive, `reversed` where the ledger shows it as negative.
     """
 
@@ -124,6 +125,7 @@ class Layout(_Declared):
     redacted: Pattern = WITHHELD
     totals: Pattern = TOTALS
     sundry: Pattern = SUNDRY
+    renamed: Pattern = ""
     sheets: Literal["periods", "each", "one"] = "periods"
     summaries: Pattern = SUMMARIES
 

@@ -7,6 +7,7 @@ be refused is refused whole. The records wait on disk meanwhile (`FileScratch`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,7 +33,7 @@ from adapters.payables.documents import (
     said_row,
 )
 from adapters.payables.layout import Layout
-from adapters.payables.payees import Unlike
+from adapters.payables.payees import EarlierPayees, Names, Payees, Unlike
 from adapters.payables.recognise import fit
 from adapters.payables.rows import lines
 from adapters.payables.scratch import FileScratch, loads
@@ -55,7 +56,8 @@ class Reckoning:
     `duplicates` are published too: rows that repeat another one exactly are payments of their own; they are told apart.
     `suspects` counts the quarantined rows that may be totals, and `unreadable` the ones whose amount could not be read; all
     others are in the sums. `dropped` counts the suppliers' numbers that are wrong, by field: the suppliers are published
-    without them.
+    without them. `doubtful` are the suppliers' numbers that an older file gives to somebody else, each with that file, and
+    `names` are the names of all numbers: personal data, which only this adapter may see.
     """
 
     layout: str = ""
@@ -75,6 +77,8 @@ class Reckoning:
     money_quarantined: Decimal = Decimal("0.00")
     reasons: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=dict, repr=False)
 
     @property
     def accounted(self) -> int:
@@ -89,7 +93,7 @@ class Reckoning:
     @property
     def doubts(self) -> frozenset[str]:
         """The doubts about single rows, by which a person accepts them."""
-        return frozenset({"sum"} if self.suspects else ())
+        return frozenset([*(["sum"] if self.suspects else []), *(["names"] if self.doubtful else [])])
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,7 +112,10 @@ class FileRecords:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Holds what a source's files are read by; `accepted` are the doubts of this one file that a person has accepted."""
+    """
+    Holds what a source's files are read by, and for this one file the doubts that a person has `accepted`, and the payees of
+    `earlier` files, the newest first.
+    """
 
     source: str
     layouts: Mapping[str, Layout]
@@ -118,6 +125,7 @@ class Rules:
     unlike: Unlike = "by-name"
     largest: int = 50_000_000
     accepted: frozenset[str] = frozenset()
+    earlier: tuple[EarlierPayees, ...] = ()
     no_days: frozenset[date] = NO_DAYS
 
 
@@ -192,11 +200,11 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
     fits, doubts = fit(where, ways, rules.layouts), Doubts(where, rules.accepted)
     found = fits[0]
     refuse_torn(doubts, found, rules.last_line)
-    origin, tally = Origin(rules.source, name, found.layout, rules.currency, rules.unlike), RowTally()
+    origin, tally, payees = Origin(rules.source, name, found.layout, rules.currency), RowTally(), _payees(found.layout, rules)
     how, count = "; ".join(f.table.how for f in fits), sum(f.table.count for f in fits)
     read = WholeFile(Reckoning(found.name, how, count), scratch)
     every = chain.from_iterable(lines(doubts, each, rules.currency, tally, rules.no_days) for each in fits)
-    for document in documents(origin, every, scratch):
+    for document in documents(origin, every, scratch, payees):
         _keep(origin, document, read)
     refuse_hidden_total(doubts, found, tally)
     for about, sayings in scratch.said():
@@ -207,8 +215,14 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
             content.update(repr(loads(row)).encode())
         read.digest = content.digest()
     _count_apart(read.reckoning, tally)
+    read.reckoning.doubtful, read.reckoning.names = payees.doubtful, payees.names
     refuse_doubled(doubts, read.reckoning.published, read.reckoning.duplicates)
     return read
+
+
+def _payees(layout: Layout, rules: Rules) -> Payees:
+    sundry, renamed = re.compile(layout.sundry), re.compile(layout.renamed)
+    return Payees(rules.unlike, sundry, renamed, rules.earlier, "names" in rules.accepted)
 
 
 def _keep(origin: Origin, document: PayablesDocument, read: WholeFile) -> None:

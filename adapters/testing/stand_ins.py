@@ -16,6 +16,7 @@ from adapters.engine.journal import (
     LARGEST_EVENT,
     TOMBSTONES,
     Cursor,
+    ExtractAccount,
     Guarded,
     Known,
     Partition,
@@ -213,6 +214,7 @@ class Remembered:
 
     records: dict[str, Known] = field(default_factory=dict)
     regions: dict[str, Seen] = field(default_factory=dict)
+    accounts: dict[str, ExtractAccount] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     guarded: dict[tuple[str, str], Guarded] = field(default_factory=dict)
@@ -377,8 +379,10 @@ class MemoryMemory:
             self._map_again(step.again)
         here.records.update((known.key, copy(known)) for known in step.known)
         here.regions.update(step.regions)
+        here.accounts.update(step.accounts)
         for name in step.gone_regions:
             here.regions.pop(name, None)
+            here.accounts.pop(name, None)
         for key in step.mended:
             here.problems.pop(key, None)
         here.problems.update((problem.key, problem) for problem in step.problems)

@@ -84,7 +84,7 @@ def _environment() -> Environment:
         "did": did, "moment_of": lambda at: moment(at.timestamp()),
     }  # fmt: skip
     environment.globals |= {
-        "HIDDEN": HIDDEN, "counted": counted, "release": version("ironbridge"), "now": time.time,
+        "HIDDEN": HIDDEN, "ROWS": ROWS, "counted": counted, "release": version("ironbridge"), "now": time.time,
     }  # fmt: skip
     return environment
 

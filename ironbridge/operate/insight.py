@@ -21,9 +21,10 @@ from flows.engine.agree import Agreement
 from flows.engine.ledger import State
 from flows.port import Document
 from ironbridge.kafka import hidden
-from ironbridge.store import Store, StoredLedger, traffic
+from ironbridge.store import Store, StoredLedger, extracts, traffic
 from ironbridge.store import standing as stands
 from ironbridge.store import story as stories
+from ironbridge.store.extracts import ReadExtract
 from ironbridge.store.history import plainly
 from ironbridge.store.standing import FlowBrief, FlowStanding, StreamStanding, StuckRecord, Unwritten
 from ironbridge.store.story import KnownVersion, OwnedRecord, PublishedRecord, SubjectStory
@@ -42,6 +43,15 @@ async def streams(store: Store) -> list[StreamStanding]:
     trouble, if any.
     """
     return await stands.streams(store)
+
+
+async def files(store: Store, part: str, most: int) -> list[ReadExtract]:
+    """
+    The files of a stream (`adapter.stream`) that were read last, and what each of them held besides its records, or why it was
+    refused. A file stays in the list after it was moved away, as its records do; one that takes its place takes its row, too. A
+    refused file that was taken away is forgotten.
+    """
+    return await extracts.newest(store, part, most)
 
 
 async def flows(store: Store) -> list[FlowStanding]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ironbridge.store.bulk import postgres
+from adapters.engine.journal import Problem
+from ironbridge.store.bulk import postgres, put
 from ironbridge.store.database import Store
+from ironbridge.store.tables import problems
 
 STUCK = ("parked", "waiting", "dropped")
 """The states in which a subject stays until something else happens."""
@@ -47,6 +50,18 @@ _TABLES = {  # part, key, state, reason, condition
     "problems": ("stream", "key", "'quarantined'", "what", "stream IN (SELECT id FROM streams)"),
     "rejects": ("flow", "place", "'rejected'", "what", "flow IN (SELECT name FROM flows)"),
 }
+
+
+async def save_problems(connection: AsyncConnection, stream: int, found: Sequence[Problem], now: float) -> None:
+    """Save the problems of a stream's rows, each with its cause; `now` is in seconds since 1970."""
+    rows = [
+        (stream, p.key, p.field, p.rule, p.shape, p.what, now, cause_of("quarantined", p.key, p.what))
+        for p in {p.key: p for p in found}.values()
+    ]
+    columns = ("stream", "key", "field", "rule", "shape", "what", "since", "cause")
+    # `since` is when it first went wrong: a row that is still wrong keeps it.
+    update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what", "cause")}
+    await put(connection, problems, columns, rows, update)
 
 
 async def fill(store: Store) -> None:

@@ -16,10 +16,11 @@ from adapters.engine.journal import AGAIN, Guarded, Known, Partition, Progress, 
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store import numbered
 from ironbridge.store.bulk import among, put, values
-from ironbridge.store.causes import cause_of
+from ironbridge.store.causes import save_problems
 from ironbridge.store.database import Store
+from ironbridge.store.extracts import save_accounts
 from ironbridge.store.guarded import GUARDED, allowed, save
-from ironbridge.store.tables import offsets, problems, records, regions
+from ironbridge.store.tables import offsets, records, regions
 
 _RECORD = (
     "stream", "key", "entity", "owner", "region", "row_digest", "fingerprint", "version", "deleted", "lost", "topic",
@@ -245,11 +246,12 @@ class StoredMemory:
             await put(connection, records, _RECORD, [(number, *_values(known)) for known in step.known])
             rows = [(number, name, seen.digest, seen.sweep) for name, seen in step.regions.items()]
             await put(connection, regions, ("stream", "name", "digest", "sweep"), rows)
+            await save_accounts(connection, number, step.accounts)
             await self._delete(connection, "regions", "name", number, step.gone_regions)
             await self._delete(connection, "problems", "key", number, step.mended)
             if step.again is not None:
                 await numbered.map_again(connection, self._adapter, step.again)
-            await self._problems(connection, number, step)
+            await save_problems(connection, number, step.problems, self._store.clock())
             await save(connection, number, step.guarded)
             if step.progress is not None:
                 await self._progress(connection, number, step.progress, step.told)
@@ -309,17 +311,6 @@ class StoredMemory:
                 text("UPDATE streams SET backfill = NULL WHERE id = :stream AND backfill = :asked"),
                 {"stream": number, "asked": asked},
             )
-
-    async def _problems(self, connection: AsyncConnection, number: int, step: Step) -> None:
-        now = self._store.clock()
-        rows = [
-            (number, p.key, p.field, p.rule, p.shape, p.what, now, cause_of("quarantined", p.key, p.what))
-            for p in {p.key: p for p in step.problems}.values()
-        ]
-        columns = ("stream", "key", "field", "rule", "shape", "what", "since", "cause")
-        # `since` is when it first went wrong: a row that is still wrong keeps it.
-        update = {name: f'excluded."{name}"' for name in ("field", "rule", "shape", "what", "cause")}
-        await put(connection, problems, columns, rows, update)
 
     async def _progress(self, connection: AsyncConnection, number: int, progress: Progress, told: int) -> None:
         await connection.execute(

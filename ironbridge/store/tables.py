@@ -98,6 +98,7 @@ regions = Table(
     _text("name", key=True),
     Column("digest", LargeBinary),
     _number("sweep"),
+    _text("told", null=True),  # of an extract: what it held when it was last read, as JSON, see extracts.py
 )
 problems = Table(
     "problems",

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.console.visits import Consoles, Visitor, asked_why, assert_accessible, assert_meets_wcag, token
 
 
-@pytest.mark.parametrize("path", ["/part/dfe_csc", "/part/liquidlogic.person"])
+@pytest.mark.parametrize("path", ["/part/dfe_csc", "/part/liquidlogic.person", "/part/payables.payables"])
 def test_it_meets_wcag_wide_and_at_400_percent(page: Page, path: str) -> None:
     assert_meets_wcag(page, path)
 
@@ -108,6 +108,45 @@ def test_a_file_whose_printed_total_is_wrong_is_accepted_with_a_reason_on_record
     expect(page.get_by_text("Held back")).to_have_count(0, timeout=30_000)
     page.goto("/audit")
     expect(page.get_by_role("row").filter(has_text="the ledger rounds its total").first).to_contain_text("let it through")
+
+
+def test_each_file_says_what_it_held_besides_its_records_or_why_it_was_refused(page: Page, consoles: Consoles) -> None:
+    head = "Payment Ref,Payee,Paid On,Service,Amount\n"
+    good = "BACS78001,Wrekin Print Ltd,02/02/2031,Parks,10.00\nBACS78002,Severn Glass Ltd,03/02/2031,Parks,5.00\n"
+    copy, no_day = "BACS78002,Severn Glass Ltd,03/02/2031,Parks,5.00\n", "BACS78003,Coalport Tiles,31/02/2031,Parks,1.00\n"
+    file, bad = consoles.folder / "drop" / "payments-2031-02.csv", consoles.folder / "drop" / "payments-2031-03.csv"
+    file.write_text(head + good + copy + no_day + "Printed by Finance,,,,\n")
+    bad.write_text("Colour,Size\nred,4\n")
+    page.goto("/part/payables.payables")
+    row = page.get_by_role("row").filter(has_text="payments-2031-02")
+    expect(row).to_be_visible(timeout=30_000)  # without a reload
+    refused = page.get_by_role("row").filter(has_text="payments-2031-03")
+    expect(refused).to_contain_text("Refused", timeout=30_000)
+    refused.get_by_text("Refused").click()
+    expect(refused.get_by_text("fit no layout")).to_be_visible()
+    expect(row.get_by_role("cell").nth(1)).to_have_text("1")  # in quarantine
+    row.get_by_text("3 more").click()
+    for told in ("copies of other rows: 1", "notes: 1", "rows in quarantine because Paid On is no day of the calendar: 1"):
+        expect(row.get_by_text(told)).to_be_visible()
+    with page.expect_response("**/live/part/**"):
+        pass
+    page.wait_for_timeout(500)  # what was opened stays open while the page is renewed
+    expect(row.get_by_text("notes: 1")).to_be_visible()
+    assert "Coalport" not in page.content()
+    assert_accessible(page)
+
+    file.write_text(head + good)
+    bad.write_text(head + "BACS78009,Severn Glass Ltd,03/03/2031,Parks,5.00\n")
+    expect(row.get_by_text("more")).to_have_count(0, timeout=30_000)
+    expect(row.get_by_role("cell").nth(1)).to_have_text("0")
+    expect(refused.get_by_text("Refused")).to_have_count(0, timeout=30_000)
+    expect(refused.get_by_role("cell").nth(1)).to_have_text("0")
+
+
+def test_a_stream_that_reads_no_files_and_a_flow_list_none(page: Page) -> None:
+    for part in ("liquidlogic.person", "business_central"):
+        page.goto(f"/part/{part}")
+        expect(page.get_by_role("heading", name="Files")).to_have_count(0)
 
 
 def test_a_stream_is_not_replayed_a_flow_is_not_read_and_no_other_reach_is_taken(visitor: Visitor) -> None:

@@ -45,6 +45,30 @@ def allow(here: Bench, what: str) -> None:
     entries[region, name] = replace(entries[region, name], allowed=allowance(entries[region, name].held))
 
 
+async def test_a_doubt_about_a_refused_file_ends_when_the_file_is_taken_away(tmp_path: Path) -> None:
+    here, wrong = bench(tmp_path), FIVE + "Grand total,,17.49\n"
+    file = put(tmp_path / "april.csv", wrong, 900)
+    await here.read()
+    assert len(here.waiting("payables")) == 1
+    file.unlink()
+    await here.read()
+    assert (told(here), here.waiting("payables")) == ([], {})
+    put(tmp_path / "april.csv", wrong, 900)
+    await here.read()
+    assert (len(told(here)), len(here.waiting("payables"))) == (1, 1)
+
+
+async def test_a_doubtful_file_that_was_mended_and_comes_again_can_be_accepted_again(tmp_path: Path) -> None:
+    here, wrong = bench(tmp_path), FIVE + "Grand total,,17.49\n"
+    for text, waiting in [(wrong, 1), (FIVE, 0), (wrong, 1)]:
+        put(tmp_path / "april.csv", text, 900)
+        await here.read()
+        assert len(here.waiting("payables")) == waiting
+    allow(here, "accept total")
+    await here.read()
+    assert (paid(here), told(here), here.waiting("payables")) == (5, [], {})
+
+
 async def test_a_wrong_total_is_accepted_by_a_person_for_that_one_file(tmp_path: Path) -> None:
     here, wrong = bench(tmp_path), FIVE + "Grand total,,17.49\n"
     put(tmp_path / "april.csv", wrong, 900)

@@ -15,8 +15,8 @@ from ironbridge.console.asked import arrow_of, flow_of, stream_of, text_of
 from ironbridge.console.jobs import BackgroundJob
 from ironbridge.console.page import ConsolePage, Form
 from ironbridge.console.room import actor, room_of
-from ironbridge.console.shown import GOT_ON, NO_REASON, counted, said, say, see, show
-from ironbridge.operate import audit, held, steer
+from ironbridge.console.shown import GOT_ON, NO_REASON, ROWS, counted, said, say, see, show
+from ironbridge.operate import audit, held, insight, steer
 from ironbridge.operate.audit import Actor
 from ironbridge.store import Store
 
@@ -39,6 +39,7 @@ async def _part(request: Request, template: str = "part/page.html", status: int 
         request, template, status, arrow=arrow,
         paused_by=await audit.paused_by(room.store, arrow.name) if arrow.paused else None,
         kept_back=await held.entries(room.store, arrow.name) if "." in arrow.name else [],
+        files=await insight.files(room.store, arrow.name, ROWS) if "." in arrow.name else [],
         again=room.jobs.get(_job(arrow.name)), **context,
     )  # fmt: skip
 
