@@ -96,6 +96,7 @@ class KafkaClaims:
         self._producer: AIOKafkaProducer | None = None
         self._book = Book()
         self._read = 0
+        self._refusal: MisconfiguredError | None = None
 
     async def hold(self, part: str) -> None:
         await self._hold(part)
@@ -212,17 +213,25 @@ class KafkaClaims:
                     self._read = max(self._read, await reading.position(self._topic))
             except IronbridgeError as error:
                 log.warning("the claims of other installations cannot be read now: %s", error)
+                self._refusal = error if isinstance(error, MisconfiguredError) else None
+                self._wake()
                 await asyncio.sleep(1.0)
                 continue
+            self._refusal = None
             for each in found.get(self._topic, ()):
                 self._book.apply(each.offset, each.value)
-            if self._moved is not None:
-                self._moved.set_result(None)
-                self._moved = None
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._moved is not None:
+            self._moved.set_result(None)
+            self._moved = None
 
     async def _read_to(self, end: int) -> None:
         deadline = time.monotonic() + _PATIENCE
         while self._read < end:
+            if self._refusal is not None:
+                raise self._refusal
             if (left := deadline - time.monotonic()) <= 0:
                 raise UnavailableError(
                     "claims", f"the records of {self._topic.topic} do not come", fix="look at the broker"

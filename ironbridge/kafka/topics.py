@@ -204,7 +204,7 @@ async def _create(admin: AIOKafkaAdminClient, settings: KafkaSettings, topics: l
 
 def _refusals(settings: KafkaSettings, answer: Any) -> list[MisconfiguredError]:
     found = {name: code for name, code, *_ in getattr(answer, "topic_errors", [])}
-    return [_refusal(settings, n, c) for n, c in found.items() if c not in (0, TopicAlreadyExistsError.errno)]
+    return [_refusal(settings, n, c) for n, c in sorted(found.items()) if c not in (0, TopicAlreadyExistsError.errno)]
 
 
 def _refusal(settings: KafkaSettings, topic: str, code: int) -> MisconfiguredError:
