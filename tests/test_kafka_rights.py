@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shlex
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -10,17 +9,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from canonical import Event, Invoice, Person
 from canonical.errors import IronbridgeError
 from canonical.finding import Finding
 from flows.engine.trail import Sent
 from ironbridge.kafka.claims import KafkaClaims
-from ironbridge.kafka.client import client_options
 from ironbridge.kafka.inbox import KafkaInbox
 from ironbridge.kafka.journal import KafkaJournal
-from ironbridge.kafka.rights import Operation, Right, told
+from ironbridge.kafka.rights import Operation, Right
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate.kafka_checks import needs, of_kafka
@@ -28,7 +25,7 @@ from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import open_store
 from ironbridge.store.installation import Installation, installation
 from tests.acls import Acls, acls_of
-from tests.secure_kafka import COUNCIL, PASSWORD, Secure
+from tests.secure_kafka import COUNCIL, Secure
 from tests.test_kafka_tls import Nothing
 
 DEPLOY = Path(__file__).parent.parent / "docs/deploy.md"
@@ -150,7 +147,8 @@ async def test_the_documented_rights_suffice_for_one_user_and_each_one_that_is_m
         return [finding.what for finding in await unwell(settings)]
 
     await until(whats, [])
-    single = {right.split()[-1] + right.split("--add")[1].split()[2]: right for each in documented(kafka) for right in each_right(each)}
+    rights = [right for command in documented(kafka) for right in each_right(command)]
+    single = {right.split()[-1] + right.split("--add")[1].split()[2]: right for right in rights}
     assert sorted(single) == [
         "Create--topic", "DescribeConfigs--topic", "Read--group", "Read--topic", "Write--topic", "Write--transactional-id",
     ]  # fmt: skip
@@ -169,7 +167,8 @@ async def test_the_documented_rights_suffice_for_one_user_and_each_one_that_is_m
     await works_as_a_flow(kafka, mine)
     by = {"claims": "liquidlogic, dfe_csc", "cursors": "liquidlogic", "person": "liquidlogic, dfe_csc", "trail": "dfe_csc"}
     prefix = kafka.topic_prefix
-    await without("Read--topic", [f"{lacks} Read on topic {prefix}.{n}, needed by {by[n]}" for n in ("claims", "person", "trail")])
+    read = [f"{lacks} Read on topic {prefix}.{name}, needed by {by[name]}" for name in ("claims", "person", "trail")]
+    await without("Read--topic", read)
     by["person"] = "liquidlogic"
     await without("Write--topic", [f"{lacks} Write on topic {prefix}.{name}, needed by {by[name]}" for name in by])
     await without(

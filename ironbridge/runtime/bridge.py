@@ -16,14 +16,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from typing import TYPE_CHECKING
 
 from adapters.engine.pump import Pump
 from adapters.port import Stream
 from canonical import Entity
-from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError, ours
+from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError, UnforeseenError
 from flows.engine.ledger import Stand
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.inbox import KafkaInbox, worker_name
@@ -32,9 +30,9 @@ from ironbridge.kafka.topics import ensure_topics
 from ironbridge.observe import telemetry, watchdog
 from ironbridge.runtime import systems
 from ironbridge.runtime.deliveries import Connections, Delivery
-from ironbridge.runtime.insist import Work, in_our_words, insist, nap
+from ironbridge.runtime.insist import Work, in_our_words, insist, nap, once_there
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
+from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic, troubles
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation, prefixed
 
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
     from ironbridge.kafka.broker import Broker
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass
@@ -60,6 +57,8 @@ class Platform:
     claims: Claims = field(default_factory=Alone)
     unbuilt: dict[str, Work] = field(default_factory=dict)
     """Adapters, flows and targets whose own code failed at the start: they are built again while the others run."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """By the names of the unbuilt parts, what the last attempt to build each raised."""
     begin: Callable[[], Awaitable[None]] | None = None
     """Waits for the state and Kafka and makes them ready. `run` does it first, if nobody has done it yet."""
 
@@ -117,14 +116,7 @@ async def platform(
         store = await open_store(settings.state_url, tables=tables if patient is None else Upkeep.LEAVE)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
-        for part, build in _parts(built, adapters, flows, stack).items():
-            try:
-                await build()
-            except IronbridgeError:
-                raise  # the settings are at fault, and a person is at hand: this is the start
-            except Exception as error:
-                log.error("%s", ours(part, error))  # noqa: TRY400
-                built.unbuilt[part] = build
+        await _build(built, _parts(built, adapters, flows, stack))
         built.begin = partial(_begin, built, stack, patient, topics=topics and bool(adapters or flows))
         if patient is None:
             await built.begin()
@@ -132,40 +124,38 @@ async def platform(
         yield built
 
 
+async def _build(built: Platform, parts: Mapping[str, Work]) -> None:
+    """
+    Build the parts. Settings that do not hold were refused before; whatever a part's own code raises ends at that part.
+
+    :raises IronbridgeError: the refusal of a part, if no part could be built.
+    """
+    wrong: dict[str, IronbridgeError] = {}
+    for part, build in parts.items():
+        try:
+            await in_our_words(part, build)
+        except IronbridgeError as error:
+            wrong[part] = error
+    refusals = [each for each in wrong.values() if not isinstance(each, UnforeseenError)]
+    if refusals and len(wrong) == len(parts):
+        raise refusals[0]  # a person is at hand: this is the start
+    for part, met in wrong.items():
+        log.error("%s", met)
+        built.unbuilt[part], built.troubles[part] = parts[part], str(met)
+
+
 async def _begin(built: Platform, stack: AsyncExitStack, patient: asyncio.Event | None, *, topics: bool) -> None:
     """Make the state's tables and the topics ready, and find out which installation this is; `stack` closes what that opens."""
     store = built.store
     if patient is not None:
-        await _once_there(store.migrate, patient)
+        await once_there(store.migrate, patient)
     if topics:
-        await _once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
-        await _once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
+        await once_there(lambda: prefixed(store, built.kafka.topic_prefix), patient)
+        await once_there(lambda: ensure_topics(built.kafka, _entities(built)), patient)
         if built.broker is None:
-            mine = await _once_there(lambda: installation(store), patient)
+            mine = await once_there(lambda: installation(store), patient)
             built.claims = KafkaClaims(built.kafka, mine, worker_name(built.settings.worker), clock=store.clock)
             stack.push_async_callback(built.claims.close)
-
-
-async def _once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
-    """Do it as soon as what it needs is there."""
-
-    def say(state: RetryCallState) -> None:
-        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
-        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
-
-    if patient is None:
-        return await work()
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type(UnavailableError),
-        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
-        sleep=lambda seconds: nap(patient, seconds),
-        stop=lambda _state: patient.is_set(),
-        before_sleep=say,
-        reraise=True,
-    ):
-        with attempt:
-            return await work()
-    raise AssertionError("it either returns or raises")
 
 
 def looking(
@@ -257,7 +247,7 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
     async with watchdog.watching(), asyncio.TaskGroup() as group:
         for name, (pump, streams) in built.pumps.items():
             group.create_task(keep_adapter(built, name, pump, streams, stop))
-        for part, build in built.unbuilt.items():
+        for part, build in list(built.unbuilt.items()):
             group.create_task(_keep_unbuilt(built, part, build, stop))
         for name, delivery in built.deliveries.items():
             group.create_task(keep_flow(built, name, delivery, stop))
@@ -265,14 +255,26 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
 
 async def _keep_unbuilt(built: Platform, part: str, build: Work, stop: asyncio.Event) -> None:
     async def trouble(error: IronbridgeError) -> None:
-        """The state cannot note it of a part that is not there yet; it is in the log."""
+        built.troubles[part] = str(error)
+        await troubles.note(built.store, part, str(error))
 
     await insist(part, build, stop, trouble)
+    if stop.is_set():
+        return
+    del built.unbuilt[part]
+    built.troubles.pop(part, None)
     kind, _, name = part.partition("/")
     if kind == "adapter" and name in built.pumps:
         await keep_adapter(built, name, *built.pumps[name], stop)
     elif kind == "flow" and name in built.deliveries:
-        await keep_flow(built, name, built.deliveries[name], stop)
+        delivery = built.deliveries[name]
+
+        async def topics() -> None:
+            """The start made those of the parts that it could build."""
+            await ensure_topics(built.kafka, delivery.flow.entities)
+
+        await insist(part, topics, stop, trouble)
+        await keep_flow(built, name, delivery, stop)
 
 
 async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_not_exception_type, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    wait_exponential_jitter,
+)
 
-from canonical.errors import FencedError, IronbridgeError, ends_us, ours
+from canonical.errors import FencedError, IronbridgeError, UnavailableError, ends_us, ours
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Work = Callable[[], Awaitable[None]]
 Trouble = Callable[[IronbridgeError], Awaitable[None]]
@@ -62,3 +70,25 @@ async def nap(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
+    """Do it as soon as what it needs is there; without `patient` at once or never."""
+
+    def say(state: RetryCallState) -> None:
+        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
+        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
+
+    if patient is None:
+        return await work()
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
+        sleep=lambda seconds: nap(patient, seconds),
+        stop=lambda _state: patient.is_set(),
+        before_sleep=say,
+        reraise=True,
+    ):
+        with attempt:
+            return await work()
+    raise AssertionError("it either returns or raises")
