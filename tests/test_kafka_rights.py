@@ -9,15 +9,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from canonical import Event, Invoice, Person
 from canonical.errors import IronbridgeError
 from canonical.finding import Finding
 from flows.engine.trail import Sent
 from ironbridge.kafka.claims import KafkaClaims
+from ironbridge.kafka.client import client_options
 from ironbridge.kafka.inbox import KafkaInbox
 from ironbridge.kafka.journal import KafkaJournal
-from ironbridge.kafka.rights import Operation, Right
+from ironbridge.kafka.rights import Operation, Right, told
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate.kafka_checks import needs, of_kafka
@@ -25,7 +27,7 @@ from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import open_store
 from ironbridge.store.installation import Installation, installation
 from tests.acls import Acls, acls_of
-from tests.secure_kafka import COUNCIL, Secure
+from tests.secure_kafka import COUNCIL, PASSWORD, Secure
 from tests.test_kafka_tls import Nothing
 
 DEPLOY = Path(__file__).parent.parent / "docs/deploy.md"
@@ -89,8 +91,8 @@ async def works_as_an_adapter(kafka: KafkaSettings, mine: Installation) -> None:
         await journal.open()
         event = Event("person", "liquidlogic", key, key, 1, now, b'{"key":"liquidlogic:person:1"}', "person")
         (place,) = await journal.publish([event], ("person", {"after": 1}))
-        told = [each async for each in journal.history({(place.topic, place.partition): place.offset})]
-        assert [event.key for each in told for event, _ in each] == [key]
+        back = [each async for each in journal.history({(place.topic, place.partition): place.offset})]
+        assert [event.key for each in back for event, _ in each] == [key]
     finally:
         await journal.close()
         await claims.close()
@@ -223,3 +225,40 @@ async def test_a_part_runs_with_the_rights_of_the_table_and_with_none_less(
                 await works(kafka, Installation("new") if right.name.endswith(".claims") else mine)  # a claim is made once
         await acls.run(right.granting(kafka))
         await until(fixes, [])
+
+
+async def test_a_question_about_rights_disturbs_nobody_who_is_at_work(kafka: KafkaSettings) -> None:
+    kafka, rights = everything(kafka), needs(kafka, ADAPTER, FLOW)
+    await ensure_topics(kafka, ENTITIES)
+    journal = KafkaJournal(kafka, "liquidlogic", ENTITIES)
+    await journal.open()
+    try:
+        async with KafkaInbox(kafka, "dfe_csc", ENTITIES, Nothing(), "w1") as inbox:
+            assert journal._producer is not None
+            await journal._producer.begin_transaction()
+            await journal._producer.send_and_wait(f"{kafka.topic_prefix}.person", b"1", key=b"1", partition=0)
+            asked = await told(kafka, rights)
+            await journal._producer.commit_transaction()
+            assert asked.lacking == []
+            async with asyncio.timeout(PATIENCE):
+                while not (await inbox.poll()).rejects:  # it is still a member of its group
+                    pass
+    finally:
+        await journal.close()
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    await admin.start()
+    try:
+        await told(kafka, needs(kafka, {"nobody": ENTITIES}, {"no_flow": ENTITIES}))
+        groups = {name for name, _ in await admin.list_consumer_groups()}
+        assert f"ironbridge.{kafka.topic_prefix}.no_flow" not in groups
+    finally:
+        await admin.close()
+
+
+def test_the_command_that_grants_a_right_names_our_user_if_we_know_it() -> None:
+    right = Right("topic", "canonical.person", Operation.Read)
+    known = KafkaSettings(security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", username="a council", password=PASSWORD)
+    assert right.granting(known) == (
+        "kafka-acls.sh --add --allow-principal 'User:a council' --operation Read --topic canonical.person"
+    )
+    assert "User:NAME " in right.granting(KafkaSettings())

@@ -125,11 +125,7 @@ async def platform(
 
 
 async def _build(built: Platform, parts: Mapping[str, Work]) -> None:
-    """
-    Build the parts. Settings that do not hold were refused before; whatever a part's own code raises ends at that part.
-
-    :raises IronbridgeError: the refusal of a part, if no part could be built.
-    """
+    """Build the parts. Whatever a part's own code raises ends at that part, but if all are refused the start is refused."""
     wrong: dict[str, IronbridgeError] = {}
     for part, build in parts.items():
         try:
@@ -267,14 +263,12 @@ async def _keep_unbuilt(built: Platform, part: str, build: Work, stop: asyncio.E
     if kind == "adapter" and name in built.pumps:
         await keep_adapter(built, name, *built.pumps[name], stop)
     elif kind == "flow" and name in built.deliveries:
-        delivery = built.deliveries[name]
+        await insist(part, partial(_topics, built, built.deliveries[name]), stop, trouble)
+        await keep_flow(built, name, built.deliveries[name], stop)
 
-        async def topics() -> None:
-            """The start made those of the parts that it could build."""
-            await ensure_topics(built.kafka, delivery.flow.entities)
 
-        await insist(part, topics, stop, trouble)
-        await keep_flow(built, name, delivery, stop)
+async def _topics(built: Platform, delivery: Delivery) -> None:
+    await ensure_topics(built.kafka, delivery.flow.entities)  # the start made those of the parts that it could build
 
 
 async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:
