@@ -13,7 +13,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int8, Int16, Int32, Schema, String
 
 from ironbridge.kafka.client import client_options
-from ironbridge.kafka.rights import Operation
+from ironbridge.kafka.rights import KafkaOperation
 from ironbridge.settings import KafkaSettings
 
 _KINDS = {"topic": 2, "group": 3, "transactional_id": 5}
@@ -81,7 +81,7 @@ class Acls:
         """Do what this command of `kafka-acls.sh` would do, with `--add` or `--remove`."""
         asked = _parsed(command)
         acls = [
-            (_KINDS[kind], name, _PATTERNS[asked.resource_pattern_type], asked.allow_principal, "*", Operation[each], _ALLOW)
+            (_KINDS[kind], name, _PATTERNS[asked.resource_pattern_type], asked.allow_principal, "*", KafkaOperation[each], _ALLOW)
             for kind in _KINDS
             if (name := getattr(asked, kind))
             for each in asked.operation

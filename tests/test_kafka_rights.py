@@ -19,7 +19,7 @@ from ironbridge.kafka.claims import KafkaClaims
 from ironbridge.kafka.client import client_options
 from ironbridge.kafka.inbox import KafkaInbox
 from ironbridge.kafka.journal import KafkaJournal
-from ironbridge.kafka.rights import Operation, Right, told
+from ironbridge.kafka.rights import KafkaOperation, KafkaRight, told
 from ironbridge.kafka.topics import ensure_topics
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.operate.kafka_checks import needs, of_kafka
@@ -186,17 +186,17 @@ def test_the_table_of_rights_is_the_one_that_check_goes_by() -> None:
     kafka, entities = KafkaSettings(), [Person, Invoice]
     topics = ["canonical.person", "canonical.invoice", "canonical.claims", "canonical.cursors", "canonical.trail"]
     for who, adapters, flows in (("adapter", {"payables": entities}, {}), ("flow", {}, {"cloud": entities})):
-        stated = set[Right]()
+        stated = set[KafkaRight]()
         for whose, resource, operations in rows:
             kind, name = ("topic", "") if resource.startswith("each") else resource.split("`")[:2]
             name = name.replace("<adapter>", "payables").replace("<flow>", "cloud")
             named = topics if not name else topics[:2] if "<entity>" in name else [name]
             stated |= {
-                Right(kind.strip(), each, Operation[operation])
+                KafkaRight(kind.strip(), each, KafkaOperation[operation])
                 for each in named for operation in operations.split(", ") if who in whose
             }  # fmt: skip
-        seen = {right.name for right in stated if right.operation in (Operation.Read, Operation.Write)}
-        stated = {right for right in stated if right.operation is not Operation.Describe or right.name not in seen}
+        seen = {right.name for right in stated if right.operation in (KafkaOperation.Read, KafkaOperation.Write)}
+        stated = {right for right in stated if right.operation is not KafkaOperation.Describe or right.name not in seen}
         assert stated == set(needs(kafka, adapters, flows))
 
 
@@ -220,7 +220,7 @@ async def test_a_part_runs_with_the_rights_of_the_table_and_with_none_less(
     for right in needed:
         await acls.run(right.granting(kafka).replace("--add", "--remove"))
         await until(fixes, [right.granting(kafka)])
-        if right.operation is not Operation.DescribeConfigs:  # then it runs, and cannot see what is wrong with a topic
+        if right.operation is not KafkaOperation.DescribeConfigs:  # then it runs, and cannot see what is wrong with a topic
             with pytest.raises(IronbridgeError, match=r"Kafka refused us|lacks the right"):
                 await works(kafka, Installation("new") if right.name.endswith(".claims") else mine)  # a claim is made once
         await acls.run(right.granting(kafka))
@@ -256,7 +256,7 @@ async def test_a_question_about_rights_disturbs_nobody_who_is_at_work(kafka: Kaf
 
 
 def test_the_command_that_grants_a_right_names_our_user_if_we_know_it() -> None:
-    right = Right("topic", "canonical.person", Operation.Read)
+    right = KafkaRight("topic", "canonical.person", KafkaOperation.Read)
     known = KafkaSettings(security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", username="a council", password=PASSWORD)
     assert right.granting(known) == (
         "kafka-acls.sh --add --allow-principal 'User:a council' --operation Read --topic canonical.person"

@@ -35,7 +35,7 @@ _NOBODY = (1 << 63) - 1  # no producer ever has this id
 _REFUSED = (GroupAuthorizationFailedError.errno, TransactionalIdAuthorizationFailed.errno)
 
 
-class Operation(IntEnum):
+class KafkaOperation(IntEnum):
     """An operation, by its number in Kafka's protocol. Read and Write include Describe."""
 
     Read = 3
@@ -46,12 +46,12 @@ class Operation(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Right:
+class KafkaRight:
     """A right on one resource. `kind` is a topic, a group or a transactional-id, as kafka-acls.sh calls it."""
 
     kind: str
     name: str
-    operation: Operation
+    operation: KafkaOperation
 
     def __str__(self) -> str:
         return f"the right {self.operation.name} on {self.kind} {self.name}"
@@ -70,13 +70,13 @@ class Told:
     or not. `silent`: it does not tell what we may do with topics.
     """
 
-    lacking: list[Right] = field(default_factory=list)
+    lacking: list[KafkaRight] = field(default_factory=list)
     there: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
     silent: bool = False
 
 
-async def told(settings: KafkaSettings, wanted: Collection[Right]) -> Told:
+async def told(settings: KafkaSettings, wanted: Collection[KafkaRight]) -> Told:
     """
     Ask which of these rights our user lacks.
 
@@ -94,7 +94,7 @@ async def told(settings: KafkaSettings, wanted: Collection[Right]) -> Told:
             await admin.close()
 
 
-async def _refused(admin: AIOKafkaAdminClient, right: Right) -> bool:
+async def _refused(admin: AIOKafkaAdminClient, right: KafkaRight) -> bool:
     stranger: HeartbeatRequest | EndTxnRequest = HeartbeatRequest(right.name, -1, "nobody")
     if right.kind == "transactional-id":
         stranger = EndTxnRequest(right.name, _NOBODY, 0, transaction_result=False)
@@ -102,7 +102,7 @@ async def _refused(admin: AIOKafkaAdminClient, right: Right) -> bool:
     return answer.error_code in _REFUSED
 
 
-async def _of_topics(admin: AIOKafkaAdminClient, wanted: Collection[Right]) -> Told:
+async def _of_topics(admin: AIOKafkaAdminClient, wanted: Collection[KafkaRight]) -> Told:
     found = Told()
     try:
         answer = await admin._send_request(_Allowed(sorted({right.name for right in wanted})))
@@ -121,7 +121,7 @@ async def _of_topics(admin: AIOKafkaAdminClient, wanted: Collection[Right]) -> T
         if code not in (TopicAuthorizationFailedError.errno, UnknownTopicOrPartitionError.errno):
             found.there.add(name)
     for name in await _configurable(admin, found.hidden):
-        may[name] |= 1 << Operation.DescribeConfigs
+        may[name] |= 1 << KafkaOperation.DescribeConfigs
     found.lacking += [right for right in wanted if right.name in may and not may[right.name] >> right.operation & 1]
     return found
 

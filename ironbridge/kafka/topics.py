@@ -17,7 +17,7 @@ from canonical import Entity
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, connecting
-from ironbridge.kafka.rights import Operation, Right
+from ironbridge.kafka.rights import KafkaOperation, KafkaRight
 from ironbridge.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ def _refusals(settings: KafkaSettings, answer: Any) -> list[MisconfiguredError]:
 
 def _refusal(settings: KafkaSettings, topic: str, code: int) -> MisconfiguredError:
     if code == TopicAuthorizationFailedError.errno:
-        right = Right("topic", topic, Operation.Create)
+        right = KafkaRight("topic", topic, KafkaOperation.Create)
         return MisconfiguredError(
             "kafka", f"the topic is missing, and our user lacks {right}", fix=f"create it by hand, or {right.granting(settings)}"
         )

@@ -12,7 +12,7 @@ from ironbridge.kafka.claims import claimed, refused, spoken
 from ironbridge.kafka.claims_log import Book, InstallationClaim
 from ironbridge.kafka.inbox import group_of
 from ironbridge.kafka.journal import transactional_id
-from ironbridge.kafka.rights import Operation, Right, Told, told
+from ironbridge.kafka.rights import KafkaOperation, KafkaRight, Told, told
 from ironbridge.kafka.topics import claims_topic, cursors_topic, faults, topics, trail_topic
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Upkeep, open_store
@@ -57,52 +57,52 @@ def _failed(what: str, error: Exception) -> Finding:
 # -- rights ------------------------------------------------------------------------------------------------------------
 
 
-def needs(kafka: KafkaSettings, adapters: Entities, flows: Entities) -> dict[Right, list[str]]:
+def needs(kafka: KafkaSettings, adapters: Entities, flows: Entities) -> dict[KafkaRight, list[str]]:
     """The rights without which a part does not run, each with the parts that need it. docs/deploy.md has them as a table."""
-    needed: dict[Right, list[str]] = {}
+    needed: dict[KafkaRight, list[str]] = {}
     for name, entities in adapters.items():
         for right in _of_adapter(kafka, name, entities):
             needed.setdefault(right, []).append(name)
     for name, entities in flows.items():
         for right in _of_flow(kafka, name, entities):
             needed.setdefault(right, []).append(name)
-    seen = {right.name for right in needed if right.operation in (Operation.Read, Operation.Write)}
-    return {r: parts for r, parts in needed.items() if r.operation is not Operation.Describe or r.name not in seen}
+    seen = {right.name for right in needed if right.operation in (KafkaOperation.Read, KafkaOperation.Write)}
+    return {r: parts for r, parts in needed.items() if r.operation is not KafkaOperation.Describe or r.name not in seen}
 
 
-def _of_adapter(kafka: KafkaSettings, name: str, entities: Collection[type[Entity]]) -> Iterator[Right]:
-    yield Right("transactional-id", transactional_id(kafka, name), Operation.Write)
+def _of_adapter(kafka: KafkaSettings, name: str, entities: Collection[type[Entity]]) -> Iterator[KafkaRight]:
+    yield KafkaRight("transactional-id", transactional_id(kafka, name), KafkaOperation.Write)
     for entity in entities:
         yield from _both(topic_of(entity, kafka.topic_prefix))
-    yield Right("topic", cursors_topic(kafka), Operation.Write)
+    yield KafkaRight("topic", cursors_topic(kafka), KafkaOperation.Write)
     yield from _of_each(kafka, entities)
 
 
-def _of_flow(kafka: KafkaSettings, name: str, entities: Collection[type[Entity]]) -> Iterator[Right]:
-    yield Right("group", group_of(kafka, name), Operation.Read)
+def _of_flow(kafka: KafkaSettings, name: str, entities: Collection[type[Entity]]) -> Iterator[KafkaRight]:
+    yield KafkaRight("group", group_of(kafka, name), KafkaOperation.Read)
     for entity in entities:
         yield _read(topic_of(entity, kafka.topic_prefix))
     yield from _both(trail_topic(kafka))
     yield from _of_each(kafka, entities)
 
 
-def _of_each(kafka: KafkaSettings, entities: Collection[type[Entity]]) -> Iterator[Right]:
+def _of_each(kafka: KafkaSettings, entities: Collection[type[Entity]]) -> Iterator[KafkaRight]:
     """The rights that adapters and flows need for the claims, and for the look at all topics when they start."""
     yield from _both(claims_topic(kafka))
     for name in topics(kafka, entities):
-        yield Right("topic", name, Operation.Describe)
-        yield Right("topic", name, Operation.DescribeConfigs)
+        yield KafkaRight("topic", name, KafkaOperation.Describe)
+        yield KafkaRight("topic", name, KafkaOperation.DescribeConfigs)
 
 
-def _read(topic: str) -> Right:
-    return Right("topic", topic, Operation.Read)
+def _read(topic: str) -> KafkaRight:
+    return KafkaRight("topic", topic, KafkaOperation.Read)
 
 
-def _both(topic: str) -> tuple[Right, Right]:
-    return _read(topic), Right("topic", topic, Operation.Write)
+def _both(topic: str) -> tuple[KafkaRight, KafkaRight]:
+    return _read(topic), KafkaRight("topic", topic, KafkaOperation.Write)
 
 
-def _rights(kafka: KafkaSettings, found: Told, needed: Mapping[Right, Collection[str]]) -> Iterator[Finding]:
+def _rights(kafka: KafkaSettings, found: Told, needed: Mapping[KafkaRight, Collection[str]]) -> Iterator[Finding]:
     if found.silent:
         yield Finding("kafka: this broker does not tell which rights our user has on topics", True)
     for right in sorted(found.lacking):
