@@ -1,4 +1,7 @@
-"""Apache Kafka with TLS on: SCRAM and OAUTHBEARER on one listener, client certificates on another."""
+"""
+Apache Kafka with TLS on: SCRAM and OAUTHBEARER on one listener, client certificates on another. Its ACLs refuse everybody but
+`USER`, who may do anything: `COUNCIL` may do what a test grants.
+"""
 
 import base64
 import json
@@ -17,7 +20,7 @@ from ironbridge.kafka.process import HOST, free_port
 from ironbridge.settings import KafkaSettings
 from tests.servers import Certified, certified, issued, running_broker
 
-USER, PASSWORD = "ironbridge", "a-password-nobody-has"
+USER, COUNCIL, PASSWORD = "ironbridge", "council", "a-password-nobody-has"
 ISSUER, AUDIENCE = "https://login.example/tenant", "kafka"
 _MODULES = "org.apache.kafka.common.security"
 
@@ -35,7 +38,8 @@ class SecureKafka(ApacheKafka):
         keys.write_text(json.dumps({"keys": [_public(self.signer)]}), encoding="utf-8")
         self._keys = keys.as_uri()
         self.java_options = (f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self._keys}",)
-        self.format_options = ("--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]")
+        users = [f"SCRAM-SHA-512=[name={user},password={PASSWORD}]" for user in (USER, COUNCIL)]
+        self.format_options = tuple(option for user in users for option in ("--add-scram", user))
 
     def server_settings(self, controller_port: int) -> dict[str, object]:
         plain = super().server_settings(controller_port)
@@ -46,6 +50,9 @@ class SecureKafka(ApacheKafka):
             "advertised.listeners": f"{plain['advertised.listeners']}{beside}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL",
             "inter.broker.listener.name": "PLAINTEXT",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{USER}",  # the broker itself signs in as nobody
+            "ssl.principal.mapping.rules": f"RULE:^.*$/{USER}/",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self.tls.both,
             "ssl.truststore.type": "PEM",

@@ -309,7 +309,7 @@ async def test_an_adapter_that_cannot_say_its_streams_is_asked_again(store: Stor
     parts = Parts(store, tmp_path)
     parts.put(parts.sound)
     adapter: Any = Raising(TableAdapter("mute"), "streams")
-    plans = {"mute": AdapterPlan("mute", adapter, "1", Guard())}
+    plans = {"mute": AdapterPlan("mute", Guard(), lambda: (adapter, "1"))}
     async with AsyncExitStack() as stack:
         parts.built.unbuilt |= bridge._parts(parts.built, plans, {}, stack)
     running = asyncio.create_task(bridge.run(parts.built, parts.stop))

@@ -1,17 +1,28 @@
 """`ironbridge check` finds what `ironbridge run` would refuse, and changes nothing."""
 
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import text
 
+from canonical import Invoice, Supplier
 from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
+from ironbridge.kafka.claims import KafkaClaims
+from ironbridge.kafka.process import HOST
+from ironbridge.kafka.topics import claims_topic, ensure_topics
 from ironbridge.operate.checks import findings
 from ironbridge.runtime import bridge
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
 from ironbridge.store import open_store
+from ironbridge.store.installation import Installation, installation
+from tests.secure_kafka import Secure
 from tests.servers import Kafka
 
 
@@ -74,3 +85,88 @@ async def test_what_is_wrong_with_the_topics_is_found_all_of_it_and_none_is_made
     ):  # fmt: skip
         assert f"kafka: topic {prefix}.invoice {wrong}" in found, found
     assert f"topic {prefix}.supplier could not be created" in found, "this cluster has one broker"
+
+
+# -- who else runs our parts, and what is asked of whom -----------------------------------------------------------------
+
+PART = "adapter/payables"
+
+
+@asynccontextmanager
+async def running(settings: Settings, mine: Installation, host: str) -> AsyncIterator[KafkaClaims]:
+    claims = KafkaClaims(settings.kafka, mine, host)
+    try:
+        await claims.hold(PART)
+        yield claims
+    finally:
+        await claims.close()
+
+
+async def about(settings: Settings) -> list[Finding]:
+    return [finding for finding in await everything(settings) if finding.what.startswith(PART)]
+
+
+async def test_an_adapter_that_runs_already_is_said_and_is_no_fault(apache_kafka: Kafka, tmp_path: Path) -> None:
+    settings = settings_of(broker_of(apache_kafka), tmp_path)
+    await ensure_topics(settings.kafka, [Invoice, Supplier])
+    store = await open_store(settings.state_url)
+    mine = await installation(store)
+    await store.close()
+    async with running(settings, mine, "bridge-1"):
+        before = await size(settings)
+        (twin,) = await about(settings)
+        assert twin.well
+        assert re.fullmatch(
+            r"adapter/payables: worker bridge-1 runs it since \d{4}-\d\d-\d\d \d\d:\d\d UTC, or was killed\. "
+            r"A second one takes over, and that one stops", twin.what,
+        )  # fmt: skip
+        assert await size(settings) == before, "nothing is written, and nobody has to answer"
+        async with running(settings, mine, "bridge-2"):
+            assert [each.what.split(" runs")[0] for each in await about(settings)] == [f"{PART}: worker bridge-2"]
+    assert await about(settings) == [], "both said that they ended"
+
+
+async def test_another_installation_that_has_claimed_a_part_is_named_before_run_is_refused(
+    apache_kafka: Kafka, tmp_path: Path
+) -> None:
+    settings = settings_of(broker_of(apache_kafka), tmp_path)
+    await ensure_topics(settings.kafka, [Invoice, Supplier])
+    async with running(settings, Installation("production"), "bridge-9"):
+        before = await size(settings)
+        (other,) = await about(settings)
+        assert not other.well
+        assert other.what.startswith(f"{PART}: another installation has claimed it (production on bridge-9, as of 2")
+        assert other.what.endswith(" UTC): while that one lives, `run` is refused")
+        assert "`kafka.topic_prefix`" in other.fix
+        assert await size(settings) == before
+        with pytest.raises(MisconfiguredError, match="another installation runs it with these topics: production on bridge-9"):
+            async with running(settings, Installation("test"), "here"):
+                raise AssertionError
+
+
+def broker_of(kafka: Kafka) -> KafkaSettings:
+    return KafkaSettings(broker="none", bootstrap_servers=kafka.bootstrap, topic_prefix=kafka.prefix() + "c", partitions=1)
+
+
+async def size(settings: Settings) -> int:
+    """How far the log of claims goes."""
+    topic = TopicPartition(claims_topic(settings.kafka), 0)
+    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers) as reading:
+        return int((await reading.end_offsets([topic]))[topic])
+
+
+async def test_a_kafka_that_refuses_our_sign_in_or_is_away_keeps_nobody_else_from_being_asked(
+    secure_kafka: Secure, tmp_path: Path
+) -> None:
+    refused, away = secure_kafka.broker.settings(password="not-it"), KafkaSettings(broker="none", bootstrap_servers=f"{HOST}:1")
+    for kafka, what in (
+        (refused, "Kafka does not know our user or its password (SCRAM-SHA-512)"),
+        (away, "Kafka does not answer (KafkaConnectionError)"),
+    ):
+        began = time.monotonic()
+        found = await everything(settings_of(kafka, tmp_path))
+        assert time.monotonic() - began < 30
+        assert [f.what for f in found if f.what.startswith("kafka")] == [f"kafka at {kafka.bootstrap_servers}: {what}"]
+        assert any(each.what.startswith("state answers") for each in found)
+        assert any(each.what.startswith("payables: ") for each in found)
+        assert not any("not-it" in each.what + each.fix for each in found)

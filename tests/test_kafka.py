@@ -18,7 +18,8 @@ from canonical.errors import FencedError, MisconfiguredError, UnavailableError
 from ironbridge.kafka.broker import ApacheKafka
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.process import free_port
-from ironbridge.kafka.topics import ensure_topics, faults, trail_topic
+from ironbridge.kafka.rights import KafkaOperation, KafkaRight, told
+from ironbridge.kafka.topics import claims_topic, ensure_topics, faults, trail_topic
 from ironbridge.settings import KafkaSettings
 
 pytestmark = pytest.mark.servers
@@ -134,6 +135,44 @@ async def test_what_a_start_would_refuse_is_found_before_and_nothing_is_made(kaf
     assert any(f"topic {name} has 3 partitions, wanted 4" in each for each in found)
     assert any(f"topic {name} has cleanup.policy=delete" in each for each in found)
     assert sum("could not be created" in each for each in found) == 4, "this cluster has one broker"
+
+
+async def test_a_broker_without_acls_lacks_us_no_right_and_one_that_does_not_tell_is_asked_no_more(kafka: KafkaSettings) -> None:
+    await ensure_topics(kafka, ENTITIES)
+    wanted = [
+        KafkaRight("topic", trail_topic(kafka), KafkaOperation.Write),
+        KafkaRight("group", f"ironbridge.{kafka.topic_prefix}.flow", KafkaOperation.Read),
+        KafkaRight("transactional-id", f"ironbridge.{kafka.topic_prefix}.adapter", KafkaOperation.Write),
+    ]
+    found = await told(kafka, wanted)
+    assert (found.lacking, found.hidden) == ([], set())
+    assert found.silent or found.there == {trail_topic(kafka)}
+
+
+async def test_a_journal_that_opens_again_looks_at_its_own_topics_and_at_nobody_elses(kafka: KafkaSettings) -> None:
+    await ensure_topics(kafka, ENTITIES)
+    async with admin(kafka) as client:
+        await client.delete_topics([trail_topic(kafka), claims_topic(kafka)])
+        await client.create_topics([NewTopic(f"{kafka.topic_prefix}.invoice", 7, 1)])
+        for name in (trail_topic(kafka), claims_topic(kafka)):
+            await until_gone(client, name)
+            await client.create_topics([NewTopic(name, 7, 1)])
+    with pytest.raises(MisconfiguredError, match="has 7 partitions, wanted 1"):
+        await ensure_topics(kafka, ENTITIES)
+    journal = KafkaJournal(kafka, "legacy", ENTITIES)
+    try:
+        await journal.open()
+        await journal.publish([event(1)], None)
+    finally:
+        await journal.close()
+    other = KafkaJournal(kafka.model_copy(update={"partitions": 5}), "legacy", ENTITIES)
+    with pytest.raises(MisconfiguredError, match="has 4 partitions, wanted 5"):
+        await other.open()
+
+
+async def until_gone(client: AIOKafkaAdminClient, name: str) -> None:
+    while name in await client.list_topics():
+        await asyncio.sleep(0.05)
 
 
 async def test_workers_that_start_at_once_create_the_topics_once(kafka: KafkaSettings) -> None:

@@ -76,7 +76,7 @@ async def main(settings: Settings) -> None:
     flush = telemetry.start(settings.telemetry)
     finance, store = Finance(), await open_store(settings.state_url)
     built = Platform(settings, store)
-    plan = systems.AdapterPlan("finance", finance, "1", Guard())
+    plan = systems.AdapterPlan("finance", Guard(), lambda: (finance, "1"))
     built.pumps["finance"] = bridge._pump(built, plan)
     async with bridge.AsyncExitStack() as stack:
         connections = Connections(settings.kafka, store, stack)

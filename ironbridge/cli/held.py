@@ -60,8 +60,7 @@ def held_allow(
     if not why.strip():
         raise MisconfiguredError("held allow", "no reason is given", fix="say with --why how you know that it is right")
     settings = settings_of(file)
-    streams = [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
-    known("held allow", name, "no stream", streams)
+    known("held allow", name, "no stream", systems.stream_names(settings))
 
     async def work(store: Store) -> int:
         let = await held.allow(store, at_the_command_line(), name, why, what=what, file=extract)

@@ -34,7 +34,6 @@ from ironbridge.operate import audit, insight, steer
 from ironbridge.operate import reconcile as reconciliation
 from ironbridge.operate.audit import Actor, at_the_command_line
 from ironbridge.runtime import bridge, systems
-from ironbridge.settings import Settings
 from ironbridge.store import Store
 
 PartArgument = Annotated[str, typer.Argument(help="A flow (`dfe_csc`), or a stream (`liquidlogic.person`).")]
@@ -93,16 +92,12 @@ def explain(
 # -- streams and flows -------------------------------------------------------------------------------------------------
 
 
-def _streams(settings: Settings) -> list[str]:
-    return [f"{a}.{s.name}" for a, plan in systems.adapters(settings).items() for s in plan.adapter.streams()]
-
-
 def _hold(
     name: str, file: FileOption, as_json: bool, why: str, work: Callable[[Store, Actor, str, str], Awaitable[None]]
 ) -> None:
     settings, pauses = settings_of(file), work is steer.pause
     flows = systems.flows(settings)
-    there = [*flows, *_streams(settings)]
+    there = [*flows, *systems.stream_names(settings)]
     known("pause" if pauses else "resume", name, "no flow and no stream", there)
 
     async def held(store: Store) -> None:
@@ -202,7 +197,7 @@ def backfill(
     Read a stream whole again, compare every row by itself, and publish again what its topics lack; no event twice.
     The running adapter takes it up with its next reading.
     """
-    streams = _streams(settings_of(file))
+    streams = systems.stream_names(settings_of(file))
     own = [each for each in streams if each.startswith(f"{adapter}.")]
     known("backfill", f"{adapter}.{stream}", "no stream", own or streams)
 

@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -30,6 +29,7 @@ from ironbridge.store.installation import Installation
 log = logging.getLogger(__name__)
 _ANSWER = 6.0  # seconds that a knock waits for: a living process reads it within a moment, a stalled one a little later
 _PATIENCE = 30.0  # seconds for Kafka to take or to give something
+_LAST_WORDS = 5.0  # seconds to say that this worker ends
 
 Work = Callable[[], Awaitable[None]]
 
@@ -39,7 +39,7 @@ class Claims(Protocol):
 
     async def hold(self, part: str) -> None:
         """
-        Return once the part is this installation's.
+        Return once the part is this installation's and others can see that this worker runs it.
 
         :raises MisconfiguredError: another living installation has the part. :raises UnavailableError: Kafka is away.
         """
@@ -86,6 +86,8 @@ class KafkaClaims:
         self._topic = TopicPartition(claims_topic(settings), 0)
         self._held: dict[str, asyncio.Event] = {}
         """The parts that we hold; the event is set once another installation has taken the part over."""
+        self._begun: dict[str, InstallationClaim] = {}
+        """The adapters that this worker runs, as it has said in the log."""
         self._turn = asyncio.Lock()
         self._moved: asyncio.Future[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -94,8 +96,19 @@ class KafkaClaims:
         self._producer: AIOKafkaProducer | None = None
         self._book = Book()
         self._read = 0
+        self._refusal: MisconfiguredError | None = None
 
     async def hold(self, part: str) -> None:
+        await self._hold(part)
+        if part not in self._begun:
+            self._begun[part] = mine = self._claim_of(part)
+            try:
+                await self._write("begin", mine, -1)
+            except BaseException:
+                del self._begun[part]
+                raise
+
+    async def _hold(self, part: str) -> None:
         async with self._turn:
             await self._open()
         if (held := self._held.get(part)) is None or held.is_set():
@@ -103,7 +116,7 @@ class KafkaClaims:
             self._held[part] = asyncio.Event()
 
     async def while_held(self, part: str, work: Work) -> None:
-        await self.hold(part)
+        await self._hold(part)
         doing = asyncio.ensure_future(work())
         lost = asyncio.ensure_future(self._held[part].wait())
         try:
@@ -112,7 +125,7 @@ class KafkaClaims:
                 doing.result()
                 return
             holder = self._book.holder(part)
-            raise _refused(part, holder[1] if holder else self._claim_of(part))
+            raise refused(part, holder[1] if holder else self._claim_of(part))
         finally:
             for each in (doing, lost):
                 each.cancel()
@@ -129,7 +142,7 @@ class KafkaClaims:
                     continue  # another installation knocked, too, and was faster
                 log.warning(
                     "%s: the installation that had claimed it (%s) does not answer: this one takes it over",
-                    part, _spoken(holder[1]),
+                    part, spoken(holder[1]),
                 )  # fmt: skip
             at = await self._write("claim", mine, holder[0] if holder else -1)
             await self._read_to(at + 1)
@@ -139,7 +152,7 @@ class KafkaClaims:
         deadline = time.monotonic() + self._patience
         while (left := deadline - time.monotonic()) > 0:
             if (answer := self._book.answers.get(at)) is not None:
-                raise _refused(mine.part, answer)
+                raise refused(mine.part, answer)
             if (now := self._book.holder(mine.part)) is None or now[1] != holder:
                 return
             await self._next(left)
@@ -184,7 +197,7 @@ class KafkaClaims:
                 end = (await reading.end_offsets([self._topic]))[self._topic]
             except BaseException:
                 self._reading = reading
-                await self.close()
+                await self._let_go()
                 raise
         self._book, self._read = Book(self._knocked, self._changed), 0
         reading.assign([self._topic])
@@ -200,17 +213,25 @@ class KafkaClaims:
                     self._read = max(self._read, await reading.position(self._topic))
             except IronbridgeError as error:
                 log.warning("the claims of other installations cannot be read now: %s", error)
+                self._refusal = error if isinstance(error, MisconfiguredError) else None
+                self._wake()
                 await asyncio.sleep(1.0)
                 continue
+            self._refusal = None
             for each in found.get(self._topic, ()):
                 self._book.apply(each.offset, each.value)
-            if self._moved is not None:
-                self._moved.set_result(None)
-                self._moved = None
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._moved is not None:
+            self._moved.set_result(None)
+            self._moved = None
 
     async def _read_to(self, end: int) -> None:
         deadline = time.monotonic() + _PATIENCE
         while self._read < end:
+            if self._refusal is not None:
+                raise self._refusal
             if (left := deadline - time.monotonic()) <= 0:
                 raise UnavailableError(
                     "claims", f"the records of {self._topic.topic} do not come", fix="look at the broker"
@@ -235,6 +256,12 @@ class KafkaClaims:
                 return int(sent.offset)
 
     async def close(self) -> None:
+        with suppress(IronbridgeError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await asyncio.gather(*(self._write("end", claim, -1) for claim in self._begun.values()))
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         tasks = [*self._answering, *([self._listening] if self._listening else [])]
         for task in tasks:
             task.cancel()
@@ -248,13 +275,36 @@ class KafkaClaims:
                         await client.stop()
 
 
-def _refused(part: str, other: InstallationClaim) -> MisconfiguredError:
+async def claimed(settings: KafkaSettings) -> Book:
+    """
+    Read what the log of claims says now, and write nothing. The topic must be there.
+
+    :raises UnavailableError: Kafka does not answer. :raises MisconfiguredError: it refuses us.
+    """
+    topic, book = TopicPartition(claims_topic(settings), 0), Book()
+    async with connecting(settings, "claims"), asyncio.timeout(_PATIENCE):
+        reading = consumer(settings, auto_offset_reset="earliest")
+        await reading.start()
+        try:
+            end = (await reading.end_offsets([topic]))[topic]
+            reading.assign([topic])
+            reading.seek(topic, 0)
+            while await reading.position(topic) < end:
+                for each in (await reading.getmany(timeout_ms=500)).get(topic, ()):
+                    book.apply(each.offset, each.value)
+        finally:
+            await reading.stop()
+    return book
+
+
+def refused(part: str, other: InstallationClaim) -> MisconfiguredError:
+    """The error of an installation that wants a part which another living one has."""
     return MisconfiguredError(
-        part, f"another installation runs it with these topics: {_spoken(other)}",
+        part, f"another installation runs it with these topics: {spoken(other)}",
         fix="stop that one, or give this one a `kafka.topic_prefix` of its own, so that it has topics of its own",
     )  # fmt: skip
 
 
-def _spoken(claim: InstallationClaim) -> str:
-    since = datetime.fromtimestamp(claim.since, UTC)
-    return f"{claim.installation[:12]} on {claim.host}, as of {since:%Y-%m-%d %H:%M} UTC"
+def spoken(claim: InstallationClaim) -> str:
+    """Say which installation it is, for a person."""
+    return f"{claim.installation[:12]} on {claim.host}, as of {claim.when}"

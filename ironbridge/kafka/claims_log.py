@@ -1,5 +1,6 @@
 """
-Reads the topic of claims in its order: which installation runs which part, which one asks for it, which one answers.
+Reads the topic of claims in its order: which installation runs which part, which one asks for it, which one answers, and
+which worker of it runs an adapter.
 
 A claim names the claim that it replaces. So if two are made at once, the one that comes first counts.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 
@@ -20,6 +22,10 @@ class InstallationClaim(NamedTuple):
     place: str
     host: str
     since: float
+
+    @property
+    def when(self) -> str:
+        return f"{datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M} UTC"
 
     def same(self, other: InstallationClaim) -> bool:
         """Return whether the other claim is of the same installation. A copy of the state in another database is another one."""
@@ -43,6 +49,8 @@ class Book:
     holders: dict[str, tuple[int, InstallationClaim]] = field(default_factory=dict)
     answers: dict[int, InstallationClaim] = field(default_factory=dict)
     """The installations that answered, by the offset of the knock."""
+    begun: dict[str, InstallationClaim] = field(default_factory=dict)
+    """By adapter, the worker that began last and has not ended since. A worker that was killed did not say that it ended."""
 
     def holder(self, part: str) -> tuple[int, InstallationClaim] | None:
         return self.holders.get(part)
@@ -65,6 +73,10 @@ class Book:
             self.knocked(Knock(offset, claim))
         elif kind == "answer":
             self.answers[to] = claim
+        elif kind == "begin":
+            self.begun[claim.part] = claim
+        elif kind == "end" and self.begun.get(claim.part) == claim:
+            del self.begun[claim.part]
 
 
 def record(kind: str, claim: InstallationClaim, to: int) -> tuple[bytes, bytes]:

@@ -18,6 +18,7 @@ from typing import Any
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     IllegalSaslStateError,
     InvalidProducerEpoch,
     InvalidTimestampError,
@@ -45,6 +46,14 @@ _FIXES = {
     "own": "kafka.ssl_certfile and kafka.ssl_keyfile",
     "plain": "kafka.security_protocol = PLAINTEXT or SASL_PLAINTEXT",
 }
+
+
+_REFUSALS = (
+    GroupAuthorizationFailedError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 
 class _OAuthToken(AbstractTokenProvider):  # type: ignore[misc]
@@ -124,10 +133,11 @@ def translated(where: str) -> Iterator[None]:
         yield
     except (ProducerFenced, InvalidProducerEpoch) as error:
         raise FencedError(where, "a newer copy of it has taken over", fix="stop one of the two") from error
-    except (SaslAuthenticationFailed, TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed) as error:
+    except _REFUSALS as error:
         raise MisconfiguredError(
-            where, f"Kafka refused us ({type(error).__name__})", fix="check the kafka section's user and its ACLs"
-        ) from error
+            where, f"Kafka refused us ({type(error).__name__})",
+            fix="check the kafka section's user; `ironbridge check` names each right that it lacks",
+        ) from error  # fmt: skip
     except InvalidTimestampError as error:
         raise MisconfiguredError(
             where,

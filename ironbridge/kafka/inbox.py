@@ -50,6 +50,11 @@ class Ingested(Protocol):
     async def hidden(self, hidden: Mapping[Partition, int]) -> None: ...
 
 
+def group_of(settings: KafkaSettings, flow: str) -> str:
+    """The consumer group of a flow."""
+    return f"ironbridge.{settings.topic_prefix}.{flow}"
+
+
 class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     """
     A flow's inbox: its own consumer group, read_committed (`flows.engine.ledger.Inbox`).
@@ -107,7 +112,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
         async with connecting(self._settings, self._flow):
             self._consumer = consumer(
                 self._settings,
-                group_id=f"ironbridge.{self._settings.topic_prefix}.{self._flow}",
+                group_id=group_of(self._settings, self._flow),
                 group_instance_id=self._worker,
                 isolation_level="read_committed",
                 auto_offset_reset="earliest",

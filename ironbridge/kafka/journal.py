@@ -23,7 +23,7 @@ from canonical.errors import BadRecordError, FencedError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, compression, connecting, translated
 from ironbridge.kafka.consumer import consumer
-from ironbridge.kafka.topics import cursors_topic, largest_records, partition_of
+from ironbridge.kafka.topics import cursors_topic, journal_topics, largest_records, partition_of
 from ironbridge.observe.meters import count_sent, kafka_operation
 from ironbridge.settings import KafkaSettings
 
@@ -43,6 +43,10 @@ class Tracing(Protocol):
 class _Untraced:
     def publishing(self, events: Sequence[Event]) -> AbstractContextManager[Sequence[Event]]:
         return nullcontext(events)
+
+
+def transactional_id(settings: KafkaSettings, adapter: str) -> str:
+    return f"ironbridge.{settings.topic_prefix}.{adapter}"
 
 
 class KafkaJournal:
@@ -75,11 +79,11 @@ class KafkaJournal:
 
     async def open(self) -> None:
         # A topic that was deleted under us is made again; catching up then finds that all of it is lost.
-        self._sizes = await largest_records(self._settings, self._entities)
+        self._sizes = await largest_records(self._settings, journal_topics(self._settings, self._entities))
         async with connecting(self._settings, self._adapter):
             producer = AIOKafkaProducer(
                 **client_options(self._settings),
-                transactional_id=f"ironbridge.{self._settings.topic_prefix}.{self._adapter}",
+                transactional_id=transactional_id(self._settings, self._adapter),
                 transaction_timeout_ms=int(self._patience * 1000) + 10_000,
                 acks="all",
                 enable_idempotence=True,

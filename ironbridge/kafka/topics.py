@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 from zlib import crc32
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from adapters.engine.journal import LARGEST_RECORD, TOMBSTONES
 from canonical import Entity
 from canonical.errors import MisconfiguredError, UnavailableError
 from canonical.event import topic_of
 from ironbridge.kafka.client import client_options, connecting
+from ironbridge.kafka.rights import KafkaOperation, KafkaRight
 from ironbridge.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
+Topics = dict[str, tuple[int, dict[str, str]]]
+"""By name, the partitions and the settings that a topic should have."""
 
 _SIZE = "max.message.bytes"
 _LAG = "max.compaction.lag.ms"
@@ -63,13 +66,27 @@ def partition_of(owner: str, partitions: int) -> int:
     return crc32(owner.encode()) % partitions
 
 
-def topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, tuple[int, dict[str, str]]]:
+def topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> Topics:
     """Every topic that these entities' adapters and flows need, with its partitions and settings."""
-    # A record counts as written once so many brokers have it; one of three may be away, and nothing is lost with another.
-    in_sync = {"min.insync.replicas": "2" if settings.replication > 2 else "1"}
-    kept, trail = _TOPIC | in_sync, _TRAIL | in_sync
+    claims = {claims_topic(settings): (1, _TOPIC | _in_sync(settings))}
+    return journal_topics(settings, entities) | claims | trail_topics(settings)
+
+
+def journal_topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> Topics:
+    """The topics that an adapter of these entities publishes to."""
+    kept = _TOPIC | _in_sync(settings)
     found = {topic_of(entity, settings.topic_prefix): (settings.partitions, kept) for entity in entities}
-    return found | {cursors_topic(settings): (1, kept), claims_topic(settings): (1, kept), trail_topic(settings): (1, trail)}
+    return found | {cursors_topic(settings): (1, kept)}
+
+
+def trail_topics(settings: KafkaSettings) -> Topics:
+    """The topic of the trail."""
+    return {trail_topic(settings): (1, _TRAIL | _in_sync(settings))}
+
+
+def _in_sync(settings: KafkaSettings) -> dict[str, str]:
+    # A record counts as written once so many brokers have it; one of three may be away, and nothing is lost with another.
+    return {"min.insync.replicas": "2" if settings.replication > 2 else "1"}
 
 
 async def ensure_topics(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> list[str]:
@@ -90,19 +107,19 @@ def _too_small(sizes: Mapping[str, int]) -> list[MisconfiguredError]:
     return [_other(n, _SIZE, str(size), LARGEST_RECORD, "a large record would be left out") for n, size in small.items()]
 
 
-async def largest_records(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> dict[str, int]:
+async def largest_records(settings: KafkaSettings, wanted: Topics) -> dict[str, int]:
     """
-    Create the topics that are missing, and tell of each how many bytes the largest record has that it takes. Who runs
-    already goes on with a topic that was made smaller meanwhile.
+    Create those of the topics that are missing, and tell of each how many bytes the largest record has that it takes. Who
+    runs already goes on with a topic that was made smaller meanwhile, and whatever is wrong with topics of others.
 
     :raises MisconfiguredError: a topic has other partitions or settings than flows rely on.
     """
-    _, sizes = await _ensured(settings, topics(settings, entities))
+    _, sizes = await _ensured(settings, wanted)
     return sizes
 
 
 async def _ensured(
-    settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
+    settings: KafkaSettings, wanted: Topics
 ) -> tuple[list[str], dict[str, int]]:
     """The names of the topics that were created, and the size of the largest record of each topic."""
     admin = AIOKafkaAdminClient(**client_options(settings))
@@ -114,7 +131,7 @@ async def _ensured(
             if missing:
                 made = [(name, *wanted[name]) for name in missing]
                 new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, count, each in made]
-                await _create(admin, new)
+                await _create(admin, settings, new)
             # The others' too, which may have been made by another worker since we looked.
             found, sizes = await _check(admin, settings, wanted)
             for fault in found:
@@ -126,13 +143,16 @@ async def _ensured(
             await admin.close()
 
 
-async def faults(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> list[MisconfiguredError]:
+async def faults(
+    settings: KafkaSettings, entities: Iterable[type[Entity]], hidden: Collection[str] = ()
+) -> list[MisconfiguredError]:
     """
     What `ensure_topics` would refuse, all of it, and changing nothing: Kafka is asked whether it would make what is missing.
+    Nothing can be said about `hidden` topics, which our user may not see.
 
     :raises UnavailableError: nobody answers. :raises MisconfiguredError: Kafka refuses us.
     """
-    wanted = topics(settings, entities)
+    wanted = {name: made for name, made in topics(settings, entities).items() if name not in hidden}
     admin = AIOKafkaAdminClient(**client_options(settings))
     async with connecting(settings, "kafka"):
         await admin.start()
@@ -149,13 +169,13 @@ async def faults(settings: KafkaSettings, entities: Iterable[type[Entity]]) -> l
 
 
 async def _unmakeable(
-    admin: AIOKafkaAdminClient, settings: KafkaSettings, missing: Mapping[str, tuple[int, dict[str, str]]]
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, missing: Topics
 ) -> list[MisconfiguredError]:
     if not missing:
         return []
     new = [NewTopic(name, count, settings.replication, topic_configs=each) for name, (count, each) in missing.items()]
     answer = await admin.create_topics(new, validate_only=True)
-    return _refusals(answer)
+    return _refusals(settings, answer)
 
 
 async def answers(settings: KafkaSettings) -> None:
@@ -173,24 +193,30 @@ async def answers(settings: KafkaSettings) -> None:
             await admin.close()
 
 
-async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+async def _create(admin: AIOKafkaAdminClient, settings: KafkaSettings, topics: list[NewTopic]) -> None:
     try:
         answer = await admin.create_topics(topics)
     except TopicAlreadyExistsError:
         return  # another worker was faster
-    for refusal in _refusals(answer):
+    for refusal in _refusals(settings, answer):
         raise refusal
 
 
-def _refusals(answer: Any) -> list[MisconfiguredError]:
-    return [
-        MisconfiguredError(
-            "kafka", f"topic {name} could not be created (Kafka error {code})",
-            fix="create it by hand or grant CREATE; `kafka.replication` may not exceed the number of brokers",
+def _refusals(settings: KafkaSettings, answer: Any) -> list[MisconfiguredError]:
+    found = {name: code for name, code, *_ in getattr(answer, "topic_errors", [])}
+    return [_refusal(settings, n, c) for n, c in sorted(found.items()) if c not in (0, TopicAlreadyExistsError.errno)]
+
+
+def _refusal(settings: KafkaSettings, topic: str, code: int) -> MisconfiguredError:
+    if code == TopicAuthorizationFailedError.errno:
+        right = KafkaRight("topic", topic, KafkaOperation.Create)
+        return MisconfiguredError(
+            "kafka", f"the topic is missing, and our user lacks {right}", fix=f"create it by hand, or {right.granting(settings)}"
         )
-        for name, code, *_ in getattr(answer, "topic_errors", [])
-        if code not in (0, TopicAlreadyExistsError.errno)
-    ]  # fmt: skip
+    return MisconfiguredError(
+        "kafka", f"topic {topic} could not be created (Kafka error {code})",
+        fix="create it by hand; `kafka.replication` may not exceed the number of brokers",
+    )  # fmt: skip
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: float = 15.0) -> list[dict[str, Any]]:
@@ -199,12 +225,14 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str], patience: flo
         found: list[dict[str, Any]] = await admin.describe_topics(names)
         if len(found) == len(names) and all(topic["error_code"] == 0 and topic["partitions"] for topic in found):
             return found
+        if hidden := [topic["topic"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno]:
+            raise TopicAuthorizationFailedError(hidden)
         await asyncio.sleep(0.1)
     raise UnavailableError("kafka", "topics that were made do not appear", fix="look at the brokers' logs")
 
 
 async def _check(
-    admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Mapping[str, tuple[int, dict[str, str]]]
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Topics
 ) -> tuple[list[MisconfiguredError], dict[str, int]]:
     """Give a sentence for each fault of partitions, replicas and settings, and by topic the bytes of the largest record."""
     found, replicas, sizes = [], {}, {}

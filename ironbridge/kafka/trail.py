@@ -18,7 +18,7 @@ from canonical.event import topic_of
 from flows.engine.trail import Reach, Sent
 from ironbridge.kafka.client import client_options, compression, connecting, translated
 from ironbridge.kafka.consumer import consumer
-from ironbridge.kafka.topics import largest_records, trail_topic
+from ironbridge.kafka.topics import largest_records, trail_topic, trail_topics
 from ironbridge.settings import KafkaSettings
 
 _PATIENCE = 30.0  # seconds for Kafka to store or to send records
@@ -109,7 +109,7 @@ class KafkaTrail:
         async with self._consumer("read_uncommitted") as reading:
             if self._topic.topic not in await reading.topics():
                 # A deleted topic is made again: then it does not go back far enough, and every subject is put in doubt.
-                await largest_records(self._settings, self._entities)
+                await largest_records(self._settings, trail_topics(self._settings))
             _, first, end = await asyncio.gather(
                 self._started(),  # started meanwhile, because it is needed next
                 reading.beginning_offsets([self._topic]),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 
-from canonical import ENTITIES
-from canonical.errors import IronbridgeError, MisconfiguredError, ours
+from canonical import ENTITIES, Entity
+from canonical.errors import IronbridgeError, ours
 from canonical.finding import Finding
 from flows.kit.requests import Budget, LocalBudget
 from flows.kit.resources import Resources
 from flows.port import Limits
-from ironbridge.kafka.topics import faults
+from ironbridge.operate.kafka_checks import of_kafka
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
 from ironbridge.store import Upkeep, open_store
@@ -30,7 +30,14 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     for fault in ENTITIES.faults:
         yield Finding(f"{fault.where}: {fault.what}", False, fault.fix)
     yield await _state(settings)
-    async for finding in _kafka(settings, adapters.values(), flows.values()):
+    follow: dict[str, Collection[type[Entity]]] = {}
+    for name, flow in flows.items():
+        try:
+            follow[name] = flow.build().entities
+        except Exception as error:
+            met = ours(name, error)
+            yield Finding(f"{name}: {met.what}", False, met.fix)
+    async for finding in of_kafka(settings, _published(adapters), follow):
         yield finding
     for name, plan in adapters.items():
         async for finding in _adapter(name, plan):
@@ -38,6 +45,15 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     for name, target in targets.items():
         async for finding in _target(settings, name, target, [f for f in flows.values() if f.target.name == name]):
             yield finding
+
+
+def _published(adapters: Mapping[str, systems.AdapterPlan]) -> dict[str, Collection[type[Entity]]]:
+    """By adapter, the entities that it publishes. The finding about an adapter says if it cannot tell them."""
+    found: dict[str, Collection[type[Entity]]] = {}
+    for name, plan in adapters.items():
+        with suppress(Exception):
+            found[name] = {entity for stream in plan.adapter.streams() for entity in stream.entities}
+    return found
 
 
 async def _asked(what: str, ask: Callable[[], Awaitable[None]]) -> Finding:
@@ -77,25 +93,6 @@ async def _budget(settings: Settings, target: str, stack: AsyncExitStack) -> Cal
         return LocalBudget.of
     stack.push_async_callback(store.close)
     return partial(SharedBudget, store, target)
-
-
-async def _kafka(
-    settings: Settings, adapters: Iterable[systems.AdapterPlan], flows: Iterable[systems.FlowPlan]
-) -> AsyncIterator[Finding]:
-    """Whether Kafka answers, and all that a start would refuse of its topics."""
-    if settings.kafka.broker != "none":
-        yield Finding(f"kafka: the {settings.kafka.broker} broker starts with `ironbridge run`", True)
-        return
-    wrong: list[MisconfiguredError] = []
-
-    async def ask() -> None:
-        entities = {entity for plan in adapters for stream in plan.adapter.streams() for entity in stream.entities}
-        entities |= {entity for plan in flows for entity in plan.build().entities}
-        wrong.extend(await faults(settings.kafka, sorted(entities, key=lambda each: each.type_name)))
-
-    yield await _asked(f"kafka at {settings.kafka.bootstrap_servers}", ask)
-    for fault in wrong:
-        yield Finding(f"kafka: {fault.what}", False, fault.fix)
 
 
 async def _adapter(name: str, plan: systems.AdapterPlan) -> AsyncIterator[Finding]:

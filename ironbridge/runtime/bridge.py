@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from adapters.engine.pump import Pump
 from adapters.port import Stream
 from canonical import Entity
-from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError, ours
+from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError, UnforeseenError
 from flows.engine.ledger import Stand
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.inbox import KafkaInbox, worker_name
@@ -33,7 +33,7 @@ from ironbridge.runtime.alive import signs_of_life
 from ironbridge.runtime.deliveries import Connections, Delivery
 from ironbridge.runtime.insist import Work, in_our_words, insist, nap, once_there
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic
+from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic, troubles
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation, prefixed
 
@@ -58,6 +58,8 @@ class Platform:
     claims: Claims = field(default_factory=Alone)
     unbuilt: dict[str, Work] = field(default_factory=dict)
     """Adapters, flows and targets whose own code failed at the start: they are built again while the others run."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """By the names of the unbuilt parts, what the last attempt to build each raised."""
     begin: Callable[[], Awaitable[None]] | None = None
     """Waits for the state and Kafka and makes them ready. `run` does it first, if nobody has done it yet."""
 
@@ -120,19 +122,28 @@ async def platform(
         store = await open_store(settings.state_url, tables=tables if patient is None else Upkeep.LEAVE)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
-        for part, build in _parts(built, adapters, flows, stack).items():
-            try:
-                await build()
-            except IronbridgeError:
-                raise  # the settings are at fault, and a person is at hand: this is the start
-            except Exception as error:
-                log.error("%s", ours(part, error))  # noqa: TRY400
-                built.unbuilt[part] = build
+        await _build(built, _parts(built, adapters, flows, stack))
         built.begin = partial(_begin, built, stack, patient, topics=topics and bool(adapters or flows))
         if patient is None:
             await built.begin()
             built.begin = None
         yield built
+
+
+async def _build(built: Platform, parts: Mapping[str, Work]) -> None:
+    """Build the parts. Whatever a part's own code raises ends at that part, but if all are refused the start is refused."""
+    wrong: dict[str, IronbridgeError] = {}
+    for part, build in parts.items():
+        try:
+            await in_our_words(part, build)
+        except IronbridgeError as error:
+            wrong[part] = error
+    refusals = [each for each in wrong.values() if not isinstance(each, UnforeseenError)]
+    if refusals and len(wrong) == len(parts):
+        raise refusals[0]  # a person is at hand: this is the start
+    for part, met in wrong.items():
+        log.error("%s", met)
+        built.unbuilt[part], built.troubles[part] = parts[part], str(met)
 
 
 async def _begin(built: Platform, stack: AsyncExitStack, patient: asyncio.Event | None, *, topics: bool) -> None:
@@ -245,20 +256,30 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
             running[systems.adapter_part(name)] = group.create_task(keep_adapter(built, name, pump, streams, stop))
         for name, delivery in built.deliveries.items():
             running[systems.flow_part(name)] = group.create_task(keep_flow(built, name, delivery, stop))
-        for part, build in built.unbuilt.items():
+        for part, build in list(built.unbuilt.items()):
             running[part] = group.create_task(_keep_unbuilt(built, part, build, stop))
 
 
 async def _keep_unbuilt(built: Platform, part: str, build: Work, stop: asyncio.Event) -> None:
     async def trouble(error: IronbridgeError) -> None:
-        """The state cannot note it of a part that is not there yet; it is in the log."""
+        built.troubles[part] = str(error)
+        await troubles.note(built.store, part, str(error))
 
     await insist(part, build, stop, trouble)
+    if stop.is_set():
+        return
+    del built.unbuilt[part]
+    built.troubles.pop(part, None)
     kind, _, name = part.partition("/")
     if kind == "adapter" and name in built.pumps:
         await keep_adapter(built, name, *built.pumps[name], stop)
     elif kind == "flow" and name in built.deliveries:
+        await insist(part, partial(_topics, built, built.deliveries[name]), stop, trouble)
         await keep_flow(built, name, built.deliveries[name], stop)
+
+
+async def _topics(built: Platform, delivery: Delivery) -> None:
+    await ensure_topics(built.kafka, delivery.flow.entities)  # the start made those of the parts that it could build
 
 
 async def keep_adapter(built: Platform, name: str, pump: Pump, streams: list[Stream], stop: asyncio.Event) -> None:

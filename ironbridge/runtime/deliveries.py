@@ -56,8 +56,10 @@ class Connections:
 
 
 async def _built(plan: TargetPlan, store: Store, stack: AsyncExitStack) -> tuple[Target, Access]:
-    resources = await stack.enter_async_context(Resources(plan.name, partial(SharedBudget, store, plan.name)))
-    target = plan.build(resources)
+    async with AsyncExitStack() as own:  # what a target was given that could not be built is closed at once
+        resources = await own.enter_async_context(Resources(plan.name, partial(SharedBudget, store, plan.name)))
+        target = plan.build(resources)
+        stack.push_async_exit(own.pop_all())
     return target, Access(target.limits)
 
 

@@ -18,6 +18,7 @@ from tenacity import (
 from canonical.errors import FencedError, IronbridgeError, UnavailableError, ends_us, ours
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 T = TypeVar("T")
 Work = Callable[[], Awaitable[None]]
@@ -92,3 +93,25 @@ async def nap(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
+    """Do it as soon as what it needs is there; without `patient` at once or never."""
+
+    def say(state: RetryCallState) -> None:
+        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
+        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
+
+    if patient is None:
+        return await work()
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
+        sleep=lambda seconds: nap(patient, seconds),
+        stop=lambda _state: patient.is_set(),
+        before_sleep=say,
+        reraise=True,
+    ):
+        with attempt:
+            return await work()
+    raise AssertionError("it either returns or raises")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
-from canonical.errors import MisconfiguredError
+from canonical.errors import MisconfiguredError, ours
 from canonical.finding import Finding
 from flows.kit.resources import Resources
 from flows.port import Flow, Target
@@ -19,6 +21,7 @@ from flows.systems import FlowSystem, TargetSystem
 from ironbridge.runtime.editions import bound, edition
 from ironbridge.settings import Settings, section
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 ADAPTERS = "ironbridge.adapters"
 TARGETS = "ironbridge.targets"
@@ -29,14 +32,29 @@ WITHIN = 900.0
 """Seconds within which a changed subject is confirmed or parked, unless `within` in a flow's section says otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AdapterPlan:
-    """An adapter that the settings ask for. `edition` names its mapping's code, see `Pump`."""
+    """
+    An adapter that the settings ask for. Its system's code makes it when it is first asked for, as with targets and flows: so
+    whatever that code raises ends at this adapter.
+    """
 
     name: str
-    adapter: Adapter
-    edition: str
     guard: Guard
+    made: Callable[[], tuple[Adapter, str]] = field(repr=False)
+    """Makes the adapter and its edition, which names its mapping's code, see `Pump`."""
+
+    @cached_property
+    def _both(self) -> tuple[Adapter, str]:
+        return self.made()
+
+    @property
+    def adapter(self) -> Adapter:
+        return self._both[0]
+
+    @property
+    def edition(self) -> str:
+        return self._both[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +123,7 @@ def found(group: str) -> Mapping[str, Any]:
 
 def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     """
-    The adapters of `[adapters.*]`.
+    The adapters of `[adapters.*]`; no code of a system has run but the check of its settings.
 
     :raises MisconfiguredError: a section asks for an unknown system, or its settings do not hold.
     """
@@ -114,9 +132,25 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
         system, checked = adapter_system(name, given)
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
-        adapter, point = system.build(name, checked), found(ADAPTERS)[str(given.get("system", name))]
-        plans[name] = AdapterPlan(name, adapter, _edition(name, adapter, f"{point.module}:{point.attr}"), guard)
+        point = found(ADAPTERS)[str(given.get("system", name))]
+        plans[name] = AdapterPlan(name, guard, partial(_made, name, system, checked, f"{point.module}:{point.attr}"))
     return plans
+
+
+def _made(name: str, system: AdapterSystem[Any], settings: Any, code: str) -> tuple[Adapter, str]:
+    adapter = system.build(name, settings)
+    return adapter, _edition(name, adapter, code)
+
+
+def stream_names(settings: Settings) -> list[str]:
+    """The streams of all adapters, as `adapter.stream`, but for an adapter whose code cannot tell them now."""
+    names: list[str] = []
+    for name, plan in adapters(settings).items():
+        try:
+            names += [f"{name}.{stream.name}" for stream in plan.adapter.streams()]
+        except Exception as error:
+            log.warning("%s", ours(name, error))
+    return names
 
 
 def _edition(name: str, adapter: Adapter, code: str) -> str:

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from canonical.errors import MisconfiguredError
 from ironbridge.store.database import Store
 
+_KNOWN = text("SELECT id FROM installation ORDER BY id LIMIT 1")
+
 
 class Installation(NamedTuple):
     """
@@ -25,10 +27,20 @@ class Installation(NamedTuple):
 
 async def installation(store: Store) -> Installation:
     async with store.write() as connection:
-        found = await connection.execute(text("SELECT id FROM installation ORDER BY id LIMIT 1"))
-        if (known := found.scalar_one_or_none()) is None:
+        if (known := (await connection.execute(_KNOWN)).scalar_one_or_none()) is None:
             known = uuid4().hex
             await connection.execute(text("INSERT INTO installation (id) VALUES (:id)"), {"id": known})
+    return await _placed(store, known)
+
+
+async def known_installation(store: Store) -> Installation | None:
+    """Return the installation that the state belongs to, and make none: None if it has never run."""
+    async with store.read() as connection:
+        known = (await connection.execute(_KNOWN)).scalar_one_or_none()
+    return None if known is None else await _placed(store, known)
+
+
+async def _placed(store: Store, known: str) -> Installation:
     return Installation(known, "" if store.embedded else await _place(store))
 
 
