@@ -107,7 +107,7 @@ class Task(NamedTuple):
     time that it is held: the claim is lost when another worker, or this one once more, takes the subject. `edition` is the
     number of the edition under which it was taken. `sent_ago` is the seconds since the last send for it; None if there was none.
     `recheck` is the first day on which the outcome just worked out may be another one; None: no day changes it. The lower its
-    `urgency`, the sooner it goes.
+    `urgency`, the sooner it goes. `reason` is the one that it was settled with.
     """
 
     subject: str
@@ -126,6 +126,7 @@ class Task(NamedTuple):
     sent_ago: float | None = None
     recheck: date | None = None
     urgency: int = 0
+    reason: str | None = None
 
 
 class Edition(NamedTuple):

@@ -26,6 +26,7 @@ class Wanted(NamedTuple):
     """
     A subject in hand whose target is not in agreement, as far as is known. `packed` is the document as the ledger keeps
     it, `sent` the same once it is on its way; `why` is the reason where nothing shall be held, or what the target did otherwise.
+    `repeated`: this same document was sent before, its answer was lost, and the target does not hold it so.
     """
 
     task: Task
@@ -34,6 +35,7 @@ class Wanted(NamedTuple):
     digest: bytes | None
     sent: bytes | None = None
     why: str | None = None
+    repeated: bool = False
 
     @property
     def doubtful(self) -> bytes:

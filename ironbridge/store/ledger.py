@@ -165,7 +165,8 @@ class StoredLedger:
                     "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1, "
                     # A moment from before the clock was set back would be waited for once more.
                     "sent = CASE WHEN sent > :now THEN :now ELSE sent END "
-                    f"WHERE flow = :flow AND subject IN (SELECT subject FROM next) RETURNING {_TASK}, sent, urgency, since"
+                    "WHERE flow = :flow AND subject IN (SELECT subject FROM next) "
+                    f"RETURNING {_TASK}, sent, reason, urgency, since"
                 ),
                 {
                     "flow": self._flow, "claim": f"{self._hand}.{self._takes}", "until": now + HOLD, "now": now,
@@ -372,7 +373,8 @@ async def keys_of(
 
 def _task(row: Any, edition: int, now: float) -> Task:
     """A row of `_TASK` and `sent`, with the columns that stand behind them."""
-    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent, None, row.urgency]
+    sent_ago = None if row.sent is None else now - row.sent
+    fields: list[Any] = [*row[:_FIELDS], edition, sent_ago, None, row.urgency, row.reason]
     return Task(*fields)
 
 

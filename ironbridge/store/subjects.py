@@ -128,7 +128,8 @@ async def dirtied(
     those = found(connection, condition, skip_locked=skip_locked)
     result = await connection.execute(
         text(
-            "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
+            "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, since = :since, "  # noqa: S608
+            "reason = CASE WHEN state = 'agreed' THEN reason END, "
             # A subject that wakes and waits again and again asks a target that does not know its own confirmed document.
             f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} "
             f"WHEN {_PERHAPS_SENT} AND due > CAST(:since AS float8) THEN CAST(:since AS float8) + {TRAVELS} END, "
