@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.engine.journal import Partition
 from canonical import Event
 from flows.engine.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stand, State, Task, doubts
+from flows.engine.settle import left
 from flows.port import Fact, Grouping
 from ironbridge.store import editions, inbox
 from ironbridge.store.bulk import among, put, values
@@ -27,6 +28,7 @@ from ironbridge.store.subjects import (
     changed,
     dirtied,
     found,
+    freed,
     holders,
     in_hand,
     locked,
@@ -227,7 +229,8 @@ class StoredLedger:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
             return
-        others = {s.waiting_on for s in settlements if s.waiting_on is not None}
+        free = left(settlements)
+        others = {*free, *(s.waiting_on for s in settlements if s.waiting_on is not None)}
         async with self._store.write() as connection:
             stands, now = await locked(connection, self._flow, {*others, *(s.task.subject for s in settlements)}), self.now()
             kept = [_judged(s, stands) for s in settlements if in_hand(s.task, stands)]
@@ -241,6 +244,7 @@ class StoredLedger:
             if held:
                 await self._well(connection)
                 await self._wake(connection, [s.task.subject for s in held])
+                await freed(connection, self._flow, free)
 
     async def _doubt(
         self, connection: AsyncConnection, settlements: Sequence[Settlement], stands: Mapping[str, Row], now: float
@@ -327,8 +331,7 @@ class StoredLedger:
 
     async def _well(self, connection: AsyncConnection) -> None:
         if self._troubled:
-            bound = {"flow": self._flow}
-            await connection.execute(text("UPDATE flows SET error = NULL WHERE name = :flow"), bound)
+            await connection.execute(text("UPDATE flows SET error = NULL WHERE name = :flow"), {"flow": self._flow})
             self._troubled = False
 
     async def trouble(self, error: str | None) -> None:

@@ -142,6 +142,25 @@ async def dirtied(
     return int(result.rowcount)
 
 
+async def freed(connection: AsyncConnection, flow: str, subjects: Collection[str]) -> None:
+    """
+    Have parked subjects looked at again that documents referred to until just now: a target may keep what others refer to. One
+    that a worker holds is looked at after it, because its removal may just have been refused. Their rows are locked already.
+    """
+    if not subjects:
+        return
+    these = among(connection, "subject", "these")
+    await connection.execute(
+        text(
+            "UPDATE subjects SET seq = seq + 1, reason = CASE WHEN state = 'parked' THEN NULL ELSE reason END, "  # noqa: S608
+            "since = CASE WHEN state = 'parked' THEN :since ELSE since END, "
+            "state = CASE WHEN state = 'parked' THEN 'dirty' ELSE state END "
+            f"WHERE flow = :flow AND state IN ('parked', 'sending') AND document IS NOT NULL AND {these}"
+        ),
+        {"flow": flow, "since": now(connection), "these": values(connection, sorted(subjects))},
+    )
+
+
 # A subject that was touched while a worker held it is dirty again, whatever the outcome; so is one whose document was
 # worked out by another edition than the open one.
 _AFTER = {
