@@ -23,7 +23,6 @@ from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
-from flows.engine.handover import handed_over
 from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
 from flows.engine.meters import measure
@@ -40,6 +39,7 @@ from flows.engine.settle import (
     settles_in,
     word_of,
 )
+from flows.engine.single import kept_single
 from flows.engine.tally import Tally
 from flows.engine.tracing import Journeys, ingesting
 from flows.port import (
@@ -222,7 +222,7 @@ class Agreement:
             doubted = [w for w in wanted if w.task.doubtful is not None]
             if doubted:
                 wanted = [w for w in wanted if w.task.doubtful is None] + await self._resolve(doubted, journeys)
-            left, wanted = await handed_over(self._ledger, wanted)
+            left, wanted = await kept_single(self.flow, self._ledger, wanted, self._today)
             if left:
                 await self._settle(left, journeys)
             if wanted:

@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Partition
 from canonical import Event
-from flows.engine.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stand, State, Task, doubts
+from flows.engine.ledger import HOLD, Arrivals, Edition, Intent, Mark, Named, Settlement, Stand, State, Task, doubts
 from flows.engine.settle import left
 from flows.port import Fact, Grouping
-from ironbridge.store import editions, inbox
+from ironbridge.store import editions, inbox, names
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.causes import cause_of
 from ironbridge.store.database import Store
@@ -31,7 +31,9 @@ from ironbridge.store.subjects import (
     freed,
     holders,
     in_hand,
+    keys_of,
     locked,
+    parted,
     settled,
 )
 from ironbridge.store.subjects import SubjectRow as Row
@@ -212,6 +214,15 @@ class StoredLedger:
         async with self._store.read() as connection:
             return await holders(connection, self._flow, refs)
 
+    async def name(self, named: Sequence[Named]) -> dict[str, str]:
+        return await names.claim(self._store, self._flow, named)
+
+    async def rename(self, named: Sequence[Named]) -> None:
+        await names.give_over(self._store, self._flow, named)
+
+    async def awaiting(self, subjects: Collection[str]) -> set[str]:
+        return await names.awaiting(self._store, self._flow, subjects)
+
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         async with self._store.write() as connection:
             stands = await locked(connection, self._flow, [i.task.subject for i in intents])
@@ -301,7 +312,7 @@ class StoredLedger:
                 lost = lost.replace("due < :now", "(due < :now OR claim NOT LIKE :hand)")
                 bound["hand"] = f"{self._hand}.%"
             woken = await dirtied(connection, self._flow, lost, skip_locked=True, **bound)
-            woken += await dirtied(connection, self._flow, _THERE, skip_locked=True)
+            woken += await dirtied(connection, self._flow, _THERE, skip_locked=True) + await parted(connection, self._flow)
             return woken + await self._set_right(connection, now)
 
     async def _set_right(self, connection: AsyncConnection, now: float) -> int:
@@ -357,21 +368,6 @@ class StoredLedger:
             if tasks:
                 yield tasks
             after = tasks[-1].subject if tasks else None
-
-
-async def keys_of(
-    connection: AsyncConnection, subjects: Sequence[str], grouping: Grouping
-) -> dict[str, list[tuple[str, str]]]:
-    """Keys and owners of all known facts of these subjects, deletions included."""
-    column = grouping.value
-    found: dict[str, list[tuple[str, str]]] = {}
-    rows = await connection.execute(
-        text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'subjects')}"),  # noqa: S608 (our own names)
-        {"subjects": values(connection, subjects)},
-    )
-    for subject, key, owner in rows.fetchall():
-        found.setdefault(subject, []).append((key, owner))
-    return found
 
 
 def _task(row: Any, edition: int, now: float) -> Task:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.clock import beginning
 from flows.engine.ledger import HOLD, TRAVELS, Settlement, State, Task
+from flows.port import Grouping
 from ironbridge.store.bulk import among, bind, postgres, selected, values
 from ironbridge.store.causes import STUCK, cause_of
 from ironbridge.store.database import now
@@ -142,6 +143,19 @@ async def dirtied(
     return int(result.rowcount)
 
 
+async def parted(connection: AsyncConnection, flow: str) -> int:
+    """
+    Make dirty the parked subjects whose document's name another one had, where that one changed since; how many. It may have
+    gone, or have another name now.
+    """
+    moved = "SELECT 1 FROM subjects AS other WHERE other.flow = :flow AND other.subject = subjects.waiting_on"
+    condition = (
+        f"state = 'parked' AND waiting_on IS NOT NULL AND (NOT EXISTS ({moved}) "
+        f"OR EXISTS ({moved} AND other.since > subjects.since))"
+    )
+    return await dirtied(connection, flow, condition, skip_locked=True)
+
+
 async def freed(connection: AsyncConnection, flow: str, subjects: Collection[str]) -> None:
     """
     Have parked subjects looked at again that documents referred to until just now: a target may keep what others refer to. One
@@ -159,6 +173,21 @@ async def freed(connection: AsyncConnection, flow: str, subjects: Collection[str
         ),
         {"flow": flow, "since": now(connection), "these": values(connection, sorted(subjects))},
     )
+
+
+async def keys_of(
+    connection: AsyncConnection, subjects: Sequence[str], grouping: Grouping
+) -> dict[str, list[tuple[str, str]]]:
+    """Keys and owners of all known facts of these subjects, deletions included."""
+    column = grouping.value
+    found: dict[str, list[tuple[str, str]]] = {}
+    rows = await connection.execute(
+        text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'subjects')}"),  # noqa: S608 (our own names)
+        {"subjects": values(connection, subjects)},
+    )
+    for subject, key, owner in rows.fetchall():
+        found.setdefault(subject, []).append((key, owner))
+    return found
 
 
 # A subject that was touched while a worker held it is dirty again, whatever the outcome; so is one whose document was
