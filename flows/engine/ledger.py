@@ -146,7 +146,7 @@ class Intent(NamedTuple):
     doubtful: bytes
 
 
-class Named(NamedTuple):
+class NamedDocument(NamedTuple):
     """A document that is new to its subject, with the target's ids of what it refers to: the two give it its name."""
 
     subject: str
@@ -295,11 +295,11 @@ class Ledger(Protocol):
         """The subjects that the target was confirmed to hold under one of these ids of its own, with id and document."""
         ...
 
-    async def name(self, named: Sequence[Named]) -> dict[str, str]:
+    async def name(self, named: Sequence[NamedDocument]) -> dict[str, str]:
         """Give each subject the name of its document. Returns by subject the other one of the flow that has the name."""
         ...
 
-    async def rename(self, named: Sequence[Named]) -> None:
+    async def rename(self, named: Sequence[NamedDocument]) -> None:
         """Give these names over from the subjects of the flow that have them."""
         ...
 

@@ -14,7 +14,7 @@ from datetime import date
 
 from flows.engine.draft import drafts
 from flows.engine.handover import handed_over
-from flows.engine.ledger import Ledger, Named, Settlement, State
+from flows.engine.ledger import Ledger, NamedDocument, Settlement, State
 from flows.engine.settle import Wanted, untried
 from flows.port import Distinct, Document, Flow
 
@@ -26,7 +26,8 @@ async def kept_single(
     settled, left = await handed_over(ledger, wanted)
     if isinstance(flow, Distinct):
         return settled, left
-    named = {w.task.subject: Named(w.task.subject, w.write.document, w.write.refs) for w in left if w.write.document and _new(w)}
+    new = ((w.task.subject, w.write.document, w.write.refs) for w in left if _new(w))
+    named = {subject: NamedDocument(subject, document, refs) for subject, document, refs in new if document}
     owners = await ledger.name(list(named.values())) if named else {}
     if not owners:
         return settled, left

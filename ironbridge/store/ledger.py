@@ -12,7 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Partition
 from canonical import Event
-from flows.engine.ledger import HOLD, Arrivals, Edition, Intent, Mark, Named, Settlement, Stand, State, Task, doubts
+from flows.engine.ledger import (
+    HOLD,
+    Arrivals,
+    Edition,
+    Intent,
+    Mark,
+    NamedDocument,
+    Settlement,
+    Stand,
+    State,
+    Task,
+    doubts,
+)
 from flows.engine.settle import left
 from flows.port import Fact, Grouping
 from ironbridge.store import editions, inbox, names
@@ -26,6 +38,7 @@ from ironbridge.store.subjects import (
     TOUCH,
     TOUCH_IN_DOUBT,
     changed,
+    detail,
     dirtied,
     found,
     freed,
@@ -35,6 +48,7 @@ from ironbridge.store.subjects import (
     locked,
     parted,
     settled,
+    word,
 )
 from ironbridge.store.subjects import SubjectRow as Row
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
@@ -214,10 +228,10 @@ class StoredLedger:
         async with self._store.read() as connection:
             return await holders(connection, self._flow, refs)
 
-    async def name(self, named: Sequence[Named]) -> dict[str, str]:
+    async def name(self, named: Sequence[NamedDocument]) -> dict[str, str]:
         return await names.claim(self._store, self._flow, named)
 
-    async def rename(self, named: Sequence[Named]) -> None:
+    async def rename(self, named: Sequence[NamedDocument]) -> None:
         await names.give_over(self._store, self._flow, named)
 
     async def awaiting(self, subjects: Collection[str]) -> set[str]:
@@ -250,7 +264,7 @@ class StoredLedger:
             await settled(connection, self._flow, [s for s in kept if not s.confirmed], confirmed=False)
             await self._doubt(connection, settlements, stands, now)
             told = [s for s in settlements if s.outcome != "unchanged"]
-            story = [(self._flow, s.task.subject, now, _word(s, stands), _detail(s), s.trace) for s in told]
+            story = [(self._flow, s.task.subject, now, word(s, stands), detail(s), s.trace) for s in told]
             await put(connection, attempts, ("flow", "subject", "at", "outcome", "detail", "trace"), story, {})
             if held:
                 await self._well(connection)
@@ -383,14 +397,3 @@ def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
     if settlement.state is State.WAITING and other is not None and other.ref not in (None, settlement.denied):
         return settlement._replace(state=State.DIRTY, waiting_on=None)
     return settlement
-
-
-def _detail(settlement: Settlement) -> str | None:
-    """Return what a person is told of an outcome besides its word."""
-    if not settlement.confirmed or settlement.ref is None:
-        return settlement.reason
-    return "; ".join(filter(None, (f"held as {settlement.ref}", settlement.reason)))
-
-
-def _word(settlement: Settlement, stands: Mapping[str, Row]) -> str:
-    return settlement.outcome if in_hand(settlement.task, stands) else f"{settlement.outcome}, too late"

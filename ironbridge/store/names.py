@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.engine.ledger import Named, unpack
+from flows.engine.ledger import NamedDocument, unpack
 from flows.port import Document
 from ironbridge.store.bulk import among, postgres, put, values
 from ironbridge.store.database import Store
@@ -128,7 +128,7 @@ async def _part(connection: AsyncConnection, target: str, flow: str, held: Seque
             )
 
 
-async def claim(store: Store, flow: str, named: Sequence[Named]) -> dict[str, str]:
+async def claim(store: Store, flow: str, named: Sequence[NamedDocument]) -> dict[str, str]:
     """See `flows.engine.ledger.Ledger.name`. Of several subjects with one name the first in their order gets it."""
     wanted = {each.subject: name_of(each.document, each.refs) for each in sorted(named, key=attrgetter("subject"))}
     rows = sorted({name: subject for subject, name in reversed(wanted.items())}.items())
@@ -151,7 +151,7 @@ async def claim(store: Store, flow: str, named: Sequence[Named]) -> dict[str, st
     return {subject: owners[name] for subject, name in wanted.items() if owners.get(name, subject) != subject}
 
 
-async def give_over(store: Store, flow: str, named: Sequence[Named]) -> None:
+async def give_over(store: Store, flow: str, named: Sequence[NamedDocument]) -> None:
     """See `flows.engine.ledger.Ledger.rename`."""
     if not named:
         return

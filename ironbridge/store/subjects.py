@@ -190,6 +190,18 @@ async def keys_of(
     return found
 
 
+def detail(settlement: Settlement) -> str | None:
+    """Return what a person is told of an outcome besides its word."""
+    if not settlement.confirmed or settlement.ref is None:
+        return settlement.reason
+    return "; ".join(filter(None, (f"held as {settlement.ref}", settlement.reason)))
+
+
+def word(settlement: Settlement, stands: Mapping[str, SubjectRow]) -> str:
+    """The word for an outcome in a record's story."""
+    return settlement.outcome if in_hand(settlement.task, stands) else f"{settlement.outcome}, too late"
+
+
 # A subject that was touched while a worker held it is dirty again, whatever the outcome; so is one whose document was
 # worked out by another edition than the open one.
 _AFTER = {
