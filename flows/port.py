@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from enum import Enum, IntEnum
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from canonical import ENTITIES
 from canonical.entity import Entity
@@ -193,6 +193,15 @@ class Recalls(Protocol):
         ...
 
 
+@runtime_checkable
+class Distinct(Protocol):
+    """
+    A flow may also say (besides `Flow`) that no two subjects ever have documents of one name: it works numbers out from keys.
+    """
+
+    distinct: Literal[True]
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """
@@ -331,6 +340,8 @@ class Target(Protocol):
     once what it needs (`check`). Each document has one flow: kind and number, with the ids that it refers to, belong to the flow
     that wrote it first, for as long as the target holds it. A subject of another flow that comes to the same document is parked,
     with that flow's name in the reason, before anything of it is sent. A document refers to subjects of its own flow only.
+
+    Of two subjects of one flow the second is parked, too, until one of them goes.
 
     A record may come back under another key. If a target finds the former subject's document by its number and confirms it for
     the new subject (same kind, number and `ref`), the former subject is let go without a request.

@@ -13,10 +13,14 @@ THERE = Document("vendor", "7", {"name": "Severn Gorge Joinery Ltd"})
 
 
 class Known:
-    """The one question that is put to the ledger."""
+    """The two questions that are put to the ledger."""
 
-    def __init__(self, *held: tuple[str, str, Document]) -> None:
+    def __init__(self, *held: tuple[str, str, Document], awaited: str = "") -> None:
         self._held = held
+        self._awaited = awaited
+
+    async def awaiting(self, subjects: Collection[str]) -> set[str]:
+        return {self._awaited} & set(subjects)
 
     async def holders(self, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
         return [(subject, ref, pack(document)) for subject, ref, document in self._held if ref in refs]
@@ -56,3 +60,8 @@ async def test_a_removal_waits_for_a_subject_that_is_just_coming_to_the_document
 
 async def test_nothing_is_asked_where_nothing_leaves():
     assert await after(None, of("new", wants=THERE), of("other", wants=THERE, had=THERE, ref="id9")) == ([], ["new", "other"])  # type: ignore[arg-type]
+
+
+async def test_what_a_parked_subject_waits_for_is_not_removed_before_that_one_has_had_its_turn():
+    ((settled,), left) = await after(Known(awaited="old"), OLD)
+    assert (settled.state, settled.outcome, left) == (State.DIRTY, "put back", [])

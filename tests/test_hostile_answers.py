@@ -19,8 +19,9 @@ from flows.business_central.target import BusinessCentralTarget, limits_of
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.kit.http import ClientCredentials, OAuthClient, client, json_of, retry_after
+from flows.kit.http import ClientCredentials, OAuthClient, client, json_of
 from flows.kit.requests import LocalBudget
+from flows.kit.silence import retry_after
 from flows.port import Confirmed, Document, NotDone, Outcome, ReadBack, Refused, Unavailable, Unknown, Waiting, Write
 from tests.test_http import answer, read_request, talking
 

@@ -26,10 +26,10 @@ from flows.kit.http import (
     client,
     exchange,
     json_of,
-    retry_after,
     trouble,
 )
 from flows.kit.requests import LocalBudget
+from flows.kit.silence import retry_after
 from flows.port import LONGEST_SILENCE, Limits, NotDone, Unavailable, Unknown
 
 Says = Callable[[str, dict[str, str], bytes], bytes]

@@ -39,10 +39,10 @@ class Job:
     """A part of the write is done already."""
     made: bool = False
     """This write has created its document: it is not created again, whatever a look shows."""
+    follows: frozenset[int] = frozenset()
+    """The lines that the last step created: their dimensions are written next."""
     shows: Body | None = None
-    """The job notes here what the answers showed of the document after it was written."""
-    looked: bool = False
-    """It was looked at after it was created."""
+    """The job notes here what the answers, or a look, showed of the document after it was written."""
     outcome: Outcome | None = None
 
     def __post_init__(self) -> None:
@@ -122,9 +122,12 @@ class Job:
             return wire.removal(self.kind, held.ref, held.tag) if held else Plan([])
         if held is None:
             return wire.creation(document, self.vendor)
-        if self.made and not self.looked:
-            self.looked, self.shows = True, wire.seen(held, document, self.vendor)
-        return wire.changes(held, document, self.earlier, self.vendor)
+        if not self.begun or self.crossed:
+            return wire.changes(held, document, self.earlier, self.vendor)
+        # What the company made of it otherwise is shown, and written once more only if the runtime asks for it.
+        plan, self.follows = wire.following(held, document, self.follows), frozenset()
+        self.shows = wire.seen(held, document, self.vendor, self.earlier)
+        return plan
 
     def confirmed(self) -> Outcome:
         return Confirmed(self.ref or "", self.held.tag if self.held else None, self.shows)
@@ -137,29 +140,30 @@ class Job:
         self.outcome = outcome
 
     def learn(self, wire: Wire, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
-        """All operations are done: confirm, or look again for missing dimensions and for a second document of this number."""
+        """
+        All operations are done: confirm if the answers show everything. If not, look again: at lines that a new document's
+        answer left out, for their dimensions, for a second document of this number.
+        """
         operation, reply = answers[0]
         shown = reply.body if isinstance(reply, Answer) else {}
-        made = shown.get("id")
-        self.begun, self.made = True, self.made or (self.held is None and self.write.document is not None)
+        made, document = shown.get("id"), self.write.document
+        created = self.held is None and document is not None
+        self.begun, self.made, self.follows = True, self.made or created, plan.follows
         self.ref = self.ref if self.held else made if isinstance(made, str) else None
         # A changed line gives its document a new tag, and no answer tells that tag.
         alone = len(answers) == 1 and operation.path in (SET_OF[self.kind], f"{SET_OF[self.kind]}({self.ref})")
-        document = self.write.document
-        if alone and document is not None:
-            self.shows = wire.answered(shown, document, self.vendor)
-        elif document is not None and not self.made and self.shows in (None, document.body):
-            place = f"{SET_OF[self.kind]}({self.ref})"
-            told = [(o, reply.body) for o, reply in answers if isinstance(reply, Answer)]
-            self.shows = wire.shown(place, told, document, self.vendor)
-        # The answer shows no lines, so we look at the lines of a new document.
-        sure = self.held is not None or self.kind not in LINES_OF or (document and wire.adds_up(shown, document))
+        told = plan.final and not (created and (self.doubted or not wire.shows_lines(shown, self.kind)))
         if document is None:
             self.outcome = Confirmed(self.ref or "")
         elif self.ref is None:
             self.outcome = Unknown("created, but the answer names no id")
-        elif plan.final and sure and not (self.held is None and self.doubted):
-            self.outcome = Confirmed(self.ref, shown.get("@odata.etag") if alone else None, self.shows)
+        elif told and alone:
+            self.shows = wire.answered(shown, document, self.vendor)
+            self.outcome = Confirmed(self.ref, shown.get("@odata.etag"), self.shows)
+        elif told:
+            there = [(o, reply.body) for o, reply in answers if isinstance(reply, Answer)]
+            self.shows = wire.shown(f"{SET_OF[self.kind]}({self.ref})", there, document, self.vendor)
+            self.outcome = Confirmed(self.ref, None, self.shows)
         self.held = None
 
 

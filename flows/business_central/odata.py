@@ -21,7 +21,8 @@ import httpx
 from canonical.errors import MisconfiguredError
 from canonical.turns import in_turns
 from flows.business_central.settings import BusinessCentralSettings
-from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, retry_after, trouble
+from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, trouble
+from flows.kit.silence import heed, retry_after
 from flows.port import NotDone, Unavailable, Unknown
 
 Json = dict[str, Any]
@@ -176,21 +177,24 @@ class Service:
             "Prefer": "odata.continue-on-error",
         }
         content = f'{{"requests":[{",".join(requests)}]}}'.encode()
-        whole = await self._asked(
+        response = await self._exchanged(
             self._http.build_request(
                 "POST", f"{self._root}/$batch", content=content, headers=headers, extensions={TEMPLATE: "/$batch"}
             )
         )
+        whole = _read(response)
         if not isinstance(whole, Answer) and all(operation.method == "GET" for operation in part):
             # Nothing was to be done: nothing is in doubt.
             whole = NotDone(whole.reason, whole.after if isinstance(whole, Unavailable) else None)
-        if not isinstance(whole, Answer):
+        if not isinstance(whole, Answer) or not isinstance(response, httpx.Response):
             return [whole] * len(part)
         if not whole.well:
             raise MisconfiguredError(self.name, f"$batch was refused ({whole.status} {whole.code})", fix=_ADDRESS)
         listed = whole.body.get("responses")
-        answers = {str(r.get("id")): r for r in listed if isinstance(r, dict)} if isinstance(listed, list) else {}
-        return [_unpacked(answers.get(str(n)), operation) for n, operation in enumerate(part)]
+        parts = {str(r.get("id")): r for r in listed if isinstance(r, dict)} if isinstance(listed, list) else {}
+        answers = [_unpacked(parts.get(str(n)), response, operation) for n, operation in enumerate(part)]
+        await heed(response, [said for _, said in answers if said is not None])
+        return [reply for reply, _ in answers]
 
     def _packed(self, number: str, operation: Operation) -> Json:
         headers = {"Accept": "application/json"}
@@ -203,16 +207,13 @@ class Service:
         return request | {"headers": headers}
 
     async def _asked(self, request: httpx.Request) -> Reply:
+        return _read(await self._exchanged(request))
+
+    async def _exchanged(self, request: httpx.Request) -> httpx.Response | Unavailable | Unknown:
         response = await exchange(self._http, request, self._auth, where=self.name)
         if not isinstance(response, httpx.Response):
             return response
-        if troubled := trouble(response, self.name, fix=_CREDENTIALS):
-            return troubled
-        try:
-            body = decoded(response.content or b"{}")
-        except ValueError:
-            return Unknown(f"{response.status_code}, but the answer is not JSON: something on the way gave it")
-        return _judged(Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response)), "")
+        return trouble(response, self.name, fix=_CREDENTIALS) or response
 
 
 _CREDENTIALS = (
@@ -237,17 +238,28 @@ def _below(url: str, root: str) -> bool:
     return same and ".." not in asked.path and f"{asked.path}/".startswith(f"{ours.path.rstrip('/')}/")
 
 
-def _unpacked(response: Json | None, operation: Operation) -> Reply:
-    if response is None:
-        return Unknown(f"{operation.method}: the batch was answered without this operation")
+def _read(response: httpx.Response | Unavailable | Unknown) -> Reply:
+    if not isinstance(response, httpx.Response):
+        return response
     try:
-        headers = {str(k).lower(): str(v) for k, v in (response.get("headers") or {}).items()}
-        status, wait, body = int(response["status"]), headers.get("retry-after", ""), response.get("body")
+        body = decoded(response.content or b"{}")
+    except ValueError:
+        return Unknown(f"{response.status_code}, but the answer is not JSON: something on the way gave it")
+    return _judged(Answer(response.status_code, body if isinstance(body, dict) else {}, retry_after(response)), "")
+
+
+def _unpacked(part: Json | None, whole: httpx.Response, operation: Operation) -> tuple[Reply, httpx.Response | None]:
+    """The reply to one operation of a batch, with its status and headers as those of an answer by itself."""
+    if part is None:
+        return Unknown(f"{operation.method}: the batch was answered without this operation"), None
+    try:
+        dated = {"date": whole.headers["date"]} if "date" in whole.headers else {}
+        headers = dated | {str(k).lower(): str(v) for k, v in (part.get("headers") or {}).items()}
+        said, body = httpx.Response(int(part["status"]), headers=headers), part.get("body")
     except NOT_ITS_FORM:
-        return Unknown(f"{operation.method}: {GARBLED}")
-    seconds = int(wait[:6]) if wait.isascii() and wait.isdigit() else None
-    after = timedelta(seconds=seconds) if seconds is not None else None
-    return _judged(Answer(status, body if isinstance(body, dict) else {}, after), f"{operation.method}: ")
+        return Unknown(f"{operation.method}: {GARBLED}"), None
+    answer = Answer(said.status_code, body if isinstance(body, dict) else {}, retry_after(said))
+    return _judged(answer, f"{operation.method}: "), said
 
 
 def _judged(answer: Answer, of: str) -> Reply:

@@ -52,7 +52,7 @@ class BusinessCentralSandbox(Sandbox):
 
     def __init__(self, settings: BusinessCentralSandboxSettings | None = None) -> None:
         super().__init__(settings or BusinessCentralSandboxSettings())
-        self.company = SandboxCompany(self.held, self.settings, self.refused_keys)
+        self.company = SandboxCompany(self.held, self.settings, self.refused_keys, self.alters)
         self._places = asyncio.Semaphore(self.settings.concurrent)
         self._waiting = 0
 
@@ -161,7 +161,8 @@ class BusinessCentralSandbox(Sandbox):
             case "POST", None if entity_set not in READABLE:
                 row = self.company.create(call.request, entity_set, call.body, parent)
                 place = f"{self.url}/companies({self.settings.company})/{entity_set}({row['id']})"
-                reply = one(201, row, self._shown(row, {}))
+                lines = {"$expand": LINES_OF.get(entity_set, "")} if self.settings.shows_lines else {}
+                reply = one(201, row, self._shown(row, lines))
                 return reply._replace(headers={**reply.headers, "Location": place})
             case "PATCH", str() if entity_set not in READABLE:
                 row = self._matched(call, self.company.row(entity_set, key, parent))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from flows.business_central.sandbox_wire import LINES_OF, Json, ODataError, priced, taken
 from flows.kit.sandbox import Effect, Holdings, Operation, Rate, SandboxSettings, digest_of
+from flows.kit.sandbox_faults import Alteration
 
 OWNER_OF = {lines: owner for owner, lines in LINES_OF.items()}
 NESTED = {*OWNER_OF, "dimensionLines"}
@@ -23,6 +24,7 @@ ROOTS = ("vendors", *LINES_OF)
 PARENT = {"dimensionLines": "parentId"} | dict.fromkeys(OWNER_OF, "documentId")
 EXTERNAL = {"purchaseInvoices": "vendorInvoiceNumber", "purchaseCreditMemos": "vendorCreditMemoNumber"}
 INDEXED = ("id", "number", "code", "vendorId", "vendorInvoiceNumber", "vendorCreditMemoNumber")
+_TRIMMED = 10  # characters that are left of a text that the company cuts short by itself
 VOLATILE = {"id", "documentId", "parentId", "@odata.etag", "lastModifiedDateTime"}
 
 
@@ -34,6 +36,8 @@ class BusinessCentralSandboxSettings(SandboxSettings):
 
     `stale_status`: an outdated If-Match is Request_EntityChanged, whose HTTP status is 412 by OData and has been seen
     as 409. `duplicate_status`: a taken number is Internal_EntityWithSameKeyExists, reported live as 400, elsewhere 409.
+    `shows_lines`: the answer to a new document with lines shows them, as OData 4.01 asks (part 1, 11.4.2.2); Business Central
+    has been seen to leave them out.
     """
 
     rate: Rate | None = field(default_factory=lambda: Rate(requests=6000, seconds=300))
@@ -42,6 +46,7 @@ class BusinessCentralSandboxSettings(SandboxSettings):
     page_size: int = 20_000
     stale_status: Literal[409, 412] = 412
     duplicate_status: Literal[400, 409] = 400
+    shows_lines: bool = False
     company: str = "6b9c2f5e-2f55-4f0c-9d0e-1f7a3c1e5a10"
     tax_rates: Mapping[str, float] = field(default_factory=lambda: {"": 0.0, "VAT20": 20.0, "VAT5": 5.0, "VAT0": 0.0})
 
@@ -70,11 +75,16 @@ def refused(message: str) -> ODataError:
 
 class SandboxCompany:
     def __init__(
-        self, held: Holdings, settings: BusinessCentralSandboxSettings, refused_keys: Callable[[], frozenset[str]]
+        self,
+        held: Holdings,
+        settings: BusinessCentralSandboxSettings,
+        refused_keys: Callable[[], frozenset[str]],
+        alters: Callable[[Alteration], bool],
     ) -> None:
         self._held = held
         self._settings = settings
         self._refused_keys = refused_keys
+        self._alters = alters
         self._sets: dict[str, dict[str, Json]] = defaultdict(dict)
         self._index: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         self._document_of: dict[str, tuple[str, str]] = {}  # a line's id: the kind and id of the document that has it
@@ -152,6 +162,9 @@ class SandboxCompany:
         self._settle(entity_set, row, sent)
         for line in lines:
             self._line(row, lines_name, taken(lines_name, line))
+        if lines and self._alters("add a line"):
+            rental = {"description": "Line rental", "quantity": 1.0, "unitCost": 25.0}
+            self._line(row, lines_name, rental | {"accountId": min(self._sets["accounts"])})
         self._put(request, entity_set, row)
         return row
 
@@ -266,6 +279,10 @@ class SandboxCompany:
             line.setdefault("description", account["displayName"])
         elif line.setdefault("lineType", "Comment") == "Account":
             raise refused('The "accountId" does not match to an Account.')
+        if len(line.get("description", "")) > _TRIMMED and self._alters("trim a text"):
+            line["description"] = line["description"][:_TRIMMED]
+        if line["unitCost"] % 1 and self._alters("round an amount"):
+            line["unitCost"] = float(round(line["unitCost"]))
         lines.append(line)
         lines.sort(key=lambda item: item["sequence"])
         return line
@@ -286,6 +303,8 @@ class SandboxCompany:
             self._duplicate(entity_set)
         line = {f"value{field[0].upper()}{field[1:]}": values[0][field] for field in ("id", "code", "displayName")}
         line |= {"parentId": holder["id"]} | {field: dimension[field] for field in ("id", "code", "displayName")}
+        if self._alters("drop a dimension"):
+            return line | {"@odata.etag": tag(line)}
         holder[entity_set].append(line)
         return line
 

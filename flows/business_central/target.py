@@ -32,6 +32,7 @@ from flows.business_central.odata import (
     Service,
     literal,
     no_company,
+    query,
 )
 from flows.business_central.settings import BusinessCentralSettings
 from flows.business_central.wire import SET_OF, Plan, Wire, lines_of
@@ -52,12 +53,15 @@ from flows.port import (
 )
 
 WINDOW = 300.0
-_ROUNDS = 3  # a document and its lines, then the lines' dimensions, then one more where somebody came between
+_ROUNDS = 4  # a document and its lines, the lines' dimensions, a look at it, one more where somebody came between
 _CHANGED = "somebody changed it since we read it"
 
 
 class BusinessCentralTarget:
-    """One company. A write is a `$batch` to look up and one to write; two more where new lines have dimensions."""
+    """
+    One company. A write is a `$batch` to look up and one to write. One more looks at what became of new documents and of
+    dimensions, because the answers do not show it; and one writes the dimensions of new lines before, after a look at their ids.
+    """
 
     def __init__(self, name: str, settings: BusinessCentralSettings, http: httpx.AsyncClient) -> None:
         self.name = name
@@ -231,7 +235,7 @@ class BusinessCentralTarget:
                 job.outcome = job.confirmed()
             elif job.made and job.held is None:
                 job.outcome = Unknown("created, but a later look does not find it")
-            elif job.crossed:
+            elif job.crossed or (job.begun and job.held is None):
                 job.outcome = Unknown(_CHANGED)
             else:
                 plans.append((job, plan))
@@ -240,7 +244,9 @@ class BusinessCentralTarget:
         replies = iter(await self._service.send([operation for _, plan in plans for operation in plan.operations]))
         async for job, plan in in_turns(plans):
             self._judge(job, plan, [(operation, next(replies)) for operation in plan.operations])
-        await self._vendors_gone([job for job, _ in plans if isinstance(job.outcome, Refused) and job.vendor])
+        refused = [job for job, _ in plans if isinstance(job.outcome, Refused)]
+        await self._vendors_gone([job for job in refused if job.vendor])
+        await self._vendors_kept([job for job in refused if job.kind == VENDOR and job.write.document is None])
 
     def _judge(self, job: Job, plan: Plan, answers: Sequence[tuple[Operation, Reply]]) -> None:
         bad = [(operation, reply) for operation, reply in answers if not _well(operation, reply)]
@@ -259,6 +265,18 @@ class BusinessCentralTarget:
             if supplier and isinstance(reply, Answer) and reply.status == 404:
                 job.outcome = Waiting(on=supplier)
 
+    async def _vendors_kept(self, jobs: Sequence[Job]) -> None:
+        """A vendor may not have been deleted because it has documents: then the reason says so."""
+        asked = [
+            (job, Operation("GET", query(SET_OF[kind], filter=f"vendorId eq {job.ref}", top="1", select="id")))
+            for job in jobs
+            for kind in LINES_OF
+        ]
+        replies = await self._service.send([operation for _, operation in asked])
+        for (job, _), reply in zip(asked, replies, strict=True):
+            if isinstance(reply, Answer) and reply.well and reply.body.get("value"):
+                job.outcome = Refused(_HAS_DOCUMENTS)
+
     # -- checking --------------------------------------------------------------------------------------------------
 
     async def _may_read(self, what: str, path: str, fix: str) -> Finding:
@@ -272,6 +290,10 @@ def limits_of(settings: BusinessCentralSettings) -> Limits:
     return Limits(settings.batch, settings.concurrency, settings.requests, WINDOW)
 
 
+_HAS_DOCUMENTS = (
+    "vendor: it is not deleted while it has purchase documents in Business Central. It goes once ours are gone; delete the "
+    "others there, or give them to another vendor, then retry"
+)
 _TAKEN = "Internal_EntityWithSameKeyExists"
 _MAKE_DIMENSION = "make dimension {} in the company"
 _MAKE_ACCOUNT = "make G/L account {}, or map to one that there is"

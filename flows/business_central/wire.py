@@ -10,7 +10,7 @@ the pages only (…/resources/dynamics_purchasecreditmemo and …_purchasecredit
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -47,12 +47,14 @@ class HeldRecord:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """
-    A plan lists the requests to send now. `final`: nothing has to follow that depends on ids which these operations
-    create.
+    A plan lists the requests to send now. `follows` are the sequences of the lines that these requests create and whose
+    dimensions need the lines' ids. `final`: nothing follows, and the answers show all that was changed. An answer to a
+    dimension shows nothing of the line, so the document is looked at afterwards.
     """
 
     operations: Sequence[Operation]
     final: bool = True
+    follows: frozenset[int] = frozenset()
 
 
 def flat(body: Body) -> Flat:
@@ -151,9 +153,10 @@ class Wire:
         return cut
 
     def answered(self, shown: Json, document: Document, vendor: str | None) -> Body | None:
-        """Return what an answer shows of a document's own fields; it shows no lines, so these are taken for what was sent."""
+        """Return what an answer shows of a document. Lines that it does not show are taken for what was sent."""
+        lines = {} if self.shows_lines(shown, document.kind) else _own_lines(document)
         try:
-            return self.seen(self.record(document.kind, shown), document, vendor) | _own_lines(document)
+            return self.seen(self.record(document.kind, shown), document, vendor) | lines
         except NOT_ITS_FORM:
             return None
 
@@ -179,29 +182,19 @@ class Wire:
             body[LINES_OF[document.kind]] = [lines.get(line["sequence"], line) for line in lines_of(document)]
         return body
 
+    def shows_lines(self, shown: Json, kind: str) -> bool:
+        """Tell whether an answer shows a document whole. Business Central leaves out the lines, OData 4.01 asks for them."""
+        return kind not in LINES_OF or bool(shown.get(LINES_OF[kind]))
+
     def _of_a_line(self, operation: Operation, kind: str) -> bool:
         return LINES_OF.get(kind, "/") in operation.path and self._dimensions not in operation.path
 
-    def seen(self, record: HeldRecord, document: Document, vendor: str | None) -> Body:
-        """
-        Return what is held of a document that was just created, with a due date that the company made up. Dimensions
-        are written after the lines, each by itself: until then those that were sent are taken for there.
-        """
-        body, wanted = self.body(record, document, (), vendor), _by_sequence([document])
-        for line in body.get(LINES_OF.get(document.kind, ""), ()):
-            if dimensions := wanted.get(line["sequence"], {}).get("dimensions"):
-                line["dimensions"] = dimensions
-        due = record.fields.get("dueDate")
+    def seen(
+        self, record: HeldRecord, document: Document, vendor: str | None, earlier: Sequence[Document] = ()
+    ) -> Body:
+        """Return what is held of a document that was just written, with a due date that the company made up."""
+        body, due = self.body(record, document, earlier, vendor), record.fields.get("dueDate")
         return body | {"dueDate": due} if due and "dueDate" not in body else body
-
-    def adds_up(self, shown: Json, document: Document) -> bool:
-        """Tell whether the total in an answer is that of the lines which were sent: then the company added and rounded none."""
-        try:
-            total = _number(shown["totalAmountExcludingTax"])
-            sent = [line["quantity"] * Decimal(line["unitCost"]) for line in lines_of(document)]
-            return total == sum(sent, Decimal(0))
-        except NOT_ITS_FORM:
-            return False
 
     def _spoken(self, record: HeldRecord, document: Document, earlier: Sequence[Document]) -> Iterator[str]:
         wanted = flat(document.body)
@@ -239,9 +232,7 @@ class Wire:
         lines = lines_of(document)
         if lines:
             body[LINES_OF[document.kind]] = [self._new_line(line) for line in lines]
-        # Dimensions hang on a line's id, which there is only afterwards.
-        follows = any(line.get("dimensions") for line in lines)
-        return Plan([Operation("POST", SET_OF[document.kind], body)], final=not follows)
+        return _plan([Operation("POST", SET_OF[document.kind], body)], lines)
 
     def changes(self, record: HeldRecord, document: Document, earlier: Sequence[Document], vendor: str | None) -> Plan:
         """The operations for all that differs; none where nothing does."""
@@ -259,9 +250,14 @@ class Wire:
         if kind not in LINES_OF:
             return Plan(operations)
         lines = self._line_changes(kind, record, document, earlier)
-        follows = self._dimension_changes(kind, record, document, earlier)
+        dimensions = list(self._dimension_changes(kind, record, document, earlier))
         new = [line for line in lines_of(document) if line["sequence"] not in record.lines]
-        return Plan([*operations, *lines, *follows], final=not any(line.get("dimensions") for line in new))
+        return _plan([*operations, *lines, *dimensions], new, told=not dimensions)
+
+    def following(self, record: HeldRecord, document: Document, lines: frozenset[int]) -> Plan:
+        """The dimensions of these lines, which were just created; nothing else, whatever the company made of the rest."""
+        there = replace(record, lines={sequence: record.lines[sequence] for sequence in lines & record.lines.keys()})
+        return Plan(list(self._dimension_changes(document.kind, there, document, ())), final=False)
 
     def removal(self, kind: str, ref: str, tag: str | None) -> Plan:
         return Plan([Operation("DELETE", f"{SET_OF[kind]}({ref})", etag=tag or "*")])
@@ -344,6 +340,12 @@ class Wire:
         if "account" in line:
             sent["accountId"] = self._company.account_id(line["account"])
         return sent | {name: Decimal(line[name]) for name in ("quantity", "unitCost") if name in line}
+
+
+def _plan(operations: Sequence[Operation], new: Iterable[Body], *, told: bool = True) -> Plan:
+    """The plan of these operations, which create some new lines. `told`: their answers show all that they change."""
+    follows = frozenset(line["sequence"] for line in new if line.get("dimensions"))
+    return Plan(operations, final=told and not follows, follows=follows)
 
 
 def _own_lines(document: Document) -> Body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from canonical import (
     Assessment,
@@ -48,6 +48,7 @@ class ChildRecords:
 
     entities: tuple[type[Entity], ...] = tuple(_URGENCY)
     grouping = Grouping.OWNER
+    distinct: Literal[True] = True  # a child's id is worked out from its key (`ids.py`)
 
     def __init__(self, name: str, ids: Ids) -> None:
         self.name = name

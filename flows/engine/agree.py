@@ -18,12 +18,11 @@ from typing import Any, TypeVar
 
 from canonical.errors import FencedError, MisconfiguredError, UnavailableError, ends_us, named, ours
 from canonical.turns import in_turns
-from flows.engine.altered import altered, once_more, said
+from flows.engine.altered import altered, once_more, resumed, said
 from flows.engine.claims import Claim, Hand
 from flows.engine.clock import LondonDay, steady
 from flows.engine.draft import drafted
 from flows.engine.editions import Editions
-from flows.engine.handover import handed_over
 from flows.engine.keeping import save, take_in
 from flows.engine.ledger import Inbox, Intent, Ledger, Settlement, Task, pack, unpack
 from flows.engine.meters import measure
@@ -40,6 +39,7 @@ from flows.engine.settle import (
     settles_in,
     word_of,
 )
+from flows.engine.single import kept_single
 from flows.engine.tally import Tally
 from flows.engine.tracing import Journeys, ingesting
 from flows.port import (
@@ -222,7 +222,7 @@ class Agreement:
             doubted = [w for w in wanted if w.task.doubtful is not None]
             if doubted:
                 wanted = [w for w in wanted if w.task.doubtful is None] + await self._resolve(doubted, journeys)
-            left, wanted = await handed_over(self._ledger, wanted)
+            left, wanted = await kept_single(self.flow, self._ledger, wanted, self._today)
             if left:
                 await self._settle(left, journeys)
             if wanted:
@@ -271,7 +271,7 @@ class Agreement:
                 case Held(body, ref, tag) if write.document is not None and body == write.document.body:
                     settled.append(self._settled(each, Confirmed(ref, tag)))
                 case Held(body, ref, tag):
-                    still.append(again(each, body, ref, tag))
+                    still.append(resumed(each, body, ref, tag))
                 case Absent() if write.document is None:
                     settled.append(self._settled(each, Confirmed(write.ref or "")))
                 case Absent():
@@ -350,7 +350,7 @@ class Agreement:
         """Write once more, and only once, what the target shows to have changed by itself; note it on the record."""
         all_of, said_of = list(wanted), list(outcomes)
         found = {n: each for n, each in enumerate(map(altered, wanted, outcomes)) if each is not None}
-        wrong = [n for n, each in found.items() if each.changed]
+        wrong = [n for n, each in found.items() if each.changed and not wanted[n].repeated]
         second = await self._outcomes([once_more(wanted[n], outcomes[n]) for n in wrong]) if wrong else ()
         answers = dict(zip(wrong, second, strict=True))
         for n, each in found.items():

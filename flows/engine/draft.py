@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from canonical.errors import BadRecordError, RefusedError, ends_us, named
 from canonical.turns import in_turns
+from flows.engine.altered import told_by
 from flows.engine.ledger import Ledger, Settlement, State, Task, pack, unpack, unpack_all
 from flows.engine.settle import Wanted, parked, untried, waiting
 from flows.engine.trail import in_doubt
@@ -127,7 +128,7 @@ def _compared(task: Task, made: Draft) -> Settlement | Wanted:
     if made.missing is not None:
         return waiting(untried(task), made.missing)
     if task.doubtful is None and made.digest == task.digest:
-        return Settlement(task, State.AGREED, "unchanged", doubtful=None, reason=made.why)
+        return Settlement(task, State.AGREED, "unchanged", doubtful=None, reason=made.why or told_by(task.reason))
     confirmed = unpack(task.document) if task.document else None
     write = Write(task.subject, made.document, confirmed, unpack_all(task.doubtful), task.ref, task.tag, made.refs)
     return Wanted(task, write, made.packed, made.digest, why=made.why)

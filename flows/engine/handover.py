@@ -25,13 +25,14 @@ async def handed_over(ledger: Ledger, wanted: Sequence[Wanted]) -> tuple[list[Se
         return [], list(wanted)
     coming = {_name(w.write.document) for w in wanted if w.write.document is not None and w.write.ref is None}
     heirs = await _heirs(ledger, list(leaving.values()))
+    awaited = await ledger.awaiting(leaving.keys() - heirs.keys())
     settled: list[Settlement] = []
     left: list[Wanted] = []
     for each in wanted:
         subject = each.task.subject
         if heir := heirs.get(subject):
             settled.append(settlement(each._replace(why=f"left in place: {heir} has taken it over"), Confirmed("")))
-        elif subject in leaving and _name(each.write.confirmed) in coming:
+        elif subject in awaited or (subject in leaving and _name(each.write.confirmed) in coming):
             settled.append(put_back(each.task, 0.0, _HEIR_FIRST))
         else:
             left.append(each)

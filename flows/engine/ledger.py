@@ -107,7 +107,7 @@ class Task(NamedTuple):
     time that it is held: the claim is lost when another worker, or this one once more, takes the subject. `edition` is the
     number of the edition under which it was taken. `sent_ago` is the seconds since the last send for it; None if there was none.
     `recheck` is the first day on which the outcome just worked out may be another one; None: no day changes it. The lower its
-    `urgency`, the sooner it goes.
+    `urgency`, the sooner it goes. `reason` is the one that it was settled with.
     """
 
     subject: str
@@ -126,6 +126,7 @@ class Task(NamedTuple):
     sent_ago: float | None = None
     recheck: date | None = None
     urgency: int = 0
+    reason: str | None = None
 
 
 class Edition(NamedTuple):
@@ -145,10 +146,19 @@ class Intent(NamedTuple):
     doubtful: bytes
 
 
+class NamedDocument(NamedTuple):
+    """A document that is new to its subject, with the target's ids of what it refers to: the two give it its name."""
+
+    subject: str
+    document: Document
+    refs: Mapping[str, str]
+
+
 class Settlement(NamedTuple):
     """
     The result for a subject that a worker held.
 
+    A parked subject may wait for another one, too: that one has its document's name.
     `document`, `ref`, `tag`, `digest` are saved if `confirmed` is true. `doubtful` lists all documents that may be at the
     target besides. A DIRTY subject is looked at again `after` so many seconds. `outcome` is a word for the record's story.
     `sent` is the document that was sent and may have arrived. `denied` is the id by which the target does not know `waiting_on`.
@@ -283,6 +293,18 @@ class Ledger(Protocol):
 
     async def holders(self, refs: Collection[str]) -> list[tuple[str, str, bytes]]:
         """The subjects that the target was confirmed to hold under one of these ids of its own, with id and document."""
+        ...
+
+    async def name(self, named: Sequence[NamedDocument]) -> dict[str, str]:
+        """Give each subject the name of its document. Returns by subject the other one of the flow that has the name."""
+        ...
+
+    async def rename(self, named: Sequence[NamedDocument]) -> None:
+        """Give these names over from the subjects of the flow that have them."""
+        ...
+
+    async def awaiting(self, subjects: Collection[str]) -> set[str]:
+        """Return those of these subjects whose names parked subjects wait for, and make those others dirty."""
         ...
 
     async def intend(self, intents: Sequence[Intent]) -> set[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from canonical.errors import printable
-from flows.engine.ledger import Settlement, State, Task, doubts
+from flows.engine.ledger import Settlement, State, Task, doubts, unpack
 from flows.port import (
     Body,
     Confirmed,
@@ -26,6 +27,7 @@ class Wanted(NamedTuple):
     """
     A subject in hand whose target is not in agreement, as far as is known. `packed` is the document as the ledger keeps
     it, `sent` the same once it is on its way; `why` is the reason where nothing shall be held, or what the target did otherwise.
+    `repeated`: this same document was sent before, its answer was lost, and the target does not hold it so.
     """
 
     task: Task
@@ -34,6 +36,7 @@ class Wanted(NamedTuple):
     digest: bytes | None
     sent: bytes | None = None
     why: str | None = None
+    repeated: bool = False
 
     @property
     def doubtful(self) -> bytes:
@@ -88,6 +91,21 @@ def settlement(wanted: Wanted, outcome: Outcome, after: float | None = None) -> 
             )  # fmt: skip
         case Waiting(on):
             return waiting(task, on, denied=_id_given(wanted.write, on))
+
+
+def left(settlements: Iterable[Settlement]) -> set[str]:
+    """The subjects that documents referred to which are gone now, or which refer to others."""
+    found: set[str] = set()
+    for s in settlements:
+        had, has = s.task.document, s.document
+        if s.confirmed and had is not None and _refers(had) != _refers(has):
+            found |= set(unpack(had).refers.values()) - (set(unpack(has).refers.values()) if has is not None else set())
+    return found
+
+
+def _refers(packed: bytes | None) -> bytes:
+    """What a packed document says at its end; almost all are told apart so, and none has to be read."""
+    return b"" if packed is None else packed.rpartition(b"{")[2]
 
 
 def word_of(outcome: Outcome) -> str:

@@ -15,8 +15,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -30,7 +29,8 @@ from pydantic import SecretStr
 from canonical.errors import MisconfiguredError, UnavailableError
 from flows.engine.meters import requesting
 from flows.kit.requests import Budget, OutOfHandError, failed, may_go
-from flows.port import LONGEST_SILENCE, Limits, NotDone, Unavailable, Unknown
+from flows.kit.silence import HOLD, retry_after, silence_asked
+from flows.port import Limits, NotDone, Unavailable, Unknown
 
 TEMPLATE: Final = "url.template"
 """
@@ -42,7 +42,6 @@ The request extension that names the path in spans, e.g. `/companies({id})/vendo
 TIMEOUT: Final = httpx.Timeout(connect=15.0, read=120.0, write=60.0, pool=120.0)
 """Seconds. `read` is long: giving up on a batch that is still being written costs a whole rewrite."""
 _KEEP_ALIVE = 4.0  # seconds; shorter than any server's, so that a request never meets a connection that is being closed
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _LONGEST_TOKEN = 86400.0  # seconds; a token that claims to live longer is renewed like one that names no lifetime
 
 
@@ -76,7 +75,8 @@ class _Accounted(httpx.AsyncBaseTransport):
         changes = request.method not in _CHANGES_NOTHING
         _leave_within(request, await may_go(self._budget, request.url.host, changes=changes))
         response = await self._traced(request)
-        if response.status_code in (429, 502, 503) and (after := retry_after(response)):
+        response.extensions[HOLD] = self._budget.hold
+        if after := silence_asked(response):
             await self._budget.hold(after)
         return response
 
@@ -209,38 +209,6 @@ def _request_of(error: Exception, ours: httpx.Request) -> httpx.Request:
         return error.request if isinstance(error, httpx.RequestError) else ours
     except RuntimeError:  # httpx has none at hand
         return ours
-
-
-def retry_after(response: httpx.Response) -> timedelta | None:
-    """
-    Tell how long the other side asks us to wait: seconds or an HTTP date (RFC 9110, 10.2.3), `LONGEST_SILENCE` at most.
-    Parts of a second count, though the RFC has none; of several the longest is meant.
-
-    None if the answer does not say, or says it in a form that cannot be read.
-    """
-    # Measured by the server's own clock if the answer shows it, because our clock may differ.
-    now = _moment(response.headers.get("date", "")) or datetime.now(UTC)
-    every = (_wait(said.strip(), now) for said in response.headers.get_list("retry-after"))
-    waits = [wait for wait in every if wait is not None]
-    return min(max(waits), LONGEST_SILENCE) if waits else None
-
-
-def _wait(said: str, now: datetime) -> timedelta | None:
-    """The wait that one Retry-After asks for; a proxy may have put several in one, joined by commas."""
-    parts = [part.strip() for part in said.split(",")]
-    if all(map(_SECONDS.fullmatch, parts)):
-        return timedelta(seconds=min(max(float(part[:12]) for part in parts), 1e6))
-    until = _moment(said)
-    return None if until is None else max(until - now, timedelta(0))
-
-
-def _moment(said: str) -> datetime | None:
-    """Parse an HTTP date; None if it is none."""
-    try:
-        moment = parsedate_to_datetime(said)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):  # whatever the standard library makes of it
-        return None
 
 
 def json_of(response: httpx.Response) -> Any | Unknown:

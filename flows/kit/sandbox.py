@@ -35,7 +35,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from flows.kit.sandbox_faults import FAULTS, Fault, spoilt, strike
+from flows.kit.sandbox_faults import FAULTS, Alteration, Fault, alters, spoilt, strike
 
 TRANSPORT = "sandbox.transport"  # where the connection is put into the ASGI scope, so that it can be cut
 Operation = Literal["create", "update", "purge"]
@@ -247,6 +247,10 @@ class Sandbox(ABC):
     def refused_keys(self) -> frozenset[str]:
         """The keys of records that a fault says to refuse."""
         return frozenset().union(*(fault.keys for fault in self.faults if fault.kind == "refuse"))
+
+    def alters(self, what: Alteration) -> bool:
+        """Tell whether a fault says to change by itself what was sent; it is used up by that."""
+        return alters(self.faults, what)
 
     def summary(self) -> dict[str, Any]:
         return {

@@ -351,7 +351,7 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
                 await delivery.agreement.ingest(inbox)
 
     async def deliver() -> None:
-        await names.aim(built.store, name, delivery.target.name, delivery.others)
+        await names.aim(built.store, name, delivery.target.name, delivery.others, distinct=delivery.distinct)
         await delivery.agreement.deliver(stop)
         await delivery.ledger.trouble(None)
 

@@ -9,7 +9,7 @@ from functools import partial
 from flows.engine.agree import Agreement
 from flows.engine.patience import Access
 from flows.kit.resources import Resources
-from flows.port import Flow, Target
+from flows.port import Distinct, Flow, Target
 from ironbridge.kafka.trail import KafkaTrail
 from ironbridge.runtime.apart import KeptApart
 from ironbridge.runtime.editions import edition, name_of
@@ -34,6 +34,11 @@ class Delivery:
     """What is left of the target's budget, for whoever watches."""
     others: tuple[str, ...] = ()
     """The other flows that write to the target."""
+
+    @property
+    def distinct(self) -> bool:
+        """Tell whether no two subjects of the flow ever have documents of one name."""
+        return isinstance(self.flow, Distinct)
 
 
 @dataclass

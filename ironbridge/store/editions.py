@@ -181,7 +181,7 @@ async def _mark(connection: AsyncConnection, bound: dict[str, object]) -> None:
             # A subject that a worker holds becomes dirty when it is settled, also by a release that knows no numbers.
             "seq = CASE WHEN state = 'sending' THEN seq + 1 ELSE seq END, "
             "claim = CASE WHEN state = 'sending' THEN claim END, waiting_on = NULL, "
-            "reason = NULL, since = CASE WHEN state = 'sending' THEN since ELSE :now END, "
+            "reason = CASE WHEN state = 'agreed' THEN reason END, since = CASE WHEN state = 'sending' THEN since ELSE :now END, "
             "due = CASE WHEN state = 'sending' THEN due END "
             f"WHERE {those} AND state IN ('sending', 'agreed', 'parked', 'waiting')"
         ),

@@ -12,9 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Partition
 from canonical import Event
-from flows.engine.ledger import HOLD, Arrivals, Edition, Intent, Mark, Settlement, Stand, State, Task, doubts
+from flows.engine.ledger import (
+    HOLD,
+    Arrivals,
+    Edition,
+    Intent,
+    Mark,
+    NamedDocument,
+    Settlement,
+    Stand,
+    State,
+    Task,
+    doubts,
+)
+from flows.engine.settle import left
 from flows.port import Fact, Grouping
-from ironbridge.store import editions, inbox
+from ironbridge.store import editions, inbox, names
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.causes import cause_of
 from ironbridge.store.database import Store
@@ -25,12 +38,17 @@ from ironbridge.store.subjects import (
     TOUCH,
     TOUCH_IN_DOUBT,
     changed,
+    detail,
     dirtied,
     found,
+    freed,
     holders,
     in_hand,
+    keys_of,
     locked,
+    parted,
     settled,
+    word,
 )
 from ironbridge.store.subjects import SubjectRow as Row
 from ironbridge.store.tables import attempts, facts, ingested, rejects, subjects
@@ -165,7 +183,8 @@ class StoredLedger:
                     "UPDATE subjects SET state = 'sending', claim = :claim, due = :until, attempts = attempts + 1, "
                     # A moment from before the clock was set back would be waited for once more.
                     "sent = CASE WHEN sent > :now THEN :now ELSE sent END "
-                    f"WHERE flow = :flow AND subject IN (SELECT subject FROM next) RETURNING {_TASK}, sent, urgency, since"
+                    "WHERE flow = :flow AND subject IN (SELECT subject FROM next) "
+                    f"RETURNING {_TASK}, sent, reason, urgency, since"
                 ),
                 {
                     "flow": self._flow, "claim": f"{self._hand}.{self._takes}", "until": now + HOLD, "now": now,
@@ -209,6 +228,15 @@ class StoredLedger:
         async with self._store.read() as connection:
             return await holders(connection, self._flow, refs)
 
+    async def name(self, named: Sequence[NamedDocument]) -> dict[str, str]:
+        return await names.claim(self._store, self._flow, named)
+
+    async def rename(self, named: Sequence[NamedDocument]) -> None:
+        await names.give_over(self._store, self._flow, named)
+
+    async def awaiting(self, subjects: Collection[str]) -> set[str]:
+        return await names.awaiting(self._store, self._flow, subjects)
+
     async def intend(self, intents: Sequence[Intent]) -> set[str]:
         async with self._store.write() as connection:
             stands = await locked(connection, self._flow, [i.task.subject for i in intents])
@@ -226,7 +254,8 @@ class StoredLedger:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
             return
-        others = {s.waiting_on for s in settlements if s.waiting_on is not None}
+        free = left(settlements)
+        others = {*free, *(s.waiting_on for s in settlements if s.waiting_on is not None)}
         async with self._store.write() as connection:
             stands, now = await locked(connection, self._flow, {*others, *(s.task.subject for s in settlements)}), self.now()
             kept = [_judged(s, stands) for s in settlements if in_hand(s.task, stands)]
@@ -235,11 +264,12 @@ class StoredLedger:
             await settled(connection, self._flow, [s for s in kept if not s.confirmed], confirmed=False)
             await self._doubt(connection, settlements, stands, now)
             told = [s for s in settlements if s.outcome != "unchanged"]
-            story = [(self._flow, s.task.subject, now, _word(s, stands), _detail(s), s.trace) for s in told]
+            story = [(self._flow, s.task.subject, now, word(s, stands), detail(s), s.trace) for s in told]
             await put(connection, attempts, ("flow", "subject", "at", "outcome", "detail", "trace"), story, {})
             if held:
                 await self._well(connection)
                 await self._wake(connection, [s.task.subject for s in held])
+                await freed(connection, self._flow, free)
 
     async def _doubt(
         self, connection: AsyncConnection, settlements: Sequence[Settlement], stands: Mapping[str, Row], now: float
@@ -296,7 +326,7 @@ class StoredLedger:
                 lost = lost.replace("due < :now", "(due < :now OR claim NOT LIKE :hand)")
                 bound["hand"] = f"{self._hand}.%"
             woken = await dirtied(connection, self._flow, lost, skip_locked=True, **bound)
-            woken += await dirtied(connection, self._flow, _THERE, skip_locked=True)
+            woken += await dirtied(connection, self._flow, _THERE, skip_locked=True) + await parted(connection, self._flow)
             return woken + await self._set_right(connection, now)
 
     async def _set_right(self, connection: AsyncConnection, now: float) -> int:
@@ -326,8 +356,7 @@ class StoredLedger:
 
     async def _well(self, connection: AsyncConnection) -> None:
         if self._troubled:
-            bound = {"flow": self._flow}
-            await connection.execute(text("UPDATE flows SET error = NULL WHERE name = :flow"), bound)
+            await connection.execute(text("UPDATE flows SET error = NULL WHERE name = :flow"), {"flow": self._flow})
             self._troubled = False
 
     async def trouble(self, error: str | None) -> None:
@@ -355,24 +384,10 @@ class StoredLedger:
             after = tasks[-1].subject if tasks else None
 
 
-async def keys_of(
-    connection: AsyncConnection, subjects: Sequence[str], grouping: Grouping
-) -> dict[str, list[tuple[str, str]]]:
-    """Keys and owners of all known facts of these subjects, deletions included."""
-    column = grouping.value
-    found: dict[str, list[tuple[str, str]]] = {}
-    rows = await connection.execute(
-        text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'subjects')}"),  # noqa: S608 (our own names)
-        {"subjects": values(connection, subjects)},
-    )
-    for subject, key, owner in rows.fetchall():
-        found.setdefault(subject, []).append((key, owner))
-    return found
-
-
 def _task(row: Any, edition: int, now: float) -> Task:
     """A row of `_TASK` and `sent`, with the columns that stand behind them."""
-    fields: list[Any] = [*row[:_FIELDS], edition, None if row.sent is None else now - row.sent, None, row.urgency]
+    sent_ago = None if row.sent is None else now - row.sent
+    fields: list[Any] = [*row[:_FIELDS], edition, sent_ago, None, row.urgency, row.reason]
     return Task(*fields)
 
 
@@ -382,14 +397,3 @@ def _judged(settlement: Settlement, stands: Mapping[str, Row]) -> Settlement:
     if settlement.state is State.WAITING and other is not None and other.ref not in (None, settlement.denied):
         return settlement._replace(state=State.DIRTY, waiting_on=None)
     return settlement
-
-
-def _detail(settlement: Settlement) -> str | None:
-    """Return what a person is told of an outcome besides its word."""
-    if not settlement.confirmed or settlement.ref is None:
-        return settlement.reason
-    return "; ".join(filter(None, (f"held as {settlement.ref}", settlement.reason)))
-
-
-def _word(settlement: Settlement, stands: Mapping[str, Row]) -> str:
-    return settlement.outcome if in_hand(settlement.task, stands) else f"{settlement.outcome}, too late"

@@ -177,7 +177,8 @@ async def look_again(connection: AsyncConnection, flow: str, subjects: Sequence[
         text(
             "UPDATE subjects SET since = CASE WHEN state IN ('dirty', 'sending') THEN since ELSE :now END, "  # noqa: S608
             "seq = seq + 1, due = CASE WHEN state = 'sending' THEN due "
-            f"WHEN state = 'dirty' THEN {EARLIEST} END, waiting_on = NULL, reason = NULL, "
+            f"WHEN state = 'dirty' THEN {EARLIEST} END, waiting_on = NULL, "
+            "reason = CASE WHEN state = 'agreed' THEN reason END, "
             f"state = CASE WHEN state = 'sending' THEN 'sending' ELSE 'dirty' END{doubt} WHERE {those}"
         ),
         bound,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.clock import beginning
 from flows.engine.ledger import HOLD, TRAVELS, Settlement, State, Task
+from flows.port import Grouping
 from ironbridge.store.bulk import among, bind, postgres, selected, values
 from ironbridge.store.causes import STUCK, cause_of
 from ironbridge.store.database import now
@@ -128,7 +129,8 @@ async def dirtied(
     those = found(connection, condition, skip_locked=skip_locked)
     result = await connection.execute(
         text(
-            "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, reason = NULL, since = :since, "  # noqa: S608
+            "UPDATE subjects SET state = 'dirty', claim = NULL, waiting_on = NULL, since = :since, "  # noqa: S608
+            "reason = CASE WHEN state = 'agreed' THEN reason END, "
             # A subject that wakes and waits again and again asks a target that does not know its own confirmed document.
             f"due = CASE WHEN state = 'waiting' AND attempts > 5 THEN CAST(:since AS float8) + {HOLD} "
             f"WHEN {_PERHAPS_SENT} AND due > CAST(:since AS float8) THEN CAST(:since AS float8) + {TRAVELS} END, "
@@ -139,6 +141,65 @@ async def dirtied(
         {"flow": flow, "since": now(connection), **bound},
     )
     return int(result.rowcount)
+
+
+async def parted(connection: AsyncConnection, flow: str) -> int:
+    """
+    Make dirty the parked subjects whose document's name another one had, where that one changed since; how many. It may have
+    gone, or have another name now.
+    """
+    moved = "SELECT 1 FROM subjects AS other WHERE other.flow = :flow AND other.subject = subjects.waiting_on"
+    condition = (
+        f"state = 'parked' AND waiting_on IS NOT NULL AND (NOT EXISTS ({moved}) "
+        f"OR EXISTS ({moved} AND other.since > subjects.since))"
+    )
+    return await dirtied(connection, flow, condition, skip_locked=True)
+
+
+async def freed(connection: AsyncConnection, flow: str, subjects: Collection[str]) -> None:
+    """
+    Have parked subjects looked at again that documents referred to until just now: a target may keep what others refer to. One
+    that a worker holds is looked at after it, because its removal may just have been refused. Their rows are locked already.
+    """
+    if not subjects:
+        return
+    these = among(connection, "subject", "these")
+    await connection.execute(
+        text(
+            "UPDATE subjects SET seq = seq + 1, reason = CASE WHEN state = 'parked' THEN NULL ELSE reason END, "  # noqa: S608
+            "since = CASE WHEN state = 'parked' THEN :since ELSE since END, "
+            "state = CASE WHEN state = 'parked' THEN 'dirty' ELSE state END "
+            f"WHERE flow = :flow AND state IN ('parked', 'sending') AND document IS NOT NULL AND {these}"
+        ),
+        {"flow": flow, "since": now(connection), "these": values(connection, sorted(subjects))},
+    )
+
+
+async def keys_of(
+    connection: AsyncConnection, subjects: Sequence[str], grouping: Grouping
+) -> dict[str, list[tuple[str, str]]]:
+    """Keys and owners of all known facts of these subjects, deletions included."""
+    column = grouping.value
+    found: dict[str, list[tuple[str, str]]] = {}
+    rows = await connection.execute(
+        text(f"SELECT {column}, key, owner FROM facts WHERE {among(connection, column, 'subjects')}"),  # noqa: S608 (our own names)
+        {"subjects": values(connection, subjects)},
+    )
+    for subject, key, owner in rows.fetchall():
+        found.setdefault(subject, []).append((key, owner))
+    return found
+
+
+def detail(settlement: Settlement) -> str | None:
+    """Return what a person is told of an outcome besides its word."""
+    if not settlement.confirmed or settlement.ref is None:
+        return settlement.reason
+    return "; ".join(filter(None, (f"held as {settlement.ref}", settlement.reason)))
+
+
+def word(settlement: Settlement, stands: Mapping[str, SubjectRow]) -> str:
+    """The word for an outcome in a record's story."""
+    return settlement.outcome if in_hand(settlement.task, stands) else f"{settlement.outcome}, too late"
 
 
 # A subject that was touched while a worker held it is dirty again, whatever the outcome; so is one whose document was

@@ -190,7 +190,7 @@ flows = Table(
     _text("target", null=True),
     Column("named", Boolean, nullable=False, server_default=no()),
 )
-# Which flow writes which document, where several flows write to one target: see names.py.
+# Which flow, and which of its subjects, writes which document: see names.py.
 names = Table(
     "names",
     metadata,

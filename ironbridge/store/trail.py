@@ -22,8 +22,8 @@ from flows.engine.trail import Sent, Trail, in_doubt, unknown
 from flows.port import Flow
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
-from ironbridge.store.ledger import StoredLedger, keys_of
-from ironbridge.store.subjects import locked
+from ironbridge.store.ledger import StoredLedger
+from ironbridge.store.subjects import keys_of, locked
 from ironbridge.store.tables import subjects
 
 log = logging.getLogger(__name__)

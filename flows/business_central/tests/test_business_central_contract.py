@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from starlette.requests import Request
@@ -22,13 +23,13 @@ from canonical.people import Address, ContactPoint
 from flows.business_central import BusinessCentralSettings, BusinessCentralTarget
 from flows.business_central.company import Company
 from flows.business_central.documents import INVOICE, VENDOR
-from flows.business_central.odata import Operation, Service, decoded, encoded, literal, query
+from flows.business_central.odata import Answer, Operation, Service, _unpacked, decoded, encoded, literal, query
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.target import limits_of
 from flows.business_central.tests.test_business_central import SUPPLIER, Council, cost_centre, council, invoice, line
 from flows.business_central.wire import Wire
 from flows.kit.http import client
-from flows.kit.requests import LocalBudget
+from flows.kit.requests import Budget, LocalBudget
 from flows.kit.sandbox import serve
 from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Untold, Write
 
@@ -323,9 +324,20 @@ ID_AND_TAG = ("0b6ee0ee-3c2b-4b0e-8a57-0d9c9a2f7f11", "t")
 MADE = {"status": 201, "body": {"id": ID_AND_TAG[0], "@odata.etag": ID_AND_TAG[1]}}
 
 
+class Told(LocalBudget):
+    """A budget that notes what it was told to hold."""
+
+    def __init__(self) -> None:
+        super().__init__(6000, 300)
+        self.held: list[timedelta] = []
+
+    async def hold(self, after: timedelta) -> None:
+        self.held.append(after)
+
+
 @asynccontextmanager
-async def scripted(server: Scripted) -> AsyncIterator[BusinessCentralTarget]:
-    async with serve(server) as url, client(limits_of(SETTINGS), LocalBudget(6000, 300)) as http:
+async def scripted(server: Scripted, budget: Budget | None = None) -> AsyncIterator[BusinessCentralTarget]:
+    async with serve(server) as url, client(limits_of(SETTINGS), budget or LocalBudget(6000, 300)) as http:
         settings = SETTINGS.model_copy(update={"base_url": url, "token_url": f"{url}/token"})
         yield BusinessCentralTarget("business_central", settings, http)
 
@@ -348,6 +360,36 @@ async def test_one_operation_of_a_batch_may_be_throttled_alone() -> None:
     assert isinstance(outcomes[1], Unavailable)
     assert outcomes[1].after is not None
     assert outcomes[1].after.total_seconds() == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 30),
+        ({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}, 900),
+        ({"Retry-After": "86400"}, 900),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_retry_after_inside_a_batch_is_read_in_both_forms_and_holds_the_budget_of_all_workers(
+    said: dict[str, str], seconds: int, status: int
+) -> None:
+    budget, answers = Told(), [MADE, refusal(status, "Busy", **said), refusal(status, "Busy", **{"Retry-After": "1"})]
+    vendors = [Document(VENDOR, f"{n}", {"number": f"{n}", "displayName": "Somebody"}) for n in range(3)]
+    async with scripted(Scripted(*answers), budget) as target:
+        outcomes = await target.write([Write(f"payables:supplier:{v.number}", v) for v in vendors])
+    assert [type(outcome) for outcome in outcomes] == [Confirmed, Unavailable, Unavailable]
+    assert isinstance(outcomes[1], Unavailable)
+    assert outcomes[1].after == timedelta(seconds=seconds)
+    assert budget.held == [timedelta(seconds=seconds)], "the longest of the batch, once"
+
+
+async def test_a_date_inside_a_batch_is_read_by_the_clock_that_the_whole_answer_shows() -> None:
+    part = {"id": "0", "status": 429, "headers": {"Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT"}}
+    whole = httpx.Response(200, headers={"Date": "Wed, 21 Oct 2015 07:28:20 GMT"})
+    reply, _ = _unpacked(part, whole, Operation("POST", "vendors", {}))
+    assert reply == Answer(429, {}, timedelta(seconds=10))
 
 
 async def test_an_operation_without_an_answer_is_in_doubt_and_the_others_are_not() -> None:

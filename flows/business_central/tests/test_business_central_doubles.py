@@ -320,6 +320,76 @@ async def test_a_vendor_whose_supplier_comes_back_under_another_key_stays(town: 
     assert town.held("vendors") == [], "and it goes with the last of them"
 
 
+KEPT = (
+    "vendor: it is not deleted while it has purchase documents in Business Central. It goes once ours are gone; delete the "
+    "others there, or give them to another vendor, then retry"
+)
+
+
+async def test_a_vendor_that_has_documents_goes_once_they_are_gone(town: Council, each_store: Store) -> None:
+    office, bill = Office(town, each_store), invoice(line(1, "1.00"))
+    worker = office.worker(town)
+    await office.arrive(worker, SUPPLIER, bill)
+    await office.agree(worker)
+    await office.arrive(worker, SUPPLIER, version=2, gone=True)
+    await office.agree(worker)
+    assert await office.stands(SUPPLIER.key) == ("parked", KEPT)
+    assert len(town.held("vendors")) == 1
+    await office.arrive(worker, bill, version=2, gone=True)
+    await office.agree(worker)
+    assert town.held(INVOICES) == town.held("vendors") == []
+    assert await office.stands(SUPPLIER.key) == ("agreed", "no such record is published")
+
+
+async def test_a_vendor_whose_documents_move_to_another_goes_then(town: Council, each_store: Store) -> None:
+    office, bill = Office(town, each_store), invoice(line(1, "1.00"))
+    other = SUPPLIER.model_copy(update={"key": "payables:supplier:2", "number": "2"})
+    worker = office.worker(town)
+    await office.arrive(worker, SUPPLIER, other, bill)
+    await office.agree(worker)
+    await office.arrive(worker, SUPPLIER, version=2, gone=True)
+    await office.agree(worker)
+    await office.arrive(worker, bill.model_copy(update={"supplier": other.key}), version=2)
+    await office.agree(worker)
+    assert [vendor["number"] for vendor in town.held("vendors")] == ["2"]
+    assert await office.stands(SUPPLIER.key) == ("agreed", "no such record is published")
+
+
+async def test_a_vendors_removal_that_is_refused_while_its_last_document_goes_is_tried_again(
+    town: Council, each_store: Store
+) -> None:
+    """The document's removal is saved before the vendor's refusal is: by then nothing else would wake the vendor."""
+    office, bill = Office(town, each_store), invoice(line(1, "1.00"))
+    worker = office.worker(town)
+    await office.arrive(worker, SUPPLIER, bill)
+    await office.agree(worker)
+    async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:
+        slow = office.worker(side)
+        await office.arrive(slow, SUPPLIER, version=2, gone=True)
+        gate.shut("$top=1")  # it was refused, and asks why
+        step = asyncio.ensure_future(slow.step())
+        await gate.held.wait()
+        await office.arrive(worker, bill, version=2, gone=True)
+        await worker.step()
+        gate.open()
+        await step
+    await office.agree(worker)
+    assert town.held(INVOICES) == town.held("vendors") == []
+    assert await office.stands(SUPPLIER.key) == ("agreed", "no such record is published")
+
+
+async def test_a_vendor_with_a_document_of_somebody_elses_stays_parked_and_says_why(town: Council, store: Store) -> None:
+    office = Office(town, store)
+    worker = office.worker(town)
+    await office.arrive(worker, SUPPLIER)
+    await office.agree(worker)
+    (vendor,) = town.held("vendors")
+    town.sandbox.company.create("by hand", MEMOS, {"vendorId": vendor["id"], "vendorCreditMemoNumber": "H1"}, None)
+    await office.arrive(worker, SUPPLIER, version=2, gone=True)
+    await office.agree(worker)
+    assert await office.stands(SUPPLIER.key) == ("parked", KEPT)
+
+
 async def test_what_is_refused_when_half_of_it_is_there_is_not_forgotten(town: Council, store: Store) -> None:
     office, bill = Office(town, store), invoice(line(1, "1.00", dimensions=cost_centre("A1")))
     async with gated(town.sandbox.url) as gate, another_process(town, base_url=_base(gate.url)) as side:

@@ -189,7 +189,7 @@ class Cloud:
                 elif answer is None:
                     self._differ(draft, Kind.MISSING if seen is None else Kind.STALE, (), draft.why or "")
                 else:
-                    self._judged(draft, answer, subject in behind)
+                    self._judged(draft, answer, subject in behind, await self._also(subject, answer))
         await self._strangers()
         if self._mute is not None:
             self.part.how = _MUTE.format(reason=self._mute)
@@ -199,7 +199,15 @@ class Cloud:
     def _on_its_way(self, stand: ComparedSubject) -> bool:
         return stand.state != State.AGREED and stand.since >= self._began
 
-    def _judged(self, draft: _Draft, answer: ReadBack, behind: bool) -> None:
+    async def _also(self, subject: str, answer: ReadBack) -> str:
+        """Another subject that the target holds the same document for; empty if there is none."""
+        if not isinstance(answer, Held):
+            return ""
+        asked = "SELECT subject FROM ours WHERE subject <> ? AND ref = ? AND document IS NOT NULL ORDER BY subject LIMIT 1"
+        found = await self._scratch.rows(asked, subject, answer.ref)
+        return str(found[0][0]) if found else ""
+
+    def _judged(self, draft: _Draft, answer: ReadBack, behind: bool, also: str) -> None:
         stand = draft.stand
         if isinstance(answer, Untold) and self._mute is None:
             self.part.untold += 1
@@ -213,6 +221,11 @@ class Cloud:
             held = answer.body if isinstance(answer, Held) else None
         if held is None:
             self._differ(draft, Kind.MISSING, (), _why(stand))
+        elif also and stand.state == State.AGREED:
+            fields = differing(held, draft.document.body if draft.document else {})
+            self._differ(draft, Kind.DIFFERENT, fields, _BOTH.format(also))
+        elif also:
+            self._differ(draft, Kind.MISSING, (), f"{_why(stand)}; the target holds it for {also}")
         elif draft.document is None:
             self._differ(draft, Kind.EXTRA, (), _why(stand))
         else:
@@ -304,6 +317,7 @@ class Cloud:
 
 _MOST = 20  # kinds of findings that are named
 _LIKE = "SELECT seen FROM ours WHERE kind = ?1 AND number = ?2 AND seen <> '' AND (refers = ?3 OR '{}' IN (refers, ?3))"
+_BOTH = "{} has the same document there, which can be one of the two: the second is parked when its flow starts again"
 _NOBODYS = "no subject of this flow stands for it"
 _LISTED = "read back: the target listed all that it holds"
 _ASKED = "read back: the target was asked for every subject"
