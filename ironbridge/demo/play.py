@@ -24,6 +24,7 @@ from ironbridge.cli import render
 from ironbridge.console import serve
 from ironbridge.demo import legacy
 from ironbridge.demo.agreement import compare
+from ironbridge.demo.idle import idle
 from ironbridge.demo.world import DemoWorld, clouds, make, settings_of, write_settings
 from ironbridge.observe import spans as kept_spans
 from ironbridge.observe import telemetry
@@ -167,7 +168,7 @@ async def settled(built: Platform, before: dict[str, int]) -> bool:
     names = [f"{name}.{stream.name}" for name, (_, streams) in built.pumps.items() for stream in streams]
     now = await readings(built)
     read = all(now.get(name, 0) > before.get(name, 0) + 3 for name in names)
-    return read and await bridge.idle(built)
+    return read and await idle(built)
 
 
 async def _or_failure(running: asyncio.Task[None], seconds: float, started: float) -> None:

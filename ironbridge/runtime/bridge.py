@@ -22,7 +22,6 @@ from adapters.engine.pump import Pump
 from adapters.port import Stream
 from canonical import Entity
 from canonical.errors import FencedError, IronbridgeError, MisconfiguredError, UnavailableError, UnforeseenError
-from flows.engine.ledger import Stand
 from ironbridge.kafka.claims import Alone, Claims, KafkaClaims
 from ironbridge.kafka.inbox import KafkaInbox, worker_name
 from ironbridge.kafka.journal import KafkaJournal
@@ -33,7 +32,7 @@ from ironbridge.runtime.alive import signs_of_life
 from ironbridge.runtime.deliveries import Connections, Delivery
 from ironbridge.runtime.insist import Work, in_our_words, insist, nap, once_there
 from ironbridge.settings import KafkaSettings, Settings
-from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, traffic, troubles
+from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, troubles
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation, prefixed
 
@@ -377,31 +376,3 @@ async def keep_flow(built: Platform, name: str, delivery: Delivery, stop: asynci
         group.create_task(insist(f"{name} (retention)", tidy, stop, trouble))
         group.create_task(insist(f"{name} (ingest)", held(ingest), stop, trouble))
         group.create_task(insist(f"{name} (deliver)", held(deliver), stop, trouble))
-
-
-async def idle(built: Platform) -> bool:
-    """
-    Tell whether every stream was read to its end and no subject is dirty, held by a worker, or still to be looked at
-    again now.
-    """
-    for name, (_, streams) in built.pumps.items():
-        memory = StoredMemory(built.store, name)
-        for stream in streams:
-            progress = await memory.progress(stream.name)
-            if progress.completed is None or progress.after is not None:
-                return False
-    if not await _ingested(built):
-        return False
-    return await traffic.busy(built.store) == 0
-
-
-async def _ingested(built: Platform) -> bool:
-    """Tell whether the flows have all that was published, as the state knows it."""
-    wanted = {f"{built.kafka.topic_prefix}.{e.type_name}" for d in built.deliveries.values() for e in d.flow.entities}
-    published = {place: behind for place, behind in (await traffic.published(built.store)).items() if place[0] in wanted}
-    for delivery in built.deliveries.values():
-        stands = await delivery.ledger.ingested()
-        topics = {f"{built.kafka.topic_prefix}.{e.type_name}" for e in delivery.flow.entities}
-        if any(stands.get(p, Stand()).behind < behind for p, behind in published.items() if p[0] in topics):
-            return False
-    return True

@@ -20,7 +20,6 @@ from canonical.errors import FencedError, IronbridgeError, UnavailableError, end
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-T = TypeVar("T")
 Work = Callable[[], Awaitable[None]]
 Trouble = Callable[[IronbridgeError], Awaitable[None]]
 
@@ -53,28 +52,6 @@ async def insist(what: str, work: Work, stop: asyncio.Event, trouble: Trouble) -
     ):
         with attempt:
             await in_our_words(what, work)
-
-
-async def once_there(work: Callable[[], Awaitable[T]], patient: asyncio.Event | None) -> T:
-    """Do it as soon as what it needs is there."""
-
-    def say(state: RetryCallState) -> None:
-        error, wait = state.outcome and state.outcome.exception(), state.next_action and state.next_action.sleep
-        log.warning("not started yet: %s; next attempt in %.1f s", error, wait or 0.0)
-
-    if patient is None:
-        return await work()
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type(UnavailableError),
-        wait=wait_exponential_jitter(multiplier=0.5, max=15, jitter=0.5),
-        sleep=lambda seconds: nap(patient, seconds),
-        stop=lambda _state: patient.is_set(),
-        before_sleep=say,
-        reraise=True,
-    ):
-        with attempt:
-            return await work()
-    raise AssertionError("it either returns or raises")
 
 
 async def in_our_words(what: str, work: Work) -> None:
