@@ -8,7 +8,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
-TURN = 0.005
+TURN = 0.001
 """Seconds that long work takes before everything else has its turn: all tasks that take turns share them."""
 
 
