@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count, islice
 from pathlib import Path
 
 from canonical.errors import UnavailableError
@@ -20,11 +21,22 @@ HOST = "127.0.0.1"
 STOP_PATIENCE = 20.0  # seconds between the request to stop and the kill
 
 
+_PORTS = range(20_000, 32_768)
+"""No outgoing connection is given one of these by default, so that a server that starts once more finds its port free."""
+_steps = count()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """
+    Give a TCP port of 127.0.0.1 that nothing listens on at this moment; the next call gives another one.
+
+    :raises UnavailableError: all of them are taken.
+    """
+    start = os.getpid() * 101  # each process begins elsewhere, so that two seldom choose the same
+    for step in islice(_steps, len(_PORTS)):
+        if is_free(port := _PORTS[(start + step) % len(_PORTS)]):
+            return port
+    raise UnavailableError("this machine", f"all ports from {_PORTS[0]} to {_PORTS[-1]} of {HOST} are taken")
 
 
 def is_free(port: int) -> bool:
