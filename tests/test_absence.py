@@ -207,6 +207,9 @@ async def test_a_process_whose_last_part_was_fenced_off_gives_no_more_signs_and_
     log, adapter = Log(), TableAdapter(name="north")
     built = process(settings_of(tmp_path), store, log=log, north=adapter)
     async with running(built) as task:
+        async with asyncio.timeout(20):
+            while not await StoredMemory(store, "north").claimed():  # before that, this copy would be the newer one
+                await asyncio.sleep(0.01)
         adapter.lines[1] = Line(1, "N1")
         newer, _ = process(settings_of(tmp_path), store, log=log, north=adapter).pumps["north"]
         await newer.ready()
