@@ -131,7 +131,7 @@ async def running(built: Platform) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def told(built: Platform) -> dict[str, str]:
-    """What a process that has lived for long says of absent parts."""
+    """Returns what a process says of absent parts once it has run for long."""
     own = Clock()
     health = Health(built, clock=own)
     own.now += signs.LIFE + 1
@@ -176,14 +176,16 @@ async def test_a_process_gives_the_others_time_after_its_own_start_and_after_an_
             await store.close()
 
 
-async def test_signs_go_on_after_an_outage_of_the_state(postgres: Postgres):
+async def test_signs_go_on_after_an_outage_of_the_state(postgres: Postgres, caplog: pytest.LogCaptureFixture):
     port, stop = free_port(), asyncio.Event()
     async with postgres.database() as url:
         host, database = url.rpartition("/")[0].rpartition(":")[0], url.rpartition("/")[2]
         async with forwarding(port, postgres.port):
             store = await open_store(f"{host}:{port}/{database}")
         async with signs_of_life(store, lambda: [NORTH], stop, every=0.05):
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(20):
+                while "next attempt in" not in caplog.text:  # a sign could not be given
+                    await asyncio.sleep(0.01)
             async with forwarding(port, postgres.port), asyncio.timeout(20):
                 while True:
                     with suppress(UnavailableError):

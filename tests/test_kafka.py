@@ -171,8 +171,9 @@ async def test_a_journal_that_opens_again_looks_at_its_own_topics_and_at_nobody_
 
 
 async def until_gone(client: AIOKafkaAdminClient, name: str) -> None:
-    while name in await client.list_topics():
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while name in await client.list_topics():
+            await asyncio.sleep(0.05)
 
 
 async def test_workers_that_start_at_once_create_the_topics_once(kafka: KafkaSettings) -> None:

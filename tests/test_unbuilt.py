@@ -126,8 +126,9 @@ async def test_parts_whose_code_refuses_to_be_built_start_later_and_the_others_s
             part = verdicts[name]
             assert (part.state, part.why) == ("failing", f"{name}: its gate is shut. To do: open the gate")
         await StoredMemory(built.store, "shy").looked("people")  # it ran once, before its package was replaced
-        while (shown := [each.error for each in await insight.streams(built.store) if each.adapter == "shy"]) == [None]:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while (shown := [each.error for each in await insight.streams(built.store) if each.adapter == "shy"]) == [None]:
+                await asyncio.sleep(0.05)
         assert shown == ["shy: its gate is shut. To do: open the gate"], "`status` shows it, too"
         shy.touch()
         await until(lambda: "shy" in built.pumps and "room" in built.deliveries, "they are built again")

@@ -16,7 +16,7 @@ from adapters.payables.payees import EarlierPayees, Names
 from canonical.errors import BadRecordError
 
 FILES = 12
-"""So many files before a file are held against it: a new name is asked about for a year of monthly extracts, or until then."""
+"""A file is compared with at most so many older files: with monthly extracts these are the files of a year."""
 _KEPT = 3 * FILES
 
 

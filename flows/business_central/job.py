@@ -124,7 +124,7 @@ class Job:
             return wire.creation(document, self.vendor)
         if not self.begun or self.crossed:
             return wire.changes(held, document, self.earlier, self.vendor)
-        # What the company made of it otherwise is shown, and written once more only if the runtime asks for it.
+        # This shows the fields that the company changed by itself. They are written once more only if the runtime asks for it.
         plan, self.follows = wire.following(held, document, self.follows), frozenset()
         self.shows = wire.seen(held, document, self.vendor, self.earlier)
         return plan

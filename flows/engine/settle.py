@@ -104,7 +104,7 @@ def left(settlements: Iterable[Settlement]) -> set[str]:
 
 
 def _refers(packed: bytes | None) -> bytes:
-    """What a packed document says at its end; almost all are told apart so, and none has to be read."""
+    """Gives the end of a packed document, which names what it refers to; two ends can be compared without unpacking."""
     return b"" if packed is None else packed.rpartition(b"{")[2]
 
 

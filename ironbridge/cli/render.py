@@ -69,7 +69,7 @@ class Status:
         return json.dumps(self, indent=indent, default=plain)
 
     def __rich__(self) -> Group:
-        """What runs nowhere first, then the flows: they are few, and a screen of 24 lines cuts off what stands below."""
+        """Lists first the parts that run nowhere, then the flows: there are few of them, and a screen of 24 lines shows these."""
         nowhere = [Text.assemble((f"{each.part} ", "bold"), each.why) for each in self.absent]
         return Group(*nowhere, *([Text()] if nowhere else []), flows(self.flows), streams(self.streams))
 

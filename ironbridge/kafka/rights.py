@@ -127,7 +127,7 @@ async def _of_topics(admin: AIOKafkaAdminClient, wanted: Collection[KafkaRight])
 
 
 async def _configurable(admin: AIOKafkaAdminClient, hidden: Iterable[str]) -> list[str]:
-    """Those of the topics that we may not see whose settings we may see."""
+    """Gives the names of those `hidden` topics, which we may not describe, whose settings we may read."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(hidden)]
     answers = await admin.describe_configs(asked) if asked else []
     return [name for a in answers for code, _, _, name, _ in a.resources if code != TopicAuthorizationFailedError.errno]

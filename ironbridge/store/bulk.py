@@ -66,8 +66,8 @@ def bind(rows: Sequence[Sequence[Any]], kinds: Sequence[tuple[str, str]]) -> tup
     """
     Bind rows as parameters for `selected`; `kinds` are the names and types of their columns. Returns each column's form, too.
 
-    What is the same in all rows is bound once, and other columns as one text if they can be: the driver looks at every item of an
-    array, and that takes longer than all else here.
+    A column with one value in all rows is bound as that value. Any other column is bound as one text if its values can be joined:
+    of an array the driver looks at every item, and that takes longer than all else here.
     """
     columns = [_bound(kind, column) for (_, kind), column in zip(kinds, zip(*rows, strict=True), strict=True)]
     if all(form == _SAME for form, _ in columns):

@@ -19,10 +19,10 @@ from ironbridge.store.database import Store
 @dataclass(frozen=True, slots=True)
 class ReadExtract:
     """
-    What an extract held when it was last read, in the stream's reading of this number: `records` that are published and in
-    order, `quarantined` ones, and `besides` them how many of each kind. `trouble` says why a newer file of its name was
-    refused, if one was: then all else is of the file before it. The guard's holds and the audit trail name the file by its
-    `mark`.
+    This counts what an extract held when it was last read: its `records` that are published and in order, its `quarantined`
+    records, and how many of each other kind (`besides`). `reading` is the number of the stream's reading that read it.
+    If a newer file of its name was refused, `trouble` says why, and the counts are those of the file before it. The guard's
+    holds and the audit trail name the file by its `mark`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a file held besides its records is told by kind, in words and without any value, as long as that file is the newest."""
+"""The console counts what a file held besides its records, by kind and without any value, until a newer file replaces it."""
 
 from dataclasses import asdict
 from datetime import timedelta

@@ -106,7 +106,7 @@ async def test_what_the_company_does_again_and_again_is_written_once_more_and_th
         await office.agree(worker)
         finding = changed(document, what) + AND_AGAIN
         assert await office.stands(document.key) == ("agreed", finding)
-        # What it was sent is the document, its dimension, and once more what the company had made otherwise.
+        # First the document was sent, then its dimension, and then once more the field that the company had changed.
         often = effects(town, kind)
         assert often == ["create", "update", "update"]
         found = await reconciled(town, store)
