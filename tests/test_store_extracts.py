@@ -1,32 +1,15 @@
 """The state keeps what each file held when it was last read, and tells a stream's newest files: on SQLite and PostgreSQL."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
-
 import pytest
 
 from adapters.engine.extracts import bad_file
 from adapters.engine.journal import ExtractAccount, Problem, Seen, Step
 from adapters.engine.regions import extract_mark
 from ironbridge.operate import insight
-from ironbridge.store import Store, StoredMemory, open_store
+from ironbridge.store import Store, StoredMemory
 from ironbridge.store.extracts import ReadExtract
-from tests.states import state_database, state_file
 
 PART = "payables.payables"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
-async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        if request.param == "postgresql":
-            url = await stack.enter_async_context(state_database(request.getfixturevalue("postgres")))
-        else:
-            url = await state_file(tmp_path / "state.sqlite3")
-        store = await open_store(url)
-        stack.push_async_callback(store.close)
-        yield store
 
 
 def read(name: str, reading: int, account: ExtractAccount, trouble: str | None = None) -> ReadExtract:
@@ -35,8 +18,8 @@ def read(name: str, reading: int, account: ExtractAccount, trouble: str | None =
     )
 
 
-async def test_files_are_told_newest_first_each_with_what_it_held_or_why_it_was_refused(state: Store) -> None:
-    memory = StoredMemory(state, "payables")
+async def test_files_are_told_newest_first_each_with_what_it_held_or_why_it_was_refused(each_store: Store) -> None:
+    memory = StoredMemory(each_store, "payables")
     april, may = ExtractAccount(12, 1, {"notes": 2, "totals passed over": 1}), ExtractAccount(3)
     regions = {"april": Seen(b"a", 4), "may": Seen(b"m", -5), "june": Seen(b"j", -6), "unread": Seen(None, 6)}
     problem = Problem(bad_file("payables", "june"), "file", "is empty", "nothing", "june is empty")
@@ -44,27 +27,27 @@ async def test_files_are_told_newest_first_each_with_what_it_held_or_why_it_was_
     await memory.save("payables", Step(regions=regions, problems=[problem], accounts=accounts))
     await memory.save("others", Step(regions={"march": Seen(b"a", 9)}, accounts={"march": may}))
     told = [read("june", 6, ExtractAccount(), "june is empty"), read("may", 5, may), read("april", 4, april)]
-    assert await insight.files(state, PART, 100) == told
-    assert await insight.files(state, PART, 2) == told[:2]
-    assert await insight.files(state, "payables.nobody", 100) == []
+    assert await insight.files(each_store, PART, 100) == told
+    assert await insight.files(each_store, PART, 2) == told[:2]
+    assert await insight.files(each_store, "payables.nobody", 100) == []
 
 
-async def test_what_a_file_held_stays_while_its_region_is_marked_and_goes_with_it(state: Store) -> None:
-    memory = StoredMemory(state, "payables")
+async def test_what_a_file_held_stays_while_its_region_is_marked_and_goes_with_it(each_store: Store) -> None:
+    memory = StoredMemory(each_store, "payables")
     april = ExtractAccount(12, 1, {"notes": 2})
     await memory.save("payables", Step(regions={"april": Seen(b"a", 4)}, accounts={"april": april}))
     await memory.save("payables", Step(regions={"april": Seen(None, -5)}))
-    assert await insight.files(state, PART, 100) == [read("april", 5, april)]
+    assert await insight.files(each_store, PART, 100) == [read("april", 5, april)]
     await memory.save("payables", Step(regions={"april": Seen(b"b", 6)}, accounts={"april": ExtractAccount(12)}))
-    assert await insight.files(state, PART, 100) == [read("april", 6, ExtractAccount(12))]
+    assert await insight.files(each_store, PART, 100) == [read("april", 6, ExtractAccount(12))]
     await memory.save("payables", Step(gone_regions=["april"]))
-    assert await insight.files(state, PART, 100) == []
+    assert await insight.files(each_store, PART, 100) == []
 
 
-async def test_a_step_that_is_refused_leaves_what_a_file_held(state: Store) -> None:
-    memory, april = StoredMemory(state, "payables"), ExtractAccount(12)
+async def test_a_step_that_is_refused_leaves_what_a_file_held(each_store: Store) -> None:
+    memory, april = StoredMemory(each_store, "payables"), ExtractAccount(12)
     await memory.save("payables", Step(regions={"april": Seen(b"a", 4)}, accounts={"april": april}))
     bad = Problem("payables:row:1", "a", "b", "c", None)  # type: ignore[arg-type]  # no text: the database refuses it
     with pytest.raises(Exception, match=r".*"):
         await memory.save("payables", Step(problems=[bad], accounts={"april": ExtractAccount(99)}))
-    assert await insight.files(state, PART, 100) == [read("april", 4, april)]
+    assert await insight.files(each_store, PART, 100) == [read("april", 4, april)]
