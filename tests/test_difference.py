@@ -40,7 +40,8 @@ def test_regions_hold_every_record_in_order_wherever_the_pages_were_cut(
     records = [record(number) for number in sorted(numbers)]
     regions = cut(records, page)
     assert [r for each in regions for r in each.records] == records
-    assert regions == cut(records, other)
+    first, second = ([(r.name, r.records, r.digests, r.digest) for r in each] for each in (regions, cut(records, other)))
+    assert first == second
     assert len(named(regions)) == len(regions)
 
 
@@ -90,13 +91,23 @@ def test_the_last_region_is_the_open_end_whatever_key_it_ends_with() -> None:
 @pytest.mark.parametrize("value", [None, 1, 1.0, "1", b"1", True, "", (1,)])
 def test_values_that_differ_in_type_differ_in_digest(value: object) -> None:
     others = [None, 1, 1.0, "1", b"1", True, "", (1,)]
-    digests = {region("", [Record("k", (1,), (other,))], SALT).digest for other in [*others, value]}
-    assert len(digests) == len(others)
+    regions = [region("", [Record("k", (1,), (other,))], SALT) for other in [*others, value]]
+    assert len({each.digest for each in regions}) == len({each.digests[0] for each in regions}) == len(others)
 
 
 def test_another_edition_makes_every_digest_another() -> None:
     records = [record(n) for n in range(20)]
-    assert not set(region("", records, b"1").digests) & set(region("", records, b"2").digests)
+    first, second = region("", records, b"1"), region("", records, b"2")
+    assert first.digest != second.digest
+    assert not set(first.digests) & set(second.digests)
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=4))
+def test_where_one_row_ends_and_the_next_begins_is_in_the_digest(rows: list[tuple[str, str]]) -> None:
+    """Values that a row takes over from its neighbour make another region."""
+    other = [(a, b) for (a, _), (b, _) in zip(rows, rows[1:] + rows[:1], strict=True)]
+    digests = [region("", [Record(f"k{n}", (n,), row) for n, row in enumerate(each)], SALT).digest for each in (rows, other)]
+    assert (digests[0] == digests[1]) == (rows == other)
 
 
 def test_a_random_table_edited_at_random_is_compared_in_few_rows() -> None:

@@ -150,7 +150,7 @@ async def test_rows_that_arrive_behind_the_last_region_while_a_sweep_stands_dele
     adapter = table(100)
     bench = Bench(adapter)
     with pytest.raises(Killed):
-        await bench.read(bench.pump(Faults(0, only="missing")))
+        await bench.read(bench.pump(Faults(0, only="unseen")))
     adapter.lines[5000] = Line(1, "N1")
     assert bench.said(await bench.read()) == [("5000", 1, True)]
     assert_agreement(bench)

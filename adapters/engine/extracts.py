@@ -141,9 +141,8 @@ class ExtractReading:
         self._took_from = taken - {self.extract.name, LEARNED}
         if not theirs:
             return here, known
-        pairs = [(r, d) for r, d in zip(here.records, here.digests, strict=True) if r.key not in theirs]
-        kept = here._replace(records=[r for r, _ in pairs], digests=[d for _, d in pairs])
-        return kept, [k for k in known if k.key not in theirs]
+        kept = [record for record in here.records if record.key not in theirs]
+        return Region(here.name, kept, self._means.salt), [k for k in known if k.key not in theirs]
 
     async def sharing(self) -> dict[str, Seen]:
         """The marks that the state keeps of the other extracts that held records of the last piece."""
@@ -171,8 +170,7 @@ class ExtractReading:
         known = [since._of_this(k) for k in await self._memory.lookup(self._stream.name, keys)]
         known = [k for k in known if k.key in self._met or (k.region == since.extract.name and k.key not in since._met)]
         wanted = {k.key for k in known}
-        pairs = [(r, d) for r, d in zip(here.records, here.digests, strict=True) if r.key in wanted]
-        here = here._replace(records=[r for r, _ in pairs], digests=[d for _, d in pairs])
+        here = Region(here.name, [record for record in here.records if record.key in wanted], self._means.salt)
         first = [key + AGAIN for key in wanted if key not in self._met]
         found = await self._compared(here, known, [k.key for k in known])
         found.mended += first  # the other one's second rows are none of this one's
@@ -237,7 +235,7 @@ class ExtractReading:
     def gone(self, lacking: list[Known]) -> Difference:
         """Give the deletions of records that the extract lacks; lasting types are not deleted."""
         comparison = self._comparison(lacking, set())
-        comparison.rows(Region(self.extract.name, [], [], b""))  # all of them lose their region
+        comparison.rows(Region(self.extract.name, [], b""))  # all of them lose their region
         comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
         # A record without a row, lasting or not, has neither a bad row nor a second one.
         comparison.found.mended += [key for known in lacking for key in (known.key, known.key + AGAIN)]

@@ -220,7 +220,7 @@ class Watch:
     def deletions(self, missing: int, held: int, left: int) -> bool:
         """
         Tell whether the deletion of missing records may be published; `held` records were there before, `left` are
-        there now.
+        there now. If none is missing, the other two do not matter.
         """
         return self._judge(DELETED, missing, held, left)
 
@@ -287,12 +287,13 @@ class Watch:
 
     def _judge(self, what: str, more: int, of: int, left: int | None = None) -> bool:
         """Tell whether `more` of `of` records may be taken away; `left` records would be there then."""
+        if not more:
+            had = self._entries.get((self._region, what))
+            if had is not None and had.held:
+                self._put(replace(had, held=0, since=None, allowed=None))
+            return True
         entry = self._entry(what, of)
         left = of - more if left is None else left
-        if not more:
-            if entry.held:
-                self._put(replace(entry, held=0, since=None, allowed=None))
-            return True
         if self._by_a_person(entry, more):
             # A person has seen and allowed it: the day begins anew behind it.
             self._put(Guarded(self._region, what, self._now, base=max(of - more, 0), held=more, was=entry.was))

@@ -313,7 +313,10 @@ class Memory(Protocol):
         ...
 
     async def strays(self, stream: str, fingerprints: Collection[bytes] | None, most: int) -> list[Known]:
-        """Strays that a region holds, in the order of their keys, so many at most: all, or those with one of these contents."""
+        """
+        Strays that a region holds, so many at most: all, or those with one of these contents. Those with the same content come in
+        the order of their keys.
+        """
         ...
 
     async def kept(self, keys: Collection[str]) -> Mapping[str, str]:

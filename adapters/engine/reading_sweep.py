@@ -74,7 +74,8 @@ class SweepReading:
 
     async def _compare(self, portion: Portion) -> None:
         """Compare a portion's regions, publish what changed, and remember where the sweep stands."""
-        regions = _apart(portion.regions, self._passed)
+        regions = portion.regions
+        _name_apart(regions, self._passed)
         changed = {r.name for r in regions if (had := self._seen.get(r.name)) is None or had.digest != r.digest}
         with tracer.start_as_current_span(f"read {self._means.adapter}.{self._stream.name}") as span:
             comparison = await self._comparison([r for r in regions if r.name in changed], portion.made)
@@ -144,12 +145,15 @@ class SweepReading:
             await self._behind(found)
         waits = await self._strays.leave(self._seen)
         gone = (stream.name, self._progress.sweep, stream.lasting)
-        missing, live = await memory.missing(*gone), await memory.live(stream.name)
+        some = await memory.unseen(*gone)
+        missing = await memory.missing(*gone) if some else 0
+        live = await memory.live(stream.name) if missing else 0
         delete = not waits and watch.deletions(missing, live, live - missing)
         let = await watch.changes(memory, stream.name, whole=self._whole)
         await self._means.intend(stream, watch)
-        while delete and (some := await memory.unseen(*gone)):
+        while delete and some:
             await self._gone(some)
+            some = await memory.unseen(*gone)
         for asides in batches(let):
             await self._let(asides)
         watch.end(whole=self._whole)
@@ -190,17 +194,14 @@ def _cursor(progress: Progress) -> Cursor:
     return {"sweep": progress.sweep, "after": progress.after}
 
 
-def _apart(regions: list[Region], passed: set[str]) -> list[Region]:
+def _name_apart(regions: list[Region], passed: set[str]) -> None:
     """
     Give regions names that their sweep has not met yet: two have the same name if the key that ends one occurs twice.
 
     No key contains the mark on the second one's name, because keys are ASCII.
     """
     names = set[str]()
-    apart = []
     for each in regions:
         while each.name in passed or each.name in names:
-            each = each._replace(name=each.name + "²")
+            each.name += "²"
         names.add(each.name)
-        apart.append(each)
-    return apart

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
 from adapters.port import Gone, Position, Record
@@ -24,13 +24,33 @@ LONGEST_KEY = 240  # as canonical.entity.Key has it
 _PUSHED = "@["  # begins the place of a pushed record: no key and no digest begins so
 
 
-class Region(NamedTuple):
-    """A run of records, named after the key that ends it, with each row's digest and the digest of them all."""
+class Region:
+    """
+    A run of records, named after the key that ends it. `digest` stands for all of them, `digests` for one each: these are worked
+    out when they are asked for, which nobody does for a region that is as it was.
+    """
 
-    name: str
-    records: list[Record]
-    digests: list[bytes]
-    digest: bytes
+    __slots__ = ("_digests", "_salt", "_texts", "digest", "name", "records")
+
+    def __init__(self, name: str, records: list[Record], salt: bytes) -> None:
+        """
+        The salt names the mapping's edition: rows of an older one count as changed.
+
+        `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
+        """
+        self.name, self.records, self._salt = name, records, salt
+        self._texts = [repr(record.row) for record in records]
+        self._digests: list[bytes] | None = None
+        # No value prints with a zero byte in it, so only these rows make this text.
+        self.digest = blake2b("\0".join(self._texts).encode(), digest_size=12, key=salt).digest()
+
+    @property
+    def digests(self) -> list[bytes]:
+        if self._digests is None:
+            blank = blake2b(digest_size=12, key=self._salt)
+            self._digests = [_digest(blank, text) for text in self._texts]
+            self._texts.clear()
+        return self._digests
 
 
 class Regions:
@@ -49,14 +69,14 @@ class Regions:
 
     def add(self, records: Iterable[Record]) -> list[Region]:
         """The regions that these records complete."""
-        complete = []
+        complete, mask, longest = [], self._mask, self._longest
         for record in records:
+            key = record.key
             # Rows with one key stay together, or there would be two regions of one name.
-            if self._full and record.key != self._open[-1].key:
+            if self._full and key != self._open[-1].key:
                 complete.append(self._cut())
             self._open.append(record)
-            ends = not crc32(record.key.encode("utf-8", "replace")) & self._mask
-            self._full = ends or len(self._open) >= self._longest
+            self._full = not crc32(key.encode("utf-8", "replace")) & mask or len(self._open) >= longest
         return complete
 
     def end(self) -> list[Region]:
@@ -76,18 +96,15 @@ def extract_mark(name: str) -> str:
 
 
 def region(name: str, records: Iterable[Record], salt: bytes) -> Region:
-    """
-    Digest some records. The salt names the mapping's edition: rows of an older one count as changed.
+    """Some records as a region, under the keys that they are known by."""
+    records = list(records)
+    return Region(name, records if _tame(records) else [tamed(record) for record in records], salt)
 
-    `repr` of a row is its content: the drivers' own values print exactly and the same way each time.
-    """
-    tame = [tamed(record) for record in records]
-    blank, digests = blake2b(digest_size=12, key=salt), []
-    for record in tame:
-        row = blank.copy()  # cheaper than a new one
-        row.update(repr(record.row).encode())
-        digests.append(row.digest())
-    return Region(name, tame, digests, blake2b(b"".join(digests), digest_size=12).digest())
+
+def _digest(blank: blake2b, text: str) -> bytes:
+    row = blank.copy()  # cheaper than a new one
+    row.update(text.encode())
+    return row.digest()
 
 
 def place_of(position: Position) -> str:
@@ -103,6 +120,18 @@ def position_at(place: str | None) -> Position:
 def is_place(region: str | None) -> bool:
     """Tell whether a region is the place of a pushed record."""
     return region is not None and region.startswith(_PUSHED)
+
+
+def _tame(records: list[Record]) -> bool:
+    """Tell whether `tamed` would leave all of these as they are, at a fraction of its price."""
+    keys = [record.key for record in records]
+    return (
+        (text := "".join(keys)).isascii()
+        and text.isprintable()
+        and max(map(len, keys), default=0) <= LONGEST_KEY
+        and LAST_REGION not in keys
+        and LEARNED not in keys
+    )
 
 
 def tamed(record: Word) -> Word:

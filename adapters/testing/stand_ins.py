@@ -335,7 +335,7 @@ class MemoryMemory:
         self._faults.point("strays")
         strays = [copy(k) for k in self._state.of(stream).records.values() if k.stray and k.region is not None]
         wanted = [k for k in strays if fingerprints is None or k.fingerprint in fingerprints]
-        return sorted(wanted, key=lambda known: known.key)[:most]
+        return sorted(wanted, key=lambda known: (known.fingerprint or b"", known.key))[:most]
 
     async def published(self, keys: Collection[str]) -> set[str]:
         self._faults.point("published")

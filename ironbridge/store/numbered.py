@@ -28,11 +28,15 @@ async def lookup(connection: AsyncConnection, what: str, stream: int, keys: Sequ
 async def strays(
     connection: AsyncConnection, what: str, stream: int, fingerprints: Collection[bytes] | None, most: int
 ) -> Sequence[Any]:
-    """Rows of a stream that wait for its reading's end, so many at most: all, or those with one of these contents."""
+    """
+    Rows of a stream that wait for its reading's end, so many at most: all, or those with one of these contents.
+
+    Their index has this order. By their keys alone, PostgreSQL would look for the few through the index of all records.
+    """
     these = {} if fingerprints is None else {"these": list(fingerprints)}
     statement = text(
         f"SELECT {what} FROM records WHERE stream = :stream AND {STRAY} AND region IS NOT NULL "  # noqa: S608
-        f"{'AND fingerprint IN :these ' if these else ''}ORDER BY key LIMIT :most"
+        f"{'AND fingerprint IN :these ' if these else ''}ORDER BY fingerprint, key LIMIT :most"
     )
     if these:
         statement = statement.bindparams(bindparam("these", expanding=True))
