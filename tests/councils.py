@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.engine.pump import Pump
 from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream
-from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
+from adapters.testing import Log, MemoryJournal, MemoryMemory, MemoryState
 from tests.servers import MariaDB, Postgres
 
 

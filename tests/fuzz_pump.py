@@ -21,7 +21,7 @@ from typing import Any
 
 from adapters.engine.guard import Guard, allowance
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
+from adapters.testing import Log, MemoryJournal, MemoryMemory, MemoryState
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError
 from canonical.key import key_of

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing import Log, MemoryJournal
 from adapters.testing.table import Line, TableAdapter
 from canonical.errors import MisconfiguredError, UnavailableError
 from ironbridge.cli import render

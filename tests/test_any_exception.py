@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError
 from adapters.engine.guard import Guard
 from adapters.engine.pump import Pump
 from adapters.port import Stream, Sweep
-from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
+from adapters.testing import Log, MemoryJournal, MemoryMemory, MemoryState
 from adapters.testing.table import Line, TableAdapter
 from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 from flows.engine.agree import Agreement

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adapters.engine.pump import Pump
+from adapters.testing import Log, MemoryJournal
 from adapters.testing.sending import SendingAdapter
-from adapters.testing.stand_ins import Log, MemoryJournal
 from adapters.testing.table import Line, TableAdapter
 from canonical.errors import UnavailableError
 from ironbridge.kafka.process import HOST, free_port

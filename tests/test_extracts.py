@@ -11,8 +11,7 @@ import pytest
 from adapters.engine.extracts import PIECE
 from adapters.engine.journal import ExtractAccount, Known, Step
 from adapters.port import Extract, ExtractReport, Record
-from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed, MemoryMemory, MemoryState
+from adapters.testing import Bench, Faults, Killed, MemoryMemory, MemoryState
 from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import BadRecordError, UnavailableError

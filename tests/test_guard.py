@@ -9,8 +9,7 @@ import pytest
 
 from adapters.engine.guard import DELETED, WENT_BACK, Guard, allowance
 from adapters.port import Row
-from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed
+from adapters.testing import Bench, Faults, Killed
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode, Entity, Event
 from canonical.errors import UnavailableError

@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from adapters.engine.pump import Pump
 from adapters.port import Stream
-from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing import Log, MemoryJournal
 from adapters.testing.table import TableAdapter
 from canonical.errors import MisconfiguredError
 from ironbridge.cli import render

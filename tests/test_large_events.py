@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from adapters.engine.journal import LARGEST_EVENT, Journal
 from adapters.engine.pump import Pump
 from adapters.port import Page, Position, Record, Row, Stream, Sweep
-from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
+from adapters.testing import Log, MemoryJournal, MemoryMemory, MemoryState
 from canonical import Identifier, Person
 from canonical.errors import UnavailableError
 from canonical.finding import Finding

@@ -15,8 +15,16 @@ from hypothesis import strategies as st
 from adapters.engine.guard import Guard
 from adapters.engine.journal import Journal, Memory, Step, Watermark
 from adapters.port import Adapter, Page, Position, Row
-from adapters.testing import AdapterSuite, Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, MemoryJournal, MemoryMemory, MemoryState
+from adapters.testing import (
+    AdapterSuite,
+    Bench,
+    Faults,
+    Killed,
+    MemoryJournal,
+    MemoryMemory,
+    MemoryState,
+    assert_versions_grow,
+)
 from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import FencedError, UnavailableError

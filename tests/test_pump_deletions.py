@@ -7,8 +7,7 @@ from zlib import crc32
 import pytest
 
 from adapters.engine.guard import Guard
-from adapters.testing import Bench
-from adapters.testing.stand_ins import Faults, Killed
+from adapters.testing import Bench, Faults, Killed
 from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.errors import UnavailableError

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.engine.pump import Guard, Pump
-from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, MemoryJournal, MemoryMemory
+from adapters.testing import Bench, Faults, Killed, MemoryJournal, MemoryMemory, assert_versions_grow
 from adapters.testing.table import Line, TableAdapter
 from canonical.errors import FencedError, UnavailableError
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
-from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import MemoryState
+from adapters.testing import Bench, MemoryState, assert_versions_grow
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
 

@@ -9,9 +9,8 @@ import pytest
 
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, Parcel
-from adapters.testing import AdapterSuite, Bench, Log, MemoryState, SendingAdapter, assert_versions_grow
+from adapters.testing import AdapterSuite, Bench, Faults, Killed, Log, MemoryState, SendingAdapter, assert_versions_grow
 from adapters.testing.sending import Message
-from adapters.testing.stand_ins import Faults, Killed
 from adapters.testing.table import Line
 from canonical.errors import UnavailableError
 

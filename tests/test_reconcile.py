@@ -20,7 +20,7 @@ from pydantic_core import to_json
 
 from adapters.engine.pump import Pump
 from adapters.port import Page, Parcel, Position, Push, Record, Row, Stream, Sweep
-from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing import Log, MemoryJournal
 from canonical import Supplier
 from canonical.entity import Entity
 from canonical.finding import Finding

@@ -11,8 +11,7 @@ import pytest
 from adapters.engine.guard import Guard
 from adapters.engine.journal import Memory
 from adapters.port import Page, Position, Record, Row, Stream, Sweep
-from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, MemoryState
+from adapters.testing import Bench, Faults, Killed, MemoryState, assert_versions_grow
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode, Event
 from canonical.children import Assessment

@@ -8,8 +8,7 @@ import pytest
 
 from adapters.engine.guard import DELETED, WENT_BACK, Guard
 from adapters.port import Extract
-from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Faults, Killed, MemoryState
+from adapters.testing import Bench, Faults, Killed, MemoryState, assert_versions_grow
 from adapters.testing.table import Line, TableAdapter
 from tests.test_guard import ENDED, allow, closed, waiting
 

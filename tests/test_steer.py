@@ -13,8 +13,7 @@ from sqlalchemy import text
 from adapters.engine.guard import Guard
 from adapters.engine.pump import Pump
 from adapters.port import Extract, Record
-from adapters.testing import Bench, assert_versions_grow
-from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing import Bench, Log, MemoryJournal, assert_versions_grow
 from adapters.testing.table import Line, TableAdapter
 from canonical.errors import BadRecordError, MisconfiguredError
 from flows.port import Document, Limits, Refused

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from adapters.engine.journal import Known, Memory, Problem, Progress, Seen, Step, Watermark
-from adapters.testing.stand_ins import MemoryMemory, MemoryState
+from adapters.testing import MemoryMemory, MemoryState
 from canonical.errors import FencedError, UnavailableError
 from ironbridge.store import StoredMemory, open_store
 from tests.states import state_database, state_file

@@ -11,8 +11,7 @@ import pytest
 
 from adapters.engine.journal import Cursor, Known, Place
 from adapters.engine.pump import Pump
-from adapters.testing import Bench
-from adapters.testing.stand_ins import Killed, MemoryJournal, MemoryMemory
+from adapters.testing import Bench, Killed, MemoryJournal, MemoryMemory
 from adapters.testing.table import Line, TableAdapter
 from canonical import Event
 from canonical.event import topic_of

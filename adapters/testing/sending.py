@@ -7,7 +7,8 @@ from functools import partial
 from typing import NamedTuple
 
 from adapters.port import Gone, Offsets, Parcel, Position, Push, Record, Stream
-from adapters.testing.stand_ins import Faults, Log
+from adapters.testing.faults import Faults
+from adapters.testing.stand_ins import Log
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
 from canonical.errors import UnavailableError

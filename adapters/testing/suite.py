@@ -19,7 +19,8 @@ from adapters.engine.guard import Guard
 from adapters.engine.journal import Memory, Problem
 from adapters.engine.pump import Pump
 from adapters.port import Adapter, Extract, Files, Push, Record, Stream, Sweep, Tail
-from adapters.testing.stand_ins import Faults, Log, MemoryJournal, MemoryMemory, MemoryState
+from adapters.testing.faults import Faults
+from adapters.testing.stand_ins import Log, MemoryJournal, MemoryMemory, MemoryState
 from canonical import Event
 from canonical.entity import classified
 from canonical.key import key_of, read_key

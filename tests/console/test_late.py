@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
 from adapters.engine.pump import Pump
-from adapters.testing.stand_ins import Log, MemoryJournal
+from adapters.testing import Log, MemoryJournal
 from adapters.testing.table import TableAdapter
 from ironbridge.console import serve
 from ironbridge.console.app import application

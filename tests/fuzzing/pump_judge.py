@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.testing.stand_ins import Log
+from adapters.testing import Log
 from canonical import CareEpisode, Event
 from canonical.key import read_key
 from tests.fuzzing.chaos import Broken
