@@ -387,6 +387,22 @@ async def test_rows_that_name_renumbered_records_wait_until_these_have_been_read
     assert bench.log.state() == before
 
 
+@pytest.mark.parametrize("few", [1, 2, 4, 7])
+@pytest.mark.parametrize("order", [("assessments", "episodes"), ("episodes", "assessments")])
+async def test_a_stream_of_a_few_rows_is_known_again_because_another_one_is(few: int, order: tuple[str, str]) -> None:
+    adapter = Referring(*order)
+    adapter.assessments = {n: (n, n, n) for n in range(few)}
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    before = bench.log.state()
+    adapter.renumber()
+    assert [await nightly(bench) for _ in range(3)] == [[], [], []]
+    assert bench.log.state() == before
+    del adapter.assessments[2000]
+    adapter.assessments[7000] = (7000, 0, 39)
+    assert sorted(bench.said(await nightly(bench))) == [("0", 2, False), ("7000", 1, True)]
+
+
 async def test_rows_do_not_wait_for_a_stream_that_is_not_read_for_days() -> None:
     adapter = Referring("episodes", "assessments")
     bench = Bench(adapter)  # type: ignore[arg-type]

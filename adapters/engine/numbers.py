@@ -27,7 +27,7 @@ from adapters.engine.mapping import Made, fingerprint_of
 FEW = 5
 """
 A warehouse has numbered its rows anew if at least so many rows come under new numbers. A few that go, and a few that come with
-the same content, are other records.
+the same content, are other records. In a stream of less than twice as many, half of them are enough (`Strays`).
 """
 
 LEFT = b""

@@ -167,17 +167,19 @@ class Strays:
 
     async def join(self, seen: Mapping[str, Seen]) -> None:
         """
-        Give each missing record the stray with its content, if there are more than a few. A record that was parted from its row
-        and gets no other one has its own row again, and the row is compared as a change.
+        Give each missing record the stray with its content, if there are more than a few. In a small stream few are enough once
+        another stream's rows have come under new numbers. A record that was parted from its row and gets no other one has its own
+        row again, and the row is compared as a change.
         """
         if not await self._means.memory.strays(self._stream.name, None, 1):
             return
+        few = await self._few() if await self._means.numbers.kept(self._means.memory) else FEW
         pairs: list[tuple[Known, Known]] = []
         total = 0
         async for missing in self._missing():
             contents = {k.fingerprint for k in missing if k.fingerprint}
             pairs += matched(missing, await self._means.memory.strays(self._stream.name, contents, 4 * _PAGE))
-            if total or len(pairs) >= FEW:
+            if total or len(pairs) >= few:
                 await self._join(pairs, seen)
                 total, pairs = total + len(pairs), []
         if total:
@@ -200,9 +202,14 @@ class Strays:
     async def _may_help(self) -> bool:
         """Tell whether many rows name records that nobody knows, and many records are missing: they may be the same ones."""
         some = await self._means.memory.strays(self._stream.name, None, 4 * _PAGE)
-        if sum(strange(stray) > 0 for stray in some) < FEW:
+        met = sum(strange(stray) > 0 for stray in some)
+        if not met or met < (few := await self._few()):
             return False
-        return await self._means.memory.missing(self._stream.name, self._progress.sweep, self._stream.lasting) >= FEW
+        return await self._means.memory.missing(self._stream.name, self._progress.sweep, self._stream.lasting) >= few
+
+    async def _few(self) -> int:
+        """Tell how many rows are enough: half of them are, where the whole stream is small."""
+        return min(FEW, (await self._means.memory.live(self._stream.name) + 1) // 2)
 
     async def _reunite(self, away: Mapping[str, Known], seen: Mapping[str, Seen]) -> None:
         rows = await self._means.memory.lookup(self._stream.name, list(away)) if away else []
