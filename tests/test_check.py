@@ -81,7 +81,8 @@ async def test_what_is_wrong_with_the_topics_is_found_all_of_it_and_none_is_made
     found = "\n".join(await said(three))
     for wrong in (
         "has 3 partitions, wanted 4", "is kept on 1 brokers, wanted 3", "has cleanup.policy=delete",
-        "has max.message.bytes=1048588", "has max.compaction.lag.ms", "has min.insync.replicas=2: nothing can be written",
+        "has max.message.bytes=1048588", "has max.compaction.lag.ms", "has delete.retention.ms=86400000",
+        "has min.insync.replicas=2: nothing can be written",
     ):  # fmt: skip
         assert f"kafka: topic {prefix}.invoice {wrong}" in found, found
     assert f"topic {prefix}.supplier could not be created" in found, "this cluster has one broker"

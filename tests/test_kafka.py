@@ -199,14 +199,25 @@ async def test_a_topic_with_other_partitions_is_refused(kafka: KafkaSettings) ->
     [
         ({"cleanup.policy": "delete"}, "cleanup.policy=delete: old records would be lost", "cleanup.policy=compact"),
         (
-            {"cleanup.policy": "compact", "max.message.bytes": "1048588", "max.compaction.lag.ms": "604800000"},
+            {
+                "cleanup.policy": "compact", "max.message.bytes": "1048588", "max.compaction.lag.ms": "604800000",
+                "delete.retention.ms": "2592000000",
+            },
             "max.message.bytes=1048588: a large record would be left out",
             "max.message.bytes=8388608",
         ),
         (
             {
                 "cleanup.policy": "compact", "max.message.bytes": "8388608", "max.compaction.lag.ms": "604800000",
-                "min.insync.replicas": "2",
+                "delete.retention.ms": "86400000",
+            },
+            "delete.retention.ms=86400000: a flow or a subscriber that is away for longer would never hear of a deletion",
+            "delete.retention.ms=2592000000",
+        ),
+        (
+            {
+                "cleanup.policy": "compact", "max.message.bytes": "8388608", "max.compaction.lag.ms": "604800000",
+                "delete.retention.ms": "2592000000", "min.insync.replicas": "2",
             },
             "min.insync.replicas=2: nothing can be written to 1 replicas",
             "min.insync.replicas=1",
@@ -232,7 +243,7 @@ async def test_a_topic_that_keeps_what_was_deleted_is_named_and_used(
 ) -> None:
     name = f"{kafka.topic_prefix}.person"
     async with admin(kafka) as client:
-        made = {"cleanup.policy": "compact", "max.message.bytes": "8388608"}
+        made = {"cleanup.policy": "compact", "max.message.bytes": "8388608", "delete.retention.ms": "2592000000"}
         await client.create_topics([NewTopic(name, 4, 1, topic_configs=made)])
     await ensure_topics(kafka, ENTITIES)
     assert (

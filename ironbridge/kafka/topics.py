@@ -26,10 +26,11 @@ Topics = dict[str, tuple[int, dict[str, str]]]
 
 _SIZE = "max.message.bytes"
 _LAG = "max.compaction.lag.ms"
+_DELETIONS = "delete.retention.ms"
 _TOPIC = {
     "cleanup.policy": "compact",
     _SIZE: str(LARGEST_RECORD),
-    "delete.retention.ms": str(int(TOMBSTONES.total_seconds() * 1000)),
+    _DELETIONS: str(int(TOMBSTONES.total_seconds() * 1000)),
     # Brokers compact a topic at least once a week, also one that is seldom written to: then old contents leave their disks.
     _LAG: str(7 * 24 * 3600 * 1000),
 }
@@ -271,6 +272,8 @@ def _wrong(there: Mapping[str, str], right: Mapping[str, str], replicas: int) ->
         yield "cleanup.policy", "old records would be lost"
     if _LAG in right and int(there[_LAG]) > int(right[_LAG]):
         yield _LAG, "what was deleted would stay on the brokers' disks"
+    if _DELETIONS in right and int(there[_DELETIONS]) < int(right[_DELETIONS]):
+        yield _DELETIONS, "a flow or a subscriber that is away for longer would never hear of a deletion"
     in_sync = int(there["min.insync.replicas"])
     if in_sync < int(right["min.insync.replicas"]):
         yield "min.insync.replicas", "a record would count as written that one broker alone has"

@@ -252,7 +252,7 @@ async def _made(admin: AIOKafkaAdminClient, topic: str) -> None:
     """Make it again as soon as the broker has let go of the old one, unless a process of ours was faster."""
     for _ in range(200):
         try:
-            settings = {"cleanup.policy": "compact", "max.message.bytes": "8388608"}
+            settings = {"cleanup.policy": "compact", "max.message.bytes": "8388608", "delete.retention.ms": "2592000000"}
             made = await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=settings)])
         except KafkaError:
             await asyncio.sleep(0.1)
