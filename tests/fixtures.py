@@ -31,6 +31,7 @@ from tests.servers import (
     Kafka,
     MariaDB,
     Postgres,
+    in_memory,
     running_apache_kafka,
     running_embedded_broker,
     running_mariadb,
@@ -136,8 +137,11 @@ def embedded_broker() -> Iterator[Kafka]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A real PostgreSQL server: `async with postgres.database() as url`, or the fixture `postgres_url`."""
-    with needed(), running_postgres() as server:
+    """
+    A real PostgreSQL server: `async with postgres.database() as url`, or the fixture `postgres_url`. Its data lie in memory: a
+    database is some three hundred files, and each test has a new one.
+    """
+    with needed(), running_postgres(in_memory()) as server:
         yield server
 
 

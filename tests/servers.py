@@ -27,6 +27,8 @@ from ironbridge.kafka.broker import ApacheKafka, Broker, EmbeddedBroker
 from ironbridge.kafka.process import HOST, free_port, spawn, tail
 
 START_PATIENCE = 60.0  # seconds
+_MEMORY = Path("/dev/shm")  # Linux keeps it in memory
+_ROOM = 2 * 1024**3  # bytes; the write-ahead log alone may take a tenth of it
 
 
 class Absent(Exception):  # noqa: N818 (nothing failed: there is no such server here)
@@ -138,11 +140,19 @@ def running_embedded_broker() -> Iterator[Kafka]:
         yield kafka
 
 
+def in_memory() -> Path | None:
+    """The folder of this machine that is kept in memory, if there is one with room for a server's data."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM else None
+
+
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """PostgreSQL: the system's newest, else the one in a wheel. It refuses root, which hands it to nobody."""
+def running_postgres(below: Path | None = None) -> Iterator[Postgres]:
+    """
+    PostgreSQL: the system's newest, else the one in a wheel. It refuses root, which hands it to nobody. Its data lie in a
+    folder below the one that is given, else where temporary files are.
+    """
     binaries = _postgres_binaries()
-    with _data_dir("postgres") as (work, user):
+    with _data_dir("postgres", below) as (work, user):
         data = work / "data"
         _run([binaries / "initdb", "-D", data, "-U", "ironbridge", "--auth=trust", "-E", "UTF8", "--no-sync"], user)
         port = free_port()
@@ -151,6 +161,7 @@ def running_postgres() -> Iterator[Postgres]:
             str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", "", "-F",
             "-c", "ssl=on", "-c", f"ssl_cert_file={tls.chain}", "-c", f"ssl_key_file={tls.key}",
             "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=64MB",
+            *(["-c", "max_wal_size=192MB"] if below else []),
         ]  # fmt: skip
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for the clients to leave.
         with _running("PostgreSQL", command, work, user, signal.SIGINT) as wait_until:
@@ -241,11 +252,11 @@ def _postgres_binaries() -> Path:
 
 
 @contextmanager
-def _data_dir(name: str) -> Iterator[tuple[Path, str | None]]:
+def _data_dir(name: str, below: Path | None = None) -> Iterator[tuple[Path, str | None]]:
     """A directory and the user whose it is: None is ourselves, and `nobody` when we are root, as servers prefer."""
     user = "nobody" if os.geteuid() == 0 else None
     # Not pytest's tmp_path: that lies below a directory that only its owner may enter.
-    with tempfile.TemporaryDirectory(prefix=f"ironbridge-{name}-") as work:
+    with tempfile.TemporaryDirectory(prefix=f"ironbridge-{name}-", dir=below) as work:
         if user:
             os.chown(work, pwd.getpwnam(user).pw_uid, -1)
         yield Path(work), user

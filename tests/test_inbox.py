@@ -35,6 +35,13 @@ from tests.states import state_file
 PATIENCE = 40.0  # seconds
 
 
+class HastyInbox(KafkaInbox):
+    """An inbox whose group and topics are looked at more often."""
+
+    session = 6.0
+    renewed = 1.0
+
+
 @dataclass
 class Post:
     """Topics of their own on the shared broker, and a state beside them."""
@@ -62,10 +69,12 @@ class Post:
             await producer.stop()
 
     @asynccontextmanager
-    async def worker(self, name: str = "one", **more: Any) -> AsyncIterator["Worker"]:
+    async def worker(
+        self, name: str = "one", kind: type[KafkaInbox] = KafkaInbox, **more: Any
+    ) -> AsyncIterator["Worker"]:
         ledger = StoredLedger(self.store, "purchasing")
         agreement = Agreement(PurchaseFlow(), ScriptedTarget(), ledger, edition="1")
-        async with KafkaInbox(self.settings, "purchasing", PurchaseFlow.entities, ledger, name, **more) as inbox:
+        async with kind(self.settings, "purchasing", PurchaseFlow.entities, ledger, name, **more) as inbox:
             yield Worker(inbox, ledger, agreement)
 
     async def facts(self) -> dict[str, int]:
@@ -303,7 +312,7 @@ async def test_a_log_made_anew_in_which_a_marker_lies_where_the_last_event_lay_i
 
 async def test_a_topic_that_is_made_anew_while_the_worker_runs_is_read_from_its_start(post: Post) -> None:
     await post.publish(*suppliers(10))
-    async with post.worker() as worker:
+    async with post.worker(kind=HastyInbox) as worker:
         await worker.until(lambda: has(post, 10))
         stop = asyncio.Event()
 
@@ -556,10 +565,10 @@ async def test_a_rebalance_between_two_workers_loses_nothing(post: Post) -> None
             await asyncio.sleep(0.1)
 
     publisher = asyncio.create_task(publishing())
-    async with post.worker("one") as one:
+    async with post.worker("one", HastyInbox) as one:
         first = asyncio.create_task(ingesting(one))
         await asyncio.sleep(1)
-        async with post.worker("two") as two:
+        async with post.worker("two", HastyInbox) as two:
             second = asyncio.create_task(ingesting(two))
             await publisher
             async with asyncio.timeout(PATIENCE):

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from adapters.engine.journal import Partition
 from canonical import Event, Person
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.event import topic_of
 from flows.engine.ledger import Stand
+from ironbridge.kafka.consumer import consumer
 from ironbridge.kafka.inbox import KafkaInbox
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.process import HOST
@@ -81,6 +84,19 @@ async def test_events_are_published_and_consumed_by_a_token_over_tls(kafka: Secu
 
 async def test_events_are_published_and_consumed_with_a_certificate_of_our_own(kafka: Secure) -> None:
     assert await carried(mutual(kafka, topic_prefix="mutual")) == [f"{KEY}@1"]
+
+
+async def test_a_consumer_that_stops_does_not_wait_for_the_fetch_that_the_broker_has_in_hand(kafka: Secure) -> None:
+    settings = kafka.broker.settings(topic_prefix="stops")
+    await ensure_topics(settings, [Person])
+    topic = TopicPartition(topic_of(Person, settings.topic_prefix), 0)
+    reading = consumer(settings, fetch_max_wait_ms=25_000)
+    assert reading.last_words < 25.0, "it would fail to stop"
+    await reading.start()
+    reading.assign([topic])
+    reading.seek(topic, 0)
+    assert await reading.getmany(timeout_ms=500) == {}  # the fetch is on its way
+    await reading.stop()
 
 
 def mutual(kafka: Secure, **given: Any) -> KafkaSettings:

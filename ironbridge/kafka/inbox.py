@@ -67,6 +67,11 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
     that this changes nothing that is right already.
     """
 
+    session = 10.0
+    """Seconds without a sign of life after which the group gives a worker's partitions to others."""
+    renewed = 10.0
+    """Seconds after which the topics are looked at again. A topic that was made anew is noticed only then."""
+
     def __init__(
         self,
         settings: KafkaSettings,
@@ -117,10 +122,10 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
                 isolation_level="read_committed",
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=3_000,
+                session_timeout_ms=round(self.session * 1000),
+                heartbeat_interval_ms=round(self.session * 300),
                 fetch_max_wait_ms=100,
-                metadata_max_age_ms=10_000,  # a topic that was made anew is noticed only after this time
+                metadata_max_age_ms=round(self.renewed * 1000),
                 disturbed=self._disturbed.add,
             )
             self._consumer.subscribe(self._topics, listener=self)
