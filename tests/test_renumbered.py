@@ -10,7 +10,7 @@ import pytest
 
 from adapters.engine.guard import Guard
 from adapters.engine.journal import Memory
-from adapters.port import Page, Position, Record, Row, Stream, Sweep
+from adapters.port import Page, Position, Record, Row, Stream, Sweep, Tail
 from adapters.testing import Bench, Faults, Killed, MemoryState, assert_versions_grow
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode, Event
@@ -279,11 +279,14 @@ class Referring:
         self.episodes = {n: (n, n) for n in range(40)}
         self.assessments = {n: (n, n, n) for n in range(40)}
         self.overnight: Callable[[], None] = lambda: None  # it happens when the episodes have been read
+        self.newest = 0  # so many of the last assessments are read again each time; none: all are swept
 
     def streams(self) -> Sequence[Stream]:
+        swept = Sweep(self._assessments)
+        reading = Tail(self._newest, swept, timedelta(days=3)) if self.newest else swept
         streams = {
             "episodes": Stream("episodes", (CareEpisode,), self.episode, Sweep(self._episodes)),
-            "assessments": Stream("assessments", (Assessment,), self.assessment, Sweep(self._assessments)),
+            "assessments": Stream("assessments", (Assessment,), self.assessment, reading),
         }
         return [streams[name] for name in self._order]
 
@@ -313,6 +316,10 @@ class Referring:
         self.overnight()
         self.overnight = lambda: None
         yield self._page("assessment", self.assessments)
+
+    async def _newest(self, after: Position | None) -> AsyncIterator[Page]:
+        numbers = sorted(self.assessments)[-self.newest :]
+        yield self._page("assessment", {n: self.assessments[n] for n in numbers})
 
     def _page(self, entity: str, rows: dict[int, tuple[int, ...]]) -> Page:
         records = [Record(key_of("legacy", entity, n), (n,), row) for n, row in sorted(rows.items())]
@@ -385,6 +392,22 @@ async def test_rows_that_name_renumbered_records_wait_until_these_have_been_read
     await pump.close()
     assert [*await nightly(bench), *await nightly(bench)] == []
     assert bench.log.state() == before
+
+
+@pytest.mark.parametrize("newest", [1, 3, 8])
+async def test_the_few_rows_that_a_tail_reads_again_wait_for_the_records_that_they_name(newest: int) -> None:
+    adapter = Referring("assessments", "episodes")
+    adapter.newest = newest
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    before = bench.log.state()
+    assert await nightly(bench) == []
+    adapter.renumber()
+    assert [await nightly(bench) for _ in range(4)] == [[], [], [], []]
+    assert bench.log.state() == before
+    adapter.episodes[8000] = (8000, 1)
+    adapter.assessments[9000] = (9000, 1, 8000)
+    assert sorted(bench.said([*await nightly(bench), *await nightly(bench)])) == [("8000", 1, True), ("9000", 1, True)]
 
 
 @pytest.mark.parametrize("few", [1, 2, 4, 7])

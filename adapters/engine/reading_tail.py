@@ -12,7 +12,6 @@ from adapters.engine.elapsed import within
 from adapters.engine.guard import Watch
 from adapters.engine.journal import Progress, Seen, Step
 from adapters.engine.mapping import Made
-from adapters.engine.numbers import FEW
 from adapters.engine.reading import Means
 from adapters.engine.reading_sweep import sweep
 from adapters.engine.regions import Region, region
@@ -98,9 +97,8 @@ class TailReading:
         await map_changed(self._stream, singles, known, made)
         await name_kept_keys(self._means, made)
         others = await self._strays.others(singles, known, made)
-        few = len(others.strange) < FEW
         # A row that changed is published: a tail is for what changes.
-        others = others._replace(sweeps=False, dealt=False, strange={} if few else others.strange)
+        others = others._replace(sweeps=False, dealt=False)
         comparison = self._means.comparison(self._stream, known, quarantined, self._watch, others=others)
         for single in singles:
             key = single.records[0].key

@@ -75,9 +75,9 @@ class Strays:
         new = self._count(regions, known, made)
         if self._contents is None:
             await self._look_up()
-        if not self._contents:
+        if self._contents is not None and not self._contents:
             return NOBODY  # nothing is missing, so no row can be anything but new
-        return Others(self._contents, self._dealt, await self._strange(new))
+        return Others(self._contents or (), self._dealt, await self._strange(new))
 
     async def _look_up(self) -> None:
         if not self._new and self._changed < FEW:
