@@ -23,13 +23,23 @@ __all__ = [
     "CareEpisode",
     "CareLeaver",
     "CarePlan",
+    "Contact",
+    "HealthCheck",
+    "HealthCheckKind",
     "HealthScreening",
     "Involvement",
+    "LegalStatus",
     "LookedAfterEpisode",
+    "MissingEpisode",
+    "MissingKind",
     "Permanence",
     "Placement",
     "PlanKind",
+    "Review",
+    "ReviewKind",
     "Section47Enquiry",
+    "Visit",
+    "VisitKind",
 ]
 
 
@@ -185,6 +195,137 @@ class CareLeaver(_OfAChild):
     eligibility: Annotated[Code | None, SPECIAL] = None
 
 
+class Contact(_OfAChild):
+    """Somebody tells the council about a child, and a referral may follow (SSD `ssd_contacts`; Annex A list 1)."""
+
+    type_name: ClassVar[str] = "contact"
+
+    contact_date: Annotated[Day | None, SPECIAL] = None
+    source: Annotated[Code | None, SPECIAL] = None
+    outcomes: Annotated[tuple[Code, ...], SPECIAL] = ()
+
+
+class LegalStatus(_OfAChild):
+    """A child has a legal status for a part of a period of care (SSD `ssd_legal_status`; SSDA903 `LS`)."""
+
+    type_name: ClassVar[str] = "legal-status"
+
+    period: Annotated[Code | None, PLAIN] = None
+    """The legacy system's identifier of the whole period of care."""
+    legal_status: Annotated[Code | None, SPECIAL] = None
+    start_date: Annotated[Day | None, SPECIAL] = None
+    end_date: Annotated[Day | None, SPECIAL] = None
+
+
+class ReviewKind(StrEnum):
+    """A review is of a child protection plan, of a looked-after child's care, or of a care leaver's pathway plan."""
+
+    CHILD_PROTECTION = "CP"
+    LOOKED_AFTER = "CLA"
+    PATHWAY = "PATHWAY"
+
+
+class Review(_OfAChild):
+    """
+    A meeting reviews a child protection plan, a looked-after child's care or a pathway plan.
+
+    SSD `ssd_cp_reviews`, `ssd_cla_reviews`, the pathway review of `ssd_care_leavers`; SSDA903 `REVIEW_CODE` (`PN0` … `PN7`);
+    CIN census `CPPreviewDate`.
+    """
+
+    type_name: ClassVar[str] = "review"
+
+    kind: Annotated[ReviewKind, SPECIAL]
+    plan: Annotated[Key | None, PLAIN] = None
+    """The care plan that is reviewed, if it is a child protection plan."""
+    period: Annotated[Code | None, PLAIN] = None
+    """The legacy system's identifier of the whole period of care, if the child is looked after."""
+    due_date: Annotated[Day | None, SPECIAL] = None
+    review_date: Annotated[Day | None, SPECIAL] = None
+    cancelled: Annotated[bool | None, SPECIAL] = None
+    participation: Annotated[Code | None, SPECIAL] = None
+    quorate: Annotated[bool | None, SPECIAL] = None
+    plan_continues: Annotated[bool | None, SPECIAL] = None
+    """The review decided that the child protection plan goes on."""
+
+
+class VisitKind(StrEnum):
+    """A visit is part of a plan, of care, or of an independent reviewing officer's work."""
+
+    CHILD_IN_NEED = "CIN"
+    CHILD_PROTECTION = "CP"
+    LOOKED_AFTER = "CLA"
+    REVIEWING_OFFICER = "IRO"
+
+
+class Visit(_OfAChild):
+    """
+    A worker visits a child at home or in a placement.
+
+    SSD `ssd_cin_visits`, `ssd_cp_visits`, `ssd_cla_visits`, the contact of the reviewing officer of `ssd_cla_episodes`.
+    """
+
+    type_name: ClassVar[str] = "visit"
+
+    kind: Annotated[VisitKind, SPECIAL]
+    plan: Annotated[Key | None, PLAIN] = None
+    """The care plan that asks for the visit."""
+    period: Annotated[Code | None, PLAIN] = None
+    """The legacy system's identifier of the whole period of care, if the child is looked after."""
+    visit_date: Annotated[Day | None, SPECIAL] = None
+    seen: Annotated[bool | None, SPECIAL] = None
+    seen_alone: Annotated[bool | None, SPECIAL] = None
+    bedroom_seen: Annotated[bool | None, SPECIAL] = None
+
+
+class MissingKind(StrEnum):
+    """A child is missing from the placement, or absent from it without permission (SSDA903 `MISSING`)."""
+
+    MISSING = "M"
+    ABSENT = "A"
+
+
+class MissingEpisode(_OfAChild):
+    """A child goes missing from a placement, or is absent from it, and returns (SSD `ssd_missing`; SSDA903 `MISSING`)."""
+
+    type_name: ClassVar[str] = "missing-episode"
+
+    kind: Annotated[MissingKind | None, SPECIAL] = None
+    start_date: Annotated[Day | None, SPECIAL] = None
+    end_date: Annotated[Day | None, SPECIAL] = None
+    interview_offered: Annotated[Code | None, SPECIAL] = None
+    """The answer to whether a return home interview was offered, as Annex A list 8 asks it."""
+    interview_accepted: Annotated[Code | None, SPECIAL] = None
+
+
+class HealthCheckKind(StrEnum):
+    """A health check feeds one of these columns of the SSDA903 file OC2."""
+
+    ASSESSMENT = "HEALTH_ASSESSMENT"
+    DEVELOPMENT = "HEALTH_CHECK"
+    DENTAL = "TEETH_CHECK"
+    IMMUNISATIONS = "IMMUNISATIONS"
+    SUBSTANCE_MISUSE = "SUBSTANCE_MISUSE"
+
+
+class HealthCheck(_OfAChild):
+    """
+    A looked-after child's health, teeth, immunisations or misuse of substances were looked at.
+
+    SSD `ssd_cla_health`, `ssd_cla_immunisations`, `ssd_cla_substance_misuse`; SSDA903 file OC2. The Strengths and
+    Difficulties Questionnaire is a `HealthScreening`.
+    """
+
+    type_name: ClassVar[str] = "health-check"
+
+    kind: Annotated[HealthCheckKind, SPECIAL]
+    check_date: Annotated[Day | None, SPECIAL] = None
+    status: Annotated[Code | None, SPECIAL] = None
+    substance: Annotated[Code | None, SPECIAL] = None
+    intervention_offered: Annotated[bool | None, SPECIAL] = None
+    intervention_received: Annotated[bool | None, SPECIAL] = None
+
+
 CHILDREN: tuple[type[Entity], ...] = (
     CareEpisode,
     Assessment,
@@ -196,4 +337,10 @@ CHILDREN: tuple[type[Entity], ...] = (
     HealthScreening,
     Permanence,
     CareLeaver,
+    Contact,
+    LegalStatus,
+    Review,
+    Visit,
+    MissingEpisode,
+    HealthCheck,
 )

@@ -1,7 +1,8 @@
 """
-Purchasing, in the words of UBL 2.1 / EN 16931 and Business Central: suppliers, invoices, credit notes, dimensions.
+Finance, in the words of UBL 2.1 / EN 16931 and Business Central: suppliers with their orders, invoices, credit notes and
+payments, customers, journal lines, dimensions.
 
-Amounts are to the penny in the document's currency. An invoice's lines belong to it and come with it.
+Amounts are to the penny in the document's currency. An invoice's lines belong to it and come with it, an order's too.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ from canonical.values import Amount, Code, Currency, Day, Text, VATNumber
 __all__ = [
     "FINANCE",
     "CreditNote",
+    "Customer",
     "DimensionValue",
     "DocumentLine",
     "Invoice",
+    "JournalLine",
     "LedgerDimension",
+    "OrderLine",
+    "Payment",
+    "PurchaseOrder",
+    "SettledDocument",
     "Supplier",
 ]
 
@@ -115,4 +122,127 @@ class LedgerDimension(Entity):
     name: Annotated[Text, PLAIN]
 
 
-FINANCE: tuple[type[Entity], ...] = (Supplier, Invoice, CreditNote, LedgerDimension)
+class OrderLine(Part):
+    """
+    An order line says what is ordered, and how much of it has come and was billed.
+
+    UBL `OrderLine`, Business Central `purchaseOrderLine`. The commitment that is left is `net` less `invoiced`.
+    """
+
+    number: Annotated[int, PLAIN, Field(ge=0)]
+    description: Annotated[Text | None, FINANCIAL] = None
+    account: Annotated[Text | None, PLAIN] = None
+    net: Annotated[Amount, FINANCIAL]
+    tax: Annotated[Amount | None, FINANCIAL] = None
+    received: Annotated[Amount | None, FINANCIAL] = None
+    invoiced: Annotated[Amount | None, FINANCIAL] = None
+    dimensions: Annotated[tuple[DimensionValue, ...], PLAIN] = ()
+
+
+class PurchaseOrder(Entity):
+    """A purchase order asks a supplier for goods or services (UBL `Order`, Business Central `purchaseOrder`)."""
+
+    type_name: ClassVar[str] = "purchase-order"
+    standard: ClassVar[str] = "UBL 2.1 Order; Business Central purchaseOrder"
+    owned_by: ClassVar[str] = "supplier"
+    known_by: ClassVar[tuple[str, ...]] = ("number",)
+
+    number: Annotated[Code, PLAIN]
+    supplier: Annotated[Key, PLAIN]
+    currency: Annotated[Currency, PLAIN] = "GBP"
+    order_date: Annotated[Day | None, PLAIN] = None
+    delivery_date: Annotated[Day | None, PLAIN] = None
+    status: Annotated[Code | None, PLAIN] = None
+    contract: Annotated[Code | None, PLAIN] = None
+    """The number of the contract under which it is ordered."""
+    lines: Annotated[tuple[OrderLine, ...], FINANCIAL] = ()
+
+
+class SettledDocument(Part):
+    """A payment settles an invoice, or a part of it."""
+
+    document: Annotated[Key, PLAIN]
+    amount: Annotated[Amount | None, FINANCIAL] = None
+
+
+class Payment(Entity):
+    """A payment gives money to a supplier, and settles invoices (UBL `Payment`, Business Central `vendorPayment`)."""
+
+    type_name: ClassVar[str] = "payment"
+    standard: ClassVar[str] = "UBL 2.1 Payment; Business Central vendorPayment"
+    owned_by: ClassVar[str] = "supplier"
+    known_by: ClassVar[tuple[str, ...]] = ("number",)
+
+    number: Annotated[Code, PLAIN]
+    """The finance system's number of the payment, such as a cheque's or a voucher's."""
+    supplier: Annotated[Key, PLAIN]
+    currency: Annotated[Currency, PLAIN] = "GBP"
+    payment_date: Annotated[Day | None, PLAIN] = None
+    payment_method: Annotated[Code | None, FINANCIAL] = None
+    amount: Annotated[Amount, FINANCIAL]
+    """Above zero if the supplier was given it."""
+    settles: Annotated[tuple[SettledDocument, ...], FINANCIAL] = ()
+
+
+class Customer(Entity):
+    """
+    A customer is a firm or a person who owes the council money (UBL `AccountingCustomerParty`, Business Central `customer`).
+
+    Most are people: name and address are classified as identifying.
+    """
+
+    type_name: ClassVar[str] = "customer"
+    standard: ClassVar[str] = "UBL 2.1 AccountingCustomerParty; Business Central customer"
+    known_by: ClassVar[tuple[str, ...]] = ("number", "vat_number", "company_number")
+
+    number: Annotated[Code, PLAIN]
+    """The finance system's number for the customer, unique in it."""
+    name: Annotated[Text, IDENTIFYING]
+    vat_number: Annotated[VATNumber | None, FINANCIAL] = None
+    company_number: Annotated[Code | None, PLAIN] = None
+    addresses: Annotated[tuple[Address, ...], IDENTIFYING] = ()
+    contacts: Annotated[tuple[ContactPoint, ...], IDENTIFYING] = ()
+
+
+class JournalLine(Entity):
+    """
+    A journal line posts an amount to an account of the general ledger (Business Central `journalLine`, `generalLedgerEntry`).
+
+    It belongs to its journal, which has no entity of its own: the amounts of all lines with one `journal` add up to zero.
+    """
+
+    type_name: ClassVar[str] = "journal-line"
+    standard: ClassVar[str] = "Business Central journalLine"
+    owned_by: ClassVar[str] = "journal"
+    known_by: ClassVar[tuple[str, ...]] = ("document_number",)
+
+    journal: Annotated[Key, PLAIN]
+    """The key of the journal, or voucher, e.g. `unit4:journal:40001234`."""
+    line_number: Annotated[int, PLAIN, Field(ge=0)]
+    document_type: Annotated[Code | None, PLAIN] = None
+    document_number: Annotated[Code | None, PLAIN] = None
+    external_document_number: Annotated[Text | None, PLAIN] = None
+    posting_date: Annotated[Day | None, PLAIN] = None
+    fiscal_year: Annotated[int | None, PLAIN] = None
+    period: Annotated[Code | None, PLAIN] = None
+    """The accounting period as the finance system writes it, such as `202604`."""
+    account: Annotated[Text | None, PLAIN] = None
+    currency: Annotated[Currency, PLAIN] = "GBP"
+    amount: Annotated[Amount, FINANCIAL]
+    """Above zero for a debit, below zero for a credit."""
+    description: Annotated[Text | None, FINANCIAL] = None
+    party: Annotated[Key | None, PLAIN] = None
+    """The supplier or the customer that it concerns."""
+    dimensions: Annotated[tuple[DimensionValue, ...], PLAIN] = ()
+
+
+FINANCE: tuple[type[Entity], ...] = (
+    Supplier,
+    Invoice,
+    CreditNote,
+    LedgerDimension,
+    PurchaseOrder,
+    Payment,
+    Customer,
+    JournalLine,
+)

@@ -149,6 +149,21 @@ def _amount(value: Decimal) -> Decimal:
 _TOO_MUCH = Decimal(10) ** 16
 
 
+def _quantity(value: Decimal) -> Decimal:
+    if value < 0:
+        raise ValueError("quantity is below zero")
+    exact = value.quantize(Decimal("0.0001"), ROUND_DOWN)
+    if exact != value:
+        raise ValueError("quantity has more than four digits behind the point")
+    if exact >= _TOO_MANY:
+        raise ValueError("quantity has more than 12 digits before the point")
+    plain = exact.normalize() + Decimal(0)  # no minus zero, and 7.50 is 7.5
+    return plain.quantize(Decimal(1)) if plain == plain.to_integral_value() else plain  # 100, not 1E+2
+
+
+_TOO_MANY = Decimal(10) ** 12
+
+
 def _dated(value: Any) -> Any:
     # pydantic would take a number for seconds since 1970, and 20240331 or a cell of a spreadsheet is none.
     if isinstance(value, date):
@@ -204,6 +219,13 @@ Amount = Annotated[
     _written(r"^-?(0|[1-9][0-9]{0,15})\.[0-9]{2}$"),
 ]
 """Money to the penny, never a float's rounding; the currency stands beside it."""
+Quantity = Annotated[
+    Decimal,
+    Field(allow_inf_nan=False, max_digits=18),
+    AfterValidator(_quantity),
+    _written(r"^(0|[1-9][0-9]{0,11})(\.[0-9]{0,3}[1-9])?$"),
+]
+"""How many or how much of something, such as hours or a share of full time: not below zero, to four digits behind the point."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217."""
 Instant = Annotated[datetime, AfterValidator(_aware)]

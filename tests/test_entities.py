@@ -70,6 +70,7 @@ MADE: list[tuple[Any, st.SearchStrategy[Any]]] = [
                                 st.sampled_from(DIGITS), UNIT)),
     (values.SortCode, digits(6)),
     (values.Amount, st.decimals(-(10**15), 10**15, places=2, allow_nan=False)),
+    (values.Quantity, st.decimals(0, 10**12 - 1, places=4, allow_nan=False)),
     (values.Currency, st.text(string.ascii_uppercase, min_size=3, max_size=3)),
     (values.Text, WRITTEN),
     (values.Code, WRITTEN),

@@ -148,7 +148,7 @@ async def test_a_subscriber_that_is_killed_misses_nothing(apache_kafka: Kafka) -
 # -- a package of a council's own ------------------------------------------------------------------------------------
 
 TENANTS = [(1, "Abraham", "Darby", "1957-04-24", "AB123456C"), (2, "Hannah ", "Rose", "1957-01-02 00:00:00", None)]
-TENANCIES = [
+LETTINGS = [
     (11, 1, "T-00/11", "1 High Street, Coalbrookdale", "tf87dt", "2020-04-06", None, 80),
     (12, 2, "T-00/12", "2 High Street, Coalbrookdale", None, "2019-01-07", "2026-03-29", -120.5),
 ]
@@ -164,17 +164,17 @@ class Housing:
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
-        self.homes = self.folder / "homes"
-        self.homes.mkdir()
+        self.garages = self.folder / "garages"
+        self.garages.mkdir()
         self.do("CREATE TABLE TENANTS (TENANT_NO INTEGER PRIMARY KEY, FORENAMES, SURNAME, BORN, NINO)")
         self.do(
-            "CREATE TABLE TENANCIES (TENANCY_NO INTEGER PRIMARY KEY, TENANT_NO INTEGER, AGREEMENT, ADDRESS, POSTCODE, BEGAN, "
+            "CREATE TABLE LETTINGS (LETTING_NO INTEGER PRIMARY KEY, TENANT_NO INTEGER, AGREEMENT, ADDRESS, POSTCODE, BEGAN, "
             "ENDED, BALANCE NUMERIC)"
         )
         for tenant in TENANTS:
             self.do("INSERT INTO TENANTS VALUES (?, ?, ?, ?, ?)", *tenant)
-        for tenancy in TENANCIES:
-            self.do("INSERT INTO TENANCIES VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *tenancy)
+        for letting in LETTINGS:
+            self.do("INSERT INTO LETTINGS VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *letting)
         (self.folder / "ironbridge.toml").write_text(self._settings(), "utf-8")
         paths = [str(ROOT), *installed(COUNCIL_HOUSING, self.folder / "site")]
         self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
@@ -196,7 +196,7 @@ class Housing:
             url = "sqlite:///{self.folder / "housing.sqlite3"}"
             every = "PT0.5S"
             [targets.repairs]
-            folder = "{self.homes}"
+            folder = "{self.garages}"
             [targets.business_central]
             base_url = "{self.sandbox.url}/v2.0/tenant/production/api/v2.0"
             company = "{company.company}"
@@ -219,14 +219,14 @@ class Housing:
         assert process.returncode == 0, (answer.decode(), complaint.decode())
         return answer.decode()
 
-    async def until(self, homes: Any, vendors: Any) -> None:
+    async def until(self, garages: Any, vendors: Any) -> None:
         """Wait until the contractor's folder and the company hold this."""
 
         def held() -> tuple[dict[str, Any], dict[str, str]]:
-            files = {file.name: json.loads(file.read_text("utf-8")) for file in sorted(self.homes.glob("*.json"))}
+            files = {file.name: json.loads(file.read_text("utf-8")) for file in sorted(self.garages.glob("*.json"))}
             return files, {v["number"]: v["displayName"] for v in self.sandbox.documents("vendors").values()}
 
-        await waited(lambda: held() == (homes, vendors), held)
+        await waited(lambda: held() == (garages, vendors), held)
 
 
 async def waited(reached: Callable[[], bool], shown: Callable[[], object]) -> None:
@@ -244,30 +244,30 @@ async def housing(embedded_broker: Kafka, tmp_path: Path) -> AsyncIterator[Housi
         yield Housing(tmp_path, embedded_broker, sandbox)
 
 
-HOME = {"agreement": "T-00/11", "since": "2020-04-06", "address": "1 High Street, Coalbrookdale", "postcode": "TF8 7DT"}
+GARAGE = {"agreement": "T-00/11", "since": "2020-04-06", "address": "1 High Street, Coalbrookdale", "postcode": "TF8 7DT"}
 
 
 async def test_a_council_s_own_entity_goes_from_its_own_adapter_through_its_own_flows_into_two_targets(housing: Housing) -> None:
     assert "housing: answers" in await housing.said("check")
     async with housing.running("run") as process:
-        await housing.until({"11.json": HOME}, {"HT-2": "Hannah Rose"})
+        await housing.until({"11.json": GARAGE}, {"HT-2": "Hannah Rose"})
         await shown_in_the_console(f"http://{HOST}:{housing.port}")
-        housing.do("UPDATE TENANCIES SET ENDED = '2026-03-29', BALANCE = -5 WHERE TENANCY_NO = 11")
-        housing.do("UPDATE TENANCIES SET BALANCE = 0 WHERE TENANCY_NO = 12")
+        housing.do("UPDATE LETTINGS SET ENDED = '2026-03-29', BALANCE = -5 WHERE LETTING_NO = 11")
+        housing.do("UPDATE LETTINGS SET BALANCE = 0 WHERE LETTING_NO = 12")
         await housing.until({}, {"HT-1": "Abraham Darby"})
         await stopped(process)
 
     stands = json.loads(await housing.said("status", "--json"))
-    assert {row["stream"] for row in stands["streams"] if row["adapter"] == "housing"} == {"tenants", "tenancies"}
+    assert {row["stream"] for row in stands["streams"] if row["adapter"] == "housing"} == {"tenants", "lettings"}
     assert {row["flow"] for row in stands["flows"]} == {"repairs", "refunds"}
     story = await housing.said("explain", "t-00/12")
-    assert "housing:tenancy:12" in story
+    assert "housing:garage-letting:12" in story
     assert "refunds" in story
     assert "2 High Street" not in story
     await housing.said("contracts", "export", "contracts")
-    schema = json.loads((housing.folder / "contracts" / "tenancy.v1.json").read_text("utf-8"))
-    assert schema["properties"]["home"]["x-sensitivity"] == "identifying"
-    assert "tenancy" in json.loads((housing.folder / "contracts" / "asyncapi.json").read_text("utf-8"))["channels"]
+    schema = json.loads((housing.folder / "contracts" / "garage-letting.v1.json").read_text("utf-8"))
+    assert schema["properties"]["garage"]["x-sensitivity"] == "identifying"
+    assert "garage-letting" in json.loads((housing.folder / "contracts" / "asyncapi.json").read_text("utf-8"))["channels"]
 
 
 async def shown_in_the_console(url: str) -> None:
@@ -278,7 +278,7 @@ async def shown_in_the_console(url: str) -> None:
         form = re.search(r'name="token" value="([^"]+)"', (await visitor.get("/records")).text)
         assert form is not None
         found = await visitor.post("/records", data={"words": "T-00/12", "token": form[1]})
-        assert "housing:tenancy:12" in found.text
+        assert "housing:garage-letting:12" in found.text
         assert "2 High Street" not in found.text
 
 
@@ -295,5 +295,5 @@ def test_the_samples_of_the_package_are_shown_by_init_and_hold() -> None:
 def test_nothing_of_ours_knows_the_package_and_its_adapter_is_short() -> None:
     rooms = ("canonical", "adapters", "flows", "ironbridge")
     assert [f for room in rooms for f in (ROOT / room).rglob("*.py") if "council_housing" in f.read_text("utf-8")] == []
-    adapter = (COUNCIL_HOUSING / "council_housing" / "tenancies" / "__init__.py").read_text("utf-8")
+    adapter = (COUNCIL_HOUSING / "council_housing" / "lettings" / "__init__.py").read_text("utf-8")
     assert len(adapter.splitlines()) <= 60

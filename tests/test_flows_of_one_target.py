@@ -174,9 +174,9 @@ KNOWN: list[Entity] = [
 
 def owed() -> list[Entity]:
     """A tenant to whom rent is owed, as the package of the examples publishes it."""
-    home = {"lines": ("1 High Street",), "postcode": "TF8 7DT"}
-    ended = {"agreement": "T-00/9", "home": home, "start_date": "2020-04-06", "end_date": "2026-03-29", "credit": "5.00"}
-    return [ENTITIES["tenancy"].model_validate({"key": "lcs:tenancy:9", "tenant": "lcs:person:7", **ended})]
+    garage = {"lines": ("1 High Street",), "postcode": "TF8 7DT"}
+    ended = {"agreement": "T-00/9", "garage": garage, "start_date": "2020-04-06", "end_date": "2026-03-29", "credit": "5.00"}
+    return [ENTITIES["garage-letting"].model_validate({"key": "lcs:garage-letting:9", "tenant": "lcs:person:7", **ended})]
 
 
 @pytest.mark.usefixtures("council_housing")

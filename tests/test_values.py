@@ -21,7 +21,7 @@ from canonical.entity import bad_record
 TYPES: dict[str, Any] = {
     name: getattr(values, name)
     for name in ("NHSNumber", "UPN", "VATNumber", "NINO", "UPRN", "Postcode", "SortCode", "Amount", "Currency")
-} | {name: getattr(values, name) for name in ("Instant", "Text", "Code", "Day")}
+} | {name: getattr(values, name) for name in ("Instant", "Text", "Code", "Day", "Quantity")}
 
 HELD = [
     ("NHSNumber", "9434765919", "9434765919"),
@@ -59,6 +59,11 @@ HELD = [
     ("Amount", 0.1, Decimal("0.10")),
     ("Amount", Decimal("-0.00"), Decimal("0.00")),
     ("Amount", "9999999999999999.99", Decimal("9999999999999999.99")),
+    ("Quantity", "7.50", Decimal("7.5")),
+    ("Quantity", 0.6, Decimal("0.6")),
+    ("Quantity", "-0.0", Decimal(0)),
+    ("Quantity", "1E+2", Decimal(100)),
+    ("Quantity", "999999999999.9999", Decimal("999999999999.9999")),
     ("Currency", "GBP", "GBP"),
     ("Instant", datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), datetime(2026, 1, 1, tzinfo=UTC)),
     ("Text", "  Ann  ", "Ann"),
@@ -116,6 +121,11 @@ BROKEN = [
     ("Amount", "1234567890123456789", "Decimal input should have no more than 18 digits in total"),
     ("Amount", "NaN", "Input should be a finite number"),
     ("Amount", "twelve", "Input should be a valid decimal"),
+    ("Quantity", "-1", "quantity is below zero"),
+    ("Quantity", "0.00001", "quantity has more than four digits behind the point"),
+    ("Quantity", 0.1 + 0.2, "quantity has more than four digits behind the point"),
+    ("Quantity", "1000000000000", "quantity has more than 12 digits before the point"),
+    ("Quantity", "Infinity", "Input should be a finite number"),
     ("Currency", "gbp", "String should match pattern '^[A-Z]{3}$'"),
     ("Currency", "GBPX", "String should match pattern '^[A-Z]{3}$'"),
     ("Instant", datetime(2026, 1, 1), "time has no zone"),  # noqa: DTZ001
@@ -228,6 +238,16 @@ def test_a_check_digit_of_an_nhs_number_holds_where_stdnum_says_so(first: str) -
 def test_an_amount_keeps_every_penny_through_json(amount: Decimal) -> None:
     adapter = TypeAdapter[Decimal](values.Amount)
     assert adapter.validate_json(adapter.dump_json(adapter.validate_python(amount))) == amount
+
+
+@settings(deadline=None)
+@given(st.decimals(min_value=0, max_value=10**12 - 1, places=4, allow_nan=False))
+def test_equal_quantities_are_written_in_the_same_way(quantity: Decimal) -> None:
+    adapter = TypeAdapter[Decimal](values.Quantity)
+    written = adapter.dump_json(adapter.validate_python(quantity))
+    assert adapter.validate_json(written) == quantity
+    assert adapter.dump_json(adapter.validate_python(quantity.normalize())) == written
+    assert re.fullmatch(rb'"(0|[1-9][0-9]{0,11})(\.[0-9]{0,3}[1-9])?"', written)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from adapters.kit.sql import SqlSettings, Tables
 from adapters.port import Adapter
 from adapters.testing import AdapterSuite
 from canonical import Address, Entity, Name, Person
-from council_housing import refunds, repairs, tenancies
-from council_housing.entities import Tenancy
+from council_housing import lettings, refunds, repairs
+from council_housing.entities import GarageLetting
 from flows.business_central import BusinessCentralSettings
 from flows.kit.folder import Disk
 from flows.kit.requests import LocalBudget
@@ -28,28 +28,28 @@ from flows.testing import TargetSuite, Trouble
 # -- the adapter -------------------------------------------------------------------------------------------------------
 
 
-class TestTenancies(AdapterSuite):
+class TestLettings(AdapterSuite):
     @pytest.fixture
     async def adapter(self, tmp_path: Path) -> AsyncIterator[Adapter]:
         self._url = f"sqlite:///{tmp_path / 'housing.sqlite3'}"
         engine = create_engine(self._url)
-        Tables().stand_in(tenancies.Tenant, tenancies.Letting).create_all(engine)
+        Tables().stand_in(lettings.Tenant, lettings.Letting).create_all(engine)
         engine.dispose()
         for number, forename, surname in ((1, "Abraham", "Darby"), (2, "Hannah", "Rose"), (3, "Thomas", "Telford")):
             self._do("INSERT INTO TENANTS VALUES (:n, :f, :s, '1957-01-02', NULL)", n=number, f=forename, s=surname)
-            letting = "INSERT INTO TENANCIES VALUES (:n, :n, :a, '1 High Street, Coalbrookdale', 'tf87dt', '2020-04-06', NULL, 0)"
+            letting = "INSERT INTO LETTINGS VALUES (:n, :n, :a, '1 High Street, Coalbrookdale', 'tf87dt', '2020-04-06', NULL, 0)"
             self._do(letting, n=number, a=f"T-00/{number}")
-        adapter = tenancies.system.build("housing", SqlSettings.model_validate({"url": self._url}))
+        adapter = lettings.system.build("housing", SqlSettings.model_validate({"url": self._url}))
         yield adapter
         await adapter.close()
 
     async def change_one(self, adapter: Adapter) -> str:
-        self._do("UPDATE TENANCIES SET ended = '2026-03-31', balance = -120.5 WHERE tenancy_no = 1")
-        return f"{adapter.name}:tenancy:1"
+        self._do("UPDATE LETTINGS SET ended = '2026-03-31', balance = -120.5 WHERE letting_no = 1")
+        return f"{adapter.name}:garage-letting:1"
 
     async def delete_one(self, adapter: Adapter) -> str:
-        self._do("DELETE FROM TENANCIES WHERE tenancy_no = 2")
-        return f"{adapter.name}:tenancy:2"
+        self._do("DELETE FROM LETTINGS WHERE letting_no = 2")
+        return f"{adapter.name}:garage-letting:2"
 
     async def break_one(self, adapter: Adapter) -> str:
         self._do("UPDATE TENANTS SET nino = 'none' WHERE tenant_no = 3")
@@ -96,10 +96,10 @@ class ShareSide:
 
     def document(self, number: int, version: int) -> tuple[str, Document]:
         body = {"agreement": f"T-00/{number}", "address": f"{version} High Street"}
-        return f"housing:tenancy:{number}", Document("home", str(number), body)
+        return f"housing:garage-letting:{number}", Document("garage", str(number), body)
 
     def refusable(self, number: int) -> tuple[str, Document]:
-        return f"housing:tenancy:{number}/", Document("home", f"{number}/", {})
+        return f"housing:garage-letting:{number}/", Document("garage", f"{number}/", {})
 
     def held(self, number: int) -> Body | None:
         file = self.target.folder.path / f"{number}.json"
@@ -136,33 +136,34 @@ class TestRepairs(TargetSuite):
 TENANT = Person(key="housing:person:7", names=(Name(given="Abraham", family="Darby"),))
 
 
-def tenancy(**more: Any) -> Tenancy:
-    home = Address(lines=("1 High Street", "Coalbrookdale"), postcode="TF8 7DT")
-    given = {"key": "housing:tenancy:9", "tenant": TENANT.key, "agreement": "T-00/9", "home": home, "start_date": "2020-04-06"}
-    return Tenancy.model_validate(given | more)
+def letting(**more: Any) -> GarageLetting:
+    garage = Address(lines=("1 High Street", "Coalbrookdale"), postcode="TF8 7DT")
+    named = {"key": "housing:garage-letting:9", "tenant": TENANT.key, "agreement": "T-00/9"}
+    given = named | {"garage": garage, "start_date": "2020-04-06"}
+    return GarageLetting.model_validate(given | more)
 
 
 def facts(*entities: Entity, today: date = date(2026, 4, 1)) -> Facts:
     return Facts([Fact(each.type_name, each.key, each.owner, 1, each.to_bytes()) for each in entities], today)
 
 
-def test_a_tenant_is_a_vendor_from_the_day_on_which_a_tenancy_with_a_credit_ends() -> None:
+def test_a_tenant_is_a_vendor_from_the_day_on_which_a_letting_with_a_credit_ends() -> None:
     address = {"base_url": "https://x", "token_url": "https://x/t"}
     client = {"company": UUID(int=1), "client_id": "a", "client_secret": "b"}
     there = BusinessCentralSettings.model_validate(address | client)
     flow = refunds.system.build("refunds", refunds.RefundSettings(), there)
-    ends = facts(TENANT, tenancy(end_date="2026-04-02", credit="120.50"))
-    assert flow.desired(TENANT.key, ends) == Nothing("no tenancy that has ended with a credit")
+    ends = facts(TENANT, letting(end_date="2026-04-02", credit="120.50"))
+    assert flow.desired(TENANT.key, ends) == Nothing("no letting that has ended with a credit")
     assert ends.recheck == date(2026, 4, 2)
-    owed = flow.desired(TENANT.key, facts(TENANT, tenancy(end_date="2026-03-31", credit="120.50")))
+    owed = flow.desired(TENANT.key, facts(TENANT, letting(end_date="2026-03-31", credit="120.50")))
     assert owed == Document("vendor", "HT-7", {"number": "HT-7", "displayName": "Abraham Darby"})
     assert flow.desired(TENANT.key, facts()) is None
 
 
-def test_a_home_is_shown_to_the_contractor_until_the_day_on_which_its_tenancy_ends() -> None:
+def test_a_garage_is_shown_to_the_contractor_until_the_day_on_which_its_letting_ends() -> None:
     assert repairs.system.flow is not None
     flow = repairs.system.flow.build("repairs", repairs.LetSettings(), None)
     body = {"agreement": "T-00/9", "since": "2020-04-06", "address": "1 High Street, Coalbrookdale", "postcode": "TF8 7DT"}
-    assert flow.desired("housing:tenancy:9", facts(tenancy(end_date="2026-04-02"))) == Document("home", "9", body)
-    ended = flow.desired("housing:tenancy:9", facts(tenancy(end_date="2026-04-01")))
-    assert ended == Nothing("the tenancy has ended")
+    assert flow.desired("housing:garage-letting:9", facts(letting(end_date="2026-04-02"))) == Document("garage", "9", body)
+    ended = flow.desired("housing:garage-letting:9", facts(letting(end_date="2026-04-01")))
+    assert ended == Nothing("the letting has ended")

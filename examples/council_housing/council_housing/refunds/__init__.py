@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from canonical import Entity, Person
 from canonical.key import read_key
-from council_housing.entities import Tenancy
+from council_housing.entities import GarageLetting
 from flows.business_central import BusinessCentralSettings
 from flows.business_central.documents import VENDOR, code
 from flows.port import Document, Facts, Grouping, Nothing, Urgency
@@ -25,9 +25,9 @@ class RefundSettings(BaseModel):
 
 
 class Refunds:
-    """One vendor for each tenant with a tenancy that has ended and a credit that is left."""
+    """One vendor for each tenant with a garage whose letting has ended and a credit that is left."""
 
-    entities: tuple[type[Entity], ...] = (Person, Tenancy)
+    entities: tuple[type[Entity], ...] = (Person, GarageLetting)
     grouping = Grouping.OWNER
 
     def __init__(self, name: str, settings: RefundSettings, there: BusinessCentralSettings) -> None:
@@ -36,11 +36,11 @@ class Refunds:
         self._prefix = settings.prefix
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
-        person, tenancies = facts.one(Person), facts.all(Tenancy)
+        person, lettings = facts.one(Person), facts.all(GarageLetting)
         if person is None or not person.names:
-            return Nothing("the tenant is not published") if tenancies else None
-        if not any(each.credit and each.end_date and facts.has_come(each.end_date) for each in tenancies):
-            return Nothing("no tenancy that has ended with a credit")
+            return Nothing("the tenant is not published") if lettings else None
+        if not any(each.credit and each.end_date and facts.has_come(each.end_date) for each in lettings):
+            return Nothing("no letting that has ended with a credit")
         identifier, name = self._prefix + read_key(person.key).identifier, person.names[0]
         number = code(identifier, 20, whole=identifier)
         return Document(VENDOR, number, {"number": number, "displayName": f"{name.given} {name.family}"})

@@ -1,6 +1,6 @@
 """
-A repairs contractor who speaks no HTTP: the contractor imports a file for each let home from a folder, where it stays until the
-tenancy has ended.
+A repairs contractor who speaks no HTTP: the contractor imports a file for each let garage from a folder, where it stays until
+the letting has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from canonical import Entity
 from canonical.finding import Finding
 from canonical.key import read_key
-from council_housing.entities import Tenancy
+from council_housing.entities import GarageLetting
 from flows.kit.resources import Resources
 from flows.port import (
     Absent,
@@ -49,10 +49,10 @@ class LetSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LetHomes:
-    """The homes that are let. Each tenancy is a subject of its own."""
+class LetGarages:
+    """The garages that are let. Each letting is a subject of its own."""
 
-    entities: tuple[type[Entity], ...] = (Tenancy,)
+    entities: tuple[type[Entity], ...] = (GarageLetting,)
     grouping = Grouping.KEY
 
     def __init__(self, name: str, _settings: LetSettings, _there: RepairsSettings) -> None:
@@ -60,14 +60,14 @@ class LetHomes:
         self.settings: Mapping[str, Any] = {}
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
-        tenancy = facts.one(Tenancy)
-        if tenancy is None:
+        letting = facts.one(GarageLetting)
+        if letting is None:
             return None
-        if tenancy.end_date and facts.has_come(tenancy.end_date):
-            return Nothing("the tenancy has ended")
-        body = {"agreement": tenancy.agreement, "since": tenancy.start_date.isoformat()}
-        address = {"address": ", ".join(tenancy.home.lines), "postcode": tenancy.home.postcode or ""}
-        return Document("home", read_key(subject).identifier, body | address)
+        if letting.end_date and facts.has_come(letting.end_date):
+            return Nothing("the letting has ended")
+        body = {"agreement": letting.agreement, "since": letting.start_date.isoformat()}
+        address = {"address": ", ".join(letting.garage.lines), "postcode": letting.garage.postcode or ""}
+        return Document("garage", read_key(subject).identifier, body | address)
 
     def urgency(self, entity: str) -> Urgency:
         return Urgency.USUAL
@@ -117,7 +117,7 @@ def _file(write: Write) -> str:
 system = TargetSystem(
     settings=RepairsSettings,
     build=Repairs,
-    flow=FlowSystem(target="repairs", settings=LetSettings, build=LetHomes),
+    flow=FlowSystem(target="repairs", settings=LetSettings, build=LetGarages),
     package=__name__,
 )
 """The entry point `repairs` in `ironbridge.targets`."""

@@ -1,4 +1,4 @@
-"""Tenants and tenancies of a housing system. Its tables have no column that shows changes, so they are swept."""
+"""Tenants and garages of a housing system. Its tables have no column that shows changes, so they are swept."""
 
 from datetime import date
 from decimal import Decimal
@@ -8,7 +8,7 @@ from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, row_of
 from adapters.port import AdapterSystem
 from canonical import Address, Name, Person
 from canonical.key import key_of
-from council_housing.entities import Tenancy
+from council_housing.entities import GarageLetting
 
 
 @row_of("TENANTS", key="tenant_no")
@@ -20,9 +20,9 @@ class Tenant(NamedTuple):
     nino: str | None
 
 
-@row_of("TENANCIES", key="tenancy_no")
+@row_of("LETTINGS", key="letting_no")
 class Letting(NamedTuple):
-    tenancy_no: int
+    letting_no: int
     tenant_no: int
     agreement: str
     address: str
@@ -41,12 +41,12 @@ def person(source: str, tenant: Tenant) -> Person:
     )
 
 
-def tenancy(source: str, letting: Letting) -> Tenancy:
-    return Tenancy(
-        key=key_of(source, "tenancy", letting.tenancy_no),
+def garage_letting(source: str, letting: Letting) -> GarageLetting:
+    return GarageLetting(
+        key=key_of(source, "garage-letting", letting.letting_no),
         tenant=key_of(source, "person", letting.tenant_no),
         agreement=letting.agreement,
-        home=Address(lines=tuple(letting.address.split(",")), postcode=letting.postcode),
+        garage=Address(lines=tuple(letting.address.split(",")), postcode=letting.postcode),
         start_date=letting.began,
         end_date=letting.ended,
         credit=-letting.balance if letting.balance < 0 else None,  # what a tenant owes is above zero in that system
@@ -54,7 +54,7 @@ def tenancy(source: str, letting: Letting) -> Tenancy:
 
 
 def _housing(name: str, settings: SqlSettings) -> SqlAdapter:
-    return SqlAdapter(name, settings, [SqlStream("tenants", person), SqlStream("tenancies", tenancy)])
+    return SqlAdapter(name, settings, [SqlStream("tenants", person), SqlStream("lettings", garage_letting)])
 
 
 system = AdapterSystem(SqlSettings, _housing, __name__)
