@@ -104,6 +104,15 @@ def _fault(entity: type[Entity], known: Mapping[str, type[Entity]]) -> str:
         return f"is owned by `{entity.owned_by}`, which is none of its fields"
     if bare := [path for path, kind in classified(entity) if kind is None]:
         return f"has a field without a classification: `{bare[0]}`"
+    return _unbuildable(entity)
+
+
+def _unbuildable(entity: type[Entity]) -> str:
+    """Say why what checks an entity cannot be built, which would otherwise fail at its first use."""
+    try:
+        entity.model_rebuild()
+    except Exception as error:  # pydantic's own, or whatever a type of the package raises
+        return f"has a field that cannot be checked ({type(error).__name__})"
     return ""
 
 

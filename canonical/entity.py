@@ -53,7 +53,10 @@ class Part(BaseModel):
     Printed, it shows what is plain and hides the rest, whether it is there or not: `names=<identifying>`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="null")
+    # A process uses a few of some forty entities, and what checks one takes milliseconds to build: its first use does that.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="null", defer_build=True
+    )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, info in type(self).model_fields.items():

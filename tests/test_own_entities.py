@@ -176,6 +176,10 @@ SPOILT = {
     "is_taken": (ALLOTMENT.replace('"allotment"', '"person"'), "Allotment has the type_name `person`, which is taken by"),
     "has_no_name": (ALLOTMENT.replace('"allotment"', '"Allotment 1"'), "Allotment has no type_name of small letters"),
     "is_bare": (MEADOW.replace("Annotated[Code, PLAIN]", "Code"), "Allotment has a field without a classification: `agreement`"),
+    "has_no_check": (
+        MEADOW.replace("Annotated[Code, PLAIN]", "Annotated[range, PLAIN]"),
+        "Allotment has a field that cannot be checked (PydanticSchemaGenerationError)",
+    ),
     "has_no_owner": (MEADOW.replace('= "tenant"', '= "landlord"'), "Allotment is owned by `landlord`, which is none of its"),
 }
 
