@@ -20,13 +20,14 @@ from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
-from adapters.kit.rows import Joined, Mapped, Spelt, hints_of, row_of
+from adapters.kit.rows import Between, Joined, Spelt, hints_of, row_of
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
+from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
 from canonical.errors import IronbridgeError, MisconfiguredError
@@ -36,6 +37,7 @@ from canonical.key import KeysOf
 log = logging.getLogger(__name__)
 
 __all__ = [
+    "Between",
     "Choice",
     "Database",
     "Joined",

@@ -37,7 +37,7 @@ def person(source: str, tenant: Tenant) -> Person:
         key=key_of(source, "person", tenant.tenant_no),
         names=(Name(given=tenant.forenames, family=tenant.surname),),
         birth_date=tenant.born,
-        nino=tenant.nino or None,  # the type tidies and checks it; a row that fails is quarantined, the others go on
+        nino=tenant.nino,  # the type tidies and checks it; a row that fails is quarantined, the others go on
     )
 
 
