@@ -27,9 +27,15 @@ from canonical.errors import BadRecordError, MisconfiguredError
 T = TypeVar("T")
 R = TypeVar("R", bound=tuple[Any, ...])
 
-_JOINED = "joined"
+_JOINED, _SOFT = "joined", "soft"
 Joined = Annotated[T, _JOINED]
 """A field whose column stands in another table: `Joined[str | None]`."""
+
+Soft = Annotated[T, _SOFT]
+"""
+A field that the record can do without: `Soft[str | None]`. A value that cannot be read, or that its canonical field refuses,
+is left out and told; the record is published without it.
+"""
 
 Names = str | tuple[str, ...]
 """The name of one column, or of several that count together."""
@@ -80,6 +86,10 @@ class Field(NamedTuple):
     joined: bool = False
     part: type[tuple[Any, ...]] | None = None
     notes: tuple[Any, ...] = ()
+
+    @property
+    def soft(self) -> bool:
+        return _SOFT in self.notes
 
 
 def row_of(
@@ -184,6 +194,9 @@ def _field(row: type, name: str, column: str, hint: Any) -> Field:
     if kind is None:
         fix = f"one of {', '.join(each.__name__ for each in _KINDS)}, with `| None` where it may be empty; or Any"
         raise MisconfiguredError(f"{row.__name__}.{name}", "has a type that no column has", fix=fix)
+    if _SOFT in notes and not optional:
+        fix = "let it be Soft[… | None]: where its value is left out, it is None"
+        raise MisconfiguredError(f"{row.__name__}.{name}", "is soft and may not be empty", fix=fix)
     return Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
 
 

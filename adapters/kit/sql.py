@@ -20,7 +20,8 @@ from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
-from adapters.kit.rows import Between, Joined, Spelt, hints_of, row_of
+from adapters.kit.rows import Between, Joined, Soft, Spelt, hints_of, row_of
+from adapters.kit.soft import softening
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
@@ -43,6 +44,7 @@ __all__ = [
     "Joined",
     "Parts",
     "Reading",
+    "Soft",
     "Spelt",
     "SqlAdapter",
     "SqlSettings",
@@ -302,7 +304,8 @@ class SqlAdapter:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
         mapped = Mapped(declared.map, declared.row, self.name, settings.no_days)
-        return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause)
+        softly = softening(mapped)
+        return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause, softly=softly)
 
     def _change(self, stream: str) -> ColumnElement[Any]:
         return self.tables.column(self._streams[stream].row, self._settings.tail[stream])
