@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.engine.journal import INCOMPLETE, Problem, Step
 from adapters.engine.mapping import Made, mapped_or_bad
-from adapters.kit.sql import Soft, SqlAdapter, SqlSettings, SqlStream, Tables, row_of
+from adapters.kit.sql import CodeMap, Soft, SqlAdapter, SqlSettings, SqlStream, Tables, row_of
 from adapters.port import Record, Row
 from adapters.testing import Bench
 from canonical import Address, Name, Person
@@ -29,6 +29,9 @@ from ironbridge.store import Store, StoredMemory
 KINDS = ["sqlite", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("postgres", "mariadb"))]
 NINO, OTHER = "AB123456C", "QQ123456C"  # QQ is the prefix of no number
 KEY = "housing:person:7"
+
+
+TENURE = CodeMap("tenure", {"01": "SOC", " pr": "PRV"}, owner="the housing team", agreed=date(2026, 5, 1))
 
 
 @row_of("HOME", key="home_id", of="tenant_no")
@@ -121,6 +124,84 @@ def test_a_soft_field_that_may_not_be_empty_is_refused() -> None:
 
     with pytest.raises(MisconfiguredError, match=r"Hard\.nino: is soft and may not be empty. To do: let it be Soft"):
         Tables()[Hard]
+
+
+# -- codes -----------------------------------------------------------------------------------------------------------
+
+
+@row_of("TENANT", key="tenant_no")
+class Coded(NamedTuple):
+    tenant_no: int
+    tenure: Annotated[str, TENURE]
+    before: Soft[Annotated[str | None, TENURE]]
+
+
+def coded(source: str, t: Coded) -> Person:
+    return Person(key=key_of(source, "person", t.tenant_no), names=(Name(given=t.before, family=t.tenure),))
+
+
+def translated(row: Row) -> Made:
+    (stream,) = SqlAdapter("housing", SqlSettings(url=SecretStr("sqlite:///no.db")), [SqlStream("coded", coded)]).streams()
+    return mapped_or_bad("here", stream, Record(KEY, (7,), row))
+
+
+@pytest.mark.parametrize(
+    ("local", "becomes"), [("01", "SOC"), ("PR  ", "PRV"), ("pr", "PRV"), (" ", None), (None, None)]
+)
+def test_a_local_code_becomes_the_national_one(local: str | None, becomes: str | None) -> None:
+    found = translated((7, "01", local))
+    assert found.left_out is None
+    assert json.loads(found.data)["names"] == [{"family": "SOC"} | ({"given": becomes} if becomes else {})]
+
+
+def test_a_code_that_is_not_in_its_map_is_told_with_the_one_who_answers_for_it() -> None:
+    found = translated((7, "01", "x9"))
+    assert json.loads(found.data)["names"] == [{"family": "SOC"}]
+    assert found.left_out is not None
+    assert found.left_out.rule == "is left out: X9 is not in the code map tenure, which the housing team agreed on 2026-05-01"
+    with pytest.raises(BadRecordError, match=r"TENANT: TENURE: X9 is not in the code map tenure"):
+        translated((7, "X9", None))
+    with pytest.raises(BadRecordError, match=r"TENANT: TENURE: is empty"):
+        translated((7, " ", None))
+
+
+@pytest.mark.parametrize("written", ["Abraham Darby", "DARBY", "AB123456C", "17/03/1711"])
+def test_what_does_not_look_like_a_code_is_told_by_its_shape_alone(written: str) -> None:
+    found = translated((7, "01", written)).left_out
+    assert found is not None
+    assert found.rule.startswith("is left out: what stands there is not in the code map tenure")
+    assert written not in str(found)
+    assert written.upper() not in str(found)
+
+
+def test_a_code_map_that_says_nothing_or_two_things_is_refused() -> None:
+    for codes in ({}, {"a": "1", "A ": "2"}):
+        with pytest.raises(MisconfiguredError, match="the code map tenure: is empty or has two entries for one code"):
+            CodeMap("tenure", codes, owner="the housing team", agreed=date(2026, 5, 1))
+
+
+@row_of("TENANT", key="tenure")
+class CodedKey(NamedTuple):
+    tenure: Annotated[str, TENURE]
+
+
+@row_of("TENANT", key="tenant_no")
+class CodedNumber(NamedTuple):
+    tenant_no: int
+    tenure: Annotated[int, TENURE]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (CodedKey, "CodedKey.tenure: is of the key, and is soft or translated. To do: leave it as it is"),
+        (CodedNumber, "CodedNumber.tenure: has a code map and is no text. To do: let it be Annotated"),
+    ],
+)
+def test_a_code_map_where_none_can_be_is_refused(row: type, says: str) -> None:
+    with pytest.raises(MisconfiguredError) as caught:
+        Tables()[row]
+    assert str(caught.value).startswith(says)
 
 
 # -- through the engine, from real databases -------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from adapters.kit.codes import CodeMap
 from adapters.port import Row
 from canonical.errors import BadRecordError, MisconfiguredError
 
@@ -194,10 +195,28 @@ def _field(row: type, name: str, column: str, hint: Any) -> Field:
     if kind is None:
         fix = f"one of {', '.join(each.__name__ for each in _KINDS)}, with `| None` where it may be empty; or Any"
         raise MisconfiguredError(f"{row.__name__}.{name}", "has a type that no column has", fix=fix)
-    if _SOFT in notes and not optional:
-        fix = "let it be Soft[… | None]: where its value is left out, it is None"
-        raise MisconfiguredError(f"{row.__name__}.{name}", "is soft and may not be empty", fix=fix)
-    return Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
+    made = Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
+    _insist(row, made)
+    return made
+
+
+def _insist(row: type, its: Field) -> None:
+    """:raises MisconfiguredError: a field's notes do not fit the field."""
+    declared = row.__dict__.get("__declared__")
+    fault = fix = ""
+    if its.soft and not its.optional:
+        fault, fix = "is soft and may not be empty", "let it be Soft[… | None]: where its value is left out, it is None"
+    elif code_map_of(its) and its.kind is not str:
+        fault, fix = "has a code map and is no text", "let it be Annotated[str | None, …]"
+    elif declared is not None and its.name in declared.key and (its.soft or code_map_of(its)):
+        fault, fix = "is of the key, and is soft or translated", "leave it as it is: the record's own key has it as it stands"
+    if fault:
+        raise MisconfiguredError(f"{row.__name__}.{its.name}", fault, fix=fix)
+
+
+def code_map_of(its: Field) -> CodeMap | None:
+    """The code map that a field's values are translated by."""
+    return next((note for note in its.notes if isinstance(note, CodeMap)), None)
 
 
 def _kind(hint: Any) -> tuple[type | None, bool]:

@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
+from adapters.kit.codes import CodeMap
 from adapters.kit.rows import Between, Joined, Soft, Spelt, hints_of, row_of
 from adapters.kit.soft import softening
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 __all__ = [
     "Between",
     "Choice",
+    "CodeMap",
     "Database",
     "Joined",
     "Parts",

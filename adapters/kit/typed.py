@@ -1,6 +1,8 @@
 """
 Makes the typed row of a row as it was read, and cleans it by its declaration, so that a mapping need not.
 
+>>> from typing import NamedTuple
+>>> from adapters.kit.rows import row_of
 >>> @row_of("TENANTS", key="tenant_no")
 ... class Tenant(NamedTuple):
 ...     tenant_no: int
@@ -25,8 +27,9 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from adapters.kit.codes import CodeMap
 from adapters.kit.open_days import NO_DAYS, real_day
-from adapters.kit.rows import Between, Declared, Field, fields_of
+from adapters.kit.rows import Between, Declared, Field, code_map_of, fields_of
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, shape_of
@@ -101,6 +104,8 @@ class Typed(Generic[R]):
         return _unless_blank(clean) if clean is not None and kind is str and its.optional else clean
 
     def _of_text(self, its: Field, kind: type) -> Clean | None:
+        if codes := code_map_of(its):
+            return _translated(codes, optional=its.optional)
         if its.name in self._declared.key:
             return None if kind is str else _text
         if kind is not str:
@@ -157,6 +162,17 @@ def _text_or_none(value: str) -> str | None:
 
 def _text_there(value: str) -> str:
     return value.strip() or _is_empty(value)
+
+
+def _translated(codes: CodeMap, *, optional: bool) -> Clean:
+    def clean(value: Any) -> str | None:
+        local = _text(value)
+        national = codes.national(local)
+        if national is None and local.strip():
+            raise UnfitError(codes.unknown(local))
+        return national if national is not None or optional else _is_empty(value)
+
+    return clean
 
 
 def _text(value: Any) -> str:
