@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel
 
 from canonical.entity import Entity
+from canonical.errors import BadRecordError
 from canonical.finding import Finding
 
 S = TypeVar("S", bound=BaseModel)
@@ -214,6 +215,13 @@ class Reader(Protocol[T_co]):
     def push(self, stream: Stream, reading: Push, /) -> T_co: ...
 
 
+class Softened(NamedTuple):
+    """An entity without the soft fields whose values are at fault, and what is wrong with each."""
+
+    entity: Entity
+    left_out: Sequence[BadRecordError]
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """
@@ -223,6 +231,7 @@ class Stream:
     that may be one of two records is given for both, and `UntoldError` for the second one keeps that as it is. `map` is a
     function of a module. A setting that it needs is bound to it, `partial(tenant, codes=settings.codes)`: if a bound value
     changes, all rows of the adapter are mapped again. Bind no more than it needs.
+    `softly` maps a row that `map` refuses, without the fields that its author calls soft; None if that does not help.
     `every` is how often it is looked at, and so how fresh the platform's view of it is (what is pushed is listened to all the
     time); `pause` is what the pump waits between two pages, to spare the system. A record of a type in `lasting`
     that is missing from a reading says nothing (a payments extract names only who was paid); one of any other type
@@ -236,6 +245,7 @@ class Stream:
     every: timedelta = timedelta(minutes=5)
     lasting: frozenset[str] = field(default_factory=frozenset)
     pause: timedelta = timedelta(0)
+    softly: Callable[[Row], Softened | None] | None = None
 
     @property
     def rest(self) -> timedelta:

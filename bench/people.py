@@ -19,7 +19,7 @@ from sqlalchemy.schema import CreateTable
 from stdnum.gb import nhs, upn
 
 from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, Tables, row_of
-from adapters.liquidlogic.quirks import day, flag, text
+from adapters.liquidlogic.hdm import Day, Flag
 from canonical import Address, ContactPoint, Identifier, Name, Person, Sex
 from canonical.key import key_of
 
@@ -39,9 +39,9 @@ class DimPerson(NamedTuple):
     title: str | None
     forename: str | None
     surname: str | None
-    birth_dttm: datetime | None
-    dob_estimated: str | None
-    death_dttm: datetime | None
+    birth_dttm: Day
+    dob_estimated: Flag
+    death_dttm: Day
     gender_main_code: str | None
     ethnicity_nat_id: str | None
     natnl_code: str | None
@@ -133,33 +133,32 @@ async def connect(url: str) -> Any:
 
 def person(source: str, p: DimPerson) -> Person:
     """A row as a person; every value is checked by its canonical type."""
-    expected, born = flag(p.dob_estimated, "DIM_PERSON.DOB_ESTIMATED"), day(p.birth_dttm, "DIM_PERSON.BIRTH_DTTM")
-    legacy = text(p.legacy_id)
-    house = " ".join(each for each in (text(p.house_no), text(p.street)) if each)
+    expected, born = p.dob_estimated, p.birth_dttm
+    house = " ".join(each for each in (p.house_no, p.street) if each)
     return Person(
         key=key_of(source, "person", p.dim_person_id),
-        names=(Name(given=text(p.forename), family=text(p.surname), title=text(p.title)),),
+        names=(Name(given=p.forename, family=p.surname, title=p.title),),
         birth_date=None if expected else born,
         expected_birth_date=born if expected else None,
-        death_date=day(p.death_dttm, "DIM_PERSON.DEATH_DTTM"),
-        sex=Sex(text(p.gender_main_code) or "U"),
-        ethnicity=text(p.ethnicity_nat_id),
-        nationality=text(p.natnl_code),
-        upn=text(p.upn),
-        former_upn=text(p.former_upn),
-        nhs_number=text(p.nhs_number),
-        nino=text(p.ni_number),
-        identifiers=(Identifier(system="legacy", value=legacy),) if legacy else (),
-        addresses=(Address(lines=(house,), town=text(p.town), postcode=text(p.postcode), uprn=text(p.uprn)),),
+        death_date=p.death_dttm,
+        sex=Sex(p.gender_main_code or "U"),
+        ethnicity=p.ethnicity_nat_id,
+        nationality=p.natnl_code,
+        upn=p.upn,
+        former_upn=p.former_upn,
+        nhs_number=p.nhs_number,
+        nino=p.ni_number,
+        identifiers=(Identifier(system="legacy", value=p.legacy_id),) if p.legacy_id else (),
+        addresses=(Address(lines=(house,), town=p.town, postcode=p.postcode, uprn=p.uprn),),
         contacts=tuple(_contacts(p)),
     )
 
 
 def _contacts(p: DimPerson) -> Iterator[ContactPoint]:
-    if telephone := text(p.telephone):
-        yield ContactPoint(system="phone", value=telephone)
-    if email := text(p.email):
-        yield ContactPoint(system="email", value=email)
+    if p.telephone:
+        yield ContactPoint(system="phone", value=p.telephone)
+    if p.email:
+        yield ContactPoint(system="email", value=p.email)
 
 
 class PeopleAdapter(SqlAdapter):

@@ -209,8 +209,8 @@ def test_the_keys_of_the_json_are_the_ones_that_scripts_know() -> None:
     """A change of a view's field, which is a change for whoever reads the JSON, is seen here."""
     told = json.loads(render.Status([STREAM], [FLOW]).as_json())
     assert set(told["streams"][0]) == {
-        "adapter", "stream", "sweep", "read", "held", "error", "paused", "events", "records", "quarantined", "seconds_since_read",
-        "reading",
+        "adapter", "stream", "sweep", "read", "held", "error", "paused", "events", "records", "quarantined", "incomplete",
+        "seconds_since_read", "reading",
     }  # fmt: skip
     assert set(told["flows"][0]) == {
         "flow", "paused", "error", "todo", "reopening", "standby", "rereading", "seconds_waiting", "seconds_silent", "held",

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adapters.kit.rows import Mapped, row_of, typed
+from adapters.kit.rows import row_of
+from adapters.kit.typed import Mapped, typed
 from canonical import Person
 from canonical.errors import BadRecordError
 from ironbridge.runtime import systems

@@ -20,8 +20,20 @@ from sqlalchemy import String, insert, text
 from sqlalchemy.dialects import mssql
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from adapters.kit.rows import Mapped, of_header, typed
-from adapters.kit.sql import Choice, Joined, Spelt, SqlAdapter, SqlSettings, SqlStream, Tables, columns_read, row_of
+from adapters.kit.rows import of_header
+from adapters.kit.sql import (
+    Between,
+    Choice,
+    Joined,
+    Spelt,
+    SqlAdapter,
+    SqlSettings,
+    SqlStream,
+    Tables,
+    columns_read,
+    row_of,
+)
+from adapters.kit.typed import Mapped, typed
 from adapters.port import Record, Row, Sweep, Tail
 from canonical import Address, Name, Person
 from canonical.errors import BadRecordError, MisconfiguredError
@@ -167,7 +179,8 @@ async def read(adapter: SqlAdapter, name: str = "keepers") -> list[Record]:
         (int, True, 1),
         (str, 7, "7"),
         (str, Decimal("7.10"), "7.10"),
-        (str, "", ""),
+        (str, "  Darby ", "Darby"),
+        (str, " ", None),
         (date, datetime(1711, 3, 17, 9), BORN),  # noqa: DTZ001
         (date, "1711-03-17", BORN),
         (date, "1711-03-17 00:00:00.000000", BORN),
@@ -178,6 +191,12 @@ async def read(adapter: SqlAdapter, name: str = "keepers") -> list[Record]:
         (Decimal, "70.5", Decimal("70.5")),
         (bool, 1, True),
         (bool, b"\0", False),
+        (bool, "y", True),
+        (bool, "No ", False),
+        (bool, "T", True),
+        (bool, "0", False),
+        (bool, Decimal(1), True),
+        (bool, "  ", None),
         (date, " ", None),
         (int, None, None),
         (Any, b"\0", b"\0"),
@@ -209,6 +228,39 @@ def test_a_value_of_another_type_quarantines_its_row_and_is_not_told(field: str,
     assert str(caught.value) == (
         f"{says}. To do: correct it in the source; if it is right, declare `{field}` of Keeper as it is"
     )
+
+
+class Cleaned(NamedTuple):
+    called: str
+    tame: bool
+    seen: Annotated[date | None, Between(date(1900, 1, 2), date(2999, 12, 30))]
+
+
+def test_a_text_in_the_key_stays_as_it_stands_in_the_records_own_key() -> None:
+    assert typed(Room)((1, " a", None)).room == " a"
+    assert typed(Cleaned)((" a", 1, None)).called == "a"
+
+
+@pytest.mark.parametrize("seen", [date(215, 5, 1), date(1900, 1, 1), datetime(2999, 12, 31, 9), datetime(9999, 1, 1)])  # noqa: DTZ001
+def test_a_day_outside_those_of_its_column_stands_for_none(seen: date) -> None:
+    for _ in range(2):
+        assert typed(Cleaned)(("a", True, seen)).seen is None
+    assert typed(Cleaned)(("a", True, SEEN)) == Cleaned("a", True, SEEN.date())
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (("  ", True, None), "Cleaned: called: is empty (its shape: text   )"),
+        (("a", " ", None), "Cleaned: tame: is none of Y, N, T, F, 1, 0 (its shape: text  )"),
+        (("a", 2, None), "Cleaned: tame: is none of Y, N, T, F, 1, 0 (its shape: int 9)"),
+        (("a", None, None), "Cleaned: tame: is empty (its shape: nothing)"),
+    ],
+)
+def test_what_cannot_be_cleaned_quarantines_its_row(row: Row, says: str) -> None:
+    with pytest.raises(BadRecordError) as caught:
+        typed(Cleaned)(row)
+    assert str(caught.value).partition(". To do")[0] == says
 
 
 def test_a_mapping_is_a_function_of_its_row_that_another_process_can_run() -> None:
@@ -437,7 +489,7 @@ def test_the_row_class_that_the_guide_shows_holds() -> None:
     exec(compile(guide.partition("```python\n")[2].partition("```")[0], "the guide", "exec", dont_inherit=True), shown)
     reading = Tables().reading(shown["Tenant"], KeysOf("housing", "person"))
     assert {str(table): sorted(names) for table, names in columns_read([reading]).items()} == {
-        "TENANTS": ["BORN", "LETTING", "SURNAME", "TENANT_NO", "Type of tenancy"],
+        "TENANTS": ["BORN", "LETTING", "MOVED_OUT", "SURNAME", "TENANT_NO", "Type of tenancy"],
         "RENT_CARDS": ["CARD_NO", "RENT", "TENANT_NO"],
     }
 

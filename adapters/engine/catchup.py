@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from adapters.engine.journal import (
-    AGAIN,
     NOTHING,
     TOMBSTONES,
     Journal,
@@ -23,6 +22,7 @@ from adapters.engine.journal import (
     Watermark,
     marks,
     named,
+    problem_keys,
 )
 from adapters.engine.mapping import fingerprint_of
 from adapters.engine.numbers import unrowed
@@ -220,7 +220,7 @@ class CatchUp:
                 # They may lie before where a stopped sweep stands: only the next one can find that they are gone.
                 step.regions[LEARNED] = Seen(None, (await self._memory.progress(stream)).sweep)
             # A record that is gone has neither a bad row nor a second one.
-            step.mended = [key for k in step.known if k.deleted for key in (k.key, k.key + AGAIN)]
+            step.mended = [key for k in step.known if k.deleted for key in problem_keys(k.key)]
             await self._memory.save(stream, step)
 
     def _follow_move(self, had: Known | None, event: Event, here: Partition) -> None:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from adapters.engine.journal import AGAIN, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
+from adapters.engine.journal import AGAIN, INCOMPLETE, LARGEST_EVENT, LARGEST_RECORD, Known, Problem
 from adapters.engine.mapping import Made, mapped_or_bad, whole_fingerprint_of
 from adapters.engine.numbers import NOBODY, Others, owner_of_strange, parted, strange, under
 from adapters.engine.regions import LEARNED, Region, place_of
@@ -191,10 +191,8 @@ class Comparison:
 
     def second(self, key: str) -> None:
         """Quarantine a further row of a key; the first one stands."""
-        error = BadRecordError(
-            self._where(key), field="key", rule="occurs more than once", shape="a second row",
-            fix="find out which row is the right one in the legacy system",
-        )  # fmt: skip
+        rule, fix = "occurs more than once", "find out which row is the right one in the legacy system"
+        error = BadRecordError(self._where(key), field="key", rule=rule, shape="a second row", fix=fix)
         self._problem(key + AGAIN, error)
 
     def made(self, record: Record) -> Made:
@@ -213,7 +211,7 @@ class Comparison:
             known.deleted, known.lost = True, False
             known.region = known.row_digest = known.fingerprint = None
             self.found.known[known.key] = known
-            self.found.mended.append(known.key)
+            self.found.mended += [known.key, known.key + INCOMPLETE]
 
     def let(self, asides: Iterable[Aside]) -> None:
         """Publish changes that were put aside."""
@@ -243,6 +241,7 @@ class Comparison:
             except BadRecordError as error:
                 self._quarantine(record, digest, region, known, error)
             else:
+                self._incomplete(record.key, made.left_out)
                 if self._others.may_have(known, made.fingerprint, digest):
                     self._stray(Aside(made, digest, ()), known, region)
                     return
@@ -325,7 +324,7 @@ class Comparison:
             self.found.mended.append(known.key)
 
     def _compare(self, made: Made, filled: bytes | None, known: Known | None) -> Known:
-        key, owner, kind, data, fingerprint = made
+        key, owner, kind, data, fingerprint, _ = made
         if known is None:
             known = self._known[key] = Known(key, kind.type_name, owner, None, None, None, 0)
         if self._watch is not None and filled is not None:
@@ -352,6 +351,7 @@ class Comparison:
     ) -> None:
         if known is None:
             known = self._known[record.key] = self._unpublished(record.key)
+        self._incomplete(record.key)
         if known.stray:
             known.fingerprint = None  # it is nobody's row
         if region is None and known.deleted:
@@ -370,6 +370,13 @@ class Comparison:
             known.kept = f"{key}-{self._version}"
         return known
 
+    def _incomplete(self, key: str, left_out: BadRecordError | None = None) -> None:
+        """Note what a record is published without; None: it lacks nothing, or is not published."""
+        if left_out is not None:
+            self._problem(key + INCOMPLETE, left_out)
+        elif key + INCOMPLETE in self._quarantined:
+            self.found.mended.append(key + INCOMPLETE)
+
     def _problem(self, key: str, error: BadRecordError) -> None:
         self.found.problems.append(Problem.of(key, error))
 
@@ -385,13 +392,8 @@ class Comparison:
         self.found.about.append(known)
 
     def _wrong(self, key: str, field: str, rule: str) -> BadRecordError:
-        return BadRecordError(
-            self._where(key),
-            field=f"the entity's {field}",
-            rule=rule,
-            shape="an entity",
-            fix="mend the adapter's mapping",
-        )
+        fix = "mend the adapter's mapping"
+        return BadRecordError(self._where(key), field=f"the entity's {field}", rule=rule, shape="an entity", fix=fix)
 
     def _where(self, key: str) -> str:
         return f"{self._adapter}.{self._stream.name} {key}"

@@ -16,7 +16,7 @@ from adapters.engine.catchup import closing
 from adapters.engine.copies import late, newest
 from adapters.engine.difference import Aside, Comparison, Difference, Keys
 from adapters.engine.guard import Watch
-from adapters.engine.journal import AGAIN, ExtractAccount, Known, Problem, Seen
+from adapters.engine.journal import AGAIN, ExtractAccount, Known, Problem, Seen, problem_keys
 from adapters.engine.mapping import Made
 from adapters.engine.reading import Means
 from adapters.engine.regions import LEARNED, Region, extract_mark, region
@@ -238,7 +238,7 @@ class ExtractReading:
         comparison.rows(Region(self.extract.name, [], b""))  # all of them lose their region
         comparison.gone([k for k in lacking if not k.version or k.entity not in self._stream.lasting])
         # A record without a row, lasting or not, has neither a bad row nor a second one.
-        comparison.found.mended += [key for known in lacking for key in (known.key, known.key + AGAIN)]
+        comparison.found.mended += [key for known in lacking for key in problem_keys(known.key)]
         self.published += len(comparison.found.events)
         return comparison.found
 

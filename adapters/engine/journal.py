@@ -29,6 +29,19 @@ LARGEST_EVENT = 4_000_000
 AGAIN = "#again"
 """Marks the problem of a second row with a key that was already seen."""
 
+INCOMPLETE = "#incomplete"
+"""Marks the problem of a record that is published without its soft fields whose values are at fault."""
+
+
+def problem_keys(key: str) -> tuple[str, str, str]:
+    """The keys under which a record may have a problem."""
+    return key, key + AGAIN, key + INCOMPLETE
+
+
+def record_key(key: str) -> str:
+    """The key of the record that has the problem."""
+    return key.removesuffix(AGAIN).removesuffix(INCOMPLETE)
+
 
 class Place(NamedTuple):
     """A place says where an event lies in the journal."""

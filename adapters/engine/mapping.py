@@ -8,6 +8,7 @@ exception's type and place, and the next row goes on. Flows hold to the same rul
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -20,13 +21,17 @@ from canonical.errors import BadRecordError, ends_us, named
 
 
 class Made(NamedTuple):
-    """A row's entity, as canonical JSON, and the fingerprint of its content (see `fingerprint_of`)."""
+    """
+    A row's entity, as canonical JSON, and the fingerprint of its content (see `fingerprint_of`). `left_out` says which soft
+    fields it lacks because their values are at fault.
+    """
 
     key: str
     owner: str
     kind: type[Entity]
     data: bytes
     fingerprint: bytes
+    left_out: BadRecordError | None = None
 
 
 def mapped(stream: Stream, record: Record) -> Made:
@@ -40,9 +45,7 @@ def mapped(stream: Stream, record: Record) -> Made:
         if ends_us(error):
             raise
         # Old systems fill a column up with NULs. Without them the row may say something, or say that a field is empty.
-        if (plain := _plain(record.row)) == record.row:
-            raise
-        return _made(stream, plain)
+        return _made_or_softened(stream, record.key, _plain(record.row))
 
 
 def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
@@ -60,7 +63,27 @@ def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
 
 
 def _made(stream: Stream, row: Row) -> Made:
-    entity = stream.map(row)
+    return _of(stream.map(row))
+
+
+def _made_or_softened(stream: Stream, where: str, row: Row) -> Made:
+    try:
+        return _made(stream, row)
+    except BaseException as error:
+        if ends_us(error) or stream.softly is None or (softened := stream.softly(row)) is None:
+            raise
+    return _of(softened.entity)._replace(left_out=_left_out(where, softened.left_out))
+
+
+def _left_out(where: str, faults: Sequence[BadRecordError]) -> BadRecordError:
+    """Say all that a record lacks as one error."""
+    told = zip(*[(fault.field, fault.rule, fault.shape) for fault in faults], strict=True)
+    fields, rules, shapes = (", ".join(dict.fromkeys(each)) for each in told)
+    fix = "correct it in the source; the record is published without it"
+    return BadRecordError(where, field=fields, rule=f"is left out: {rules}", shape=shapes, fix=fix)
+
+
+def _of(entity: Entity) -> Made:
     data = entity.to_bytes()
     return Made(entity.key, entity.owner, type(entity), data, fingerprint_of(data))
 

@@ -10,7 +10,7 @@ from adapters.engine.connection import Connection
 from adapters.engine.contents import Contents
 from adapters.engine.difference import Aside, Comparison, Difference
 from adapters.engine.guard import Guard, Watch
-from adapters.engine.journal import AGAIN, Known, Memory, Step
+from adapters.engine.journal import Known, Memory, Step, problem_keys
 from adapters.engine.numbers import NOBODY, Others
 from adapters.engine.publisher import Publisher
 from adapters.port import Stream
@@ -68,8 +68,8 @@ class Means:
         return Watch(self.guard, self.contents, guarded, self.clock().timestamp())
 
     async def quarantined(self, stream: Stream, keys: list[str]) -> set[str]:
-        """The problems of these keys, those of their second rows among them."""
-        return await self.memory.quarantined(stream.name, [*keys, *(key + AGAIN for key in keys)])
+        """The problems of these keys, those of their second rows and of what is left out among them."""
+        return await self.memory.quarantined(stream.name, [each for key in keys for each in problem_keys(key)])
 
     async def intend(self, stream: Stream, watch: Watch) -> None:
         """Save the changes that the guard lets through before they are published, so that a killed copy has counted them."""

@@ -6,11 +6,9 @@ Rows that are declared once: a typed class whose fields are the columns of a tab
 ...     tenant_no: int
 ...     surname: str | None
 ...     born: date | None
->>> typed(Tenant)((7, "Darby", "1711-03-17"))
-Tenant(tenant_no=7, surname='Darby', born=datetime.date(1711, 3, 17))
 
-The engine carries a row as the plain tuple that was read, and most rows are never mapped. So the typed row is made when a
-row is mapped, and not before. Nothing here knows a database: `adapters.kit.sql_tables` makes statements of these classes.
+`adapters.kit.typed` makes a typed row of what was read. Nothing here knows a database: `adapters.kit.sql_tables` makes
+statements of these classes.
 """
 
 from __future__ import annotations
@@ -18,24 +16,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
-from operator import is_
 from types import UnionType
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
-from uuid import UUID
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from adapters.kit.open_days import NO_DAYS, real_day
+from adapters.kit.codes import CodeMap
 from adapters.port import Row
-from canonical.entity import Entity
-from canonical.errors import BadRecordError, MisconfiguredError, shape_of
+from canonical.errors import BadRecordError, MisconfiguredError
 
 T = TypeVar("T")
 R = TypeVar("R", bound=tuple[Any, ...])
 
-_JOINED = "joined"
+_JOINED, _SOFT = "joined", "soft"
 Joined = Annotated[T, _JOINED]
 """A field whose column stands in another table: `Joined[str | None]`."""
+
+Soft = Annotated[T, _SOFT]
+"""
+A field that the record can do without: `Soft[str | None]`. A value that cannot be read, or that its canonical field refuses,
+is left out and told; the record is published without it.
+"""
 
 Names = str | tuple[str, ...]
 """The name of one column, or of several that count together."""
@@ -46,6 +47,17 @@ class Spelt:
     """A column's name, exactly as the source spells it: `Annotated[date | None, Spelt("Date of birth")]`."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """
+    A column's days that mean something, the first and the last: any other stands for none.
+    `Annotated[date | None, Between(date(1900, 1, 2), date(2999, 12, 30))]`.
+    """
+
+    first: date
+    last: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,10 @@ class Field(NamedTuple):
     joined: bool = False
     part: type[tuple[Any, ...]] | None = None
     notes: tuple[Any, ...] = ()
+
+    @property
+    def soft(self) -> bool:
+        return _SOFT in self.notes
 
 
 def row_of(
@@ -179,7 +195,28 @@ def _field(row: type, name: str, column: str, hint: Any) -> Field:
     if kind is None:
         fix = f"one of {', '.join(each.__name__ for each in _KINDS)}, with `| None` where it may be empty; or Any"
         raise MisconfiguredError(f"{row.__name__}.{name}", "has a type that no column has", fix=fix)
-    return Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
+    made = Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
+    _insist(row, made)
+    return made
+
+
+def _insist(row: type, its: Field) -> None:
+    """:raises MisconfiguredError: a field's notes do not fit the field."""
+    declared = row.__dict__.get("__declared__")
+    fault = fix = ""
+    if its.soft and not its.optional:
+        fault, fix = "is soft and may not be empty", "let it be Soft[… | None]: where its value is left out, it is None"
+    elif code_map_of(its) and its.kind is not str:
+        fault, fix = "has a code map and is no text", "let it be Annotated[str | None, …]"
+    elif declared is not None and its.name in declared.key and (its.soft or code_map_of(its)):
+        fault, fix = "is of the key, and is soft or translated", "leave it as it is: the record's own key has it as it stands"
+    if fault:
+        raise MisconfiguredError(f"{row.__name__}.{its.name}", fault, fix=fix)
+
+
+def code_map_of(its: Field) -> CodeMap | None:
+    """The code map that a field's values are translated by."""
+    return next((note for note in its.notes if isinstance(note, CodeMap)), None)
 
 
 def _kind(hint: Any) -> tuple[type | None, bool]:
@@ -189,105 +226,6 @@ def _kind(hint: Any) -> tuple[type | None, bool]:
     if kinds == [Any]:
         return object, True
     return (kinds[0] if len(kinds) == 1 and kinds[0] in _KINDS else None), type(None) in given
-
-
-# -- from what was read to the typed row ----------------------------------------------------------------------------
-
-_MOST_FITTING = 1024
-"""Each row class remembers at most so many lists of types."""
-
-
-class Typed(Generic[R]):
-    """
-    Makes a typed row of a row as it was read. A value of another type becomes the declared one where nothing is lost by it. A day
-    that stands for none becomes None.
-
-    Drivers differ: SQLite keeps dates as text, PostgreSQL gives a NUMERIC key as a Decimal, a file is all text.
-    """
-
-    def __init__(self, row: type[R], no_days: frozenset[date] = NO_DAYS) -> None:
-        self._row, self._no_days = row, no_days
-        self._years = {day.year for day in no_days}
-        fields = list(enumerate(fields_of(row)))
-        self._width = len(fields)
-        self._checked = [(at, each.kind, each) for at, each in fields if each.kind is not object and not each.part]
-        self._days = [(at, each) for at, each in fields if each.kind in (date, datetime)]
-        self._parts = [(at, typed(each.part, no_days)) for at, each in fields if each.part]
-        self._fitting: set[tuple[type, ...]] = set()
-
-    def __call__(self, values: Row) -> R:
-        """:raises BadRecordError: a value is not of its column's type."""
-        kinds = tuple(map(type, values))
-        if kinds in self._fitting:  # nearly every row has the same types as one before it
-            return self._made(values)
-        mended = list(values)
-        for at, kind, each in self._checked:
-            if kinds[at] is not kind and not (values[at] is None and each.optional):
-                mended[at] = self._mended(each, values[at])
-        for at, part in self._parts:
-            mended[at : at + 1] = [tuple(map(part, rows)) for rows in values[at : at + 1]]
-        if not self._parts and all(map(is_, mended, values)) and len(self._fitting) < _MOST_FITTING:
-            self._fitting.add(kinds)
-        return self._made(mended)
-
-    def _made(self, values: Sequence[Any]) -> R:
-        for at, _ in self._days:
-            if (day := values[at]) is not None and day.year in self._years:
-                values = self._with_real_days(values)
-                break
-        # A named tuple's own constructor is a Python function and takes three times as long.
-        return tuple.__new__(self._row, values) if len(values) == self._width else self._row(*values)
-
-    def _with_real_days(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The values with None for each day that stands for none."""
-        found = list(values)
-        for at, its in self._days:
-            if found[at] is not None and real_day(found[at], self._no_days) is None:
-                if not its.optional:
-                    raise self._wrong(its, "stands for no day", found[at])
-                found[at] = None
-        return found
-
-    def _mended(self, its: Field, value: Any) -> Any:
-        """The value in its declared type; an empty cell of a file is nothing."""
-        rule, convert = _CONVERSIONS[its.kind]
-        if its.optional and isinstance(value, str) and not value.strip():
-            return None
-        try:
-            return convert(value)
-        except (ValueError, TypeError, ArithmeticError):
-            raise self._wrong(its, "is empty" if value is None else rule, value) from None
-
-    def _wrong(self, its: Field, rule: str, value: Any) -> BadRecordError:
-        where = self._row.__dict__.get("__declared__", Declared(self._row.__name__)).table
-        return BadRecordError(
-            where, field=its.column, rule=rule, shape=shape_of(value),
-            fix=f"correct it in the source; if it is right, declare `{its.name}` of {self._row.__name__} as it is",
-        )  # fmt: skip
-
-
-@cache
-def typed(row: type[R], no_days: frozenset[date] = NO_DAYS) -> Typed[R]:
-    """Give the maker of typed rows of this class; `no_days` stand for none."""
-    return Typed(row, no_days)
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped(Generic[R]):
-    """
-    Maps a row as it was read, through a function of the source's name and the typed row.
-
-    It holds nothing but names that can be imported, so that it can be sent to another process.
-    """
-
-    function: Callable[[str, R], Entity]
-    row: type[R]
-    source: str
-    no_days: frozenset[date] = NO_DAYS
-
-    def __call__(self, values: Row) -> Entity:
-        """:raises BadRecordError: a value is not of its column's type."""
-        return self.function(self.source, typed(self.row, self.no_days)(values))
 
 
 def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
@@ -312,66 +250,3 @@ def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row
 
 def _plain(name: str) -> str:
     return name.strip().replace(" ", "_").casefold()
-
-
-def _bits(value: Any) -> Any:
-    """The number that a BIT is: MariaDB's comes as bytes, PostgreSQL's as an object of its own."""
-    if isinstance(value, bytes):
-        return int.from_bytes(value)
-    to_int = getattr(value, "to_int", None)
-    return value if to_int is None else to_int()
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, str):
-        return int(value)
-    value = _bits(value)
-    whole = int(value)
-    if not isinstance(value, int | float | Decimal) or whole != value:
-        raise ValueError
-    return whole
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, int | float | Decimal | UUID | str):
-        raise ValueError  # noqa: TRY004 (one error for all conversions)
-    return str(value)
-
-
-def _time(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 (a date has no zone)
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004
-    return datetime.fromisoformat(value.strip())
-
-
-def _day(value: Any) -> date:
-    return _time(value).date()
-
-
-def _decimal(value: Any) -> Decimal:
-    try:
-        return Decimal(str(value).strip() if isinstance(value, int | float | str) else value)
-    except InvalidOperation:
-        raise ValueError from None
-
-
-def _truth(value: Any) -> bool:
-    value = _bits(value)
-    if value not in (0, 1, "0", "1"):
-        raise ValueError
-    return bool(int(value))
-
-
-_CONVERSIONS: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    int: ("is not a whole number", _whole),
-    str: ("is not text", _text),
-    date: ("is not a date", _day),
-    datetime: ("is not a time", _time),
-    Decimal: ("is not a number", _decimal),
-    float: ("is not a number", float),
-    bool: ("is neither 0 nor 1", _truth),
-}

@@ -16,17 +16,20 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, select
+from sqlalchemy import BINARY, BigInteger, ColumnElement, LargeBinary, cast, func, literal, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
-from adapters.kit.rows import Joined, Mapped, Spelt, hints_of, row_of
+from adapters.kit.codes import CodeMap
+from adapters.kit.rows import Between, Joined, Soft, Spelt, hints_of, row_of
+from adapters.kit.soft import softening
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
-from adapters.kit.sql_moments import Trusted, behind, moment
+from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
+from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
 from canonical.errors import IronbridgeError, MisconfiguredError
@@ -36,11 +39,14 @@ from canonical.key import KeysOf
 log = logging.getLogger(__name__)
 
 __all__ = [
+    "Between",
     "Choice",
+    "CodeMap",
     "Database",
     "Joined",
     "Parts",
     "Reading",
+    "Soft",
     "Spelt",
     "SqlAdapter",
     "SqlSettings",
@@ -53,6 +59,10 @@ __all__ = [
 
 _TAIL_PAGE = 1000
 """A tail's keys are scattered: their rows are asked for by a list, and SQL Server takes at most 2,100 parameters."""
+
+
+_WITHOUT_VERSIONS = ("mysql", "mariadb")
+"""These databases have no row versions of their own: a number that grows (a BIGINT) serves there."""
 
 
 class Database:
@@ -83,11 +93,13 @@ class Database:
 
     def tail(self, reading: Reading, change: ColumnElement[Any], *, overlap: timedelta, every: timedelta) -> Tail:
         """
-        Read the rows that `change` (a time, or a number that grows) shows to be new. A cursor holds its value, then the key.
+        Read the rows that `change` (a time, or a number or row version that grows) shows to be new. A cursor holds its value,
+        then the key.
 
         Times are read again from `overlap` before the cursor, and from an hour earlier still where the clocks go back (see
-        `adapters.kit.sql_moments`); numbers are read from the cursor's own. A time beyond the source's own clock moves no cursor.
-        Rows without a value are left to the sweep, which comes `every` so often. A record's position is always the sweep's.
+        `adapters.kit.sql_moments`); numbers and row versions are read from the cursor's own. A time beyond the source's own clock
+        moves no cursor. Rows without a value are left to the sweep, which comes `every` so often. A record's position is always
+        the sweep's.
         """
         return Tail(lambda after: self._tail(reading, change, overlap, after), self.sweep(reading), every)
 
@@ -203,6 +215,8 @@ class Database:
     def _value(self, value: int | str) -> ColumnElement[Any]:
         """A value as the database compares it: SQLite keeps times as text, SQL Server rounds them to its DATETIME."""
         at, kind = moment(value), self.session.settings.kind
+        if (numbered := version(value)) is not None:
+            return row_version(numbered) if kind == "mssql" else literal(numbered, LargeBinary())
         if at is None or kind == "sqlite":
             return untyped(value)
         return cast(untyped(at), DateTime()) if kind == "mssql" else untyped(at)
@@ -214,8 +228,15 @@ class Database:
             return value.isoformat()
         if isinstance(value, Decimal) and value == int(value):
             return int(value)
-        fix = "name a column of times or whole numbers in `tail`, or leave the stream to its sweep"
+        if isinstance(value, bytes) and self.session.settings.kind not in _WITHOUT_VERSIONS and (shown := version_shown(value)):
+            return shown
+        fix = "name a column of times, whole numbers or row versions in `tail`, or leave the stream to its sweep"
         raise MisconfiguredError(self.where, f"a change column holds {type(value).__name__}", fix=fix)
+
+
+def row_version(version: bytes) -> ColumnElement[Any]:
+    """A row version as SQL Server compares it with its own, by an index if there is one: a number would convert every row's."""
+    return cast(cast(untyped(int.from_bytes(version)), BigInteger()), BINARY(len(version)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +321,8 @@ class SqlAdapter:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
         mapped = Mapped(declared.map, declared.row, self.name, settings.no_days)
-        return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause)
+        softly = softening(mapped)
+        return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause, softly=softly)
 
     def _change(self, stream: str) -> ColumnElement[Any]:
         return self.tables.column(self._streams[stream].row, self._settings.tail[stream])

@@ -1,5 +1,6 @@
 """
-Times of a change column in a tail's cursor: which of them are believed, and from where the next reading goes on.
+Values of a change column in a tail's cursor: which times are believed, from where the next reading goes on, and how row
+versions are kept.
 
 A legacy system writes local time, often without a zone. So an hour comes twice when the clocks go back, a typing error
 may lie in the year 2062, and a server's clock may be ahead. No such value may make a tail miss the changes after it.
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from adapters.port import Position, Record
 
+_VERSION, _BYTES = "0x", 8
 _A_ZONE = timedelta(hours=26)
 """The widest difference between two zones' clocks. A time further ahead than this is wrong, whatever its zone."""
 
@@ -23,6 +25,16 @@ def moment(value: int | str) -> datetime | None:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def version_shown(version: bytes) -> str | None:
+    """A row version (SQL Server's `rowversion`: eight bytes that grow) as a cursor keeps it; None if it is none."""
+    return f"{_VERSION}{version.hex()}" if len(version) == _BYTES else None
+
+
+def version(value: int | str) -> bytes | None:
+    """The row version in a cursor's value; None if the value is none."""
+    return bytes.fromhex(value[len(_VERSION) :]) if isinstance(value, str) and value.startswith(_VERSION) else None
 
 
 def behind(value: int | str, overlap: timedelta, zone: ZoneInfo) -> int | str:

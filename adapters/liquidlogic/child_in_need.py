@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import and_, exists
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import Answer, is_none_of, matchable, real
-from adapters.liquidlogic.quirks import day, flag, leading_code, reference, text
+from adapters.liquidlogic.hdm import Answer, Day, Flag, is_none_of, matchable, real
+from adapters.liquidlogic.quirks import answered_day, leading_code, reference
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
 from canonical.key import key_of
@@ -32,12 +31,12 @@ _CATEGORIES = {"NEG": "neglect", "PHY": "physical", "SAB": "sexual", "EMO": "emo
 class FactReferrals(NamedTuple):
     fact_referral_id: int
     dim_person_id: int
-    refrl_start_dttm: datetime | None
+    refrl_start_dttm: Day
     dim_lookup_cont_sorc_id: str | None
     dim_lookup_cont_sorc_id_desc: str | None
-    outcome_nfa_flag: Any
+    outcome_nfa_flag: Flag
     dim_lookup_category_of_need_code: str | None
-    refrl_end_dttm: datetime | None
+    refrl_end_dttm: Day
     dim_lookup_refrl_endrsn_id_code: str | None
 
 
@@ -50,13 +49,13 @@ def care_episode(source: str, r: FactReferrals) -> CareEpisode:
     return CareEpisode(
         key=key_of(source, "care-episode", r.fact_referral_id),
         person=key_of(source, "person", r.dim_person_id),
-        referral_date=day(r.refrl_start_dttm, "FACT_REFERRALS.REFRL_START_DTTM"),
+        referral_date=r.refrl_start_dttm,
         # Councils put the census code into the description as often as into the id.
-        referral_source=leading_code(r.dim_lookup_cont_sorc_id_desc, _SOURCES) or text(r.dim_lookup_cont_sorc_id),
-        no_further_action=flag(r.outcome_nfa_flag, "FACT_REFERRALS.OUTCOME_NFA_FLAG"),
-        primary_need=text(r.dim_lookup_category_of_need_code),
-        close_date=day(r.refrl_end_dttm, "FACT_REFERRALS.REFRL_END_DTTM"),
-        close_reason=text(r.dim_lookup_refrl_endrsn_id_code),
+        referral_source=leading_code(r.dim_lookup_cont_sorc_id_desc, _SOURCES) or r.dim_lookup_cont_sorc_id,
+        no_further_action=r.outcome_nfa_flag,
+        primary_need=r.dim_lookup_category_of_need_code,
+        close_date=r.refrl_end_dttm,
+        close_reason=r.dim_lookup_refrl_endrsn_id_code,
     )
 
 
@@ -75,7 +74,7 @@ class FactSingleAssessment(NamedTuple):
     fact_single_assessment_id: int
     dim_person_id: int
     fact_referral_id: int | None
-    start_dttm: datetime | None
+    start_dttm: Day
     answers: tuple[AssessmentAnswer, ...]
 
 
@@ -92,14 +91,14 @@ def assessments(hdm: Tables, _: LiquidlogicSettings) -> Choice:
 
 
 def assessment(source: str, a: FactSingleAssessment) -> Assessment:
-    answers = [((text(number) or "").upper(), text(answer)) for number, answer in a.answers]
-    authorised = [day(answer, "FACT_FORM_ANSWERS.ANSWER") for number, answer in answers if number == _AUTHORISED]
+    answers = [((number or "").upper(), answer) for number, answer in a.answers]
+    authorised = [answered_day(answer, "FACT_FORM_ANSWERS.ANSWER") for number, answer in answers if number == _AUTHORISED]
     found = {number for number, answer in answers if number != _AUTHORISED and (answer or "").upper() == "YES"}
     return Assessment(
         key=key_of(source, "assessment", a.fact_single_assessment_id),
         person=key_of(source, "person", a.dim_person_id),
         episode=reference(source, "care-episode", a.fact_referral_id),
-        start_date=day(a.start_dttm, "FACT_SINGLE_ASSESSMENT.START_DTTM"),
+        start_date=a.start_dttm,
         authorised_date=max((each for each in authorised if each), default=None),
         factors=tuple(sorted(found, key=lambda code: (int(re.sub(r"\D", "", code)), code))),
     )
@@ -108,13 +107,13 @@ def assessment(source: str, a: FactSingleAssessment) -> Assessment:
 @row_of("FACT_MEETINGS", key="fact_meeting_id")
 class FactMeetings(NamedTuple):
     fact_meeting_id: int
-    actual_dttm: datetime | None
+    actual_dttm: Day
     dim_lookup_mtg_type_id_code: str | None
 
 
 @row_of("FACT_CP_CONFERENCE", key="fact_cp_conference_id", of="fact_s47_id", also={"fact_meeting_id": int})
 class FactCpConference(NamedTuple):
-    actual_dttm: Joined[datetime | None]
+    actual_dttm: Joined[Day]
 
 
 @row_of("FACT_S47", key="fact_s47_id")
@@ -122,9 +121,9 @@ class FactS47(NamedTuple):
     fact_s47_id: int
     dim_person_id: int
     fact_referral_id: int | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
-    outcome_cp_conference_flag: Any
+    start_dttm: Day
+    end_dttm: Day
+    outcome_cp_conference_flag: Flag
     conferences: tuple[FactCpConference, ...]
 
 
@@ -139,15 +138,15 @@ def section_47_enquiries(hdm: Tables, _: LiquidlogicSettings) -> Choice:
 
 
 def section_47_enquiry(source: str, s: FactS47) -> Section47Enquiry:
-    held = [day(conference.actual_dttm, "FACT_MEETINGS.ACTUAL_DTTM") for conference in s.conferences]
+    held = [each.actual_dttm for each in s.conferences if each.actual_dttm]
     return Section47Enquiry(
         key=key_of(source, "section-47-enquiry", s.fact_s47_id),
         person=key_of(source, "person", s.dim_person_id),
         episode=reference(source, "care-episode", s.fact_referral_id),
-        start_date=day(s.start_dttm, "FACT_S47.START_DTTM"),
-        end_date=day(s.end_dttm, "FACT_S47.END_DTTM"),
-        conference_required=flag(s.outcome_cp_conference_flag, "FACT_S47.OUTCOME_CP_CONFERENCE_FLAG"),
-        conference_date=min((each for each in held if each), default=None),  # the initial one; the rest are reviews
+        start_date=s.start_dttm,
+        end_date=s.end_dttm,
+        conference_required=s.outcome_cp_conference_flag,
+        conference_date=min(held, default=None),  # the initial one; the rest are reviews
     )
 
 
@@ -163,8 +162,8 @@ class FactCarePlanSummary(NamedTuple):
     fact_care_plan_summary_id: int
     dim_person_id: int
     fact_referral_id: int | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
+    start_dttm: Day
+    end_dttm: Day
 
 
 def cin_plans(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
@@ -186,8 +185,8 @@ def cin_plan(source: str, p: FactCarePlanSummary) -> CarePlan:
         person=key_of(source, "person", p.dim_person_id),
         kind=PlanKind.CHILD_IN_NEED,
         episode=reference(source, "care-episode", p.fact_referral_id),
-        start_date=day(p.start_dttm, "FACT_CARE_PLAN_SUMMARY.START_DTTM"),
-        end_date=day(p.end_dttm, "FACT_CARE_PLAN_SUMMARY.END_DTTM"),
+        start_date=p.start_dttm,
+        end_date=p.end_dttm,
     )
 
 
@@ -196,8 +195,8 @@ class FactCpPlan(NamedTuple):
     fact_cp_plan_id: int
     dim_person_id: int
     fact_referral_id: int | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
+    start_dttm: Day
+    end_dttm: Day
     init_category_desc: str | None
     cp_category_desc: str | None
 
@@ -213,18 +212,17 @@ def cp_plan(source: str, p: FactCpPlan) -> CarePlan:
         person=key_of(source, "person", p.dim_person_id),
         kind=PlanKind.CHILD_PROTECTION,
         episode=reference(source, "care-episode", p.fact_referral_id),
-        start_date=day(p.start_dttm, "FACT_CP_PLAN.START_DTTM"),
-        end_date=day(p.end_dttm, "FACT_CP_PLAN.END_DTTM"),
+        start_date=p.start_dttm,
+        end_date=p.end_dttm,
         initial_category=_category(p.init_category_desc),
         latest_category=_category(p.cp_category_desc),
     )
 
 
 def _category(described: str | None) -> str | None:
-    written = text(described)
-    if written is None:
+    if described is None:
         return None
-    meant = [code for code, word in _CATEGORIES.items() if word in written.lower()]
+    meant = [code for code, word in _CATEGORIES.items() if word in described.lower()]
     # Two kinds of abuse in one description are the census's MUL.
     named = meant[0] if len(meant) == 1 else "MUL" if meant else None
-    return leading_code(written, "|".join(_CATEGORIES)) or named or written
+    return leading_code(described, "|".join(_CATEGORIES)) or named or described

@@ -6,17 +6,21 @@ The other tables are declared beside the mapping that reads them.
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Annotated, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, String, and_, func, or_, select
+from sqlalchemy import ColumnElement, DateTime, String, and_, func, or_, select
 from sqlalchemy.sql.expression import Subquery
 
-from adapters.kit.sql import Tables, row_of
+from adapters.kit.sql import Between, Tables, row_of
 from adapters.liquidlogic.quirks import FIRST, LAST
 
 Answer = Annotated[str | None, String(4000)]
 """What was answered in a form, however long."""
+Day = Annotated[date | None, DateTime(), Between(FIRST, LAST)]
+"""A DATETIME, mostly at midnight, as its day."""
+Flag = Annotated[bool | None, String(8)]
+"""Y and N, or 1 and 0."""
 
 
 @row_of("DIM_LOOKUP_DFE_ETHNIC")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import Any, NamedTuple
+from datetime import date
+from typing import NamedTuple
 
 from sqlalchemy import and_, exists
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import Answer, matchable, real
+from adapters.liquidlogic.hdm import Answer, Day, Flag, matchable, real
 from adapters.liquidlogic.person import postcode
-from adapters.liquidlogic.quirks import bad, day, flag, identifier, leading_code, reference, text
+from adapters.liquidlogic.quirks import bad, identifier, leading_code, reference
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from canonical.children import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
 from canonical.key import key_of
@@ -40,9 +40,9 @@ class FactCareEpisodes(NamedTuple):
     dim_person_id: int
     fact_cla_id: int | None
     fact_cla_placement_id: int | None
-    care_start_date: datetime | None
+    care_start_date: Day
     care_reason_desc: str | None
-    care_end_date: datetime | None
+    care_end_date: Day
     care_reason_end_code: str | None
     care_reason_end_desc: str | None
     cin_903_code: str | None
@@ -65,12 +65,12 @@ def looked_after_episode(source: str, e: FactCareEpisodes) -> LookedAfterEpisode
         episode=reference(source, "care-episode", e.referral),
         period=identifier(e.fact_cla_id),
         placement=reference(source, "placement", e.fact_cla_placement_id),
-        start_date=day(e.care_start_date, "FACT_CARE_EPISODES.CARE_START_DATE"),
+        start_date=e.care_start_date,
         start_reason=_coded("FACT_CARE_EPISODES.CARE_REASON_DESC", e.care_reason_desc, _START_REASONS),
-        end_date=day(e.care_end_date, "FACT_CARE_EPISODES.CARE_END_DATE"),
-        end_reason=text(e.care_reason_end_code)
+        end_date=e.care_end_date,
+        end_reason=e.care_reason_end_code
         or _coded("FACT_CARE_EPISODES.CARE_REASON_END_DESC", e.care_reason_end_desc, _END_REASONS),
-        primary_need=text(e.cin_903_code),
+        primary_need=e.cin_903_code,
     )
 
 
@@ -84,8 +84,8 @@ class FactClaPlacement(NamedTuple):
     fact_cla_placement_id: int
     dim_person_id: int
     fact_cla_id: int | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
+    start_dttm: Day
+    end_dttm: Day
     dim_lookup_placement_type_code: str | None
     dim_lookup_placement_provider_code: str | None
     postcode: str | None
@@ -103,20 +103,20 @@ def placements(hdm: Tables, _: LiquidlogicSettings) -> Choice:
 
 
 def placement(source: str, p: FactClaPlacement) -> Placement:
-    urns = [urn for episode in p.episodes if (urn := text(episode.ofsted_urn))]
+    urns = [episode.ofsted_urn for episode in p.episodes if episode.ofsted_urn]
     return Placement(
         key=key_of(source, "placement", p.fact_cla_placement_id),
         person=key_of(source, "person", p.dim_person_id),
         period=identifier(p.fact_cla_id),
-        start_date=day(p.start_dttm, "FACT_CLA_PLACEMENT.START_DTTM"),
-        end_date=day(p.end_dttm, "FACT_CLA_PLACEMENT.END_DTTM"),
-        placement_type=text(p.dim_lookup_placement_type_code),
-        provider=text(p.dim_lookup_placement_provider_code),
+        start_date=p.start_dttm,
+        end_date=p.end_dttm,
+        placement_type=p.dim_lookup_placement_type_code,
+        provider=p.dim_lookup_placement_provider_code,
         # Episodes of one placement repeat its URN; some hold a local number instead of Ofsted's.
         ofsted_urn=next((urn for urn in urns if urn.startswith("SC")), None),
         postcode=postcode(p.postcode),
         distance_miles=None if p.distance_from_home == -1 else p.distance_from_home,
-        change_reason=text(p.dim_lookup_plac_chng_reas_code),
+        change_reason=p.dim_lookup_plac_chng_reas_code,
     )
 
 
@@ -125,19 +125,19 @@ def placement(source: str, p: FactClaPlacement) -> Placement:
 class AdoptedChildsEpisode(NamedTuple):
     fact_cla_id: int | None
     placement_type: Joined[str | None]
-    placed: Joined[datetime | None]
+    placed: Joined[Day]
 
 
-@row_of("FACT_ADOPTION", key="fact_adoption_id", also={"start_dttm": datetime})
+@row_of("FACT_ADOPTION", key="fact_adoption_id", also={"start_dttm": Day})
 class FactAdoption(NamedTuple):
     fact_adoption_id: int
     dim_person_id: int
-    decision_dttm: datetime | None
-    placement_order_dttm: datetime | None
-    matching_dttm: datetime | None
-    no_longer_placed_dttm: datetime | None
+    decision_dttm: Day
+    placement_order_dttm: Day
+    matching_dttm: Day
+    no_longer_placed_dttm: Day
     dim_lookup_adop_reason_ceased_code: str | None
-    adopted_by_carer_flag: Any
+    adopted_by_carer_flag: Flag
     episodes: tuple[AdoptedChildsEpisode, ...]
 
 
@@ -151,20 +151,18 @@ def permanences(hdm: Tables, _: LiquidlogicSettings) -> Choice:
 
 
 def permanence(source: str, a: FactAdoption) -> Permanence:
-    column = "FACT_CLA_PLACEMENT.START_DTTM"
-    adoptive = [each for each in a.episodes if (text(each.placement_type) or "").upper() in _ADOPTIVE]
-    placed = [day(each.placed, column) for each in adoptive]
+    adoptive = [each for each in a.episodes if (each.placement_type or "").upper() in _ADOPTIVE]
     return Permanence(
         key=key_of(source, "permanence", a.fact_adoption_id),
         person=key_of(source, "person", a.dim_person_id),
         period=identifier(a.episodes[-1].fact_cla_id) if a.episodes else None,
-        decision_date=day(a.decision_dttm, "FACT_ADOPTION.DECISION_DTTM"),
-        placement_order_date=day(a.placement_order_dttm, "FACT_ADOPTION.PLACEMENT_ORDER_DTTM"),
-        matched_date=day(a.matching_dttm, "FACT_ADOPTION.MATCHING_DTTM"),
-        placed_date=min((each for each in placed if each), default=None),
-        reversed_date=day(a.no_longer_placed_dttm, "FACT_ADOPTION.NO_LONGER_PLACED_DTTM"),
-        reversed_reason=text(a.dim_lookup_adop_reason_ceased_code),
-        adopted_by_carer=flag(a.adopted_by_carer_flag, "FACT_ADOPTION.ADOPTED_BY_CARER_FLAG"),
+        decision_date=a.decision_dttm,
+        placement_order_date=a.placement_order_dttm,
+        matched_date=a.matching_dttm,
+        placed_date=min((each.placed for each in adoptive if each.placed), default=None),
+        reversed_date=a.no_longer_placed_dttm,
+        reversed_reason=a.dim_lookup_adop_reason_ceased_code,
+        adopted_by_carer=a.adopted_by_carer_flag,
     )
 
 
@@ -172,7 +170,7 @@ def permanence(source: str, a: FactAdoption) -> Permanence:
 class ScreeningAnswer(NamedTuple):
     answer_no: str | None
     answer: Answer
-    answered_dttm: datetime | None
+    answered_dttm: Day
 
 
 @row_of("FACT_FORMS", key="fact_form_id")
@@ -194,10 +192,9 @@ def health_screenings(hdm: Tables, _: LiquidlogicSettings) -> Choice:
 
 
 def health_screening(source: str, f: FactForms) -> HealthScreening:
-    column = "FACT_FORM_ANSWERS.ANSWERED_DTTM"
     # Answered twice: the later one counts, of one day the one that was saved last.
     answers = sorted(
-        ((text(number) or "").upper(), day(moment, column) or date.min, place, text(answer))
+        ((number or "").upper(), moment or date.min, place, answer)
         for place, (number, answer, moment) in enumerate(f.answers)
     )
     latest = {number: (answer, answered) for number, answered, _, answer in answers}
@@ -223,7 +220,7 @@ class DimClaEligibility(NamedTuple):
 class FactClaCareLeavers(NamedTuple):
     fact_cla_care_leavers_id: int
     dim_person_id: int
-    in_touch_dttm: datetime | None
+    in_touch_dttm: Day
     dim_lookup_in_touch_code_code: str | None
     dim_lookup_main_activity_desc: str | None
     dim_lookup_accommodation_code_desc: str | None
@@ -242,18 +239,18 @@ def care_leaver(source: str, c: FactClaCareLeavers) -> CareLeaver:
     return CareLeaver(
         key=key_of(source, "care-leaver", c.fact_cla_care_leavers_id),
         person=key_of(source, "person", c.dim_person_id),
-        contact_date=day(c.in_touch_dttm, f"{table}.IN_TOUCH_DTTM"),
-        in_touch=text(c.dim_lookup_in_touch_code_code),
+        contact_date=c.in_touch_dttm,
+        in_touch=c.dim_lookup_in_touch_code_code,
         activity=_coded(f"{table}.DIM_LOOKUP_MAIN_ACTIVITY_DESC", c.dim_lookup_main_activity_desc, _ACTIVITIES),
         accommodation=_coded(f"{table}.DIM_LOOKUP_ACCOMMODATION_CODE_DESC", accommodation, _ACCOMMODATION),
         accommodation_suitable=_suitable(c.dim_lookup_accommodation_suitable_desc),
-        eligibility=text(c.eligibilities[-1].dim_lookup_eligibility_status_desc) if c.eligibilities else None,
+        eligibility=c.eligibilities[-1].dim_lookup_eligibility_status_desc if c.eligibilities else None,
     )
 
 
 def _coded(column: str, described: str | None, pattern: str) -> str | None:
     """The warehouse has only the descriptions of these lists; councils let them begin with the return's code."""
-    if text(described) is None:
+    if described is None:
         return None
     code = leading_code(described, pattern)
     if code is None:
@@ -263,8 +260,8 @@ def _coded(column: str, described: str | None, pattern: str) -> str | None:
 
 
 def _suitable(described: str | None) -> str | None:
-    written = text(described)
-    if written is None:
+    if described is None:
         return None
-    unsuitable = "unsuitable" in written.lower() or "not suitable" in written.lower()
-    return leading_code(written, "[12]") or ("2" if unsuitable else "1" if "suitable" in written.lower() else written)
+    said = described.lower()
+    unsuitable = "unsuitable" in said or "not suitable" in said
+    return leading_code(described, "[12]") or ("2" if unsuitable else "1" if "suitable" in said else described)

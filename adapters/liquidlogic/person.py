@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, extract, func, or_
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import DimLookupDfeEthnic, DimLookupDisab, matchable, never, real, translation
-from adapters.liquidlogic.quirks import bad, day, flag, leading_code, text
+from adapters.liquidlogic.hdm import Day, DimLookupDfeEthnic, DimLookupDisab, Flag, matchable, never, real, translation
+from adapters.liquidlogic.quirks import bad, leading_code
 from adapters.liquidlogic.settings import LiquidlogicSettings, People, UPNReason
 from canonical.key import key_of
 from canonical.people import Address, Identifier, ImmigrationStatus, Name, Person, Sex
@@ -40,11 +39,11 @@ class DimPersonAddress(NamedTuple):
     town: str | None
     postcode: str | None
     uprn: str | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
+    start_dttm: Day
+    end_dttm: Day
 
 
-@row_of("FACT_DISABILITY", key="fact_disability_id", of="dim_person_id", also={"end_dttm": datetime})
+@row_of("FACT_DISABILITY", key="fact_disability_id", of="dim_person_id", also={"end_dttm": Day})
 class FactDisability(NamedTuple):
     dim_lookup_disab_code: str | None
     national: Joined[str | None]
@@ -53,8 +52,8 @@ class FactDisability(NamedTuple):
 @row_of("FACT_IMMIGRATION_STATUS", key="fact_immigration_status_id", of="dim_person_id")
 class FactImmigrationStatus(NamedTuple):
     dim_lookup_immgr_status_desc: str | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
+    start_dttm: Day
+    end_dttm: Day
 
 
 @row_of("FACT_903_DATA", of="dim_person_id", order="no_upn_code")  # one row a year's return: any lasting order will do
@@ -62,22 +61,22 @@ class Fact903Data(NamedTuple):
     no_upn_code: str | None
 
 
-@row_of("DIM_PERSON", key="dim_person_id", also={"duplicated_dttm": datetime, "is_client": str})
+@row_of("DIM_PERSON", key="dim_person_id", also={"duplicated_dttm": Day, "is_client": str})
 class DimPerson(NamedTuple):
     dim_person_id: int
     legacy_id: str | None
     forename: str | None
     surname: str | None
-    birth_dttm: datetime | None
-    dob_estimated: Any
-    death_dttm: datetime | None
+    birth_dttm: Day
+    dob_estimated: Flag
+    death_dttm: Day
     gender_main_code: str | None
     ethnicity_main_code: str | None
     natnl_code: str | None
     upn: str | None
     former_upn: str | None
     ethnicity: Joined[str | None]
-    born: Joined[str]
+    born: Joined[bool]
     addresses: tuple[DimPersonAddress, ...]
     disabilities: tuple[FactDisability, ...]
     immigration: tuple[FactImmigrationStatus, ...]
@@ -125,44 +124,41 @@ def _disabilities(hdm: Tables) -> Choice:
 
 def person(source: str, p: DimPerson) -> Person:
     """DIM_PERSON and what belongs to it as a person."""
-    born = day(p.birth_dttm, "DIM_PERSON.BIRTH_DTTM")
     # LCS keeps the expected date of birth of an unborn child in the same column, and flags it. It flags the date of a
     # child whose birthday nobody knows in the same way, so only a day that is not long past is an expected one.
-    expected = flag(p.dob_estimated, "DIM_PERSON.DOB_ESTIMATED") and p.born != "Y"
+    expected = p.dob_estimated and not p.born
     upn, reason = _upn(p)
-    legacy = text(p.legacy_id)
     return Person(
         key=key_of(source, "person", p.dim_person_id),
-        names=(Name(given=text(p.forename), family=text(p.surname)),),
-        birth_date=None if expected else born,
-        expected_birth_date=born if expected else None,
-        death_date=day(p.death_dttm, "DIM_PERSON.DEATH_DTTM"),
+        names=(Name(given=p.forename, family=p.surname),),
+        birth_date=None if expected else p.birth_dttm,
+        expected_birth_date=p.birth_dttm if expected else None,
+        death_date=p.death_dttm,
         sex=_sex(p.gender_main_code),
         ethnicity=_national(
             "DIM_PERSON.ETHNICITY_MAIN_CODE", p.ethnicity_main_code, p.ethnicity, "DIM_LOOKUP_DFE_ETHNIC"
         ),
-        nationality=text(p.natnl_code),
+        nationality=p.natnl_code,
         disabilities=_disability_codes(p.disabilities),
         upn=upn,
-        former_upn=text(p.former_upn),
+        former_upn=p.former_upn,
         upn_unknown_reason=reason,
-        identifiers=(Identifier(system="legacy", value=legacy),) if legacy else (),
+        identifiers=(Identifier(system="legacy", value=p.legacy_id),) if p.legacy_id else (),
         addresses=tuple(map(_address, p.addresses)),
         immigration=tuple(map(_status, p.immigration)),
     )
 
 
 def _upn(p: DimPerson) -> tuple[str | None, str | None]:
-    written = text(p.upn)
-    if written is None:
+    if p.upn is None:
         codes = [code for each in p.no_upn_codes if (code := leading_code(each.no_upn_code, _UPN_REASON.pattern))]
         return None, codes[-1] if codes else None
     # Where there is no UPN its column often holds the reason instead.
-    return (None, written.upper()) if _UPN_REASON.fullmatch(written.upper()) else (written, None)
+    return (None, p.upn.upper()) if _UPN_REASON.fullmatch(p.upn.upper()) else (p.upn, None)
 
 
 def _sex(code: str | None) -> Sex:
-    match (text(code) or "").upper():
+    match (code or "").upper():
         case "M" | "MALE":
             return Sex.MALE
         case "F" | "FEMALE":
@@ -171,14 +167,11 @@ def _sex(code: str | None) -> Sex:
 
 
 def _national(column: str, local: str | None, national: str | None, lookup: str) -> str | None:
-    if text(local) is None:
-        return None
-    code = text(national)
-    if code is None:
+    if local is not None and national is None:
         bad(
             column, f"has no row in {lookup}", local, f"add the code to {lookup} with its NAT_ID, or correct the person"
         )
-    return code
+    return None if local is None else national
 
 
 def _disability_codes(disabilities: tuple[FactDisability, ...]) -> tuple[str, ...]:
@@ -188,29 +181,28 @@ def _disability_codes(disabilities: tuple[FactDisability, ...]) -> tuple[str, ..
 
 
 def _address(a: DimPersonAddress) -> Address:
-    house = " ".join(each for each in (text(a.house_no), text(a.street)) if each)
-    lines = [text(a.room_no), text(a.floor_no), text(a.flat_no), text(a.building), house]
+    house = " ".join(each for each in (a.house_no, a.street) if each)
+    lines = [a.room_no, a.floor_no, a.flat_no, a.building, house]
     return Address(
         lines=tuple(line for line in lines if line),
-        town=text(a.town),
+        town=a.town,
         postcode=postcode(a.postcode),
-        uprn=text(a.uprn),
-        kind=text(a.addss_type_code),
-        start_date=day(a.start_dttm, "DIM_PERSON_ADDRESS.START_DTTM"),
-        end_date=day(a.end_dttm, "DIM_PERSON_ADDRESS.END_DTTM"),
+        uprn=a.uprn,
+        kind=a.addss_type_code,
+        start_date=a.start_dttm,
+        end_date=a.end_dttm,
     )
 
 
 def postcode(value: str | None) -> str | None:
     """A postcode as it stands; what people write into the box when there is none is none."""
-    written = text(value)
-    return None if written is None or _NO_POSTCODE.fullmatch(re.sub(r"\s", "", written).upper()) else written
+    return None if value is None or _NO_POSTCODE.fullmatch(re.sub(r"\s", "", value).upper()) else value
 
 
 def _status(s: FactImmigrationStatus) -> ImmigrationStatus:
-    described = text(s.dim_lookup_immgr_status_desc) or "unknown"
+    described = s.dim_lookup_immgr_status_desc or "unknown"
     return ImmigrationStatus(
         status="UASC" if _UASC.search(described) and not _NOT_UASC.search(described) else described,
-        start_date=day(s.start_dttm, "FACT_IMMIGRATION_STATUS.START_DTTM"),
-        end_date=day(s.end_dttm, "FACT_IMMIGRATION_STATUS.END_DTTM"),
+        start_date=s.start_dttm,
+        end_date=s.end_dttm,
     )

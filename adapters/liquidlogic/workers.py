@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import and_
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import real
-from adapters.liquidlogic.quirks import day, identifier, reference, text
+from adapters.liquidlogic.hdm import Day, real
+from adapters.liquidlogic.quirks import identifier, reference
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from canonical.children import Involvement
 from canonical.key import key_of
@@ -29,8 +28,8 @@ class FactInvolvements(NamedTuple):
     fact_referral_id: int | None
     dim_worker_id: int | None
     dim_lookup_involvement_type_code: str | None
-    start_dttm: datetime | None
-    end_dttm: datetime | None
+    start_dttm: Day
+    end_dttm: Day
     dim_lookup_cwreason_code: str | None
     registration: Joined[str | None]
     team: Joined[str | None]
@@ -52,10 +51,10 @@ def involvement(source: str, i: FactInvolvements) -> Involvement:
         person=key_of(source, "person", i.dim_person_id),
         episode=reference(source, "care-episode", i.fact_referral_id),
         # WORKER_ID_CODE is the Social Work England number where somebody has entered it.
-        worker=text(i.registration) or identifier(i.dim_worker_id),
-        role=text(i.dim_lookup_involvement_type_code),
-        team=text(i.team),
-        start_date=day(i.start_dttm, "FACT_INVOLVEMENTS.START_DTTM"),
-        end_date=day(i.end_dttm, "FACT_INVOLVEMENTS.END_DTTM"),
-        change_reason=text(i.dim_lookup_cwreason_code),
+        worker=i.registration or identifier(i.dim_worker_id),
+        role=i.dim_lookup_involvement_type_code,
+        team=i.team,
+        start_date=i.start_dttm,
+        end_date=i.end_dttm,
+        change_reason=i.dim_lookup_cwreason_code,
     )

@@ -82,6 +82,7 @@ def streams(every: Sequence[StreamStanding]) -> Group:
         remarks = [
             each.error or "",
             f"{each.held:,} deletions or changes held back: `ironbridge held`" if each.held else "",
+            f"{each.incomplete:,} published without some fields: `ironbridge parked`" if each.incomplete else "",
             "paused" if each.paused else "",
         ]
         age = each.seconds_since_read

@@ -33,7 +33,7 @@ def print_story(console: Console, told: Story, actions: Sequence[AuditEntry] = (
         owned = ", ".join(f"{n} {entity}" for entity, n in counts.items())
         console.print(f"[bold]owns[/bold]    {owned}, for example {told.owns[0].key}")
     for record in told.stuck:
-        if record.state in ("quarantined", "rejected"):
+        if record.state in ("quarantined", "incomplete", "rejected"):
             console.print(Text.assemble(("stuck   ", "bold red"), f"{record.state}: {record.reason}"))
     for act in actions:
         console.print(Text.assemble(("audit   ", "bold"), f"{moment(act.at)} {act.action} by {whose(act)}"))

@@ -179,7 +179,7 @@ class Painter:
             count=stands.records, changes=self._events.now(name), rate=self._events.rate(name),
             fresh=stands.seconds_since_read, stuck=stands.quarantined + stands.held,
             busy=0, topics=tuple(self._topics(stream.entities)), paused=stands.paused,
-            besides=_counted({"quarantined": stands.quarantined, "held back": stands.held}),
+            besides=_counted({"quarantined": stands.quarantined, "incomplete": stands.incomplete, "held back": stands.held}),
         )  # fmt: skip
 
     def _flow(

@@ -46,6 +46,9 @@ records = meter.create_gauge("ironbridge.stream.records", unit="{record}", descr
 quarantined = meter.create_gauge(
     "ironbridge.stream.quarantined", unit="{record}", description="Records that cannot be mapped now"
 )
+incomplete = meter.create_gauge(
+    "ironbridge.stream.incomplete", unit="{record}", description="Records that are published without some of their fields"
+)
 held_back = meter.create_gauge(
     "ironbridge.stream.deletions.held", unit="{record}", description="Deletions and changes that wait for a person"
 )
@@ -134,6 +137,7 @@ def _streams(built: Platform, every: Sequence[StreamStanding]) -> None:
         freshness_limit.set(allowed(interval), about)
         records.set(stands.records, about)
         quarantined.set(stands.quarantined, about)
+        incomplete.set(stands.incomplete, about)
         held_back.set(stands.held, about)
 
 

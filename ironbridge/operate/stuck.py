@@ -20,6 +20,7 @@ from ironbridge.store.stuck import CountedGroup, StuckPage, StuckPlace
 
 STATES = {
     "parked": "Parked", "waiting": "Waiting", "dropped": "Given up", "quarantined": "Quarantined", "rejected": "No event",
+    "incomplete": "Incomplete",
 }  # fmt: skip
 ID = re.compile(r"[0-9a-f]{12}")
 SHOWN = 50
@@ -30,6 +31,7 @@ _NEXT = {
     "waiting": "Nothing: it goes by itself once the record that it refers to is there. See that one's story.",
     "dropped": "Nothing: it was given up. The next change of its facts brings it back.",
     "quarantined": "Mend the record in the legacy system: it is then published by itself with the next reading.",
+    "incomplete": "Mend the field in the legacy system: the record is published without it, and whole with the next reading.",
     "rejected": "Find out who writes to the topic besides Ironbridge's adapters.",
 }
 

@@ -16,13 +16,16 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.engine.journal import Problem
+from adapters.engine.journal import INCOMPLETE, Problem, record_key
 from ironbridge.store.bulk import postgres, put
 from ironbridge.store.database import Store
 from ironbridge.store.tables import problems
 
 STUCK = ("parked", "waiting", "dropped")
 """The states in which a subject stays until something else happens."""
+LACKS = f"key LIKE '%{INCOMPLETE}'"
+"""The problem of a record that is published without some of its fields, as SQL."""
+STATE_OF_PROBLEM = f"CASE WHEN {LACKS} THEN 'incomplete' ELSE 'quarantined' END"
 WAITS = "waits for another record, which the target does not hold yet"
 _UNSAID = "no reason was given"
 # The texts of a reason, besides the key, that only one record has: its shape and its row. `_WHERE` repeats the part's name.
@@ -35,7 +38,7 @@ def bare(state: str, key: str, reason: str | None) -> str:
     """A reason without the parts that only one record has: the same text for all records of one state and one reason."""
     if state == "waiting":
         return WAITS
-    return _WHERE.sub("", _SHAPE.sub("", (reason or _UNSAID).replace(key, "…")))
+    return _WHERE.sub("", _SHAPE.sub("", (reason or _UNSAID).replace(record_key(key), "…")))
 
 
 def cause_of(state: str, key: str, reason: str | None) -> str:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.engine.journal import INCOMPLETE
 from flows.engine.ledger import HOLD
+from ironbridge.store.causes import LACKS, STATE_OF_PROBLEM
 from ironbridge.store.database import Store, now
 from ironbridge.store.rows import rows
 
@@ -19,7 +21,8 @@ class StreamStanding:
     This row says how one stream stands. A stream that no adapter has opened yet stands at the defaults.
 
     `sweep` counts its readings, begun ones included; `read` counts the records of the newest one so far. The guard holds
-    `held` changes back. `events` were published since ever, `records` live now, `quarantined` ones cannot be mapped.
+    `held` changes back. `events` were published since ever, `records` live now, `quarantined` ones cannot be mapped,
+    `incomplete` ones are published without some of their fields.
     `seconds_since_read` is None before the first reading has ended; `reading`: one has begun and not ended.
     """
 
@@ -33,6 +36,7 @@ class StreamStanding:
     events: int = 0
     records: int = 0
     quarantined: int = 0
+    incomplete: int = 0
     seconds_since_read: float | None = None
     reading: bool = False
 
@@ -140,10 +144,13 @@ async def streams(store: Store) -> list[StreamStanding]:
         found = await connection.execute(
             text(
                 "SELECT s.adapter, s.name AS stream, s.sweep, s.read, s.held, s.error, s.paused, s.events, "  # noqa: S608
-                "COALESCE(r.live, 0) AS records, (SELECT count(*) FROM problems p WHERE p.stream = s.id) AS quarantined, "
+                "COALESCE(r.live, 0) AS records, COALESCE(p.problems - p.incomplete, 0) AS quarantined, "
+                "COALESCE(p.incomplete, 0) AS incomplete, "
                 f"{_ROUNDED.format(':now - s.looked')} AS seconds_since_read, s.after IS NOT NULL AS reading "
                 "FROM streams s LEFT JOIN (SELECT stream, count(CASE WHEN version > 0 AND NOT deleted THEN 1 END) AS live "
-                "FROM records GROUP BY stream) AS r ON r.stream = s.id ORDER BY s.adapter, s.name"
+                "FROM records GROUP BY stream) AS r ON r.stream = s.id LEFT JOIN (SELECT stream, count(*) AS problems, "
+                f"count(CASE WHEN {LACKS} THEN 1 END) AS incomplete FROM problems GROUP BY stream) AS p ON p.stream = s.id "
+                "ORDER BY s.adapter, s.name"
             ),
             {"now": now(connection)},
         )
@@ -224,9 +231,9 @@ async def oldest(store: Store, most: int) -> list[Unwritten]:
 
 async def stuck(connection: AsyncConnection, key: str | None = None) -> list[StuckRecord]:
     """Parked and waiting subjects, quarantined rows, records that are no events: all of them, or those of one key."""
-    bound = {} if key is None else {"key": key}
+    bound = {} if key is None else {"key": key, "incomplete": key + INCOMPLETE}
     subject, row, place = (
-        ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key = :key", "WHERE place = :key")
+        ("", "", "") if key is None else ("AND s.subject = :key", "WHERE p.key IN (:key, :incomplete)", "WHERE place = :key")
     )
     found = await connection.execute(
         text(
@@ -234,7 +241,7 @@ async def stuck(connection: AsyncConnection, key: str | None = None) -> list[Stu
             # Through the flows, so that one key is found in the index, whatever flow has it.
             "SELECT 0 AS kind, s.flow AS part, s.subject AS key, s.state, s.reason, s.since, s.cause FROM flows f "
             f"JOIN subjects s ON s.flow = f.name WHERE s.state IN ('parked', 'waiting', 'dropped') {subject} "
-            "UNION ALL SELECT 1, s.adapter || '.' || s.name, p.key, 'quarantined', p.what, p.since, p.cause "
+            f"UNION ALL SELECT 1, s.adapter || '.' || s.name, p.key, {STATE_OF_PROBLEM}, p.what, p.since, p.cause "
             f"FROM problems p JOIN streams s ON s.id = p.stream {row} "
             f"UNION ALL SELECT 2, flow, place, 'rejected', what, since, cause FROM rejects {place}"
             ") AS stuck ORDER BY kind, part, key"

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.engine.journal import AGAIN
+from adapters.engine.journal import record_key
 from adapters.engine.regions import extract_mark
 from canonical.key import entity_of, read_key
 from flows.port import Flow
@@ -63,7 +63,7 @@ async def _reread(connection: AsyncConnection, keys: Sequence[str]) -> list[str]
     )
     found = [(stream, key) for stream, key in problems.fetchall()]
     files = [(stream, key) for stream, key in found if entity_of(key) == "file"]
-    rows = {key.removesuffix(AGAIN) for _, key in found}
+    rows = {record_key(key) for _, key in found}
     those = f"stream IN (SELECT id FROM streams) AND {among(connection, 'key', 'rows')}"  # noqa: S608 (our own names)
     bound = {"rows": values(connection, sorted(rows))}
     await connection.execute(
@@ -78,7 +78,7 @@ async def _reread(connection: AsyncConnection, keys: Sequence[str]) -> list[str]
         bound,
     )
     read = {key for (key,) in freed} | await _files_reread(connection, files)
-    return [key for _, key in found if key.removesuffix(AGAIN) in read]
+    return [key for _, key in found if record_key(key) in read]
 
 
 async def _files_reread(connection: AsyncConnection, files: Sequence[tuple[int, str]]) -> set[str]:

@@ -1,8 +1,8 @@
 """
 The stuck records of the three tables that hold them, counted by cause and read in the order of their keys, all from an index.
 
-A record is stuck as a subject of a flow (parked, waiting, given up), as a quarantined row of a stream, or as a record on a
-flow's topics that is no event.
+A record is stuck as a subject of a flow (parked, waiting, given up), as a quarantined row of a stream, as a record that is
+published incomplete, or as a record on a flow's topics that is no event.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ironbridge.store.bulk import among, postgres, values
-from ironbridge.store.causes import STUCK, fill
+from ironbridge.store.causes import LACKS, STATE_OF_PROBLEM, STUCK, fill
 from ironbridge.store.database import Store
 from ironbridge.store.rows import row_of, rows
 from ironbridge.store.standing import StuckRecord
 
-ORDER = ("parked", "quarantined", "rejected", "waiting", "dropped")
+ORDER = ("parked", "quarantined", "rejected", "incomplete", "waiting", "dropped")
 """The states: first the ones that need a person."""
 _PIECE = 2000  # records that are read at a time
 
@@ -65,13 +65,14 @@ class _Table:
 
 _STUCK = ", ".join(f"'{state}'" for state in STUCK)
 _SUBJECTS = _Table("subjects", "flow", "subject", "reason", STUCK, "SELECT name FROM flows", f"state IN ({_STUCK})")
-_PROBLEMS = _Table("problems", "stream", "key", "what", ("quarantined",), "SELECT id FROM streams", "1 = 1")
+_PROBLEMS = _Table("problems", "stream", "key", "what", ("quarantined",), "SELECT id FROM streams", f"NOT ({LACKS})")
+_INCOMPLETE = replace(_PROBLEMS, states=("incomplete",), where=LACKS)
 _REJECTS = _Table("rejects", "flow", "place", "what", ("rejected",), "SELECT name FROM flows", "1 = 1")
-_TABLES = (_SUBJECTS, _PROBLEMS, _REJECTS)
+_TABLES = (_SUBJECTS, _PROBLEMS, _INCOMPLETE, _REJECTS)
 _COUNTED = (
     "SELECT flow AS part, state, cause, count(*) AS n, min(subject{c}) AS key, min(since) AS since FROM subjects "  # noqa: S608
     f"WHERE state IN ({_STUCK}) AND cause IS NOT NULL GROUP BY flow, state, cause "
-    "UNION ALL SELECT s.adapter || '.' || s.name, 'quarantined', p.cause, p.n, p.key, p.since FROM (SELECT stream, cause, "
+    f"UNION ALL SELECT s.adapter || '.' || s.name, {STATE_OF_PROBLEM}, p.cause, p.n, p.key, p.since FROM (SELECT stream, cause, "
     "count(*) AS n, min(key{c}) AS key, min(since) AS since FROM problems WHERE cause IS NOT NULL GROUP BY stream, cause) AS p "
     "JOIN streams s ON s.id = p.stream "
     "UNION ALL SELECT flow, 'rejected', cause, count(*), min(place{c}), min(since) FROM rejects WHERE cause IS NOT NULL "
@@ -116,7 +117,7 @@ async def _reasons(connection: AsyncConnection, groups: Sequence[CountedGroup]) 
     for table in _TABLES:
         state = "t.state" if table is _SUBJECTS else f"'{table.states[0]}'"
         part, joined = f"t.{table.part}", ""
-        if table is _PROBLEMS:
+        if table.part == "stream":
             part, joined = "s.adapter || '.' || s.name", " JOIN streams s ON s.id = t.stream"
         keys = sorted({each.key for each in groups if each.state in table.states})
         for piece in (keys[at : at + _PIECE] for at in range(0, len(keys), _PIECE)):
@@ -146,7 +147,7 @@ async def _places(connection: AsyncConnection) -> list[tuple[str, str]]:
     flows = await connection.execute(text("SELECT name FROM flows ORDER BY name"))
     found = [(flow, state) for (flow,) in flows for state in (*STUCK, "rejected")]
     streams = await connection.execute(text("SELECT adapter || '.' || name FROM streams ORDER BY 1"))
-    return found + [(stream, "quarantined") for (stream,) in streams]
+    return found + [(stream, state) for (stream,) in streams for state in ("quarantined", "incomplete")]
 
 
 def _table_of(state: str) -> _Table:
@@ -184,7 +185,7 @@ class StuckPlace:
     async def _where(self, connection: AsyncConnection) -> tuple[str, dict[str, Any]]:
         """The SQL condition, by columns of the index."""
         bound: dict[str, Any] = {"part": self.part}
-        if self.table is _PROBLEMS:
+        if self.table.part == "stream":
             found = await connection.execute(
                 text("SELECT id FROM streams WHERE adapter || '.' || name = :part"), {"part": self.part}
             )

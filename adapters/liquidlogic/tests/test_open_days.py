@@ -5,7 +5,7 @@ from datetime import date, datetime
 import pytest
 
 from adapters.liquidlogic import LiquidlogicSettings, system
-from adapters.liquidlogic.quirks import day
+from adapters.liquidlogic.quirks import answered_day
 from canonical import CareEpisode
 
 OPEN = [date.max, date.min, date(9999, 12, 31), date(2999, 12, 31), date(1900, 1, 1), date(1753, 1, 1), date(215, 5, 1)]
@@ -37,5 +37,5 @@ def test_which_days_stand_for_none_is_a_setting() -> None:
 
 
 def test_an_answer_in_a_form_may_stand_for_no_day_too() -> None:
-    assert day("31/12/9999", "FACT_FORM_ANSWERS.ANSWER") is None
-    assert day("06/05/2024", "FACT_FORM_ANSWERS.ANSWER") == date(2024, 5, 6)
+    assert answered_day("31/12/9999", "FACT_FORM_ANSWERS.ANSWER") is None
+    assert answered_day("06/05/2024", "FACT_FORM_ANSWERS.ANSWER") == date(2024, 5, 6)

@@ -12,9 +12,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import create_engine, text
 
+from adapters.engine.journal import INCOMPLETE
 from adapters.kit.sql import SqlSettings, Tables
 from adapters.port import Adapter
-from adapters.testing import AdapterSuite
+from adapters.testing import AdapterSuite, Bench
 from canonical import Address, Entity, Name, Person
 from council_housing import lettings, refunds, repairs
 from council_housing.entities import GarageLetting
@@ -52,11 +53,17 @@ class TestLettings(AdapterSuite):
         return f"{adapter.name}:garage-letting:2"
 
     async def break_one(self, adapter: Adapter) -> str:
-        self._do("UPDATE TENANTS SET nino = 'none' WHERE tenant_no = 3")
+        self._do("UPDATE TENANTS SET born = 'none' WHERE tenant_no = 3")
         return f"{adapter.name}:person:3"
 
     async def mend_it(self, adapter: Adapter) -> None:
-        self._do("UPDATE TENANTS SET nino = 'AB123456C' WHERE tenant_no = 3")
+        self._do("UPDATE TENANTS SET born = '1957-01-03' WHERE tenant_no = 3")
+
+    async def test_a_tenant_whose_national_insurance_number_is_wrong_goes_without_it(self, adapter: Adapter) -> None:
+        bench = Bench(adapter)
+        self._do("UPDATE TENANTS SET nino = 'none' WHERE tenant_no = 3")
+        assert f"{adapter.name}:person:3" in [event.key for event in await bench.read()]
+        assert list(bench.problems()) == [f"{adapter.name}:person:3{INCOMPLETE}"]
 
     def _do(self, statement: str, **values: Any) -> None:
         engine = create_engine(self._url)

@@ -42,7 +42,7 @@ async def _story(request: Request, key: str, *, revealed: bool, status: int = 20
     store = room_of(request).store
     told = await insight.story(store, key, reveal=revealed)
     line = happenings(told, await audit.about(store, key))
-    needs = [each for each in grouped(told.stuck) if each.state in ("parked", "quarantined", "rejected")]
+    needs = [each for each in grouped(told.stuck) if each.state in ("parked", "quarantined", "incomplete", "rejected")]
     known = bool(told.published or told.facts or told.subjects or told.stuck)
     return show(
         request, "record/page.html", status if known else 404, story=told, stuck=needs, line=line, known=known,

@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, row_of
+from adapters.kit.sql import Soft, SqlAdapter, SqlSettings, SqlStream, row_of
 from adapters.port import AdapterSystem
 from canonical import Address, Name, Person
 from canonical.key import key_of
@@ -17,7 +17,7 @@ class Tenant(NamedTuple):
     forenames: str | None
     surname: str | None
     born: date | None
-    nino: str | None
+    nino: Soft[str | None]
 
 
 @row_of("LETTINGS", key="letting_no")
@@ -37,7 +37,7 @@ def person(source: str, tenant: Tenant) -> Person:
         key=key_of(source, "person", tenant.tenant_no),
         names=(Name(given=tenant.forenames, family=tenant.surname),),
         birth_date=tenant.born,
-        nino=tenant.nino or None,  # the type tidies and checks it; a row that fails is quarantined, the others go on
+        nino=tenant.nino,  # the type tidies and checks it; a number that fails is left out and told, the tenant goes on
     )
 
 
