@@ -27,7 +27,7 @@ from ironbridge.operate.audit import Actor
 from ironbridge.store import Store, StoredMemory
 
 KINDS = ["sqlite", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("postgres", "mariadb"))]
-NINO, OTHER = "AB123456C", "QQ123456C"  # QQ is the prefix of no number
+NINO, OTHER = "JG103759A", "QQ123456C"  # QQ is the prefix of no number
 KEY = "housing:person:7"
 
 
