@@ -65,8 +65,8 @@ LAST = {"renumbered": corners.renumbered}
 """Played at the end: what came before could not be judged any more."""
 AT_THE_END: tuple[str, ...] = ()
 """
-No round plays `renumbered` yet. Rows that are numbered anew while a sweep of them is under way or stopped are told anew if the sweep had
-met them before: a kill at that moment is rare by itself, and likely behind all other scenes.
+No round plays `renumbered` yet. Rows that are numbered anew while a sweep of them is under way or stopped are told anew if the
+sweep had met them before: a kill at that moment is rare by itself, and likely behind all other scenes.
 """
 
 
