@@ -142,7 +142,7 @@ class RentTransaction(_OfATenancy):
     period: Annotated[int | None, PLAIN, Field(ge=0)] = None
     """The rent period within the year in which it was posted."""
     amount: Annotated[Amount, FINANCIAL]
-    """What it adds to the balance: above zero for a charge, below zero for a receipt."""
+    """The transaction adds this amount to the balance: above zero for a charge, below zero for a receipt."""
     vat: Annotated[Amount | None, FINANCIAL] = None
 
 
@@ -177,7 +177,7 @@ class Repair(_OfHousing):
     priority: Annotated[Code | None, PLAIN] = None
     status: Annotated[Code | None, PLAIN] = None
     description: Annotated[Text | None, SPECIAL] = None
-    """What is broken, in the words of whoever took the call: such words may tell of somebody's health."""
+    """Whoever took the call writes here which thing is broken. The words may tell of somebody's health."""
     reported_by: Annotated[Text | None, IDENTIFYING] = None
     contacts: Annotated[tuple[ContactPoint, ...], IDENTIFYING] = ()
     currency: Annotated[Currency, PLAIN] = "GBP"

@@ -25,7 +25,7 @@ OWNED = {
     "payment": ("supplier", {"supplier": "unit4:supplier:S1", "number": "9", "amount": "12.50"}),
     "journal-line": ("journal", {"journal": "unit4:journal:4001", "line_number": 0, "amount": "-12.50"}),
 }
-"""What an entity needs besides its key, and the field that names its owner."""
+"""By entity: the field that holds its owner's key, and the fields that it needs besides its own key."""
 
 ALONE = {
     "property": {"number": "P1"},

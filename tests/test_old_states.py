@@ -32,8 +32,8 @@ from tests.servers import Kafka, Postgres
 PATIENCE = 60.0  # seconds
 HASTE = 3.0
 """
-So many times as fast as ours is the clock of a council's database. A flow whose state is old waits for `HOLD` by that clock.
-Its claims are kept alive by this machine's clock, which still is often enough.
+The clock of a council's database runs this many times as fast as ours. A flow whose state is old waits for `HOLD` by that clock.
+The flow renews its claims by this machine's clock, which is often enough all the same.
 """
 
 

@@ -88,7 +88,7 @@ class Typed(Generic[R]):
         return plan
 
     def _cleaning(self, its: Field, kind: type) -> Clean | None:
-        """What makes a value of this type the field's; None where there is nothing to do."""
+        """Give the function that turns a value of this type into the field's; None if the value stays as it is."""
         if its.part:
             part = typed(its.part, self._no_days)
             return lambda rows: tuple(map(part, rows))
