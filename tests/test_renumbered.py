@@ -245,6 +245,95 @@ async def test_a_kill_at_any_point_of_a_renumbering_tells_nobody_anything(error:
     assert n > 30
 
 
+class Live(TableAdapter):
+    """A table whose pages are read when they are asked for, as a database reads them."""
+
+    async def _swept(self, after: Position | None) -> AsyncIterator[Page]:
+        while page := [self.record(n, self.lines[n]) for n in sorted(self.lines) if after is None or (n,) > after][:15]:
+            after = page[-1].position
+            yield Page(page, after)
+
+
+def deal(adapter: TableAdapter) -> None:
+    lines = list(adapter.lines.values())
+    Random(3).shuffle(lines)
+    adapter.lines = dict(zip(sorted(adapter.lines), lines, strict=True))
+
+
+ANEW: dict[str, Callable[[TableAdapter], None]] = {
+    "behind": lambda adapter: renumber(adapter, 1000),
+    "a little behind": lambda adapter: renumber(adapter, 10),
+    "before": lambda adapter: renumber(adapter, -1000),
+    "half of them behind": lambda adapter: renumber(adapter, 1000, *range(0, 60, 2)),
+    "in another order": deal,
+}
+
+
+@pytest.mark.parametrize(("stopped", "mean"), [(True, 512), (False, 512), (False, 8)])
+@pytest.mark.parametrize("anew", ANEW.values(), ids=ANEW)
+async def test_rows_that_are_numbered_anew_while_they_are_read_tell_nobody_anything(
+    stopped: bool, anew: Callable[[TableAdapter], None], mean: int
+) -> None:
+    n, met = 0, True
+    while met:
+        adapter = Live()
+        adapter.lines = {number: Line(number, "N1") for number in range(60)}
+        bench = Bench(adapter)
+        bench.mean_region = mean
+        await bench.read()
+        bench.wait(timedelta(hours=24))
+        met = await _met(bench, n, anew, stopped=stopped)
+        await bench.read()
+        await nightly(bench)
+        await nightly(bench)
+        assert (len(bench.log.told()), held(bench)) == (60, 0), n
+        assert_same_content(bench)
+        n += 1
+    assert n > 20
+
+
+async def _met(bench: Bench, at: int, anew: Callable[[TableAdapter], None], *, stopped: bool) -> bool:
+    """Read, and number all anew at the nth point of it, where the reading is stopped or goes on. Tell whether there was one."""
+    assert isinstance(bench.adapter, TableAdapter)
+    faults = Faults(at) if stopped else At(at, lambda: anew(bench.adapter))  # type: ignore[arg-type]
+    try:
+        await bench.read(bench.pump(faults))
+    except Killed:
+        anew(bench.adapter)
+        return True
+    return not stopped and faults.passed > at
+
+
+class At(Faults):
+    """Does something at the nth point, and lets all go on."""
+
+    def __init__(self, at: int, does: Callable[[], None]) -> None:
+        super().__init__(at)
+        self._does = does
+
+    def point(self, name: str) -> None:
+        self.passed += 1
+        if self.passed == self.at:
+            self._does()
+
+
+async def test_a_stopped_sweep_of_a_table_that_is_as_it_was_goes_on_where_it_stood() -> None:
+    adapter = Live()
+    adapter.lines = {number: Line(number, "N1") for number in range(400)}
+    bench = Bench(adapter)
+    await bench.read()
+    bench.wait(timedelta(hours=24))
+    with pytest.raises(Killed):
+        await bench.read(bench.pump(Faults(10, only="saved")))
+    stopped = bench.state.of("episodes").progress
+    assert stopped.after is not None
+    adapter.lines |= {number: Line(number, "N7") for number in range(12)}  # corrections that no other record says
+    await bench.read()
+    assert bench.state.of("episodes").progress.sweep == stopped.sweep
+    await nightly(bench)
+    assert_same_content(bench)
+
+
 async def test_more_strays_than_are_kept_in_memory_are_published_with_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.engine.strays._KEPT", 3)
     adapter = table()

@@ -1,11 +1,11 @@
 """
 Recognises rows that a warehouse has numbered anew: other keys, the same content. Nothing here does I/O.
 
-A row with the content of another record that its sweep has not met yet is a *stray*, if it is new or has changed: it is not
-published with its row. The record that had a changed row's number is *parted* from it, and missing like one whose row has gone.
-At the sweep's end the records that are missing are held against the strays: each takes the row with its content, and keeps the
-key that it is published under. So nobody is told anything, and nothing is missing. Strays that are left are new records, or
-changes of the records that were parted from them.
+A row with the content of another record is a *stray*, if it is new or has changed: it is not published with its row. The record
+that had a changed row's number is *parted* from it, and missing like one whose row has gone. At the sweep's end the records that
+are missing are held against the strays: each takes the row with its content, and keeps the key that it is published under. So
+nobody is told anything, and nothing is missing. Strays that are left are new records, or changes of the records that were parted
+from them.
 
 A warehouse may have numbered its people anew when they had been read, and their episodes had not. The content of an episode then
 has a number that nobody knows: such a row is a *strange* stray, and is looked up again until the people have been read.
@@ -159,9 +159,13 @@ def reunited(known: Known, stray: Known) -> Known:
     return replace(joined(known, stray), row_digest=LEFT)
 
 
-def left(strays: Collection[Known], *, waits: bool) -> list[Known]:
-    """Strays that are to be published when their rows are read next; strange ones are looked up once more if they wait."""
-    return [replace(s, fingerprint=None, row_digest=WAITS if waits and strange(s) else LEFT) for s in strays]
+def left(strays: Collection[Known], *, waits: bool, all_wait: bool = False) -> list[Known]:
+    """
+    Strays that are to be published when their rows are read next; those that wait are looked up once more: strange ones, or all.
+    """
+    return [
+        replace(s, fingerprint=None, row_digest=WAITS if all_wait or (waits and strange(s)) else LEFT) for s in strays
+    ]
 
 
 def owner_of_strange(met: int) -> str:

@@ -6,6 +6,7 @@ Rows are compared in regions. A record that no region of a whole sweep holds is 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from opentelemetry import trace
@@ -24,10 +25,24 @@ from adapters.port import Stream, Sweep
 from canonical.turns import in_turns
 
 tracer = trace.get_tracer(__name__)
+log = logging.getLogger(__name__)
 
 
 async def sweep(means: Means, stream: Stream, reading: Sweep) -> None:
-    """Read a stream by a sweep to its end; one that was stopped goes on where it stood."""
+    """
+    Read a stream by a sweep to its end; one that was stopped goes on where it stood. All is read once more if the rows seem to
+    have been numbered anew meanwhile.
+    """
+    if await _overtaken(means, stream, reading):
+        log.warning(
+            "%s.%s: the rows may have been numbered anew while they were read. They are read once more before anything is told "
+            "of new rows that say what known records say, or of missing records",
+            means.adapter, stream.name,
+        )  # fmt: skip
+        await _overtaken(means, stream, reading, last=True)
+
+
+async def _overtaken(means: Means, stream: Stream, reading: Sweep, *, last: bool = False) -> bool:
     progress = await means.memory.progress(stream.name)
     begins = progress.after is None
     if begins:
@@ -36,16 +51,25 @@ async def sweep(means: Means, stream: Stream, reading: Sweep) -> None:
     watch = await means.watch(stream)
     if watch.day_begins:
         watch.day(await means.memory.live(stream.name))
-    await SweepReading(means, stream, watch, seen, progress, whole=begins).run(reading)
+    return await SweepReading(means, stream, watch, seen, progress, whole=begins, last=last).run(reading)
 
 
 class SweepReading:
     """
-    A running sweep. `seen` are the regions that are known; a sweep is `whole` if this reading of it has seen the start.
+    A running sweep. `seen` are the regions that are known; a sweep is `whole` if this reading of it has seen the start. The
+    `last` one does not ask whether it was overtaken.
     """
 
     def __init__(
-        self, means: Means, stream: Stream, watch: Watch, seen: dict[str, Seen], progress: Progress, *, whole: bool
+        self,
+        means: Means,
+        stream: Stream,
+        watch: Watch,
+        seen: dict[str, Seen],
+        progress: Progress,
+        *,
+        whole: bool,
+        last: bool,
     ) -> None:
         self._means = means
         self._stream = stream
@@ -53,22 +77,24 @@ class SweepReading:
         self._seen = seen
         self._progress = progress
         self._whole = whole
+        self._last = last
         # The regions left behind. A stopped sweep reads its open end again, and other regions may lie there by now. Records that
         # the journal taught count as seen by this sweep, but it has not met them.
         self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         self._again: set[str] = set()  # the second rows met
+        self._rearmost: list[str] = []  # the records that lay in the open end before, if it has changed
         # Of a stopped sweep none may be left.
-        unmet = sum(s.sweep < progress.sweep for s in seen.values()) or progress.sweep > 1
-        living = unmet * means.mean_region
-        self._strays = Strays(means, stream, progress, living)
+        unmet = sum(s.sweep < progress.sweep for s in seen.values()) or not whole
+        self._strays = Strays(means, stream, progress, unmet * means.mean_region)
 
-    async def run(self, reading: Sweep) -> None:
+    async def run(self, reading: Sweep) -> bool:
+        """Read to the end. Return true if the rows may have been numbered anew meanwhile: the end is left to another sweep."""
         regions = Regions(self._means.salt, self._means.mean_region)
         pages = self._means.system.items(reading.pages(self._progress.after), self._stream.pause)
         async with closing(ahead(portions(self._stream, pages, regions, self._seen))) as ready:
             async for portion in ready:
                 await self._compare(portion)
-        await self._finish()
+        return await self._finish()
 
     # -- on the way ----------------------------------------------------------------------------------------------
 
@@ -105,6 +131,7 @@ class SweepReading:
         if changed:
             keys = [r.key for each in changed for r in each.records]
             known = await memory.members(name, [r.name for r in changed])
+            self._rearmost += [k.key for k in known if k.region == LAST_REGION]
             have = {k.key for k in known}
             if strange := [key for key in keys if key not in have]:
                 known += await memory.lookup(name, strange)
@@ -136,10 +163,15 @@ class SweepReading:
 
     # -- at the end ----------------------------------------------------------------------------------------------
 
-    async def _finish(self) -> None:
+    async def _finish(self) -> bool:
         """A whole sweep is done: what no region of it held is gone."""
         memory, stream, watch = self._means.memory, self._stream, self._watch
         await self._strays.join(self._seen)
+        if not self._last and await self._strays.overtaken(*await self._gone_from_the_end()):
+            await self._strays.leave(self._seen, overtaken=True)
+            await self._behind(Difference(), replace(self._progress, after=None))
+            return True
+        await self._strays.settle(self._seen)
         async for found in self._strays.left(watch):
             watch.put_aside(found.aside)
             await self._behind(found)
@@ -159,6 +191,16 @@ class SweepReading:
         watch.end(whole=self._whole)
         watch.say(f"{self._means.adapter}.{stream.name}")
         await self._end(deleted=delete)
+        return False
+
+    async def _gone_from_the_end(self) -> tuple[int, bool]:
+        """How many of the records that lay in the open end are missing, and whether all of them are."""
+        memory, name, sweep = self._means.memory, self._stream.name, self._progress.sweep
+        unmet = (end := self._seen.get(LAST_REGION)) is not None and end.sweep < sweep
+        lay = await (memory.members(name, [LAST_REGION]) if unmet else memory.lookup(name, self._rearmost))
+        living = [k for k in lay if k.published]
+        gone = sum(k.region is None or (k.region in self._seen and self._seen[k.region].sweep < sweep) for k in living)
+        return gone, 0 < gone == len(living)
 
     async def _gone(self, gone: list[Known]) -> None:
         comparison = self._means.comparison(self._stream, gone, set())
@@ -173,9 +215,10 @@ class SweepReading:
         self._watch.spend(asides)
         await self._behind(comparison.found)
 
-    async def _behind(self, found: Difference) -> None:
+    async def _behind(self, found: Difference, progress: Progress | None = None) -> None:
         """Publish the deletions and changes that a sweep has found at its end."""
-        self._progress = replace(self._progress, published=self._progress.published + len(found.events))
+        progress = progress or self._progress
+        self._progress = replace(progress, published=progress.published + len(found.events))
         step = Step(progress=self._progress, guarded=self._watch.changed())
         await self._means.publisher.publish(self._stream.name, found, _cursor(self._progress), step)
 

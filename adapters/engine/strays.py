@@ -67,7 +67,7 @@ class Strays:
 
     async def others(self, regions: Sequence[Region], known: Sequence[Known], made: Mapping[bytes, Made]) -> Others:
         """
-        Count the rows that are new or have changed. Once there are enough of them, look up what the missing records hold, and
+        Count the rows that are new or have changed. Once there are enough of them, look up what the known records say, and
         return on which grounds a row is a stray. `made` holds the rows that are mapped already.
         """
         if self._living == 0:
@@ -76,7 +76,7 @@ class Strays:
         if self._contents is None:
             await self._look_up()
         if self._contents is not None and not self._contents:
-            return NOBODY  # nothing is missing, so no row can be anything but new
+            return NOBODY  # nobody lives, so no row can be anything but new
         return Others(self._contents or (), self._dealt, await self._strange(new))
 
     async def _look_up(self) -> None:
@@ -85,7 +85,14 @@ class Strays:
         if self._living is None and self._new + self._changed >= FEW:
             self._living = await self._means.memory.live(self._stream.name)
         if self._living and worth(self._new, self._changed, self._living):
-            self._contents = {k.fingerprint async for some in self._missing() for k in some if k.fingerprint}
+            self._contents = await self._held()
+
+    async def _held(self) -> set[bytes]:
+        """
+        Return what all living records say. Those that the sweep has met are among them: the rows may have been numbered anew
+        since.
+        """
+        return {k.fingerprint async for some in self._missing(by_now=False) for k in some if k.fingerprint}
 
     async def _strange(self, rows: Mapping[bytes, tuple[Made, int]]) -> dict[bytes, int]:
         """
@@ -152,8 +159,9 @@ class Strays:
         """
         return self._changed >= FEW and self._changed > self._touched
 
-    async def _missing(self) -> AsyncIterator[list[Known]]:
-        after, asked = "", (self._stream.name, self._progress.sweep, self._stream.lasting)
+    async def _missing(self, *, by_now: bool = True) -> AsyncIterator[list[Known]]:
+        """The records that this sweep has not met; if not `by_now`, those that the next one will not have met at its start."""
+        after, asked = "", (self._stream.name, self._progress.sweep + (not by_now), self._stream.lasting)
         while some := await self._means.memory.missing_after(*asked, after, _PAGE):
             yield some
             after = some[-1].key
@@ -168,12 +176,11 @@ class Strays:
     async def join(self, seen: Mapping[str, Seen]) -> None:
         """
         Give each missing record the stray with its content, if there are more than a few. In a small stream few are enough once
-        another stream's rows have come under new numbers. A record that was parted from its row and gets no other one has its own
-        row again, and the row is compared as a change.
+        another stream's rows have come under new numbers.
         """
         if not await self._means.memory.strays(self._stream.name, None, 1):
             return
-        few = await self._few() if await self._means.numbers.kept(self._means.memory) else FEW
+        few = await self._enough()
         pairs: list[tuple[Known, Known]] = []
         total = 0
         async for missing in self._missing():
@@ -188,6 +195,27 @@ class Strays:
                 "are published under, and nothing is published for them",
                 self._means.adapter, self._stream.name, total,
             )  # fmt: skip
+
+    async def overtaken(self, gone: int, whole: bool) -> bool:
+        """
+        Tell whether the rows may have been numbered anew since this sweep met the first of them. Many rows then say what records
+        say that it has met; or they lie where it had been before them, and the rows at the end are missing. `gone` is how many of
+        the open end are, `whole` whether all of it is.
+        """
+        few = await self._enough()
+        some = await self._means.memory.strays(self._stream.name, None, 4 * _PAGE)
+        if gone >= few or sum(not strange(stray) for stray in some) >= few:
+            return True
+        missing = (self._stream.name, self._progress.sweep, self._stream.lasting)
+        return whole and await self._means.memory.missing(*missing) >= few
+
+    async def settle(self, seen: Mapping[str, Seen]) -> None:
+        """
+        Give each record that was parted from its row, and got no other one, its own row again: the row is compared as a change.
+        Find out whether strange strays have to wait.
+        """
+        if not await self._means.memory.strays(self._stream.name, None, 1):
+            return
         # Of those that were parted from one row, the last one has it again; the others lie here for longer.
         async for missing in self._missing():
             await self._reunite({row: known for known in missing if (row := row_of(known)) is not None}, seen)
@@ -206,6 +234,10 @@ class Strays:
         if not met or met < (few := await self._few()):
             return False
         return await self._means.memory.missing(self._stream.name, self._progress.sweep, self._stream.lasting) >= few
+
+    async def _enough(self) -> int:
+        """Tell how many rows are a renumbering: few are one in a small stream, once another stream's rows have new numbers."""
+        return await self._few() if await self._means.numbers.kept(self._means.memory) else FEW
 
     async def _few(self) -> int:
         """Tell how many rows are enough: half of them are, where the whole stream is small."""
@@ -254,13 +286,13 @@ class Strays:
             return known.row_digest == LEFT
         return known.stray and known.row_digest == aside.digest and not (self._wait and strange(known))
 
-    async def leave(self, seen: Mapping[str, Seen]) -> bool:
+    async def leave(self, seen: Mapping[str, Seen], *, overtaken: bool = False) -> bool:
         """
         Leave the other strays to the next sweep, which compares their regions. Return whether deletions wait for it, too, because
-        strange strays are looked up again.
+        strange strays are looked up again. After a sweep that was `overtaken` all strays are.
         """
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
-            found = Difference(known={k.key: k for k in left(some, waits=self._wait)})
+            found = Difference(known={k.key: k for k in left(some, waits=self._wait, all_wait=overtaken)})
             await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=_to_compare(some, seen)))
         return self._wait and not self._released
 

@@ -61,19 +61,14 @@ CORNERS: dict[str, Callable[[Torture, int], Awaitable[None]]] = {
 }
 
 
-LAST = {"renumbered": corners.renumbered}
+AT_THE_END = {"renumbered": corners.renumbered}
 """Played at the end: what came before could not be judged any more."""
-AT_THE_END: tuple[str, ...] = ()
-"""
-No round plays `renumbered` yet. Rows that are numbered anew while a sweep of them is under way or stopped are told anew if the
-sweep had met them before: a kill at that moment is rare by itself, and likely behind all other scenes.
-"""
 
 
 async def in_the_corners(t: Torture, names: Iterable[str], kills: int) -> None:
     """Play each of these, and a rest after it."""
     for name in names:
-        await (CORNERS | LAST)[name](t, kills)
+        await (CORNERS | AT_THE_END)[name](t, kills)
         await t.rest()
 
 
@@ -148,7 +143,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="at least so many; over 100 in rounds of everything")
     parser.add_argument("--report", type=Path, help="a folder for report.md, report.html and report.json")
     parser.add_argument("--minutes", type=float, default=60, help="no new round after so many")
-    parser.add_argument("--only", nargs="+", choices=[*CORNERS, *LAST], default=(), help="play only these, again and again")
+    every = [*CORNERS, *AT_THE_END]
+    parser.add_argument("--only", nargs="+", choices=every, default=(), help="play only these, again and again")
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our subscriber loses its broker again and again
     done = asyncio.run(torture(asked.seed, asked.kills, asked.minutes, asked.report, asked.only))

@@ -72,6 +72,7 @@ class Legacy:
         self.rng = random.Random(self.seed)
         self.working = asyncio.Event()
         self._lock = asyncio.Lock()  # of commits and of the record: what is recorded is what was committed
+        self._at_work = asyncio.Lock()  # from the look whether people work until what they did is recorded
         self._count = 0
         self._files: dict[str, bytes] = {}
         self._invoices: dict[int, int] = {}
@@ -158,13 +159,16 @@ class Legacy:
                         await asyncio.wait_for(self.working.wait(), 0.2)
                     continue
                 try:
-                    if connection is None or connection.is_closed():
-                        connection = await self._connected()
-                    if self._unsure:  # whether the last commit was done is for the database to say
-                        async with self._lock:
-                            await self._record(connection)
-                        self._unsure = False
-                    await self._something(connection)
+                    async with self._at_work:
+                        if not self.working.is_set():
+                            continue
+                        if connection is None or connection.is_closed():
+                            connection = await self._connected()
+                        if self._unsure:  # whether the last commit was done is for the database to say
+                            async with self._lock:
+                                await self._record(connection)
+                            self._unsure = False
+                        await self._something(connection)
                 except GONE:
                     if connection is not None:
                         connection.terminate()  # what it was in the middle of is not known
@@ -179,6 +183,8 @@ class Legacy:
     async def rest(self) -> None:
         """Stop working; everything that was begun is committed and recorded when it returns."""
         self.working.clear()
+        async with self._at_work:
+            pass  # what somebody was in the middle of is done: nobody begins another change
         while True:
             if self._late:
                 await asyncio.gather(*self._late)
