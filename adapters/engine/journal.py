@@ -169,7 +169,8 @@ class Progress:
     """
     The memory keeps this of a stream: how far it has been read.
 
-    `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). `held` counts
+    `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). It was `started` then;
+    None: the last one left rows to the next one, so nobody can say yet that it met all. `held` counts
     deletions and changes that wait for a person, see `adapters.engine.guard`. Times are UTC.
     """
 

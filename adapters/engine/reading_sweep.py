@@ -85,7 +85,7 @@ class SweepReading:
         self._rearmost: list[str] = []  # the records that lay in the open end before, if it has changed
         # Of a stopped sweep none may be left.
         unmet = sum(s.sweep < progress.sweep for s in seen.values()) or not whole
-        self._strays = Strays(means, stream, progress, unmet * means.mean_region)
+        self._strays = Strays(means, stream, progress, unmet * means.mean_region, again=last)
 
     async def run(self, reading: Sweep) -> bool:
         """Read to the end. Return true if the rows may have been numbered anew meanwhile: the end is left to another sweep."""
@@ -168,19 +168,18 @@ class SweepReading:
         memory, stream, watch = self._means.memory, self._stream, self._watch
         await self._strays.join(self._seen)
         if not self._last and await self._strays.overtaken(*await self._gone_from_the_end()):
-            await self._strays.leave(self._seen, overtaken=True)
             await self._behind(Difference(), replace(self._progress, after=None))
+            await self._strays.leave(self._seen, overtaken=True)
             return True
         await self._strays.settle(self._seen)
         async for found in self._strays.left(watch):
             watch.put_aside(found.aside)
             await self._behind(found)
-        waits = await self._strays.leave(self._seen)
         gone = (stream.name, self._progress.sweep, stream.lasting)
         some = await memory.unseen(*gone)
         missing = await memory.missing(*gone) if some else 0
         live = await memory.live(stream.name) if missing else 0
-        delete = not waits and watch.deletions(missing, live, live - missing)
+        delete = not self._strays.waits and watch.deletions(missing, live, live - missing)
         let = await watch.changes(memory, stream.name, whole=self._whole)
         await self._means.intend(stream, watch)
         while delete and some:
@@ -191,6 +190,7 @@ class SweepReading:
         watch.end(whole=self._whole)
         watch.say(f"{self._means.adapter}.{stream.name}")
         await self._end(deleted=delete)
+        await self._strays.leave(self._seen)
         return False
 
     async def _gone_from_the_end(self) -> tuple[int, bool]:
@@ -224,7 +224,10 @@ class SweepReading:
 
     async def _end(self, *, deleted: bool) -> None:
         held = self._watch.held
-        ended = replace(self._progress, after=None, held=held, completed=self._means.clock(), error=None)
+        began = None if self._strays.waits else self._progress.started
+        ended = replace(
+            self._progress, after=None, held=held, started=began, completed=self._means.clock(), error=None
+        )  # fmt: skip
         step = Step(guarded=self._watch.changed(), progress=ended)
         if deleted:
             step.gone_regions = [name for name, s in self._seen.items() if s.sweep < ended.sweep]

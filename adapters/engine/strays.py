@@ -48,15 +48,19 @@ _PATIENCE = 2 * 24 * 3600 * 1000  # ms for which a row waits at most for a strea
 class Strays:
     """
     The strays of one reading. `living` is about how many records were known before it; 0: it looks for none, None: it has to
-    be counted.
+    be counted. A stream is read `again` because its rows seem to have been numbered anew.
     """
 
-    def __init__(self, means: Means, stream: Stream, progress: Progress, living: int | None) -> None:
+    def __init__(
+        self, means: Means, stream: Stream, progress: Progress, living: int | None, *, again: bool = False
+    ) -> None:
         self._means = means
         self._stream = stream
         self._progress = progress
         self._living = living
+        self._again = again
         self._new = self._changed = self._touched = 0
+        self._joined = 0  # records that were given another row
         self._wait = False  # whether strange ones are to wait for the next sweep
         self._released = 0  # rows that need not wait, or have waited long enough
         self._swept: dict[str, int] = {}  # when the last whole sweep of another stream began, in ms
@@ -122,8 +126,8 @@ class Strays:
                 continue
             if stream.name not in self._swept:
                 progress = await self._means.memory.progress(stream.name)
-                whole = progress.started if progress.completed is not None and progress.after is None else None
-                self._swept[stream.name] = 0 if whole is None else _ms(whole)
+                began, ended = progress.started, progress.completed
+                self._swept[stream.name] = _ms(began) if began is not None and ended is not None and ended >= began else 0
             if self._swept[stream.name] <= met:
                 return True
         return False
@@ -180,34 +184,34 @@ class Strays:
         """
         if not await self._means.memory.strays(self._stream.name, None, 1):
             return
-        few = await self._enough()
+        few = 1 if self._again else await self._enough()
         pairs: list[tuple[Known, Known]] = []
-        total = 0
         async for missing in self._missing():
             contents = {k.fingerprint for k in missing if k.fingerprint}
             pairs += matched(missing, await self._means.memory.strays(self._stream.name, contents, 4 * _PAGE))
-            if total or len(pairs) >= few:
+            if self._joined or len(pairs) >= few:
                 await self._join(pairs, seen)
-                total, pairs = total + len(pairs), []
-        if total:
+                self._joined, pairs = self._joined + len(pairs), []
+        if self._joined:
             log.warning(
                 "%s.%s: %d rows came under new numbers with the content that they had; their records keep the keys that they "
                 "are published under, and nothing is published for them",
-                self._means.adapter, self._stream.name, total,
+                self._means.adapter, self._stream.name, self._joined,
             )  # fmt: skip
 
     async def overtaken(self, gone: int, whole: bool) -> bool:
         """
-        Tell whether the rows may have been numbered anew since this sweep met the first of them. Many rows then say what records
-        say that it has met; or they lie where it had been before them, and the rows at the end are missing. `gone` is how many of
-        the open end are, `whole` whether all of it is.
+        Tell whether the rows may have been numbered anew since this sweep met the first of them. Many strays are left then,
+        because their records have been met; or the rows lie where it had been before them, and those at the end are missing.
+        `gone` is how many of the open end are, `whole` whether all of it is.
         """
-        few = await self._enough()
-        some = await self._means.memory.strays(self._stream.name, None, 4 * _PAGE)
-        if gone >= few or sum(not strange(stray) for stray in some) >= few:
-            return True
-        missing = (self._stream.name, self._progress.sweep, self._stream.lasting)
-        return whole and await self._means.memory.missing(*missing) >= few
+        memory, name = self._means.memory, self._stream.name
+        some = len(await memory.strays(name, None, FEW))
+        if not (some or gone):
+            return False
+        few = 1 if self._joined else await self._few()
+        missing = (name, self._progress.sweep, self._stream.lasting)
+        return max(some, gone) >= few or (whole and await memory.missing(*missing) >= few)
 
     async def settle(self, seen: Mapping[str, Seen]) -> None:
         """
@@ -241,7 +245,7 @@ class Strays:
 
     async def _few(self) -> int:
         """Tell how many rows are enough: half of them are, where the whole stream is small."""
-        return min(FEW, (await self._means.memory.live(self._stream.name) + 1) // 2)
+        return min(FEW, (await self._means.memory.live(self._stream.name) + 1) // 2 or 1)
 
     async def _reunite(self, away: Mapping[str, Known], seen: Mapping[str, Seen]) -> None:
         rows = await self._means.memory.lookup(self._stream.name, list(away)) if away else []
@@ -286,15 +290,19 @@ class Strays:
             return known.row_digest == LEFT
         return known.stray and known.row_digest == aside.digest and not (self._wait and strange(known))
 
-    async def leave(self, seen: Mapping[str, Seen], *, overtaken: bool = False) -> bool:
+    @property
+    def waits(self) -> bool:
+        """Tell whether deletions wait for the next sweep, because strange strays are looked up again in it."""
+        return self._wait and not self._released
+
+    async def leave(self, seen: Mapping[str, Seen], *, overtaken: bool = False) -> None:
         """
-        Leave the other strays to the next sweep, which compares their regions. Return whether deletions wait for it, too, because
-        strange strays are looked up again. After a sweep that was `overtaken` all strays are.
+        Leave the other strays to the next sweep, which compares their regions. Strange ones may have to wait once more; after a
+        sweep that was `overtaken` all do. This comes when the sweep has ended, because a sweep that goes on would not meet them.
         """
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
             found = Difference(known={k.key: k for k in left(some, waits=self._wait, all_wait=overtaken)})
             await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=_to_compare(some, seen)))
-        return self._wait and not self._released
 
 
 def _ms(time: datetime) -> int:

@@ -131,6 +131,14 @@ class Legacy:
     def _child_of(self, number: int) -> int:
         return self._first_numbers.get(PERSON.ident, {}).get(number, number)
 
+    def first_key(self, key: str) -> str:
+        """The key under which a record became known whose row has this key now."""
+        for watched in WATCHED:
+            for number, first in self._first_numbers.get(watched.ident, {}).items():
+                if key == watched.key(number):
+                    return watched.key(first)
+        return key
+
     def _noted(self, snapshot: Snapshot) -> None:
         for content in self._files.values():
             snapshot.extract(content)

@@ -186,6 +186,7 @@ class Torture:
         took = time.monotonic() - began
         self.rests.append(took)
         if found:
+            found = await self.judged(list(stage.subscriber.told)) or found
             for part in self.cast:
                 stage.signal(part, signal.SIGUSR1)  # it says where it stands, in its log
         self.mark("rest", f"{took:.1f} s to come to rest")
@@ -240,7 +241,8 @@ class Torture:
         rows = await self.stage.command("parked", "list")
         if rows is None:
             return
-        self._aside = {row["key"]: row["reason"] or "" for row in rows if row["state"] == "quarantined"}
+        first = self.stage.legacy.first_key
+        self._aside = {first(row["key"]): row["reason"] or "" for row in rows if row["state"] == "quarantined"}
         self._parked = {DFE: {}, CENTRAL: {}}
         for row in rows:
             if row["state"] != "quarantined":
