@@ -338,7 +338,7 @@ class Memory(Protocol):
         ...
 
     async def published(self, keys: Collection[str]) -> set[str]:
-        """Return those of these keys that published records of the adapter have, as their own key or as their row's."""
+        """Return those of these keys under which records of the adapter are published."""
         ...
 
     async def keeps(self) -> bool:

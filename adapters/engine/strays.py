@@ -106,11 +106,13 @@ class Strays:
         named = {digest: references(self._means.adapter, [made]) for digest, (made, _) in rows.items()}
         every = set().union(*named.values())
         unknown = every - await self._means.memory.published(every) if every else set()
+        # Their rows may have been recognised since these ones were mapped.
+        just_known = await self._means.memory.kept(unknown) if unknown else {}
         found = dict[bytes, int]()
         for digest, names in named.items():
             met = rows[digest][1]
             if missing := names & unknown:
-                if await self._to_come({entity_of(name) for name in missing}, met):
+                if missing & just_known.keys() or await self._to_come({entity_of(name) for name in missing}, met):
                     found[digest] = met
                 else:
                     self._released += 1

@@ -312,7 +312,7 @@ class MemoryMemory:
     async def published(self, keys: Collection[str]) -> set[str]:
         self._faults.point("published")
         every = [k for stream in self._state.streams.values() for k in stream.records.values() if k.published]
-        return {key for k in every for key in (k.key, k.name)} & set(keys)
+        return {k.name for k in every} & set(keys)
 
     async def kept(self, keys: Collection[str]) -> Mapping[str, str]:
         self._faults.point("kept")

@@ -58,13 +58,13 @@ async def kept(connection: AsyncConnection, adapter: str, keys: Collection[str])
 
 
 async def published(connection: AsyncConnection, adapter: str, keys: Collection[str]) -> set[str]:
-    """Return those of these keys that published records of an adapter have, as their own key or as their row's."""
+    """Return those of these keys under which records of an adapter are published."""
     if not keys:
         return set()
     living = "FROM streams s JOIN records r ON r.stream = s.id WHERE s.adapter = :adapter AND r.version > 0 AND NOT r.deleted"
     found = await connection.execute(
         text(
-            f"SELECT r.key {living} AND {among(connection, 'r.key', 'keys')} UNION ALL "
+            f"SELECT r.key {living} AND r.kept IS NULL AND {among(connection, 'r.key', 'keys')} UNION ALL "
             f"SELECT r.kept {living} AND r.kept IS NOT NULL AND {among(connection, 'r.kept', 'keys')}"
         ),
         {"adapter": adapter, "keys": values(connection, sorted(keys))},
