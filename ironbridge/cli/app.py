@@ -18,7 +18,7 @@ import typer
 from rich.live import Live
 
 from canonical.errors import MisconfiguredError
-from ironbridge.cli import render, steer
+from ironbridge.cli import render, source, steer
 from ironbridge.cli.parts import (
     FileOption,
     JsonOption,
@@ -56,6 +56,7 @@ app = typer.Typer(
 )
 contracts_app = typer.Typer(no_args_is_help=True, help="The canonical events' schemas: export them, check them.")
 app.add_typer(contracts_app, name="contracts")
+source.add_to(app)
 steer.add_to(app)
 
 

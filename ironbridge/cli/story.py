@@ -24,7 +24,7 @@ def print_story(console: Console, told: Story, actions: Sequence[AuditEntry] = (
         _version(console, version)
     for fact in told.facts:
         console.print("[bold]now[/bold]" if fact.fields is not None else "[bold]now[/bold]     it is deleted")
-        for line in _lines(fact.fields or {}):
+        for line in lines(fact.fields or {}):
             console.print(indented(line, 10))
     for subject in told.subjects:
         _subject(console, subject)
@@ -70,7 +70,7 @@ def _read(row: PublishedRecord, key: str) -> str:
     return f"{what}, version {row.version}{', deleted' if row.deleted else ''}{where}{owner}"
 
 
-def _lines(fields: Mapping[str, Any]) -> list[str]:
+def lines(fields: Mapping[str, Any]) -> list[str]:
     """An entity's fields for a person's eyes: a line each, and one for each item of a list of blocks."""
     told = []
     for name, value in fields.items():
