@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import String, insert, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.engine.journal import INCOMPLETE, Problem, Step
 from adapters.engine.mapping import Made, mapped_or_bad
-from adapters.kit.sql import CodeMap, Soft, SqlAdapter, SqlSettings, SqlStream, Tables, row_of
-from adapters.port import Record, Row
+from adapters.kit.sql import CodeMap, CodesFromSettings, Soft, SqlAdapter, SqlSettings, SqlStream, Tables, row_of
+from adapters.port import Record, Row, Stream
 from adapters.testing import Bench
 from canonical import Address, Name, Person
 from canonical.errors import BadRecordError, MisconfiguredError
 from canonical.key import key_of
 from ironbridge.operate import insight, steer, stuck
 from ironbridge.operate.audit import Actor
+from ironbridge.runtime.editions import bound
 from ironbridge.store import Store, StoredMemory
 
 KINDS = ["sqlite", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("postgres", "mariadb"))]
@@ -178,6 +179,50 @@ def test_a_code_map_that_says_nothing_or_two_things_is_refused() -> None:
     for codes in ({}, {"a": "1", "A ": "2"}):
         with pytest.raises(MisconfiguredError, match="the code map tenure: is empty or has two entries for one code"):
             CodeMap("tenure", codes, owner="the housing team", agreed=date(2026, 5, 1))
+
+
+@row_of("TENANT", key="tenant_no")
+class LetTo(NamedTuple):
+    tenant_no: int
+    tenure: Annotated[str | None, CodesFromSettings("tenure")]
+    status: Annotated[str | None, CodeMap("status", {"1": "let"}, owner="us", agreed=date(2026, 5, 1))]
+
+
+def let(source: str, t: LetTo) -> Person:
+    said = Name(given=t.tenure, family=t.status)
+    return Person(key=key_of(source, "person", t.tenant_no), names=(said,))
+
+
+def given(**codes: dict[str, str]) -> Stream:
+    """The stream under settings with these code maps."""
+    lists = {name: {"owner": "the housing team", "agreed": "2026-05-01", "codes": each} for name, each in codes.items()}
+    settings = SqlSettings.model_validate({"url": "sqlite:///no.db", "codes": lists})
+    (stream,) = SqlAdapter("housing", settings, [SqlStream("tenants", let)]).streams()
+    return stream
+
+
+def test_codes_that_each_council_has_agreed_for_itself_come_from_its_settings() -> None:
+    assert given(tenure={"01": "SOC"}).map((7, " 01", "1")).names == (Name(given="SOC", family="let"),)  # type: ignore[attr-defined]
+    theirs = given(tenure={"01": "PRV"}, status={"1": "occupied"})
+    assert theirs.map((7, "01", "1")).names == (Name(given="PRV", family="occupied"),)  # type: ignore[attr-defined]
+    with pytest.raises(BadRecordError, match="09 is not in the code map tenure, which the housing team agreed on 2026-05-01"):
+        theirs.map((7, "09", None))
+
+
+def test_another_code_map_is_another_edition_of_the_mapping() -> None:
+    once, again, other = (bound(given(tenure={"01": code}).map) for code in ("SOC", "SOC", "PRV"))
+    assert once == again != other
+
+
+def test_a_code_map_that_lacks_or_that_nobody_asks_for_is_refused_with_its_name() -> None:
+    with pytest.raises(MisconfiguredError, match=r"has no code map tenure\. To do: give \[adapters.housing.codes.tenure\]"):
+        given(status={"1": "let"})
+    with pytest.raises(MisconfiguredError, match=r"`codes` names no code map: tenur\. To do: its code maps are status, tenure"):
+        given(tenure={"01": "SOC"}, tenur={"01": "SOC"})
+    for wrong in ({"owner": ""}, {"codes": {}}, {"looks": "["}, {"agreed": "soon"}):
+        whole = {"owner": "us", "agreed": "2026-05-01", "codes": {"1": "x"}} | wrong
+        with pytest.raises(ValidationError, match=f"codes.tenure.{next(iter(wrong))}"):
+            SqlSettings.model_validate({"url": "sqlite:///no.db", "codes": {"tenure": whole}})
 
 
 @row_of("TENANT", key="tenure")

@@ -21,7 +21,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from adapters.kit.codes import CodeMap
+from adapters.kit.codes import CodeMap, CodesFromSettings
 from adapters.port import Row
 from canonical.errors import BadRecordError, MisconfiguredError
 
@@ -214,9 +214,15 @@ def _insist(row: type, its: Field) -> None:
         raise MisconfiguredError(f"{row.__name__}.{its.name}", fault, fix=fix)
 
 
-def code_map_of(its: Field) -> CodeMap | None:
+def code_map_of(its: Field) -> CodeMap | CodesFromSettings | None:
     """The code map that a field's values are translated by."""
-    return next((note for note in its.notes if isinstance(note, CodeMap)), None)
+    return next((note for note in its.notes if isinstance(note, CodeMap | CodesFromSettings)), None)
+
+
+def code_maps_of(row: type) -> list[CodeMap | CodesFromSettings]:
+    """The code maps of all fields of a row class, and of the rows that nest in it."""
+    maps = [codes for its in fields_of(row) if (codes := code_map_of(its))]
+    return maps + [codes for its in fields_of(row) if its.part for codes in code_maps_of(its.part)]
 
 
 def _kind(hint: Any) -> tuple[type | None, bool]:

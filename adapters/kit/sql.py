@@ -20,8 +20,8 @@ from sqlalchemy import BINARY, BigInteger, ColumnElement, LargeBinary, cast, fun
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
-from adapters.kit.codes import CodeMap
-from adapters.kit.rows import Between, Joined, Soft, Spelt, hints_of, row_of
+from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
+from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, hints_of, row_of
 from adapters.kit.soft import softening
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
 from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
@@ -42,6 +42,7 @@ __all__ = [
     "Between",
     "Choice",
     "CodeMap",
+    "CodesFromSettings",
     "Database",
     "Joined",
     "Parts",
@@ -295,6 +296,7 @@ class SqlAdapter:
         if unknown := sorted(set(settings.tail) - set(self._streams)):
             fix = f"its streams are {', '.join(self._streams)}"
             raise MisconfiguredError(name, f"`tail` names no stream: {', '.join(unknown)}", fix=fix)
+        self._codes = agreed(name, settings.codes, [codes for each in streams for codes in code_maps_of(each.row)])
         self.readings = {each.name: each.reading(name, self.tables, settings) for each in streams}
         """Give, by stream, the tables and columns that its rows come from."""
 
@@ -320,7 +322,7 @@ class SqlAdapter:
         if declared.name in settings.tail:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
-        mapped = Mapped(declared.map, declared.row, self.name, settings.no_days)
+        mapped = Mapped(declared.map, declared.row, self.name, settings.no_days, self._codes)
         softly = softening(mapped)
         return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause, softly=softly)
 

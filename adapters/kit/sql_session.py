@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.engine.meters import selecting
+from adapters.kit.codes import CodeList
 from adapters.kit.open_days import NoDaysSettings
 from canonical.connect import sql
 from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
@@ -32,7 +33,7 @@ class SqlSettings(NoDaysSettings):
     MariaDB and SQLite have no schemas and read the database of the URL. `every` is how often each stream is looked at, `pause`
     how long the pump waits between two pages, to spare the source. `tail` names, for a stream, the column of its table that
     shows changes; a stream without one is swept. `time_zone` is the zone of the local times that the source writes without
-    one: there an hour comes twice when the clocks go back.
+    one: there an hour comes twice when the clocks go back. `codes` are code maps by name, see `adapters.kit.codes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -48,6 +49,7 @@ class SqlSettings(NoDaysSettings):
     tail: dict[str, str] = Field(default_factory=dict)
     tail_overlap: timedelta = Field(default=timedelta(minutes=2), ge=timedelta(0))
     sweep_every: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
+    codes: dict[str, CodeList] = Field(default_factory=dict)
 
     @field_validator("time_zone")
     @classmethod

@@ -27,12 +27,12 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from adapters.kit.codes import CodeMap
+from adapters.kit.codes import CodeMap, CodesFromSettings
 from adapters.kit.open_days import NO_DAYS, real_day
 from adapters.kit.rows import Between, Declared, Field, code_map_of, fields_of
 from adapters.port import Row
 from canonical.entity import Entity
-from canonical.errors import BadRecordError, shape_of
+from canonical.errors import BadRecordError, MisconfiguredError, shape_of
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -56,8 +56,8 @@ class Typed(Generic[R]):
     Drivers differ: SQLite keeps dates as text, PostgreSQL gives a NUMERIC key as a Decimal, a file is all text.
     """
 
-    def __init__(self, row: type[R], no_days: frozenset[date] = NO_DAYS) -> None:
-        self._row, self._no_days = row, no_days
+    def __init__(self, row: type[R], no_days: frozenset[date] = NO_DAYS, codes: tuple[CodeMap, ...] = ()) -> None:
+        self._row, self._no_days, self._codes = row, no_days, codes
         self._declared: Declared = row.__dict__.get("__declared__", Declared(row.__name__))
         self._fields = fields_of(row)
         self._plans: dict[tuple[type, ...], tuple[list[int], list[tuple[int, Clean]]]] = {}
@@ -90,7 +90,7 @@ class Typed(Generic[R]):
     def _cleaning(self, its: Field, kind: type) -> Clean | None:
         """Give the function that turns a value of this type into the field's; None if the value stays as it is."""
         if its.part:
-            part = typed(its.part, self._no_days)
+            part = typed(its.part, self._no_days, self._codes)
             return lambda rows: tuple(map(part, rows))
         if its.kind is object or (kind is NoneType and its.optional):
             return None
@@ -104,7 +104,8 @@ class Typed(Generic[R]):
         return _unless_blank(clean) if clean is not None and kind is str and its.optional else clean
 
     def _of_text(self, its: Field, kind: type) -> Clean | None:
-        if codes := code_map_of(its):
+        if declared := code_map_of(its):
+            codes = next((each for each in self._codes if each.name == declared.name), declared)
             return _translated(codes, optional=its.optional)
         if its.name in self._declared.key:
             return None if kind is str else _text
@@ -121,9 +122,9 @@ class Typed(Generic[R]):
 
 
 @cache
-def typed(row: type[R], no_days: frozenset[date] = NO_DAYS) -> Typed[R]:
-    """Give the maker of typed rows of this class; `no_days` stand for none."""
-    return Typed(row, no_days)
+def typed(row: type[R], no_days: frozenset[date] = NO_DAYS, codes: tuple[CodeMap, ...] = ()) -> Typed[R]:
+    """Give the maker of typed rows of this class; `no_days` stand for none, `codes` are the settings' code maps."""
+    return Typed(row, no_days, codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,11 @@ class Mapped(Generic[R]):
     row: type[R]
     source: str
     no_days: frozenset[date] = NO_DAYS
+    codes: tuple[CodeMap, ...] = ()
 
     def __call__(self, values: Row) -> Entity:
         """:raises BadRecordError: a value is not of its column's type."""
-        return self.function(self.source, typed(self.row, self.no_days)(values))
+        return self.function(self.source, typed(self.row, self.no_days, self.codes)(values))
 
 
 # -- how a value is cleaned ------------------------------------------------------------------------------------------
@@ -164,7 +166,11 @@ def _text_there(value: str) -> str:
     return value.strip() or _is_empty(value)
 
 
-def _translated(codes: CodeMap, *, optional: bool) -> Clean:
+def _translated(codes: CodeMap | CodesFromSettings, *, optional: bool) -> Clean:
+    if isinstance(codes, CodesFromSettings):
+        fix = "build the row with the code maps of the settings"
+        raise MisconfiguredError(f"the code map {codes.name}", "is given by no settings", fix=fix)
+
     def clean(value: Any) -> str | None:
         local = _text(value)
         national = codes.national(local)
