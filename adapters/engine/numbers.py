@@ -72,6 +72,11 @@ class Others(NamedTuple):
 NOBODY = Others()
 
 
+def few_of(living: int) -> int:
+    """Tell how many rows are enough in a stream of so many records."""
+    return min(FEW, (living + 1) // 2 or 1)
+
+
 def new(known: Known | None) -> bool:
     """Tell whether nobody has met a row with that key, or nobody since its record was deleted."""
     return known is None or (known.deleted and known.row_digest is None)

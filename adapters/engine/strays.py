@@ -21,6 +21,7 @@ from adapters.engine.numbers import (
     NOBODY,
     WAITS,
     Others,
+    few_of,
     joined,
     left,
     matched,
@@ -208,12 +209,16 @@ class Strays:
         `gone` is how many of the open end are, `whole` whether all of it is.
         """
         memory, name = self._means.memory, self._stream.name
-        some = len(await memory.strays(name, None, FEW))
+        some = await memory.strays(name, None, _PAGE)
         if not (some or gone):
             return False
-        few = 1 if self._joined else await self._few()
-        missing = (name, self._progress.sweep, self._stream.lasting)
-        return max(some, gone) >= few or (whole and await memory.missing(*missing) >= few)
+        living = await memory.live(name)
+        few = 1 if self._joined else few_of(living)
+        # New rows of new people are strange every day. Where all rows are numbered anew, most of them are.
+        many = few if self._joined else max(few, min(living // 10, _PAGE))
+        if gone >= few or len(some) >= many or sum(not strange(stray) for stray in some) >= few:
+            return True
+        return whole and await memory.missing(name, self._progress.sweep, self._stream.lasting) >= few
 
     async def settle(self, seen: Mapping[str, Seen]) -> None:
         """
@@ -247,7 +252,7 @@ class Strays:
 
     async def _few(self) -> int:
         """Tell how many rows are enough: half of them are, where the whole stream is small."""
-        return min(FEW, (await self._means.memory.live(self._stream.name) + 1) // 2 or 1)
+        return few_of(await self._means.memory.live(self._stream.name))
 
     async def _reunite(self, away: Mapping[str, Known], seen: Mapping[str, Seen]) -> None:
         rows = await self._means.memory.lookup(self._stream.name, list(away)) if away else []
