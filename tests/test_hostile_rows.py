@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from adapters.kit.rows import row_of
 from adapters.kit.sql import SqlStream
+from adapters.kit.sql_pages import Pages
+from adapters.port import Row, Sweep
 from canonical import Identifier, Person
 from canonical.key import key_of
 from tests.councils import Council, Server
@@ -116,3 +118,54 @@ async def test_no_row_but_the_hostile_one_is_ever_missing(any_server: Server, pa
 
 WELL = ["NULL", "'0000-00-00'", "b'1'", "b'0'", "'a\\0\\0'", "'\\0'"]
 """Values that cost no row: a zero date is no date, a BIT is a flag, and NULs are taken out."""
+
+
+GOES = "DELETE FROM tenants WHERE tenant_no = 3"
+MENDED = "UPDATE tenants SET surname = 'New', born = '1999-09-09' WHERE tenant_no = 3"
+
+
+@pytest.mark.parametrize("change", [GOES, MENDED])
+@pytest.mark.parametrize("server", ["sqlite", pytest.param("postgres", marks=pytest.mark.servers)], indirect=True)
+async def test_a_row_that_changes_while_it_is_looked_into_is_never_read_as_two(
+    server: Server, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each of the questions that are asked about a row that cannot be read, it goes, or is mended."""
+    hostile = {"sqlite": "surname = CAST(x'ff41' AS TEXT)", "postgres": "born = '20215-05-01'"}[server.kind]
+    asked, one = 0, Pages._one
+
+    async def and_then(pages: Pages, *given: Any) -> Row | None:
+        nonlocal asked
+        try:
+            return await one(pages, *given)
+        finally:
+            asked += 1
+            if asked == at:
+                await server.run(change)
+
+    monkeypatch.setattr(Pages, "_one", and_then)
+    read_whole = 0
+    for at in range(1, 14):
+        asked = 0
+        await server.run("DROP TABLE IF EXISTS tenants")
+        await _tenants(server, 6)
+        await server.run(f"UPDATE tenants SET {hostile} WHERE tenant_no = 3")
+        rows = await _rows(server)
+        assert rows.keys() >= {1, 2, 4, 5, 6}
+        assert all(row[1] == f"N{number}" for number, row in rows.items() if number != 3)
+        if type(third := rows.get(3)) is tuple:
+            assert (third[1], str(third[2])[:10]) == ("New", "1999-09-09")
+            read_whole += 1
+        if asked < at:
+            break
+    assert 3 <= asked < at
+    assert (read_whole > 0) == (change == MENDED)
+
+
+async def _rows(server: Server) -> dict[int, Row]:
+    adapter = server.adapter(SqlStream("tenants", tenant), page=4)
+    await adapter.open()
+    reading = adapter.streams()[0].reading
+    assert isinstance(reading, Sweep)
+    rows = {record.row[0]: record.row async for page in reading.pages(None) for record in page.records}
+    await adapter.close()
+    return rows

@@ -8,7 +8,7 @@ key, and the others are read as ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import isfinite
@@ -234,50 +234,73 @@ class Pages:
             fix = "see that the columns are of the types that the adapter's author declared"
             what = f"{self._about}: more than {_MOST_UNREAD} rows cannot be read ({error.kind})"
             raise MisconfiguredError(self.session.where, what, fix=fix)
-        keys = [await self._alone(run, key, skip) for key in self.reading.key]
-        leads = [await self._alone(run, lead, skip) for lead in run.lead]
-        if None in (*keys, *leads):  # meanwhile the row is gone
+        try:
+            row, known = await self._one(run, run.order, skip), True
+        except UnreadValueError:
+            row, known = await self._key(run, skip), False
+        if row is None:  # meanwhile the row is gone
             return FoundRows([], [], None, True)
-        row = tuple(each[0] if isinstance(each, tuple) else each for each in (*leads, *keys) if each is not None)
-        known = not any(isinstance(each, UnreadValueError) for each in row)
-        key = row[len(leads) :]
-        if any(isinstance(each, UnreadValueError) for each in key):
-            raw = [await self._alone(run, cast(each, LargeBinary), skip) for each in self.reading.key]
-            record = self._keyless(repr(raw), "cannot be read")
-        else:
-            record = self._record(key, await self._row(run, skip, key))
-        return FoundRows([record], [row[: len(leads)] if known else ()], row if known else None, False)
+        lead, key = (row[: len(run.lead)], row[len(run.lead) :]) if known else ((), row)
+        if not key:
+            raw = await self._raw(run, skip)
+            return FoundRows([self._keyless(raw, "cannot be read")], [()], None, False)
+        unread = await self._unread_row(key)
+        if unread is None:
+            # No value is at fault: the row was another one a moment ago, or its values cannot be read together.
+            try:
+                return await self._found(run, 1, skip)
+            except UnreadValueError as again:
+                unread = UnreadRow.of(key, "the row", f"cannot be read ({again.kind})")
+        return FoundRows([self._record(key, unread)], [lead], row if known else None, False)
 
-    async def _row(self, run: Run, skip: int, key: Row) -> Row:
-        """A row's values one by one; the ones that cannot be read say so."""
-        columns = list(self.reading.columns)
-        values = [await self._alone(run, column, skip) for column in columns]
-        parts = [await self._part(part, key) for part in self.reading.parts]
-        found = [(str(column), value) for column, value in zip(columns, values, strict=True)]
-        found += [(str(part.source), value) for part, value in zip(self.reading.parts, parts, strict=True)]
-        for name, value in found:
+    async def _key(self, run: Run, skip: int) -> Row | None:
+        """The key of the row at a place; `()` if it cannot be read, None if there is no row."""
+        try:
+            return await self._one(run, self.reading.key, skip)
+        except UnreadValueError:
+            return ()
+
+    async def _raw(self, run: Run, skip: int) -> str:
+        """The key of the row at a place as the bytes that it is."""
+        try:
+            found = await self._one(run, tuple(cast(each, LargeBinary) for each in self.reading.key), skip)
+        except UnreadValueError as error:
+            return repr([error.kind])
+        return repr([(value,) for value in found or ()])
+
+    async def _unread_row(self, key: Row) -> UnreadRow | None:
+        """
+        The row with this key, with a value of it that cannot be read; None if each of them can. They are read one by one, so they
+        may be of different moments.
+        """
+        mine = and_(*[each == untyped(value) for each, value in zip(self.reading.key, key, strict=True)])
+        run = Run(self.reading, lambda _: mine, mine)
+        cells = [(str(column), self._one(run, (column,))) for column in self.reading.columns]
+        cells += [(str(part.source), self._part(part, key)) for part in self.reading.parts]
+        values = [(name, await self._tried(cell)) for name, cell in cells]
+        for name, value in values:
             if isinstance(value, UnreadValueError):
-                shown = (each[0] if isinstance(each, tuple) else "?" for _, each in found)
+                shown = (each[0] if isinstance(each, tuple) and each else "?" for _, each in values)
                 return UnreadRow.of(shown, name.rpartition(".")[2], f"cannot be read ({value.kind})")
-        return tuple(each[0] for _, each in found if isinstance(each, tuple))
+        return None
 
-    async def _alone(self, run: Run, column: ColumnElement[Any], skip: int) -> Row | UnreadValueError | None:
-        """One value of the row, as a tuple; None if there is no row."""
+    async def _tried(self, read: Coroutine[Any, Any, Row | None]) -> Row | UnreadValueError | None:
         try:
-            async with self.session.connection(self._about) as connection:
-                found = (await connection.execute(run.select((column,), 1, skip))).first()
-                return None if found is None else tuple(found)
+            return await read
         except UnreadValueError as error:
             return error
 
-    async def _part(self, part: Parts, key: Row) -> Row | UnreadValueError:
+    async def _one(self, run: Run, columns: Columns, skip: int = 0) -> Row | None:
+        """These columns of one row, read together; None if there is no row."""
+        async with self.session.connection(self._about) as connection:
+            found = (await connection.execute(run.select(columns, 1, skip))).first()
+            return None if found is None else tuple(found)
+
+    async def _part(self, part: Parts, key: Row) -> Row:
         its = and_(*[owner == untyped(value) for owner, value in zip(part.owner, key, strict=False)])
-        try:
-            async with self.session.connection(self._about) as connection:
-                rows = await connection.execute(part.of(its))
-                return (tuple(tuple(row)[len(part.owner) :] for row in rows),)
-        except UnreadValueError as error:
-            return error
+        async with self.session.connection(self._about) as connection:
+            rows = await connection.execute(part.of(its))
+            return (tuple(tuple(row)[len(part.owner) :] for row in rows),)
 
     def _keyless(self, shown: str, rule: str) -> Record:
         """A row whose key says nothing. No key of a record looks like its own, and it stays where the row before it stands."""
