@@ -33,16 +33,19 @@ async def sweep(means: Means, stream: Stream, reading: Sweep) -> None:
     Read a stream by a sweep to its end; one that was stopped goes on where it stood. All is read once more if the rows seem to
     have been numbered anew meanwhile.
     """
-    if await _overtaken(means, stream, reading):
+    joined = await _overtaken(means, stream, reading)
+    if joined is not None:
         log.warning(
             "%s.%s: the rows may have been numbered anew while they were read. They are read once more before anything is told "
             "of new rows that say what known records say, or of missing records",
             means.adapter, stream.name,
         )  # fmt: skip
-        await _overtaken(means, stream, reading, last=True)
+        await _overtaken(means, stream, reading, last=True, again=joined > 0)
 
 
-async def _overtaken(means: Means, stream: Stream, reading: Sweep, *, last: bool = False) -> bool:
+async def _overtaken(
+    means: Means, stream: Stream, reading: Sweep, *, last: bool = False, again: bool = False
+) -> int | None:
     progress = await means.memory.progress(stream.name)
     begins = progress.after is None
     if begins:
@@ -51,13 +54,13 @@ async def _overtaken(means: Means, stream: Stream, reading: Sweep, *, last: bool
     watch = await means.watch(stream)
     if watch.day_begins:
         watch.day(await means.memory.live(stream.name))
-    return await SweepReading(means, stream, watch, seen, progress, whole=begins, last=last).run(reading)
+    return await SweepReading(means, stream, watch, seen, progress, whole=begins, last=last, again=again).run(reading)
 
 
 class SweepReading:
     """
     A running sweep. `seen` are the regions that are known; a sweep is `whole` if this reading of it has seen the start. The
-    `last` one does not ask whether it was overtaken.
+    `last` one does not ask whether it was overtaken. It reads the rows `again` if the one before it has recognised some.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class SweepReading:
         *,
         whole: bool,
         last: bool,
+        again: bool,
     ) -> None:
         self._means = means
         self._stream = stream
@@ -85,10 +89,13 @@ class SweepReading:
         self._rearmost: list[str] = []  # the records that lay in the open end before, if it has changed
         # Of a stopped sweep none may be left.
         unmet = sum(s.sweep < progress.sweep for s in seen.values()) or not whole
-        self._strays = Strays(means, stream, progress, unmet * means.mean_region, again=last)
+        self._strays = Strays(means, stream, progress, unmet * means.mean_region, again=again)
 
-    async def run(self, reading: Sweep) -> bool:
-        """Read to the end. Return true if the rows may have been numbered anew meanwhile: the end is left to another sweep."""
+    async def run(self, reading: Sweep) -> int | None:
+        """
+        Read to the end. If the rows may have been numbered anew meanwhile, the end is left to another sweep: return how many were
+        recognised.
+        """
         regions = Regions(self._means.salt, self._means.mean_region)
         pages = self._means.system.items(reading.pages(self._progress.after), self._stream.pause)
         async with closing(ahead(portions(self._stream, pages, regions, self._seen))) as ready:
@@ -163,14 +170,14 @@ class SweepReading:
 
     # -- at the end ----------------------------------------------------------------------------------------------
 
-    async def _finish(self) -> bool:
+    async def _finish(self) -> int | None:
         """A whole sweep is done: what no region of it held is gone."""
         memory, stream, watch = self._means.memory, self._stream, self._watch
         await self._strays.join(self._seen)
         if not self._last and await self._strays.overtaken(*await self._gone_from_the_end()):
             await self._behind(Difference(), replace(self._progress, after=None))
             await self._strays.leave(self._seen, overtaken=True)
-            return True
+            return self._strays.joined
         await self._strays.settle(self._seen)
         async for found in self._strays.left(watch):
             watch.put_aside(found.aside)
@@ -191,7 +198,7 @@ class SweepReading:
         watch.say(f"{self._means.adapter}.{stream.name}")
         await self._end(deleted=delete)
         await self._strays.leave(self._seen)
-        return False
+        return None
 
     async def _gone_from_the_end(self) -> tuple[int, bool]:
         """How many of the records that lay in the open end are missing, and whether all of them are."""

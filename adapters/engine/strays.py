@@ -49,7 +49,7 @@ _PATIENCE = 2 * 24 * 3600 * 1000  # ms for which a row waits at most for a strea
 class Strays:
     """
     The strays of one reading. `living` is about how many records were known before it; 0: it looks for none, None: it has to
-    be counted. A stream is read `again` because its rows seem to have been numbered anew.
+    be counted. A stream is read `again` because its rows have been numbered anew while they were read.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class Strays:
         self._living = living
         self._again = again
         self._new = self._changed = self._touched = 0
-        self._joined = 0  # records that were given another row
+        self.joined = 0
+        """So many records were given another row."""
         self._wait = False  # whether strange ones are to wait for the next sweep
         self._released = 0  # rows that need not wait, or have waited long enough
         self._swept: dict[str, int] = {}  # when the last whole sweep of another stream began, in ms
@@ -192,14 +193,14 @@ class Strays:
         async for missing in self._missing():
             contents = {k.fingerprint for k in missing if k.fingerprint}
             pairs += matched(missing, await self._means.memory.strays(self._stream.name, contents, 4 * _PAGE))
-            if self._joined or len(pairs) >= few:
+            if self.joined or len(pairs) >= few:
                 await self._join(pairs, seen)
-                self._joined, pairs = self._joined + len(pairs), []
-        if self._joined:
+                self.joined, pairs = self.joined + len(pairs), []
+        if self.joined:
             log.warning(
                 "%s.%s: %d rows came under new numbers with the content that they had; their records keep the keys that they "
                 "are published under, and nothing is published for them",
-                self._means.adapter, self._stream.name, self._joined,
+                self._means.adapter, self._stream.name, self.joined,
             )  # fmt: skip
 
     async def overtaken(self, gone: int, whole: bool) -> bool:
@@ -213,9 +214,9 @@ class Strays:
         if not (some or gone):
             return False
         living = await memory.live(name)
-        few = 1 if self._joined else few_of(living)
+        few = 1 if self.joined else few_of(living)
         # New rows of new people are strange every day. Where all rows are numbered anew, most of them are.
-        many = few if self._joined else max(few, min(living // 10, _PAGE))
+        many = few if self.joined else max(few, min(living // 10, _PAGE))
         if gone >= few or len(some) >= many or sum(not strange(stray) for stray in some) >= few:
             return True
         return whole and await memory.missing(name, self._progress.sweep, self._stream.lasting) >= few
