@@ -1,8 +1,9 @@
-"""The files and functions that docs/words.md and docs/how-a-change-travels.md name are there."""
+"""The documents name files and functions that are there, and the README the figures of the torture that is kept."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -44,3 +45,10 @@ def test_every_file_and_function_that_a_document_names_is_there(document: str, l
     assert [f"{file} {name}" for file, name in named if name and name not in names_of(file)] == []
     assert len(named) >= least
     assert [link for link in LINKED.findall(text) if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_the_readme_tells_how_often_the_kept_torture_killed_and_that_it_broke_no_promise() -> None:
+    kept = json.loads((ROOT / "docs" / "torture" / "report.json").read_text("utf-8"))
+    said = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert kept["violations"] == []
+    assert f"The run that is kept killed it {sum(kept['kills'].values()):,} times in" in said

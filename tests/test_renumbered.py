@@ -269,10 +269,21 @@ async def test_a_tail_leaves_renumbered_rows_to_the_sweep_behind_it() -> None:
     assert_same_content(bench)
 
 
-class Referring:
-    """A warehouse of episodes and of assessments that name their episode; `order` is the order in which it is read."""
+class AlwaysThere:
+    """A system that needs no connection."""
 
     name = "legacy"
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> Sequence[object]:
+        return []
+
+
+class Referring(AlwaysThere):
+    """A warehouse of episodes and of assessments that name their episode; `order` is the order in which it is read."""
 
     def __init__(self, *order: str) -> None:
         self._order = order
@@ -289,13 +300,6 @@ class Referring:
             "assessments": Stream("assessments", (Assessment,), self.assessment, reading),
         }
         return [streams[name] for name in self._order]
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def check(self) -> Sequence[object]:
-        return []
 
     def episode(self, row: Row) -> Entity:
         number, child = row

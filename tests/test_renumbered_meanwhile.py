@@ -18,7 +18,7 @@ from canonical.children import CarePlan
 from canonical.entity import Entity
 from canonical.key import key_of
 from canonical.people import Person
-from tests.test_renumbered import assert_same_content, held, nightly, renumber
+from tests.test_renumbered import AlwaysThere, assert_same_content, held, nightly, renumber
 
 
 class Live(TableAdapter):
@@ -110,10 +110,8 @@ async def test_a_stopped_sweep_of_a_table_that_is_as_it_was_goes_on_where_it_sto
     assert_same_content(bench)
 
 
-class Warehouse:
+class Warehouse(AlwaysThere):
     """Children, their episodes, and plans that name both; pages are read when they are asked for."""
-
-    name = "legacy"
 
     def __init__(self, plans: int, page: int, *, tail: bool) -> None:
         self.tables: dict[str, dict[int, tuple[int, ...]]] = {
@@ -134,13 +132,6 @@ class Warehouse:
             Stream("episodes", (CareEpisode,), self.episode, episodes),
             Stream("plans", (CarePlan,), self.plan, swept["care-plan"]),
         ]
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def check(self) -> Sequence[object]:
-        return []
 
     def person(self, row: Row) -> Entity:
         number, said = row

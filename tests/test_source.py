@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from adapters.port import Parcel, Push, Record, Stream
+from adapters.port import Page, Parcel, Position, Push, Record, Stream
 from adapters.testing.table import Line, TableAdapter
 from canonical import CareEpisode
-from canonical.errors import MisconfiguredError
+from canonical.errors import IronbridgeError, MisconfiguredError
 from ironbridge.operate.source import MANY, profiled, tried
 from ironbridge.runtime.systems import adapter_system
 from ironbridge.store import open_store
@@ -109,6 +110,33 @@ def test_a_profile_tells_how_full_each_column_is_and_which_rules_are_broken(file
     assert "100%" in said
 
 
+def test_a_file_that_cannot_be_read_is_no_row_of_its_stream(file: Path) -> None:
+    [told] = json.loads(invoke("profile", "payables", "--json", "--file", str(file))[1])
+    refused = sum(fault["rows"] for fault in told["faults"] if fault["field"] == "file")
+    assert refused == 1
+    assert sum(fault["rows"] for fault in told["faults"]) == told["rows"] - told["records"] + refused
+
+
+async def test_whatever_an_adapter_raises_is_told_as_one_of_our_errors_and_the_system_is_left() -> None:
+    class Broken(TableAdapter):
+        closed = 0
+
+        async def close(self) -> None:
+            self.closed += 1
+
+        async def _swept(self, after: Position | None) -> AsyncIterator[Page]:
+            yield Page([self.record(1, Line(1, "N1"))], (1,))
+            raise KeyError("Zebedee")
+
+    adapter = Broken()
+    with pytest.raises(IronbridgeError) as met:
+        await profiled(adapter, adapter.streams()[0])
+    assert "KeyError" in str(met.value)
+    assert "Zebedee" not in str(met.value)
+    assert [row.key for row in await tried(adapter, adapter.streams()[0], 1)] == ["legacy:care-episode:1"]
+    assert adapter.closed == 2
+
+
 def test_an_adapter_or_a_stream_that_is_not_there_is_named_with_those_that_are(file: Path) -> None:
     with pytest.raises(MisconfiguredError, match=r"liquidlogik is no adapter\. To do: there are: liquidlogic, payables"):
         invoke("try", "liquidlogik", "--file", str(file))
@@ -132,5 +160,5 @@ async def test_what_a_system_sends_is_not_taken() -> None:
         yield taken[-1]
 
     stream = Stream("sent", (CareEpisode,), TableAdapter().map, Push(receive))  # type: ignore[arg-type]
-    assert [each async for each in tried(TableAdapter(), stream, 5)] == []
+    assert await tried(TableAdapter(), stream, 5) == []
     assert taken == []

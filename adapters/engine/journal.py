@@ -169,9 +169,9 @@ class Progress:
     """
     The memory keeps this of a stream: how far it has been read.
 
-    `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). It was `started` then;
-    None: the last one left rows to the next one, so nobody can say yet that it met all. `held` counts
-    deletions and changes that wait for a person, see `adapters.engine.guard`. Times are UTC.
+    `sweep` counts whole readings from 1, `after` is where the running one stands (None: none runs). `started` says when it began;
+    it is None if the last one left rows to the next one, which then has to say whether all were met. `held` counts deletions and
+    changes that wait for a person, see `adapters.engine.guard`. Times are UTC.
     """
 
     sweep: int = 0

@@ -166,7 +166,8 @@ def reunited(known: Known, stray: Known) -> Known:
 
 def left(strays: Collection[Known], *, waits: bool, all_wait: bool = False) -> list[Known]:
     """
-    Strays that are to be published when their rows are read next; those that wait are looked up once more: strange ones, or all.
+    Return the strays as the next reading finds them: it publishes them, or looks up once more the ones that wait (all of them,
+    or the strange ones).
     """
     return [
         replace(s, fingerprint=None, row_digest=WAITS if all_wait or (waits and strange(s)) else LEFT) for s in strays

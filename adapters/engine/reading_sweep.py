@@ -33,19 +33,21 @@ async def sweep(means: Means, stream: Stream, reading: Sweep) -> None:
     Read a stream by a sweep to its end; one that was stopped goes on where it stood. All is read once more if the rows seem to
     have been numbered anew meanwhile.
     """
-    joined = await _overtaken(means, stream, reading)
-    if joined is not None:
+    recognised = await _overtaken(means, stream, reading)
+    if recognised is not None:
         log.warning(
             "%s.%s: the rows may have been numbered anew while they were read. They are read once more before anything is told "
             "of new rows that say what known records say, or of missing records",
             means.adapter, stream.name,
         )  # fmt: skip
-        await _overtaken(means, stream, reading, last=True, again=joined > 0)
+        await _overtaken(means, stream, reading, recognised)
 
 
-async def _overtaken(
-    means: Means, stream: Stream, reading: Sweep, *, last: bool = False, again: bool = False
-) -> int | None:
+async def _overtaken(means: Means, stream: Stream, reading: Sweep, before: int | None = None) -> int | None:
+    """
+    Read once. Return None if the sweep has ended; if it was overtaken, return how many records it recognised. `before` is what
+    the reading before this one returned: then this one ends the sweep in any case.
+    """
     progress = await means.memory.progress(stream.name)
     begins = progress.after is None
     if begins:
@@ -54,13 +56,13 @@ async def _overtaken(
     watch = await means.watch(stream)
     if watch.day_begins:
         watch.day(await means.memory.live(stream.name))
-    return await SweepReading(means, stream, watch, seen, progress, whole=begins, last=last, again=again).run(reading)
+    return await SweepReading(means, stream, watch, seen, progress, begins, before).run(reading)
 
 
 class SweepReading:
     """
-    A running sweep. `seen` are the regions that are known; a sweep is `whole` if this reading of it has seen the start. The
-    `last` one does not ask whether it was overtaken. It reads the rows `again` if the one before it has recognised some.
+    A running sweep. `seen` are the regions that are known; a sweep is `whole` if this reading of it has seen the start. `before`
+    is how many records an overtaken reading before this one recognised; None if there was none.
     """
 
     def __init__(
@@ -70,10 +72,8 @@ class SweepReading:
         watch: Watch,
         seen: dict[str, Seen],
         progress: Progress,
-        *,
         whole: bool,
-        last: bool,
-        again: bool,
+        before: int | None,
     ) -> None:
         self._means = means
         self._stream = stream
@@ -81,7 +81,7 @@ class SweepReading:
         self._seen = seen
         self._progress = progress
         self._whole = whole
-        self._last = last
+        self._before = before
         # The regions left behind. A stopped sweep reads its open end again, and other regions may lie there by now. Records that
         # the journal taught count as seen by this sweep, but it has not met them.
         self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
@@ -89,12 +89,12 @@ class SweepReading:
         self._rearmost: list[str] = []  # the records that lay in the open end before, if it has changed
         # Of a stopped sweep none may be left.
         unmet = sum(s.sweep < progress.sweep for s in seen.values()) or not whole
-        self._strays = Strays(means, stream, progress, unmet * means.mean_region, again=again)
+        self._strays = Strays(means, stream, progress, unmet * means.mean_region, again=bool(before))
 
     async def run(self, reading: Sweep) -> int | None:
         """
-        Read to the end. If the rows may have been numbered anew meanwhile, the end is left to another sweep: return how many were
-        recognised.
+        Read to the end, and return None. If the rows may have been numbered anew meanwhile, another sweep has to end this one:
+        return how many records were recognised.
         """
         regions = Regions(self._means.salt, self._means.mean_region)
         pages = self._means.system.items(reading.pages(self._progress.after), self._stream.pause)
@@ -174,7 +174,7 @@ class SweepReading:
         """A whole sweep is done: what no region of it held is gone."""
         memory, stream, watch = self._means.memory, self._stream, self._watch
         await self._strays.join(self._seen)
-        if not self._last and await self._strays.overtaken(*await self._gone_from_the_end()):
+        if self._before is None and await self._strays.overtaken(*await self._gone_from_the_end()):
             await self._behind(Difference(), replace(self._progress, after=None))
             await self._strays.leave(self._seen, overtaken=True)
             return self._strays.joined
@@ -201,7 +201,7 @@ class SweepReading:
         return None
 
     async def _gone_from_the_end(self) -> tuple[int, bool]:
-        """How many of the records that lay in the open end are missing, and whether all of them are."""
+        """Count the records that lay in the open end and are missing; tell whether all of them are."""
         memory, name, sweep = self._means.memory, self._stream.name, self._progress.sweep
         unmet = (end := self._seen.get(LAST_REGION)) is not None and end.sweep < sweep
         lay = await (memory.members(name, [LAST_REGION]) if unmet else memory.lookup(name, self._rearmost))

@@ -49,7 +49,7 @@ _PATIENCE = 2 * 24 * 3600 * 1000  # ms for which a row waits at most for a strea
 class Strays:
     """
     The strays of one reading. `living` is about how many records were known before it; 0: it looks for none, None: it has to
-    be counted. A stream is read `again` because its rows have been numbered anew while they were read.
+    be counted. `again` is true if the reading before this one was overtaken and recognised some records.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Strays:
         self._again = again
         self._new = self._changed = self._touched = 0
         self.joined = 0
-        """So many records were given another row."""
+        """This reading gave another row to so many records."""
         self._wait = False  # whether strange ones are to wait for the next sweep
         self._released = 0  # rows that need not wait, or have waited long enough
         self._swept: dict[str, int] = {}  # when the last whole sweep of another stream began, in ms
@@ -168,7 +168,10 @@ class Strays:
         return self._changed >= FEW and self._changed > self._touched
 
     async def _missing(self, *, by_now: bool = True) -> AsyncIterator[list[Known]]:
-        """The records that this sweep has not met; if not `by_now`, those that the next one will not have met at its start."""
+        """
+        Give the records that this sweep has not met until now, a page at a time; if not `by_now`, all records: the next sweep has
+        met none of them when it begins.
+        """
         after, asked = "", (self._stream.name, self._progress.sweep + (not by_now), self._stream.lasting)
         while some := await self._means.memory.missing_after(*asked, after, _PAGE):
             yield some

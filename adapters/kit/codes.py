@@ -89,7 +89,7 @@ class CodeMap:
 
 def agreed(where: str, given: Mapping[str, CodeList], used: Iterable[CodeMap | CodesFromSettings]) -> tuple[CodeMap, ...]:
     """
-    The code maps that an adapter's settings give; `used` are those that its rows are declared with.
+    Make the code maps that an adapter's settings give; its rows are declared with those in `used`.
 
     :raises MisconfiguredError: one that the rows need is not given, or one that is given is none of theirs.
     """

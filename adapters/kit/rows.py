@@ -220,7 +220,7 @@ def code_map_of(its: Field) -> CodeMap | CodesFromSettings | None:
 
 
 def code_maps_of(row: type) -> list[CodeMap | CodesFromSettings]:
-    """The code maps of all fields of a row class, and of the rows that nest in it."""
+    """Collect the code maps of all fields of a row class, and of the rows that nest in it."""
     maps = [codes for its in fields_of(row) if (codes := code_map_of(its))]
     return maps + [codes for its in fields_of(row) if its.part for codes in code_maps_of(its.part)]
 

@@ -254,14 +254,14 @@ class Pages:
         return FoundRows([self._record(key, unread)], [lead], row if known else None, False)
 
     async def _key(self, run: Run, skip: int) -> Row | None:
-        """The key of the row at a place; `()` if it cannot be read, None if there is no row."""
+        """Read the key of the row at a place. Return `()` if it cannot be read, None if there is no row."""
         try:
             return await self._one(run, self.reading.key, skip)
         except UnreadValueError:
             return ()
 
     async def _raw(self, run: Run, skip: int) -> str:
-        """The key of the row at a place as the bytes that it is."""
+        """Show the key of the row at a place by its bytes."""
         try:
             found = await self._one(run, tuple(cast(each, LargeBinary) for each in self.reading.key), skip)
         except UnreadValueError as error:
@@ -270,8 +270,8 @@ class Pages:
 
     async def _unread_row(self, key: Row) -> UnreadRow | None:
         """
-        The row with this key, with a value of it that cannot be read; None if each of them can. They are read one by one, so they
-        may be of different moments.
+        Read the values of the row with this key one by one. Return the row if one of them cannot be read. Return None if each of
+        them can: they may be of different moments, so they are no row together.
         """
         mine = and_(*[each == untyped(value) for each, value in zip(self.reading.key, key, strict=True)])
         run = Run(self.reading, lambda _: mine, mine)
@@ -291,7 +291,7 @@ class Pages:
             return error
 
     async def _one(self, run: Run, columns: Columns, skip: int = 0) -> Row | None:
-        """These columns of one row, read together; None if there is no row."""
+        """Read these columns of one row in one statement. Return None if there is no row."""
         async with self.session.connection(self._about) as connection:
             found = (await connection.execute(run.select(columns, 1, skip))).first()
             return None if found is None else tuple(found)

@@ -64,20 +64,15 @@ def try_rows(
         made, streams = _chosen(settings, "try", adapter, stream)
         if reveal:
             await with_state(file, lambda store: audit.reveal(store, audit.at_the_command_line(), [f"rows of {adapter}"], why))
-        status, found = 0, []
-        await made.open()
-        try:
-            for each in streams:
-                some = [one async for one in tried(made, each, rows)]
-                status |= any(one.fault is not None for one in some)
-                found += [_as_json(one, reveal=reveal) for one in some]
-                if not as_json:
-                    _print(each, some, reveal=reveal)
-        finally:
-            await made.close()
+        found: list[TriedRow] = []
+        for each in streams:
+            some = await tried(made, each, rows)
+            found += some
+            if not as_json:
+                _print(each, some, reveal=reveal)
         if as_json:
-            out.print_json(json.dumps(found, default=str))
-        return status
+            out.print_json(json.dumps([_as_json(each, reveal=reveal) for each in found], default=str))
+        return int(any(each.fault is not None for each in found))
 
     do(work())
 
@@ -93,16 +88,12 @@ def profile(
     async def work() -> int:
         made, streams = _chosen(settings_of(file), "profile", adapter, stream)
         found = []
-        await made.open()
-        try:
-            rows = (TextColumn("{task.description}"), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
-            with Progress(SpinnerColumn(), *rows, console=err, transient=True) as progress:
-                for each in streams:
-                    task = progress.add_task(f"{adapter}.{each.name}", total=None)
-                    found.append(await profiled(made, each, partial(progress.advance, task)))
-                    progress.remove_task(task)
-        finally:
-            await made.close()
+        rows = (TextColumn("{task.description}"), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+        with Progress(SpinnerColumn(), *rows, console=err, transient=True) as progress:
+            for each in streams:
+                task = progress.add_task(f"{adapter}.{each.name}", total=None)
+                found.append(await profiled(made, each, partial(progress.advance, task)))
+                progress.remove_task(task)
         if as_json:
             out.print_json(json.dumps([_profile_as_json(each) for each in found]))
         else:
@@ -148,7 +139,7 @@ def _print_one(each: TriedRow, *, reveal: bool) -> None:
 
 
 def _published(each: TriedRow, *, reveal: bool) -> dict[str, Any]:
-    """What is published, and above it whose event it is: all events of one owner stay in order."""
+    """Return the published fields under their event's owner. Events of one owner stay in order."""
     if each.made is None:
         return {}
     return {"owner": each.made.owner, **masked(each.made.kind.type_name, each.fields, reveal=reveal)}
@@ -168,7 +159,7 @@ def _as_json(each: TriedRow, *, reveal: bool) -> dict[str, Any]:
 
 def _print_profile(profile: StreamProfile) -> None:
     out.rule(f"[bold]{profile.stream}", align="left")
-    out.print(f"  {profile.rows:,} rows, {profile.rows - profile.bad:,} of them become records")
+    out.print(f"  {profile.rows:,} rows, {profile.records:,} of them become records")
     read = Table("column", "filled", "", "distinct", box=box.SIMPLE_HEAD)
     for column in profile.columns.values():
         many = len(column.distinct) > MANY
@@ -177,7 +168,7 @@ def _print_profile(profile: StreamProfile) -> None:
     out.print(read)
     becomes = Table("field of the record", "filled", "", box=box.SIMPLE_HEAD)
     for name, filled in profile.fields.items():
-        becomes.add_row(name, f"{filled:,}", _bar(filled, profile.rows - profile.bad))
+        becomes.add_row(name, f"{filled:,}", _bar(filled, profile.records))
     out.print(becomes)
     if profile.faults:
         broken = Table("rows", "field", "rule that they break", box=box.SIMPLE_HEAD)
@@ -187,7 +178,7 @@ def _print_profile(profile: StreamProfile) -> None:
 
 
 def _bar(some: int, every: int) -> Text:
-    """How many of them, as a bar and in per cent."""
+    """Show a share as a bar and in per cent."""
     share = some / every if every else 0
     return Text(f"{'█' * round(20 * share):<20} {share:.0%}")
 
@@ -196,7 +187,7 @@ def _profile_as_json(profile: StreamProfile) -> dict[str, Any]:
     return {
         "stream": profile.stream,
         "rows": profile.rows,
-        "records": profile.rows - profile.bad,
+        "records": profile.records,
         "columns": [{"name": c.name, "filled": c.filled, "distinct": len(c.distinct)} for c in profile.columns.values()],
         "fields": dict(profile.fields),
         "faults": [{"field": f, "rule": rule, "rows": n} for (f, rule), n in profile.faults.most_common()],

@@ -1,21 +1,25 @@
 """
-Looks at a legacy system through its adapter, without the state and without Kafka: what becomes of a few rows (`tried`), and what
-all of them hold (`profiled`). Nothing is written, and nothing is published.
+Looks at a legacy system through its adapter, without the state and without Kafka. `tried` shows what a few rows become, and
+`profiled` tells what all of them hold. Both write and publish nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from adapters.engine.catchup import closing
+from adapters.engine.connection import Connection
 from adapters.engine.mapping import Made, mapped_or_bad
 from adapters.kit.rows import Field, fields_of
 from adapters.kit.typed import Mapped
-from adapters.port import Adapter, Extract, Files, Push, Record, Row, Stream, Sweep, Tail
+from adapters.port import Adapter, Files, Push, Record, Row, Stream, Sweep, Tail
 from canonical.errors import BadRecordError
 
 MANY = 10_000
@@ -23,7 +27,7 @@ MANY = 10_000
 
 
 class Cell(NamedTuple):
-    """One value of a row as it was read; `name` is its column's, or its place in the row where no column has a name."""
+    """A row holds this value as it was read. `name` is its column's name, or its place in the row if the column has none."""
 
     name: str
     value: Any
@@ -31,8 +35,8 @@ class Cell(NamedTuple):
 
 class TriedRow(NamedTuple):
     """
-    One record of a stream: its row as it was read, and what becomes of it. It is `made` into an entity, or has a `fault`; `lacks`
-    says what it would be published without. A file that cannot be read has a fault and no row.
+    A row of a stream as it was read, and the entity that is `made` of it, or the `fault` for which none is. `lacks` names the
+    soft fields that the entity is published without. A file that cannot be read has a fault and no row.
     """
 
     stream: str
@@ -44,13 +48,16 @@ class TriedRow(NamedTuple):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The entity's fields, as they are published."""
+        """Return the entity's fields as they are published."""
         return {} if self.made is None else dict(from_json(self.made.data))
 
 
 @dataclass
 class ColumnProfile:
-    """What the rows of a stream hold in one column: in how many it is `filled`, and its `distinct` values, up to `MANY`."""
+    """
+    Counts the values of one column: `filled` is in how many rows it has one, `distinct` holds the hashes of different values, of
+    `MANY` and one at most.
+    """
 
     name: str
     filled: int = 0
@@ -67,13 +74,14 @@ class ColumnProfile:
 @dataclass
 class StreamProfile:
     """
-    What a stream's rows hold. `faults` counts, by field and rule, the rows that are published without a field or not at all;
-    `bad` counts the latter. `fields` tells in how many entities each field of the canonical model is filled.
+    Counts what the rows of a stream hold, column by column, and what they become. `rows` were read, and `records` were made of
+    them. `fields` counts, by field of the canonical model, the records that have it. `faults` counts, by field and rule, the rows
+    and files that broke the rule: they became no record, or a record without that field.
     """
 
     stream: str
     rows: int = 0
-    bad: int = 0
+    records: int = 0
     columns: dict[str, ColumnProfile] = field(default_factory=dict)
     fields: Counter[str] = field(default_factory=Counter)
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -82,36 +90,60 @@ class StreamProfile:
         for error in (tried.fault, tried.lacks):
             if error is not None:
                 self.faults[error.field, error.rule] += 1
-        self.bad += tried.fault is not None
         if not tried.row:
             return  # a file
         self.rows += 1
+        self.records += tried.made is not None
         for name, value in tried.row:
             self.columns.setdefault(name, ColumnProfile(name)).add(value)
         self.fields.update(name for name, value in tried.fields.items() if value not in (None, [], ""))
 
 
-async def tried(adapter: Adapter, stream: Stream, rows: int) -> AsyncIterator[TriedRow]:
-    """Yield what becomes of the first rows of a stream; of files, of the newest one's."""
-    left = rows
-    async for each in _read(adapter, stream):
-        if left <= 0:
-            return
-        left -= 1
-        yield each
+async def tried(adapter: Adapter, stream: Stream, rows: int) -> list[TriedRow]:
+    """
+    Read the first rows of a stream, of files the newest one's, and map them.
+
+    :raises IronbridgeError: the system cannot be read; whatever its adapter raises becomes one of these.
+    """
+    found: list[TriedRow] = []
+    async with _read(adapter, stream) as all_rows:
+        async for each in all_rows:
+            found.append(each)
+            if len(found) == rows:
+                break
+    return found
 
 
 async def profiled(adapter: Adapter, stream: Stream, step: Callable[[], None] = lambda: None) -> StreamProfile:
-    """Read all rows of a stream, and tell what they hold. `step` is called after each."""
+    """
+    Read all rows of a stream, and count what they hold. `step` is called after each row.
+
+    :raises IronbridgeError: the system cannot be read; whatever its adapter raises becomes one of these.
+    """
     profile = StreamProfile(stream.name)
-    async for each in _read(adapter, stream):
-        profile.add(each)
-        step()
+    async with _read(adapter, stream) as all_rows:
+        async for each in all_rows:
+            profile.add(each)
+            step()
     return profile
 
 
-async def _read(adapter: Adapter, stream: Stream) -> AsyncIterator[TriedRow]:
-    async for each in stream.read_by(_Rows()):
+@asynccontextmanager
+async def _read(adapter: Adapter, stream: Stream) -> AsyncIterator[AsyncIterator[TriedRow]]:
+    """Connect to the system, and read a stream as the engine would: with its pauses, and any error as one of ours."""
+    system = Connection(adapter)
+    try:
+        await system.ready()
+        async with closing(stream.read_by(_Rows(system))) as rows, closing(_mapped(adapter, stream, rows)) as made:
+            yield made
+    finally:
+        await system.close()
+
+
+async def _mapped(
+    adapter: Adapter, stream: Stream, rows: AsyncIterator[Record | BadRecordError]
+) -> AsyncIterator[TriedRow]:
+    async for each in rows:
         if isinstance(each, BadRecordError):
             yield TriedRow(stream.name, each.where, (), None, each, None)
             continue
@@ -125,33 +157,33 @@ async def _read(adapter: Adapter, stream: Stream) -> AsyncIterator[TriedRow]:
 
 
 class _Rows:
-    """Gives the rows of any reading from its start, and instead of a file that cannot be read what is wrong with it."""
+    """Gives the rows of any reading from its start. Instead of a file that cannot be read it gives the error."""
+
+    def __init__(self, system: Connection) -> None:
+        self._system = system
 
     async def sweep(self, stream: Stream, reading: Sweep) -> AsyncIterator[Record | BadRecordError]:
-        async for page in reading.pages(None):
-            for record in page.records:
-                yield record
+        async with closing(self._system.items(reading.pages(None), stream.pause)) as pages:
+            async for page in pages:
+                for record in page.records:
+                    yield record
 
     def tail(self, stream: Stream, reading: Tail) -> AsyncIterator[Record | BadRecordError]:
         return self.sweep(stream, reading.sweep)
 
     async def files(self, stream: Stream, reading: Files) -> AsyncIterator[Record | BadRecordError]:
-        extracts = [extract async for extract in reading.extracts()]
+        extracts = [extract async for extract in self._system.items(reading.extracts(), timedelta(0))]
         for extract in reversed(extracts):
             try:
-                async for record in _of_file(extract):
-                    yield record
+                async with closing(self._system.items(extract.portions(), stream.pause)) as portions:
+                    async for portion in portions:
+                        for record in portion:
+                            yield record
             except BadRecordError as error:
                 yield error
 
     async def push(self, stream: Stream, reading: Push) -> AsyncIterator[Record | BadRecordError]:
         for record in list[Record]():  # what a system sends is not asked for: it would count as taken
-            yield record
-
-
-async def _of_file(extract: Extract) -> AsyncIterator[Record]:
-    async for portion in extract.portions():
-        for record in portion:
             yield record
 
 
