@@ -30,7 +30,7 @@ from ironbridge.demo.play import play
 from ironbridge.operate import insight, stuck
 from ironbridge.operate.insight import Story, Version
 from ironbridge.program import app
-from ironbridge.runtime.systems import ADAPTERS, TARGETS, found
+from ironbridge.runtime.installed import ADAPTERS, TARGETS, found
 from ironbridge.settings import Settings, load
 from ironbridge.store.audit import AuditEntry
 from ironbridge.store.standing import FlowStanding, StreamStanding, StuckRecord

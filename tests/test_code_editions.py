@@ -25,7 +25,7 @@ from flows.business_central import BusinessCentralFlow
 from flows.dfe_csc import ChildRecords
 from ironbridge.runtime import systems
 from ironbridge.runtime.editions import bound, edition, modules, name_of
-from ironbridge.runtime.systems import installed_adapters
+from ironbridge.runtime import installed
 from ironbridge.settings import Settings
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -139,7 +139,7 @@ def test_the_entities_the_settings_and_pydantic_count(monkeypatch: pytest.Monkey
     assert edition(code, [Person], {"of": "one"}) != edition(code, [Person], {"of": "another"})
     monkeypatch.setattr("ironbridge.runtime.editions.version", lambda _: "99")
     assert edition(code, [Person]) != plain
-    assert name_of(installed_adapters()["liquidlogic"].build) == "adapters.liquidlogic.adapter:LiquidlogicAdapter"
+    assert name_of(installed.adapters()["liquidlogic"].build) == "adapters.liquidlogic.adapter:LiquidlogicAdapter"
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------

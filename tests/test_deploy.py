@@ -27,7 +27,7 @@ from ironbridge.kafka.distribution import KAFKA_VERSION, cache_dir
 from ironbridge.kafka.process import HOST, free_port
 from ironbridge.operate import health
 from ironbridge.operate.health import Health
-from ironbridge.runtime import systems
+from ironbridge.runtime import installed, systems
 from ironbridge.runtime.bridge import Platform, chosen
 from ironbridge.settings import (
     ConsoleSettings,
@@ -694,7 +694,7 @@ def test_wrong_values_are_refused_before_anything_is_installed(helm: str, wrong:
 def test_every_setting_that_the_program_keeps_secret_is_refused_among_the_charts_settings(helm: str, tmp_path: Path):
     """The chart cannot know the programs of others; of ours it knows every one, and a URL with a password in any setting."""
     more = tmp_path / "more.yaml"
-    installed = [("adapters", systems.installed_adapters()), ("targets", systems.installed_targets())]
+    installed = [("adapters", installed.adapters()), ("targets", installed.targets())]
     secret = {
         (kind, name, setting)
         for kind, found in installed

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from canonical.errors import MisconfiguredError
-from ironbridge.runtime import systems
+from ironbridge.runtime import installed, systems
 from ironbridge.settings import Settings, load, section
 from tests.secure_kafka import Secure
 from tests.servers import HOST, Postgres
@@ -89,8 +89,8 @@ def secrets_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
 
 def test_a_canary_is_planted_in_every_setting_that_holds_a_secret() -> None:
     found = set(secrets_of(Settings))
-    for group, heading in ((systems.ADAPTERS, "ADAPTERS"), (systems.TARGETS, "TARGETS"), (systems.FLOWS, "FLOWS")):
-        for name, point in systems.found(group).items():
+    for group, heading in ((installed.ADAPTERS, "ADAPTERS"), (installed.TARGETS, "TARGETS"), (installed.FLOWS, "FLOWS")):
+        for name, point in installed.found(group).items():
             found |= {f"{heading}__{name.upper()}__{each}" for each in secrets_of(point.load().settings)}
     assert found == set(PLANTED)
 
@@ -110,7 +110,7 @@ def test_settings_show_no_secret_however_they_are_printed_or_dumped(
     models: list[BaseModel] = [settings, settings.kafka, settings.state]
     plans = [*systems.adapters(settings).values(), *systems.flows(settings).values()]
     for name, given in settings.adapters.items():
-        models.append(section(name, systems.found(systems.ADAPTERS)[name].load().settings, given))
+        models.append(section(name, installed.found(installed.ADAPTERS)[name].load().settings, given))
     models += [plan.settings for plan in systems.targets(settings).values()]
     models += [plan.settings for plan in systems.flows(settings).values()]
     for model in models:

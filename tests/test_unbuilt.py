@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from canonical.errors import MisconfiguredError
+from ironbridge.cli.sample import sample
 from ironbridge.operate import insight
 from ironbridge.operate.checks import findings
 from ironbridge.operate.health import Health, Verdict
@@ -68,6 +69,24 @@ def room(name, settings, resources):
 system = AdapterSystem(Gate, build, __name__)
 target = TargetSystem(package=__name__, settings=Room, build=room, flow=shelf.flow)
 '''
+
+
+@pytest.fixture
+def torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package that offers all kinds of systems, and lacks what it imports."""
+    site, points = tmp_path / "site", ""
+    for group in ("adapters", "targets", "flows"):
+        points += f"[ironbridge.{group}]\ntorn = torn_parts:it\n"
+    for name, text in (
+        ("torn_parts.py", "import the_driver_that_is_not_there\n"),
+        ("torn-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: torn\nVersion: 1\n"),
+        ("torn-1.dist-info/entry_points.txt", points),
+    ):
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(site)
+    yield
+    sys.modules.pop("torn_parts", None)
 
 
 @pytest.fixture
@@ -158,3 +177,24 @@ async def test_check_says_what_a_part_refuses_and_looks_at_the_others(tmp_path: 
     assert (said["shy: its gate is shut"].well, said["shy: its gate is shut"].fix) == (False, "open the gate")
     assert (said["room: its gate is shut"].well, said["room: its gate is shut"].fix) == (False, "open the gate")
     assert any(each.startswith("payables: ") for each in said)
+
+
+TORN = "`torn_parts` of torn cannot be imported: ModuleNotFoundError at torn_parts.py:1, the_driver_that_is_not_there is not installed"
+
+
+@pytest.mark.usefixtures("torn")
+async def test_a_package_that_cannot_be_imported_costs_its_own_parts_alone(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, KafkaSettings(), tmp_path / "gate").model_copy(
+        update={
+            "adapters": {"torn": {"table": "t"}, "payables": {"folders": [str(tmp_path)], "layouts": ["payments-list"]}},
+            "targets": {"torn": {"url": "u"}, "finance": {"system": "torn"}},
+            "flows": {"boxes": {"target": "finance", "system": "torn", "account": "1"}},
+        }
+    )
+    async with bridge.platform(settings, broker=False, topics=False) as built:
+        assert [*built.pumps] == ["payables"]
+        assert built.unbuilt.keys() == {"adapter/torn", "flow/torn", "flow/boxes"}
+        assert built.troubles["adapter/torn"].startswith(f"adapters.torn: {TORN}. To do: install what it needs")
+    said = [each.what async for each in findings(settings) if "torn_parts" in each.what and not each.well]
+    assert {each.partition(":")[0] for each in said} == {"torn", "finance", "boxes"}
+    assert "[adapters.payables]" in sample()

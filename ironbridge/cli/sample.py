@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ironbridge.runtime.systems import ADAPTERS, FLOWS, TARGETS, found
+from ironbridge.runtime.installed import ADAPTERS, FLOWS, TARGETS, loaded
 
 _HEAD = """\
 # Ironbridge's settings. Every value can also come from the environment, which goes over this file:
@@ -85,11 +85,11 @@ _FLOWS = """\
 def sample() -> str:
     """The head, then a commented section for each installed system."""
     parts = [_HEAD, "\n# ---- legacy systems: take the comment marks off those that you have " + "-" * 40 + "\n"]
-    parts += [_commented(point.load().sample) for _, point in sorted(found(ADAPTERS).items())]
+    parts += [_commented(system.sample) for system in loaded(ADAPTERS).values()]
     parts.append("# ---- cloud systems " + "-" * 90 + "\n")
-    parts += [_commented(point.load().sample) for _, point in sorted(found(TARGETS).items())]
+    parts += [_commented(system.sample) for system in loaded(TARGETS).values()]
     parts.append(_FLOWS)
-    parts += [_commented(point.load().sample) for _, point in sorted(found(FLOWS).items())]
+    parts += [_commented(system.sample) for system in loaded(FLOWS).values()]
     return "\n".join(parts)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from adapters.port import World
 from canonical.errors import MisconfiguredError
-from ironbridge.runtime.systems import adapter_system, installed_adapters
+from ironbridge.runtime import installed
+from ironbridge.runtime.systems import adapter_system
 
 Sections = Mapping[str, Mapping[str, Any]]
 """The sections of `[adapters.*]`, by name."""
@@ -16,7 +17,7 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 def sections(folder: Path) -> dict[str, dict[str, Any]]:
     """A section for each installed adapter that has a world; the worlds lie below the folder."""
-    return {name: dict(system.world().section(folder)) for name, system in installed_adapters().items() if system.world}
+    return {name: dict(system.world().section(folder)) for name, system in installed.adapters().items() if system.world}
 
 
 def sizes_of(asked: list[str]) -> dict[str, int]:

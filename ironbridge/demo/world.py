@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from flows.systems import CloudWorld
 from ironbridge.demo import legacy
-from ironbridge.runtime.systems import installed_targets
+from ironbridge.runtime import installed
 from ironbridge.settings import KafkaSettings, Settings, StateSettings, TelemetrySettings
 
 
@@ -54,7 +54,7 @@ async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIt
     sections = {name: {**section, **(adapters or {}).get(name, {})} for name, section in legacy.sections(data).items()}
     world, chart = DemoWorld(data, sections), legacy.chart(sections)
     async with AsyncExitStack() as stack:
-        for name, system in installed_targets().items():
+        for name, system in installed.targets().items():
             if system.world is not None:
                 kind = system.world()
                 sandbox = await stack.enter_async_context(kind.open(data / f"cloud-{name}.sqlite3", chart))

@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any
 
 from adapters.engine.guard import Guard
 from adapters.port import Adapter, AdapterSystem
@@ -18,16 +17,11 @@ from canonical.finding import Finding
 from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from flows.systems import FlowSystem, TargetSystem
+from ironbridge.runtime import installed
 from ironbridge.runtime.editions import bound, edition
 from ironbridge.settings import Settings, section
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-ADAPTERS = "ironbridge.adapters"
-TARGETS = "ironbridge.targets"
-FLOWS = "ironbridge.flows"
-FORMER_NAMES = {(ADAPTERS, "ledger"): "payables"}
-"""What a system was called before, to what it is called now."""
 WITHIN = 900.0
 """Seconds within which a changed subject is confirmed or parked, unless `within` in a flow's section says otherwise."""
 
@@ -116,11 +110,6 @@ def expected(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parts))
 
 
-def found(group: str) -> Mapping[str, Any]:
-    """Every system that an installed package offers, by name."""
-    return {point.name: point for point in entry_points(group=group)}
-
-
 def adapters(settings: Settings) -> dict[str, AdapterPlan]:
     """
     The adapters of `[adapters.*]`; no code of a system has run but the check of its settings.
@@ -132,8 +121,8 @@ def adapters(settings: Settings) -> dict[str, AdapterPlan]:
         system, checked = adapter_system(name, given)
         share = _number(f"adapters.{name}", given, "guard_share", Guard().share)
         guard = Guard(share, int(_number(f"adapters.{name}", given, "guard_few", Guard().few)))
-        point = found(ADAPTERS)[str(given.get("system", name))]
-        plans[name] = AdapterPlan(name, guard, partial(_made, name, system, checked, f"{point.module}:{point.attr}"))
+        code = installed.code_of(installed.ADAPTERS, str(given.get("system", name)))
+        plans[name] = AdapterPlan(name, guard, partial(_made, name, system, checked, code))
     return plans
 
 
@@ -175,35 +164,8 @@ def adapter_system(name: str, given: Mapping[str, Any]) -> tuple[AdapterSystem[A
 
     :raises MisconfiguredError: it is unknown, or its settings do not hold.
     """
-    system = _as_adapter(name, _system(ADAPTERS, "adapters", name, given))
+    system = installed.adapter(f"adapters.{name}", str(given.get("system", name)), named_so="system" in given)
     return system, section(f"adapters.{name}", system.settings, given)
-
-
-def installed_adapters() -> dict[str, AdapterSystem[Any]]:
-    """
-    The systems that installed packages offer to adapters, by name.
-
-    :raises MisconfiguredError: an entry point names something else.
-    """
-    return {name: _as_adapter(name, point.load()) for name, point in sorted(found(ADAPTERS).items())}
-
-
-def installed_targets() -> dict[str, TargetSystem]:
-    """
-    The kinds of cloud systems that installed packages offer, by name.
-
-    :raises MisconfiguredError: an entry point names something else.
-    """
-    return {name: _is(TargetSystem, f"targets.{name}", point.load()) for name, point in sorted(found(TARGETS).items())}
-
-
-def _as_adapter(name: str, named: object) -> AdapterSystem[Any]:
-    if not isinstance(named, AdapterSystem):
-        raise MisconfiguredError(
-            f"adapters.{name}", "its entry point names no `adapters.port.AdapterSystem`",
-            fix="its package was made for another release of Ironbridge: install the one for this release",
-        )  # fmt: skip
-    return named
 
 
 def targets(settings: Settings) -> dict[str, TargetPlan]:
@@ -219,7 +181,7 @@ def targets(settings: Settings) -> dict[str, TargetPlan]:
 
 def _target(name: str, given: Mapping[str, Any], flows: Sequence[str]) -> TargetPlan:
     where, kind = f"targets.{name}", str(given.get("system", name))
-    system = _is(TargetSystem, where, _system(TARGETS, "targets", name, given))
+    system = installed.target(where, kind)
     own, rest = system.divided({setting: value for setting, value in given.items() if setting != "within"})
     rest |= {"within": given["within"]} if "within" in given else {}
     if rest and flows:
@@ -293,10 +255,10 @@ def _flow(
 def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> FlowSystem:
     """The one that `system` names; without it the one of the section's name, if there is one, or the one that ships."""
     shipped = target.system.flow
-    wanted = str(given.get("system", name if name in found(FLOWS) or shipped is None else target.kind))
+    wanted = str(given.get("system", name if name in installed.found(installed.FLOWS) or shipped is None else target.kind))
     if wanted == target.kind and shipped is not None:
         return shipped
-    system = _is(FlowSystem, f"flows.{name}", _system(FLOWS, "flows", name, {"system": wanted}))
+    system = installed.flow(f"flows.{name}", wanted, target.kind)
     if system.target != target.kind:
         raise MisconfiguredError(
             f"flows.{name}", f"`{wanted}` is a flow for `{system.target}`, and target `{target.name}` is `{target.kind}`",
@@ -308,15 +270,6 @@ def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> Flo
 def _planned(name: str, where: str, given: Mapping[str, Any], target: TargetPlan, system: FlowSystem) -> FlowPlan:
     checked = section(where, system.settings, dict(given))
     return FlowPlan(name, target, system, checked, _number(where, given, "within", WITHIN))
-
-
-def _is(kind: type[T], where: str, system: object) -> T:
-    if not isinstance(system, kind):
-        raise MisconfiguredError(
-            where, f"its entry point names no `{kind.__name__}`",
-            fix=f"install a release of that package which knows `flows.systems.{kind.__name__}`",
-        )  # fmt: skip
-    return system
 
 
 def _sections(flows: Sequence[str]) -> str:
@@ -334,26 +287,3 @@ def _number(where: str, given: Mapping[str, Any], setting: str, default: float) 
             where, f"`{setting}` is no number above 0", fix=f"for instance {setting} = {default:g}"
         )
     return number
-
-
-def _system(group: str, heading: str, name: str, given: Mapping[str, Any]) -> Any:
-    offered, wanted = found(group), str(given.get("system", name))
-    if wanted not in offered:
-        if now := FORMER_NAMES.get((group, wanted)):
-            raise _renamed(f"{heading}.{name}", wanted, now, named="system" in given)
-        near = difflib.get_close_matches(wanted, offered, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        raise MisconfiguredError(
-            f"{heading}.{name}", f"there is no system `{wanted}`",
-            fix=f"{hint}installed are: {', '.join(sorted(offered))}; name one with `system = \"…\"`",
-        )  # fmt: skip
-    return offered[wanted].load()
-
-
-def _renamed(where: str, former: str, now: str, *, named: bool) -> MisconfiguredError:
-    """Says what a section of the old form has to say now. Its own name may stay, and with it the source in all its keys."""
-    fix = f'write `system = "{now}"` in it'
-    if not named:
-        fix += f"; `{former}` stays the source in every key, and other settings go on naming it (`vendor_numbers_of`). "
-        fix += f"If it has never run, call it [{where.partition('.')[0]}.{now}] instead"
-    return MisconfiguredError(where, f"the system `{former}` is called `{now}` now", fix=fix)
