@@ -23,9 +23,8 @@ from canonical import CareEpisode, Invoice, Person
 from canonical.errors import MisconfiguredError
 from flows.business_central import BusinessCentralFlow
 from flows.dfe_csc import ChildRecords
-from ironbridge.runtime import systems
+from ironbridge.runtime import installed, systems
 from ironbridge.runtime.editions import bound, edition, modules, name_of
-from ironbridge.runtime import installed
 from ironbridge.settings import Settings
 
 HOUSE = Path(__file__).resolve().parents[1]

@@ -694,10 +694,10 @@ def test_wrong_values_are_refused_before_anything_is_installed(helm: str, wrong:
 def test_every_setting_that_the_program_keeps_secret_is_refused_among_the_charts_settings(helm: str, tmp_path: Path):
     """The chart cannot know the programs of others; of ours it knows every one, and a URL with a password in any setting."""
     more = tmp_path / "more.yaml"
-    installed = [("adapters", installed.adapters()), ("targets", installed.targets())]
+    offered = [("adapters", installed.adapters()), ("targets", installed.targets())]
     secret = {
         (kind, name, setting)
-        for kind, found in installed
+        for kind, found in offered
         for name, system in found.items()
         for setting, about in system.settings.model_fields.items()
         if "SecretStr" in str(about.annotation)

@@ -23,7 +23,8 @@ from canonical import CareEpisode, Event, Name, Person
 from flows.business_central.sandbox import BusinessCentralSandbox
 from ironbridge.cli.sample import sample
 from ironbridge.kafka.process import HOST, free_port
-from ironbridge.runtime import installed, systems
+from ironbridge.runtime import systems
+from ironbridge.runtime.installed import found
 from ironbridge.settings import KafkaSettings, Settings
 from tests.own_package import COUNCIL_HOUSING, ROOT, installed
 from tests.published import journal_of, settings_of
@@ -285,7 +286,7 @@ async def shown_in_the_console(url: str) -> None:
 @pytest.mark.usefixtures("council_housing")
 def test_the_samples_of_the_package_are_shown_by_init_and_hold() -> None:
     shown, own = sample(), [("adapters", "housing"), ("targets", "repairs"), ("flows", "refunds")]
-    samples = {group: installed.found(f"ironbridge.{group}")[name].load().sample for group, name in own}
+    samples = {group: found(f"ironbridge.{group}")[name].load().sample for group, name in own}
     assert all(f"[{group}.{name}]" in shown for group, name in own)
     settings = Settings(**{group: tomllib.loads(samples[group])[group] for group in ("adapters", "targets")})
     assert systems.adapters(settings)["housing"].adapter.name == "housing"

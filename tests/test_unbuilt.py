@@ -78,7 +78,7 @@ def torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for group in ("adapters", "targets", "flows"):
         points += f"[ironbridge.{group}]\ntorn = torn_parts:it\n"
     for name, text in (
-        ("torn_parts.py", "import the_driver_that_is_not_there\n"),
+        ("torn_parts.py", "import missing_driver\n"),
         ("torn-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: torn\nVersion: 1\n"),
         ("torn-1.dist-info/entry_points.txt", points),
     ):
@@ -179,7 +179,7 @@ async def test_check_says_what_a_part_refuses_and_looks_at_the_others(tmp_path: 
     assert any(each.startswith("payables: ") for each in said)
 
 
-TORN = "`torn_parts` of torn cannot be imported: ModuleNotFoundError at torn_parts.py:1, the_driver_that_is_not_there is not installed"
+TORN = "`torn_parts` of torn cannot be imported: ModuleNotFoundError at torn_parts.py:1, missing_driver is not installed"
 
 
 @pytest.mark.usefixtures("torn")

@@ -75,12 +75,15 @@ class _Nothing(BaseModel):
     """No settings: all that a section says is its target's."""
 
 
-def _loaded(point: EntryPoint, where: str, unloaded: Callable[[Callable[..., NoReturn]], T]) -> object | T:
+def _loaded(point: EntryPoint, where: str, unloaded: Callable[[Callable[..., NoReturn]], object]) -> object:
     """What an entry point names; `unloaded`, with the error that its parts are to raise, if its package cannot be imported."""
     try:
-        return point.load()
+        named_there: object = point.load()
     except Exception as error:  # a package may raise anything while it is imported
         fault = _unimportable(point, where, error)
+
+    else:
+        return named_there
 
     def fails(*_: object) -> NoReturn:
         raise fault
