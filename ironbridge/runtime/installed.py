@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn, TypeVar
 
@@ -78,17 +79,14 @@ class _Nothing(BaseModel):
 def _loaded(point: EntryPoint, where: str, unloaded: Callable[[Callable[..., NoReturn]], object]) -> object:
     """What an entry point names; `unloaded`, with the error that its parts are to raise, if its package cannot be imported."""
     try:
-        named_there: object = point.load()
+        system: object = point.load()
     except Exception as error:  # a package may raise anything while it is imported
-        fault = _unimportable(point, where, error)
+        return unloaded(partial(_fail, _unimportable(point, where, error)))
+    return system
 
-    else:
-        return named_there
 
-    def fails(*_: object) -> NoReturn:
-        raise fault
-
-    return unloaded(fails)
+def _fail(fault: MisconfiguredError, *_: object) -> NoReturn:
+    raise fault
 
 
 def _unimportable(point: EntryPoint, where: str, error: Exception) -> MisconfiguredError:
