@@ -124,6 +124,25 @@ async def test_a_record_whose_first_row_comes_and_goes_beside_its_second_one_is_
     assert gone(bench.log.told()) == []
 
 
+async def test_a_record_that_a_stopped_sweep_met_in_its_open_end_and_that_lies_before_its_place_now_is_not_deleted() -> None:
+    adapter = Shuffled()
+    adapter.lines = with_an_open_end().lines
+    bench = Bench(adapter, guard=OVER_THE_GUARD)
+    await bench.read()
+    last = max(adapter.lines)
+    adapter.lines[last] = Line(last // 3, "N2")
+    with pytest.raises(Killed):
+        await bench.read(bench.pump(Faults(0, only="strays")))
+    adapter.lines[last - 1000] = adapter.lines.pop(last)
+    assert gone(await bench.read()) == []
+    await bench.read()
+    assert await bench.read() == []
+    assert gone(bench.log.told()) == []
+    del adapter.lines[last - 1000]
+    assert gone(await bench.read()) == [adapter.key(last)]
+    assert not bench.problems()
+
+
 async def test_what_the_journal_teaches_a_sweep_that_stands_behind_it_is_not_deleted() -> None:
     adapter = table(400)
     bench = Bench(adapter)

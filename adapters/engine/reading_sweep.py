@@ -87,6 +87,7 @@ class SweepReading:
         self._passed = {name for name, s in seen.items() if s.sweep == progress.sweep} - {LAST_REGION, LEARNED}
         self._again: set[str] = set()  # the second rows met
         self._rearmost: list[str] = []  # the records that lay in the open end before, if it has changed
+        self._ended_before = (end := seen.get(LAST_REGION)) is not None and end.sweep == progress.sweep
         # Of a stopped sweep none may be left.
         unmet = sum(s.sweep < progress.sweep for s in seen.values()) or not whole
         self._strays = Strays(means, stream, progress, unmet * means.mean_region, again=bool(before))
@@ -120,7 +121,7 @@ class SweepReading:
             read = sum(len(r.records) for r in regions)
             progress = self._further(portion, read, len(found.events))
             span.set_attributes({"ironbridge.read": progress.read, "ironbridge.changed": len(found.events)})
-            marks = self._marks(regions, changed, found)
+            marks = self._marks(regions, changed, found) | self._met_before(found)
             step = Step(regions=marks, progress=progress, guarded=self._watch.changed())
             await self._means.publisher.publish(self._stream.name, found, _cursor(progress), step, read)
         self._progress = progress
@@ -168,6 +169,17 @@ class SweepReading:
                 marks[name] = Seen(None, self._seen[name].sweep)
         return marks
 
+    def _met_before(self, found: Difference) -> dict[str, Seen]:
+        """
+        Count the records that have left the open end as seen, if this sweep met them there before it was stopped. Their rows
+        may lie before its place now: only the next sweep can find that they are gone.
+        """
+        lay = set(self._rearmost) if self._ended_before else set()
+        away = [k for k in found.known.values() if k.key in lay and k.region is None and k.published]
+        for known in away:
+            known.region = LEARNED
+        return {LEARNED: Seen(None, self._progress.sweep)} if away else {}
+
     # -- at the end ----------------------------------------------------------------------------------------------
 
     async def _finish(self) -> int | None:
@@ -206,7 +218,8 @@ class SweepReading:
         unmet = (end := self._seen.get(LAST_REGION)) is not None and end.sweep < sweep
         lay = await (memory.members(name, [LAST_REGION]) if unmet else memory.lookup(name, self._rearmost))
         living = [k for k in lay if k.published]
-        gone = sum(k.region is None or (k.region in self._seen and self._seen[k.region].sweep < sweep) for k in living)
+        unseen = {None, LEARNED} | {name for name, s in self._seen.items() if s.sweep < sweep}
+        gone = sum(k.region in unseen for k in living)
         return gone, 0 < gone == len(living)
 
     async def _gone(self, gone: list[Known]) -> None:
