@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from adapters.engine.catchup import closing
@@ -16,6 +17,7 @@ from canonical.turns import in_turns
 
 T = TypeVar("T")
 _PIECE = 250  # records that are cut into regions in one go, about a millisecond
+_FEW = 8  # rows that are mapped in one go, about half a millisecond
 
 
 class Portion(NamedTuple):
@@ -63,13 +65,15 @@ async def map_changed(stream: Stream, regions: Iterable[Region], known: Iterable
 
 async def map_rows(stream: Stream, rows: Iterable[tuple[Record, bytes]], made: dict[bytes, Made]) -> None:
     """Map rows into `made`, by their digests, in turns with all other tasks."""
-    async for record, digest in in_turns(rows):
-        try:
-            made[digest] = mapped(stream, record)
-        except BaseException as error:
-            if ends_us(error):
-                raise
-            continue  # it fails again when it is compared, and is quarantined then
+    rows = iter(rows)
+    async for few in in_turns(iter(lambda: tuple(islice(rows, _FEW)), ())):
+        for record, digest in few:
+            try:
+                made[digest] = mapped(stream, record)
+            except BaseException as error:
+                if ends_us(error):
+                    raise
+                continue  # it fails again when it is compared, and is quarantined then
 
 
 async def ahead(items: AsyncIterator[T]) -> AsyncIterator[T]:

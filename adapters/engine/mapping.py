@@ -92,7 +92,9 @@ def fingerprint_of(data: bytes) -> bytes:
     """
     Digest an entity's canonical JSON without its own key: a warehouse may number its rows anew, and what they say is the same.
     """
-    return blake2b(data[data.index(b'"', _KEY_AT) :] if data.startswith(_KEY) else data, digest_size=16).digest()
+    digest = _BLANK.copy()  # a fifth faster than to make one
+    digest.update(data[data.index(b'"', _KEY_AT) :] if data.startswith(_KEY) else data)
+    return digest.digest()
 
 
 def whole_fingerprint_of(data: bytes) -> bytes:
@@ -100,6 +102,7 @@ def whole_fingerprint_of(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
+_BLANK = blake2b(digest_size=16)
 _KEY = b'{"key":"'  # every entity's first field; no key has a quotation mark
 _KEY_AT = len(_KEY)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
