@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from adapters.engine.blot import fault
 from adapters.port import Record, Row, Stream, UnreadRow
 from canonical import Entity
-from canonical.entity import bad_record
 from canonical.errors import BadRecordError, ends_us, named
 
 
@@ -52,10 +52,8 @@ def mapped_or_bad(where: str, stream: Stream, record: Record) -> Made:
     """:raises BadRecordError: the row cannot be mapped; says the field and the rule, never the value."""
     try:
         return mapped(stream, record)
-    except BadRecordError:
-        raise
-    except ValidationError as error:
-        raise bad_record(where, error) from None
+    except (BadRecordError, ValidationError) as error:
+        raise fault(where, error, record.row) from None
     except BaseException as error:
         if ends_us(error):
             raise

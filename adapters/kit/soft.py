@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from adapters.engine.blot import fault
 from adapters.kit.rows import Declared, Field, fields_of
 from adapters.kit.typed import Mapped
 from adapters.port import Row, Softened
-from canonical.entity import bad_record
 from canonical.errors import BadRecordError, ends_us, named, shape_of
 
 
@@ -87,10 +87,8 @@ def _fault(mapped: Mapped[Any], values: Row) -> str | None:
     """The rule that a row breaks; None if it can be mapped."""
     try:
         mapped(values)
-    except BadRecordError as error:
-        return error.rule
-    except ValidationError as error:
-        return bad_record(mapped.source, error).rule
+    except (BadRecordError, ValidationError) as error:
+        return fault(mapped.source, error, values).rule
     except BaseException as error:
         if ends_us(error):
             raise
