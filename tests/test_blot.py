@@ -18,7 +18,8 @@ from canonical.entity import IDENTIFYING, Entity
 from canonical.errors import BadRecordError, UntoldError
 
 KEY = "x:person:1042"
-ROW: Row = (1042, "Pemberton-Ashe", date(1987, 3, 14), datetime(2026, 5, 1, 9, 30, tzinfo=UTC), Decimal("1234.50"), (("07700 900123", "F"),))
+SEEN = datetime(2026, 5, 1, 9, 30, tzinfo=UTC)
+ROW: Row = (1042, "Pemberton-Ashe", date(1987, 3, 14), SEEN, Decimal("1234.50"), (("07700 900123", "F"),))
 VALUES = ("Pemberton-Ashe", "1987-03-14", "14/03/1987", "2026-05-01", "1234.50", "07700 900123")
 
 

@@ -47,6 +47,7 @@ def assert_agreement(bench: Bench) -> None:
 
 class TestTableSwept(AdapterSuite):
     reading = "sweep"
+    only_named = frozenset({"person"})
 
     @pytest.fixture
     def adapter(self) -> TableAdapter:
@@ -66,6 +67,9 @@ class TestTableSwept(AdapterSuite):
     async def mend_it(self, adapter: Adapter) -> None:
         self.put(adapter, 7, Line(2, "N6", 60))
 
+    async def counted(self, _: Adapter) -> dict[str, int]:
+        return {"episodes": 20}
+
     def put(self, adapter: Adapter, number: int, line: Line) -> str:
         assert isinstance(adapter, TableAdapter)
         adapter.lines[number] = line
@@ -77,6 +81,8 @@ class TestTableTailed(TestTableSwept):
 
 
 class TestTableInFiles(AdapterSuite):
+    only_named = frozenset({"person"})
+
     @pytest.fixture
     def adapter(self) -> TableAdapter:
         adapter = TableAdapter(reading="files")
@@ -94,6 +100,9 @@ class TestTableInFiles(AdapterSuite):
 
     async def mend_it(self, adapter: Adapter) -> None:
         self.put(adapter, [(7, Line(7, "N6"))])
+
+    async def counted(self, _: Adapter) -> dict[str, int]:
+        return {"episodes": 12}
 
     def put(self, adapter: Adapter, lines: list[tuple[int, Line]]) -> str:
         assert isinstance(adapter, TableAdapter)

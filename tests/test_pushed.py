@@ -23,6 +23,8 @@ def sender(count: int = 20, **options: Any) -> SendingAdapter:
 
 
 class TestTableSent(AdapterSuite):
+    only_named = frozenset({"person"})
+
     @pytest.fixture
     def adapter(self) -> SendingAdapter:
         return sender()
@@ -40,6 +42,9 @@ class TestTableSent(AdapterSuite):
 
     async def mend_it(self, adapter: Adapter) -> None:
         self.put(adapter, Line(2, "N6"))
+
+    async def counted(self, _: Adapter) -> dict[str, int]:
+        return {"episodes": 20}
 
     def put(self, adapter: Adapter, line: Line) -> str:
         assert isinstance(adapter, SendingAdapter)

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from canonical import Supplier
+from canonical import Invoice, Supplier
 from flows.business_central import BusinessCentralFlow, BusinessCentralSettings, BusinessCentralTarget, PurchaseSettings
 from flows.business_central import system as business_central
 from flows.business_central.sandbox import BusinessCentralSandbox
@@ -18,12 +19,13 @@ from flows.kit.http import client
 from flows.kit.requests import LocalBudget
 from flows.kit.sandbox import Sandbox
 from flows.kit.sandbox_faults import Fault
-from flows.port import Body, Document, Fact, Facts, Flow, Limits, Target
+from flows.port import Body, Document, Fact, Facts, Flow, Limits, Target, Write
 from flows.testing import TargetSuite, Trouble
 from tests.agreement import START
 
 FAULTS = {
     Trouble.THROTTLED: Fault(kind="status", status=429, retry_after=7),
+    Trouble.FAILED: Fault(kind="status", status=500),
     Trouble.LOST: Fault(kind="cut", when="after"),
     Trouble.NOT_JSON: Fault(kind="garbage", when="after"),
 }
@@ -97,10 +99,24 @@ class BusinessCentralSide(SandboxSide):
         vendors: list[dict[str, Any]] = list(self.sandbox.documents("vendors").values())
         return next((vendor for vendor in vendors if vendor["number"] == str(number)), None)
 
-    def _document(self, entity: Supplier) -> tuple[str, Document]:
+    def alter(self, number: int) -> None:
+        assert isinstance(self.sandbox, BusinessCentralSandbox)
+        company = self.sandbox.company
+        vendor = next(row for row in company.rows("vendors") if row["number"] == str(number))
+        company.change("by hand", "vendors", vendor, {"displayName": "as somebody wrote it"})
+
+    def referring(self, number: int) -> Write:
+        key, vendor = f"payables:invoice:{number}", "payables:supplier:9"
+        invoice = Invoice.model_validate(
+            {"key": key, "supplier": vendor, "number": "1", "lines": [{"number": 1, "description": "Doors", "net": "12.00"}]}
+        )
+        subject, document = self._document(invoice)
+        return Write(subject, document, refs={"vendorId": str(uuid4())})
+
+    def _document(self, entity: Invoice | Supplier) -> tuple[str, Document]:
         fact = Fact(entity.type_name, entity.key, entity.owner, 1, entity.to_bytes())
         document = self.flow.desired(entity.key, Facts([fact], START.date()))
-        assert document is not None
+        assert isinstance(document, Document)
         return entity.key, document
 
 
@@ -114,6 +130,7 @@ class TestBusinessCentral(TargetSuite):
             BusinessCentralSandbox(None) as sandbox,
             client(Limits(), LocalBudget(10_000, 1.0), timeout=httpx.Timeout(2.0)) as http,
         ):
+            sandbox.company.seed({"8000": "Supplies"})
             there, says = business_central.divided(
                 {
                     "base_url": f"{sandbox.url}/v2.0/tenant/production/api/v2.0",

@@ -1,42 +1,22 @@
 # ruff: noqa: S101 - its scenarios are tests
 """
-Stand-ins that are shipped, and the scenarios that every target passes.
-
-`ScriptedTarget` and `ArrayInbox` keep everything in memory and do as they are told. `TargetSuite` is a pytest class: a
-target's own tests subclass it and give it a `side` fixture.
+The scenarios that every target passes: a pytest class. A target's own tests subclass it and give it a `side` fixture.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
-from canonical import Event
-from canonical.errors import UnavailableError
-from canonical.finding import Finding
-from flows.engine.claims import seconds_left
-from flows.engine.clock import steady
-from flows.engine.ledger import Arrivals, Reject
-from flows.engine.trail import Reach, Sent
-from flows.kit.resources import Resources
 from flows.port import (
     Absent,
     Body,
     Confirmed,
     Document,
-    Flow,
     Held,
-    Holding,
     Inventory,
-    Limits,
     NotDone,
-    Outcome,
-    ReadBack,
     Refused,
     Target,
     Unavailable,
@@ -45,219 +25,13 @@ from flows.port import (
     Waiting,
     Write,
 )
-from flows.systems import TargetSystem
-
-EVERY = "*"
-"""In a script: whatever subject comes next."""
-
-
-class Work(Enum):
-    """This choice says whether a scripted target does the write before it gives its answer."""
-
-    DONE = "done"
-    NOT_DONE = "not done"
-
-
-def alone(
-    system: TargetSystem, name: str, resources: Resources, given: Mapping[str, Any]
-) -> tuple[Flow, Target]:
-    """The flow that ships with a target, and the target, as a section `[targets.NAME]` alone sets them up."""
-    assert system.flow is not None
-    there, says = system.divided(given)
-    settings = system.settings.model_validate(there)
-    flow = system.flow.build(name, system.flow.settings.model_validate(says), settings)
-    return flow, system.build(name, settings, resources)
-
-
-def _names(write: Write) -> bool:
-    """Tell whether it names anything by which a target could find what it holds."""
-    return bool(write.ref or write.document or write.confirmed or write.doubtful)
-
-
-@dataclass(slots=True)
-class ScriptedTarget:
-    """
-    A target in memory. Its documents carry an id and a tag. A document that refers to an unknown one is answered `Waiting`.
-    Like every target it finds a document only by what a write names, an id or a document: of a bare subject it shows nothing.
-
-    `effects` are all changes that it made, in order. With `readable` False it cannot tell what it holds. A write leaves only
-    after `slow` seconds; like the HTTP client, the target then sends nothing any more if the worker's claim has run out. For
-    `shows_after` seconds by `clock` it goes on showing its former content. An exception in the script is raised: it stands
-    for a crash.
-    """
-
-    name: str = "scripted"
-    limits: Limits = field(default_factory=lambda: Limits(batch=100, concurrency=1))
-    readable: bool = True
-    slow: float = 0.0
-    shows_after: float = 0.0
-    clock: Callable[[], float] = steady
-    documents: dict[str, Document] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
-    effects: list[tuple[str, Document | None]] = field(default_factory=list)
-    batches: list[list[Write]] = field(default_factory=list)
-    looks: list[list[Write]] = field(default_factory=list)
-    _script: dict[str, deque[tuple[Outcome | Exception, Work]]] = field(default_factory=lambda: defaultdict(deque))
-    _made: int = 0
-    _past: list[tuple[float, str, ReadBack]] = field(default_factory=list)
-
-    def answer(self, subject: str, *answers: Outcome | Exception, work: Work = Work.NOT_DONE) -> None:
-        """Script the answers to the next writes of a subject (or `EVERY`), and say whether the work is done first."""
-        self._script[subject].extend((answer, work) for answer in answers)
-
-    def forgive(self) -> None:
-        """Forget the rest of the script."""
-        self._script.clear()
-
-    def lose(self, subject: str) -> None:
-        """Somebody deletes it there, behind our back."""
-        self.documents.pop(subject, None)
-        self.ids.pop(subject, None)
-
-    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        self.batches.append(list(batch))
-        if self.slow:
-            await asyncio.sleep(self.slow)
-        if seconds_left() <= 0:
-            return [NotDone("not sent: this worker's claim on it ran out")] * len(batch)
-        return [self._one(write) for write in batch]
-
-    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
-        self.looks.append(list(batch))
-        return [self._shown(write.subject if _names(write) else "") for write in batch]
-
-    async def check(self) -> Sequence[Finding]:
-        return [Finding("it is in memory", True)]
-
-    async def holdings(self) -> AsyncIterator[Sequence[Holding]]:
-        for subject, document in list(self.documents.items()):
-            await asyncio.sleep(0)
-            refers = {name: self.ids[other] for name, other in document.refers.items() if other in self.ids}
-            yield [Holding(document.kind, document.number, self.ids[subject], refers, document.body)]
-
-    def told(self, holding: Holding, write: Write) -> Held:
-        return Held(holding.shown, holding.ref)
-
-    def _one(self, write: Write) -> Outcome:
-        queue = self._script.get(write.subject) or self._script.get(EVERY)
-        answer, work = queue.popleft() if queue else (None, Work.DONE)
-        refers = write.document.refers if write.document else {}
-        missing = [subject for name, subject in refers.items() if self.ids.get(subject) != write.refs.get(name)]
-        if missing and answer is None:
-            return Waiting(missing[0])
-        if work is Work.DONE:
-            self._do(write)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer or Confirmed(self.ids.get(write.subject, write.ref or ""), f"tag{len(self.effects)}")
-
-    def _do(self, write: Write) -> None:
-        self.effects.append((write.subject, write.document))
-        if self.shows_after:
-            self._past.append((self.clock(), write.subject, self._held(write.subject)))
-        if write.document is None:
-            if _names(write):
-                self.lose(write.subject)
-            return
-        self.documents[write.subject] = write.document
-        if write.subject not in self.ids:
-            self._made += 1
-            self.ids[write.subject] = f"id{self._made}"
-
-    def _shown(self, subject: str) -> ReadBack:
-        if not self.readable:
-            return Untold("it only takes documents, it shows none")
-        shown_up_to = self.clock() - self.shows_after
-        still = (before for at, changed, before in self._past if changed == subject and at > shown_up_to)
-        return next(still, self._held(subject))
-
-    def _held(self, subject: str) -> ReadBack:
-        document = self.documents.get(subject)
-        return Absent() if document is None else Held(document.body, self.ids[subject])
-
-
-@dataclass(slots=True)
-class ArrayInbox:
-    """
-    An inbox over a list of events, all of one partition: `deliver_again` is what a new owner of it would read. The first
-    `once` of them were read before by a state that was lost.
-    """
-
-    events: list[Event | Reject] = field(default_factory=list)
-    committed: int = 0
-    most: int = 2000
-    once: int = 0
-    _at: int = 0
-
-    def add(self, *events: Event | Reject) -> None:
-        self.events.extend(events)
-
-    def deliver_again(self, since: int | None = None) -> None:
-        self._at = self.committed if since is None else since
-
-    async def poll(self) -> Arrivals:
-        found = self.events[self._at : self._at + self.most]
-        self._at += len(found)
-        events = [(event, 0) for event in found if isinstance(event, Event)]
-        known = self.events[self._at - len(found) : max(self.once, self._at - len(found))]
-        again = [event for event in known[: len(found)] if isinstance(event, Event)]
-        rejects = [event for event in found if isinstance(event, Reject)]
-        reached = {("array", 0): (self._at, str(self._at))} if found else {}
-        until = {("array", 0): self.once} if again and self._at < self.once else {}
-        there = {("array", 0): self.once} if again and self._at >= self.once else {}
-        return Arrivals(events, rejects, reached, len(self.events) - self._at, again, until, there)
-
-    async def commit(self) -> None:
-        self.committed = self._at
-
-
-@dataclass(slots=True)
-class MemoryTrail:
-    """
-    A flow's trail (`Trail`) in memory. Give one trail to several states: a state and its copies share Kafka's, too.
-
-    While `away` is true it takes and tells nothing. `cut` forgets the records before an offset, as Kafka does after its
-    retention.
-    """
-
-    records: list[Sent] = field(default_factory=list)
-    first: int = 0
-    away: bool = False
-    topics: dict[tuple[str, int], int] = field(default_factory=dict)
-
-    async def append(self, sent: Sent) -> int:
-        self._answer()
-        self.records.append(sent)
-        return len(self.records) - 1
-
-    async def reach(self) -> Reach:
-        self._answer()
-        return Reach(self.first, len(self.records))
-
-    async def read(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
-        for at in range(since, end, 100):
-            self._answer()
-            yield self.records[at : min(at + 100, end)]
-
-    def follow(self, since: int, end: int) -> AsyncIterator[Sequence[Sent]]:
-        return self.read(since, end)
-
-    async def ends(self) -> dict[tuple[str, int], int]:
-        self._answer()
-        return self.topics
-
-    def cut(self, first: int) -> None:
-        self.first = first
-
-    def _answer(self) -> None:
-        if self.away:
-            raise UnavailableError("trail", "it does not answer")
 
 
 class Trouble(Enum):
     """A trouble names a way in which a sandbox misbehaves, once, with the next write."""
 
     THROTTLED = "turned away and not done, with 429 and Retry-After: 7 where it speaks HTTP"
+    FAILED = "not done, and answered 500 where it speaks HTTP"
     LOST = "done, and the connection cut before the answer"
     NOT_JSON = "done, and answered 200 with a web page"
 
@@ -284,6 +58,24 @@ class Side(Protocol):
         ...
 
     def trouble(self, trouble: Trouble) -> None: ...
+
+
+@runtime_checkable
+class Altered(Protocol):
+    """A side whose sandbox can be changed by hand. The suite asks such a side for more."""
+
+    def alter(self, number: int) -> None:
+        """Somebody changes there what the sandbox holds for the subject of `document(number, …)`."""
+        ...
+
+
+@runtime_checkable
+class Referring(Protocol):
+    """A side whose documents can refer to others. The suite asks such a side for more."""
+
+    def referring(self, number: int) -> Write:
+        """A write of a document that refers to another one, by an id that the sandbox does not hold."""
+        ...
 
 
 class TargetSuite:
@@ -330,8 +122,8 @@ class TargetSuite:
     async def test_one_refused_among_many_leaves_the_others_confirmed(self, side: Side) -> None:
         batch = [Write(*side.document(n, 1)) for n in (1, 2, 4, 5)]
         bad = Write(*side.refusable(3))
-        outcomes = list(await side.target.write([*batch[:2], bad, *batch[2:]]))
-        assert isinstance(outcomes.pop(2), Refused)
+        outcomes = list(await side.target.write([batch[0], bad, *batch[1:]]))
+        assert isinstance(outcomes.pop(1), Refused), "the outcomes are in another order than the writes"
         assert all(isinstance(outcome, Confirmed) for outcome in outcomes), outcomes
         assert [side.held(n) is not None for n in (1, 2, 3, 4, 5)] == [True, True, False, True, True]
 
@@ -339,9 +131,15 @@ class TargetSuite:
         subject, document = side.document(1, 1)
         side.trouble(Trouble.THROTTLED)
         (outcome,) = await side.target.write([Write(subject, document)])
-        assert isinstance(outcome, Unavailable)
+        assert isinstance(outcome, Unavailable), f"{outcome}: it tries again by itself, and the budget does not know of it"
         assert outcome.after == (timedelta(seconds=7) if self.says_how_long else None)
         assert side.held(1) is None
+
+    async def test_a_failure_of_the_target_is_never_taken_for_a_refusal(self, side: Side) -> None:
+        subject, document = side.document(1, 1)
+        side.trouble(Trouble.FAILED)
+        (outcome,) = await side.target.write([Write(subject, document)])
+        assert isinstance(outcome, NotDone | Unavailable | Unknown), f"{outcome}: it would be parked, or never sent again"
 
     async def test_a_lost_answer_is_unknown_and_read_back_instead_of_written_twice(self, side: Side) -> None:
         await self._in_doubt(side, Trouble.LOST)
@@ -380,6 +178,31 @@ class TargetSuite:
             assert write.document is not None
             assert (held[ref].kind, held[ref].number) == (write.document.kind, write.document.number)
             assert side.target.told(held[ref], write).body == write.document.body
+
+    async def test_what_was_never_confirmed_is_not_deleted(self, side: Side) -> None:
+        subject, document = side.document(1, 1)
+        await _confirmed(side, Write(subject, document))
+        await side.target.write([Write(subject, None)])
+        assert side.held(1) is not None, "it deleted what it found by the subject's name alone: it may be somebody else's"
+
+    async def test_a_change_that_somebody_made_there_is_not_overwritten_unseen(self, side: Side) -> None:
+        subject, first = side.document(1, 1)
+        created = await _confirmed(side, Write(subject, first))
+        if not isinstance(side, Altered) or created.tag is None:
+            return  # it has no means to notice that
+        side.alter(1)
+        altered, (_, second) = side.held(1), side.document(1, 2)
+        (outcome,) = await side.target.write([Write(subject, second, first, (), created.ref, created.tag)])
+        assert side.held(1) == altered, f"{outcome}: it wrote over a newer version (If-Match: * or none)"
+        assert not isinstance(outcome, Confirmed | Refused)
+
+    async def test_a_document_waits_for_what_it_refers_to(self, side: Side) -> None:
+        if not isinstance(side, Referring):
+            return  # its documents refer to nothing
+        before = side.effects()
+        (outcome,) = await side.target.write([side.referring(1)])
+        assert isinstance(outcome, Waiting), f"{outcome}: the reference was left out, or sent as it was"
+        assert side.effects() == before
 
     async def test_a_removal_of_what_is_not_there_is_confirmed(self, side: Side) -> None:
         subject, document = side.document(1, 1)

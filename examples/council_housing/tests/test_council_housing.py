@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
@@ -59,6 +60,9 @@ class TestLettings(AdapterSuite):
     async def mend_it(self, adapter: Adapter) -> None:
         self._do("UPDATE TENANTS SET born = '1957-01-03' WHERE tenant_no = 3")
 
+    async def counted(self, _: Adapter) -> dict[str, int]:
+        return {"tenants": 3, "lettings": 3}
+
     async def test_a_tenant_whose_national_insurance_number_is_wrong_goes_without_it(self, adapter: Adapter) -> None:
         bench = Bench(adapter)
         self._do("UPDATE TENANTS SET nino = 'none' WHERE tenant_no = 3")
@@ -83,9 +87,10 @@ class Share(Disk):
         self.trouble: Trouble | None = None
 
     def write(self, path: Path, content: bytes) -> None:
-        if self.trouble is Trouble.THROTTLED:
+        if self.trouble in (Trouble.THROTTLED, Trouble.FAILED):
+            number = 28 if self.trouble is Trouble.THROTTLED else 5  # no space left, and an input or output error
             self.trouble = None
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
         super().write(path, content)
 
     def move(self, path: Path, to: Path) -> None:

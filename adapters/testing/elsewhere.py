@@ -1,0 +1,82 @@
+"""
+Maps rows elsewhere: in a process with another clock, time zone, locale and order of sets than this one.
+
+A mapping is a function of its row alone. One that asks for the day, formats a time in the machine's zone, or walks through a
+set says something else there. A copy of the process may run on any machine, and rows are mapped again with each edition.
+"""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from adapters.engine.mapping import mapped_or_bad
+from adapters.port import Page, Position, Record, Stream, Sweep
+from canonical.errors import BadRecordError
+
+_ENVIRONMENT = {"TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4711"}  # it is tomorrow there
+_LOCALES = ("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8")
+_LATER = timedelta(days=500)
+
+
+def said_here(stream: Stream, records: Iterable[Record]) -> list[bytes]:
+    """Map the records in this process: each one's entity as canonical JSON in a line, or why there is none."""
+    return [_said(stream, record) for record in records]
+
+
+def said_elsewhere(stream: Stream, records: Iterable[Record]) -> list[bytes]:
+    """
+    Map the records in another process, the last one first; the answers are in the records' order.
+
+    :raises AssertionError: the mapping, or a row, cannot be sent there.
+    """
+    try:
+        asked = pickle.dumps((stream.name, stream.entities, stream.map, stream.softly, list(records)))
+    except Exception as error:
+        raise AssertionError(
+            f"stream `{stream.name}`: its mapping or a row cannot be sent to another process ({type(error).__name__}): "
+            "make `map` a function of a module, bind settings to it with `partial`, and put plain values into rows"
+        ) from None
+    command = [sys.executable, "-c", f"import {__name__} as here; here.main()"]
+    done = subprocess.run(  # noqa: S603 (this very module)
+        command, input=json.dumps(sys.path).encode() + b"\n" + asked, capture_output=True, env=os.environ | _ENVIRONMENT, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"stream `{stream.name}` cannot be mapped in another process: {done.stderr.decode()[-2000:]}")
+    return done.stdout.splitlines()
+
+
+def _said(stream: Stream, record: Record) -> bytes:
+    try:
+        return mapped_or_bad(record.key, stream, record).data
+    except BadRecordError as error:
+        return str(error).encode()  # it is one line, too
+
+
+async def _no_pages(_: Position | None) -> AsyncIterator[Page]:
+    none: list[Page] = []
+    for page in none:
+        yield page
+
+
+def main() -> None:
+    """Answer one question, from stdin to stdout."""
+    import time_machine  # whoever only imports the suite needs none
+
+    for each in _LOCALES:
+        with suppress(locale.Error):  # few of them are installed
+            locale.setlocale(locale.LC_ALL, each)
+            break
+    with time_machine.travel((datetime.now(UTC) + _LATER).timestamp()):
+        sys.path[:] = json.loads(sys.stdin.buffer.readline())
+        name, entities, maps, softly, records = pickle.load(sys.stdin.buffer)  # noqa: S301 # nosec B301 (we wrote it)
+        stream = Stream(name, entities, maps, Sweep(_no_pages), softly=softly)
+        said = said_here(stream, reversed(records))[::-1]
+    sys.stdout.buffer.write(b"\n".join(said))
