@@ -49,7 +49,8 @@ def said_elsewhere(stream: Stream, records: Iterable[Record]) -> list[bytes]:
         command, input=json.dumps(sys.path).encode() + b"\n" + asked, capture_output=True, env=os.environ | _ENVIRONMENT, check=False
     )
     if done.returncode:
-        raise AssertionError(f"stream `{stream.name}` cannot be mapped in another process: {done.stderr.decode()[-2000:]}")
+        said = done.stderr.decode()[-2000:]
+        raise AssertionError(f"stream `{stream.name}` cannot be mapped in another process: {said}")
     return done.stdout.splitlines()
 
 
