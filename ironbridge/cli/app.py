@@ -31,6 +31,7 @@ from ironbridge.cli.parts import (
     settings_of,
     with_state,
 )
+from ironbridge.cli.new import new_app
 from ironbridge.cli.sample import sample
 from ironbridge.cli.steer import FlowArgument
 from ironbridge.console import serve
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 contracts_app = typer.Typer(no_args_is_help=True, help="The canonical events' schemas: export them, check them.")
 app.add_typer(contracts_app, name="contracts")
+app.add_typer(new_app, name="new")
 source.add_to(app)
 steer.add_to(app)
 

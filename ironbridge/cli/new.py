@@ -1,0 +1,75 @@
+"""The command `new`: packages for authors, each with a suite that it passes."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from adapters.kit.sql import SqlSettings
+from canonical.errors import MisconfiguredError
+from ironbridge.cli.parts import err, out
+from ironbridge.scaffold.package import Asked, write
+from ironbridge.scaffold.source import EXAMPLE, FoundTable, look
+from ironbridge.settings import explained
+
+new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own: an adapter, with a suite that it passes.")
+
+
+class Kind(StrEnum):
+    """Ways in which a legacy system is read."""
+
+    SQL = "sql"
+
+
+@new_app.command()
+def adapter(
+    name: Annotated[str, typer.Argument(help="The system's name: of the package, and the source in its keys.")],
+    kind: Annotated[Kind, typer.Option(help="How the system is read.")] = Kind.SQL,
+    table: Annotated[list[str] | None, typer.Option(help="A table or view to read; give it once for each.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="IRONBRIDGE_SOURCE_URL", help="The source, e.g. postgresql://reader@host/database; only read."),
+    ] = None,
+    schema: Annotated[str | None, typer.Option(help="The schema that its tables lie in.")] = None,
+    into: Annotated[Path, typer.Option(help="The folder in which the package's folder is made.")] = Path(),
+) -> None:
+    """
+    Write a package for a legacy system: code, README, a sample of its settings, and the suite that every adapter passes.
+
+    With --url and --table the tables are looked at: columns, types, keys and the number of rows are the source's, and what they
+    mean is guessed by their names. Every guess is marked. Without them an example is written.
+    """
+    if (url is None) != (not table):
+        raise MisconfiguredError("new adapter", "--url and --table go together", fix="give both, or none of them for an example")
+    tables = [EXAMPLE] if url is None else asyncio.run(look(_settings(url, schema), table or []))
+    shown = {} if url is None else {"url": _without_password(url), "schema": schema}
+    written = write(Asked(name, tuple(tables), **shown), into)
+    for path in written:
+        out.print(str(path), highlight=False, soft_wrap=True)
+    _said(tables)
+    err.print(f"[green]✓[/green] next: pip install -e '{into / name}\\[test]', then pytest {into / name}")
+
+
+def _said(tables: list[FoundTable]) -> None:
+    for each in tables:
+        key = f"key {', '.join(each.key)}" + (" (a guess: the database declares none)" if each.key_guessed else "")
+        rows = "" if each.rows is None else f", {each.rows:,} rows"
+        err.print(f"{each.name}: {len(each.columns)} columns, {key}{rows}", highlight=False)
+
+
+def _settings(url: str, schema: str | None) -> SqlSettings:
+    try:
+        return SqlSettings.model_validate({"url": url, "schema": schema})
+    except ValidationError as error:
+        raise explained("new adapter", error, SqlSettings) from None
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(url).set(password=None).render_as_string()
