@@ -45,9 +45,9 @@ def said_elsewhere(stream: Stream, records: Iterable[Record]) -> list[bytes]:
             "make `map` a function of a module, bind settings to it with `partial`, and put plain values into rows"
         ) from None
     command = [sys.executable, "-c", f"import {__name__} as here; here.main()"]
-    done = subprocess.run(  # noqa: S603 (this very module)
-        command, input=json.dumps(sys.path).encode() + b"\n" + asked, capture_output=True, env=os.environ | _ENVIRONMENT, check=False
-    )
+    sent = json.dumps(sys.path).encode() + b"\n" + asked
+    environment = os.environ | _ENVIRONMENT
+    done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)  # noqa: S603 (this module)
     if done.returncode:
         said = done.stderr.decode()[-2000:]
         raise AssertionError(f"stream `{stream.name}` cannot be mapped in another process: {said}")
@@ -77,7 +77,7 @@ def main() -> None:
             break
     with time_machine.travel((datetime.now(UTC) + _LATER).timestamp()):
         sys.path[:] = json.loads(sys.stdin.buffer.readline())
-        name, entities, maps, softly, records = pickle.load(sys.stdin.buffer)  # noqa: S301 # nosec B301 (we wrote it)
+        name, entities, maps, softly, records = pickle.load(sys.stdin.buffer)  # noqa: S301  # nosec B301
         stream = Stream(name, entities, maps, Sweep(_no_pages), softly=softly)
         said = said_here(stream, reversed(records))[::-1]
     sys.stdout.buffer.write(b"\n".join(said))

@@ -61,7 +61,7 @@ class Side(Protocol):
 
 
 @runtime_checkable
-class Altered(Protocol):
+class AlterableSide(Protocol):
     """A side whose sandbox can be changed by hand. The suite asks such a side for more."""
 
     def alter(self, number: int) -> None:
@@ -70,7 +70,7 @@ class Altered(Protocol):
 
 
 @runtime_checkable
-class Referring(Protocol):
+class ReferringSide(Protocol):
     """A side whose documents can refer to others. The suite asks such a side for more."""
 
     def referring(self, number: int) -> Write:
@@ -188,7 +188,7 @@ class TargetSuite:
     async def test_a_change_that_somebody_made_there_is_not_overwritten_unseen(self, side: Side) -> None:
         subject, first = side.document(1, 1)
         created = await _confirmed(side, Write(subject, first))
-        if not isinstance(side, Altered) or created.tag is None:
+        if not isinstance(side, AlterableSide) or created.tag is None:
             return  # it has no means to notice that
         side.alter(1)
         altered, (_, second) = side.held(1), side.document(1, 2)
@@ -197,7 +197,7 @@ class TargetSuite:
         assert not isinstance(outcome, Confirmed | Refused)
 
     async def test_a_document_waits_for_what_it_refers_to(self, side: Side) -> None:
-        if not isinstance(side, Referring):
+        if not isinstance(side, ReferringSide):
             return  # its documents refer to nothing
         before = side.effects()
         (outcome,) = await side.target.write([side.referring(1)])

@@ -19,6 +19,7 @@ from rich.live import Live
 
 from canonical.errors import MisconfiguredError
 from ironbridge.cli import render, source, steer
+from ironbridge.cli.new import new_app
 from ironbridge.cli.parts import (
     FileOption,
     JsonOption,
@@ -31,7 +32,6 @@ from ironbridge.cli.parts import (
     settings_of,
     with_state,
 )
-from ironbridge.cli.new import new_app
 from ironbridge.cli.sample import sample
 from ironbridge.cli.steer import FlowArgument
 from ironbridge.console import serve

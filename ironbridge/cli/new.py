@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from adapters.kit.sql import SqlSettings
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, out
 from ironbridge.scaffold.package import Asked, write
-from ironbridge.scaffold.source import EXAMPLE, FoundTable, look
+from ironbridge.scaffold.source import FoundTable, look
 from ironbridge.settings import explained
 
 new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own: an adapter, with a suite that it passes.")
 
 
-class Kind(StrEnum):
+class SourceKind(StrEnum):
     """Ways in which a legacy system is read."""
 
     SQL = "sql"
@@ -29,7 +31,7 @@ class Kind(StrEnum):
 @new_app.command()
 def adapter(
     name: Annotated[str, typer.Argument(help="The system's name: of the package, and the source in its keys.")],
-    kind: Annotated[Kind, typer.Option(help="How the system is read.")] = Kind.SQL,
+    kind: Annotated[SourceKind, typer.Option(help="How the system is read.")] = SourceKind.SQL,
     table: Annotated[list[str] | None, typer.Option(help="A table or view to read; give it once for each.")] = None,
     url: Annotated[
         str | None,
@@ -46,16 +48,18 @@ def adapter(
     """
     if (url is None) != (not table):
         raise MisconfiguredError("new adapter", "--url and --table go together", fix="give both, or none of them for an example")
-    tables = [EXAMPLE] if url is None else asyncio.run(look(_settings(url, schema), table or []))
-    shown = {} if url is None else {"url": _without_password(url), "schema": schema}
-    written = write(Asked(name, tuple(tables), **shown), into)
+    asked = Asked(name)
+    if url is not None:
+        tables = asyncio.run(look(_settings(url, schema), table or []))
+        asked = Asked(name, tuple(tables), _without_password(url), schema)
+    written = write(asked, into)
     for path in written:
         out.print(str(path), highlight=False, soft_wrap=True)
-    _said(tables)
+    _say(asked.tables)
     err.print(f"[green]✓[/green] next: pip install -e '{into / name}\\[test]', then pytest {into / name}")
 
 
-def _said(tables: list[FoundTable]) -> None:
+def _say(tables: Sequence[FoundTable]) -> None:
     for each in tables:
         key = f"key {', '.join(each.key)}" + (" (a guess: the database declares none)" if each.key_guessed else "")
         rows = "" if each.rows is None else f", {each.rows:,} rows"
@@ -70,6 +74,4 @@ def _settings(url: str, schema: str | None) -> SqlSettings:
 
 
 def _without_password(url: str) -> str:
-    from sqlalchemy import make_url
-
     return make_url(url).set(password=None).render_as_string()

@@ -22,7 +22,9 @@ PERSON = {
 }
 """Fields of a person, and the names that columns with them have."""
 
-_IDENTIFYING = re.compile(r"name|addr|street|town|post_?code|phone|tel|mobile|mail|birth|dob|born|nhs|nino|upn|note|text|comment", re.I)
+_IDENTIFYING = re.compile(
+    r"name|addr|street|town|post_?code|phone|tel|mobile|mail|birth|dob|born|nhs|nino|upn|note|text|comment", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Meaning:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class TableDraft:
     """A table, and what is thought of it: the class of its rows, its stream, its entity."""
 
     table: FoundTable
@@ -89,27 +91,28 @@ class Draft:
         return tuple(each for each in self.columns if not each.is_key)
 
 
-def draft(source: str, tables: list[FoundTable]) -> list[Draft]:
+def draft(source: str, tables: list[FoundTable]) -> list[TableDraft]:
     """Guess what each table is: people, where a name and a first name or a birth stand in it, or something of its own."""
     people = {table.name for table in tables if _holds_people(table)}
-    types = {table.name: "person" if table.name in people else f"{source.replace('_', '-')}-{_words(table.name, '-')}" for table in tables}
+    of = source.replace("_", "-")
+    types = {t.name: "person" if t.name in people else f"{of}-{_words(t.name, '-')}" for t in tables}
     return [_draft(table, types, is_person=table.name in people) for table in tables]
 
 
-def _draft(table: FoundTable, types: dict[str, str], *, is_person: bool) -> Draft:
+def _draft(table: FoundTable, types: dict[str, str], *, is_person: bool) -> TableDraft:
     words = _words(table.name, "_")
     row = "".join(word.capitalize() for word in words.split("_")) + "Row"
     entity = "Person" if is_person else row.removesuffix("Row")
     refers = {column: types[to] for column, to in table.refers if to in types}
     taken: set[str] = set()
-    columns = []
+    columns: list[Meaning] = []
     for each in table.columns:
         means = _meaning(each) if is_person and each.name not in table.key else None
         means = None if any(means and had.means == means for had in columns) else means
         field = _field(each.name, taken)
-        spelt = each.name != (field.upper() if table.name.isupper() else field)
+        spelt = each.name != (field.upper() if table.declared.isupper() else field)
         columns.append(Meaning(each, field, each.name in table.key, means, spelt, refers.get(each.name)))
-    return Draft(table, tuple(columns), row, words, entity, types[table.name], is_person)
+    return TableDraft(table, tuple(columns), row, words, entity, types[table.name], is_person)
 
 
 def _holds_people(table: FoundTable) -> bool:

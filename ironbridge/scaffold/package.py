@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from canonical.errors import MisconfiguredError
-from ironbridge.scaffold.guess import Draft, Meaning, draft
+from ironbridge.scaffold.guess import Meaning, TableDraft, draft
 from ironbridge.scaffold.source import EXAMPLE, FoundTable
 
 _RESERVED = {"order", "group", "table", "index", "select", "from", "to", "where", "case", "check", "primary", "values", "user"}
@@ -90,7 +90,7 @@ def _rendered(template: str, given: dict[str, Any]) -> str:
 class _Written:
     """A draft, with its parts as they are written in Python."""
 
-    def __init__(self, its: Draft) -> None:
+    def __init__(self, its: TableDraft) -> None:
         self._its = its
 
     def __getattr__(self, name: str) -> Any:
@@ -104,6 +104,10 @@ class _Written:
         """Tell whether a value of the column shows in the entity, and must be right."""
         shown = not self._its.is_person or meaning.means is not None
         return shown and not (meaning.is_key or meaning.names or meaning.soft)
+
+    @property
+    def table_name(self) -> str:
+        return _literal(self._its.table.declared)
 
     @property
     def key_names(self) -> str:
@@ -131,7 +135,8 @@ def _invented(meaning: Meaning, n: int) -> Any:
     kind = meaning.column.kind
     if meaning.soft:
         return "SY1 1AA" if meaning.means == "postcode" else None
-    plain = {int: n, bool: n % 2 == 0, date: date(1980 + n, 1, n), datetime: datetime(2026, 1, n, 9, tzinfo=UTC).replace(tzinfo=None)}
+    moment = datetime(2026, 1, n, 9)  # noqa: DTZ001 (a source's own time has no zone)
+    plain = {int: n, bool: n % 2 == 0, date: date(1980 + n, 1, n), datetime: moment}
     return plain.get(kind, Decimal(n) / 2 if kind is Decimal else f"{meaning.column.name.capitalize()} {n}")
 
 
@@ -144,14 +149,14 @@ def _hooks(name: str, its: _Written) -> dict[str, str]:
     bad = "'none'" if spoilt.column.kind is not str else "x'ff'"
 
     def update(meaning: Meaning, value: str) -> str:
-        return _literal(f"UPDATE {table} SET {_named(meaning.column.name)} = {value} WHERE {where[0]}")
+        return _literal(f"UPDATE {table} SET {_named(meaning.column.name)} = {value} WHERE {where[0]}")  # noqa: S608 (for a test)
 
     keys = [":".join(str(_invented(k, n)) for k in its.key) for n in (1, 2)]
     return {
         "change": update(change, _sql(_invented(change, 9))),
         "spoil": update(spoilt, bad),
         "mend": update(spoilt, _sql(_invented(spoilt, 9))),
-        "delete": _literal(f"DELETE FROM {table} WHERE {where[1]}"),
+        "delete": _literal(f"DELETE FROM {table} WHERE {where[1]}"),  # noqa: S608 (for a test)
         "first_key": f"{name}:{its.type_name}:{keys[0]}",
         "second_key": f"{name}:{its.type_name}:{keys[1]}",
     }

@@ -15,7 +15,6 @@ from adapters.kit.sql_session import SqlSession
 from canonical.errors import MisconfiguredError
 
 
-
 @dataclass(frozen=True, slots=True)
 class FoundColumn:
     """A column of a source's table, and the type that a row class declares it with. `pence`: no more than two decimal places."""
@@ -30,7 +29,7 @@ class FoundColumn:
 class FoundTable:
     """
     A table of a source. `key_guessed`: the database declares no key of it. `refers` gives the table that a column's values are
-    keys of, as its foreign keys say. `rows` is how many it has.
+    keys of, as its foreign keys say. `rows` is how many it has. `exact`: its database finds it by this very name alone.
     """
 
     name: str
@@ -39,6 +38,12 @@ class FoundTable:
     rows: int | None = None
     key_guessed: bool = False
     refers: tuple[tuple[str, str], ...] = ()
+    exact: bool = False
+
+    @property
+    def declared(self) -> str:
+        """The name as `row_of` takes it."""
+        return f'"{self.name}"' if self.exact else self.name
 
     def column(self, name: str) -> FoundColumn:
         return next(each for each in self.columns if each.name == name)
@@ -97,12 +102,13 @@ def _table(connection: Connection, table: Table) -> FoundTable:
     key = declared or (table.columns[0].name,)
     ordered = [*(table.c[name] for name in key), *(each for each in table.columns if each.name not in key)]
     columns = tuple(
-        FoundColumn(each.name, _kind(each), bool(each.nullable), (getattr(each.type, "scale", None) or 0) <= 2)
+        FoundColumn(each.name, _kind(each), bool(each.nullable), pence=(getattr(each.type, "scale", None) or 9) <= 2)
         for each in ordered if _readable(each)
     )  # fmt: skip
     refers = tuple((each.parent.name, each.target_fullname.split(".")[-2]) for each in table.foreign_keys)
     rows = connection.execute(select(func.count()).select_from(table)).scalar_one()
-    return FoundTable(table.name, key, columns, rows, key_guessed=not declared, refers=refers)
+    exact = connection.dialect.name == "postgresql" and not table.name.islower()
+    return FoundTable(table.name, key, columns, rows, key_guessed=not declared, refers=refers, exact=exact)
 
 
 def _readable(column: Any) -> bool:
