@@ -1,0 +1,128 @@
+"""
+The register: what the messages so far said of each patient and each stay.
+
+A message says what changed and no more: an empty field means that its value stays, and a merge does not list the stays that
+move. So what was said is kept, in a database of our own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.hospital.settings import HospitalSettings
+from canonical.connect.sql import SqlLogin, translated
+from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+
+_TABLES = MetaData()
+_PATIENTS = Table(
+    "hospital_patient", _TABLES,
+    Column("source", String(40), primary_key=True),
+    Column("number", String(200), primary_key=True),
+    Column("known", Text, nullable=False),
+)  # fmt: skip
+_STAYS = Table(
+    "hospital_stay", _TABLES,
+    Column("source", String(40), primary_key=True),
+    Column("number", String(200), primary_key=True),
+    Column("patient", String(200), nullable=False, index=True),
+    Column("known", Text, nullable=False),
+)  # fmt: skip
+
+Known = dict[str, Any]
+"""What is known of a patient or a stay: fields by their place, and what was worked out of former messages."""
+
+
+class RegisterPage:
+    """The register within one transaction."""
+
+    def __init__(self, connection: AsyncConnection, source: str) -> None:
+        self._connection = connection
+        self._source = source
+
+    async def patient(self, number: str) -> Known:
+        return await self._one(_PATIENTS, number)
+
+    async def stay(self, number: str) -> Known:
+        return await self._one(_STAYS, number)
+
+    async def stays_of(self, patient: str) -> dict[str, Known]:
+        """The stays of a patient, by their numbers."""
+        asked = select(_STAYS.c.number, _STAYS.c.known).where(_STAYS.c.source == self._source, _STAYS.c.patient == patient)
+        found = await self._connection.execute(asked.order_by(_STAYS.c.number))
+        return {number: json.loads(known) for number, known in found}
+
+    async def put_patient(self, number: str, known: Known) -> None:
+        await self._put(_PATIENTS, number, known)
+
+    async def put_stay(self, number: str, patient: str, known: Known) -> None:
+        await self._put(_STAYS, number, known, patient=patient)
+
+    async def _one(self, table: Table, number: str) -> Known:
+        asked = select(table.c.known).where(table.c.source == self._source, table.c.number == number)
+        found: str | None = await self._connection.scalar(asked)
+        return json.loads(found) if found else {}
+
+    async def _put(self, table: Table, number: str, known: Known, **more: str) -> None:
+        await self._connection.execute(delete(table).where(table.c.source == self._source, table.c.number == number))
+        row = {"source": self._source, "number": number, "known": json.dumps(known), **more}
+        await self._connection.execute(insert(table).values(row))
+
+
+class Register:
+    """The database of the register. One adapter writes to it: its copies fence one another off."""
+
+    def __init__(self, name: str, settings: HospitalSettings) -> None:
+        self._name = name
+        self._login = SqlLogin(f"{name} register", settings.url, 2)
+        self._engine: AsyncEngine | None = None
+
+    async def open(self) -> None:
+        """Connect, unless that is done, and make the tables that are not there."""
+        if self._engine is not None:
+            return
+        self._make_file()
+        self._engine = self._login.engine()
+        async with self._translated(), self._engine.begin() as connection:
+            await connection.run_sync(_TABLES.create_all)
+
+    async def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[RegisterPage]:
+        """One transaction: what is written in it stays, or none of it does."""
+        if self._engine is None:
+            raise UnavailableError(self._name, "the register is not open")
+        async with self._translated(), self._engine.begin() as connection:
+            yield RegisterPage(connection, self._name)
+
+    def _make_file(self) -> None:
+        if self._login.kind != "sqlite":
+            return
+        file = Path(self._login.address.database or "")
+        try:
+            file.touch(mode=0o600)
+        except OSError as error:
+            raise MisconfiguredError(
+                self._name, f"the register's file cannot be made ({error.strerror})",
+                fix="name a file in a folder that this account may write to: url = \"sqlite:////var/lib/ironbridge/hospital.db\"",
+            ) from error  # fmt: skip
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except IronbridgeError:
+            raise
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise translated(error, self._name, "the register", self._login.user) from error
