@@ -9,7 +9,7 @@ from typing import NamedTuple
 from adapters.hospital.patient import FIELDS, Patient, local_number, patient_row, person, sound_number
 from adapters.hospital.register import Known, Register, RegisterPage
 from adapters.hospital.settings import EVENTS, HospitalSettings
-from adapters.hospital.stay import Visit, hospital_stay, is_cancelled, stay_after, stay_row
+from adapters.hospital.stay import HospitalVisit, hospital_stay, is_cancelled, stay_after, stay_row
 from adapters.kit.hl7 import Hl7Message, Hl7RefusalError, Hl7Segment, insist, text_of, updated
 from adapters.kit.mllp import Mllp
 from adapters.kit.soft import softening
@@ -183,7 +183,7 @@ def softly(source: str, zone: str, row: Row) -> Softened | None:
     return soften(row[1:]) if soften else None
 
 
-def _mapped(source: str, zone: str, row: Row) -> Mapped[Patient] | Mapped[Visit]:
+def _mapped(source: str, zone: str, row: Row) -> Mapped[Patient] | Mapped[HospitalVisit]:
     if row[0] == "person":
         return Mapped(person, Patient, source)
-    return Mapped(partial(hospital_stay, zone), Visit, source)
+    return Mapped(partial(hospital_stay, zone), HospitalVisit, source)

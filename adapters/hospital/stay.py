@@ -27,7 +27,7 @@ class VisitWard(NamedTuple):
 
 
 @row_of("ADT", key="number")
-class Visit(NamedTuple):
+class HospitalVisit(NamedTuple):
     number: Annotated[str, Spelt("PV1-19")]
     patient: Annotated[str, Spelt("PID-3")]
     patient_class: Annotated[str | None, Spelt("PV1-2")]
@@ -107,7 +107,7 @@ def stay_row(number: str, patient: str, known: Known, doctor: str) -> Row:
     return (number, patient, *told, text_of(consultant), name, *times, wards)
 
 
-def hospital_stay(zone: str, source: str, v: Visit) -> HospitalStay:
+def hospital_stay(zone: str, source: str, v: HospitalVisit) -> HospitalStay:
     local = ZoneInfo(zone)
     gone = v.discharged is not None  # a destination is often known before: it is none yet
     return HospitalStay(

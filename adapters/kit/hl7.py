@@ -49,6 +49,8 @@ _CODES = {
 }
 """HL7 table 0357."""
 
+_MOST = 64_000  # characters: taking these apart holds everything else up for less than 100 ms
+
 ENCODINGS = {
     "": "",
     "ASCII": "ascii",
@@ -71,7 +73,7 @@ class Hl7RefusalError(BadRecordError):
         self.acknowledgement = acknowledgement
 
 
-class Fault(NamedTuple):
+class MessageFault(NamedTuple):
     """Something is wrong with a message: the segment or field, the rule that it broke, and the code for it."""
 
     place: str
@@ -182,8 +184,10 @@ def parsed(
         raise Hl7RefusalError(where, "MSH-12", "is no version 2", "203", "AR")
     text = _text(where, head, block, encoding)
     content = "\r".join([head.field(9), head.field(10), text.partition("\r")[2]])
-    wanted = [line for line in text.split("\r") if not only or line[:3] in ("MSH", *only)]
-    segments = tuple(_segments(where, "\r".join(wanted), head))
+    wanted = "\r".join(line for line in text.split("\r") if not only or line[:3] in ("MSH", *only))
+    if len(wanted) > _MOST:
+        raise Hl7RefusalError(where, "MSH", f"the segments that are read have more than {_MOST:,} characters", "207")
+    segments = tuple(_segments(where, wanted, head))
     return Hl7Message(head, segments, blake2b(content.encode(), digest_size=12).hexdigest())
 
 
@@ -306,7 +310,7 @@ def _read(written: str | None, place: str) -> datetime | None:
 # -- the answer --------------------------------------------------------------------------------------------------------
 
 
-def answer(head: Hl7Head | None, acknowledgement: Acknowledgement, faults: Sequence[Fault] = ()) -> bytes:
+def answer(head: Hl7Head | None, acknowledgement: Acknowledgement, faults: Sequence[MessageFault] = ()) -> bytes:
     """The answer to a message: MSH and MSA, and an ERR for each fault."""
     head = head or Hl7Head()
     component = head.signs[0]
@@ -326,7 +330,7 @@ def answer(head: Hl7Head | None, acknowledgement: Acknowledgement, faults: Seque
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:-(\d+)(?:\.(\d+))?)?")
 
 
-def _error(head: Hl7Head, fault: Fault, text: str) -> list[str]:
+def _error(head: Hl7Head, fault: MessageFault, text: str) -> list[str]:
     component = head.signs[0]
     place = _PLACE.fullmatch(fault.place)
     segment, field, part = place.groups() if place else (None, None, None)

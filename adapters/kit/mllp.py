@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adapters.kit.hl7 import Acknowledgement, Fault, Hl7Message, Hl7RefusalError, answer, head_of, parsed
+from adapters.kit.hl7 import Acknowledgement, Hl7Message, Hl7RefusalError, MessageFault, answer, head_of, parsed
 from adapters.port import Gone, Parcel, Record, Row
 from canonical.entity import Entity, bad_record
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError, ends_us, named
@@ -101,10 +101,10 @@ class _Waiting:
     """A message that was not answered yet; `told` becomes what is wrong with it, and is empty if nothing is."""
 
     message: Hl7Message
-    told: asyncio.Future[tuple[Acknowledgement, Sequence[Fault]]]
+    told: asyncio.Future[tuple[Acknowledgement, Sequence[MessageFault]]]
     records: Sequence[Record | Gone] = field(default=())
 
-    def settle(self, acknowledgement: Acknowledgement, faults: Sequence[Fault] = ()) -> None:
+    def settle(self, acknowledgement: Acknowledgement, faults: Sequence[MessageFault] = ()) -> None:
         if not self.told.done():
             self.told.set_result((acknowledgement, faults))
 
@@ -234,7 +234,7 @@ class Mllp:
             faults = [self._fault(word) for word in each.records if isinstance(word, Record) and word.key in bad]
             self._settle(each, "AE" if faults else "AA", faults)
 
-    def _settle(self, waiting: _Waiting, acknowledgement: Acknowledgement, faults: Sequence[Fault] = ()) -> None:
+    def _settle(self, waiting: _Waiting, acknowledgement: Acknowledgement, faults: Sequence[MessageFault] = ()) -> None:
         waiting.settle(acknowledgement, faults)
         self._forget(waiting)
 
@@ -245,24 +245,24 @@ class Mllp:
     def _refuse(self, waiting: _Waiting, error: BadRecordError) -> None:
         log.warning("%s: a message is refused: %s: %s", self._name, error.field, error.rule)
         if isinstance(error, Hl7RefusalError):
-            self._settle(waiting, error.acknowledgement, [Fault(error.field, error.rule, error.code)])
+            self._settle(waiting, error.acknowledgement, [MessageFault(error.field, error.rule, error.code)])
         else:
-            self._settle(waiting, "AE", [Fault(error.field, error.rule)])
+            self._settle(waiting, "AE", [MessageFault(error.field, error.rule)])
 
-    def _fault(self, record: Record) -> Fault:
+    def _fault(self, record: Record) -> MessageFault:
         """Tell what is wrong with a record that was quarantined."""
         try:
             self._map(record.row)
         except ValidationError as error:
             told = bad_record(self._name, error)
-            return Fault("", f"{told.field}: {told.rule}")
+            return MessageFault("", f"{told.field}: {told.rule}")
         except BadRecordError as error:
-            return Fault(error.field, error.rule)
+            return MessageFault(error.field, error.rule)
         except BaseException as error:
             if ends_us(error):
                 raise
-            return Fault("", f"the mapping fails with {named(error)}", "207")
-        return Fault("", "the record cannot be published", "207")
+            return MessageFault("", f"the mapping fails with {named(error)}", "207")
+        return MessageFault("", "the record cannot be published", "207")
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -331,7 +331,7 @@ class Mllp:
             message = parsed(self._name, block, encoding=s.encoding, processing=s.processing, only=self._segments)
         except Hl7RefusalError as error:
             log.warning("%s: a message is refused: %s: %s", self._name, error.field, error.rule)
-            return answer(head, error.acknowledgement, [Fault(error.field, error.rule, error.code)])
+            return answer(head, error.acknowledgement, [MessageFault(error.field, error.rule, error.code)])
         waiting = _Waiting(message, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._came.set()
@@ -346,7 +346,7 @@ class Mllp:
     def _too_large(self, beginning: bytes) -> bytes:
         rule = f"the message is larger than {self._settings.max_kilobytes} kilobytes"
         log.warning("%s: a message is refused: %s", self._name, rule)
-        return answer(head_of(beginning), "AR", [Fault("", rule, "207")])
+        return answer(head_of(beginning), "AR", [MessageFault("", rule, "207")])
 
 
 def _ending(error: Exception) -> str:
