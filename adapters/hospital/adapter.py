@@ -84,8 +84,7 @@ class Intake:
         segment = message.first("PID")
         if segment is None:
             raise Hl7RefusalError(self._name, "PID", "is missing", "101")
-        number = await self._living(local_number(self._name, self._settings, segment.field(3), "PID-3"))
-        known = await self._page.patient(number)
+        number, known = await self._living(local_number(self._name, self._settings, segment.field(3), "PID-3"))
         repeated = message.digest in known.get("seen", [])
         if not repeated:
             known = self._patient_after(known, message, segment, message.digest)
@@ -95,11 +94,11 @@ class Intake:
             records.append(await self._stay(message, visit, number, repeated=repeated))
         return records
 
-    async def _living(self, number: str) -> str:
-        """The number that counts for a patient: where a number was merged into another, the other one."""
-        while into := (await self._page.patient(number)).get("into"):
+    async def _living(self, number: str) -> tuple[str, Known]:
+        """The number that counts for a patient, and what is known of it: where it was merged into another, the other one."""
+        while into := (known := await self._page.patient(number)).get("into"):
             number = into
-        return number
+        return number, known
 
     def _patient_after(self, known: Known, message: Hl7Message, pid: Hl7Segment, token: str) -> Known:
         said = pid.said(FIELDS["PID"]) | message.said("PD1", FIELDS["PD1"])
@@ -148,8 +147,7 @@ class Intake:
         if survivor == merge.ended:
             raise Hl7RefusalError(self._name, "MRG-1", "is the number of PID-3: nobody can be merged with himself", "103")
         token = f"{message.digest} {merge.ended}"  # a message may merge several into one
-        number = await self._living(survivor)
-        known = await self._page.patient(number)
+        number, known = await self._living(survivor)
         if token not in known.get("seen", []):
             number = survivor  # it lives again, if it was merged itself
             known = await self._end(merge.ended, survivor)

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select
+from sqlalchemy import Column, MetaData, String, Table, Text, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -35,6 +36,8 @@ _STAYS = Table(
     Column("patient", String(200), nullable=False, index=True),
     Column("known", Text, nullable=False),
 )  # fmt: skip
+
+_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 Known = dict[str, Any]
 """What is known of a patient or a stay: fields by their place, and what was worked out of former messages."""
@@ -71,9 +74,9 @@ class RegisterPage:
         return json.loads(found) if found else {}
 
     async def _put(self, table: Table, number: str, known: Known, **more: str) -> None:
-        await self._connection.execute(delete(table).where(table.c.source == self._source, table.c.number == number))
-        row = {"source": self._source, "number": number, "known": json.dumps(known), **more}
-        await self._connection.execute(insert(table).values(row))
+        new = {"known": json.dumps(known), **more}
+        insert = _INSERTS[self._connection.dialect.name](table).values(source=self._source, number=number, **new)
+        await self._connection.execute(insert.on_conflict_do_update(index_elements=table.primary_key, set_=new))
 
 
 class Register:
