@@ -25,13 +25,13 @@ from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableErr
 _TABLES = MetaData()
 _PATIENTS = Table(
     "hospital_patient", _TABLES,
-    Column("source", String(40), primary_key=True),
+    Column("source", String(240), primary_key=True),
     Column("number", String(200), primary_key=True),
     Column("known", Text, nullable=False),
 )  # fmt: skip
 _STAYS = Table(
     "hospital_stay", _TABLES,
-    Column("source", String(40), primary_key=True),
+    Column("source", String(240), primary_key=True),
     Column("number", String(200), primary_key=True),
     Column("patient", String(200), nullable=False, index=True),
     Column("known", Text, nullable=False),

@@ -99,12 +99,13 @@ class Hl7Head(NamedTuple):
 
 
 def head_of(block: bytes) -> Hl7Head | None:
-    """Read the first segment of a message; None if it is no MSH."""
+    """Read the first segment of a message; None if it is no MSH, or its signs are letters or twice the same."""
     line = re.split(rb"[\r\n]", block[:10_000].lstrip(), maxsplit=1)[0].decode("latin-1")
-    if not line.startswith("MSH") or len(line) < 9 or line[3].isalnum():
+    if not line.startswith("MSH") or len(line) < 9:
         return None
     _, signs, *fields = line.split(line[3])
-    return Hl7Head(line[3], signs, tuple(fields)) if len(signs) > 3 else None
+    apart = {each for each in line[3] + signs[:4] if each.isprintable() and not each.isalnum() and not each.isspace()}
+    return Hl7Head(line[3], signs, tuple(fields)) if len(apart) == 5 else None
 
 
 @dataclass(frozen=True, slots=True)
