@@ -248,16 +248,21 @@ async def test_an_answer_means_that_the_event_is_committed_in_kafka(apache_kafka
             await pump.read(stream)
 
     work = asyncio.create_task(read())
-    while not adapter.mllp.port:
-        await asyncio.sleep(0.01)
-    reader, writer = await open_hl7_connection("127.0.0.1", adapter.mllp.port, encoding="utf-8")
-    for n in range(3):
-        assert msa(await asked(reader, writer, written(str(n), patient=str(n)))) == f"MSA|AA|{n}"
-        assert {event.key for event in await committed(kafka, "person")} == {f"pas:person:{each}" for each in range(n + 1)}
-    writer.close()
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
-    await pump.close()
+    try:
+        while not adapter.mllp.port:
+            await asyncio.sleep(0.01)
+        reader, writer = await open_hl7_connection("127.0.0.1", adapter.mllp.port, encoding="utf-8")
+        for n in range(3):
+            assert msa(await asked(reader, writer, written(str(n), patient=str(n)))) == f"MSA|AA|{n}"
+        writer.close()
+    finally:
+        work.cancel()  # at once: nothing that the pump would do later makes an event of what was answered
+        await asyncio.gather(work, return_exceptions=True)
+        await pump.close()
+    async with asyncio.timeout(20):  # a committed transaction is shown once the broker has written its markers
+        while len(found := {event.key for event in await committed(kafka, "person")}) < 3:
+            await asyncio.sleep(0.05)
+    assert found == {f"pas:person:{n}" for n in range(3)}
 
 
 # -- connections ---------------------------------------------------------------------------------------------------
