@@ -27,7 +27,7 @@ _REMEMBERED = 50  # messages about a patient whose repetition is known
 
 
 class HospitalAdapter:
-    """One hospital's messages about patients and their stays: one stream, `messages`."""
+    """Reads one hospital's messages about patients and their stays: one stream, `messages`."""
 
     def __init__(self, name: str, settings: HospitalSettings, wait: float = 5.0) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class HospitalAdapter:
 
 
 class _Merge(NamedTuple):
-    """A patient's segment PID, and the number of the patient whose record ends in this one's."""
+    """A message merges the record of the number `ended` into that of the patient in `pid`."""
 
     pid: Hl7Segment
     ended: str

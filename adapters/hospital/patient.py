@@ -52,7 +52,7 @@ class Patient(NamedTuple):
     nhs_number: Annotated[Soft[str | None], Spelt("PID-3.1")]
     born: Annotated[str | None, Spelt("PID-7")]
     sex: Annotated[str | None, Spelt("PID-8")]
-    died: Annotated[Soft[str | None], Spelt("PID-29")]
+    died: Annotated[str | None, Spelt("PID-29")]
     protected: Annotated[str | None, Spelt("PD1-12")]
     names: tuple[PatientName, ...]
     addresses: tuple[PatientAddress, ...]

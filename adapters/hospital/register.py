@@ -44,7 +44,7 @@ Known = dict[str, Any]
 
 
 class RegisterPage:
-    """The register within one transaction."""
+    """Reads and writes the register within one transaction."""
 
     def __init__(self, connection: AsyncConnection, source: str) -> None:
         self._connection = connection
@@ -80,7 +80,7 @@ class RegisterPage:
 
 
 class Register:
-    """The database of the register. One adapter writes to it: its copies fence one another off."""
+    """Reaches the register's database. One adapter writes to it: its copies fence one another off."""
 
     def __init__(self, name: str, settings: HospitalSettings) -> None:
         self._name = name

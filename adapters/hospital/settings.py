@@ -16,7 +16,7 @@ EVENTS = ("A01", "A02", "A03", "A08", "A11", "A13", "A28", "A31", "A40")
 
 class HospitalSettings(MllpSettings):
     """
-    Messages of one hospital, or of one trust that numbers its patients in one way.
+    These settings say how the messages of one hospital are read, or of one trust that numbers its patients in one way.
 
     `url` is the database of the register (PostgreSQL or SQLite), which remembers what the messages so far said.
     `identifier_types` (PID-3.5) mark the hospital's own number of a patient, the first that is found counts; with `authority`

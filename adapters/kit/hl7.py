@@ -82,7 +82,7 @@ class MessageFault(NamedTuple):
 
 
 class Hl7Head(NamedTuple):
-    """The segment MSH, as it came. Its bytes are read as Latin-1, so that an answer gives back the very same bytes."""
+    """This is the segment MSH, as it came. It is read as Latin-1, so that an answer gives back the very same bytes."""
 
     separator: str = "|"
     signs: str = "^~\\&"

@@ -98,7 +98,7 @@ def _no_password() -> str:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A message that was not answered yet; `told` becomes what is wrong with it, and is empty if nothing is."""
+    """A message waits for its answer: `told` becomes the acknowledgement, and what is wrong with the message."""
 
     message: Hl7Message
     told: asyncio.Future[tuple[Acknowledgement, Sequence[MessageFault]]]

@@ -14,8 +14,8 @@ from adapters.hospital import HospitalAdapter, HospitalSettings, system
 from adapters.hospital.tests.senders import Outbox, outbox
 from adapters.hospital.world import Hospital
 from adapters.port import Adapter
-from adapters.testing import AdapterSuite, Bench
-from canonical.errors import MisconfiguredError
+from adapters.testing import AdapterSuite, Bench, Faults
+from canonical.errors import MisconfiguredError, UnavailableError
 
 CASES = sorted((Path(__file__).resolve().parents[1] / "cases").glob("*.toml"))
 HEAD = r"MSH|^~\&|PAS|RXX|Ironbridge|Council|20261127120000||ADT^{event}|{number}|P|2.4||||||UNICODE UTF-8"
@@ -192,6 +192,23 @@ async def test_what_a_hospital_sends_twice_is_published_once(hospital: tuple[Hos
     assert not bench.problems()
     assert await read_all(bench, sending, sent[-40:]) == 0  # a sender that went back in its own log
     assert sending.codes == ["AA"] * 100
+
+
+async def test_a_message_that_is_in_the_register_and_not_in_kafka_is_sent_again_and_published_once(
+    hospital: tuple[HospitalAdapter, Outbox],
+) -> None:
+    adapter, sending = hospital
+    bench = Bench(adapter)
+    ward = f"PV1|1|I|AMU^^1^RXX{'|' * 16}V1"
+    await read_all(bench, sending, [written("1", "A01", [pid(1), ward])])
+    sending.put([written("2", "A02", [pid(1), ward.replace("AMU", "ICU")])])
+    with pytest.raises(UnavailableError):
+        await bench.read(bench.pump(Faults(0, UnavailableError("kafka", "is away"), "publish")))
+    assert sending.codes == ["AA"]
+    await adapter.close()  # and its connections: the hospital connects again
+    assert bench.said(await bench.read()) == [("V1", 2, True)]
+    assert sending.codes == ["AA", "AA"]
+    assert [each["ward"] for each in held(bench)["hospital:hospital-stay:V1"]["wards"]] == ["AMU", "ICU"]
 
 
 # -- settings, and the suite --------------------------------------------------------------------------------------
