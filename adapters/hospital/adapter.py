@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from adapters.kit.hl7 import Hl7Message, Hl7RefusalError, Hl7Segment, insist, te
 from adapters.kit.mllp import Mllp
 from adapters.kit.soft import softening
 from adapters.kit.typed import Mapped
-from adapters.port import Gone, Push, Record, Row, Softened, Stream
+from adapters.port import Gone, Parcel, Push, Record, Row, Softened, Stream
 from canonical import HospitalStay, Person
 from canonical.entity import Entity
 from canonical.finding import Finding
@@ -38,10 +39,10 @@ class HospitalAdapter:
 
     def streams(self) -> Sequence[Stream]:
         soft = partial(softly, self.name, self._settings.time_zone)
-        return [Stream("messages", (Person, HospitalStay), self._map, Push(self.mllp.receive), softly=soft)]
+        return [Stream("messages", (Person, HospitalStay), self._map, Push(self._receive), softly=soft)]
 
     async def open(self) -> None:
-        await self._register.open()
+        """Do nothing: the register is made, and the port taken, when messages are asked for, and not by a check."""
 
     async def close(self) -> None:
         try:
@@ -50,8 +51,13 @@ class HospitalAdapter:
             await self._register.close()
 
     async def check(self) -> Sequence[Finding]:
-        """Look whether the port can be listened on. That the register answers has shown when it was opened."""
-        return [Finding("the register answers", True), *await self.mllp.check()]
+        return [await self._register.check(), *await self.mllp.check()]
+
+    async def _receive(self) -> AsyncIterator[Parcel]:
+        await self._register.open()
+        async with aclosing(self.mllp.receive()) as parcels:
+            async for parcel in parcels:
+                yield parcel
 
     async def _read(self, message: Hl7Message) -> Sequence[Record | Gone]:
         if message.event in self._settings.ignore:

@@ -8,6 +8,7 @@ move. So what was said is kept, in a database of our own.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.hospital.settings import HospitalSettings
 from canonical.connect.sql import SqlLogin, translated
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from canonical.finding import Finding
 
 _TABLES = MetaData()
 _PATIENTS = Table(
@@ -38,6 +40,8 @@ _STAYS = Table(
 )  # fmt: skip
 
 _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+
+_FIX = "name a file in a folder that this account may write to: url = \"sqlite:////var/lib/ironbridge/hospital.db\""
 
 Known = dict[str, Any]
 """What is known of a patient or a stay: fields by their place, and what was worked out of former messages."""
@@ -88,13 +92,31 @@ class Register:
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
-        """Connect, unless that is done, and make the tables that are not there."""
+        """
+        Connect, unless that is done, and make what is not there: the file, the tables.
+
+        :raises MisconfiguredError: the file cannot be made, or the database is not ours.
+        """
         if self._engine is not None:
             return
-        self._make_file()
+        if self._file is not None:
+            self._made(self._file)
         self._engine = self._login.engine()
         async with self._translated(), self._engine.begin() as connection:
             await connection.run_sync(_TABLES.create_all)
+
+    async def check(self) -> Finding:
+        """Look whether the register answers, or can be made. Changes nothing."""
+        if self._file is not None and not self._file.exists():
+            well = os.access(self._file.parent, os.W_OK | os.X_OK)
+            return Finding("the register is not there yet: the first start makes it", well, "" if well else _FIX)
+        engine = self._login.engine()
+        try:
+            async with self._translated(), engine.connect() as connection:
+                await connection.execute(select(1))
+        finally:
+            await engine.dispose()
+        return Finding("the register answers", True)
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None
@@ -109,17 +131,16 @@ class Register:
         async with self._translated(), self._engine.begin() as connection:
             yield RegisterPage(connection, self._name)
 
-    def _make_file(self) -> None:
-        if self._login.kind != "sqlite":
-            return
-        file = Path(self._login.address.database or "")
+    @property
+    def _file(self) -> Path | None:
+        return Path(self._login.address.database or "") if self._login.kind == "sqlite" else None
+
+    def _made(self, file: Path) -> None:
         try:
             file.touch(mode=0o600)
         except OSError as error:
-            raise MisconfiguredError(
-                self._name, f"the register's file cannot be made ({error.strerror})",
-                fix="name a file in a folder that this account may write to: url = \"sqlite:////var/lib/ironbridge/hospital.db\"",
-            ) from error  # fmt: skip
+            what = f"the register's file cannot be made ({os.strerror(error.errno or 0).lower()})"
+            raise MisconfiguredError(self._name, what, fix=_FIX) from error
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -152,7 +152,7 @@ class Mllp:
 
     # -- what the pump asks for --------------------------------------------------------------------------------------
 
-    async def receive(self) -> AsyncIterator[Parcel]:
+    async def receive(self) -> AsyncGenerator[Parcel, None]:
         """Give the messages that were not answered yet (see `adapters.port.Push`)."""
         await self._listen()
         while taken := await self._next():

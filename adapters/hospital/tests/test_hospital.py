@@ -241,7 +241,20 @@ def test_the_sample_is_a_section_as_it_stands() -> None:
 async def test_a_register_that_cannot_be_made_is_told() -> None:
     adapter = HospitalAdapter("hospital", settings(Path("/nowhere")))
     with pytest.raises(MisconfiguredError, match=r"the register's file cannot be made .*name a file in a folder"):
-        await adapter.open()
+        await Bench(adapter).read()
+    [found, _] = await adapter.check()
+    assert (found.well, found.fix[:11]) == (False, "name a file")
+
+
+async def test_a_check_makes_no_register_and_finds_the_one_that_is_there(tmp_path: Path) -> None:
+    adapter = HospitalAdapter("hospital", settings(tmp_path), wait=0.01)
+    [found, _] = await adapter.check()
+    assert (found.what, found.well) == ("the register is not there yet: the first start makes it", True)
+    assert not list(tmp_path.iterdir())
+    await Bench(adapter).read()
+    await adapter.close()
+    [found, _] = await adapter.check()
+    assert (found.what, found.well) == ("the register answers", True)
 
 
 class TestHospital(AdapterSuite):
