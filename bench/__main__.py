@@ -15,7 +15,10 @@ from bench import compare, report
 from bench.benchmarks import BENCHMARKS, Plan
 from bench.stage import Stage, stage
 
-_TINY = {"rows": 20_000, "subjects": 2_000, "runs": 1, "children": 200, "invoices": 500, "looks": 5, "parked": 2_000}
+_TINY = {
+    "rows": 20_000, "subjects": 2_000, "runs": 1, "children": 200, "invoices": 500, "looks": 5, "parked": 2_000,
+    "messages": 100,
+}  # fmt: skip
 
 
 def main(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import console, job, parked
+from bench import console, hospital, job, parked
 from bench.report import Line
 from bench.sink import draining
 from bench.stage import Stage
@@ -35,6 +36,7 @@ class Plan:
     invoices: int = 20_000
     looks: int = 30
     parked: int = 100_000
+    messages: int = 1_200
     profiles: Path | None = None
     tree: Path | None = None
     say: Callable[[str], None] = print
@@ -283,6 +285,18 @@ async def stuck(stage: Stage, plan: Plan) -> list[Line]:
     return lines
 
 
+async def answering(stage: Stage, plan: Plan) -> list[Line]:
+    """A hospital's messages at a steady rate, each answered once its events are in Kafka."""
+    plan.say(f"{plan.messages:,} messages of a hospital at {hospital.RATE:.0f} a second")
+    taken = sorted(await hospital.answered(stage, plan.messages))
+    late = taken[math.ceil(0.99 * len(taken)) - 1]
+    line = Line("a message of HL7 v2 until its answer, 99 of 100", "ms", [1000 * late], "50 ms")
+    each = f"median {1000 * median(taken):.0f} ms, slowest {1000 * taken[-1]:.0f} ms of {len(taken)}"
+    line.note = f"{each}, {hospital.RATE:.0f} a second"
+    line.reached = line.median <= 50
+    return [line]
+
+
 Benchmark = Callable[[Stage, Plan], Awaitable[list[Line]]]
 BENCHMARKS: dict[str, Benchmark] = {
     "sweep": sweep,
@@ -293,4 +307,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "start": first_event,
     "console": looking,
     "parked": stuck,
+    "hospital": answering,
 }

@@ -4,13 +4,14 @@ The shared language: entities, value types, the event envelope, the error vocabu
 `canonical.connect` stands apart from it: by that both sides reach databases.
 """
 
-from canonical import adults, children, finance, housing, people, revenues, workforce
+from canonical import adults, children, finance, health, housing, people, revenues, workforce
 from canonical.adults import *
 from canonical.children import *
 from canonical.entities import Entities
 from canonical.entity import Entity, Sensitivity
 from canonical.event import Event
 from canonical.finance import *
+from canonical.health import *
 from canonical.housing import *
 from canonical.people import *
 from canonical.revenues import *
@@ -21,6 +22,7 @@ ENTITIES = Entities(
         *people.PEOPLE,
         *children.CHILDREN,
         *adults.ADULTS,
+        *health.HEALTH,
         *housing.HOUSING,
         *revenues.REVENUES,
         *workforce.WORKFORCE,
@@ -33,6 +35,7 @@ __all__ = ["ENTITIES", "Entity", "Event", "Sensitivity"]
 __all__ += people.__all__  # what a domain offers stands in its own file
 __all__ += children.__all__
 __all__ += adults.__all__
+__all__ += health.__all__
 __all__ += housing.__all__
 __all__ += revenues.__all__
 __all__ += workforce.__all__

@@ -17,6 +17,7 @@ from canonical.errors import BadRecordError
 OWNED = {
     "assignment": ("person", {"person": "hr:person:7"}),
     "adult-service": ("person", {"person": "mosaic:person:7"}),
+    "hospital-stay": ("person", {"person": "hospital:person:7", "number": "V1"}),
     "review": ("person", {"person": "mosaic:person:7", "kind": "CLA"}),
     "rent-account": ("tenancy", {"tenancy": "uh:tenancy:T1", "number": "R1"}),
     "rent-transaction": ("tenancy", {"tenancy": "uh:tenancy:T1", "amount": "-80.00"}),
@@ -123,6 +124,11 @@ def test_what_a_council_does_for_an_adult_is_special_category() -> None:
     open_ones = {path for (_, path), kind in kinds.items() if kind is Sensitivity.PLAIN}
     assert open_ones == {"key", "person", "reference", "cared_for"}
     assert {path for (_, path), kind in kinds.items() if kind is Sensitivity.FINANCIAL} == {"unit_cost", "cost_frequency"}
+
+
+def test_what_a_hospital_tells_of_a_stay_is_special_category() -> None:
+    open_ones = {path for path, kind in classified(ENTITIES["hospital-stay"]) if kind is not Sensitivity.SPECIAL}
+    assert open_ones == {"key", "person", "number"}
 
 
 def test_money_is_financial_and_never_a_float() -> None:

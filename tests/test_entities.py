@@ -2,7 +2,7 @@
 
 import re
 import string
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -75,6 +75,7 @@ MADE: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (values.Text, WRITTEN),
     (values.Code, WRITTEN),
     (values.Day, st.dates()),
+    (values.Instant, st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.timezones())),  # noqa: DTZ001
 ]  # fmt: skip
 
 

@@ -66,12 +66,12 @@ class World:
         return events
 
 
-async def committed(kafka: KafkaSettings) -> list[Event]:
-    """What a read_committed subscriber sees of the episodes, each partition in its order."""
+async def committed(kafka: KafkaSettings, entity: str = "care-episode") -> list[Event]:
+    """What a read_committed subscriber sees of an entity, each partition in its order."""
     reading = consumer(kafka, isolation_level="read_committed", auto_offset_reset="earliest")
     await reading.start()
     try:
-        partitions = [TopicPartition(f"{kafka.topic_prefix}.care-episode", p) for p in range(kafka.partitions)]
+        partitions = [TopicPartition(f"{kafka.topic_prefix}.{entity}", p) for p in range(kafka.partitions)]
         reading.assign(partitions)
         ends = await reading.end_offsets(partitions)
         events: list[Event] = []
