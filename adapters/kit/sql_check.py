@@ -92,7 +92,8 @@ async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
     found = []
     for part in reading.parts:
         if part.may_lack:
-            answer = await _asked(session, part.table, [*part.owner, *part.columns])
+            own = [column for column in (*part.owner, *part.columns) if getattr(column, "table", None) is part.table]
+            answer = await _asked(session, part.table, own)
             if isinstance(answer, MisconfiguredError):
                 found.append(part)
             elif isinstance(answer, IronbridgeError):
@@ -197,29 +198,31 @@ _NO_KEYS: dict[type, str] = {
 
 async def _unfit_owner(session: SqlSession, reading: Reading, part: Parts) -> list[IronbridgeError]:
     """Tell why the rows of a part would not be found, although they belong to a record."""
-    its = await _asked(session, _table(reading.key), reading.key)
-    owns = await _asked(session, part.table, part.owner)
-    if isinstance(its, IronbridgeError):
-        return [its]
-    if isinstance(owns, IronbridgeError):
-        return [owns]
-    for key, owner in zip(reading.key, part.owner, strict=False):
-        key_holds, owner_holds = its.get(str(key.key)), owns.get(str(owner.key))
+    its, owns = await _held(session, reading.key), await _held(session, part.owner)
+    if isinstance(its, IronbridgeError) or isinstance(owns, IronbridgeError):
+        return [fault for fault in (its, owns) if isinstance(fault, IronbridgeError)][:1]
+    for key, owner, key_holds, owner_holds in zip(reading.key, part.owner, its, owns, strict=False):
         if key_holds and owner_holds and key_holds != owner_holds:
             fix = "read a view in which both are of one type: they have to be equal for the database and for us"
             what = f"{owner}: holds {owner_holds}, and {key} holds {key_holds}"
             return [MisconfiguredError(session.where, what, fix=fix)]
-    if _TEXT not in its.values():
+    if _TEXT not in its:
         return []
     async with session.connection(f"{reading}, {part.source}") as connection:
         await connection.execute(part.beside(reading.key).of(false()))
     return []
 
 
-def _table(columns: Sequence[ColumnElement[Any]]) -> TableClause:
-    table = columns[0].table
-    assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
-    return table
+async def _held(session: SqlSession, columns: Sequence[ColumnElement[Any]]) -> list[str] | IronbridgeError:
+    """Tell what each column holds, empty where nobody says; the columns of a key may be of several tables."""
+    found = []
+    for column in columns:
+        there = getattr(column, "table", None)
+        answer = await _asked(session, there, [column]) if isinstance(there, TableClause) else {}
+        if isinstance(answer, IronbridgeError):
+            return answer
+        found.append(answer.get(str(column.key), ""))
+    return found
 
 
 def _unfit(
