@@ -174,9 +174,10 @@ async def _unfit_keys(session: SqlSession, reading: Reading) -> list[IronbridgeE
             first = (await connection.execute(statement)).first() or ()
         faults: list[IronbridgeError] = []
         faults += [fault for each in zip(reading.key, first, strict=False) if (fault := _no_key(session, *each))]
-        for part in reading.parts if not faults else ():
-            faults += await _unfit_owner(session, reading, part)
-        return faults
+        if faults or not reading.parts:
+            return faults
+        its = await _held(session, reading.key)
+        return [fault for part in reading.parts for fault in await _unfit_owner(session, reading, its, part)]
     except UnreadValueError:
         return []  # that is for the reading to name
     except IronbridgeError as error:
@@ -196,12 +197,9 @@ _NO_KEYS: dict[type, str] = {
 }  # fmt: skip
 
 
-async def _unfit_owner(session: SqlSession, reading: Reading, part: Parts) -> list[IronbridgeError]:
-    """Tell why the rows of a part would not be found, although they belong to a record."""
-    its, owns = await _held(session, reading.key), await _held(session, part.owner)
-    if isinstance(its, IronbridgeError) or isinstance(owns, IronbridgeError):
-        return [fault for fault in (its, owns) if isinstance(fault, IronbridgeError)][:1]
-    for key, owner, key_holds, owner_holds in zip(reading.key, part.owner, its, owns, strict=False):
+async def _unfit_owner(session: SqlSession, reading: Reading, its: list[str], part: Parts) -> list[IronbridgeError]:
+    """Tell why the rows of a part would not be found, although they belong to a record. `its` is what the record's key holds."""
+    for key, owner, key_holds, owner_holds in zip(reading.key, part.owner, its, await _held(session, part.owner), strict=False):
         if key_holds and owner_holds and key_holds != owner_holds:
             fix = "read a view in which both are of one type: they have to be equal for the database and for us"
             what = f"{owner}: holds {owner_holds}, and {key} holds {key_holds}"
@@ -213,16 +211,19 @@ async def _unfit_owner(session: SqlSession, reading: Reading, part: Parts) -> li
     return []
 
 
-async def _held(session: SqlSession, columns: Sequence[ColumnElement[Any]]) -> list[str] | IronbridgeError:
-    """Tell what each column holds, empty where nobody says; the columns of a key may be of several tables."""
-    found = []
-    for column in columns:
-        there = getattr(column, "table", None)
-        answer = await _asked(session, there, [column]) if isinstance(there, TableClause) else {}
+async def _held(session: SqlSession, columns: Sequence[ColumnElement[Any]]) -> list[str]:
+    """
+    Tell what each column holds, empty where nobody says. The columns of a key may be of several tables.
+
+    :raises IronbridgeError: one of them cannot be asked for.
+    """
+    held: dict[tuple[object, str], str] = {}
+    for there in {column.table: None for column in columns if isinstance(getattr(column, "table", None), TableClause)}:
+        answer = await _asked(session, there, [column for column in columns if column.table is there])
         if isinstance(answer, IronbridgeError):
-            return answer
-        found.append(answer.get(str(column.key), ""))
-    return found
+            raise answer
+        held |= {(there, name): family for name, family in answer.items()}
+    return [held.get((getattr(column, "table", None), str(column.key)), "") for column in columns]
 
 
 def _unfit(

@@ -8,9 +8,10 @@ key and the reason of each record that is quarantined, and `left_out` with the c
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import MetaData, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from adapters.kit.sql_session import SqlSettings
@@ -69,32 +71,49 @@ async def mapped_rows(stream: Stream) -> MappedRows:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmptySystem:
     """A legacy system with empty tables, to be filled with the rows of a case. `settings` says how it is read."""
 
     settings: SqlSettings
     tables: MetaData
-    engine: AsyncEngine
+    _filled: set[str] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction of its own: a system that several tests fill has no connection that outlives a test's loop."""
+        engine = create_async_engine(self.settings.parsed_url, poolclass=NullPool)
+        async with engine.begin() as connection:
+            yield connection
+        await engine.dispose()
+
+    async def make(self) -> None:
+        """Make the tables, in their schema."""
+        async with self.connection() as connection:
+            if self.settings.in_schema:
+                await connection.execute(CreateSchema(self.settings.in_schema.lower(), if_not_exists=True))
+            await connection.run_sync(self.tables.create_all)
 
     async def fill(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Exactly these rows, and no others."""
-        known = {str(table.name): {str(each.name) for each in table.c} for table in self.tables.sorted_tables}
+        there = {str(table.name): table for table in self.tables.sorted_tables}
         for name, wanted in rows.items():
-            strange = {column for row in wanted for column in row} - known[name]
+            strange = {column for row in wanted for column in row} - {str(each.name) for each in there[name].c}
             assert not strange, f"{name} has no {strange}"
-        async with self.engine.begin() as connection:
-            for table in self.tables.sorted_tables:
-                await connection.execute(table.delete())
-                await fill(connection, table, rows.get(str(table.name), []))
+        async with self.connection() as connection:
+            for name in self._filled:
+                await connection.execute(there[name].delete())
+            for name, wanted in rows.items():
+                await fill(connection, there[name], wanted)
+        self._filled = set(rows)
 
     async def run(self, statement: str) -> None:
         """Run a statement, in which `{schema}` stands before each table."""
         schema = f"{self.settings.in_schema}." if self.settings.in_schema else ""
-        async with self.engine.begin() as connection:
+        async with self.connection() as connection:
             await connection.execute(text(statement.replace("{schema}", schema)))
 
-    async def holds(self, case: Mapping[str, Any], build: Callable[[str, SqlSettings], Adapter], name: str) -> None:
+    async def holds(self, case: Mapping[str, Any], build: Callable[[str, Any], Adapter], name: str) -> None:
         """Read the rows of a case, and compare what comes out with what the case says."""
         await self.fill(case["rows"])
         asked = self.settings.model_dump(by_alias=True) | {"url": self.settings.url} | case.get("settings", {})
@@ -111,24 +130,29 @@ class EmptySystem:
         assert found.left_out == case.get("left_out", []), case["title"]
 
 
-@asynccontextmanager
-async def empty_system(
-    kind: str, server: Callable[[str], Any], folder: Path,
+@contextmanager
+def empty_system(
+    server: Callable[[], AbstractAsyncContextManager[str]] | None, folder: Path,
     settings: Callable[[str], SqlSettings], tables: Callable[[str | None], MetaData],
-) -> AsyncIterator[EmptySystem]:  # fmt: skip
+) -> Iterator[EmptySystem]:  # fmt: skip
     """
-    Make a system with empty tables on a database of this kind: `sqlite`, in the folder, or one that `server` gives by its kind:
-    `request.getfixturevalue` does.
+    Make a system with empty tables, for all tests of a module: in a database that a server gives (`postgres.database` and
+    `mariadb.database` of the fixtures do), without a server in SQLite, in the folder.
     """
-    async with AsyncExitStack() as stack:
-        url = f"sqlite+aiosqlite:///{folder / 'system.db'}"
-        if kind != "sqlite":
-            url = await stack.enter_async_context(server(kind).database())
-        chosen = settings(url)
-        made = EmptySystem(chosen, tables(chosen.in_schema), create_async_engine(url))
-        stack.push_async_callback(made.engine.dispose)
-        async with made.engine.begin() as connection:
-            if chosen.in_schema:
-                await connection.execute(CreateSchema(chosen.in_schema.lower(), if_not_exists=True))
-            await connection.run_sync(made.tables.create_all)
-        yield made
+    with asyncio.Runner() as runner:
+        database = server() if server is not None else nullcontext(f"sqlite+aiosqlite:///{folder / 'system.db'}")
+        chosen = settings(runner.run(_entered(database)))
+        try:
+            made = EmptySystem(chosen, tables(chosen.in_schema))
+            runner.run(made.make())
+            yield made
+        finally:
+            runner.run(_left(database))
+
+
+async def _entered(database: AbstractAsyncContextManager[str]) -> str:
+    return await database.__aenter__()
+
+
+async def _left(database: AbstractAsyncContextManager[str]) -> None:
+    await database.__aexit__(None, None, None)

@@ -1,8 +1,8 @@
 """Mosaic: each quirk as a case, the suite, the statements for SQL Server, the council's codes, and the refresh window."""
 
 import tomllib
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,26 @@ def plain(url: str) -> MosaicSettings:
     return MosaicSettings(url=SecretStr(url))
 
 
-def mart(kind: str, request: pytest.FixtureRequest, folder: Path) -> AbstractAsyncContextManager[EmptySystem]:
-    return empty_system(kind, request.getfixturevalue, folder, plain, WORLD.tables)
+def mart(request: pytest.FixtureRequest, folder: Path) -> AbstractContextManager[EmptySystem]:
+    server = request.getfixturevalue(request.param).database if request.param != "sqlite" else None
+    return empty_system(server, folder, plain, WORLD.tables)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", *SERVERS])
-async def test_every_quirk_of_the_mart_is_read_as_its_case_says(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    async with mart(kind, request, tmp_path) as empty:
-        for case in CASES:
-            await empty.holds(tomllib.loads(case.read_text("utf-8")), system.build, "mosaic")
+@pytest.fixture(scope="module", params=["sqlite"])
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptySystem]:
+    with mart(request, tmp_path_factory.mktemp("mart")) as empty:
+        yield empty
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptySystem]:
+    with mart(request, tmp_path_factory.mktemp("mart")) as empty:
+        yield empty
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+async def test_a_quirk_of_the_mart_is_read_as_its_case_says(case: Path, small: EmptySystem) -> None:
+    await small.holds(tomllib.loads(case.read_text("utf-8")), system.build, "mosaic")
 
 
 def test_every_stream_has_a_case() -> None:
@@ -50,29 +59,29 @@ def test_every_stream_has_a_case() -> None:
 class TestTheSuite(AdapterSuite):
     """What the pump needs of every adapter, read from a real database."""
 
-    @pytest.fixture(params=["sqlite", *SERVERS])
-    async def adapter(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Adapter]:
-        async with mart(request.param, request, tmp_path) as self.mart:
-            people = [{"PERSON_ID": n, "FIRST_NAME": f"Child {n}", "GENDER": "F", "RESTRICTED": "N"} for n in range(1, 40)]
-            homes = [{"REF_ADDRESSES_PEOPLE_ID": n, "PERSON_ID": n, "POST_CODE": "SY1 1AA"} for n in range(1, 40)]
-            steps = [
-                {"WORKFLOW_STEP_ID": n, "WORKFLOW_STEP_TYPE_ID": 335, "SUBGROUP_ID": n, "STARTED_ON": midnight(date(2026, 1, n))}
-                for n in range(1, 10)
-            ]  # fmt: skip
-            subjects = [
-                {"SUBGROUP_ID": n, "SUBJECT_COMPOUND_ID": child, "SUBJECT_TYPE_CODE": "PER"}
-                for n in range(1, 10) for child in (n, n + 1, n + 2)
-            ]  # fmt: skip
-            await self.mart.fill({
-                "DM_PERSONS": people, "DM_ADDRESSES": homes, "DM_WORKFLOW_STEPS": steps, "DM_SUBGROUP_SUBJECTS": subjects,
-                "DM_ETHNICITIES": [{"ETHNICITY_CODE": "WB", "CIN_ETHNICITY_CODE": "WBRI"}],
-                "DM_SERV_USER_GROUP_TYPES": [{"GROUP_TYPE": "CHILD", "NEED_CODE_CATEGORY_CODE": "N1"}],
-                "DM_WORKFLOW_STEP_TYPES": [{"WORKFLOW_STEP_TYPE_ID": 335}],
-            })  # fmt: skip
-            asked = {"url": self.mart.settings.url, "page_size": 7, "steps": {"assessment": [335]}}
-            adapter = system.build("mosaic", MosaicSettings.model_validate(asked))
-            yield adapter
-            await adapter.close()
+    @pytest.fixture
+    async def adapter(self, served: EmptySystem) -> AsyncIterator[Adapter]:
+        self.mart = served
+        people = [{"PERSON_ID": n, "FIRST_NAME": f"Child {n}", "GENDER": "F", "RESTRICTED": "N"} for n in range(1, 40)]
+        homes = [{"REF_ADDRESSES_PEOPLE_ID": n, "PERSON_ID": n, "POST_CODE": "SY1 1AA"} for n in range(1, 40)]
+        steps = [
+            {"WORKFLOW_STEP_ID": n, "WORKFLOW_STEP_TYPE_ID": 335, "SUBGROUP_ID": n, "STARTED_ON": midnight(date(2026, 1, n))}
+            for n in range(1, 10)
+        ]  # fmt: skip
+        subjects = [
+            {"SUBGROUP_ID": n, "SUBJECT_COMPOUND_ID": child, "SUBJECT_TYPE_CODE": "PER"}
+            for n in range(1, 10) for child in (n, n + 1, n + 2)
+        ]  # fmt: skip
+        await self.mart.fill({
+            "DM_PERSONS": people, "DM_ADDRESSES": homes, "DM_WORKFLOW_STEPS": steps, "DM_SUBGROUP_SUBJECTS": subjects,
+            "DM_ETHNICITIES": [{"ETHNICITY_CODE": "WB", "CIN_ETHNICITY_CODE": "WBRI"}],
+            "DM_SERV_USER_GROUP_TYPES": [{"GROUP_TYPE": "CHILD", "NEED_CODE_CATEGORY_CODE": "N1"}],
+            "DM_WORKFLOW_STEP_TYPES": [{"WORKFLOW_STEP_TYPE_ID": 335}],
+        })  # fmt: skip
+        asked = {"url": self.mart.settings.url, "page_size": 13, "steps": {"assessment": [335]}}
+        adapter = system.build("mosaic", MosaicSettings.model_validate(asked))
+        yield adapter
+        await adapter.close()
 
     async def change_one(self, adapter: Adapter) -> str:
         await self.mart.run("UPDATE {schema}DM_ADDRESSES SET POST_CODE = 'SY2 2BB' WHERE PERSON_ID = 9")
