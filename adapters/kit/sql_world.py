@@ -76,6 +76,7 @@ class SqlWorld(Generic[S]):
     section: Callable[[Path], Mapping[str, Any]]
     more: Sequence[type] = field(default=())
     edition: int = 1
+    in_demonstration: bool = True
 
     def tables(self, schema: str | None) -> MetaData:
         """The tables of such a system as far as they are declared, and the marker."""
@@ -123,7 +124,8 @@ class SqlWorld(Generic[S]):
             await engine.dispose()
 
     def world(self) -> World[S]:
-        return World(self.unit, self.size, self.section, self._made, self._changed)
+        how = self.in_demonstration
+        return World(self.unit, self.size, self.section, self._made, self._changed, in_demonstration=how)
 
     def main(self) -> None:
         """`python -m adapters.NAME.world URL --size 300` makes a system; `--change 1` does a day's work in it."""

@@ -126,7 +126,7 @@ def _section(folder: Path) -> dict[str, Any]:
 WORLD = SqlWorld(
     "mosaic", "children", 400, DECLARED, _settings, _story,
     (_new_child, _move, _close, _merge, _second_category, _mend),
-    _section, more=(KnownStepType, KnownQuestion, KnownWorkerType),
+    _section, more=(KnownStepType, KnownQuestion, KnownWorkerType), in_demonstration=False,
 )  # fmt: skip
 
 if __name__ == "__main__":
