@@ -31,7 +31,6 @@ Rows = dict[str, list[dict[str, Any]]]
 """The rows of each table, by column."""
 
 _MARKER = "IRONBRIDGE_WORLD"
-_MARKED = ("EDITION", "SIZE", "SEED", "BAD")
 
 
 class DaysWork:
@@ -64,6 +63,7 @@ class SqlWorld(Generic[S]):
     `settings` makes the settings of one at a URL, with all that its `streams` may read. `story` makes up the rows of so many
     records, of a seed, as they stand on a day; it says how many records are spoilt on purpose. Each of `steps` is one thing of
     a day's work, and says in a sentence what it did, None if it found nothing to do. `more` are tables that no stream reads.
+    The marker holds the number of records in a column called `sized`.
     """
 
     name: str
@@ -77,6 +77,11 @@ class SqlWorld(Generic[S]):
     more: Sequence[type] = field(default=())
     edition: int = 1
     in_demonstration: bool = True
+    sized: str = "SIZE"
+
+    @property
+    def _marked(self) -> tuple[str, ...]:
+        return "EDITION", self.sized, "SEED", "BAD"
 
     def tables(self, schema: str | None) -> MetaData:
         """The tables of such a system as far as they are declared, and the marker."""
@@ -84,7 +89,7 @@ class SqlWorld(Generic[S]):
         for stream in self.streams:
             stream.reading(self.name, tables, everything)
         metadata = tables.stand_in(*self.more)
-        Table(_unquoted(_MARKER), metadata, *[Column(_unquoted(each), BigInteger) for each in _MARKED])
+        Table(_unquoted(_MARKER), metadata, *[Column(_unquoted(each), BigInteger) for each in self._marked])
         return metadata
 
     async def create(self, url: str, size: int, seed: int = 893, today: date | None = None) -> int:
@@ -111,17 +116,22 @@ class SqlWorld(Generic[S]):
 
         :raises MisconfiguredError: the database was not made by `create`.
         """
-        settings = self.settings(url)
-        engine = create_async_engine(settings.parsed_url)
+        engine = create_async_engine(self.settings(url).parsed_url)
         try:
             async with engine.begin() as connection:
-                if _MARKER.lower() not in await connection.run_sync(_names, settings.in_schema):
-                    fix = f"make the invented system first: python -m adapters.{self.name}.world URL"
-                    raise MisconfiguredError(f"{self.name} world", "the database was not made by it", fix=fix)
-                work = DaysWork(connection, self.tables(settings.in_schema), seed)
-                return [sentence for step in self.steps if (sentence := await step(work)) is not None]
+                return await self.work_in(connection, seed)
         finally:
             await engine.dispose()
+
+    async def work_in(self, connection: AsyncConnection, seed: int) -> list[str]:
+        """Do the same over a connection; the caller commits."""
+        kind = connection.dialect.name
+        schema = self.settings(f"{kind}://").in_schema
+        if _MARKER.lower() not in await connection.run_sync(_names, schema):
+            fix = f"make the invented system first: python -m adapters.{self.name}.world URL"
+            raise MisconfiguredError(f"{self.name} world", "the database was not made by it", fix=fix)
+        work = DaysWork(connection, self.tables(schema), seed)
+        return [sentence for step in self.steps if (sentence := await step(work)) is not None]
 
     def world(self) -> World[S]:
         how = self.in_demonstration
@@ -131,7 +141,7 @@ class SqlWorld(Generic[S]):
         """`python -m adapters.NAME.world URL --size 300` makes a system; `--change 1` does a day's work in it."""
         parser = argparse.ArgumentParser(description=f"Make or change an invented system for the adapter {self.name}.")
         parser.add_argument("url", help=f"e.g. sqlite:///{self.name}.db")
-        parser.add_argument("--size", type=int, default=self.size, help=self.unit)
+        parser.add_argument("--size", f"--{self.unit}", dest="size", type=int, default=self.size, help=self.unit)
         parser.add_argument("--seed", type=int, default=893)
         parser.add_argument("--change", type=int, metavar="SEED", help="do a day's work in the one that is there")
         asked = parser.parse_args()
@@ -168,7 +178,7 @@ class SqlWorld(Generic[S]):
         rows, bad = self.story(size, seed, today or datetime.now(UTC).date())
         for table in metadata.sorted_tables:
             await fill(connection, table, rows.get(str(table.name), []))
-        await connection.execute(insert(marker).values(dict(zip(_MARKED, (*wanted, bad), strict=True))))
+        await connection.execute(insert(marker).values(dict(zip(self._marked, (*wanted, bad), strict=True))))
         return bad
 
 

@@ -1,5 +1,5 @@
 """
-The national codes that the mart holds where its mappings are complete.
+The mart holds these national codes where its mappings are complete.
 
 Each list is a code map: a council whose mart holds codes of its own gives a map of the same name in the settings.
 """

@@ -119,7 +119,7 @@ def looked_after_episode(source: str, e: DmClaSummaries) -> LookedAfterEpisode:
 
 def start_reason(e: DmClaSummaries) -> str | None:
     """
-    Why the episode began (SSDA903 RNE). Mosaic does not keep it: it shows in what differs from the episode before.
+    Tell why the episode began (SSDA903 RNE). Mosaic does not keep it: it shows in what differs from the episode before.
 
     S: the period of care began. L: another legal status. P: another placement; T: another type of placement with the same
     carer. Both at once are U with the same carer, and B with another one.
@@ -215,7 +215,7 @@ def placement(source: str, p: PlacementOfChild) -> Placement:
 
 
 def _postcode(p: PlacementOfChild) -> str | None:
-    """Where the carer lived when the placement ended, or lives now."""
+    """The postcode of the home in which the carer lived when the placement ended, or lives now."""
     last = p.end_date or date.max
     lived = [each for each in p.homes if each.post_code and (each.start_date or date.min) <= last]
     still = [each for each in lived if (each.end_date or date.max) >= (p.start_date or date.min)]
@@ -314,7 +314,7 @@ def care_leavers(mart: Tables, _: MosaicSettings) -> Choice:
 
 
 def care_leaver(source: str, c: FormerChild) -> CareLeaver:
-    """A care leaver is one record, as they were found last: the mart numbers the situations of a person not at all."""
+    """A care leaver is one record, as they were found last: the mart gives a person's situations no numbers."""
     last = max(c.situations, key=lambda each: each.date_of_situation or date.min)
     return CareLeaver(
         key=key_of(source, "care-leaver", c.person_id),

@@ -1,5 +1,5 @@
 """
-What several streams read of the mart: whom a workflow step concerns, the answers in its forms, and which referral was open.
+Several streams read these of the mart: whom a workflow step concerns, the answers in its forms, and which referral was open.
 
 The other tables are declared beside the mapping that reads them.
 """

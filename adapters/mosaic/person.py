@@ -19,7 +19,7 @@ from canonical.people import Address, ContactPoint, Identifier, ImmigrationStatu
 
 _UPN_REASON = re.compile(r"UN(10|[1-9])")
 _NO_STREETS = {"NOT FOUND", "UNKNOWN", "NO FIXED ABODE"}
-"""What people write into the address when there is none."""
+"""People write these into the address when there is none."""
 
 
 @row_of("DM_ETHNICITIES", key="ethnicity_code")

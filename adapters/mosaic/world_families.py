@@ -1,5 +1,5 @@
 """
-The invented families of the demonstration mart: who they are and what happened to them, with every quirk of Mosaic.
+This module makes up the families of an invented mart and what happened to them, with every quirk of Mosaic.
 
 Nobody here exists. UPNs and NHS numbers are well-formed numbers of nobody, UPRNs of no building.
 """

@@ -32,7 +32,7 @@ from canonical.errors import BadRecordError
 
 @dataclass(slots=True)
 class MappedRows:
-    """What the rows of a stream become: entities, the records that are quarantined, and the soft values that are left out."""
+    """The rows of a stream become these: entities, the records that are quarantined, and the soft values that are left out."""
 
     entities: list[Entity] = field(default_factory=list)
     bad: list[dict[str, str]] = field(default_factory=list)

@@ -57,7 +57,7 @@ def test_every_stream_has_a_case() -> None:
 
 
 class TestTheSuite(AdapterSuite):
-    """What the pump needs of every adapter, read from a real database."""
+    """The pump needs this of every adapter; it is read from real databases."""
 
     @pytest.fixture
     async def adapter(self, served: EmptySystem) -> AsyncIterator[Adapter]:
