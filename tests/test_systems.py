@@ -77,9 +77,14 @@ def test_a_size_that_is_none_is_refused(word: str) -> None:
         legacy.sizes_of([word])
 
 
+def test_the_demonstration_plays_one_childrens_system_unless_another_is_asked_for(tmp_path: Path) -> None:
+    assert set(legacy.sections(tmp_path)) - set(legacy.played(tmp_path)) == {"mosaic"}
+    assert legacy.played(tmp_path, ["mosaic"]) == legacy.sections(tmp_path)
+
+
 async def test_a_size_of_a_system_that_has_no_world_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     sections = legacy.sections(tmp_path / "world")
-    with pytest.raises(MisconfiguredError, match=r"no invented system is called housing.*there are: liquidlogic, payables"):
+    with pytest.raises(MisconfiguredError, match=r"system is called housing.*there are: liquidlogic, mosaic, payables"):
         await legacy.make(sections, {"housing": 5}, seed=1)
     assert not (tmp_path / "world").exists()
 

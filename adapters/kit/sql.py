@@ -21,6 +21,7 @@ from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
 from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
+from adapters.kit.refresh import RefreshWindow
 from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, hints_of, row_of
 from adapters.kit.soft import softening
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
@@ -68,14 +69,16 @@ _WITHOUT_VERSIONS = ("mysql", "mariadb")
 
 class Database:
     """
-    A database that is only ever read, by several streams at once if they like. `where` names its adapter in errors.
+    A database that is only ever read, by several streams at once if they like. `where` names its adapter in errors. No page is
+    read during the `window` in which the source is rebuilt.
 
     Whatever goes wrong with the database leaves as `UnavailableError` or `MisconfiguredError`.
     """
 
-    def __init__(self, where: str, settings: SqlSettings) -> None:
+    def __init__(self, where: str, settings: SqlSettings, window: RefreshWindow | None = None) -> None:
         self.where = where
         self.session = SqlSession(where, settings)
+        self._window = window
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
@@ -141,12 +144,14 @@ class Database:
         return this
 
     async def _sweep(self, reading: Reading, after: Position | None) -> AsyncIterator[Page]:
+        self._insist_on_other_hours()
         reading = await self._there(reading)
         size, pages = self.session.settings.page_size, Pages(self.session, reading)
         this = await self._begin(reading)
         last: Row = await pages.place(after or ())
         while True:
             found = await pages.read(swept(reading, last), size, after or ())
+            self._insist_on_other_hours()  # the rebuilding may have begun while the page was read
             if found.records:
                 after = found.records[-1].position
                 yield Page(found.records, after)
@@ -156,6 +161,10 @@ class Database:
         if unnamed := await pages.unnamed():
             yield Page(unnamed, after or ())
         self._sound.add(this)
+
+    def _insist_on_other_hours(self) -> None:
+        if self._window is not None:
+            self._window.insist_on_other_hours(self.where, self.session.settings.zone)
 
     def _further(self, reading: Reading, last: Row, found: FoundRows) -> Row:
         """The key to go on behind; the source may compare its own value as if it were another."""
@@ -182,6 +191,7 @@ class Database:
         run = Run(reading, following, condition, (change,))
         while True:
             found = await pages.read(run, size)
+            self._insist_on_other_hours()
             if found.last is not None and found.last == last:  # the source compares its own value as if it were another
                 fix = "take this stream out of `tail`: it is then read by sweeps alone"
                 raise MisconfiguredError(self.where, f"{about}: cannot go on behind {change}", fix=fix)
@@ -282,13 +292,15 @@ class SqlAdapter:
     A legacy system in one SQL database, read as its streams declare.
 
     `name` is the source in every key. `filled` are the row classes of tables without whose rows nothing can be translated.
+    During the `window` in which the source is rebuilt nothing is read.
     """
 
     def __init__(
-        self, name: str, settings: SqlSettings, streams: Sequence[SqlStream], *, filled: Sequence[type] = ()
-    ) -> None:
+        self, name: str, settings: SqlSettings, streams: Sequence[SqlStream], *,
+        filled: Sequence[type] = (), window: RefreshWindow | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
-        self.database = Database(name, settings)
+        self.database = Database(name, settings, window)
         self.tables = Tables(settings.in_schema)
         self._settings = settings
         self._streams = {each.name: each for each in streams}

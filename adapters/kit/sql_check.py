@@ -92,7 +92,8 @@ async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
     found = []
     for part in reading.parts:
         if part.may_lack:
-            answer = await _asked(session, part.table, [*part.owner, *part.columns])
+            own = [column for column in (*part.owner, *part.columns) if getattr(column, "table", None) is part.table]
+            answer = await _asked(session, part.table, own)
             if isinstance(answer, MisconfiguredError):
                 found.append(part)
             elif isinstance(answer, IronbridgeError):
@@ -173,9 +174,10 @@ async def _unfit_keys(session: SqlSession, reading: Reading) -> list[IronbridgeE
             first = (await connection.execute(statement)).first() or ()
         faults: list[IronbridgeError] = []
         faults += [fault for each in zip(reading.key, first, strict=False) if (fault := _no_key(session, *each))]
-        for part in reading.parts if not faults else ():
-            faults += await _unfit_owner(session, reading, part)
-        return faults
+        if faults or not reading.parts:
+            return faults
+        its = await _held(session, reading.key)
+        return [fault for part in reading.parts for fault in await _unfit_owner(session, reading, its, part)]
     except UnreadValueError:
         return []  # that is for the reading to name
     except IronbridgeError as error:
@@ -195,31 +197,33 @@ _NO_KEYS: dict[type, str] = {
 }  # fmt: skip
 
 
-async def _unfit_owner(session: SqlSession, reading: Reading, part: Parts) -> list[IronbridgeError]:
-    """Tell why the rows of a part would not be found, although they belong to a record."""
-    its = await _asked(session, _table(reading.key), reading.key)
-    owns = await _asked(session, part.table, part.owner)
-    if isinstance(its, IronbridgeError):
-        return [its]
-    if isinstance(owns, IronbridgeError):
-        return [owns]
-    for key, owner in zip(reading.key, part.owner, strict=False):
-        key_holds, owner_holds = its.get(str(key.key)), owns.get(str(owner.key))
+async def _unfit_owner(session: SqlSession, reading: Reading, its: list[str], part: Parts) -> list[IronbridgeError]:
+    """Tell why the rows of a part would not be found, although they belong to a record. `its` is what the record's key holds."""
+    for key, owner, key_holds, owner_holds in zip(reading.key, part.owner, its, await _held(session, part.owner), strict=False):
         if key_holds and owner_holds and key_holds != owner_holds:
             fix = "read a view in which both are of one type: they have to be equal for the database and for us"
             what = f"{owner}: holds {owner_holds}, and {key} holds {key_holds}"
             return [MisconfiguredError(session.where, what, fix=fix)]
-    if _TEXT not in its.values():
+    if _TEXT not in its:
         return []
     async with session.connection(f"{reading}, {part.source}") as connection:
         await connection.execute(part.beside(reading.key).of(false()))
     return []
 
 
-def _table(columns: Sequence[ColumnElement[Any]]) -> TableClause:
-    table = columns[0].table
-    assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
-    return table
+async def _held(session: SqlSession, columns: Sequence[ColumnElement[Any]]) -> list[str]:
+    """
+    Tell what each column holds, empty where nobody says. The columns of a key may be of several tables.
+
+    :raises IronbridgeError: one of them cannot be asked for.
+    """
+    held: dict[tuple[object, str], str] = {}
+    for there in {column.table: None for column in columns if isinstance(getattr(column, "table", None), TableClause)}:
+        answer = await _asked(session, there, [column for column in columns if column.table is there])
+        if isinstance(answer, IronbridgeError):
+            raise answer
+        held |= {(there, name): family for name, family in answer.items()}
+    return [held.get((getattr(column, "table", None), str(column.key)), "") for column in columns]
 
 
 def _unfit(

@@ -25,7 +25,7 @@ class Parts:
     Rows that belong to a record: they nest in its row, in `order`, as a tuple of tuples of `columns`.
 
     `owner` is the columns of `source` that hold the record's key. Where the rows hang on another column of the record,
-    `source` joins the record's own table. `order` must leave no two rows of a record equal. A source of which only some
+    `source` joins a query of the records' keys. `order` must leave no two rows of a record equal. A source of which only some
     installations have the table says so with `may_lack`: the part is then read where the table is.
     """
 
@@ -38,8 +38,8 @@ class Parts:
 
     @property
     def table(self) -> TableClause:
-        """The table of the key's columns."""
-        table = self.owner[0].table
+        """The table that the rows are of."""
+        table = self.order[0].table
         assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
         return table
 
@@ -56,7 +56,7 @@ class Parts:
         rows belong to a record: to it `a` may be `A`, and `a` with a blank behind it.
         """
         there = key[0].table
-        if self.owner[0].table is there:
+        if self.owner[0].table is there or not isinstance(self.owner[0].table, TableClause):
             return self  # they show the record's key already
         own = there.alias()
         keys = tuple(own.c[each.key] for each in key)

@@ -29,10 +29,11 @@ from sqlalchemy import (
     TableClause,
     and_,
     column,
+    select,
     table,
 )
 from sqlalchemy.sql.elements import quoted_name
-from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.expression import FromClause, Subquery
 from sqlalchemy.types import TypeEngine
 
 from adapters.kit.rows import Declared, Field, declared_of, field_of, fields_of
@@ -120,11 +121,13 @@ class Tables:
         if not declared.key or plain[: len(declared.key)] != declared.key or any(f.part for f in fields[: len(plain)]):
             fix = "let its fields be those of `key`, in that order, then the other columns, then the parts"
             raise MisconfiguredError(row.__name__, "a stream's row begins with its key and ends with its parts", fix=fix)
+        columns = self._read(row, choice)
+        _insist_on_numbers(row, declared)
         return Reading(
             keys=keys,
             source=self[row] if choice.source is None else choice.source,
-            key=self._columns(row, declared.key),
-            columns=self._read(row, choice),
+            key=self._columns(row, declared.key, choice),
+            columns=columns,
             where=choice.where,
             parts=tuple(self._parts(row, choice)),
             kinds=self.kinds,
@@ -155,9 +158,10 @@ class Tables:
         if each.column not in known or key:
             known[each.column] = each, key
 
-    def _columns(self, row: type, names: tuple[str, ...]) -> Columns:
-        there = self[row]
-        return tuple(there.c[field_of(row, name).column] for name in names)
+    def _columns(self, row: type, names: tuple[str, ...], choice: Choice) -> Columns:
+        """These columns of the row, each from its own table or from where `choice` says."""
+        there, joined = self[row], choice.joined
+        return tuple(joined[name] if name in joined else there.c[field_of(row, name).column] for name in names)
 
     def _read(self, row: type, choice: Choice) -> Columns:
         """The columns of the row, each from its own table or from where `choice` says."""
@@ -184,30 +188,51 @@ class Tables:
                 raise MisconfiguredError(f"{row.__name__}.{name}", "cannot be left out", fix=fix)
             left_out = perhaps
             if chosen is not None:
-                yield self._part(row, part, chosen)
+                yield self._part(row, choice, part, chosen)
 
-    def _part(self, row: type, part: type, choice: Choice) -> Parts:
+    def _part(self, row: type, records: Choice, part: type, choice: Choice) -> Parts:
         declared, own = declared_of(part), declared_of(row)
-        of, to = self._columns(part, declared.of), declared.to or own.key
+        columns = self._read(part, choice)
+        of, to = self._columns(part, declared.of, choice), declared.to or own.key
         if not of or len(of) != len(to):
             fix = f"name the columns of {declared.table} that hold {', '.join(to)} of {own.table}: of=…"
             raise MisconfiguredError(part.__name__, f"does not say to which {row.__name__} it belongs", fix=fix)
         source, owner = self[part] if choice.source is None else choice.source, of
         if to != own.key:  # it hangs on another column of the record, and the record's key is needed
-            pairs = zip(self._columns(row, to), of, strict=True)
-            source, owner = source.join(self[row], and_(*[a == b for a, b in pairs])), self._columns(row, own.key)
-        order = self._columns(part, declared.order or declared.key)
+            theirs = self._records(row, to, records)
+            source = source.join(theirs, and_(*[theirs.c[f"to_{n}"] == each for n, each in enumerate(of)]))
+            owner = tuple(theirs.c[f"key_{n}"] for n in range(len(own.key)))
+        order = self._columns(part, declared.order or declared.key, choice)
         if not order:
             fix = "give it key=…, or order=… by columns that leave no two rows of one record equal"
             raise MisconfiguredError(part.__name__, "has no order", fix=fix)
-        return Parts(source, owner, self._read(part, choice), order, choice.where, choice.may_lack)
+        return Parts(source, owner, columns, order, choice.where, choice.may_lack)
+
+    def _records(self, row: type, to: tuple[str, ...], choice: Choice) -> Subquery:
+        """
+        The keys of the records, each beside the columns on which a part hangs. It is a query of its own, so that a part may be
+        of a table that the records are read from, too.
+        """
+        key, hung = self._columns(row, declared_of(row).key, choice), self._columns(row, to, choice)
+        named = [each.label(f"key_{n}") for n, each in enumerate(key)] + [each.label(f"to_{n}") for n, each in enumerate(hung)]
+        found = select(*named).select_from(self[row] if choice.source is None else choice.source)
+        return (found if choice.where is None else found.where(choice.where)).subquery("records")
 
 
 def _columns_of(row: type, declared: Declared) -> list[Field]:
     """Every column that the declaration names: the key first, then what it belongs to, the fields and the rest."""
-    own = [each.name for each in fields_of(row) if not (each.joined or each.part)]
+    elsewhere = {each.name for each in fields_of(row) if each.joined or each.part}
+    own = [each.name for each in fields_of(row)]
     names = dict.fromkeys([*declared.key, *declared.of, *own, *declared.order, *declared.also])
-    return [field_of(row, name) for name in names]
+    return [field_of(row, name) for name in names if name not in elsewhere]
+
+
+def _insist_on_numbers(row: type, declared: Declared) -> None:
+    """:raises MisconfiguredError: a key with a column of a joined table holds text, which databases compare in many ways."""
+    key = [each for each in fields_of(row) if each.name in declared.key]
+    if any(each.joined for each in key) and any(each.kind is not int for each in key):
+        fix = "let every column of such a key be an int"
+        raise MisconfiguredError(row.__name__, "its key has a column of a joined table, and is not of whole numbers", fix=fix)
 
 
 def _stand_in(each: Field, *, key: bool) -> Column[Any]:

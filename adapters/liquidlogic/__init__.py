@@ -16,7 +16,7 @@ __all__ = ["LiquidlogicAdapter", "LiquidlogicSettings", "system"]
 def _world() -> World[LiquidlogicSettings]:
     from adapters.liquidlogic.world import WORLD  # a bridge has no use for it
 
-    return WORLD
+    return WORLD.world()
 
 
 system = AdapterSystem(LiquidlogicSettings, LiquidlogicAdapter, __name__, _world)

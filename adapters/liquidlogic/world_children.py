@@ -13,7 +13,7 @@ from typing import Any
 
 from stdnum.gb import upn
 
-Rows = dict[str, list[dict[str, Any]]]
+from adapters.kit.sql_world import Rows
 
 
 def _words(written: str, separator: str | None = None) -> list[str]:

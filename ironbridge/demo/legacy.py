@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,13 @@ Sections = Mapping[str, Mapping[str, Any]]
 def sections(folder: Path) -> dict[str, dict[str, Any]]:
     """A section for each installed adapter that has a world; the worlds lie below the folder."""
     return {name: dict(system.world().section(folder)) for name, system in installed.adapters().items() if system.world}
+
+
+def played(folder: Path, asked: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """The sections of those worlds that the demonstration plays: of others the ones that are asked for."""
+    every, wanted = sections(folder), set(asked)
+    worlds = {name: world for name, world, _ in _worlds(every)}
+    return {name: section for name, section in every.items() if worlds[name].in_demonstration or name in wanted}
 
 
 def sizes_of(asked: list[str]) -> dict[str, int]:

@@ -53,7 +53,7 @@ async def play(
         out.print(f"Going on with what lies in {data}.")
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
-    async with clouds(data) as world:
+    async with clouds(data, {name: {} for name in sizes}) as world:
         out.print(f"A small council: {legacy.described(world.adapters, sizes)}, seed {seed}.")
         await make(world, sizes, seed)
         settings = settings_of(world, http=HttpSettings(listen=console))

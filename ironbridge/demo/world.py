@@ -49,9 +49,11 @@ async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIt
     """
     Run an invented cloud system of each installed kind that has one; they keep what they hold in the demonstration's folder.
 
-    What `adapters` says of a legacy system goes over the demonstration's own section of it.
+    What `adapters` says of a legacy system goes over the demonstration's own section of it; a system that the demonstration
+    does not play by itself is played if it is named there.
     """
-    sections = {name: {**section, **(adapters or {}).get(name, {})} for name, section in legacy.sections(data).items()}
+    asked = adapters or {}
+    sections = {name: {**section, **asked.get(name, {})} for name, section in legacy.played(data, asked).items()}
     world, chart = DemoWorld(data, sections), legacy.chart(sections)
     async with AsyncExitStack() as stack:
         for name, system in installed.targets().items():
