@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BINARY, BigInteger, ColumnElement, LargeBinary, cast, func, literal, select
+from sqlalchemy import ColumnElement, LargeBinary, and_, cast, func, literal, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
@@ -29,6 +29,16 @@ from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
+from adapters.kit.sql_versions import (
+    Horizon,
+    Versioning,
+    VersionPlace,
+    changed,
+    row_version,
+    unfit_versions,
+    versioning_of,
+    without_versions,
+)
 from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
@@ -56,6 +66,7 @@ __all__ = [
     "beyond",
     "columns_read",
     "row_of",
+    "row_version",
 ]
 
 _TAIL_PAGE = 1000
@@ -79,10 +90,12 @@ class Database:
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
+        self._versionings: dict[str, Versioning | None] = {}
 
     async def open(self) -> None:
         self._sound.clear()
         self._lacking.clear()
+        self._versionings.clear()
         await self.session.open()
 
     async def close(self) -> None:
@@ -100,9 +113,16 @@ class Database:
         Times are read again from `overlap` before the cursor, and from an hour earlier still where the clocks go back (see
         `adapters.kit.sql_moments`); numbers and row versions are read from the cursor's own. A time beyond the source's own clock
         moves no cursor. Rows without a value are left to the sweep, which comes `every` so often. A record's position is always
-        the sweep's.
+        the sweep's. Row versions of which the database says what is still to come are read as `tail_by_version` does.
         """
         return Tail(lambda after: self._tail(reading, change, overlap, after), self.sweep(reading), every)
+
+    def tail_by_version(self, reading: Reading, *, every: timedelta) -> Tail:
+        """
+        Read the records whose row versions, or their parts', show them to be new. None is missed, however late its transaction
+        commits (`adapters.kit.sql_versions` says why). The sweep comes `every` so often, for what is deleted.
+        """
+        return Tail(lambda after: self._changed(reading, after), self.sweep(reading), every)
 
     async def check(self, readings: Sequence[Reading], filled: Sequence[TableClause] = ()) -> list[Finding]:
         """Look at every table, column and type of the readings, and whether the tables in `filled` hold a row."""
@@ -117,6 +137,9 @@ class Database:
         except IronbridgeError as error:
             return [Finding(f"{self.where}: {error.what}", False, error.fix)]
         findings = [Finding(f"{self.where}: answers", True), *await look(self.session, there)]
+        if all(finding.well for finding in findings):
+            unfit = [fault for reading in there for fault in await unfit_versions(self.session, reading)]
+            findings += [Finding(fault.what, False, fault.fix) for fault in unfit]
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
@@ -140,9 +163,10 @@ class Database:
         self._sound.discard(this)
         return this
 
-    async def _sweep(self, reading: Reading, after: Position | None) -> AsyncIterator[Page]:
+    async def _sweep(self, reading: Reading, after: Position | None, *, scattered: bool = False) -> AsyncIterator[Page]:
         reading = await self._there(reading)
-        size, pages = self.session.settings.page_size, Pages(self.session, reading)
+        size, pages = self.session.settings.page_size, Pages(self.session, reading, scattered)
+        size = min(size, _TAIL_PAGE) if scattered else size
         this = await self._begin(reading)
         last: Row = await pages.place(after or ())
         while True:
@@ -165,6 +189,45 @@ class Database:
             raise MisconfiguredError(self.where, what, fix=fix)
         return found.last
 
+    async def _changed(self, reading: Reading, cursor: Position | None) -> AsyncIterator[Page]:
+        reading = await self._there(reading)
+        if any(str(version) not in self._versionings for version in reading.versions):
+            await insist(self.session, reading)  # it names a column that is not there
+        for column in reversed(reading.versions):
+            versioning = await self._versioning(column)
+            if versioning is None:
+                raise without_versions(self.where, column)
+        horizon = await versioning.ask(self.session, str(reading))
+        place = versioning.place(cursor, horizon)
+        if place.key:  # the end of a reading that was stopped; rows before its place may have changed since
+            async for page in self._since(reading, versioning, horizon, place):
+                yield page
+            place = place.next
+        async for page in self._since(reading, versioning, horizon, place.to(horizon)):
+            yield page
+
+    async def _since(
+        self, reading: Reading, versioning: Versioning, horizon: Horizon, place: VersionPlace
+    ) -> AsyncIterator[Page]:
+        """Sweep the changed rows behind a place. The last page's cursor is the horizon, behind which all is read."""
+        new, before = None, None
+        if place.since:
+            new = changed(reading, lambda version: versioning.since(version, place.since, horizon))
+            new = new if reading.where is None else and_(reading.where, new)
+        only = reading if new is None else replace(reading, where=new)
+        async for page in self._sweep(only, place.key or None, scattered=new is not None):
+            if before is not None:
+                yield before._replace(cursor=versioning.cursor(place.since, place.until, *before.cursor))
+            before = page
+        if before is not None:
+            yield before._replace(cursor=versioning.cursor(place.until))
+
+    async def _versioning(self, version: ColumnElement[Any]) -> Versioning | None:
+        """The kind of row version in a column, None if it holds none. It is asked for once, after `open`."""
+        if str(version) not in self._versionings:
+            self._versionings[str(version)] = await versioning_of(self.session, version)
+        return self._versionings[str(version)]
+
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
@@ -174,6 +237,11 @@ class Database:
         condition = change.is_not(None) if begins is None else change >= self._value(begins)
         last, about, place = None, str(reading), cursor or ()
         this = await self._begin(reading, change)
+        if await self._versioning(change) is not None:
+            async for page in self._changed(replace(reading, version=change), cursor):
+                yield page
+            self._sound.add(this)
+            return
         trusted = Trusted(await self._clock(about), cursor or None)
 
         def following(row: Row) -> ColumnElement[bool]:
@@ -235,11 +303,6 @@ class Database:
         raise MisconfiguredError(self.where, f"a change column holds {type(value).__name__}", fix=fix)
 
 
-def row_version(version: bytes) -> ColumnElement[Any]:
-    """A row version as SQL Server compares it with its own, by an index if there is one: a number would convert every row's."""
-    return cast(cast(untyped(int.from_bytes(version)), BigInteger()), BINARY(len(version)))
-
-
 @dataclass(frozen=True, slots=True)
 class SqlStream:
     """
@@ -289,7 +352,7 @@ class SqlAdapter:
     ) -> None:
         self.name = name
         self.database = Database(name, settings)
-        self.tables = Tables(settings.in_schema)
+        self.tables = Tables(settings.in_schema, settings.kind if settings.row_versions else None)
         self._settings = settings
         self._streams = {each.name: each for each in streams}
         self._filled = filled
@@ -297,7 +360,7 @@ class SqlAdapter:
             fix = f"its streams are {', '.join(self._streams)}"
             raise MisconfiguredError(name, f"`tail` names no stream: {', '.join(unknown)}", fix=fix)
         self._codes = agreed(name, settings.codes, [codes for each in streams for codes in code_maps_of(each.row)])
-        self.readings = {each.name: each.reading(name, self.tables, settings) for each in streams}
+        self.readings = {each.name: self._reading(each) for each in streams}
         """Give, by stream, the tables and columns that its rows come from."""
 
     def streams(self) -> Sequence[Stream]:
@@ -316,12 +379,18 @@ class SqlAdapter:
             readings[stream] = replace(readings[stream], columns=(*readings[stream].columns, self._change(stream)))
         return await self.database.check(list(readings.values()), [self.tables[row] for row in self._filled])
 
+    def _reading(self, declared: SqlStream) -> Reading:
+        reading = declared.reading(self.name, self.tables, self._settings)
+        return reading.unversioned() if declared.name in self._settings.tail else reading
+
     def _stream(self, declared: SqlStream) -> Stream:
         settings, reading = self._settings, self.readings[declared.name]
         how: Sweep | Tail = self.database.sweep(reading)
         if declared.name in settings.tail:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
+        elif reading.version is not None:
+            how = self.database.tail_by_version(reading, every=settings.sweep_every)
         mapped = Mapped(declared.map, declared.row, self.name, settings.no_days, self._codes)
         softly = softening(mapped)
         return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause, softly=softly)

@@ -74,10 +74,12 @@ class Tables:
     """
     The tables in one schema, for statements: `tables[Tenant].c.SURNAME`.
 
-    A table is one object, with the columns of every row class of it that was asked for.
+    A table is one object, with the columns of every row class of it that was asked for. `versions_of` is the kind of database
+    whose row versions are to be read; without it they are not.
     """
 
-    def __init__(self, schema: str | None = None) -> None:
+    def __init__(self, schema: str | None = None, versions_of: str | None = None) -> None:
+        self._versions_of = versions_of
         self.kinds: dict[str, type] = {}
         self._schema = None if schema is None else quoted_name(schema, quote=False)
         self._tables: dict[str, TableClause] = {}
@@ -128,6 +130,7 @@ class Tables:
             where=choice.where,
             parts=tuple(self._parts(row, choice)),
             kinds=self.kinds,
+            version=self._version(row),
         )
 
     def stand_in(self, *rows: type) -> MetaData:
@@ -200,7 +203,15 @@ class Tables:
         if not order:
             fix = "give it key=…, or order=… by columns that leave no two rows of one record equal"
             raise MisconfiguredError(part.__name__, "has no order", fix=fix)
-        return Parts(source, owner, self._read(part, choice), order, choice.where, choice.may_lack)
+        return Parts(
+            source, owner, self._read(part, choice), order, choice.where, choice.may_lack, self._version(part)
+        )
+
+    def _version(self, row: type) -> ColumnElement[Any] | None:
+        """The row version of a table that declares one: PostgreSQL gives every row one of its own."""
+        declared = declared_of(row)
+        name = {"mssql": declared.written(declared.version), "postgresql": "xmin"}.get(self._versions_of or "")
+        return self.column(row, name) if declared.version and name else None
 
 
 def _columns_of(row: type, declared: Declared) -> list[Field]:
