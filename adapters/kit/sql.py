@@ -193,10 +193,7 @@ class Database:
         reading = await self._there(reading)
         if any(str(version) not in self._versionings for version in reading.versions):
             await insist(self.session, reading)  # it names a column that is not there
-        for column in reversed(reading.versions):
-            versioning = await self._versioning(column)
-            if versioning is None:
-                raise without_versions(self.where, column)
+        versioning, *_ = [await self._versioning_of(version) for version in reading.versions]
         horizon = await versioning.ask(self.session, str(reading))
         place = versioning.place(cursor, horizon)
         if place.key:  # the end of a reading that was stopped; rows before its place may have changed since
@@ -221,6 +218,12 @@ class Database:
             before = page
         if before is not None:
             yield before._replace(cursor=versioning.cursor(place.until))
+
+    async def _versioning_of(self, version: ColumnElement[Any]) -> Versioning:
+        """:raises MisconfiguredError: the column holds no row versions."""
+        if (versioning := await self._versioning(version)) is None:
+            raise without_versions(self.where, version)
+        return versioning
 
     async def _versioning(self, version: ColumnElement[Any]) -> Versioning | None:
         """The kind of row version in a column, None if it holds none. It is asked for once, after `open`."""

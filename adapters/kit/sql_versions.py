@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BINARY,
     BigInteger,
+    ColumnClause,
     ColumnElement,
+    Executable,
     Select,
     Text,
     Unicode,
@@ -73,7 +75,7 @@ class Versioning:
     """
 
     name: str
-    horizon: Select[Any]
+    horizon: Executable
     since: Callable[[ColumnElement[Any], int, Horizon], ColumnElement[bool]]
     remembers: int = 2**62
 
@@ -193,9 +195,9 @@ async def versioning_of(session: SqlSession, version: ColumnElement[Any]) -> Ver
         return None
     async with session.connection(str(version.table)) as connection:
         result = await connection.execute(select(version).where(false()))
-        code = result.cursor.description[0][1] if result.cursor is not None else None
+        code: object = result.cursor.description[0][1] if result.cursor is not None else None
         if kind == "postgresql":
-            return {_XID: XMIN if version.key == "xmin" else None, _XID8: XID8}.get(code)
+            return XMIN if code == _XID and version.key == "xmin" else XID8 if code == _XID8 else None
         if code not in (bytes, bytearray) or (await connection.execute(type_of(version))).scalar() != "timestamp":
             return None
     insist_on_own_database(session.where, session.settings, version)
@@ -213,7 +215,8 @@ def insist_on_own_database(where: str, settings: SqlSettings, version: ColumnEle
 def type_of(version: ColumnElement[Any]) -> Select[Any]:
     """Ask SQL Server of which type a column is: the driver calls a `binary(8)` the same, which a copy of a table may have."""
     database, _, schema = str(getattr(version.table, "schema", None) or "").rpartition(".")
-    names = [column(quoted_name(each, quote=False)) for each in ("DATA_TYPE", "TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")]
+    wanted = ("DATA_TYPE", "TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")
+    names: list[ColumnClause[Any]] = [column(quoted_name(each, quote=False)) for each in wanted]
     columns = table(quoted_name("COLUMNS", quote=False), *names, schema=f"{database}.INFORMATION_SCHEMA".lstrip("."))
     data_type, of_schema, of_table, its_name = columns.c
     named = schema or func.SCHEMA_NAME()
