@@ -20,7 +20,7 @@ from adapters.kit.sql_world import DaysWork, Rows, SqlWorld
 from adapters.universal_housing.adapter import DECLARED
 from adapters.universal_housing.settings import UniversalHousingSettings
 
-ETHNICITY = {"owner": "the housing data team", "agreed": date(2026, 6, 1), "codes": {"WB": "WBRI", "BC": "BCRB", "AI": "AIND"}}
+ETHNICITY = {"owner": "the housing data team", "agreed": "2026-06-01", "codes": {"WB": "WBRI", "BC": "BCRB", "AI": "AIND"}}
 UNLISTED = "ZZ9"
 """A code of ethnicity that nobody has agreed on."""
 
