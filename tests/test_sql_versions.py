@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream, Tables, row_of
 from adapters.kit.sql_versions import ROWVERSION, XMIN, Horizon, changed, insist_on_own_database, type_of
-from adapters.port import Page, Position, Sweep, Tail
+from adapters.port import Page, Position, Row, Sweep, Tail
 from canonical.errors import MisconfiguredError
 from canonical.housing import Property
 from canonical.key import KeysOf, key_of
@@ -92,7 +93,8 @@ async def test_a_row_that_was_written_before_the_cursor_and_committed_after_it_i
     open_transaction = early.transaction()
     await open_transaction.start()
     await early.execute("UPDATE homes SET street = 'Paradise' WHERE home_no = 2")
-    await early.execute("UPDATE kennels SET dog = 'Fly' WHERE kennel_no = 103")
+    async with early.transaction():  # a savepoint: it has a number of its own
+        await early.execute("UPDATE kennels SET dog = 'Fly' WHERE kennel_no = 103")
     await late.execute("UPDATE homes SET street = 'Belmont' WHERE home_no = 5")
     found, cursor = await village.tail(cursor)
     assert found == [5]
@@ -126,6 +128,41 @@ async def test_a_reading_that_was_stopped_goes_on_and_misses_nothing_that_change
     assert found == [3, 4, 5, 6, 1]
     assert (await village.tail(cursor))[0] == []
     await person.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_whatever_is_committed_in_any_order_arrives_by_the_tail_alone(village: Village, seed: int) -> None:
+    await village.again(page_size=2)
+    rng, seen, cursor = Random(seed), dict[int, Row](), None
+    writers = [await village.person() for _ in range(3)]
+    running: dict[int, Any] = {}
+
+    async def read(pages: int) -> None:
+        nonlocal cursor
+        for page in (await village.pages(cursor))[:pages]:
+            seen.update({int(record.position[0]): record.row for record in page.records})
+            cursor = page.cursor
+
+    for step in range(120):
+        who = rng.randrange(3)
+        if who not in running:
+            running[who] = writers[who].transaction()
+            await running[who].start()
+        home = 1 + who + 3 * rng.randrange(2)  # nobody waits for a row that another one has changed
+        await writers[who].execute("UPDATE homes SET street = $1 WHERE home_no = $2", f"street {step}", home)
+        await writers[who].execute("UPDATE kennels SET dog = $1 WHERE kennel_no = $2", f"dog {step}", 100 + home)
+        if rng.random() < 0.4:
+            transaction = running.pop(who)
+            await (transaction.commit() if rng.random() < 0.8 else transaction.rollback())
+        if rng.random() < 0.5:
+            await read(rng.choice((1, 2, 99)))
+    for transaction in running.values():
+        await transaction.commit()
+    await read(99)
+    rows = await writers[0].fetch("SELECT home_no, street, dog FROM homes JOIN kennels USING (home_no)")
+    assert seen == {row["home_no"]: (row["home_no"], row["street"], ((row["dog"],),)) for row in rows}
+    for writer in writers:
+        await writer.close()
 
 
 @pytest.mark.parametrize("cursor", [("xmin", 2**40), ("rowversion", 1), ("2026-05-31", 1), ("xmin", 7, 2**40, 3)])

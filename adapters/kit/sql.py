@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, and_, cast, func, literal, select
+from sqlalchemy import ColumnElement, LargeBinary, cast, func, literal, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
@@ -29,16 +29,7 @@ from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
-from adapters.kit.sql_versions import (
-    Horizon,
-    Versioning,
-    VersionPlace,
-    changed,
-    row_version,
-    unfit_versions,
-    versioning_of,
-    without_versions,
-)
+from adapters.kit.sql_versions import VersionedChanges, row_version, unfit_versions
 from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
@@ -90,12 +81,12 @@ class Database:
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
-        self._versionings: dict[str, Versioning | None] = {}
+        self._changes = VersionedChanges(self.session, self._sweep)
 
     async def open(self) -> None:
         self._sound.clear()
         self._lacking.clear()
-        self._versionings.clear()
+        self._changes.forget()
         await self.session.open()
 
     async def close(self) -> None:
@@ -163,7 +154,7 @@ class Database:
         self._sound.discard(this)
         return this
 
-    async def _sweep(self, reading: Reading, after: Position | None, *, scattered: bool = False) -> AsyncIterator[Page]:
+    async def _sweep(self, reading: Reading, after: Position | None, scattered: bool = False) -> AsyncIterator[Page]:
         reading = await self._there(reading)
         size, pages = self.session.settings.page_size, Pages(self.session, reading, scattered)
         size = min(size, _TAIL_PAGE) if scattered else size
@@ -191,45 +182,10 @@ class Database:
 
     async def _changed(self, reading: Reading, cursor: Position | None) -> AsyncIterator[Page]:
         reading = await self._there(reading)
-        if any(str(version) not in self._versionings for version in reading.versions):
+        if not self._changes.know(reading):
             await insist(self.session, reading)  # it names a column that is not there
-        versioning, *_ = [await self._versioning_of(version) for version in reading.versions]
-        horizon = await versioning.ask(self.session, str(reading))
-        place = versioning.place(cursor, horizon)
-        if place.key:  # the end of a reading that was stopped; rows before its place may have changed since
-            async for page in self._since(reading, versioning, horizon, place):
-                yield page
-            place = place.next
-        async for page in self._since(reading, versioning, horizon, place.to(horizon)):
+        async for page in self._changes.pages(reading, cursor):
             yield page
-
-    async def _since(
-        self, reading: Reading, versioning: Versioning, horizon: Horizon, place: VersionPlace
-    ) -> AsyncIterator[Page]:
-        """Sweep the changed rows behind a place. The last page's cursor is the horizon, behind which all is read."""
-        new, before = None, None
-        if place.since:
-            new = changed(reading, lambda version: versioning.since(version, place.since, horizon))
-            new = new if reading.where is None else and_(reading.where, new)
-        only = reading if new is None else replace(reading, where=new)
-        async for page in self._sweep(only, place.key or None, scattered=new is not None):
-            if before is not None:
-                yield before._replace(cursor=versioning.cursor(place.since, place.until, *before.cursor))
-            before = page
-        if before is not None:
-            yield before._replace(cursor=versioning.cursor(place.until))
-
-    async def _versioning_of(self, version: ColumnElement[Any]) -> Versioning:
-        """:raises MisconfiguredError: the column holds no row versions."""
-        if (versioning := await self._versioning(version)) is None:
-            raise without_versions(self.where, version)
-        return versioning
-
-    async def _versioning(self, version: ColumnElement[Any]) -> Versioning | None:
-        """The kind of row version in a column, None if it holds none. It is asked for once, after `open`."""
-        if str(version) not in self._versionings:
-            self._versionings[str(version)] = await versioning_of(self.session, version)
-        return self._versionings[str(version)]
 
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
@@ -240,7 +196,7 @@ class Database:
         condition = change.is_not(None) if begins is None else change >= self._value(begins)
         last, about, place = None, str(reading), cursor or ()
         this = await self._begin(reading, change)
-        if await self._versioning(change) is not None:
+        if await self._changes.versioning(change) is not None:
             async for page in self._changed(replace(reading, version=change), cursor):
                 yield page
             self._sound.add(this)

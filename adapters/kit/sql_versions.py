@@ -18,8 +18,8 @@ the sweep behind the tail finds that. It finds changes in joined tables, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -47,7 +47,7 @@ from sqlalchemy.sql.elements import quoted_name
 from adapters.kit.sql_pages import untyped
 from adapters.kit.sql_reading import Reading
 from adapters.kit.sql_session import SqlSession, SqlSettings
-from adapters.port import Position
+from adapters.port import Page, Position
 from canonical.errors import IronbridgeError, MisconfiguredError
 
 BY_SWEEPS = "set `row_versions = false` in the adapter's section: the stream is then read by sweeps alone"
@@ -221,6 +221,69 @@ def type_of(version: ColumnElement[Any]) -> Select[Any]:
     data_type, of_schema, of_table, its_name = columns.c
     named = schema or func.SCHEMA_NAME()
     return select(data_type).where(of_schema == named, of_table == str(version.table.name), its_name == version.key)
+
+
+class VersionedChanges:
+    """
+    Reads the records that changed, by their row versions. `sweep` sweeps a reading from behind a place; its last argument says
+    whether the keys are scattered.
+    """
+
+    def __init__(
+        self, session: SqlSession, sweep: Callable[[Reading, Position | None, bool], AsyncIterator[Page]]
+    ) -> None:
+        self._session = session
+        self._sweep = sweep
+        self._versionings: dict[str, Versioning | None] = {}
+
+    def forget(self) -> None:
+        """Ask again of which kind the columns are."""
+        self._versionings.clear()
+
+    def know(self, reading: Reading) -> bool:
+        return all(str(version) in self._versionings for version in reading.versions)
+
+    async def versioning(self, version: ColumnElement[Any]) -> Versioning | None:
+        """The kind of row version in a column, None if it holds none. The source is asked for it once."""
+        if str(version) not in self._versionings:
+            self._versionings[str(version)] = await versioning_of(self._session, version)
+        return self._versionings[str(version)]
+
+    async def pages(self, reading: Reading, cursor: Position | None) -> AsyncIterator[Page]:
+        """
+        Give the records that changed since a cursor (None: all).
+
+        :raises MisconfiguredError: a column holds no row versions.
+        """
+        versioning, *_ = [await self._insisted(version) for version in reading.versions]
+        horizon = await versioning.ask(self._session, str(reading))
+        place = versioning.place(cursor, horizon)
+        if place.key:  # the end of a reading that was stopped; rows before its place may have changed since
+            async for page in self._behind(reading, versioning, horizon, place):
+                yield page
+            place = place.next
+        async for page in self._behind(reading, versioning, horizon, place.to(horizon)):
+            yield page
+
+    async def _insisted(self, version: ColumnElement[Any]) -> Versioning:
+        if (found := await self.versioning(version)) is None:
+            raise without_versions(self._session.where, version)
+        return found
+
+    async def _behind(
+        self, reading: Reading, versioning: Versioning, horizon: Horizon, place: VersionPlace
+    ) -> AsyncIterator[Page]:
+        """Sweep the changed rows behind a place. The last page's cursor is the place's end: all before it is read."""
+        only, before = reading, None
+        if place.since:
+            new = changed(reading, lambda version: versioning.since(version, place.since, horizon))
+            only = replace(reading, where=new if reading.where is None else and_(reading.where, new))
+        async for page in self._sweep(only, place.key or None, place.since > 0):
+            if before is not None:
+                yield before._replace(cursor=versioning.cursor(place.since, place.until, *before.cursor))
+            before = page
+        if before is not None:
+            yield before._replace(cursor=versioning.cursor(place.until))
 
 
 def without_versions(where: str, version: ColumnElement[Any]) -> MisconfiguredError:
