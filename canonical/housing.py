@@ -99,6 +99,8 @@ class Tenancy(_OfHousing):
     agreement_type: Annotated[Code | None, PLAIN] = None
     start_date: Annotated[Day | None, PLAIN] = None
     end_date: Annotated[Day | None, PLAIN] = None
+    current: Annotated[bool | None, PLAIN] = None
+    """The housing system says that the tenancy runs now, whatever its days say."""
 
 
 class _OfATenancy(_OfHousing):

@@ -196,7 +196,7 @@ def test_status_shows_every_stream_and_flow(played: Path) -> None:
     assert status == 0
     status, text = invoke("status", "--file", str(played), "--json")
     told = json.loads(text)
-    assert {row["adapter"] for row in told["streams"]} == {"liquidlogic", "payables"}
+    assert {row["adapter"] for row in told["streams"]} == found(ADAPTERS).keys()
     assert all(row["error"] is None for row in told["streams"] + told["flows"])
     assert all(row["dirty"] == row["sending"] == 0 for row in told["flows"])
     assert all(row["seconds_waiting"] is None for row in told["flows"])
@@ -375,8 +375,8 @@ def test_parked_lists_shows_retries_and_drops(played: Path) -> None:
     status, text = invoke("parked", "list", *file, "--json")
     rows = json.loads(text)
     assert status == 0
-    assert {row["state"] for row in rows} == {"quarantined"}
-    key = rows[0]["key"]
+    assert {row["state"] for row in rows} == {"quarantined", "incomplete"}
+    key = next(row["key"] for row in rows if row["state"] == "quarantined")
     status, text = invoke("parked", "show", key, *file)
     assert status == 0
     assert "quarantined since" in text
@@ -485,14 +485,14 @@ def test_silence_that_no_target_asked_for_is_not_lifted_and_nothing_is_on_record
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("pause dfe", "error pause: dfe is no flow and no stream\nto do there are: business_central, dfe_csc, liquid"),
-        ("resume dfe", "error resume: dfe is no flow and no stream\nto do there are: business_central, dfe_csc, liquid"),
+        ("pause dfe", "error pause: dfe is no flow and no stream\nto do there are: business_central, dfe_csc, "),
+        ("resume dfe", "error resume: dfe is no flow and no stream\nto do there are: business_central, dfe_csc, "),
         ("plan liquidlogic", "error plan: liquidlogic is no flow\nto do there are: business_central, dfe_csc\n"),
         ("release dfe", "error release: dfe is no flow and no target\nto do there are: business_central, dfe_csc\n"),
         ("replay dfe", "error replay: dfe is no flow\nto do there are: business_central, dfe_csc\n"),
         ("reconcile dfe", "error reconcile: dfe is no flow\nto do there are: business_central, dfe_csc\n"),
         ("backfill payables x", "error backfill: payables.x is no stream\nto do there are: payables.payables\n"),
-        ("backfill x person", "error backfill: x.person is no stream\nto do there are: liquidlogic."),
+        ("backfill x person", "error backfill: x.person is no stream\nto do there are: "),
     ],
 )
 def test_a_name_that_is_not_there_is_said_by_its_command_with_what_there_is(
@@ -510,7 +510,7 @@ def test_reconcile_compares_the_ends_and_writes_a_certificate(ironbridge: Progra
     assert {f.suffix for f in tmp_path.iterdir()} == {".html", ".csv", ".json"}
     told = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
     assert status == (0 if told["agreed"] else 1)
-    assert {part["what"] for part in told["parts"]} == {"liquidlogic", "dfe_csc"}
+    assert {part["what"] for part in told["parts"]} >= {"liquidlogic", "dfe_csc"}
     assert all("quarantined" in each["why"] for each in told["differences"]), told["differences"]
     assert told["by"].endswith("(command line)")
     done = ironbridge("reconcile", "nobody", "--file", str(played))
@@ -584,4 +584,5 @@ def test_running_a_name_that_is_not_there_says_which_there_are(ironbridge: Progr
     done = ironbridge("run", "liquidlogik", "--file", str(played))
     assert done.returncode == 2
     assert "there is no liquidlogik in the settings" in done.stderr
-    assert "there are: liquidlogic, payables, business_central, dfe_csc" in done.stderr.replace("\n", " ")
+    there = ", ".join([*sorted(found(ADAPTERS)), "business_central", "dfe_csc"])
+    assert f"there are: {there}" in done.stderr.replace("\n", " ")

@@ -70,6 +70,7 @@ class Declared:
     to: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     also: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
 
     def written(self, name: str) -> str:
         """A field's name as a column: in capitals where the table's name is."""
@@ -101,6 +102,7 @@ def row_of(
     to: Names = (),
     order: Names = (),
     also: Mapping[str, Any] | None = None,
+    version: str = "",
 ) -> Callable[[type[R]], type[R]]:
     """
     Declare of which table a named tuple is the row.
@@ -108,13 +110,15 @@ def row_of(
     `key` is what tells two rows of the table apart; the rows of a stream begin with it. Rows that nest in another row, as
     a field of the type `tuple[Pet, ...]`, lie in the order of their key, or of `order` where they have none. Their columns
     `of` hold the other row's key, or its columns `to`. `also` gives the types of columns that only conditions and joins use.
+    `version` is the table's column of SQL Server's type `rowversion`, if it has one: a tail then reads what changed (see
+    `adapters.kit.sql_versions`).
 
     A column is called as its field is, in capitals if the table's name is. Both are left unquoted, so that the database
     takes them in its own case; a name within double quotes, or one given by `Spelt`, is taken exactly.
     """
 
     def declare(row: type[R]) -> type[R]:
-        declared = Declared(table, _several(key), _several(of), _several(to), _several(order), also or {})
+        declared = Declared(table, _several(key), _several(of), _several(to), _several(order), also or {}, version)
         row.__declared__ = declared  # type: ignore[attr-defined]
         return row
 

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BINARY, BigInteger, ColumnElement, LargeBinary, cast, func, literal, select
+from sqlalchemy import ColumnElement, LargeBinary, cast, func, literal, select
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import DateTime
 
@@ -30,6 +30,7 @@ from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
+from adapters.kit.sql_versions import VersionedChanges, row_version, unfit_versions
 from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
@@ -57,6 +58,7 @@ __all__ = [
     "beyond",
     "columns_read",
     "row_of",
+    "row_version",
 ]
 
 _TAIL_PAGE = 1000
@@ -82,10 +84,12 @@ class Database:
         self._future: dict[str, int] = {}
         self._lacking: dict[KeysOf, list[Parts]] = {}
         self._sound: set[tuple[KeysOf, str]] = set()  # the readings that came to their end the last time
+        self._changes = VersionedChanges(self.session, self._sweep)
 
     async def open(self) -> None:
         self._sound.clear()
         self._lacking.clear()
+        self._changes.forget()
         await self.session.open()
 
     async def close(self) -> None:
@@ -103,9 +107,16 @@ class Database:
         Times are read again from `overlap` before the cursor, and from an hour earlier still where the clocks go back (see
         `adapters.kit.sql_moments`); numbers and row versions are read from the cursor's own. A time beyond the source's own clock
         moves no cursor. Rows without a value are left to the sweep, which comes `every` so often. A record's position is always
-        the sweep's.
+        the sweep's. Row versions of which the database says what is still to come are read as `tail_by_version` does.
         """
         return Tail(lambda after: self._tail(reading, change, overlap, after), self.sweep(reading), every)
+
+    def tail_by_version(self, reading: Reading, *, every: timedelta) -> Tail:
+        """
+        Read the records whose row versions, or their parts', show them to be new. None is missed, however late its transaction
+        commits (`adapters.kit.sql_versions` says why). The sweep comes `every` so often, for what is deleted.
+        """
+        return Tail(lambda after: self._changed(reading, after), self.sweep(reading), every)
 
     async def check(self, readings: Sequence[Reading], filled: Sequence[TableClause] = ()) -> list[Finding]:
         """Look at every table, column and type of the readings, and whether the tables in `filled` hold a row."""
@@ -120,6 +131,9 @@ class Database:
         except IronbridgeError as error:
             return [Finding(f"{self.where}: {error.what}", False, error.fix)]
         findings = [Finding(f"{self.where}: answers", True), *await look(self.session, there)]
+        if all(finding.well for finding in findings):
+            unfit = [fault for reading in there for fault in await unfit_versions(self.session, reading)]
+            findings += [Finding(fault.what, False, fault.fix) for fault in unfit]
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
@@ -143,10 +157,11 @@ class Database:
         self._sound.discard(this)
         return this
 
-    async def _sweep(self, reading: Reading, after: Position | None) -> AsyncIterator[Page]:
+    async def _sweep(self, reading: Reading, after: Position | None, scattered: bool = False) -> AsyncIterator[Page]:
         self._insist_on_other_hours()
         reading = await self._there(reading)
-        size, pages = self.session.settings.page_size, Pages(self.session, reading)
+        size, pages = self.session.settings.page_size, Pages(self.session, reading, scattered)
+        size = min(size, _TAIL_PAGE) if scattered else size
         this = await self._begin(reading)
         last: Row = await pages.place(after or ())
         while True:
@@ -174,6 +189,13 @@ class Database:
             raise MisconfiguredError(self.where, what, fix=fix)
         return found.last
 
+    async def _changed(self, reading: Reading, cursor: Position | None) -> AsyncIterator[Page]:
+        reading = await self._there(reading)
+        if not self._changes.know(reading):
+            await insist(self.session, reading)  # it names a column that is not there
+        async for page in self._changes.pages(reading, cursor):
+            yield page
+
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
@@ -183,6 +205,11 @@ class Database:
         condition = change.is_not(None) if begins is None else change >= self._value(begins)
         last, about, place = None, str(reading), cursor or ()
         this = await self._begin(reading, change)
+        if await self._changes.versioning(change) is not None:
+            async for page in self._changed(replace(reading, version=change), cursor):
+                yield page
+            self._sound.add(this)
+            return
         trusted = Trusted(await self._clock(about), cursor or None)
 
         def following(row: Row) -> ColumnElement[bool]:
@@ -245,11 +272,6 @@ class Database:
         raise MisconfiguredError(self.where, f"a change column holds {type(value).__name__}", fix=fix)
 
 
-def row_version(version: bytes) -> ColumnElement[Any]:
-    """A row version as SQL Server compares it with its own, by an index if there is one: a number would convert every row's."""
-    return cast(cast(untyped(int.from_bytes(version)), BigInteger()), BINARY(len(version)))
-
-
 @dataclass(frozen=True, slots=True)
 class SqlStream:
     """
@@ -301,7 +323,7 @@ class SqlAdapter:
     ) -> None:  # fmt: skip
         self.name = name
         self.database = Database(name, settings, window)
-        self.tables = Tables(settings.in_schema)
+        self.tables = Tables(settings.in_schema, settings.kind if settings.row_versions else None)
         self._settings = settings
         self._streams = {each.name: each for each in streams}
         self._filled = filled
@@ -309,7 +331,7 @@ class SqlAdapter:
             fix = f"its streams are {', '.join(self._streams)}"
             raise MisconfiguredError(name, f"`tail` names no stream: {', '.join(unknown)}", fix=fix)
         self._codes = agreed(name, settings.codes, [codes for each in streams for codes in code_maps_of(each.row)])
-        self.readings = {each.name: each.reading(name, self.tables, settings) for each in streams}
+        self.readings = {each.name: self._reading(each) for each in streams}
         """Give, by stream, the tables and columns that its rows come from."""
 
     def streams(self) -> Sequence[Stream]:
@@ -328,12 +350,18 @@ class SqlAdapter:
             readings[stream] = replace(readings[stream], columns=(*readings[stream].columns, self._change(stream)))
         return await self.database.check(list(readings.values()), [self.tables[row] for row in self._filled])
 
+    def _reading(self, declared: SqlStream) -> Reading:
+        reading = declared.reading(self.name, self.tables, self._settings)
+        return reading.unversioned() if declared.name in self._settings.tail else reading
+
     def _stream(self, declared: SqlStream) -> Stream:
         settings, reading = self._settings, self.readings[declared.name]
         how: Sweep | Tail = self.database.sweep(reading)
         if declared.name in settings.tail:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
+        elif reading.version is not None:
+            how = self.database.tail_by_version(reading, every=settings.sweep_every)
         mapped = Mapped(declared.map, declared.row, self.name, settings.no_days, self._codes)
         softly = softening(mapped)
         return Stream(declared.name, (declared.entity,), mapped, how, settings.every, pause=settings.pause, softly=softly)

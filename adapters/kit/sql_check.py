@@ -7,7 +7,7 @@ alone, to name the one that is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy.sql.expression import TableClause
 
 from adapters.kit.sql_reading import Parts, Reading, columns_read
 from adapters.kit.sql_session import SqlSession, UnreadValueError
+from adapters.kit.sql_versions import BY_SWEEPS
 from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 
@@ -116,15 +117,20 @@ async def look_for_a_row(session: SqlSession, table: TableClause) -> list[Findin
 async def _looked_at(session: SqlSession, readings: list[Reading]) -> list[tuple[str, int, list[IronbridgeError]]]:
     """Each table's name, the number of its columns that are read, and what is wrong with them."""
     kinds = {place: kind for reading in readings for place, kind in reading.kinds.items()}
+    versions = {str(version) for reading in readings for version in reading.versions}
     found = []
     for table, names in sorted(columns_read(readings).items(), key=lambda item: str(item[0])):
         columns = [table.c[name] for name in sorted(names)]
-        found.append((str(table), len(columns), await _faults(session, table, columns, kinds)))
+        found.append((str(table), len(columns), await _faults(session, table, columns, kinds, versions)))
     return found
 
 
 async def _faults(
-    session: SqlSession, table: TableClause, columns: Sequence[ColumnElement[Any]], kinds: Mapping[str, type]
+    session: SqlSession,
+    table: TableClause,
+    columns: Sequence[ColumnElement[Any]],
+    kinds: Mapping[str, type],
+    versions: Collection[str],
 ) -> list[IronbridgeError]:
     held = await _asked(session, table, columns)
     if not isinstance(held, IronbridgeError):
@@ -134,7 +140,11 @@ async def _faults(
     if len(alone) in (0, len(columns)):
         return [held]  # it is the table's own fault, or has passed
     return [
-        type(fault)(session.where, fault.what.replace(str(table), f"{table}.{column.key}", 1), fix=fault.fix)
+        type(fault)(
+            session.where,
+            fault.what.replace(str(table), f"{table}.{column.key}", 1),
+            fix=BY_SWEEPS if str(column) in versions else fault.fix,
+        )
         for column, fault in alone
     ]
 

@@ -26,7 +26,8 @@ class Parts:
 
     `owner` is the columns of `source` that hold the record's key. Where the rows hang on another column of the record,
     `source` joins a query of the records' keys. `order` must leave no two rows of a record equal. A source of which only some
-    installations have the table says so with `may_lack`: the part is then read where the table is.
+    installations have the table says so with `may_lack`: the part is then read where the table is. `version` is the row
+    version of the part's own table, if it has one (see `adapters.kit.sql_versions`).
     """
 
     source: FromClause
@@ -35,6 +36,7 @@ class Parts:
     order: Columns
     where: ColumnElement[bool] | None = None
     may_lack: bool = False
+    version: ColumnElement[Any] | None = None
 
     @property
     def table(self) -> TableClause:
@@ -80,6 +82,7 @@ class Reading:
     numbers, text or uuids. Blanks at a text's end are no part of the key: they fill up a CHAR column. A row begins with its
     key as it stands in the record's own: a uuid and a number with a fraction as text.
     `kinds` are the types that `TABLE.COLUMN` is declared with, where one is; they are looked at and change no statement.
+    `version` is the row version by which a tail finds the changed rows, if the table has one.
     """
 
     keys: KeysOf
@@ -89,6 +92,16 @@ class Reading:
     where: ColumnElement[bool] | None = None
     parts: tuple[Parts, ...] = ()
     kinds: Mapping[str, type] = field(default_factory=dict)
+    version: ColumnElement[Any] | None = None
+
+    @property
+    def versions(self) -> Columns:
+        """The row versions of the table and of its parts."""
+        return tuple(each for each in (self.version, *[part.version for part in self.parts]) if each is not None)
+
+    def unversioned(self) -> Reading:
+        """The same reading, if it is read without row versions."""
+        return replace(self, version=None, parts=tuple(replace(part, version=None) for part in self.parts))
 
     def page(self, size: int, *, after: bool) -> Select[Any]:
         """The first records, or those behind the position `after_0`, `after_1` …"""
@@ -126,4 +139,6 @@ def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:
             for element in visitors.iterate(statement):
                 if isinstance(element, ColumnClause) and isinstance(element.table, TableClause):
                     found.setdefault(element.table, set()).add(str(element.name))
+        for version in reading.versions:
+            found.setdefault(version.table, set()).add(str(version.name))
     return found

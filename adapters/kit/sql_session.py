@@ -33,7 +33,9 @@ class SqlSettings(NoDaysSettings):
     MariaDB and SQLite have no schemas and read the database of the URL. `every` is how often each stream is looked at, `pause`
     how long the pump waits between two pages, to spare the source. `tail` names, for a stream, the column of its table that
     shows changes; a stream without one is swept. `time_zone` is the zone of the local times that the source writes without
-    one: there an hour comes twice when the clocks go back. `codes` are code maps by name, see `adapters.kit.codes`.
+    one: there an hour comes twice when the clocks go back. `codes` are code maps by name, see `adapters.kit.codes`. With
+    `row_versions`, streams whose tables have row versions are read by them (see `adapters.kit.sql_versions`); a stream in `tail`
+    is not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -47,6 +49,7 @@ class SqlSettings(NoDaysSettings):
     connect_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
     time_zone: str = "Europe/London"
     tail: dict[str, str] = Field(default_factory=dict)
+    row_versions: bool = True
     tail_overlap: timedelta = Field(default=timedelta(minutes=2), ge=timedelta(0))
     sweep_every: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
     codes: dict[str, CodeList] = Field(default_factory=dict)

@@ -75,10 +75,12 @@ class Tables:
     """
     The tables in one schema, for statements: `tables[Tenant].c.SURNAME`.
 
-    A table is one object, with the columns of every row class of it that was asked for.
+    A table is one object, with the columns of every row class of it that was asked for. `versions_of` is the kind of database
+    whose row versions are to be read; without it they are not.
     """
 
-    def __init__(self, schema: str | None = None) -> None:
+    def __init__(self, schema: str | None = None, versions_of: str | None = None) -> None:
+        self._versions_of = versions_of
         self.kinds: dict[str, type] = {}
         self._schema = None if schema is None else quoted_name(schema, quote=False)
         self._tables: dict[str, TableClause] = {}
@@ -131,6 +133,7 @@ class Tables:
             where=choice.where,
             parts=tuple(self._parts(row, choice)),
             kinds=self.kinds,
+            version=self._version(row),
         )
 
     def stand_in(self, *rows: type) -> MetaData:
@@ -206,7 +209,7 @@ class Tables:
         if not order:
             fix = "give it key=…, or order=… by columns that leave no two rows of one record equal"
             raise MisconfiguredError(part.__name__, "has no order", fix=fix)
-        return Parts(source, owner, columns, order, choice.where, choice.may_lack)
+        return Parts(source, owner, columns, order, choice.where, choice.may_lack, self._version(part))
 
     def _records(self, row: type, to: tuple[str, ...], choice: Choice) -> Subquery:
         """
@@ -217,6 +220,12 @@ class Tables:
         named = [each.label(f"key_{n}") for n, each in enumerate(key)] + [each.label(f"to_{n}") for n, each in enumerate(hung)]
         found = select(*named).select_from(self[row] if choice.source is None else choice.source)
         return (found if choice.where is None else found.where(choice.where)).subquery("records")
+
+    def _version(self, row: type) -> ColumnElement[Any] | None:
+        """The row version of a table that declares one: PostgreSQL gives every row one of its own."""
+        declared = declared_of(row)
+        name = {"mssql": declared.written(declared.version), "postgresql": "xmin"}.get(self._versions_of or "")
+        return self.column(row, name) if declared.version and name else None
 
 
 def _columns_of(row: type, declared: Declared) -> list[Field]:

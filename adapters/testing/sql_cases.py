@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateSchema
 
 from adapters.kit.sql_session import SqlSettings
 from adapters.kit.sql_world import fill
-from adapters.port import Adapter, Record, Stream, Sweep
+from adapters.port import Adapter, Record, Stream, Sweep, Tail
 from canonical.entity import Entity, bad_record
 from canonical.errors import BadRecordError
 
@@ -63,9 +63,9 @@ class MappedRows:
 
 async def mapped_rows(stream: Stream) -> MappedRows:
     """Sweep a stream, and map all that is read."""
-    assert isinstance(stream.reading, Sweep)
-    found = MappedRows()
-    async for page in stream.reading.pages(None):
+    assert isinstance(stream.reading, Sweep | Tail)
+    sweep, found = stream.reading.sweep if isinstance(stream.reading, Tail) else stream.reading, MappedRows()
+    async for page in sweep.pages(None):
         for record in page.records:
             found.take(stream, record)
     return found

@@ -351,7 +351,7 @@ def test_the_sample_is_a_section_that_works_and_every_setting_stands_in_it() -> 
     settings = LiquidlogicSettings.model_validate(section)
     assert settings.tail == {"involvement": "LAST_UPDATED_DTTM"}
     names = {field.alias or name for name, field in LiquidlogicSettings.model_fields.items()}
-    assert names - set(section) == {"connect_timeout", "codes"}  # it has no code maps
+    assert names - set(section) == {"connect_timeout", "codes", "row_versions"}  # it has no code maps and no row versions
 
 
 def test_the_password_shows_nowhere() -> None:
