@@ -62,7 +62,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`row_of` keeps this of a row class: its table, columns and keys."""
+    """`row_of` keeps this of a row class: its table, columns and keys, and the table that its rows move to."""
 
     table: str
     key: tuple[str, ...] = ()
@@ -70,6 +70,7 @@ class Declared:
     to: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     also: Mapping[str, Any] = field(default_factory=dict)
+    moves_to: str | None = None
 
     def written(self, name: str) -> str:
         """A field's name as a column: in capitals where the table's name is."""
@@ -101,6 +102,7 @@ def row_of(
     to: Names = (),
     order: Names = (),
     also: Mapping[str, Any] | None = None,
+    moves_to: str | None = None,
 ) -> Callable[[type[R]], type[R]]:
     """
     Declare of which table a named tuple is the row.
@@ -109,12 +111,16 @@ def row_of(
     a field of the type `tuple[Pet, ...]`, lie in the order of their key, or of `order` where they have none. Their columns
     `of` hold the other row's key, or its columns `to`. `also` gives the types of columns that only conditions and joins use.
 
+    Some systems move a row to another table with the same columns and keys when it is done with (a settled item to the history):
+    `moves_to` names that table. Both are read as one: a row that moves is the record that it was.
+
     A column is called as its field is, in capitals if the table's name is. Both are left unquoted, so that the database
     takes them in its own case; a name within double quotes, or one given by `Spelt`, is taken exactly.
     """
 
     def declare(row: type[R]) -> type[R]:
-        declared = Declared(table, _several(key), _several(of), _several(to), _several(order), also or {})
+        keys = [_several(names) for names in (key, of, to, order)]
+        declared = Declared(table, *keys, also or {}, moves_to)
         row.__declared__ = declared  # type: ignore[attr-defined]
         return row
 

@@ -23,10 +23,10 @@ from sqlalchemy.types import DateTime
 from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
 from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, hints_of, row_of
 from adapters.kit.soft import softening
-from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
+from adapters.kit.sql_check import insist, lacking, look, look_for_a_row, look_for_one_moment
 from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
-from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
+from adapters.kit.sql_reading import Parts, Reading, Ways, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
 from adapters.kit.typed import Mapped
@@ -117,6 +117,8 @@ class Database:
         except IronbridgeError as error:
             return [Finding(f"{self.where}: {error.what}", False, error.fix)]
         findings = [Finding(f"{self.where}: answers", True), *await look(self.session, there)]
+        if any(reading.moves_to is not None for reading in there):
+            findings += await look_for_one_moment(self.session)
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
@@ -176,10 +178,10 @@ class Database:
         this = await self._begin(reading, change)
         trusted = Trusted(await self._clock(about), cursor or None)
 
-        def following(row: Row) -> ColumnElement[bool]:
-            return beyond((change, *reading.key), [self._value(self._remembered(row[0])), *map(untyped, row[1:])])
+        def following(row: Row) -> Ways:
+            return (beyond((change, *reading.key), [self._value(self._remembered(row[0])), *map(untyped, row[1:])]),)
 
-        run = Run(reading, following, condition, (change,))
+        run = Run(reading, following, (condition,), (change,))
         while True:
             found = await pages.read(run, size)
             if found.last is not None and found.last == last:  # the source compares its own value as if it were another
