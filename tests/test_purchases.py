@@ -72,7 +72,8 @@ async def test_both_clients_of_business_world_are_in_business_central_and_settle
                 "vendor_numbers_of": "business_world", "dimensions": {"dim_1": "COSTCENTRE"},
             },
         )  # fmt: skip
-        bridge = Bridge(Bench(system.build("business_world", settings)), store, flow, target)
+        adapter = system.build("business_world", settings)
+        bridge = Bridge(Bench(adapter), store, flow, target)
         first = Counter(event.entity for event in await bridge.round())
         held = sandbox.summary()["documents"]
         assert (held["vendors"], held["purchaseInvoices"], held["purchaseCreditMemos"]) == tuple(first[each] for each in KINDS)
@@ -81,3 +82,4 @@ async def test_both_clients_of_business_world_are_in_business_central_and_settle
         for day in range(2):
             await world.change(settings, day)
             assert [event.key for event in await bridge.round() if event.data is None] == []
+        await adapter.close()

@@ -122,7 +122,7 @@ class TestTheSuite(AdapterSuite):
     async def adapter(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Adapter]:
         async with made(request.param, request, tmp_path) as self.ledger:
             about = {"apar_id": "10001", "sequence_no": 0, "voucher_type": "PI", "amount": 5}
-            items = [{"client": client, "voucher_no": n, **about} for client in ("FC", "TR") for n in range(1, 21)]
+            items = [{"client": client, "voucher_no": n, **about} for client in ("FC", "TR") for n in range(1, 11)]
             lines = [{**item, "account": "2110", "cur_amount": 5} for item in items]
             await self.ledger.fill({
                 "asutrans": items[::2], "asuhistr": items[1::2], "agltransact": lines,
@@ -223,10 +223,10 @@ async def test_the_same_world_maps_to_the_same_entities_on_every_database(
 
 async def test_of_a_day_s_work_an_item_that_moves_is_changed_and_nothing_is_deleted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'agresso.db'}"
-    await SQL_WORLD.create(url, 90, today=TODAY)
-    bench = Bench(system.build("business_world", settings(url, page_size=20)))
+    await SQL_WORLD.create(url, 40, today=TODAY)
+    bench = Bench(system.build("business_world", settings(url, page_size=60)))
     await bench.read()
-    for day in range(3):
+    for day in range(2):
         said = await SQL_WORLD.change(url, day)
         events = await bench.read()
         assert [event.key for event in events if event.data is None] == []
@@ -236,3 +236,4 @@ async def test_of_a_day_s_work_an_item_that_moves_is_changed_and_nothing_is_dele
                 [told] = [event for event in events if f":{number[1]}:" in event.key and event.entity != "payment"]
                 invoice = Invoice.from_bytes(told.data or b"")
                 assert (invoice.outstanding == 0) == ("settled" in sentence)
+    await bench.adapter.close()
