@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ def money(
     return Money(currency or HOME, cur_amount or Decimal(0), rest_curr)
 
 
-def dimensions(row: Sequence[str | None]) -> tuple[DimensionValue, ...]:
+def dimensions(row: tuple[Any, ...]) -> tuple[DimensionValue, ...]:
     """The last seven columns of a row, `dim_1` to `dim_7`, as far as they are filled in. What each analyses is the site's own."""
     return tuple(DimensionValue(dimension=f"dim_{n}", value=value) for n, value in enumerate(row[-7:], 1) if value)
 

@@ -119,8 +119,7 @@ def row_of(
     """
 
     def declare(row: type[R]) -> type[R]:
-        keys = [_several(names) for names in (key, of, to, order)]
-        declared = Declared(table, *keys, also or {}, moves_to)
+        declared = Declared(table, _several(key), _several(of), _several(to), _several(order), also or {}, moves_to)
         row.__declared__ = declared  # type: ignore[attr-defined]
         return row
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, literal_column, or_, select, union_all
 from sqlalchemy.sql import visitors
@@ -118,7 +118,8 @@ class Reading:
         than these are read, however large the tables are.
         """
         met = [each for each in (self.where, *conditions) if each is not None]
-        found = [select(*columns).select_from(self.source).where(*met, *way) for way in [(each,) for each in ways] or [()]]
+        whole = select(*columns).select_from(self.source).where(*met)
+        found = [whole.where(way) for way in ways] or [whole]
         if len(found) == 1 and self.moves_to is None:
             first = found[0].order_by(*order).limit(size)
             return first.offset(skip) if skip else first
@@ -127,8 +128,9 @@ class Reading:
         if self.moves_to is not None:
             found += [moved(each, self.table, self.moves_to) for each in found]
         # Written as text: to work out what the columns of each query are takes SQLAlchemy as long as to read a small page.
-        each_of = [select(literal_column("*")).select_from(each.subquery(f"s{at}")) for at, each in enumerate(found)]
-        shown = [literal_column(f"c{at}") for at in range(len(named))]
+        all_of: ColumnElement[Any] = literal_column("*")
+        each_of = [select(all_of).select_from(each.subquery(f"s{at}")) for at, each in enumerate(found)]
+        shown: list[ColumnElement[Any]] = [literal_column(f"c{at}") for at in range(len(named))]
         united = select(*shown[: len(columns)]).select_from(union_all(*each_of).subquery("s"))
         united = united.order_by(*shown[len(columns) :]).limit(size)
         return united.offset(skip) if skip else united
@@ -183,7 +185,7 @@ def moved(statement: Select[Any], here: TableClause, there: TableClause) -> Sele
             return there
         return there.c[element.key] if isinstance(element, ColumnClause) and element.table is here else None
 
-    return visitors.replacement_traverse(statement, {}, other)
+    return cast("Select[Any]", visitors.replacement_traverse(statement, {}, other))
 
 
 def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:

@@ -146,7 +146,7 @@ class SqlWorld(Generic[S]):
         return await self.change(settings.url.get_secret_value(), seed)
 
     async def _created(
-        self, connection: AsyncConnection, schema: str | None, wanted: tuple[int, ...], today: date | None
+        self, connection: AsyncConnection, schema: str | None, wanted: tuple[int, int, int], today: date | None
     ) -> int:
         metadata = self.tables(schema)
         marker = metadata.tables[_full(metadata, _MARKER)]
@@ -162,7 +162,8 @@ class SqlWorld(Generic[S]):
             await connection.execute(CreateSchema(_unquoted(schema), if_not_exists=True))
         await connection.run_sync(metadata.drop_all)
         await connection.run_sync(metadata.create_all)
-        rows, bad = self.story(*wanted[1:], today or datetime.now(UTC).date())
+        _, size, seed = wanted
+        rows, bad = self.story(size, seed, today or datetime.now(UTC).date())
         for table in metadata.sorted_tables:
             await fill(connection, table, rows.get(str(table.name), []))
         await connection.execute(insert(marker).values(dict(zip(_MARKED, (*wanted, bad), strict=True))))

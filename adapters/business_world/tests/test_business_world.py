@@ -157,7 +157,7 @@ def settling(which: str, changed: str) -> Iterator[str]:
 
 
 def readings() -> Mapping[str, Any]:
-    return BusinessWorldAdapter("business_world", settings("mssql://reader:hush@finance/agrprod")).readings
+    return BusinessWorldAdapter("business_world", settings("mssql://reader@finance/agrprod")).readings
 
 
 def settings(url: str, **more: Any) -> BusinessWorldSettings:
