@@ -100,6 +100,30 @@ async def test_a_row_that_moves_publishes_what_has_changed_in_it_and_no_deletion
     await council.pump.close()
 
 
+async def test_a_row_that_lies_in_both_tables_is_told_and_its_record_stays(server: Server) -> None:
+    council = await council_of(server)
+    await council.read()
+    before = len(council.log.told())
+    await server.run(moving("A", 3, "open_items", "closed_items")[0])
+    await council.read()
+    [said] = council.problems
+    assert said.startswith("homes:invoice:A:3:3")
+    await server.run(*moving("A", 3, "open_items", "closed_items")[1:])
+    await council.read()
+    assert (council.log.told()[before:], council.problems) == ([], {})
+    await council.pump.close()
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_moved_row_that_cannot_be_read_is_quarantined_alone(server: Server) -> None:
+    council = await council_of(server)
+    await server.run("UPDATE closed_items SET rest = CAST(X'ff41' AS TEXT) WHERE company = 'A' AND item = 20")
+    await council.read()
+    assert list(council.problems) == ["homes:invoice:A:0:20"]
+    assert len(council.published) == len(MANY) - 1
+    await council.pump.close()
+
+
 async def test_a_tail_reads_the_rows_that_have_changed_in_either_table(server: Server) -> None:
     council = await council_of(server, tail={"items": "changed"})
     [stream] = council.adapter.streams()

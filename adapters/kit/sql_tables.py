@@ -31,7 +31,7 @@ from sqlalchemy import (
     column,
     select,
     table,
-    union_all,
+    union,
 )
 from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.sql.expression import FromClause, Subquery
@@ -215,7 +215,7 @@ class Tables:
         key, hung = self._columns(row, declared_of(row).key), self._columns(row, to)
         named = [each.label(f"key_{n}") for n, each in enumerate(key)] + [each.label(f"to_{n}") for n, each in enumerate(hung)]
         found, there = select(*named), self._moves_to(row)
-        both = found if there is None else union_all(found, moved(found, self[row], there))
+        both = found if there is None else union(found, moved(found, self[row], there))  # a row may lie in both
         return both.subquery("records")
 
 
