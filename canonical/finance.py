@@ -8,6 +8,7 @@ Amounts are to the penny in the document's currency. An invoice's lines belong t
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -15,10 +16,11 @@ from pydantic import Field
 from canonical.entity import FINANCIAL, IDENTIFYING, PLAIN, Entity, Part
 from canonical.key import Key
 from canonical.people import Address, ContactPoint
-from canonical.values import Amount, Code, Currency, Day, Text, VATNumber
+from canonical.values import Amount, Code, Currency, Day, SortCode, Text, VATNumber
 
 __all__ = [
     "FINANCE",
+    "BankAccount",
     "CreditNote",
     "Customer",
     "DimensionValue",
@@ -31,7 +33,28 @@ __all__ = [
     "PurchaseOrder",
     "SettledDocument",
     "Supplier",
+    "SupplierKind",
 ]
+
+
+class SupplierKind(StrEnum):
+    """A supplier of one of these kinds is no firm with an account of its own."""
+
+    EMPLOYEE = "employee"
+    """Somebody who works for the council, and is paid expenses as a supplier is (Oracle `AP_SUPPLIERS.EMPLOYEE_ID`)."""
+    SUNDRY = "sundry"
+    """Everybody who is paid once: each document names its payee (SAP `XCPDK`, Oracle `ONE_TIME_FLAG`)."""
+
+
+class BankAccount(Part):
+    """The account that a supplier is paid into (UBL `PayeeFinancialAccount`, EN 16931 BG-17)."""
+
+    iban: Annotated[Code | None, FINANCIAL] = None
+    """EN 16931 BT-84, as the finance system has it."""
+    bic: Annotated[Code | None, FINANCIAL] = None
+    """EN 16931 BT-86."""
+    sort_code: Annotated[SortCode | None, FINANCIAL] = None
+    account_number: Annotated[Code | None, FINANCIAL] = None
 
 
 class Supplier(Entity):
@@ -55,6 +78,16 @@ class Supplier(Entity):
     contacts: Annotated[tuple[ContactPoint, ...], IDENTIFYING] = ()
     redacted: Annotated[bool, PLAIN] = False
     """The extract withholds who was paid; the money is real."""
+    kind: Annotated[SupplierKind | None, PLAIN] = None
+    blocked: Annotated[bool | None, PLAIN] = None
+    """Nothing more is to be ordered from it or paid to it (Business Central `blocked`)."""
+    end_date: Annotated[Day | None, PLAIN] = None
+    """The day on which it ends to be a supplier."""
+    payment_terms: Annotated[Code | None, PLAIN] = None
+    """The finance system's code for the terms (Business Central `paymentTerm`)."""
+    payment_method: Annotated[Code | None, FINANCIAL] = None
+    """UN/CEFACT 4461, the list of EN 16931 BT-81: 30 is a credit transfer, 20 a cheque."""
+    bank_account: Annotated[BankAccount | None, FINANCIAL] = None
 
 
 class DimensionValue(Part):
@@ -87,6 +120,18 @@ class _PurchaseDocument(Entity):
     due_date: Annotated[Day | None, PLAIN] = None
     payment_date: Annotated[Day | None, PLAIN] = None
     lines: Annotated[tuple[DocumentLine, ...], FINANCIAL, Field(min_length=1)]
+    outstanding: Annotated[Amount | None, FINANCIAL] = None
+    """The part that is not settled yet, tax included (EN 16931 BT-115, Business Central `remainingAmount`)."""
+    status: Annotated[Code | None, PLAIN] = None
+    """The status as the finance system writes it."""
+    payee: Annotated[Text | None, IDENTIFYING] = None
+    """The name of the one who is paid, where it is not the supplier's (EN 16931 BT-59)."""
+    payment_method: Annotated[Code | None, FINANCIAL] = None
+    """UN/CEFACT 4461 (EN 16931 BT-81)."""
+    order: Annotated[Code | None, PLAIN] = None
+    """The number of the purchase order (EN 16931 BT-13)."""
+    contract: Annotated[Code | None, PLAIN] = None
+    """The number of the contract (EN 16931 BT-12)."""
 
     @property
     def net(self) -> Decimal:
@@ -181,6 +226,8 @@ class Payment(Entity):
     payment_method: Annotated[Code | None, FINANCIAL] = None
     amount: Annotated[Amount, FINANCIAL]
     """Above zero if the supplier was given it."""
+    payee: Annotated[Text | None, IDENTIFYING] = None
+    """The name of the one who is paid, where it is not the supplier's (EN 16931 BT-59)."""
     settles: Annotated[tuple[SettledDocument, ...], FINANCIAL] = ()
 
 

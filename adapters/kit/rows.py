@@ -62,7 +62,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`row_of` keeps this of a row class: its table, columns and keys."""
+    """`row_of` keeps this of a row class: its table, columns and keys, and the table that its rows move to."""
 
     table: str
     key: tuple[str, ...] = ()
@@ -71,6 +71,7 @@ class Declared:
     order: tuple[str, ...] = ()
     also: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    moves_to: str | None = None
 
     def written(self, name: str) -> str:
         """A field's name as a column: in capitals where the table's name is."""
@@ -103,6 +104,7 @@ def row_of(
     order: Names = (),
     also: Mapping[str, Any] | None = None,
     version: str = "",
+    moves_to: str | None = None,
 ) -> Callable[[type[R]], type[R]]:
     """
     Declare of which table a named tuple is the row.
@@ -113,12 +115,16 @@ def row_of(
     `version` is the table's column of SQL Server's type `rowversion`, if it has one: a tail then reads what changed (see
     `adapters.kit.sql_versions`).
 
+    Some systems move a row to another table with the same columns and keys when it is done with (a settled item to the history):
+    `moves_to` names that table. Both are read as one: a row that moves is the record that it was.
+
     A column is called as its field is, in capitals if the table's name is. Both are left unquoted, so that the database
     takes them in its own case; a name within double quotes, or one given by `Spelt`, is taken exactly.
     """
 
     def declare(row: type[R]) -> type[R]:
-        declared = Declared(table, _several(key), _several(of), _several(to), _several(order), also or {}, version)
+        several = _several(key), _several(of), _several(to), _several(order)
+        declared = Declared(table, *several, also or {}, version, moves_to)
         row.__declared__ = declared  # type: ignore[attr-defined]
         return row
 

@@ -24,10 +24,10 @@ from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
 from adapters.kit.refresh import RefreshWindow
 from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, hints_of, row_of
 from adapters.kit.soft import softening
-from adapters.kit.sql_check import insist, lacking, look, look_for_a_row
+from adapters.kit.sql_check import insist, lacking, look, look_for_a_row, look_for_one_moment
 from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
-from adapters.kit.sql_reading import Parts, Reading, beyond, columns_read
+from adapters.kit.sql_reading import Parts, Reading, Ways, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
 from adapters.kit.sql_versions import VersionedChanges, row_version, unfit_versions
@@ -134,6 +134,8 @@ class Database:
         if all(finding.well for finding in findings):
             unfit = [fault for reading in there for fault in await unfit_versions(self.session, reading)]
             findings += [Finding(fault.what, False, fault.fix) for fault in unfit]
+        if any(reading.moves_to is not None for reading in there):
+            findings += await look_for_one_moment(self.session)
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
@@ -212,10 +214,10 @@ class Database:
             return
         trusted = Trusted(await self._clock(about), cursor or None)
 
-        def following(row: Row) -> ColumnElement[bool]:
-            return beyond((change, *reading.key), [self._value(self._remembered(row[0])), *map(untyped, row[1:])])
+        def following(row: Row) -> Ways:
+            return (beyond((change, *reading.key), [self._value(self._remembered(row[0])), *map(untyped, row[1:])]),)
 
-        run = Run(reading, following, condition, (change,))
+        run = Run(reading, following, (condition,), (change,))
         while True:
             found = await pages.read(run, size)
             self._insist_on_other_hours()

@@ -16,11 +16,11 @@ from operator import is_
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, or_, select
+from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NULLTYPE
 
-from adapters.kit.sql_reading import Columns, Parts, Reading, beyond
+from adapters.kit.sql_reading import Columns, Parts, Reading, Ways, levels
 from adapters.kit.sql_session import SqlSession, UnreadValueError
 from adapters.port import Position, Record, Row, UnreadRow
 from canonical.errors import MisconfiguredError
@@ -29,22 +29,25 @@ from canonical.turns import in_turns
 _MOST_EQUAL = 1000
 """A reading that meets more rows whose keys the database takes for one ends: they are read at once."""
 
+_MOST_ASKED = 2000
+"""SQL Server takes at most 2,100 parameters a statement."""
+
 _MOST_UNREAD = 1000
 """A reading that meets more rows that cannot be read ends: it is no row's fault, and each costs the source many questions."""
 
-Conditioned = Callable[[Row], ColumnElement[bool]]
+Behind = Callable[[Row], Ways]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """
-    Rows of a reading in the order of `lead` and the key. `condition` says which are still to come, `behind` makes the condition
-    for the rows behind one, of which it is given `lead` and the key.
+    Rows of a reading in the order of `lead` and the key. `ways` lead to those that are still to come (none: to all), `behind`
+    gives the ways to the rows behind one, of which it is given `lead` and the key.
     """
 
     reading: Reading
-    behind: Conditioned
-    condition: ColumnElement[bool] | None = None
+    behind: Behind
+    ways: Ways = ()
     lead: Columns = ()
 
     @property
@@ -52,18 +55,15 @@ class Run:
         return (*self.lead, *self.reading.key)
 
     def select(self, columns: Columns, size: int, skip: int = 0) -> Select[Any]:
-        conditions = [each for each in (self.reading.where, self.condition) if each is not None]
         named = [key.is_not(None) for key in self.reading.key]
-        found = select(*columns).select_from(self.reading.source).where(*conditions, *named)
-        found = found.order_by(*self.order).limit(size)
-        return found.offset(skip) if skip else found
+        return self.reading.select(columns, *named, ways=self.ways, order=self.order, size=size, skip=skip)
 
     def after(self, row: Row) -> Run:
-        return replace(self, condition=self.behind(row))
+        return replace(self, ways=self.behind(row))
 
     def level_with(self, row: Row) -> Run:
         """The rows that stand where this one stands, for the database."""
-        return replace(self, condition=and_(*[each == untyped(value) for each, value in zip(self.order, row, strict=True)]))
+        return replace(self, ways=(_equal(self.order, row),))
 
 
 class FoundRows(NamedTuple):
@@ -146,8 +146,7 @@ class Pages:
 
     async def _unnamed(self) -> list[Record]:
         nameless = or_(*[key.is_(None) for key in self.reading.key])
-        conditions = [nameless] if self.reading.where is None else [self.reading.where, nameless]
-        statement = select(*self.reading.key).select_from(self.reading.source).where(*conditions).limit(_MOST_UNREAD)
+        statement = self.reading.select(self.reading.key, nameless, size=_MOST_UNREAD)
         async with self.session.connection(self._about) as connection:
             rows = [tuple(row) for row in await connection.execute(statement)]
         return [self._keyless("\0".join(map(str, row)), "is empty") for row in rows]
@@ -169,10 +168,12 @@ class Pages:
         if parts and any(_of_text(row[: len(key)]) for row in (rows[0], rows[-1])):
             parts = tuple(part.beside(key) for part in parts)
         if self.scattered:
-            keys = {"keys": [row[0] for row in rows]}
-            return [(part.of_keys(), keys) for part in parts]
-        ends = {"low": rows[0][0], "high": rows[-1][0]}
-        return [(part.of_range(), ends) for part in parts]
+            keys = _lists(rows, len(key))
+            return [(part.of_keys(len(keys)), keys) for part in parts]
+        low, high = rows[0][: len(key)], rows[-1][: len(key)]
+        same = next((at for at in range(len(key) - 1) if low[at] != high[at]), len(key) - 1)
+        ends = {"low": low[same], "high": high[same], **{f"same_{at}": low[at] for at in range(same)}}
+        return [(part.of_range(same), ends) for part in parts]
 
     async def _records(
         self, connection: AsyncConnection, rows: Sequence[Row], parts: Sequence[tuple[Select[Any], dict[str, Any]]]
@@ -273,7 +274,7 @@ class Pages:
         Read the values of the row with this key one by one. Return the row if one of them cannot be read. Return None if each of
         them can: they may be of different moments, so they are no row together.
         """
-        mine = and_(*[each == untyped(value) for each, value in zip(self.reading.key, key, strict=True)])
+        mine = (_equal(self.reading.key, key),)
         run = Run(self.reading, lambda _: mine, mine)
         cells = [(str(column), self._one(run, (column,))) for column in self.reading.columns]
         cells += [(str(part.source), self._part(part, key)) for part in self.reading.parts]
@@ -311,10 +312,22 @@ class Pages:
 def swept(reading: Reading, after: Row) -> Run:
     """The rows of a sweep, behind a key (`()`: from the start)."""
 
-    def behind(row: Row) -> ColumnElement[bool]:
-        return beyond(reading.key, [untyped(value) for value in row])
+    def behind(row: Row) -> Ways:
+        return levels(reading.key, [untyped(value) for value in row])
 
-    return Run(reading, behind, behind(after) if after else None)
+    return Run(reading, behind, behind(after) if after else ())
+
+
+def _equal(columns: Columns, values: Row) -> ColumnElement[bool]:
+    return and_(*[each == untyped(value) for each, value in zip(columns, values, strict=True)])
+
+
+def _lists(rows: Sequence[Row], width: int) -> dict[str, Any]:
+    """The values of the first columns of the rows' keys, column by column, as far as one statement can hold them."""
+    lists = {f"keys_{at}": list(dict.fromkeys(row[at] for row in rows)) for at in range(width)}
+    while len(lists) > 1 and sum(map(len, lists.values())) > _MOST_ASKED:
+        lists.popitem()
+    return lists
 
 
 def grouped(found: Iterable[Any], width: int) -> dict[Row, list[Row]]:

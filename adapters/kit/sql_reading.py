@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, literal_column, or_, select, union_all
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ColumnClause, FromClause, TableClause
 
 from canonical.key import KeysOf
 
 Columns = tuple[ColumnElement[Any], ...]
+Ways = tuple[ColumnElement[bool], ...]
+"""Conditions of which every row that is wanted meets one, and no row two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,17 @@ class Parts:
         assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
         return table
 
-    def of_range(self) -> Select[Any]:
-        """The rows of every record whose key lies between `low` and `high`."""
-        return self.of(self.owner[0].between(bindparam("low"), bindparam("high")))
+    def of_range(self, same: int = 0) -> Select[Any]:
+        """
+        The rows of every record whose key lies between `low` and `high` in one column, and is `same_0`, `same_1` … in so many
+        columns before that one.
+        """
+        equal = [self.owner[at] == bindparam(f"same_{at}") for at in range(same)]
+        return self.of(and_(*equal, self.owner[same].between(bindparam("low"), bindparam("high"))))
 
-    def of_keys(self) -> Select[Any]:
-        return self.of(self.owner[0].in_(bindparam("keys", expanding=True)))
+    def of_keys(self, columns: int = 1) -> Select[Any]:
+        """The rows of records whose keys have one of `keys_0` in their first column, one of `keys_1` in the second …"""
+        return self.of(and_(*[self.owner[at].in_(bindparam(f"keys_{at}", expanding=True)) for at in range(columns)]))
 
     def beside(self, key: Columns) -> Parts:
         """
@@ -83,6 +90,10 @@ class Reading:
     key as it stands in the record's own: a uuid and a number with a fraction as text.
     `kinds` are the types that `TABLE.COLUMN` is declared with, where one is; they are looked at and change no statement.
     `version` is the row version by which a tail finds the changed rows, if the table has one.
+
+    Where the system moves rows to another table and they stay what they are (a settled item to the history), that table is
+    `moves_to`. It has the same columns. Both are read in one statement, and so as they lie at one moment: a row that moves
+    is in one of them. Its key stays as it is, so that it keeps its place between two pages, too.
     """
 
     keys: KeysOf
@@ -93,6 +104,7 @@ class Reading:
     parts: tuple[Parts, ...] = ()
     kinds: Mapping[str, type] = field(default_factory=dict)
     version: ColumnElement[Any] | None = None
+    moves_to: TableClause | None = None
 
     @property
     def versions(self) -> Columns:
@@ -103,18 +115,54 @@ class Reading:
         """The same reading, if it is read without row versions."""
         return replace(self, version=None, parts=tuple(replace(part, version=None) for part in self.parts))
 
+    def select(
+        self,
+        columns: Columns,
+        *conditions: ColumnElement[bool],
+        ways: Ways = (),
+        order: Columns = (),
+        size: int,
+        skip: int = 0,
+    ) -> Select[Any]:
+        """
+        The first `size` rows in an order, behind the first `skip`.
+
+        Each table is asked, and each of the `ways` to a row, for its first rows in this order, which an index gives: no more
+        than these are read, however large the tables are.
+        """
+        met = [each for each in (self.where, *conditions) if each is not None]
+        whole = select(*columns).select_from(self.source).where(*met)
+        found = [whole.where(way) for way in ways] or [whole]
+        if len(found) == 1 and self.moves_to is None:
+            first = found[0].order_by(*order).limit(size)
+            return first.offset(skip) if skip else first
+        named = [each.label(f"c{at}") for at, each in enumerate((*columns, *order))]
+        found = [each.with_only_columns(*named).order_by(*order).limit(size + skip) for each in found]
+        if self.moves_to is not None:
+            found += [moved(each, self.table, self.moves_to) for each in found]
+        # Written as text: to work out what the columns of each query are takes SQLAlchemy as long as to read a small page.
+        all_of: ColumnElement[Any] = literal_column("*")
+        each_of = [select(all_of).select_from(each.subquery(f"s{at}")) for at, each in enumerate(found)]
+        shown: list[ColumnElement[Any]] = [literal_column(f"c{at}") for at in range(len(named))]
+        united = select(*shown[: len(columns)]).select_from(union_all(*each_of).subquery("s"))
+        united = united.order_by(*shown[len(columns) :]).limit(size)
+        return united.offset(skip) if skip else united
+
+    @property
+    def table(self) -> TableClause:
+        """The table of the key's columns."""
+        table = self.key[0].table
+        assert isinstance(table, TableClause)  # noqa: S101 - for the type checker
+        return table
+
     def page(self, size: int, *, after: bool) -> Select[Any]:
         """The first records, or those behind the position `after_0`, `after_1` …"""
-        condition = beyond(self.key, [bindparam(f"after_{n}") for n in range(len(self.key))]) if after else None
-        return self._select(self.columns, condition).order_by(*self.key).limit(size)
+        ways = levels(self.key, [bindparam(f"after_{n}") for n in range(len(self.key))]) if after else ()
+        return self.select(self.columns, ways=ways, order=self.key, size=size)
 
     def changes(self, change: ColumnElement[Any], condition: ColumnElement[bool], size: int) -> Select[Any]:
         """The change column first, then the row exactly as the sweep reads it, for both feed one fingerprint."""
-        return self._select((change, *self.columns), condition).order_by(change, *self.key).limit(size)
-
-    def _select(self, columns: Sequence[ColumnElement[Any]], condition: ColumnElement[bool] | None) -> Select[Any]:
-        conditions = [each for each in (self.where, condition) if each is not None]
-        return select(*columns).select_from(self.source).where(*conditions)
+        return self.select((change, *self.columns), condition, order=(change, *self.key), size=size)
 
     def __str__(self) -> str:
         return ", ".join(sorted({str(table) for table in columns_read([self])}))
@@ -129,6 +177,28 @@ def beyond(columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement
     if len(columns) == 1:
         return columns[0] > values[0]
     return and_(columns[0] >= values[0], or_(columns[0] > values[0], beyond(columns[1:], values[1:])))
+
+
+def levels(columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> Ways:
+    """
+    The ways to the rows behind a position: equal in all columns but the last, which is greater; equal in all but the last two;
+    and so on. An index on the columns leads to the first row of each, and no database finds it by one condition for all.
+    """
+    return tuple(
+        and_(*[columns[at] == values[at] for at in range(last)], columns[last] > values[last])
+        for last in reversed(range(len(columns)))
+    )
+
+
+def moved(statement: Select[Any], here: TableClause, there: TableClause) -> Select[Any]:
+    """The same statement of another table with the same columns."""
+
+    def other(element: Any, **_: Any) -> Any:
+        if element is here:
+            return there
+        return there.c[element.key] if isinstance(element, ColumnClause) and element.table is here else None
+
+    return cast("Select[Any]", visitors.replacement_traverse(statement, {}, other))
 
 
 def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:

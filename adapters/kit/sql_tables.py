@@ -31,13 +31,14 @@ from sqlalchemy import (
     column,
     select,
     table,
+    union,
 )
 from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.sql.expression import FromClause, Subquery
 from sqlalchemy.types import TypeEngine
 
 from adapters.kit.rows import Declared, Field, declared_of, field_of, fields_of
-from adapters.kit.sql_reading import Columns, Parts, Reading
+from adapters.kit.sql_reading import Columns, Parts, Reading, moved
 from canonical.errors import MisconfiguredError
 from canonical.key import KeysOf
 
@@ -94,22 +95,20 @@ class Tables:
         :raises MisconfiguredError: two row classes say different things of a column, or the declaration does not hold.
         """
         declared = declared_of(row)
-        name = declared.table
-        if name not in self._tables:
-            self._tables[name] = table(_spelt(name), schema=self._schema)
-            self._declared[name] = {}
         if row not in self._asked:
-            for each in _columns_of(row, declared):
-                self._declare(self._tables[name], row, each, key=each.name in declared.key)
+            for name in filter(None, (declared.table, declared.moves_to)):
+                for each in _columns_of(row, declared):
+                    self._declare(name, row, each, key=each.name in declared.key)
             self._asked.add(row)
-        return self._tables[name]
+        return self._tables[declared.table]
 
     def column(self, row: type, name: str) -> ColumnElement[Any]:
         """A column that no row class declares, such as one that only this council has to show changes."""
-        there = self[row]
-        if name not in there.c:
-            there.append_column(column(quoted_name(name, quote=False)))
-        return there.c[name]
+        here = self[row]
+        for there in (here, self._moves_to(row)):
+            if there is not None and name not in there.c:
+                there.append_column(column(quoted_name(name, quote=False)))
+        return here.c[name]
 
     def reading(self, row: type, keys: KeysOf, choice: Choice | None = None) -> Reading:
         """
@@ -134,6 +133,7 @@ class Tables:
             parts=tuple(self._parts(row, choice)),
             kinds=self.kinds,
             version=self._version(row),
+            moves_to=self._moves_to(row),
         )
 
     def stand_in(self, *rows: type) -> MetaData:
@@ -150,14 +150,20 @@ class Tables:
             Table(_spelt(name), metadata, *[_stand_in(each, key=key) for each, key in columns.values()])
         return metadata
 
-    def _declare(self, there: TableClause, row: type, each: Field, *, key: bool) -> None:
+    def _moves_to(self, row: type) -> TableClause | None:
+        """The table that rows of this class move to, if there is one; its class was asked for before."""
+        name = declared_of(row).moves_to
+        return None if name is None else self._tables[name]
+
+    def _declare(self, name: str, row: type, each: Field, *, key: bool) -> None:
+        there = self._tables.setdefault(name, table(_spelt(name), schema=self._schema))
         place = f"{there}.{each.column}"
         if self.kinds.setdefault(place, each.kind) is not each.kind:
             fix = f"give it one type: {each.kind.__name__} in {row.__name__}, {self.kinds[place].__name__} elsewhere"
             raise MisconfiguredError(place, "is declared with two types", fix=fix)
         if each.column not in there.c:
             there.append_column(column(_column_name(each)))
-        known = self._declared[declared_of(row).table]
+        known = self._declared.setdefault(name, {})
         if each.column not in known or key:
             known[each.column] = each, key
 
@@ -201,7 +207,7 @@ class Tables:
             fix = f"name the columns of {declared.table} that hold {', '.join(to)} of {own.table}: of=…"
             raise MisconfiguredError(part.__name__, f"does not say to which {row.__name__} it belongs", fix=fix)
         source, owner = self[part] if choice.source is None else choice.source, of
-        if to != own.key:  # it hangs on another column of the record, and the record's key is needed
+        if to != own.key or own.moves_to:  # the record's key is needed, from wherever the record lies
             theirs = self._records(row, to, records)
             source = source.join(theirs, and_(*[theirs.c[f"to_{n}"] == each for n, each in enumerate(of)]))
             owner = tuple(theirs.c[f"key_{n}"] for n in range(len(own.key)))
@@ -213,13 +219,16 @@ class Tables:
 
     def _records(self, row: type, to: tuple[str, ...], choice: Choice) -> Subquery:
         """
-        The keys of the records, each beside the columns on which a part hangs. It is a query of its own, so that a part may be
-        of a table that the records are read from, too.
+        The keys of the records, each beside the columns on which a part hangs, in whichever table the record lies. It is a query
+        of its own, so that a part may be of a table that the records are read from, too.
         """
         key, hung = self._columns(row, declared_of(row).key, choice), self._columns(row, to, choice)
         named = [each.label(f"key_{n}") for n, each in enumerate(key)] + [each.label(f"to_{n}") for n, each in enumerate(hung)]
         found = select(*named).select_from(self[row] if choice.source is None else choice.source)
-        return (found if choice.where is None else found.where(choice.where)).subquery("records")
+        found = found if choice.where is None else found.where(choice.where)
+        there = self._moves_to(row)
+        both = found if there is None else union(found, moved(found, self[row], there))  # a row may lie in both
+        return both.subquery("records")
 
     def _version(self, row: type) -> ColumnElement[Any] | None:
         """The row version of a table that declares one: PostgreSQL gives every row one of its own."""

@@ -1,0 +1,45 @@
+"""These functions read how Business World writes codes, amounts, references and analyses."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, func
+
+from canonical.finance import DimensionValue
+
+
+class Money(NamedTuple):
+    """An amount in the currency of its document, and the part of it that is outstanding."""
+
+    currency: str
+    amount: Decimal
+    rest: Decimal | None
+
+
+HOME = "GBP"
+
+
+def money(
+    currency: str | None, amount: Decimal, cur_amount: Decimal | None, rest: Decimal | None, rest_curr: Decimal | None
+) -> Money:
+    """In the document's own currency, unless nobody filled that amount in: then in the council's."""
+    if currency in (None, HOME) or (not cur_amount and amount):
+        return Money(HOME, amount, rest)
+    return Money(currency or HOME, cur_amount or Decimal(0), rest_curr)
+
+
+def dimensions(row: tuple[Any, ...]) -> tuple[DimensionValue, ...]:
+    """The last seven columns of a row, `dim_1` to `dim_7`, as far as they are filled in. What each analyses is the site's own."""
+    return tuple(DimensionValue(dimension=f"dim_{n}", value=value) for n, value in enumerate(row[-7:], 1) if value)
+
+
+def reference(value: str | None) -> str | None:
+    """A number of another record; 0 stands for none, as a blank does."""
+    return value if value is not None and value.strip("0") else None
+
+
+def plain(code: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A code for a condition: without the blanks that pad it, in capitals, and blank where it is null."""
+    return func.coalesce(func.upper(func.rtrim(code)), "")
