@@ -51,7 +51,7 @@ class TestTheSuite(AdapterSuite):
         told = RevenuesStory(5, date(2026, 6, 1))
         for number in range(1, 10):
             told.home(number)
-        self.academy = served
+        self.academy, self.told = served, told
         await served.fill(told.rows)
         adapter = system.build("academy", served.settings.model_copy(update={"page_size": 4, "claimant_member": 1}))
         yield adapter
@@ -71,6 +71,11 @@ class TestTheSuite(AdapterSuite):
 
     async def mend_it(self, adapter: Adapter) -> None:
         await self.academy.run("UPDATE {schema}ctoccupation SET property_ref = '000000009' WHERE account_ref = 5")
+
+    async def counted(self, adapter: Adapter) -> dict[str, int]:
+        accounts = dict.fromkeys(("council-tax-person", "council-tax-account"), "ctaccount")
+        tables = {"benefit-person": "hbmember", "benefit-claim": "hbclaim", **accounts}
+        return {stream.name: len(self.told.rows[tables[stream.name]]) for stream in adapter.streams()}
 
 
 async def test_a_wrong_value_costs_its_field_and_a_days_work_is_published(tmp_path: Path) -> None:

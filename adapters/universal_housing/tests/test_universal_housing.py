@@ -56,7 +56,7 @@ class TestTheSuite(AdapterSuite):
         told.estate(0)
         for number in range(1, 5):
             told.tenancy(number, flat=True)
-        self.housing = served
+        self.housing, self.told = served, told
         await served.fill(as_written(told.rows))
         adapter = system.build("universal_housing", served.settings.model_copy(update={"page_size": 20}))
         yield adapter
@@ -77,6 +77,13 @@ class TestTheSuite(AdapterSuite):
     async def mend_it(self, adapter: Adapter) -> None:
         mended = "UPDATE {schema}rtrans SET tag_ref = '0000003/01', real_value = 1 WHERE batchid = 3 AND transno = 0"
         await self.housing.run(mended)
+
+    async def counted(self, adapter: Adapter) -> dict[str, int]:
+        tables = {
+            "person": "member", "property": "property", "household": "househ", "tenancy": "tenagree", "rent-account": "tenagree",
+            "rent-transaction": "rtrans", "repair": "rmreqst",
+        }  # fmt: skip
+        return {stream.name: len(self.told.rows[tables[stream.name]]) for stream in adapter.streams()}
 
 
 @pytest.mark.servers
