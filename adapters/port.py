@@ -115,7 +115,9 @@ class Tail:
     """
     A tail reads the rows that a change column calls new since a cursor (None: all), from a little before it, for late commits.
 
-    A change column never shows a delete and can be forgotten by a hand-written UPDATE: `sweep` runs behind it.
+    Row versions need no such margin: their cursor never goes beyond the lowest number of an open transaction (see
+    `adapters.kit.sql_versions`). A change column never shows a delete and can be forgotten by a hand-written UPDATE: `sweep`
+    runs behind it.
     """
 
     pages: Callable[[Position | None], AsyncIterator[Page]]

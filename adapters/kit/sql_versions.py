@@ -82,8 +82,8 @@ class Versioning:
     async def ask(self, session: SqlSession, about: str) -> Horizon:
         """:raises MisconfiguredError: the database only follows another one, and does not know what is open there."""
         async with session.connection(about) as connection:
-            below, following, kept_by = (await connection.execute(self.horizon)).one()
-        if kept_by == "READ_ONLY":
+            below, following, writable = (await connection.execute(self.horizon)).one()
+        if writable == "READ_ONLY":
             what = "the database is read-only, and says nothing of the transactions that are open in the one it follows"
             raise MisconfiguredError(session.where, what, fix=f"name the primary server in `url`, or {BY_SWEEPS}")
         return Horizon(int(below), int(following))
