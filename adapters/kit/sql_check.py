@@ -102,15 +102,17 @@ async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
     return found
 
 
-async def look_for_a_row(session: SqlSession, table: TableClause) -> list[Finding]:
-    """Look whether a list that codes are translated by holds anything."""
+_FILL = "ask the system's supplier to fill it: without it no code of this list can be translated"
+
+
+async def look_for_a_row(session: SqlSession, table: TableClause, fix: str = _FILL) -> list[Finding]:
+    """Look whether a table holds anything, such as a list that codes are translated by."""
     try:
         async with session.connection(str(table)) as connection:
             if (await connection.execute(select(*table.c).limit(1))).first() is not None:
                 return [Finding(f"{table}: has rows", True)]
     except IronbridgeError:
         return []  # that it cannot be read is a finding already
-    fix = "ask the system's supplier to fill it: without it no code of this list can be translated"
     return [Finding(f"{table}: has no rows", False, fix)]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from adapters.kit.sql import SqlAdapter, SqlStream, row_of
+from adapters.kit.sql_check import look_for_a_row
 from adapters.mosaic import child_in_need as cin
 from adapters.mosaic import looked_after as cla
 from adapters.mosaic import person as people
@@ -15,6 +16,8 @@ from adapters.mosaic import workers
 from adapters.mosaic.settings import MosaicSettings
 from canonical.errors import IronbridgeError
 from canonical.finding import Finding
+
+_MAP = "complete the mart's mapping for the CIN census in Mosaic: an incomplete one leaves the table empty, and is no error there"
 
 DECLARED = (
     SqlStream("person", people.person, people.people),
@@ -59,6 +62,8 @@ class MosaicAdapter(SqlAdapter):
         """Look at all that every SQL adapter looks at, and at the council's own codes in the settings."""
         findings = list(await super().check())
         if self.database.session.engine is not None:
+            for table in (cin.DmCinReferrals, cin.DmCinAssessFactors):
+                findings += await look_for_a_row(self.database.session, self.tables[table], _MAP)
             findings += await self._named("steps", self._mosaic.steps.model_dump(), KnownStepType)
             findings += await self._named("questions", self._mosaic.questions.model_dump(), KnownQuestion)
             findings += await self._named("worker_types", {"": self._mosaic.worker_types}, KnownWorkerType)

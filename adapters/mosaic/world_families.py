@@ -88,7 +88,7 @@ class FamilyStory:
         street = "No fixed abode" if rng.random() < 0.05 else f"{rng.randrange(1, 90)} {rng.choice(_STREETS)}, Ludford"
         for child in children:
             self._home(child, street)
-        if rng.random() < 0.1:
+        if rng.random() < 0.1 or len(children) == len(self.rows["DM_PERSONS"]):  # the first family has one in any case
             self._double(self.rows["DM_PERSONS"][-1])
         if rng.random() < 0.2:
             self.add("DM_PERSONS", "PERSON_ID", **self._named(surname, None), CONTEXT_FLAG="A")  # a parent
@@ -252,11 +252,13 @@ class FamilyStory:
             if not goes_on:
                 break
             day = until
-            change = rng.choice(("legal", "home", "both", "type", "cut"))
-            legal = self._legal(of, day) if change in ("legal", "both", "cut") else legal
-            split = split + 1 if change in ("type", "cut") else 1 if change in ("home", "both") else split
-            if change in ("home", "both"):
-                home, carer = self.add("", "PLACEMENT_ID"), self._carer(day)
+            change = rng.choice(("legal", "home", "both", "same carer", "type", "cut"))
+            legal = self._legal(of, day) if change not in ("home", "type") else legal
+            if change in ("type", "cut"):
+                split += 1
+            elif change != "legal":
+                home, split = self.add("", "PLACEMENT_ID"), 1
+                carer = carer if change == "same carer" else self._carer(day)
             kind = rng.choice(("U1", "U4", "A6")) if change == "type" else kind
         self.add("DM_HEALTH_ASSESSMENTS", "HEALTH_ID", PERSON_ID=child, HEALTH_ASSESSMENT_DATE=midnight(self._between(start)),
                  SDQ_SCORE=rng.randrange(41), SDQ_REASON=None)  # fmt: skip

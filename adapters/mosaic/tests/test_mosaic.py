@@ -62,8 +62,8 @@ class TestTheSuite(AdapterSuite):
     @pytest.fixture
     async def adapter(self, served: EmptySystem) -> AsyncIterator[Adapter]:
         self.mart = served
-        people = [{"PERSON_ID": n, "FIRST_NAME": f"Child {n}", "GENDER": "F", "RESTRICTED": "N"} for n in range(1, 40)]
-        homes = [{"REF_ADDRESSES_PEOPLE_ID": n, "PERSON_ID": n, "POST_CODE": "SY1 1AA"} for n in range(1, 40)]
+        people = [{"PERSON_ID": n, "FIRST_NAME": f"Child {n}", "GENDER": "F", "RESTRICTED": "N"} for n in range(1, 32)]
+        homes = [{"REF_ADDRESSES_PEOPLE_ID": n, "PERSON_ID": n, "POST_CODE": "SY1 1AA"} for n in range(1, 32)]
         steps = [
             {"WORKFLOW_STEP_ID": n, "WORKFLOW_STEP_TYPE_ID": 335, "SUBGROUP_ID": n, "STARTED_ON": midnight(date(2026, 1, n))}
             for n in range(1, 10)
@@ -76,9 +76,10 @@ class TestTheSuite(AdapterSuite):
             "DM_PERSONS": people, "DM_ADDRESSES": homes, "DM_WORKFLOW_STEPS": steps, "DM_SUBGROUP_SUBJECTS": subjects,
             "DM_ETHNICITIES": [{"ETHNICITY_CODE": "WB", "CIN_ETHNICITY_CODE": "WBRI"}],
             "DM_SERV_USER_GROUP_TYPES": [{"GROUP_TYPE": "CHILD", "NEED_CODE_CATEGORY_CODE": "N1"}],
+            "DM_CIN_REFERRALS": [{"REFERRAL_ID": 1, "PERSON_ID": 1}], "DM_CIN_ASSESS_FACTORS": [{"ASSESSMENT_ID": 1}],
             "DM_WORKFLOW_STEP_TYPES": [{"WORKFLOW_STEP_TYPE_ID": 335}],
         })  # fmt: skip
-        asked = {"url": self.mart.settings.url, "page_size": 13, "steps": {"assessment": [335]}}
+        asked = {"url": self.mart.settings.url, "page_size": 20, "steps": {"assessment": [335]}}
         adapter = system.build("mosaic", MosaicSettings.model_validate(asked))
         yield adapter
         await adapter.close()
@@ -130,6 +131,14 @@ async def test_check_tells_which_of_the_councils_codes_the_mart_does_not_have_an
     ]  # fmt: skip
     unused = [each.what for each in findings if "names nothing" in each.what]
     assert "steps.cin_plan: names nothing, and nothing is read for it" in unused
+
+
+async def test_check_names_a_table_that_an_incomplete_mapping_left_empty(small: EmptySystem) -> None:
+    await small.fill({})
+    adapter = system.build("mosaic", plain(small.settings.url.get_secret_value()))
+    empty = [each.what for each in await adapter.check() if each.fix.startswith("complete the mart's mapping")]
+    await adapter.close()
+    assert empty == ["DM_CIN_REFERRALS: has no rows", "DM_CIN_ASSESS_FACTORS: has no rows"]
 
 
 async def test_nothing_is_read_while_the_mart_is_rebuilt(tmp_path: Path) -> None:
