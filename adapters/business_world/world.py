@@ -147,7 +147,7 @@ async def _mend(work: DaysWork) -> str | None:
 
 SQL_WORLD = SqlWorld(
     name="business_world",
-    unit="supplier items",
+    unit="items",
     size=200,
     streams=DECLARED,
     settings=_settings,

@@ -140,13 +140,8 @@ class Reading:
         found = [each.with_only_columns(*named).order_by(*order).limit(size + skip) for each in found]
         if self.moves_to is not None:
             found += [moved(each, self.table, self.moves_to) for each in found]
-        # Written as text: to work out what the columns of each query are takes SQLAlchemy as long as to read a small page.
-        all_of: ColumnElement[Any] = literal_column("*")
-        each_of = [select(all_of).select_from(each.subquery(f"s{at}")) for at, each in enumerate(found)]
-        shown: list[ColumnElement[Any]] = [literal_column(f"c{at}") for at in range(len(named))]
-        united = select(*shown[: len(columns)]).select_from(union_all(*each_of).subquery("s"))
-        united = united.order_by(*shown[len(columns) :]).limit(size)
-        return united.offset(skip) if skip else united
+        first = _united(found, len(columns), len(order)).limit(size)
+        return first.offset(skip) if skip else first
 
     @property
     def table(self) -> TableClause:
@@ -166,6 +161,18 @@ class Reading:
 
     def __str__(self) -> str:
         return ", ".join(sorted({str(table) for table in columns_read([self])}))
+
+
+def _united(found: Sequence[Select[Any]], columns: int, order: int) -> Select[Any]:
+    """
+    All rows of several queries, whose columns `c0`, `c1` … are so many to be shown and so many to order the rows by.
+
+    The names are written as text: SQLAlchemy takes as long to work out the columns of each query as to read a small page.
+    """
+    whole: ColumnElement[Any] = literal_column("*")
+    each_of = [select(whole).select_from(each.subquery(f"s{at}")) for at, each in enumerate(found)]
+    named: list[ColumnElement[Any]] = [literal_column(f"c{at}") for at in range(columns + order)]
+    return select(*named[:columns]).select_from(union_all(*each_of).subquery("s")).order_by(*named[columns:])
 
 
 def beyond(columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
