@@ -30,6 +30,7 @@ PLANTED = {
     "CONSOLE__CLIENT_SECRET": f"{CANARY}-console",
     "CONSOLE__SESSION_SECRET": f"{CANARY}-session-of-thirty-two-characters",
     "ADAPTERS__LIQUIDLOGIC__URL": f"postgresql://ironbridge:{CANARY}-reader@{HOST}:{{postgres}}/no_such_warehouse",
+    "ADAPTERS__HOSPITAL__URL": f"postgresql://ironbridge:{CANARY}-register@{HOST}:{{postgres}}/no_such_register",
     "TARGETS__DFE_CSC__CLIENT_SECRET": f"{CANARY}-dfe",
     "TARGETS__DFE_CSC__SUPPLIER_KEY": f"{CANARY}-key",
     "TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET": f"{CANARY}-central",
@@ -49,6 +50,8 @@ ssl_cafile = "{ca}"
 console = true
 [adapters.liquidlogic]
 every = 1
+[adapters.hospital]
+port = 0
 [targets.dfe_csc]
 la_code = 893
 api_endpoint = "{cloud}/dfe"
