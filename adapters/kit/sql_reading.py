@@ -134,13 +134,14 @@ class Reading:
         whole = select(*columns).select_from(self.source).where(*met)
         found = [whole.where(way) for way in ways] or [whole]
         if len(found) == 1 and self.moves_to is None:
-            first = found[0].order_by(*order).limit(size)
-            return first.offset(skip) if skip else first
-        named = [each.label(f"c{at}") for at, each in enumerate((*columns, *order))]
-        found = [each.with_only_columns(*named).order_by(*order).limit(size + skip) for each in found]
-        if self.moves_to is not None:
-            found += [moved(each, self.table, self.moves_to) for each in found]
-        first = _united(found, len(columns), len(order)).limit(size)
+            ordered = found[0].order_by(*order)
+        else:
+            named = [each.label(f"c{at}") for at, each in enumerate((*columns, *order))]
+            found = [each.with_only_columns(*named).order_by(*order).limit(size + skip) for each in found]
+            if self.moves_to is not None:
+                found += [moved(each, self.table, self.moves_to) for each in found]
+            ordered = _united(found, len(columns), len(order))
+        first = ordered.limit(size)
         return first.offset(skip) if skip else first
 
     @property
