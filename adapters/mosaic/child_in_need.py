@@ -17,6 +17,7 @@ from adapters.mosaic.mart import (
     Day,
     DmSubgroupSubjects,
     Flag,
+    Number,
     PersonsReferral,
     answers,
     concerned,
@@ -49,7 +50,7 @@ class DmServiceUserGroups(NamedTuple):
 
 @row_of("DM_CIN_REFERRALS", key=("referral_id", "person_id"))
 class DmCinReferrals(NamedTuple):
-    referral_id: int
+    referral_id: Number
     person_id: int
     referral_date: Day
     source_of_referral: Soft[Annotated[str | None, SOURCE]]
@@ -98,7 +99,7 @@ class DmCinAssessFactors(NamedTuple):
 
 @row_of("DM_WORKFLOW_STEPS", key=("workflow_step_id", "person_id"), also=STEP)
 class AssessmentStep(NamedTuple):
-    workflow_step_id: int
+    workflow_step_id: Number
     person_id: Joined[int]
     started_on: Day
     completed_on: Day
@@ -134,13 +135,13 @@ class LaterStep(NamedTuple):
 
 @row_of("DM_WORKFLOW_BACKWARDS", key=("workflow_step_id", "preceding_workflow_step_id"))
 class EarlierStep(NamedTuple):
-    workflow_step_id: int
-    preceding_workflow_step_id: int
+    workflow_step_id: Number
+    preceding_workflow_step_id: Number
 
 
 @row_of("DM_WORKFLOW_STEPS", key=("workflow_step_id", "person_id"), also=STEP)
 class CinPlanStep(NamedTuple):
-    workflow_step_id: int
+    workflow_step_id: Number
     person_id: Joined[int]
     started_on: Day
     completed_on: Day
@@ -200,7 +201,7 @@ class StepAnswer(NamedTuple):
 
 @row_of("DM_WORKFLOW_STEPS", key=("workflow_step_id", "person_id"), also={**STEP, "is_section_47_enquiry": Flag})
 class Section47Step(NamedTuple):
-    workflow_step_id: int
+    workflow_step_id: Number
     person_id: Joined[int]
     started_on: Day
     completed_on: Day
@@ -269,7 +270,7 @@ class DmRegistrationCategories(NamedTuple):
 @row_of("DM_REGISTRATIONS", key="registration_id",
         also={"is_child_protection_plan": Flag, "is_temporary_child_protection": Flag})  # fmt: skip
 class DmRegistrations(NamedTuple):
-    registration_id: int
+    registration_id: Number
     person_id: int
     registration_start_date: Day
     deregistration_date: Day

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, DateTime, String, and_, case, false, func
+from sqlalchemy import ColumnElement, DateTime, Numeric, String, and_, case, false, func
 from sqlalchemy.sql.expression import FromClause
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
@@ -20,22 +20,24 @@ Answer = Annotated[str | None, String(4000)]
 """An answer in a form, however long."""
 Day = Annotated[date | None, DateTime()]
 """A DATETIME, mostly at midnight, as its day; an end on 9999-12-31 is open."""
+Number = Annotated[int, Numeric(9, 0)]
+"""The numbers that Mosaic gives its own records are NUMERIC(9), which drivers read as decimals."""
 Flag = Annotated[bool | None, String(1)]
 """Y, N or nothing."""
 
-STEP = {"subgroup_id": int, "workflow_step_type_id": int, "started_on": Day, "completed_on": Day, "cancelled_on": Day}
+STEP = {"subgroup_id": Number, "workflow_step_type_id": int, "started_on": Day, "completed_on": Day, "cancelled_on": Day}
 """The columns of DM_WORKFLOW_STEPS by which steps are chosen."""
 
 
 @row_of("DM_SUBGROUP_SUBJECTS", key=("subgroup_id", "subject_compound_id"), also={"subject_type_code": str})
 class DmSubgroupSubjects(NamedTuple):
-    subgroup_id: int
-    subject_compound_id: int
+    subgroup_id: Number
+    subject_compound_id: Number
 
 
 @row_of("DM_CIN_REFERRALS", key=("referral_id", "person_id"), of="person_id", to="person_id")
 class PersonsReferral(NamedTuple):
-    referral_id: int
+    referral_id: Number
     referral_date: Day
     closure_date: Day
 

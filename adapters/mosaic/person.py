@@ -7,7 +7,7 @@ from datetime import date
 from itertools import groupby
 from typing import Annotated, NamedTuple
 
-from sqlalchemy import String, case, exists, func, or_
+from sqlalchemy import Numeric, String, case, exists, func, or_
 
 from adapters.kit.sql import Choice, Joined, Soft, Tables, row_of
 from adapters.mosaic.codes import DISABILITY
@@ -28,12 +28,12 @@ class DmEthnicities(NamedTuple):
     cin_ethnicity_code: str | None
 
 
-@row_of("DM_ADDRESSES", key="ref_addresses_people_id", of="person_id")
+@row_of("DM_ADDRESSES", key="ref_addresses_people_id", of="person_id", also={"person_id": Annotated[int, Numeric(16, 0)]})
 class DmAddresses(NamedTuple):
     address: Annotated[str | None, String(464)]
     post_code: Soft[str | None]
     address_type: str | None
-    unique_id: Soft[int | None]
+    unique_id: Soft[Annotated[int | None, Numeric(15, 0)]]
     start_date: Day
     end_date: Day
 
@@ -71,7 +71,7 @@ class DmPersons(NamedTuple):
     person_id: int
     person_id_legacy: str | None
     ssda903_id: str | None
-    nhs_id: Soft[int | None]
+    nhs_id: Soft[Annotated[int | None, Numeric(10, 0)]]
     upn_id: Soft[str | None]
     former_upn_id: Soft[str | None]
     title: str | None

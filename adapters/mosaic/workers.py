@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, extract, func, or_, select
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
 from adapters.mosaic.mart import Day, PersonsReferral, open_episode, plain
@@ -44,7 +44,8 @@ def involvements(mart: Tables, settings: MosaicSettings) -> Choice:
     team = select(func.max(organisations.c.NAME)).select_from(
         roles.join(organisations, organisations.c.ORGANISATION_ID == roles.c.ORGANISATION_ID)
     ).where(roles.c.WORKER_ID == them.c.WORKER_ID).correlate(them)  # fmt: skip
-    conditions = [or_(begun.is_(None), ended.is_(None), begun != ended)]  # begun and ended at once: mis-keyed
+    one_day = and_(*[extract(part, begun) == extract(part, ended) for part in ("year", "month", "day")])
+    conditions = [or_(begun.is_(None), ended.is_(None), ~one_day)]  # begun and ended on one day: keyed in by mistake
     if settings.worker_types:
         conditions.append(kind.in_([each.upper() for each in settings.worker_types]))
     return Choice(and_(*conditions), joined={"team": team.scalar_subquery()})
