@@ -77,9 +77,13 @@ def test_a_size_that_is_none_is_refused(word: str) -> None:
         legacy.sizes_of([word])
 
 
-def test_the_demonstration_plays_one_childrens_system_unless_another_is_asked_for(tmp_path: Path) -> None:
-    assert set(legacy.sections(tmp_path)) - set(legacy.played(tmp_path)) == {"mosaic"}
-    assert legacy.played(tmp_path, ["mosaic"]) == legacy.sections(tmp_path)
+def test_the_demonstration_plays_one_system_of_a_sort_unless_another_is_asked_for(tmp_path: Path) -> None:
+    by_itself, every = legacy.played(tmp_path), legacy.sections(tmp_path)
+    assert set(by_itself) == {"liquidlogic", "payables"}
+    others = every.keys() - by_itself.keys()
+    assert others > {"mosaic", "universal_housing"}
+    assert legacy.played(tmp_path, others) == every
+    assert legacy.played(tmp_path, ["mosaic"]).keys() == {*by_itself, "mosaic"}
 
 
 async def test_a_size_of_a_system_that_has_no_world_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def _section(folder: Path) -> dict[str, Any]:
     return {"url": f"sqlite+aiosqlite:///{folder / 'academy.sqlite3'}", "every": 1, "claimant_member": 1}
 
 
-ACADEMY = SqlWorld("academy", "homes", 100, DECLARED, _settings, story, (_move, _birth, _payment_method), _section)
+ACADEMY = SqlWorld(
+    "academy", "homes", 100, DECLARED, _settings, story, (_move, _birth, _payment_method), _section, in_demonstration=False
+)
 WORLD = ACADEMY.world()
 
 if __name__ == "__main__":

@@ -154,6 +154,7 @@ SQL_WORLD = SqlWorld(
     story=_story,
     steps=(_new_invoice, _settle, _take_back, _move_house, _receipt, _mend),
     section=_section,
+    in_demonstration=False,
 )
 WORLD: World[BusinessWorldSettings] = replace(SQL_WORLD.world(), chart={"accounts": ACCOUNTS})
 

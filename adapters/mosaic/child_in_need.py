@@ -83,7 +83,8 @@ def care_episode(source: str, r: DmCinReferrals) -> CareEpisode:
 def _primary_need(r: DmCinReferrals) -> str | None:
     """The need of the service user group that the child was in when referred, else of the first that began meanwhile."""
     opened, closed = r.referral_date or date.min, r.closure_date or date.max
-    spans = [(each.start_date or date.min, each.end_date or date.max, each.need) for each in r.groups if each.need]
+    # Databases differ in where an empty start stands.
+    spans = sorted((each.start_date or date.min, each.end_date or date.max, each.need) for each in r.groups if each.need)
     at_once = [need for start, end, need in spans if start <= opened <= end]
     later = [need for start, _, need in spans if opened < start <= closed]
     return at_once[-1] if at_once else later[0] if later else None
@@ -251,9 +252,10 @@ def _conference(s: Section47Step) -> date | None:
 
 
 def _required(s: Section47Step) -> bool | None:
-    """An answer that names no child is about all of them."""
-    said = [each.text_answer for each in s.said if each.subject_person_id in (None, s.person_id) and each.text_answer]
-    return said[-1].upper() in _YES if said else None
+    """The last answer about the child counts; one that names no child is about all of them."""
+    said = {whom: text.upper() for whom, text, _ in s.said if text and whom in (None, s.person_id)}
+    answer = said.get(s.person_id, said.get(None))
+    return None if answer is None else answer in _YES
 
 
 # -- child protection plans ----------------------------------------------------------------------------------------

@@ -221,7 +221,8 @@ def _section(folder: Path) -> dict[str, Any]:
 
 
 HOUSING = SqlWorld(
-    "universal_housing", "tenancies", 120, DECLARED, _settings, story, (_receipt, _end, _birth, _complete), _section
+    "universal_housing", "tenancies", 120, DECLARED, _settings, story, (_receipt, _end, _birth, _complete), _section,
+    in_demonstration=False,
 )
 WORLD = HOUSING.world()
 
