@@ -291,8 +291,8 @@ class World(Generic[S]):
     the system that such settings name with so many records, and leaves one that is there as it is; `change` does a day's work
     in it. Both say in sentences what they did, and the same seed makes the same. The size is counted in `unit`.
     `chart` holds the accounts and dimensions that its records name, for a cloud system that has to know them already.
-    A world that is not `in_demonstration` is played there only if somebody asks for it: a council has one system of a sort, and the
-    demonstration takes less than a minute.
+    A world that is not `in_demonstration` is played there only if somebody asks for it: a council has one system of a sort,
+    and the demonstration takes less than a minute.
     """
 
     unit: str
