@@ -13,7 +13,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -26,32 +26,43 @@ _LOCALES = ("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8")
 _LATER = timedelta(days=500)
 
 
-def said_here(stream: Stream, records: Iterable[Record]) -> list[bytes]:
+Asked = Sequence[tuple[Stream, Sequence[Record]]]
+"""Streams, each with records of it."""
+
+
+def said_here(asked: Asked) -> list[bytes]:
     """Map the records in this process: each one's entity as canonical JSON in a line, or why there is none."""
-    return [_said(stream, record) for record in records]
+    return [_said(stream, record) for stream, records in asked for record in records]
 
 
-def said_elsewhere(stream: Stream, records: Iterable[Record]) -> list[bytes]:
+def said_elsewhere(asked: Asked) -> list[bytes]:
     """
     Map the records in another process, the last one first; the answers are in the records' order.
 
-    :raises AssertionError: the mapping, or a row, cannot be sent there.
+    :raises AssertionError: a mapping, or a row, cannot be sent there.
     """
+    command = [sys.executable, "-c", f"import {__name__} as here; here.main()"]
+    sent = b"".join([json.dumps([sys.path, len(asked)]).encode(), b"\n", *(_sent(*each) for each in asked)])
+    environment = os.environ | _ENVIRONMENT
+    done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)  # noqa: S603 (this module)
+    if done.returncode:
+        raise AssertionError(f"a stream cannot be mapped in another process: {done.stderr.decode()[-2000:]}")
+    return done.stdout.splitlines()
+
+
+def _sent(stream: Stream, records: Sequence[Record]) -> bytes:
     try:
-        asked = pickle.dumps((stream.name, stream.entities, stream.map, stream.softly, list(records)))
+        return pickle.dumps((stream.name, stream.entities, stream.map, stream.softly, list(records)))
     except Exception as error:
         raise AssertionError(
             f"stream `{stream.name}`: its mapping or a row cannot be sent to another process ({type(error).__name__}): "
             "make `map` a function of a module, bind settings to it with `partial`, and put plain values into rows"
         ) from None
-    command = [sys.executable, "-c", f"import {__name__} as here; here.main()"]
-    sent = json.dumps(sys.path).encode() + b"\n" + asked
-    environment = os.environ | _ENVIRONMENT
-    done = subprocess.run(command, input=sent, capture_output=True, env=environment, check=False)  # noqa: S603 (this module)
-    if done.returncode:
-        said = done.stderr.decode()[-2000:]
-        raise AssertionError(f"stream `{stream.name}` cannot be mapped in another process: {said}")
-    return done.stdout.splitlines()
+
+
+def _received() -> tuple[Stream, Sequence[Record]]:
+    name, entities, maps, softly, records = pickle.load(sys.stdin.buffer)  # noqa: S301  # nosec B301
+    return Stream(name, entities, maps, Sweep(_no_pages), softly=softly), records[::-1]
 
 
 def _said(stream: Stream, record: Record) -> bytes:
@@ -76,8 +87,6 @@ def main() -> None:
             locale.setlocale(locale.LC_ALL, each)
             break
     with time_machine.travel((datetime.now(UTC) + _LATER).timestamp()):
-        sys.path[:] = json.loads(sys.stdin.buffer.readline())
-        name, entities, maps, softly, records = pickle.load(sys.stdin.buffer)  # noqa: S301  # nosec B301
-        stream = Stream(name, entities, maps, Sweep(_no_pages), softly=softly)
-        said = said_here(stream, reversed(records))[::-1]
+        sys.path[:], count = json.loads(sys.stdin.buffer.readline())
+        said = said_here([_received() for _ in range(count)][::-1])[::-1]
     sys.stdout.buffer.write(b"\n".join(said))

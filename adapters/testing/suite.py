@@ -231,14 +231,14 @@ class AdapterSuite:
 
     async def test_a_mapping_depends_on_nothing_but_its_row(self, adapter: Adapter) -> None:
         read = await _read(adapter)
-        for stream in adapter.streams():
-            records = read[stream.name]
-            said = zip(records, said_here(stream, records), said_elsewhere(stream, records), strict=True)
-            unlike = [record.key for record, here, there in said if here != there]
-            assert unlike == [], (
-                f"stream `{stream.name}`: another process, on another day, in another time zone, with another order of sets, "
-                "makes something else of the same row"
-            )
+        asked = [(stream, read[stream.name]) for stream in adapter.streams() if read[stream.name]]
+        keys = [record.key for _, records in asked for record in records]
+        said = zip(keys, said_here(asked), said_elsewhere(asked), strict=True)
+        unlike = [key for key, here, there in said if here != there]
+        assert unlike == [], (
+            "another process, on another day, in another time zone, with another order of sets, makes something else of the "
+            "same row"
+        )
 
     async def test_every_record_has_an_owner_of_its_own_system(self, adapter: Adapter) -> None:
         foreign = [made.key for made in await _made(adapter) if read_key(made.owner).source != adapter.name]
