@@ -19,7 +19,8 @@ from flows.kit.resources import Resources
 from flows.port import Flow, Target
 from flows.testing import ArrayInbox, alone
 from ironbridge.operate.reconcile import compare
-from ironbridge.runtime.systems import adapter_system, installed_adapters
+from ironbridge.runtime import installed
+from ironbridge.runtime.systems import adapter_system
 from ironbridge.store import Store, StoredLedger
 
 KINDS = ("supplier", "invoice", "credit-note")
@@ -56,7 +57,7 @@ class Bridge:
 async def test_both_clients_of_business_world_are_in_business_central_and_settled_items_stay_there(
     store: Store, resources: Resources, tmp_path: Path
 ) -> None:
-    kind = installed_adapters()["business_world"]
+    kind = installed.adapters()["business_world"]
     assert kind.world is not None
     world = kind.world()
     system, settings = adapter_system("business_world", world.section(tmp_path))

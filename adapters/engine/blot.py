@@ -22,8 +22,8 @@ _BLOT = "…"
 _LEAST = 3
 """Shorter values (a flag, a code, a day of the month) tell nobody who it is, and stand in any sentence."""
 
-_OURS = ("canonical.", "adapters.kit.", "adapters.engine.")
-"""Code that is known to quote no value. A sentence of it may hold a word that is a value somewhere."""
+_OURS = ("canonical.", "adapters.")
+"""Code that ships, and is tried: it quotes no value. A sentence of it may hold a word that is a value somewhere."""
 
 _PYDANTICS = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error", "union_tag_invalid"}
 """The faults that pydantic finds by itself."""
