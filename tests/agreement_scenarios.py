@@ -531,7 +531,7 @@ class AgreementScenarios:
         with caplog.at_level(logging.ERROR):
             await world.agreement.step()
         row = await world.row(S1)
-        why = r"scripted: the target's own code failed \(KeyError at suite\.py:\d+\): mend the target"
+        why = r"scripted: the target's own code failed \(KeyError at stand_ins\.py:\d+\): mend the target"
         assert re.fullmatch(why, str(row["reason"]))
         assert "Somebody" not in caplog.text
         await world.agree()
