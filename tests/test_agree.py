@@ -263,6 +263,8 @@ class ScriptedSide:
         match trouble:
             case Trouble.THROTTLED:
                 self.target.answer("*", Unavailable("429", timedelta(seconds=7)))
+            case Trouble.FAILED:
+                self.target.answer("*", Unknown("500"))
             case Trouble.LOST | Trouble.NOT_JSON:
                 self.target.answer("*", Unknown(trouble.value), work=Work.DONE)
 

@@ -55,7 +55,7 @@ def write(asked: Asked, into: Path) -> list[Path]:
 def _may(asked: Asked, folder: Path) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", asked.name):
         raise MisconfiguredError(
-            "new adapter", f"`{asked.name}` cannot be its name", fix="use small letters, digits and _, as in council_housing"
+            "new adapter", f"`{asked.name}` cannot be its name", fix="use small letters, digits and _, as in rent_accounts"
         )
     if importlib.util.find_spec(asked.module) is not None:
         raise MisconfiguredError("new adapter", f"there is a Python package `{asked.module}` already", fix="choose another name")
