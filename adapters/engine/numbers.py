@@ -164,14 +164,9 @@ def reunited(known: Known, stray: Known) -> Known:
     return replace(joined(known, stray), row_digest=LEFT)
 
 
-def left(strays: Collection[Known], *, waits: bool, all_wait: bool = False) -> list[Known]:
-    """
-    Return the strays as the next reading finds them: it publishes them, or looks up once more the ones that wait (all of them,
-    or the strange ones).
-    """
-    return [
-        replace(s, fingerprint=None, row_digest=WAITS if all_wait or (waits and strange(s)) else LEFT) for s in strays
-    ]
+def left(strays: Collection[Known], waits: Collection[str]) -> list[Known]:
+    """Return the strays as the next reading finds them: it publishes them, or looks up those in `waits` once more."""
+    return [replace(s, fingerprint=None, row_digest=WAITS if s.key in waits else LEFT) for s in strays]
 
 
 def owner_of_strange(met: int) -> str:

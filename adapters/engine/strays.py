@@ -64,6 +64,7 @@ class Strays:
         self.joined = 0
         """This reading gave another row to so many records."""
         self._wait = False  # whether strange ones are to wait for the next sweep
+        self._too_few: set[str] = set()  # the rows with a missing record's content, if they are fewer than a renumbering
         self._released = 0  # rows that need not wait, or have waited long enough
         self._swept: dict[str, int] = {}  # when the last whole sweep of another stream began, in ms
         self._contents: set[bytes] | None = None
@@ -199,6 +200,7 @@ class Strays:
             if self.joined or len(pairs) >= few:
                 await self._join(pairs, seen)
                 self.joined, pairs = self.joined + len(pairs), []
+        self._too_few = {stray.key for _, stray in pairs}
         if self.joined:
             log.warning(
                 "%s.%s: %d rows came under new numbers with the content that they had; their records keep the keys that they "
@@ -299,7 +301,11 @@ class Strays:
         """Tell whether a row is still as it was kept, and nobody waits for it."""
         if known.published:
             return known.row_digest == LEFT
-        return known.stray and known.row_digest == aside.digest and not (self._wait and strange(known))
+        return known.stray and known.row_digest == aside.digest and not (self._wait and self._may_be_known(known))
+
+    def _may_be_known(self, stray: Known) -> bool:
+        """Tell whether a row may be a known record's once more rows of its stream are known again."""
+        return strange(stray) > 0 or stray.key in self._too_few
 
     @property
     def waits(self) -> bool:
@@ -312,7 +318,8 @@ class Strays:
         sweep that was `overtaken` all do. This comes when the sweep has ended, because a sweep that goes on would not meet them.
         """
         while some := await self._means.memory.strays(self._stream.name, None, _PAGE):
-            found = Difference(known={k.key: k for k in left(some, waits=self._wait, all_wait=overtaken)})
+            waits = {s.key for s in some if overtaken or (self._wait and self._may_be_known(s))}
+            found = Difference(known={k.key: k for k in left(some, waits)})
             await self._means.publisher.publish(self._stream.name, found, {}, Step(regions=_to_compare(some, seen)))
 
 
