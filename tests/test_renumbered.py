@@ -430,6 +430,27 @@ async def test_a_stream_of_a_few_rows_is_known_again_because_another_one_is(few:
     assert sorted(bench.said(await nightly(bench))) == [("0", 2, False), ("7000", 1, True)]
 
 
+async def test_the_first_of_a_few_rows_that_is_known_again_waits_for_the_others() -> None:
+    adapter = Referring("episodes", "assessments")
+    adapter.assessments = {n: (n, n, n) for n in range(7)}
+    bench = Bench(adapter)  # type: ignore[arg-type]
+    await bench.read()
+    before, late = bench.log.state(), {n: adapter.episodes[n] for n in range(1, 7)}
+    adapter.renumber()
+    whole = adapter.episodes
+    adapter.episodes = {n: row for n, row in whole.items() if n - 1000 not in late} | late
+    pump = bench.pump()
+    await pump.ready()
+    for stream in (0, 1, 1):
+        bench.wait(timedelta(hours=1))
+        await pump.read(adapter.streams()[stream])
+    await pump.close()
+    assert bench.log.state() == before
+    adapter.episodes = whole
+    assert [await nightly(bench) for _ in range(3)] == [[], [], []]
+    assert bench.log.state() == before
+
+
 async def test_rows_do_not_wait_for_a_stream_that_is_not_read_for_days() -> None:
     adapter = Referring("episodes", "assessments")
     bench = Bench(adapter)  # type: ignore[arg-type]
