@@ -44,7 +44,7 @@ _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.in
 _FIX = "name a file in a folder that this account may write to: url = \"sqlite:////var/lib/ironbridge/hospital.db\""
 
 Known = dict[str, Any]
-"""What is known of a patient or a stay: fields by their place, and what was worked out of former messages."""
+"""A patient or a stay as the messages so far tell of it: fields by their place, and facts worked out from them."""
 
 
 class RegisterPage:

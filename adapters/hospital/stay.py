@@ -50,7 +50,7 @@ def is_cancelled(known: Known) -> bool:
 
 
 def stay_after(known: Known, message: Hl7Message) -> Known:
-    """What is known of a stay once the message is taken in."""
+    """Return the stay as it is known after this message."""
     if message.event == "A11":
         return {_CANCELLED: True}
     if is_cancelled(known):
@@ -62,7 +62,7 @@ def stay_after(known: Known, message: Hl7Message) -> Known:
 
 
 def _said(had: Said, message: Hl7Message) -> dict[str, Values]:
-    """What a message says of a stay. Where the time of an admission or a discharge is not given, the event's own is it."""
+    """Return what a message says of a stay. An admission or a discharge without a time has the event's own time."""
     said = {place: values for name, numbers in _FIELDS.items() for place, values in message.said(name, numbers).items()}
     match message.event:
         case "A13":

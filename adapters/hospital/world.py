@@ -46,7 +46,7 @@ class Hospital:
         self._random = Random(self.seed)  # noqa: S311
 
     def messages(self, count: int) -> Iterator[str]:
-        """So many messages, in their order."""
+        """Make so many messages, and give them in the order in which a hospital sends them."""
         for _ in range(count):
             self.clock += timedelta(minutes=self._random.randrange(1, 90))
             yield self._next()

@@ -44,7 +44,7 @@ def test_every_stream_has_a_case() -> None:
 
 
 class TestTheSuite(AdapterSuite):
-    """What the pump needs of every adapter, read from a real database."""
+    """The adapter keeps the promises of every adapter, on real databases."""
 
     @pytest.fixture
     async def adapter(self, served: EmptySystem) -> AsyncIterator[Adapter]:

@@ -73,7 +73,7 @@ async def made(kind: str, request: pytest.FixtureRequest, folder: Path) -> Async
 
 
 async def mapped(adapter: Adapter, name: str) -> dict[str, list[Any]]:
-    """What a stream's rows become, which fields they lose, and what is quarantined with why."""
+    """Map a stream's rows. Return the entities, the fields that they lost, and the reasons of those in quarantine."""
     stream = next(each for each in adapter.streams() if each.name == name)
     assert isinstance(stream.reading, Sweep)
     found: dict[str, list[Any]] = {"entities": [], "soft": [], "bad": []}
@@ -116,7 +116,7 @@ async def test_every_quirk_is_read_as_its_case_says(kind: str, request: pytest.F
 
 
 class TestTheSuite(AdapterSuite):
-    """What the pump needs of every adapter, of items in both tables and of two clients; the cases are read from SQLite, too."""
+    """The adapter keeps the promises of every adapter. The items are of two clients and lie in both tables."""
 
     only_named = frozenset({"journal"})
 

@@ -1,4 +1,4 @@
-"""What must hold of any bytes that a sender brings: they are refused in our own words, or they are a message that is read."""
+"""Any bytes that a sender brings are read as a message, or are refused in our own words. The fuzzers try it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def pid(number: int, born: str = "19500102", street: str = "1 High Street") -> s
 
 
 def held(bench: Bench) -> dict[str, Any]:
-    """What the log holds now, by key: the fields of the newest state that are not empty, or None for a tombstone."""
+    """Return the newest state of each key in the log: its fields that are not empty, or None for a tombstone."""
     newest = {event.key: event.data for event in bench.log.told()}
     states = {key: None if data is None else json.loads(data) for key, data in newest.items()}
     return {k: state and {n: v for n, v in state.items() if n != "key" and v != []} for k, state in states.items()}

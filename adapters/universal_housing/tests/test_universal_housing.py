@@ -48,7 +48,7 @@ def test_every_stream_has_a_case() -> None:
 
 
 class TestTheSuite(AdapterSuite):
-    """What the pump needs of every adapter: PostgreSQL is read by row versions, MariaDB is swept."""
+    """The adapter keeps the promises of every adapter. It reads PostgreSQL by row versions, and sweeps MariaDB."""
 
     @pytest.fixture
     async def adapter(self, served: EmptySystem) -> AsyncIterator[Adapter]:
