@@ -15,7 +15,8 @@ from sqlalchemy import make_url
 from adapters.kit.sql import SqlSettings
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, out
-from ironbridge.scaffold.package import Asked, write
+from ironbridge.scaffold.adapter import SqlPackage
+from ironbridge.scaffold.package import write
 from ironbridge.scaffold.source import FoundTable, look
 from ironbridge.settings import explained
 
@@ -48,14 +49,14 @@ def adapter(
     """
     if (url is None) != (not table):
         raise MisconfiguredError("new adapter", "--url and --table go together", fix="give both, or none of them for an example")
-    asked = Asked(name)
+    package = SqlPackage(name)
     if url is not None:
         tables = asyncio.run(look(_settings(url, schema), table or []))
-        asked = Asked(name, tuple(tables), _without_password(url), schema)
-    written = write(asked, into)
+        package = SqlPackage(name, tuple(tables), _without_password(url), schema)
+    written = write(package, into, "new adapter")
     for path in written:
         out.print(str(path), highlight=False, soft_wrap=True)
-    _say(asked.tables)
+    _say(package.tables)
     err.print(f"[green]✓[/green] next: pip install -e '{into / name}\\[test]', then pytest {into / name}")
 
 

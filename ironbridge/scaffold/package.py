@@ -1,50 +1,40 @@
-"""Writes an adapter's package: code, entities, a sample of its settings, a suite and a README."""
+"""Writes a package's files into a folder of its name."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from canonical.errors import MisconfiguredError
-from ironbridge.scaffold.guess import Meaning, TableDraft, draft
-from ironbridge.scaffold.source import EXAMPLE, FoundTable
 
-_RESERVED = {"order", "group", "table", "index", "select", "from", "to", "where", "case", "check", "primary", "values", "user"}
-_ROWS = 3  # invented rows of each table
+Files = Iterator[tuple[str, str]]
+"""Names, below the package's folder, and texts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An adapter's package to be written: its name, the tables it reads, and how the source is reached."""
-
-    name: str
-    tables: tuple[FoundTable, ...] = (EXAMPLE,)
-    url: str = "postgresql://reader@host/database"
-    schema: str | None = None
+class Scaffold(Protocol):
+    """A package that can be written."""
 
     @property
-    def module(self) -> str:
-        return self.name.replace("-", "_")
+    def name(self) -> str: ...
+
+    def files(self) -> Files: ...
 
 
-def write(asked: Asked, into: Path) -> list[Path]:
+def write(scaffold: Scaffold, into: Path, command: str) -> list[Path]:
     """
-    Write the package into a folder of its name; what it consists of, in order.
+    Write the package into a folder of its name; its files, in order. `command` is who asks, for errors.
 
     :raises MisconfiguredError: the name cannot be a package's, or there is such a folder already.
     """
-    folder = into / asked.name
-    _may(asked, folder)
+    folder = into / scaffold.name
+    _may(scaffold.name, folder, command)
     written = []
-    for name, text in _files(asked):
+    for name, text in scaffold.files():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
@@ -52,165 +42,28 @@ def write(asked: Asked, into: Path) -> list[Path]:
     return written
 
 
-def _may(asked: Asked, folder: Path) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", asked.name):
+def _may(name: str, folder: Path, command: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise MisconfiguredError(
-            "new adapter", f"`{asked.name}` cannot be its name", fix="use small letters, digits and _, as in rent_accounts"
+            command, f"`{name}` cannot be its name", fix="use small letters, digits and _, as in rent_accounts"
         )
-    if importlib.util.find_spec(asked.module) is not None:
-        raise MisconfiguredError("new adapter", f"there is a Python package `{asked.module}` already", fix="choose another name")
+    if importlib.util.find_spec(name) is not None:
+        raise MisconfiguredError(command, f"there is a Python package `{name}` already", fix="choose another name")
     if folder.exists():
-        raise MisconfiguredError("new adapter", f"{folder} exists", fix="choose another name, or another folder with --into")
+        raise MisconfiguredError(command, f"{folder} exists", fix="choose another name, or another folder with --into")
 
 
-def _files(asked: Asked) -> Iterator[tuple[str, str]]:
-    drafts = [_Written(each) for each in draft(asked.name, list(asked.tables))]
-    own = [each for each in drafts if not each.is_person]
-    given: dict[str, Any] = {
-        "name": asked.name, "module": asked.module, "url": asked.url, "schema": asked.schema, "drafts": drafts, "own": own,
-        "today": f"{datetime.now(UTC):%d %B %Y}", **_hooks(asked.name, drafts[0]),
-    }  # fmt: skip
-    yield "pyproject.toml", _rendered("pyproject.toml", given)
-    yield f"{asked.module}/__init__.py", _rendered("adapter.py", given | {"imports": _imports(asked, drafts)})
-    if own:
-        yield f"{asked.module}/entities.py", _rendered("entities.py", given | {"drafts": own, "imports": _entity_imports(own)})
-    yield f"{asked.module}/settings.sample.toml", _rendered("settings.sample.toml", given)
-    yield f"tests/test_{asked.module}.py", _rendered("test_adapter.py", given | {"imports": _test_imports(drafts)})
-    yield "README.md", _rendered("README.md", given)
-
-
-def _rendered(template: str, given: dict[str, Any]) -> str:
-    loader = PackageLoader("ironbridge.scaffold")
+def rendered(template: str, given: dict[str, Any]) -> str:
+    """Fill a template of this package."""
     environment = Environment(  # noqa: S701 (no page of a browser)  # nosec B701
-        loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
-    )
+        loader=PackageLoader("ironbridge.scaffold"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
     return environment.get_template(f"{template}.jinja").render(given)
 
 
-class _Written:
-    """A draft, with its parts as they are written in Python."""
-
-    def __init__(self, its: TableDraft) -> None:
-        self._its = its
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._its, name)
-
-    @property
-    def function(self) -> str:
-        return f"{self._its.stream}_row"
-
-    def carries(self, meaning: Meaning) -> bool:
-        """Tell whether a value of the column shows in the entity, and must be right."""
-        shown = not self._its.is_person or meaning.means is not None
-        return shown and not (meaning.is_key or meaning.names or meaning.soft)
-
-    @property
-    def table_name(self) -> str:
-        return _literal(self._its.table.declared)
-
-    @property
-    def key_names(self) -> str:
-        names = [f'"{each.field}"' for each in self._its.key]
-        return names[0] if len(names) == 1 else f"({', '.join(names)})"
-
-    @property
-    def key_values(self) -> str:
-        return ", ".join(f"row.{each.field}" for each in self._its.key)
-
-    @property
-    def name_arguments(self) -> str:
-        found = [(means, self._its.of(means)) for means in ("given", "family")]
-        return ", ".join(f"{means}=row.{each.field}" for means, each in found if each)
-
-    @property
-    def rows(self) -> list[list[tuple[str, str]]]:
-        """Invented rows, each as the names and values of its columns in Python."""
-        columns = self._its.columns
-        return [[(_literal(e.column.name), _literal(_invented(e, n))) for e in columns] for n in range(1, _ROWS + 1)]
-
-
-def _invented(meaning: Meaning, n: int) -> Any:
-    """An invented value of a column, another one in each row; a key that is named is one that is there."""
-    kind = meaning.column.kind
-    if meaning.soft:
-        return "SY1 1AA" if meaning.means == "postcode" else None
-    moment = datetime(2026, 1, n, 9)  # noqa: DTZ001 (a source's own time has no zone)
-    plain = {int: n, bool: n % 2 == 0, date: date(1980 + n, 1, n), datetime: moment}
-    return plain.get(kind, Decimal(n) / 2 if kind is Decimal else f"{meaning.column.name.capitalize()} {n}")
-
-
-def _hooks(name: str, its: _Written) -> dict[str, str]:
-    """The statements by which the suite changes, deletes, breaks and mends a record of the first table."""
-    where = [" AND ".join(f"{_named(k.column.name)} = {_sql(_invented(k, n))}" for k in its.key) for n in (1, 2)]
-    table, shown = _named(its.table.name), [each for each in its.columns if its.carries(each)]
-    change = shown[0]
-    spoilt = next((each for each in shown if each.column.kind in (date, datetime, int, Decimal)), change)
-    bad = "'none'" if spoilt.column.kind is not str else "x'ff'"
-
-    def update(meaning: Meaning, value: str) -> str:
-        return _literal(f"UPDATE {table} SET {_named(meaning.column.name)} = {value} WHERE {where[0]}")  # noqa: S608 (for a test)
-
-    keys = [":".join(str(_invented(k, n)) for k in its.key) for n in (1, 2)]
-    return {
-        "change": update(change, _sql(_invented(change, 9))),
-        "spoil": update(spoilt, bad),
-        "mend": update(spoilt, _sql(_invented(spoilt, 9))),
-        "delete": _literal(f"DELETE FROM {table} WHERE {where[1]}"),  # noqa: S608 (for a test)
-        "first_key": f"{name}:{its.type_name}:{keys[0]}",
-        "second_key": f"{name}:{its.type_name}:{keys[1]}",
-    }
-
-
-def _named(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in _RESERVED else f'"{name}"'
-
-
-def _literal(value: Any) -> str:
-    """A value as it is written in Python, texts in double quotes."""
+def literal(value: Any) -> str:
+    """Write a value as it stands in Python, texts in double quotes."""
     if isinstance(value, str) and '"' not in value and value.isprintable():
         return f'"{value}"'
     return repr(value).removeprefix("datetime.")
-
-
-def _sql(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    return str(value) if isinstance(value, int | Decimal) else f"'{value}'"
-
-
-def _test_imports(drafts: list[_Written]) -> list[str]:
-    kinds = {each.column.kind for d in drafts for each in d.columns}
-    days = sorted(kind.__name__ for kind in kinds & {date, datetime})
-    return ([f"from datetime import {', '.join(days)}"] if days else []) + ["from decimal import Decimal"] * (Decimal in kinds)
-
-
-def _imports(asked: Asked, drafts: list[_Written]) -> list[str]:
-    columns = [each for d in drafts for each in d.columns]
-    kinds = {each.column.kind for each in columns}
-    days = sorted(kind.__name__ for kind in kinds & {date, datetime})
-    declared = " ".join(each.declared for each in columns)
-    kit = [word for word in ("Soft",) if word in declared] + ["SqlAdapter", "SqlSettings", "SqlStream", "row_of"]
-    people = ["Address"] * any(d.of("postcode") for d in drafts) + ["Name"] * any(d.of("family") for d in drafts)
-    people += ["Person"] * any(d.is_person for d in drafts)
-    own = [d.entity for d in drafts if not d.is_person]
-    lines = [f"from datetime import {', '.join(days)}"] if days else []
-    lines += ["from decimal import Decimal"] if Decimal in kinds else []
-    lines += [f"from typing import {'Annotated, ' if 'Annotated' in declared else ''}NamedTuple", ""]
-    lines += ["from adapters.kit.rows import Spelt"] if "Spelt" in declared else []
-    lines += [f"from adapters.kit.sql import {', '.join(kit)}", "from adapters.port import AdapterSystem"]
-    lines += [f"from canonical import {', '.join(people)}"] if people else []
-    lines += ["from canonical.key import key_of"]
-    return lines + ([f"from {asked.module}.entities import {', '.join(sorted(own))}"] if own else [])
-
-
-def _entity_imports(drafts: list[_Written]) -> list[str]:
-    own = [each for d in drafts for each in d.own]
-    said = " ".join("Key PLAIN" if each.names else each.canonical for each in own)
-    sensitive = [word for word in ("FINANCIAL", "IDENTIFYING", "PLAIN") if word in said]
-    values = [word for word in ("Amount", "Day", "Text") if word in said]
-    lines = ["from datetime import datetime"] if "datetime" in said else []
-    lines += ["from decimal import Decimal"] if "Decimal" in said else []
-    lines += ["from typing import Annotated, ClassVar", "", f"from canonical.entity import {', '.join([*sensitive, 'Entity'])}"]
-    lines += ["from canonical.key import Key"] if "Key " in said else []
-    return lines + ([f"from canonical.values import {', '.join(values)}"] if values else [])

@@ -1,0 +1,229 @@
+"""
+A target whose API has one record a document, under an address of its own: PUT or PATCH writes it, GET shows it, DELETE ends it.
+
+A subclass says where a record lies and what its answers show. What an answer proves, and what stays in doubt after it, is
+worked out here once (see `flows.kit.http`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+
+from canonical.errors import MisconfiguredError
+from canonical.finding import Finding
+from flows.kit.http import TEMPLATE, exchange, json_of, trouble
+from flows.port import (
+    Absent,
+    Body,
+    Confirmed,
+    Document,
+    Held,
+    Limits,
+    NotDone,
+    Outcome,
+    ReadBack,
+    Refused,
+    Unavailable,
+    Unknown,
+    Untold,
+    Write,
+)
+
+T = TypeVar("T")
+_GONE = (404, 410)
+
+
+class Place(NamedTuple):
+    """Where a record lies. `template` names the address in traces, where no number may stand: `/tenants/{number}`."""
+
+    url: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The client, and the credentials that every request carries (None: the client's own)."""
+
+    http: httpx.AsyncClient
+    auth: httpx.Auth | None = None
+
+
+class RecordTarget(ABC):
+    """
+    One record a document. A record's number comes from its document, so the record is found again after any doubt.
+
+    If the API gives a record an `ETag`, a change is sent with `If-Match`: what somebody wrote there meanwhile is not written
+    over unseen. Numbers that a document had before are deleted once it has its new one. A record that the target was never
+    known to hold is never deleted.
+    """
+
+    method: str = "PUT"
+    """Writes a whole record, made or changed."""
+    crossed: frozenset[int] = frozenset({412})
+    """The answers which say that somebody changed the record since it was read."""
+
+    def __init__(self, name: str, limits: Limits, access: Access) -> None:
+        self.name = name
+        self.limits = limits
+        self._access = access
+        self._turns = asyncio.Semaphore(limits.concurrency)
+
+    @abstractmethod
+    def place(self, kind: str, number: str) -> Place:
+        """Say where the record of a document of this kind and number lies."""
+
+    def sent(self, write: Write, document: Document) -> Body:
+        """Give what is sent for a document: its body with the ids of the records that it refers to."""
+        return {**document.body, **write.refs}
+
+    def shown(self, answer: Body, document: Document) -> Body:
+        """Give what a record that the API answered shows of a document: the fields that the document speaks of."""
+        return {name: _cut(answer[name], value) for name, value in document.body.items() if name in answer}
+
+    def refusal(self, answer: httpx.Response) -> str:
+        """Tell people why a record was refused. The reason names fields and rules, and never quotes a value."""
+        return f"the target refuses the record ({answer.status_code})"
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        """
+        One outcome a subject, in order.
+
+        :raises MisconfiguredError: every write met it. If only some did, what is known of the others is not lost with it.
+        """
+        said = await self._side_by_side(self._agree, batch)
+        faults = [each for each in said if isinstance(each, MisconfiguredError)]
+        if faults and len(faults) == len(said):
+            raise faults[0]
+        return [NotDone(f"not sent: {each.what}") if isinstance(each, MisconfiguredError) else each for each in said]
+
+    async def _side_by_side(
+        self, do: Callable[[Write], Coroutine[Any, Any, T]], batch: Sequence[Write]
+    ) -> list[T | MisconfiguredError]:
+        async def in_turn(write: Write) -> T | MisconfiguredError:
+            async with self._turns:
+                try:
+                    return await do(write)
+                except MisconfiguredError as error:
+                    return error
+
+        return await asyncio.gather(*map(in_turn, batch))
+
+    async def _agree(self, write: Write) -> Outcome:
+        """Put what is wanted there, and take away what the target may hold for the subject under other numbers."""
+        outcome = Confirmed("") if write.document is None else await self._put(write, write.document)
+        if not isinstance(outcome, Confirmed):
+            return outcome
+        for document in _former(write):
+            if (fault := await self._removed(write, document)) is not None:
+                return fault
+        return outcome
+
+    async def _put(self, write: Write, document: Document) -> Outcome:
+        match = {"If-Match": write.tag} if write.tag and _same(write.confirmed, document) else {}
+        answer = await self._sent(self.method, document, json=self.sent(write, document), headers=match)
+        if not isinstance(answer, httpx.Response):
+            return answer
+        if not answer.is_success:
+            return self._refused(answer)
+        said = json_of(answer) if answer.content else None
+        if isinstance(said, Unknown):
+            return said
+        body = self.shown(said, document) if isinstance(said, dict) else None
+        return Confirmed(document.number, answer.headers.get("etag"), body)
+
+    async def _removed(self, write: Write, document: Document) -> Outcome | None:
+        match = {"If-Match": write.tag} if write.tag and not write.doubtful and _same(write.confirmed, document) else {}
+        answer = await self._sent("DELETE", document, headers=match)
+        if not isinstance(answer, httpx.Response):
+            return answer
+        if answer.is_success and answer.content and isinstance(said := json_of(answer), Unknown):
+            return said
+        return None if answer.is_success or answer.status_code in _GONE else self._refused(answer)
+
+    def _refused(self, answer: httpx.Response) -> Outcome:
+        if answer.status_code in self.crossed:
+            return Unknown(f"somebody changed the record there since it was read ({answer.status_code})")
+        return Refused(self.refusal(answer))
+
+    # -- reading back ----------------------------------------------------------------------------------------------
+
+    async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
+        said = await self._side_by_side(self._found, batch)
+        return [Untold(each.what) if isinstance(each, MisconfiguredError) else each for each in said]
+
+    async def _found(self, write: Write) -> ReadBack:
+        """One record under the number that is wanted, or none at all; anything else has to be written again."""
+        told = [(each, await self._told(each)) for each in _named(write)]
+        held = [(document, shown) for document, shown in told if not isinstance(shown, Absent)]
+        if not held:
+            return Absent()
+        (document, shown), *others = held
+        if others or not (len(told) == 1 or _same(document, write.document)):
+            return Untold("there may be records of it under several numbers")
+        return shown
+
+    async def _told(self, document: Document) -> ReadBack:
+        answer = await self._sent("GET", document)
+        if not isinstance(answer, httpx.Response):
+            return Untold(answer.reason)
+        if answer.status_code in _GONE:
+            return Absent()
+        said = json_of(answer)
+        if not answer.is_success or not isinstance(said, dict):
+            return Untold(f"the answer shows no record ({answer.status_code})")
+        return Held(self.shown(said, document), document.number, answer.headers.get("etag"))
+
+    # -- the wire --------------------------------------------------------------------------------------------------
+
+    async def _sent(
+        self, method: str, document: Document, *, json: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response | NotDone | Unavailable | Unknown:
+        url, template = self.place(document.kind, document.number)
+        return await self._exchanged(method, url, template, json=json, headers=headers)
+
+    async def _exchanged(
+        self, method: str, url: str, template: str, **content: Any
+    ) -> httpx.Response | NotDone | Unavailable | Unknown:
+        request = self._access.http.build_request(method, url, extensions={TEMPLATE: template}, **content)
+        answer = await exchange(self._access.http, request, self._access.auth, where=self.name)
+        return answer if not isinstance(answer, httpx.Response) else trouble(answer, self.name) or answer
+
+    async def asked(self, what: str, url: str, template: str, fix: str) -> Finding:
+        """Ask an address for something, changing nothing, for a `check`: all is well if it answers with it."""
+        try:
+            answer = await self._exchanged("GET", url, template)
+        except MisconfiguredError as error:
+            return Finding(f"{what}: {error.what}", False, error.fix)
+        if not isinstance(answer, httpx.Response):
+            return Finding(f"{what}: {answer.reason}", False, "try again later")
+        return Finding(what, True) if answer.is_success else Finding(f"{what}: {answer.status_code}", False, fix)
+
+
+def _named(write: Write) -> list[Document]:
+    """The documents under whose numbers the target may hold something for the subject, the newest first; each number once."""
+    known = [write.document, *reversed(write.doubtful), write.confirmed]
+    return list({(each.kind, each.number): each for each in reversed(known) if each}.values())[::-1]
+
+
+def _former(write: Write) -> list[Document]:
+    """The documents that shall not be there, under other numbers than the one that is wanted."""
+    return [each for each in _named(write) if not _same(each, write.document)]
+
+
+def _same(one: Document | None, other: Document | None) -> bool:
+    return one is not None and other is not None and (one.kind, one.number) == (other.kind, other.number)
+
+
+def _cut(shown: Any, wanted: Any) -> Any:
+    """What is shown, without the fields that nobody speaks of."""
+    if isinstance(shown, dict) and isinstance(wanted, dict):
+        return {name: _cut(shown[name], value) for name, value in wanted.items() if name in shown}
+    return shown

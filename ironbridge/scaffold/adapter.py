@@ -1,0 +1,168 @@
+"""The files of an adapter's package: code, entities, a sample of its settings, a suite and a README."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from ironbridge.scaffold.guess import Meaning, TableDraft, draft
+from ironbridge.scaffold.package import Files, literal, rendered
+from ironbridge.scaffold.source import EXAMPLE, FoundTable
+
+_RESERVED = {"order", "group", "table", "index", "select", "from", "to", "where", "case", "check", "primary", "values", "user"}
+_ROWS = 3  # invented rows of each table
+
+
+@dataclass(frozen=True, slots=True)
+class SqlPackage:
+    """An adapter's package to be written: its name, the tables it reads, and how the source is reached."""
+
+    name: str
+    tables: tuple[FoundTable, ...] = (EXAMPLE,)
+    url: str = "postgresql://reader@host/database"
+    schema: str | None = None
+
+    def files(self) -> Files:
+        drafts = [_Written(each) for each in draft(self.name, list(self.tables))]
+        own = [each for each in drafts if not each.is_person]
+        given: dict[str, Any] = {
+            "name": self.name, "url": self.url, "schema": self.schema, "drafts": drafts, "own": own,
+            "today": f"{datetime.now(UTC):%d %B %Y}", **_hooks(self.name, drafts[0]),
+        }  # fmt: skip
+        yield "pyproject.toml", _text("pyproject.toml", given)
+        yield f"{self.name}/__init__.py", _text("adapter.py", given | {"imports": _imports(self.name, drafts)})
+        if own:
+            entities = given | {"drafts": own, "imports": _entity_imports(own)}
+            yield f"{self.name}/entities.py", _text("entities.py", entities)
+        yield f"{self.name}/settings.sample.toml", _text("settings.sample.toml", given)
+        yield f"tests/test_{self.name}.py", _text("test_adapter.py", given | {"imports": _test_imports(drafts)})
+        yield "README.md", _text("README.md", given)
+
+
+def _text(template: str, given: dict[str, Any]) -> str:
+    return rendered(f"adapter/{template}", given)
+
+
+class _Written:
+    """A draft, with its parts as they are written in Python."""
+
+    def __init__(self, its: TableDraft) -> None:
+        self._its = its
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._its, name)
+
+    @property
+    def function(self) -> str:
+        return f"{self._its.stream}_row"
+
+    def carries(self, meaning: Meaning) -> bool:
+        """Tell whether a value of the column shows in the entity, and must be right."""
+        shown = not self._its.is_person or meaning.means is not None
+        return shown and not (meaning.is_key or meaning.names or meaning.soft)
+
+    @property
+    def table_name(self) -> str:
+        return literal(self._its.table.declared)
+
+    @property
+    def key_names(self) -> str:
+        names = [f'"{each.field}"' for each in self._its.key]
+        return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+    @property
+    def key_values(self) -> str:
+        return ", ".join(f"row.{each.field}" for each in self._its.key)
+
+    @property
+    def name_arguments(self) -> str:
+        found = [(means, self._its.of(means)) for means in ("given", "family")]
+        return ", ".join(f"{means}=row.{each.field}" for means, each in found if each)
+
+    @property
+    def rows(self) -> list[list[tuple[str, str]]]:
+        """Invented rows, each as the names and values of its columns in Python."""
+        columns = self._its.columns
+        return [[(literal(e.column.name), literal(_invented(e, n))) for e in columns] for n in range(1, _ROWS + 1)]
+
+
+def _invented(meaning: Meaning, n: int) -> Any:
+    """An invented value of a column, another one in each row; a key that is named is one that is there."""
+    kind = meaning.column.kind
+    if meaning.soft:
+        return "SY1 1AA" if meaning.means == "postcode" else None
+    moment = datetime(2026, 1, n, 9)  # noqa: DTZ001 (a source's own time has no zone)
+    plain = {int: n, bool: n % 2 == 0, date: date(1980 + n, 1, n), datetime: moment}
+    return plain.get(kind, Decimal(n) / 2 if kind is Decimal else f"{meaning.column.name.capitalize()} {n}")
+
+
+def _hooks(name: str, its: _Written) -> dict[str, str]:
+    """The statements by which the suite changes, deletes, breaks and mends a record of the first table."""
+    where = [" AND ".join(f"{_named(k.column.name)} = {_sql(_invented(k, n))}" for k in its.key) for n in (1, 2)]
+    table, shown = _named(its.table.name), [each for each in its.columns if its.carries(each)]
+    change = shown[0]
+    spoilt = next((each for each in shown if each.column.kind in (date, datetime, int, Decimal)), change)
+    bad = "'none'" if spoilt.column.kind is not str else "x'ff'"
+
+    def update(meaning: Meaning, value: str) -> str:
+        return literal(f"UPDATE {table} SET {_named(meaning.column.name)} = {value} WHERE {where[0]}")  # noqa: S608 (for a test)
+
+    keys = [":".join(str(_invented(k, n)) for k in its.key) for n in (1, 2)]
+    return {
+        "change": update(change, _sql(_invented(change, 9))),
+        "spoil": update(spoilt, bad),
+        "mend": update(spoilt, _sql(_invented(spoilt, 9))),
+        "delete": literal(f"DELETE FROM {table} WHERE {where[1]}"),  # noqa: S608 (for a test)
+        "first_key": f"{name}:{its.type_name}:{keys[0]}",
+        "second_key": f"{name}:{its.type_name}:{keys[1]}",
+    }
+
+
+def _named(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in _RESERVED else f'"{name}"'
+
+
+def _sql(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return str(value) if isinstance(value, int | Decimal) else f"'{value}'"
+
+
+def _test_imports(drafts: list[_Written]) -> list[str]:
+    kinds = {each.column.kind for d in drafts for each in d.columns}
+    days = sorted(kind.__name__ for kind in kinds & {date, datetime})
+    return ([f"from datetime import {', '.join(days)}"] if days else []) + ["from decimal import Decimal"] * (Decimal in kinds)
+
+
+def _imports(name: str, drafts: list[_Written]) -> list[str]:
+    columns = [each for d in drafts for each in d.columns]
+    kinds = {each.column.kind for each in columns}
+    days = sorted(kind.__name__ for kind in kinds & {date, datetime})
+    declared = " ".join(each.declared for each in columns)
+    kit = [word for word in ("Soft",) if word in declared] + ["SqlAdapter", "SqlSettings", "SqlStream", "row_of"]
+    people = ["Address"] * any(d.of("postcode") for d in drafts) + ["Name"] * any(d.of("family") for d in drafts)
+    people += ["Person"] * any(d.is_person for d in drafts)
+    own = [d.entity for d in drafts if not d.is_person]
+    lines = [f"from datetime import {', '.join(days)}"] if days else []
+    lines += ["from decimal import Decimal"] if Decimal in kinds else []
+    lines += [f"from typing import {'Annotated, ' if 'Annotated' in declared else ''}NamedTuple", ""]
+    lines += ["from adapters.kit.rows import Spelt"] if "Spelt" in declared else []
+    lines += [f"from adapters.kit.sql import {', '.join(kit)}", "from adapters.port import AdapterSystem"]
+    lines += [f"from canonical import {', '.join(people)}"] if people else []
+    lines += ["from canonical.key import key_of"]
+    return lines + ([f"from {name}.entities import {', '.join(sorted(own))}"] if own else [])
+
+
+def _entity_imports(drafts: list[_Written]) -> list[str]:
+    own = [each for d in drafts for each in d.own]
+    said = " ".join("Key PLAIN" if each.names else each.canonical for each in own)
+    sensitive = [word for word in ("FINANCIAL", "IDENTIFYING", "PLAIN") if word in said]
+    values = [word for word in ("Amount", "Day", "Text") if word in said]
+    lines = ["from datetime import datetime"] if "datetime" in said else []
+    lines += ["from decimal import Decimal"] if "Decimal" in said else []
+    lines += ["from typing import Annotated, ClassVar", "", f"from canonical.entity import {', '.join([*sensitive, 'Entity'])}"]
+    lines += ["from canonical.key import Key"] if "Key " in said else []
+    return lines + ([f"from canonical.values import {', '.join(values)}"] if values else [])
