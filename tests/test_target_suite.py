@@ -1,7 +1,6 @@
 """Every shipped target passes the scenarios that every target passes, each against its own sandbox."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -17,36 +16,9 @@ from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
 from flows.kit.http import client
 from flows.kit.requests import LocalBudget
-from flows.kit.sandbox import Sandbox
-from flows.kit.sandbox_faults import Fault
-from flows.port import Body, Document, Fact, Facts, Flow, Limits, Target, Write
-from flows.testing import TargetSuite, Trouble
+from flows.port import Body, Document, Fact, Facts, Flow, Limits, Write
+from flows.testing import SandboxSide, TargetSuite
 from tests.agreement import START
-
-FAULTS = {
-    Trouble.THROTTLED: Fault(kind="status", status=429, retry_after=7),
-    Trouble.FAILED: Fault(kind="status", status=500),
-    Trouble.LOST: Fault(kind="cut", when="after"),
-    Trouble.NOT_JSON: Fault(kind="garbage", when="after"),
-}
-
-
-@dataclass
-class SandboxSide:
-    target: Target
-    sandbox: Sandbox
-    path: str
-    """What a request that writes has in its path."""
-    looks: int = 0
-    """How many such requests only look, before one writes."""
-
-    def effects(self) -> int:
-        return len(self.sandbox.log())
-
-    def trouble(self, trouble: Trouble) -> None:
-        spared = Fault(kind="slow", seconds=0, path=self.path)
-        self.sandbox.faults.extend([spared] * (self.looks if trouble is not Trouble.THROTTLED else 0))
-        self.sandbox.faults.append(FAULTS[trouble].model_copy(update={"path": self.path}))
 
 
 class DfeSide(SandboxSide):

@@ -146,7 +146,10 @@ class RecordTarget(ABC):
             return answer
         if answer.is_success and answer.content and isinstance(said := json_of(answer), Unknown):
             return said
-        return None if answer.is_success or answer.status_code in _GONE else self._refused(answer)
+        gone = answer.is_success or answer.status_code in _GONE
+        if not gone and answer.status_code in self.crossed:  # RFC 9110, 13.1.1: so it may say of a record that is not there
+            gone = isinstance(await self._told(document), Absent)
+        return None if gone else self._refused(answer)
 
     def _refused(self, answer: httpx.Response) -> Outcome:
         if answer.status_code in self.crossed:
