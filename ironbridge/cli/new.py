@@ -13,14 +13,19 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from adapters.kit.sql import SqlSettings
+from canonical import ENTITIES
 from canonical.errors import MisconfiguredError
-from ironbridge.cli.parts import err, out
+from ironbridge.cli.parts import err, known, out
+from ironbridge.runtime.installed import TARGETS, found
 from ironbridge.scaffold.adapter import SqlPackage
-from ironbridge.scaffold.package import write
+from ironbridge.scaffold.flow import FlowPackage
+from ironbridge.scaffold.package import Scaffold, write
 from ironbridge.scaffold.source import FoundTable, look
+from ironbridge.scaffold.target import RecordsPackage
 from ironbridge.settings import explained
 
-new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own: an adapter, with a suite that it passes.")
+new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own, an adapter, a flow or a target, with tests.")
+IntoOption = Annotated[Path, typer.Option(help="The folder in which the package's folder is made.")]
 
 
 class SourceKind(StrEnum):
@@ -39,7 +44,7 @@ def adapter(
         typer.Option(envvar="IRONBRIDGE_SOURCE_URL", help="The source, e.g. postgresql://reader@host/database; only read."),
     ] = None,
     schema: Annotated[str | None, typer.Option(help="The schema that its tables lie in.")] = None,
-    into: Annotated[Path, typer.Option(help="The folder in which the package's folder is made.")] = Path(),
+    into: IntoOption = Path(),
 ) -> None:
     """
     Write a package for a legacy system: code, README, a sample of its settings, and the suite that every adapter passes.
@@ -53,10 +58,50 @@ def adapter(
     if url is not None:
         tables = asyncio.run(look(_settings(url, schema), table or []))
         package = SqlPackage(name, tuple(tables), _without_password(url), schema)
-    written = write(package, into, "new adapter")
-    for path in written:
-        out.print(str(path), highlight=False, soft_wrap=True)
+    _written(package, into, "new adapter")
     _say(package.tables)
+    _next(name, into)
+
+
+@new_app.command()
+def target(
+    name: Annotated[str, typer.Argument(help="The cloud system's name: of the package, and of its kind in settings.")],
+    into: IntoOption = Path(),
+) -> None:
+    """
+    Write a package for a cloud system whose API has one record a document: code, the flow that ships with it, a sandbox,
+    README, a sample of its settings, and the suite that every target passes. What is to be looked at is marked as a guess.
+    """
+    _written(RecordsPackage(name), into, "new target")
+    _next(name, into)
+
+
+@new_app.command()
+def flow(
+    name: Annotated[str, typer.Argument(help="The flow's name: of the package, and of its section in settings.")],
+    to: Annotated[str, typer.Option("--target", help="The kind of target that it is for, e.g. business_central.")],
+    entity: Annotated[list[str], typer.Option(help="A type of the facts it looks at, e.g. supplier; the first is its subject.")],
+    kind: Annotated[str, typer.Option(help="The kind of document, as the target's README calls it; else the entity's.")] = "",
+    into: IntoOption = Path(),
+) -> None:
+    """
+    Write a package for what a target should hold, as your council has agreed it: code, README, a sample of its settings, and a
+    test: facts in, document out. The names in the document are guesses, and marked as such.
+    """
+    known("new flow", to, "no kind of target", sorted(found(TARGETS)))
+    for each in entity:
+        known("new flow", each, "no entity", sorted(ENTITIES))
+    entities = [ENTITIES[each] for each in entity]
+    _written(FlowPackage(name, entities, to, kind or entity[0]), into, "new flow")
+    _next(name, into)
+
+
+def _written(package: Scaffold, into: Path, command: str) -> None:
+    for path in write(package, into, command):
+        out.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _next(name: str, into: Path) -> None:
     err.print(f"[green]✓[/green] next: pip install -e '{into / name}\\[test]', then pytest {into / name}")
 
 
