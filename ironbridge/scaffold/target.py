@@ -1,4 +1,4 @@
-"""The files of a target's package: code, the flow that ships with it, a sandbox, a sample of its settings, its suite, a README."""
+"""The files of a target's package: code, the flow that ships with it, a sandbox, sample settings, its suite, a README."""
 
 from __future__ import annotations
 
