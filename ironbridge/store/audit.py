@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ironbridge.store.bulk import put
 from ironbridge.store.database import Store, now
 from ironbridge.store.rows import rows
+from ironbridge.store.statement import text
 from ironbridge.store.tables import audit
 
 _COLUMNS = "id, at, who, through, action, what, why"

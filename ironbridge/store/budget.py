@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.clock import steady
 from flows.port import LONGEST_SILENCE, Limits
 from ironbridge.store import Store
 from ironbridge.store.database import now
+from ironbridge.store.statement import text
 from ironbridge.store.subjects import EARLIEST, found
 
 _BURST = 0.1

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Double, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Double, Integer, LargeBinary, Table, Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
+
+from ironbridge.store.statement import text
 
 _ARRAYS = {
     Text: "text",

@@ -13,12 +13,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import INCOMPLETE, Problem, record_key
 from ironbridge.store.bulk import postgres, put
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 from ironbridge.store.tables import problems
 
 STUCK = ("parked", "waiting", "dropped")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 from ironbridge.store.bulk import put
 from ironbridge.store.database import Store
 from ironbridge.store.rows import rows
+from ironbridge.store.statement import text
 from ironbridge.store.tables import certificates
 
 

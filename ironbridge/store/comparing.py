@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-
 from adapters.engine.copies import is_copy
 from adapters.engine.journal import Guarded, Seen
 from ironbridge.store import numbered
 from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 
 _SUBJECT = "subject, seq, state, since, reason, ref, tag, digest, document, doubtful"
 

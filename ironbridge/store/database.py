@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, NullPool, event, make_url, text
+from sqlalchemy import URL, NullPool, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -25,6 +25,7 @@ from ironbridge.observe.meters import state_operation
 from ironbridge.store import schema, waits
 from ironbridge.store.faults import translated
 from ironbridge.store.schema import SchemaState
+from ironbridge.store.statement import text
 from ironbridge.store.waits import ConnectionLimits, Holders
 
 _MEASURED = 10.0  # seconds after which the database's clock is read again

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.clock import SET_BACK, beginning, day_in_london
 from flows.engine.ledger import HOLD, Edition
 from ironbridge.store.bulk import postgres
 from ironbridge.store.database import Store, now
+from ironbridge.store.statement import text
 from ironbridge.store.subjects import dirtied
 
 SLICE = 1000

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.extracts import bad_file
@@ -14,6 +13,7 @@ from adapters.engine.journal import ExtractAccount
 from adapters.engine.regions import extract_mark
 from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Guarded
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 
 GUARDED = "region, what, began, done, base, held, since, allowed"
 # A number that a person has allowed since the entry was read is kept, unless nothing is held any more.

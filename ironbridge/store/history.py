@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from pydantic_core import from_json
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical import ENTITIES, Event
 from canonical.entity import without_controls
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 from ironbridge.store.tables import identifiers, versions
 
 _VERSION = ("key", "version", "entity", "at", "traceparent", "data")

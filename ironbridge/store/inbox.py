@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Partition
 from canonical.errors import UnavailableError
 from flows.engine.ledger import Arrivals, Stand
 from ironbridge.store.bulk import postgres, put
+from ironbridge.store.statement import text
 from ironbridge.store.tables import ingested
 
 _STANDS = ("flow", "topic", "partition", "next", "last")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import MisconfiguredError
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 
 _KNOWN = text("SELECT id FROM installation ORDER BY id LIMIT 1")
 

@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import Partition
@@ -32,6 +31,7 @@ from ironbridge.store.bulk import among, put, values
 from ironbridge.store.causes import cause_of
 from ironbridge.store.database import Store
 from ironbridge.store.history import Names, passed
+from ironbridge.store.statement import text
 from ironbridge.store.subjects import (
     MARK,
     MARK_IN_DOUBT,

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from secrets import randbits
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import AGAIN, Guarded, Known, Partition, Progress, Seen, Step, Watermark
@@ -20,6 +19,7 @@ from ironbridge.store.causes import save_problems
 from ironbridge.store.database import Store
 from ironbridge.store.extracts import save_accounts
 from ironbridge.store.guarded import GUARDED, allowed, save
+from ironbridge.store.statement import text
 from ironbridge.store.tables import offsets, records, regions
 
 _RECORD = (

@@ -17,13 +17,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.ledger import NamedDocument, unpack
 from flows.port import Document
 from ironbridge.store.bulk import among, postgres, put, values
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 from ironbridge.store.subjects import dirtied, locked
 from ironbridge.store.tables import names
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ironbridge.store.bulk import among, values
+from ironbridge.store.statement import text
 from ironbridge.store.tables import STRAY
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 
 from canonical.errors import MisconfiguredError
+from ironbridge.store.statement import text
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import text
-
 from ironbridge.store.database import Store
 from ironbridge.store.rows import rows
+from ironbridge.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)

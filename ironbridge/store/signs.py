@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 from ironbridge.store import tables
 from ironbridge.store.bulk import put
 from ironbridge.store.database import Store, now
 from ironbridge.store.rows import rows
+from ironbridge.store.statement import text
 
 EVERY = 20.0
 """Seconds between two signs of life of one part."""

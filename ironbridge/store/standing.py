@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import INCOMPLETE
@@ -13,6 +12,7 @@ from flows.engine.ledger import HOLD
 from ironbridge.store.causes import LACKS, STATE_OF_PROBLEM
 from ironbridge.store.database import Store, now
 from ironbridge.store.rows import rows
+from ironbridge.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)

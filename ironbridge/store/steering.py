@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.engine.journal import record_key
@@ -19,6 +18,7 @@ from flows.port import Flow
 from ironbridge.store.bulk import among, postgres, values
 from ironbridge.store.database import Store, now
 from ironbridge.store.rows import row_of
+from ironbridge.store.statement import text
 from ironbridge.store.subjects import EARLIEST
 
 PIECE = 2000

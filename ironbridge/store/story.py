@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.ledger import unpack
@@ -14,6 +13,7 @@ from ironbridge.store.bulk import among, values
 from ironbridge.store.database import Store
 from ironbridge.store.rows import row_of, rows
 from ironbridge.store.standing import StuckRecord, stuck
+from ironbridge.store.statement import text
 
 
 @dataclass(frozen=True, slots=True)

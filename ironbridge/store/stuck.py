@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ironbridge.store.bulk import among, postgres, values
@@ -19,6 +18,7 @@ from ironbridge.store.causes import LACKS, STATE_OF_PROBLEM, STUCK, fill
 from ironbridge.store.database import Store
 from ironbridge.store.rows import row_of, rows
 from ironbridge.store.standing import StuckRecord
+from ironbridge.store.statement import text
 
 ORDER = ("parked", "quarantined", "rejected", "incomplete", "waiting", "dropped")
 """The states: first the ones that need a person."""

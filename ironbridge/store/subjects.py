@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flows.engine.clock import beginning
@@ -20,6 +19,7 @@ from flows.port import Grouping
 from ironbridge.store.bulk import among, bind, postgres, selected, values
 from ironbridge.store.causes import STUCK, cause_of
 from ironbridge.store.database import now
+from ironbridge.store.statement import text
 
 _MOST_TRACES = 16_000  # characters; each takes 56
 

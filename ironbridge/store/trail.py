@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canonical.errors import UnavailableError
@@ -23,6 +22,7 @@ from flows.port import Flow
 from ironbridge.store.bulk import among, put, values
 from ironbridge.store.database import Store
 from ironbridge.store.ledger import StoredLedger
+from ironbridge.store.statement import text
 from ironbridge.store.subjects import keys_of, locked
 from ironbridge.store.tables import subjects
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from ironbridge.store.database import Store
+from ironbridge.store.statement import text
 
 _NOTE = {
     "adapter": text("UPDATE streams SET error = :error WHERE adapter = :name"),
