@@ -1,12 +1,14 @@
-"""`ironbridge new adapter`: the package that it writes passes its suite as it is, whatever the source's tables look like."""
+"""`ironbridge new`: the package that it writes passes its tests as it is, whatever the source's tables look like."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.kit.sql import SqlSettings
 from adapters.testing import Bench
+from canonical import ENTITIES
 from canonical.errors import MisconfiguredError
+from flows.port import Fact, Facts
+from ironbridge.scaffold.invented import invented
 from tests.test_cli import invoke
 
 KINDS = ["sqlite", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("postgres", "mariadb"))]
@@ -115,7 +120,10 @@ async def test_what_is_written_passes_its_suite_and_a_linter(asked: tuple[str, .
         await filled(url)
     command = [sys.executable, "-m", "ironbridge", "new", "adapter", "an_example", "--into", str(tmp_path)]
     subprocess.run([*command, *(word or url for word in asked)], check=True, capture_output=True)
-    package = tmp_path / "an_example"
+    _passes(tmp_path / "an_example", scenarios)
+
+
+def _passes(package: Path, scenarios: str = "") -> None:
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", "-k", scenarios]
     said = subprocess.run(
         [*suite, "-o", "pythonpath=."], cwd=package, capture_output=True, text=True, check=False, env=_without_plugins()
@@ -171,3 +179,55 @@ async def test_no_password_gets_into_the_package(tmp_path: Path, postgres_url: s
     written = "".join(path.read_text("utf-8") for path in (tmp_path / "homes").rglob("*") if path.is_file())
     assert "hush" not in written + done.stdout + done.stderr
     assert "postgresql" in written
+
+
+# -- a target, and a flow ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("target", "parks"),
+        ("flow", "bills", "--target", "business_central", "--entity", "supplier", "--entity", "invoice", "--kind", "vendor"),
+        ("flow", "born", "--target", "dfe_csc", "--entity", "person"),
+    ],
+    ids=lambda asked: " ".join(asked[:2]),
+)
+def test_what_is_written_for_the_other_side_passes_its_tests_and_a_linter(asked: tuple[str, ...], tmp_path: Path) -> None:
+    assert invoke("new", *asked, "--into", str(tmp_path))[0] == 0
+    _passes(tmp_path / asked[1])
+
+
+@pytest.mark.parametrize("entity", sorted(ENTITIES))
+def test_an_entity_of_any_kind_is_invented_for_the_test_of_a_flow(entity: str) -> None:
+    given = invented(ENTITIES[entity], "housing")
+    made = ENTITIES[entity].model_validate(given)
+    assert made.key == f"housing:{entity}:1"
+    assert ENTITIES[entity].from_bytes(made.to_bytes()) == made
+
+
+def test_a_flow_s_document_holds_days_and_amounts_as_json_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke("new", "flow", "spent", "--target", "business_central", "--entity", "payment", "--into", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path / "spent")
+    package = importlib.import_module("spent")
+    flow = package.system.build("spent", package.SpentSettings(), None)
+    payment = ENTITIES["payment"].model_validate(invented(ENTITIES["payment"], "housing"))
+    known = Facts([Fact("payment", payment.key, payment.owner, 1, payment.to_bytes())], date(2026, 4, 1))
+    document = flow.desired(payment.key, known)
+    assert (document.kind, document.number) == ("payment", "1")
+    assert {"amount": "12.50", "paymentDate": "2026-01-05"}.items() <= document.body.items()
+    assert json.loads(json.dumps(document.body)) == document.body
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("target", "canonical"), "there is a Python package `canonical` already"),
+        (("flow", "bills", "--target", "sage", "--entity", "supplier"), "sage is no kind of target.*there are: business_central"),
+        (("flow", "bills", "--target", "dfe_csc", "--entity", "vendor"), "vendor is no entity.*supplier"),
+    ],
+)
+def test_another_side_that_cannot_be_made_is_refused_with_the_remedy(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    with pytest.raises(MisconfiguredError, match=says):
+        invoke("new", *words, "--into", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -484,7 +484,7 @@ async def test_a_column_of_one_council_shows_changes_and_stands_in_no_row(zoo: Z
 
 
 def test_the_row_class_that_the_guide_shows_holds() -> None:
-    guide = (Path(__file__).parents[1] / "docs" / "first-adapter.md").read_text("utf-8")
+    guide = (Path(__file__).parents[1] / "docs" / "add-an-adapter.md").read_text("utf-8")
     shown: dict[str, Any] = {**globals()}
     exec(compile(guide.partition("```python\n")[2].partition("```")[0], "the guide", "exec", dont_inherit=True), shown)
     reading = Tables().reading(shown["Tenant"], KeysOf("housing", "person"))
