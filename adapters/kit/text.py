@@ -62,6 +62,13 @@ class Text:
         last = file.read()
         return last[-1:] not in (b"\n", b"\r") and last not in (b"\n\0", b"\r\0")
 
+    @property
+    def ends_as_in_dos(self) -> bool:
+        """Tell whether the last byte is the one by which DOS ends a text."""
+        file = _from_start(self.data)
+        file.seek(max(file.seek(0, io.SEEK_END) - 1, 0))
+        return file.read() == b"\x1a"
+
     def digest(self) -> bytes:
         content = blake2b(digest_size=16)
         for piece in self.pieces():
