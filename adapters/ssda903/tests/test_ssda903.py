@@ -157,7 +157,7 @@ async def test_every_row_of_the_shared_files_is_accounted_for(shared: Path, tmp_
         "previous-permanence": count["previous_permanence"],
     }
     account = bench.state.of("review").accounts["reviews"]
-    assert (account.good, account.bad, account.besides) == (
+    assert (account.records, account.quarantined, account.besides) == (
         count["reviews"] - in_quarantine - copies, in_quarantine,
         {"copies of other rows": copies, "rows that contradict another one of their key": in_quarantine},
     )  # fmt: skip
