@@ -1,0 +1,64 @@
+"""
+The bytes of a file become rows by a layout: this is what a layout promises.
+
+`adapters.kit.delimited` reads CSV by the names in its first line. Layouts may stand on others: one that opens an archive gives
+the member to another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, runtime_checkable
+
+from adapters.port import Row
+
+
+class Passed(NamedTuple):
+    """
+    A layout passes something over that is no row, such as a blank line. It is counted by `kind`, which is in words for people,
+    in the plural and without any value of the file: `blank lines`.
+    """
+
+    kind: str
+
+
+class Layout(Protocol):
+    """
+    How the bytes of a file become rows.
+
+    A layout is a picklable value without state: another process may read with it.
+    """
+
+    def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
+        """
+        Give the rows in the file's order: plain tuples of a row class's fields in their order, in which joined parts nest. Their
+        values are texts, numbers, days and times. A row that cannot be read is an `UnreadRow` of the values that can be.
+
+        The file is at its beginning, and `seek` works on it. Memory does not grow with the file: a gigabyte is read in 256 MB.
+
+        :raises BadRecordError: the file is not what it claims to be, with field="file"; at any time before the end. Nothing of
+        the file is published then.
+        :raises DoubtfulError: that may be, and a person may accept it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HowWritten:
+    """
+    The settings of a source say how its texts are written, and a person has `accepted` doubts about this one file.
+
+    `encoding` is None where it is found out. `last_line` is `open` for a system that never ends a file's last line.
+    """
+
+    encoding: str | None = None
+    last_line: Literal["closed", "open"] = "closed"
+    accepted: frozenset[str] = frozenset()
+
+
+@runtime_checkable
+class WrittenLayout(Protocol):
+    """A layout that reads text, or hands it on to one that does: it is told how the source's texts are written."""
+
+    def written(self, how: HowWritten) -> Self: ...
