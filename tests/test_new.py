@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
 import subprocess
 import sys
 from contextlib import AsyncExitStack
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from adapters.kit.files import FilesSettings
 from adapters.kit.sql import SqlSettings
 from adapters.testing import Bench
 from canonical import ENTITIES
@@ -91,7 +93,7 @@ async def made_and_read(name: str, url: str, tmp_path: Path, monkeypatch: pytest
     command = [sys.executable, "-m", "ironbridge", "new", "adapter", name, "--url", url, *ASKED, "--into", str(tmp_path)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    assert "notes: 3 columns, key note (a guess: the database declares none), 1 rows" in made.stderr
+    assert "notes: 3 columns, key note (a guess), 1 rows" in made.stderr
     monkeypatch.syspath_prepend(tmp_path / name)
     package = importlib.import_module(name)
     adapter = package.system.build(name, SqlSettings.model_validate({"url": url}))
@@ -111,15 +113,46 @@ async def made_and_read(name: str, url: str, tmp_path: Path, monkeypatch: pytest
 MANY = "once or broken or bad or named or nothing_but or left_out"
 
 
+FILES = ("--kind", "files")
+
+
+def odd_files(folder: Path) -> tuple[str, str]:
+    """Files as they are met: blanks in names, days in words of their own, a byte of cp1252, a column that is nowhere filled."""
+    tenants, cards = folder / "Rent tenants 2024.csv", folder / "cards.csv"
+    head = "Tenant No,First Name,Surname,DOB,Rent,NI No,class\n"
+    tenants.write_bytes(f"{head}7,Ada,O\u2019Hara,05/01/1957,12.50,JG103759A,\n8,Bo,Birch,16/01/1957,1.5,?,\n".encode("cp1252"))
+    cards.write_text("card,amount,paid on\n007,1.00,2026-01-05\n008,,\n")
+    return str(tenants), str(cards)
+
+
+def test_what_stands_in_files_decides_how_their_columns_are_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenants, cards = odd_files(tmp_path)
+    _, said = invoke("new", "adapter", "rents", *FILES, "--file", tenants, "--file", cards, "--into", str(tmp_path))
+    assert "Rent tenants: 7 columns, key Tenant No (a guess), 2 rows" in said
+    monkeypatch.syspath_prepend(tmp_path / "rents")
+    package = importlib.import_module("rents")
+    adapter = package.system.build("rents", FilesSettings(folders=(tmp_path,), glob=("*.csv",), settle=timedelta(0)))
+    events = Bench(adapter).read()
+    found = {event.key: event.data for event in asyncio.run(events) if event.data}
+    assert sorted(found) == ["rents:person:7", "rents:person:8", "rents:rents-cards:007", "rents:rents-cards:008"]
+    ada = ENTITIES["person"].from_bytes(found["rents:person:7"])
+    assert (ada.names[0].family, ada.birth_date, ada.nino) == ("O\u2019Hara", date(1957, 1, 5), "JG103759A")
+
+
 @pytest.mark.parametrize(
-    ("asked", "scenarios"), [((), ""), (("--url", "", *ASKED), MANY)], ids=["an example", "odd tables"]
+    ("asked", "scenarios"),
+    [((), ""), (("--url", "", *ASKED), MANY), (FILES, ""), ((*FILES, "--file", "", "--file", "cards"), "")],
+    ids=["an example", "odd tables", "an example of files", "odd files"],
 )
 async def test_what_is_written_passes_its_suite_and_a_linter(asked: tuple[str, ...], scenarios: str, tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'odd.db'}"
-    if asked:
-        await filled(url)
+    source = f"sqlite+aiosqlite:///{tmp_path / 'odd.db'}"
+    if "--url" in asked:
+        await filled(source)
+    if "--file" in asked:
+        source, cards = odd_files(tmp_path)
+        asked = tuple(cards if word == "cards" else word for word in asked)
     command = [sys.executable, "-m", "ironbridge", "new", "adapter", "an_example", "--into", str(tmp_path)]
-    subprocess.run([*command, *(word or url for word in asked)], check=True, capture_output=True)
+    subprocess.run([*command, *(word or source for word in asked)], check=True, capture_output=True)
     _passes(tmp_path / "an_example", scenarios)
 
 
@@ -145,6 +178,9 @@ def _without_plugins() -> dict[str, str]:
         (("Housing",), "`Housing` cannot be its name.*small letters"),
         (("canonical",), "there is a Python package `canonical` already"),
         (("homes", "--table", "t"), "--url and --table go together"),
+        (("homes", "--file", "t.csv"), "--file is for --kind files"),
+        (("homes", *FILES, "--table", "t"), "--url and --table are for --kind sql"),
+        (("homes", *FILES, "--file", "t.csv"), "t.csv cannot be read as CSV .FileNotFoundError"),
         (("homes", "--url", "oracle://x", "--table", "t"), "url: must begin with one of"),
     ],
 )

@@ -17,10 +17,11 @@ from canonical import ENTITIES
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, known, out
 from ironbridge.runtime.installed import TARGETS, found
-from ironbridge.scaffold.adapter import SqlPackage
+from ironbridge.scaffold.adapter import CsvPackage, SqlPackage
 from ironbridge.scaffold.flow import FlowPackage
 from ironbridge.scaffold.package import Scaffold, write
 from ironbridge.scaffold.source import FoundTable, look
+from ironbridge.scaffold.source_files import look_at
 from ironbridge.scaffold.target import RecordsPackage
 from ironbridge.settings import explained
 
@@ -32,6 +33,7 @@ class SourceKind(StrEnum):
     """Ways in which a legacy system is read."""
 
     SQL = "sql"
+    FILES = "files"
 
 
 @new_app.command()
@@ -44,23 +46,39 @@ def adapter(
         typer.Option(envvar="IRONBRIDGE_SOURCE_URL", help="The source, e.g. postgresql://reader@host/database; only read."),
     ] = None,
     schema: Annotated[str | None, typer.Option(help="The schema that its tables lie in.")] = None,
+    file: Annotated[list[Path] | None, typer.Option(help="A CSV file that it leaves, for --kind files; once for each.")] = None,
     into: IntoOption = Path(),
 ) -> None:
     """
     Write a package for a legacy system: code, README, a sample of its settings, and the suite that every adapter passes.
 
     With --url and --table the tables are looked at: columns, types, keys and the number of rows are the source's, and what they
-    mean is guessed by their names. Every guess is marked. Without them an example is written.
+    mean is guessed by their names; with --kind files and --file, the files. Every guess is marked. Without them an example is
+    written.
     """
-    if (url is None) != (not table):
-        raise MisconfiguredError("new adapter", "--url and --table go together", fix="give both, or none of them for an example")
-    package = SqlPackage(name)
-    if url is not None:
-        tables = asyncio.run(look(_settings(url, schema), table or []))
-        package = SqlPackage(name, tuple(tables), _without_password(url), schema)
+    package: SqlPackage | CsvPackage
+    if kind is SourceKind.FILES:
+        if url is not None or table:
+            raise MisconfiguredError("new adapter", "--url and --table are for --kind sql", fix="give --file instead")
+        package = CsvPackage(name, tuple(look_at(file))) if file else CsvPackage(name)
+    else:
+        package = _of_database(name, url, table, schema, file)
     _written(package, into, "new adapter")
     _say(package.tables)
     _next(name, into)
+
+
+def _of_database(
+    name: str, url: str | None, table: list[str] | None, schema: str | None, file: list[Path] | None
+) -> SqlPackage:
+    if file:
+        raise MisconfiguredError("new adapter", "--file is for --kind files", fix="say --kind files")
+    if (url is None) != (not table):
+        raise MisconfiguredError("new adapter", "--url and --table go together", fix="give both, or none of them for an example")
+    if url is None:
+        return SqlPackage(name)
+    tables = asyncio.run(look(_settings(url, schema), table or []))
+    return SqlPackage(name, tuple(tables), _without_password(url), schema)
 
 
 @new_app.command()
@@ -107,7 +125,7 @@ def _next(name: str, into: Path) -> None:
 
 def _say(tables: Sequence[FoundTable]) -> None:
     for each in tables:
-        key = f"key {', '.join(each.key)}" + (" (a guess: the database declares none)" if each.key_guessed else "")
+        key = f"key {', '.join(each.key)}" + (" (a guess)" if each.key_guessed else "")
         rows = "" if each.rows is None else f", {each.rows:,} rows"
         err.print(f"{each.name}: {len(each.columns)} columns, {key}{rows}", highlight=False)
 

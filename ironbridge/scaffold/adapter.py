@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,9 +12,15 @@ from typing import Any
 from ironbridge.scaffold.guess import Meaning, TableDraft, draft
 from ironbridge.scaffold.package import Files, literal, rendered
 from ironbridge.scaffold.source import EXAMPLE, FoundTable
+from ironbridge.scaffold.source_files import EXAMPLE_FILE
 
 _RESERVED = {"order", "group", "table", "index", "select", "from", "to", "where", "case", "check", "primary", "values", "user"}
 _ROWS = 3  # invented rows of each table
+_SQL_KIT = ("from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream",)
+_FILES_KIT = (
+    "from adapters.kit.delimited import Delimited",
+    "from adapters.kit.files import FilesAdapter, FilesSettings, FileStream",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +33,38 @@ class SqlPackage:
     schema: str | None = None
 
     def files(self) -> Files:
-        drafts = [_Written(each) for each in draft(self.name, list(self.tables))]
-        own = [each for each in drafts if not each.is_person]
-        given: dict[str, Any] = {
-            "name": self.name, "url": self.url, "schema": self.schema, "drafts": drafts, "own": own,
-            "today": f"{datetime.now(UTC):%d %B %Y}", **_hooks(self.name, drafts[0]),
-        }  # fmt: skip
-        yield "pyproject.toml", _text("pyproject.toml", given)
-        yield f"{self.name}/__init__.py", _text("adapter.py", given | {"imports": _imports(self.name, drafts)})
-        if own:
-            entities = given | {"drafts": own, "imports": _entity_imports(own)}
-            yield f"{self.name}/entities.py", _text("entities.py", entities)
-        yield f"{self.name}/settings.sample.toml", _text("settings.sample.toml", given)
-        yield f"tests/test_{self.name}.py", _text("test_adapter.py", given | {"imports": _test_imports(drafts)})
-        yield "README.md", _text("README.md", given)
+        drafts = _drafts(self.name, self.tables)
+        hooks = _hooks(self.name, drafts[0])
+        yield from _package(self.name, drafts, {"url": self.url, "schema": self.schema, **hooks}, "", _SQL_KIT)
+
+
+@dataclass(frozen=True, slots=True)
+class CsvPackage:
+    """The package of an adapter that reads CSV files, to be written: its name, and the files that were looked at."""
+
+    name: str
+    tables: tuple[FoundTable, ...] = (EXAMPLE_FILE,)
+
+    def files(self) -> Files:
+        drafts = _drafts(self.name, self.tables)
+        yield from _package(self.name, drafts, _edits(self.name, drafts[0]), "files_", _FILES_KIT)
+
+
+def _drafts(name: str, tables: Sequence[FoundTable]) -> list[_Written]:
+    return [_Written(each) for each in draft(name, list(tables))]
+
+
+def _package(name: str, drafts: list[_Written], more: Mapping[str, Any], kind: str, kit: Sequence[str]) -> Files:
+    own = [each for each in drafts if not each.is_person]
+    given: dict[str, Any] = {"name": name, "drafts": drafts, "own": own, "today": f"{datetime.now(UTC):%d %B %Y}", **more}
+    yield "pyproject.toml", _text("pyproject.toml", given)
+    yield f"{name}/__init__.py", _text(f"{kind}adapter.py", given | {"imports": _imports(name, drafts, kit)})
+    if own:
+        entities = given | {"drafts": own, "imports": _entity_imports(own)}
+        yield f"{name}/entities.py", _text("entities.py", entities)
+    yield f"{name}/settings.sample.toml", _text(f"{kind}settings.sample.toml", given)
+    yield f"tests/test_{name}.py", _text(f"test_{kind}adapter.py", given | {"imports": _test_imports(drafts)})
+    yield "README.md", _text("README.md", given)
 
 
 def _text(template: str, given: dict[str, Any]) -> str:
@@ -83,6 +108,22 @@ class _Written:
         return ", ".join(f"{means}=row.{each.field}" for means, each in found if each)
 
     @property
+    def file(self) -> str:
+        return f"{self._its.table.file}.csv"
+
+    @property
+    def pattern(self) -> str:
+        """How the stream's files are called: digits in the name of the one that was looked at tell which extract it is."""
+        parts = [re.escape(part).replace(r"\ ", " ") for part in re.split(r"\d[\d_-]*\d|\d", self._its.table.file, maxsplit=1)]
+        return f'r"{"(?P<extract>[0-9_-]+)".join(parts)}[.]csv"'
+
+    @property
+    def cells(self) -> list[list[tuple[str, str]]]:
+        """Invented rows, as a file has them."""
+        columns = self._its.columns
+        return [[(literal(e.column.name), literal(_cell(e, n))) for e in columns] for n in range(1, _ROWS + 1)]
+
+    @property
     def rows(self) -> list[list[tuple[str, str]]]:
         """Invented rows, each as the names and values of its columns in Python."""
         columns = self._its.columns
@@ -121,6 +162,35 @@ def _hooks(name: str, its: _Written) -> dict[str, str]:
     }
 
 
+def _edits(name: str, its: _Written) -> dict[str, str]:
+    """What the suite does to the cells of the first file."""
+    shown = [each for each in its.columns if its.carries(each)]
+    change = shown[0]
+    spoilt = next((each for each in shown if each.column.kind is not str), None)
+    right = _cell(spoilt or change, 8)
+    keys = [":".join(str(_invented(k, n)) for k in its.key) for n in (1, 2)]
+    return {
+        "change": _cells(change, _cell(change, 9)),
+        "spoil": _cells(spoilt or change, "none" if spoilt else "\x00"),
+        "mend": _cells(spoilt or change, right),
+        "first_key": f"{name}:{its.type_name}:{keys[0]}",
+        "second_key": f"{name}:{its.type_name}:{keys[1]}",
+    }
+
+
+def _cells(meaning: Meaning, text: str) -> str:
+    return f"{{{literal(meaning.column.name)}: {literal(text)}}}"
+
+
+def _cell(meaning: Meaning, n: int) -> str:
+    value = _invented(meaning, n)
+    if isinstance(value, bool):
+        return "Y" if value else "N"
+    if isinstance(value, date):
+        return f"{value:{meaning.column.form or '%Y-%m-%d'}}"
+    return "" if value is None else str(value)
+
+
 def _named(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in _RESERVED else f'"{name}"'
 
@@ -137,20 +207,19 @@ def _test_imports(drafts: list[_Written]) -> list[str]:
     return ([f"from datetime import {', '.join(days)}"] if days else []) + ["from decimal import Decimal"] * (Decimal in kinds)
 
 
-def _imports(name: str, drafts: list[_Written]) -> list[str]:
+def _imports(name: str, drafts: list[_Written], kit: Sequence[str]) -> list[str]:
     columns = [each for d in drafts for each in d.columns]
     kinds = {each.column.kind for each in columns}
     days = sorted(kind.__name__ for kind in kinds & {date, datetime})
     declared = " ".join(each.declared for each in columns)
-    kit = [word for word in ("Soft",) if word in declared] + ["SqlAdapter", "SqlSettings", "SqlStream", "row_of"]
+    rows = [word for word in ("Soft", "Spelt", "Written") if f"{word}[" in declared or f"{word}(" in declared] + ["row_of"]
     people = ["Address"] * any(d.of("postcode") for d in drafts) + ["Name"] * any(d.of("family") for d in drafts)
     people += ["Person"] * any(d.is_person for d in drafts)
     own = [d.entity for d in drafts if not d.is_person]
     lines = [f"from datetime import {', '.join(days)}"] if days else []
     lines += ["from decimal import Decimal"] if Decimal in kinds else []
     lines += [f"from typing import {'Annotated, ' if 'Annotated' in declared else ''}NamedTuple", ""]
-    lines += ["from adapters.kit.rows import Spelt"] if "Spelt" in declared else []
-    lines += [f"from adapters.kit.sql import {', '.join(kit)}", "from adapters.port import AdapterSystem"]
+    lines += [*sorted([f"from adapters.kit.rows import {', '.join(rows)}", *kit]), "from adapters.port import AdapterSystem"]
     lines += [f"from canonical import {', '.join(people)}"] if people else []
     lines += ["from canonical.key import key_of"]
     return lines + ([f"from {name}.entities import {', '.join(sorted(own))}"] if own else [])

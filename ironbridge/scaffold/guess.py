@@ -48,7 +48,8 @@ class Meaning:
     def declared(self) -> str:
         """The field's type in the row class."""
         kind = self.column.kind.__name__ + ("" if self.is_key or not self.column.optional else " | None")
-        kind = f'Annotated[{kind}, Spelt("{self.column.name}")]' if self.spelt else kind
+        notes = [f'Spelt("{self.column.name}")'] * self.spelt + [f'Written("{self.column.form}")'] * bool(self.column.form)
+        kind = f"Annotated[{', '.join([kind, *notes])}]" if notes else kind
         return f"Soft[{kind}]" if self.soft else kind
 
     @property
@@ -121,7 +122,7 @@ def _holds_people(table: FoundTable) -> bool:
 
 
 def _meaning(column: FoundColumn) -> str | None:
-    fits = (field for field, names in PERSON.items() if re.fullmatch(names, column.name, re.I))
+    fits = (field for field, names in PERSON.items() if re.fullmatch(names, column.name.replace(" ", "_"), re.I))
     found = next(fits, None)
     dated = found in ("birth_date", "death_date")
     return found if found and dated == (column.kind in (date, datetime)) and (dated or column.kind is str) else None

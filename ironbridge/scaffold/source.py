@@ -17,19 +17,24 @@ from canonical.errors import MisconfiguredError
 
 @dataclass(frozen=True, slots=True)
 class FoundColumn:
-    """A column of a source's table, and the type that a row class declares it with. `pence`: no more than two decimal places."""
+    """
+    A column of a source's table, and the type that a row class declares it with. `pence`: no more than two decimal places.
+    `form` is how a day is written in a file, in the words of `strptime`; empty if as in ISO 8601.
+    """
 
     name: str
     kind: type
     optional: bool
     pence: bool = True
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
     """
     A table of a source. `key_guessed`: the database declares no key of it. `refers` gives the table that a column's values are
-    keys of, as its foreign keys say. `rows` is how many it has. `exact`: its database finds it by this very name alone.
+    keys of, as its foreign keys say. `rows` is how many it has. `exact`: its database finds it by this very name alone. `file` is
+    the name of the file that it is, without its suffix.
     """
 
     name: str
@@ -39,6 +44,7 @@ class FoundTable:
     key_guessed: bool = False
     refers: tuple[tuple[str, str], ...] = ()
     exact: bool = False
+    file: str = ""
 
     @property
     def declared(self) -> str:
