@@ -6,7 +6,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,8 +18,11 @@ import typer
 from pydantic import BaseModel
 
 from adapters.kit.codes import CodeMap, CodesFromSettings
-from adapters.kit.rows import Between, Joined, Soft, Spelt, row_of
-from canonical import Tenancy
+from adapters.kit.delimited import Delimited
+from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
+from adapters.kit.rows import Between, DayWritten, Joined, Soft, Spelt, row_of
+from adapters.testing import Bench
+from canonical import Person, Tenancy
 from canonical.entity import Entity
 from canonical.finding import Finding
 from canonical.key import key_of, read_key
@@ -37,6 +40,7 @@ KNOWN: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(Any, BaseModel, Between, CodeMap, CodesFromSettings, Decimal, Document, Entity, Facts, Finding, Grouping),
+        *(Delimited, FilesAdapter, FilesSettings, FileStream, Person, DayWritten),
         *(Mapping, NamedTuple, Nothing, Place, RecordTarget, Sequence, Spelt, Tenancy, Urgency),
         *(date, datetime, key_of, plain, read_key, row_of),
     )
@@ -95,6 +99,14 @@ def test_settings_that_a_guide_shows_are_toml(guide: str, block: str) -> None:
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_code_that_a_guide_shows_runs(guide: str) -> None:
     assert shown(guide).keys() > KNOWN.keys()
+
+
+async def test_the_files_of_the_guide_are_read(tmp_path: Path) -> None:
+    (tmp_path / "permits_2026-01.csv").write_text("Permit_no,Holder,Date of issue\nP1,7,05/01/2026\n")
+    settings = FilesSettings(folders=(tmp_path,), settle=timedelta(0))
+    bench = Bench(shown("add-an-adapter.md")["build"]("parking", settings))
+    assert [event.key for event in await bench.read()] == ["parking:person:P1"]
+    assert bench.problems() == {}
 
 
 def test_the_flow_of_the_guide_gives_a_document_until_the_tenancy_ends() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -146,6 +147,8 @@ def main() -> None:
 
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, signal.SIG_IGN)  # they are for the torture, and then our stdin ends
+    gc.collect()
+    gc.freeze()  # a child's garbage collector would write into every page that it shares with us
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -212,7 +212,7 @@ def _imports(name: str, drafts: list[_Written], kit: Sequence[str]) -> list[str]
     kinds = {each.column.kind for each in columns}
     days = sorted(kind.__name__ for kind in kinds & {date, datetime})
     declared = " ".join(each.declared for each in columns)
-    rows = [word for word in ("Soft", "Spelt", "Written") if f"{word}[" in declared or f"{word}(" in declared] + ["row_of"]
+    rows = [word for word in ("DayWritten", "Soft", "Spelt") if f"{word}[" in declared or f"{word}(" in declared] + ["row_of"]
     people = ["Address"] * any(d.of("postcode") for d in drafts) + ["Name"] * any(d.of("family") for d in drafts)
     people += ["Person"] * any(d.is_person for d in drafts)
     own = [d.entity for d in drafts if not d.is_person]

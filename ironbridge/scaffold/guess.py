@@ -48,7 +48,7 @@ class Meaning:
     def declared(self) -> str:
         """The field's type in the row class."""
         kind = self.column.kind.__name__ + ("" if self.is_key or not self.column.optional else " | None")
-        notes = [f'Spelt("{self.column.name}")'] * self.spelt + [f'Written("{self.column.form}")'] * bool(self.column.form)
+        notes = [f'Spelt("{self.column.name}")'] * self.spelt + [f'DayWritten("{self.column.form}")'] * bool(self.column.form)
         kind = f"Annotated[{', '.join([kind, *notes])}]" if notes else kind
         return f"Soft[{kind}]" if self.soft else kind
 
