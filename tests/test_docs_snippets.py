@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, NamedTuple
 
 import click
@@ -60,12 +62,14 @@ def blocks(kind: str) -> list[tuple[str, str]]:
 
 
 def shown(guide: str) -> dict[str, Any]:
-    """All that the code of a guide defines."""
-    names = dict(KNOWN)
+    """All that the code of a guide defines, in a module of its own: mappings are found by their module."""
+    module = ModuleType(Path(guide).stem)
+    module.__dict__.update(KNOWN)
+    sys.modules[module.__name__] = module
     for at, block in blocks("python"):
         if at == guide:
-            exec(compile(block, guide, "exec", dont_inherit=True), names)
-    return names
+            exec(compile(block, guide, "exec", dont_inherit=True), module.__dict__)
+    return module.__dict__
 
 
 def commands() -> list[tuple[str, str]]:
