@@ -43,6 +43,7 @@ from canonical.key import KeysOf
 log = logging.getLogger(__name__)
 
 _SMALL = 256_000  # bytes: a smaller file is read in less time than a process needs to start
+_SECONDS, _BYTES_A_SECOND = 900, 200_000  # the least of seconds that a file may take, and what it may take for its size
 _MEMORY = 768_000_000  # bytes of addresses that a process may take, most of which it never touches
 
 
@@ -338,7 +339,7 @@ class FilesAdapter:
         found.insist_inside(self.name)
         keys, s = KeysOf(self.name, stream.entity.type_name, stream.prefix), self._settings
         work = _Reading(self.name, found, self._layout(stream, accepted), stream.row, keys, s.largest, s.no_days)
-        this = FileWork(self.name, work, _MEMORY)
+        this = FileWork(self.name, work, _MEMORY, _SECONDS + found.size // _BYTES_A_SECOND)
         here = not _SMALL < found.size <= s.largest
         async with aclosing(in_a_thread(this) if here else in_a_process(this)) as values:
             async for value in values:
