@@ -61,6 +61,16 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """
+    The way in which a source writes a column's days as text, in the words of `strptime`:
+    `Annotated[date | None, Written("%d/%m/%Y")]`. Without one a day is written as in ISO 8601.
+    """
+
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
 class Declared:
     """`row_of` keeps this of a row class: its table, columns and keys, and the table that its rows move to."""
 
@@ -250,7 +260,7 @@ def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row
 
     Case, blanks at the ends and the difference between a blank and `_` do not count, other columns are left out.
 
-    :raises BadRecordError: the file lacks a column.
+    :raises BadRecordError: the file lacks a column, or has it twice.
     """
     places = {_plain(name): at for at, name in reversed(list(enumerate(header)))}
     wanted = [each.column for each in fields_of(row)]
@@ -259,6 +269,12 @@ def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row
         raise BadRecordError(
             row.__name__, field=", ".join(missing), rule="the file has no such column", shape=f"{len(header)} columns",
             fix="ask for the file with these columns, spelt like this in its first line",
+        )  # fmt: skip
+    names = [_plain(name) for name in header]
+    if doubled := [name for name in wanted if names.count(_plain(name)) > 1]:
+        raise BadRecordError(
+            row.__name__, field=", ".join(doubled), rule="the file has two such columns", shape=f"{len(header)} columns",
+            fix="ask for the file with one of them",
         )  # fmt: skip
     at = [places[_plain(name)] for name in wanted]
     return lambda line: tuple(line[place] for place in at)

@@ -22,14 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from adapters.kit.codes import CodeMap, CodesFromSettings
 from adapters.kit.open_days import NO_DAYS, real_day
-from adapters.kit.rows import Between, Declared, Field, code_map_of, fields_of
+from adapters.kit.rows import Between, Declared, Field, Written, code_map_of, fields_of
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError, shape_of
@@ -190,6 +190,8 @@ def _text(value: Any) -> str:
 def _day_cleaning(its: Field, kind: type, no_days: frozenset[date]) -> Clean:
     """Give a day or a moment as declared, and None where it stands for none. Most years have no such day."""
     convert = None if kind is its.kind else _QUICKLY.get((kind, its.kind), _CONVERSIONS[its.kind][1])
+    if kind is str and (form := next((note.form for note in its.notes if isinstance(note, Written)), None)):
+        convert = _as_written(form, its.kind)
     span = next((note for note in its.notes if isinstance(note, Between)), Between(date.min, date.max))
     years, first, last = {day.year for day in no_days}, span.first.year, span.last.year
 
@@ -208,6 +210,18 @@ def _day_cleaning(its: Field, kind: type, no_days: frozenset[date]) -> Clean:
 
 
 _QUICKLY: dict[tuple[type, type], Clean] = {(datetime, date): datetime.date}
+
+
+def _as_written(form: str, kind: type) -> Clean:
+    @lru_cache(maxsize=20_000)  # a source's days are few, and strptime is slow
+    def convert(value: str) -> date:
+        try:
+            found = datetime.strptime(value.strip(), form)  # noqa: DTZ007 (the source writes no zone)
+        except ValueError:
+            raise UnfitError(f"is not of the form {form}") from None
+        return found.date() if kind is date else found
+
+    return convert
 
 
 def _bits(value: Any) -> Any:

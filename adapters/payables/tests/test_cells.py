@@ -7,13 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from adapters.kit.text import Text, encodings
 from adapters.payables.cells import DATE_STYLES, UnreadableError, day, money, month_first, plain, text_of
 from adapters.payables.documents import token
 from adapters.payables.layout import Layout, built_in
 from adapters.payables.reading import Rules, read
 from adapters.payables.recognise import fit
 from adapters.payables.rows import RowTally, lines
-from adapters.payables.tables import Table, Text, encodings
+from adapters.payables.tables import Table
 from adapters.payables.wholeness import Doubts
 from canonical.errors import BadRecordError, DoubtfulError
 
