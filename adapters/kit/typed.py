@@ -18,6 +18,7 @@ mapped, and not before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,10 +30,11 @@ from uuid import UUID
 
 from adapters.kit.codes import CodeMap, CodesFromSettings
 from adapters.kit.open_days import NO_DAYS, real_day
-from adapters.kit.rows import Between, Declared, Field, Written, code_map_of, fields_of
+from adapters.kit.rows import Between, Declared, Field, Written, code_map_of, declared_of, fields_of, hints_of
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError, shape_of
+from canonical.key import KeysOf
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -60,6 +62,9 @@ class Typed(Generic[R]):
         self._row, self._no_days, self._codes = row, no_days, codes
         self._declared: Declared = row.__dict__.get("__declared__", Declared(row.__name__))
         self._fields = fields_of(row)
+        names = [its.name for its in self._fields]
+        self._key_places = [names.index(name) for name in self._declared.key if name in names]
+        self._key_plans: dict[tuple[int, type], Clean | None] = {}
         self._plans: dict[tuple[type, ...], tuple[list[int], list[tuple[int, Clean]]]] = {}
 
     def __call__(self, values: Row) -> R:
@@ -77,6 +82,24 @@ class Typed(Generic[R]):
             raise self._wrong(self._fields[at], error, values[at]) from None
         # A named tuple's own constructor is a Python function and takes three times as long.
         return tuple.__new__(self._row, cleaned) if len(cleaned) == len(self._fields) else self._row(*cleaned)
+
+    def key(self, values: Row) -> tuple[int | str, ...]:
+        """
+        The values of the row's key, as they stand in the record's key: a day as in ISO 8601.
+
+        :raises BadRecordError: one of them is empty, or not of its column's type.
+        """
+        return tuple([self._of_key(at, values[at]) for at in self._key_places])
+
+    def _of_key(self, at: int, value: Any) -> int | str:
+        its, this = self._fields[at], (at, type(value))
+        if this not in self._key_plans:
+            self._key_plans[this] = self._cleaning(its, type(value))
+        clean = self._key_plans[this]
+        try:
+            return key_part(value if clean is None else clean(value))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise self._wrong(its, error, value) from None
 
     def _planned(self, kinds: tuple[type, ...]) -> tuple[list[int], list[tuple[int, Clean]]]:
         """The places of texts that may be blank, and what else to do with values of these types."""
@@ -119,6 +142,37 @@ class Typed(Generic[R]):
             self._declared.table, field=its.column, rule=rule, shape=shape_of(value),
             fix=f"correct it in the source; if it is right, declare `{its.name}` of {self._row.__name__} as it is",
         )  # fmt: skip
+
+
+def key_part(value: Any) -> int | str:
+    """
+    A value of a key as it stands in the record's key: a day as in ISO 8601.
+
+    :raises UnfitError: it is empty.
+    """
+    if isinstance(value, date):
+        return value.isoformat()
+    if value is None or value == "":
+        raise UnfitError("is empty")
+    return value if isinstance(value, int) else str(value)
+
+
+def row_key(source: str, entity: str, row: tuple[Any, ...], prefix: str = "") -> str:
+    """The key of a record that a typed row becomes, by the key that its class declares."""
+    return KeysOf(source, entity, prefix).of(*[key_part(getattr(row, name)) for name in declared_of(type(row)).key])
+
+
+def types_of(name: str, function: Callable[..., Entity]) -> tuple[type[tuple[Any, ...]], type[Entity]]:
+    """
+    Tell which rows a stream's mapping reads, and what they become, by its types.
+
+    :raises MisconfiguredError: it cannot be imported by name, or does not say what it maps.
+    """
+    hints = list(hints_of(function).values())
+    if getattr(sys.modules.get(function.__module__), function.__name__, None) is not function or len(hints) != 3:
+        fix = "write it as a function of a module with its types: def person(source: str, row: Tenant) -> Person"
+        raise MisconfiguredError(f"the stream {name}", "has a mapping that cannot be used", fix=fix)
+    return hints[1], hints[2]
 
 
 @cache

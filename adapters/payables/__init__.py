@@ -5,35 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from adapters.kit.open_days import NoDaysSettings
+from adapters.kit.places import Folder, Found, content, printable
 from adapters.payables import aside, mapping, reading
 from adapters.payables.earlier import EarlierFiles
-from adapters.payables.folder import Folder, Found, content, printable
 from adapters.payables.layout import Layout, built_in
 from adapters.payables.payees import Names, Unlike
 from adapters.port import AdapterSystem, Extract, ExtractReport, Files, Record, Stream, World
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
-from canonical.errors import BadRecordError, IronbridgeError, MisconfiguredError
+from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 PORTION = 1000
 """Records of an extract that are given together."""
 _NAMED = 5  # suppliers' numbers that are named in one sentence
-_SMALL, _SMALL_BOOK = 256_000, 64_000  # bytes: a smaller file is read in less time than a process needs to start
 
 
 class PayablesSettings(NoDaysSettings):
@@ -148,7 +146,7 @@ class PayablesAdapter:
         self, found: Found, read: list[reading.Reckoning], older: Sequence[Found], accepted: frozenset[str] = frozenset()
     ) -> AsyncIterator[Sequence[Record]]:
         """The file's records, as files that are `older` let it be read. Its account is put into `read`."""
-        where = self._not_outside(found)
+        where = found.insist_inside(self.name)
         rules = replace(await self._rules(older), accepted=accepted)
 
         def say(reckoning: reading.Reckoning) -> None:
@@ -156,36 +154,18 @@ class PayablesAdapter:
             self._earlier.remember(found, reckoning.names)
             _say(where, reckoning)
 
-        async with aclosing(self._reader(found, rules, say)) as portions:
+        async with aclosing(aside.portions(found, rules, PORTION, say)) as portions:
             async for portion in portions:
                 yield portion
 
-    def _reader(
-        self, found: Found, rules: reading.Rules, say: Callable[[reading.Reckoning], None]
-    ) -> AsyncGenerator[list[Record], None]:
-        """A small file is read in a thread, a large one in a process of its own."""
-        small = _SMALL_BOOK if found.path.suffix.lower().startswith(".xls") else _SMALL
-        here = not small < found.size <= rules.largest
-        return self._in_a_thread(found, rules, say) if here else aside.portions(found, rules, PORTION, say)
-
     async def _names(self, found: Found) -> Names:
         """Look which names a file gives to suppliers' numbers."""
-        self._not_outside(found)
+        found.insist_inside(self.name)
         read: list[reading.Reckoning] = []
-        async with aclosing(self._reader(found, self._rules_alone(), read.append)) as portions:
+        async with aclosing(aside.portions(found, self._rules_alone(), PORTION, read.append)) as portions:
             async for _ in portions:
                 break  # the account comes before the first portion
         return read[0].names
-
-    async def _in_a_thread(
-        self, found: Found, rules: reading.Rules, say: Callable[[reading.Reckoning], None]
-    ) -> AsyncGenerator[list[Record], None]:
-        with ExitStack() as stack:
-            opened = await _threaded(lambda: stack.enter_context(_opened(found, rules)))
-            say(opened.reckoning)
-            portions = opened.portions(PORTION)
-            while portion := await _threaded(lambda: next(portions, None)):
-                yield portion
 
     async def _rules(self, older: Sequence[Found]) -> reading.Rules:
         """The rules for a file that these files are older than. A layout without suppliers' numbers needs none of them."""
@@ -199,19 +179,9 @@ class PayablesAdapter:
             self.name, self.layouts, s.currency, s.encoding, s.last_line, s.unlike_names, s.largest, no_days=s.no_days
         )
 
-    def _not_outside(self, found: Found) -> str:
-        """Name the file. :raises BadRecordError: it is a link out of its folder."""
-        where = f"{self.name} file {printable(found.path.name)}"
-        if found.outside:
-            raise BadRecordError(
-                where, field="file", rule="is a link to a place outside the watched folder", shape="link",
-                fix="put the file itself there, or name its own folder in the settings",
-            )  # fmt: skip
-        return where
-
     async def _looked_at(self, found: Found, older: Sequence[Found]) -> Finding:
         try:
-            self._not_outside(found)
+            found.insist_inside(self.name)
             read = await asyncio.to_thread(_reckoned, found, await self._rules(older))
         except IronbridgeError as error:
             return Finding(f"{printable(found.path.name)}: {error}", False, error.fix)
@@ -231,16 +201,6 @@ def _opened(found: Found, rules: reading.Rules) -> Iterator[reading.WholeFile]:
 def _reckoned(found: Found, rules: reading.Rules) -> reading.Reckoning:
     with _opened(found, rules) as opened:
         return opened.reckoning
-
-
-async def _threaded(work: Callable[[], T]) -> T:
-    """Run it in a thread, to its end even if we are cancelled: nobody may close the things it works on before that."""
-    doing = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        await asyncio.wait([doing])
-        raise
 
 
 def _report(read: Sequence[reading.Reckoning]) -> ExtractReport:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.payables.folder import Found
+from adapters.kit.places import Found
 from adapters.payables.payees import EarlierPayees, Names
 from canonical.errors import BadRecordError
 

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters.kit.open_days import NO_DAYS
+from adapters.kit.plain import loads
 from adapters.payables import mapping
 from adapters.payables.documents import (
     Origin,
@@ -36,7 +37,7 @@ from adapters.payables.layout import Layout
 from adapters.payables.payees import EarlierPayees, Names, Payees, Unlike
 from adapters.payables.recognise import fit
 from adapters.payables.rows import lines
-from adapters.payables.scratch import FileScratch, loads
+from adapters.payables.scratch import FileScratch
 from adapters.payables.tables import Table, is_workbook, tables
 from adapters.payables.totals import RowTally, refuse_hidden_total
 from adapters.payables.wholeness import Doubts, refuse_doubled, refuse_torn

@@ -7,16 +7,14 @@ memory that a file takes does not grow with the file.
 
 from __future__ import annotations
 
-import io
 import pickle
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
-from decimal import Decimal
 from itertools import groupby
 from typing import Any, TypeVar
 
+from adapters.kit.plain import loads
 from adapters.payables.rows import CellFault, PayablesLine
 from adapters.port import Row
 
@@ -127,21 +125,3 @@ def _unpacked(packed: bytes) -> PayablesLine:
     line = PayablesLine(*values)
     line.faults = [CellFault(*fault) for fault in values[-1]]
     return line
-
-
-class _Plain(pickle.Unpickler):
-    """Reads only plain values, because the other process's data may come from a file that a stranger sent."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in (("decimal", "Decimal"), ("datetime", "date")):
-            return Decimal if name == "Decimal" else date
-        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
-
-
-def loads(packed: bytes) -> Any:
-    """
-    Reads a value of tuples, lists, dictionaries, texts, numbers, money and dates.
-
-    :raises pickle.UnpicklingError: it holds anything else.
-    """
-    return _Plain(io.BytesIO(packed)).load()

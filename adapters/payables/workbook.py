@@ -16,6 +16,7 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from adapters.kit.aside import environment
 from adapters.payables.cells import Cell
 from canonical.errors import BadRecordError
 
@@ -84,11 +85,6 @@ def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:
         raise refused(where, f"cannot be opened as a workbook ({said}): damaged, or locked")
     epoch = date.fromisoformat(said["epoch"])
     return [Sheet(file, start, count, name, epoch) for start, count, name in said["sheets"]]
-
-
-def environment() -> dict[str, str]:
-    """Ours without our secrets: what reads strangers' files need not know them."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("IRONBRIDGE_")}
 
 
 def _read(tagged: dict[str, Any]) -> Cell:

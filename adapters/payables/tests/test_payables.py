@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from adapters.engine.difference import Comparison, Difference
 from adapters.engine.journal import Known
 from adapters.engine.regions import region
+from adapters.kit.places import Folder, content, extract_name
 from adapters.payables import PayablesAdapter, PayablesSettings, system, world
-from adapters.payables.folder import Folder, content, extract_name
 from adapters.payables.layout import Layout, built_in, declared
 from adapters.payables.mapping import entity
 from adapters.payables.reading import FileRecords, Rules, read

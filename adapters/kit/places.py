@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from time import monotonic, time
+from typing import BinaryIO
 
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 
@@ -69,6 +71,23 @@ class Found:
     def look(self) -> tuple[int, int]:
         return self.size, self.changed
 
+    def insist_inside(self, source: str) -> str:
+        """Name the file. :raises BadRecordError: it is a link out of its folder."""
+        where = f"{source} file {printable(self.path.name)}"
+        if self.outside:
+            raise BadRecordError(
+                where, field="file", rule="is a link to a place outside the watched folder", shape="link",
+                fix="put the file itself there, or name its own folder in the settings",
+            )  # fmt: skip
+        return where
+
+
+def newest_of_each(found: Iterable[Found]) -> list[Found]:
+    """Of several files of one name only the newest, which replaces the others; the oldest first."""
+    by_name = sorted(found, key=lambda f: (f.name, f.changed, f.rank, f.path))
+    newest = [list(files)[-1] for _, files in groupby(by_name, key=lambda f: f.name)]
+    return sorted(newest, key=lambda f: (f.changed, f.name))
+
 
 @dataclass(slots=True)
 class Folder:
@@ -95,12 +114,14 @@ class Folder:
         :raises UnavailableError: a folder is not there, as when a share is not mounted.
         :raises MisconfiguredError: we may not read a folder.
         """
+        return newest_of_each(self.settled())
+
+    def settled(self) -> list[Found]:
+        """All files that are complete. Raises as `ready` does."""
         here = self._look()
         self._looks = {path: look for path, look in self._looks.items() if path in {f.path for f in here}}
         self._digests = {path: had for path, had in self._digests.items() if path in self._looks}
-        by_name = sorted((f for f in here if self._settled(f)), key=lambda f: (f.name, f.changed, f.rank, f.path))
-        newest = [list(files)[-1] for _, files in groupby(by_name, key=lambda f: f.name)]
-        return sorted(newest, key=lambda f: (f.changed, f.name))
+        return [f for f in here if self._settled(f)]
 
     def waiting(self) -> int:
         """Tell how many of the files were there at the last look and not yet settled."""
@@ -198,6 +219,34 @@ def content(source: str, found: Found, largest: int) -> bytes:
     return data
 
 
+@contextmanager
+def opened_file(source: str, found: Found, largest: int) -> Iterator[BinaryIO]:
+    """
+    The file, open for reading. `largest` is the largest size that is read, in bytes. A change to the file while it is open is
+    noticed at the end, and goes before whatever was found wrong with it.
+
+    :raises UnavailableError: it cannot be read now, or somebody writes to it.
+    :raises BadRecordError: it is too large.
+    """
+    if found.size > largest:
+        raise _too_large(source, found, largest)
+    try:
+        with found.path.open("rb") as file:
+            _insist_unchanged(source, found, file)
+            try:
+                yield file
+            finally:
+                _insist_unchanged(source, found, file)
+    except OSError as error:
+        raise _unavailable(source, printable(found.path.name), error) from error
+
+
+def _insist_unchanged(source: str, found: Found, file: BinaryIO) -> None:
+    looks = {(each.st_size, each.st_mtime_ns) for each in (os.fstat(file.fileno()), found.path.stat())}
+    if looks != {found.look}:
+        raise UnavailableError(source, f"{printable(found.path.name)} was changed while it was read")
+
+
 def _too_large(source: str, found: Found, largest: int) -> BadRecordError:
     return BadRecordError(
         f"{source} file {printable(found.path.name)}", field="file", rule=f"is larger than {largest // 1_000_000} MB",
@@ -213,13 +262,10 @@ def _pieces(source: str, found: Found, largest: int) -> Iterator[bytes]:
             while piece := file.read(min(_PIECE, largest + 1 - size)):
                 size += len(piece)
                 yield piece
-            stat = os.fstat(file.fileno())
-            now = found.path.stat()
+            if size <= largest:
+                _insist_unchanged(source, found, file)
     except OSError as error:
         raise _unavailable(source, printable(found.path.name), error) from error
-    looks = {(each.st_size, each.st_mtime_ns) for each in (stat, now)}
-    if looks != {found.look} and size <= largest:
-        raise UnavailableError(source, f"{printable(found.path.name)} was changed while it was read")
 
 
 def printable(name: str) -> str:
