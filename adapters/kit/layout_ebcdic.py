@@ -10,7 +10,7 @@ A column is the path that `Spelt` gives, `COMPANY.SHORT-NAME`, or the field's ow
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any, BinaryIO, Literal
@@ -58,8 +58,8 @@ class EbcdicLayout:
 
     Without a `header` all records have the copybook's length. `closed_up` is for records in which a table that depends on a
     number takes no more room than it has rows. `encoding` is Python's name of the code page: cp037, cp1140 with the euro sign,
-    cp500. A text loses the blanks round it, its control characters are blanks, and a soft hyphen is one. Numbers are numbers, blank ones are None.
-    Rows that nest are of an OCCURS, whose path their class declares as its table.
+    cp500. A text loses the blanks round it, its control characters are blanks, and a soft hyphen is one. Numbers are numbers, blank
+    ones are None. Rows that nest are of an OCCURS, whose path their class declares as its table.
     """
 
     text: str
@@ -68,7 +68,7 @@ class EbcdicLayout:
     header: RecordHeader | None = None
     closed_up: bool = False
     encoding: str = "cp037"
-    whole: Whole = each_row
+    whole: Whole = field(default=each_row, repr=False)
 
     def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
         """

@@ -46,7 +46,7 @@ class FixedLayout:
     """
 
     kinds: Mapping[str, type]
-    whole: Whole = each_row
+    whole: Whole = field(default=each_row, repr=False)
     encoding: str | None = None
     how: HowWritten = field(default_factory=HowWritten)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from adapters.kit.layouts import Passed
 from adapters.port import Row
 from canonical.errors import BadRecordError, DoubtfulError
 
@@ -23,14 +24,15 @@ class FoundRow(NamedTuple):
     line: int
 
 
-Whole = Callable[[Iterator[FoundRow], frozenset[str]], Iterator[Row]]
+Whole = Callable[[Iterator[FoundRow], frozenset[str]], Iterator[Row | Passed]]
 """
 Reads a whole file's records and gives the rows to publish. It is told which doubts about the file a person has accepted, and
-raises BadRecordError or DoubtfulError where the file does not hold together. A function of a module.
+raises BadRecordError or DoubtfulError where the file does not hold together. A function of a module. Its name is no part of a
+layout's `repr`, by which a file's digest tells that it is to be read anew: a change of code does that.
 """
 
 
-def each_row(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row]:
+def each_row(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row | Passed]:
     """Give the row of each record: for files whose records are all of one kind."""
     return (record.row for record in records)
 

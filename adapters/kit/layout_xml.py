@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from lxml import etree
 
 from adapters.kit.layout_kinds import FoundRow, Whole, each_row, refused_file
-from adapters.kit.layouts import HowWritten
+from adapters.kit.layouts import HowWritten, Passed
 from adapters.kit.rows import Declared, declared_of, fields_of
 from adapters.port import Row, UnreadRow
 from canonical.errors import BadRecordError
@@ -53,7 +53,7 @@ class XmlLayout:
     kinds: tuple[type, ...]
     namespaces: Mapping[str, str] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
-    whole: Whole = each_row
+    whole: Whole = field(default=each_row, repr=False)
     schema: Path | None = None
     accepted: frozenset[str] = frozenset()
 
@@ -61,7 +61,7 @@ class XmlLayout:
         """XML says itself how its texts are written: of the settings, only a person's consent matters."""
         return replace(self, accepted=how.accepted)
 
-    def rows(self, file: BinaryIO) -> Iterator[Row]:
+    def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
         """
         Give the rows to publish.
 
