@@ -4,8 +4,9 @@ The shared language: entities, value types, the event envelope, the error vocabu
 `canonical.connect` stands apart from it: by that both sides reach databases.
 """
 
-from canonical import adults, children, finance, health, housing, people, revenues, workforce
+from canonical import adults, care, children, finance, health, housing, people, revenues, workforce
 from canonical.adults import *
+from canonical.care import *
 from canonical.children import *
 from canonical.entities import Entities
 from canonical.entity import Entity, Sensitivity
@@ -21,6 +22,7 @@ ENTITIES = Entities(
     (
         *people.PEOPLE,
         *children.CHILDREN,
+        *care.CARE,
         *adults.ADULTS,
         *health.HEALTH,
         *housing.HOUSING,
@@ -34,6 +36,7 @@ ENTITIES = Entities(
 __all__ = ["ENTITIES", "Entity", "Event", "Sensitivity"]
 __all__ += people.__all__  # what a domain offers stands in its own file
 __all__ += children.__all__
+__all__ += care.__all__
 __all__ += adults.__all__
 __all__ += health.__all__
 __all__ += housing.__all__

@@ -43,14 +43,16 @@ __all__ = [
 ]
 
 
-class _OfAChild(Entity):
+class OfAChild(Entity):
+    """An entity that belongs to one child."""
+
     standard: ClassVar[str] = "Standard Safeguarding Dataset v1.4"
     owned_by: ClassVar[str] = "person"
 
     person: Annotated[Key, PLAIN]
 
 
-class CareEpisode(_OfAChild):
+class CareEpisode(OfAChild):
     """A referral and the child-in-need episode that it opens (SSD `ssd_cin_episodes`)."""
 
     type_name: ClassVar[str] = "care-episode"
@@ -63,7 +65,7 @@ class CareEpisode(_OfAChild):
     close_reason: Annotated[Code | None, SPECIAL] = None
 
 
-class Assessment(_OfAChild):
+class Assessment(OfAChild):
     """A child and family assessment and the factors it found (SSD `ssd_cin_assessments`, `ssd_assessment_factors`)."""
 
     type_name: ClassVar[str] = "assessment"
@@ -79,7 +81,7 @@ class PlanKind(StrEnum):
     CHILD_PROTECTION = "CP"
 
 
-class CarePlan(_OfAChild):
+class CarePlan(OfAChild):
     """A child in need plan (SSD `ssd_cin_plans`) or a child protection plan (`ssd_cp_plans`)."""
 
     type_name: ClassVar[str] = "care-plan"
@@ -92,7 +94,7 @@ class CarePlan(_OfAChild):
     latest_category: Annotated[Code | None, SPECIAL] = None
 
 
-class Section47Enquiry(_OfAChild):
+class Section47Enquiry(OfAChild):
     """
     An enquiry under section 47 of the Children Act 1989 and its initial conference.
 
@@ -108,7 +110,7 @@ class Section47Enquiry(_OfAChild):
     conference_date: Annotated[Day | None, SPECIAL] = None
 
 
-class LookedAfterEpisode(_OfAChild):
+class LookedAfterEpisode(OfAChild):
     """One episode of a period of care, SSDA903 sense (SSD `ssd_cla_episodes`)."""
 
     type_name: ClassVar[str] = "looked-after-episode"
@@ -123,9 +125,11 @@ class LookedAfterEpisode(_OfAChild):
     end_date: Annotated[Day | None, SPECIAL] = None
     end_reason: Annotated[Code | None, SPECIAL] = None
     primary_need: Annotated[Code | None, SPECIAL] = None
+    home_postcode: Annotated[Postcode | None, IDENTIFYING] = None
+    """The child's address when the period of care began (SSDA903 `HOME_POST`)."""
 
 
-class Placement(_OfAChild):
+class Placement(OfAChild):
     """A looked-after child lives in a placement (SSD `ssd_cla_placement`)."""
 
     type_name: ClassVar[str] = "placement"
@@ -141,7 +145,7 @@ class Placement(_OfAChild):
     change_reason: Annotated[Code | None, SPECIAL] = None
 
 
-class Involvement(_OfAChild):
+class Involvement(OfAChild):
     """A worker's time with a child (SSD `ssd_involvements`, `ssd_professionals`)."""
 
     type_name: ClassVar[str] = "involvement"
@@ -156,7 +160,7 @@ class Involvement(_OfAChild):
     change_reason: Annotated[Code | None, SPECIAL] = None
 
 
-class HealthScreening(_OfAChild):
+class HealthScreening(OfAChild):
     """A Strengths and Difficulties Questionnaire, scored 0 to 40 (SSD `ssd_sdq_scores`; SSDA903 `SDQ_SCORE`)."""
 
     type_name: ClassVar[str] = "health-screening"
@@ -167,8 +171,8 @@ class HealthScreening(_OfAChild):
     reason: Annotated[Code | None, SPECIAL] = None
 
 
-class Permanence(_OfAChild):
-    """Decisions and dates on the way to adoption (SSD `ssd_permanence`)."""
+class Permanence(OfAChild):
+    """Decisions and dates on the way to adoption, and who adopts (SSD `ssd_permanence`; SSDA903 AD1 and PlacedAdoption)."""
 
     type_name: ClassVar[str] = "permanence"
 
@@ -180,9 +184,12 @@ class Permanence(_OfAChild):
     reversed_date: Annotated[Day | None, SPECIAL] = None
     reversed_reason: Annotated[Code | None, SPECIAL] = None
     adopted_by_carer: Annotated[bool | None, SPECIAL] = None
+    adopters: Annotated[int | None, SPECIAL, Field(ge=1, le=2)] = None
+    adopters_sex: Annotated[Code | None, SPECIAL] = None
+    adopters_legal_status: Annotated[Code | None, SPECIAL] = None
 
 
-class CareLeaver(_OfAChild):
+class CareLeaver(OfAChild):
     """A young person after care: contact, activity, accommodation (SSD `ssd_care_leavers`; SSDA903 OC3 codes)."""
 
     type_name: ClassVar[str] = "care-leaver"
@@ -195,7 +202,7 @@ class CareLeaver(_OfAChild):
     eligibility: Annotated[Code | None, SPECIAL] = None
 
 
-class Contact(_OfAChild):
+class Contact(OfAChild):
     """Somebody tells the council about a child, and a referral may follow (SSD `ssd_contacts`; Annex A list 1)."""
 
     type_name: ClassVar[str] = "contact"
@@ -205,7 +212,7 @@ class Contact(_OfAChild):
     outcomes: Annotated[tuple[Code, ...], SPECIAL] = ()
 
 
-class LegalStatus(_OfAChild):
+class LegalStatus(OfAChild):
     """A child has a legal status for a part of a period of care (SSD `ssd_legal_status`; SSDA903 `LS`)."""
 
     type_name: ClassVar[str] = "legal-status"
@@ -225,7 +232,7 @@ class ReviewKind(StrEnum):
     PATHWAY = "PATHWAY"
 
 
-class Review(_OfAChild):
+class Review(OfAChild):
     """
     A meeting reviews a child protection plan, a looked-after child's care or a pathway plan.
 
@@ -258,7 +265,7 @@ class VisitKind(StrEnum):
     REVIEWING_OFFICER = "IRO"
 
 
-class Visit(_OfAChild):
+class Visit(OfAChild):
     """
     A worker visits a child at home or in a placement.
 
@@ -285,7 +292,7 @@ class MissingKind(StrEnum):
     ABSENT = "A"
 
 
-class MissingEpisode(_OfAChild):
+class MissingEpisode(OfAChild):
     """A child goes missing from a placement, or is absent from it, and returns (SSD `ssd_missing`; SSDA903 `MISSING`)."""
 
     type_name: ClassVar[str] = "missing-episode"
@@ -308,7 +315,7 @@ class HealthCheckKind(StrEnum):
     SUBSTANCE_MISUSE = "SUBSTANCE_MISUSE"
 
 
-class HealthCheck(_OfAChild):
+class HealthCheck(OfAChild):
     """
     A looked-after child's health, teeth, immunisations or misuse of substances were looked at.
 

@@ -89,7 +89,7 @@ class Typed(Generic[R]):
 
         :raises BadRecordError: one of them is empty, or not of its column's type.
         """
-        return tuple([self._of_key(at, values[at]) for at in self._key_places])
+        return tuple([self._of_key(at, values[at] if at < len(values) else None) for at in self._key_places])
 
     def _of_key(self, at: int, value: Any) -> int | str:
         its, this = self._fields[at], (at, type(value))

@@ -1,0 +1,315 @@
+"""
+Reading files that a system leaves: an adapter declares its rows (`row_of`), maps each in one function, names both with a layout
+as a `FileStream`, and is a `FilesAdapter`.
+
+A file is looked through to its end before its first record is given: a file that must be refused is refused whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from adapters.engine.regions import extract_mark
+from adapters.kit.aside import FileWork, in_a_process, in_a_thread
+from adapters.kit.codes import CodeList, agreed
+from adapters.kit.layouts import HowWritten, Layout, Passed, WrittenLayout
+from adapters.kit.open_days import NoDaysSettings
+from adapters.kit.places import Folder, Found, extract_name, newest_of_each, opened_file, printable
+from adapters.kit.rows import code_maps_of, declared_of
+from adapters.kit.scratch import KeptRow, KeptRows
+from adapters.kit.soft import softening
+from adapters.kit.typed import Mapped, typed, types_of
+from adapters.port import Extract, ExtractReport, Files, Record, Row, Stream, UnreadRow
+from canonical.entity import Entity
+from canonical.errors import BadRecordError, DoubtfulError, IronbridgeError, MisconfiguredError, UnavailableError, named
+from canonical.finding import Finding
+from canonical.key import KeysOf
+
+log = logging.getLogger(__name__)
+
+_SMALL = 256_000  # bytes: a smaller file is read in less time than a process needs to start
+_MEMORY = 768_000_000  # bytes of addresses that a process may take, most of which it never touches
+
+
+class FilesSettings(NoDaysSettings):
+    """
+    These settings say where a system leaves its files. The adapter's own name is the source in every key.
+
+    `glob` says which files of the folders are looked at, `files` how the files of a stream are called if not as the adapter says:
+    a regular expression for the whole name, in which the group `extract` names the extract. `settle` is how long a file must have
+    been left alone before it is read; with `done` set to a suffix such as `.done`, the marker file says so instead. `encoding`
+    is found out if it is not given. `last_line` is `open` for a system that never ends a file's last line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    folders: tuple[Path, ...] = Field(min_length=1)
+    glob: tuple[str, ...] = ("*",)
+    files: dict[str, str] = Field(default_factory=dict)
+    encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
+    last_line: Literal["closed", "open"] = "closed"
+    settle: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(0))
+    done: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
+    max_megabytes: int = Field(default=200, ge=1, le=4000)
+    every: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0))
+    codes: dict[str, CodeList] = Field(default_factory=dict)
+
+    @field_validator("files")
+    @classmethod
+    def _compile(cls, value: dict[str, str]) -> dict[str, str]:
+        for stream, pattern in value.items():
+            try:
+                re.compile(pattern)
+            except re.error:
+                raise ValueError(f"files.{stream}: is a regular expression such as episodes_(?P<extract>\\d+).csv") from None
+        return value
+
+    @property
+    def largest(self) -> int:
+        """In bytes."""
+        return self.max_megabytes * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileStream:
+    """
+    A stream of the rows of files, which are declared with `row_of`.
+
+    `map` is a function of a module, `def person(source: str, row: Tenant) -> Person`, as for a `SqlStream`. `layout` makes rows
+    of the bytes. `files` is a regular expression for the whole name of a file, in any case; its group `extract` names the
+    extract, `SSDA903_(?P<extract>[0-9]{4})_episodes.csv`. Without that group the name without its suffix does. What marks a
+    correction (`-v2`, `_corrected`) is taken off before. `prefix` is the one of `KeysOf`. A record of a `lasting` stream that is
+    missing from a corrected file says nothing.
+    """
+
+    name: str
+    map: Callable[[str, Any], Entity]
+    layout: Layout
+    files: str
+    prefix: str = ""
+    lasting: bool = False
+
+    @property
+    def row(self) -> type[tuple[Any, ...]]:
+        return types_of(self.name, self.map)[0]
+
+    @property
+    def entity(self) -> type[Entity]:
+        return types_of(self.name, self.map)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads one file. It is a picklable value: another process may do it."""
+
+    source: str
+    found: Found
+    layout: Layout
+    row: type[tuple[Any, ...]]
+    keys: KeysOf
+    largest: int
+    no_days: frozenset[date]
+
+    def __call__(self) -> Generator[Any, None, None]:
+        """
+        Give an account of the file, and then its rows, a portion at a time, as `KeptRow`s that lost their class.
+
+        :raises BadRecordError: nothing of the file is to be published.
+        """
+        columns = ", ".join(declared_of(self.row).key)
+        with closing(KeptRows(columns)) as kept:
+            passed = self._kept(kept)
+            copies, unlike = kept.judge()
+            yield {"rows": kept.count, "copies": copies, "unlike": unlike, "passed": dict(passed)}
+            for portion in kept.portions():
+                yield [tuple(row) for row in portion]
+
+    def _kept(self, kept: KeptRows) -> Counter[str]:
+        passed = Counter[str]()
+        with opened_file(self.source, self.found, self.largest) as file:
+            for row in self._told(self.layout.rows(file)):
+                if isinstance(row, Passed):
+                    passed[row.kind] += 1
+                else:
+                    kept.keep(*self._keyed(row, kept.count + 1))
+        return passed
+
+    def _told(self, rows: Iterator[Row | Passed]) -> Iterator[Row | Passed]:
+        """The rows. What the layout raises is told of this file."""
+        where = f"{self.source} extract {self.found.name}"
+        try:
+            yield from rows
+        except DoubtfulError as error:
+            raise DoubtfulError(
+                where, error.doubt, field=error.field, rule=error.rule, shape=error.shape, fix=error.fix
+            ) from None
+        except BadRecordError as error:
+            raise BadRecordError(where, field=error.field, rule=error.rule, shape=error.shape, fix=error.fix) from None
+        except (UnavailableError, MemoryError, OSError):
+            raise
+        except Exception as error:
+            rule, fix = f"cannot be read: {named(error)}", "report this line"
+            raise BadRecordError(where, field="file", rule=rule, shape="bytes", fix=fix) from None
+
+    def _keyed(self, row: Row, at: int) -> tuple[str, Row, str, str]:
+        """A row under the key of the record that it becomes; under one of its own if its key cannot be read."""
+        field, rule = (row.field, row.rule) if isinstance(row, UnreadRow) else ("", "")
+        try:
+            return self.keys.of(*typed(self.row, self.no_days).key(row)), tuple(row), field, rule
+        except BadRecordError as error:
+            return self.keys.of(f"row-{extract_mark(self.found.name)}-{at}"), tuple(row), field or error.field, rule or error.rule
+
+
+def _record(row: KeptRow) -> Record:
+    if not row.rule:
+        return Record(row.key, (row.at,), row.values)
+    # The rule is a part of the row: it is another one than the same row without a fault.
+    return Record(row.key, (row.at,), UnreadRow.of((*row.values, row.rule), row.field, row.rule))
+
+
+class FilesAdapter:
+    """Files that one legacy system leaves, read as its streams declare. `name` is the source in every key."""
+
+    def __init__(self, name: str, settings: FilesSettings, streams: Sequence[FileStream]) -> None:
+        self.name = name
+        self._settings = settings
+        self._streams = {each.name: each for each in streams}
+        if unknown := sorted(set(settings.files) - set(self._streams)):
+            fix = f"its streams are {', '.join(self._streams)}"
+            raise MisconfiguredError(name, f"`files` names no stream: {', '.join(unknown)}", fix=fix)
+        self._patterns = {each.name: re.compile(settings.files.get(each.name, each.files), re.I) for each in streams}
+        self._codes = agreed(name, settings.codes, [codes for each in streams for codes in code_maps_of(each.row)])
+        self._folder = Folder(
+            name, settings.folders, settings.glob, settings.settle.total_seconds(), settings.done, salt=b""
+        )
+
+    def streams(self) -> Sequence[Stream]:
+        return [self._stream(each) for each in self._streams.values()]
+
+    async def open(self) -> None:
+        """The first look: a file can be ready at the second one."""
+        await asyncio.to_thread(self._folder.settled)
+
+    async def close(self) -> None:
+        return None
+
+    async def check(self) -> Sequence[Finding]:
+        """Each folder can be listed, every file is one of a stream, and each can be read as what it is."""
+        try:
+            waiting, found, others = await asyncio.to_thread(self._counted)
+        except IronbridgeError as error:
+            return [Finding(f"folders: {error.what}", False, error.fix)]
+        ours = [(each, file) for each in self._streams.values() for file in self._of(each, found)]
+        looked = [await self._looked_at(each, file) for each, file in ours]
+        others += sum(not any(self._named(each, file) for each in self._streams.values()) for file in found)
+        return [self._in_all(waiting, others, looked), *looked]
+
+    def _counted(self) -> tuple[int, list[Found], int]:
+        return self._folder.waiting(), self._folder.settled(), self._folder.others()
+
+    def _in_all(self, waiting: int, others: int, looked: Sequence[Finding]) -> Finding:
+        where = ", ".join(map(str, self._settings.folders))
+        told = [
+            f"{len(looked)} extracts" if looked else "no extract yet",
+            f"{n} of them refused" if (n := sum(not each.well for each in looked)) else "",
+            f"{waiting} files still settling" if waiting else "",
+            f"{others} files that belong to no stream" if others else "",
+        ]
+        well = bool(looked or waiting or not others)
+        fix = "" if well else "say in `files` how the files of each stream are called, or take them away"
+        return Finding(f"{where}: {', '.join(filter(None, told))}", well, fix)
+
+    async def _looked_at(self, stream: FileStream, found: Found) -> Finding:
+        what = f"{printable(found.path.name)}: stream {stream.name}"
+        try:
+            async with aclosing(self._values(stream, found, frozenset())) as values:
+                account = await anext(values)
+        except IronbridgeError as error:
+            return Finding(f"{what}: {error}", False, error.fix)
+        besides = [f"{kind}: {count}" for kind, count in _besides(account).items()]
+        return Finding(", ".join([f"{what}, {account['rows']} rows", *besides]), True)
+
+    # -- the files of a stream ---------------------------------------------------------------------------------------
+
+    def _stream(self, declared: FileStream) -> Stream:
+        mapped = Mapped(declared.map, declared.row, self.name, self._settings.no_days, self._codes)
+        lasting = frozenset({declared.entity.type_name}) if declared.lasting else frozenset[str]()
+        files = Files(partial(self._extracts, declared))
+        return Stream(
+            declared.name, (declared.entity,), mapped, files, self._settings.every, lasting, softly=softening(mapped)
+        )
+
+    def _of(self, stream: FileStream, found: Sequence[Found]) -> list[Found]:
+        """The newest file of each extract of a stream, the oldest first."""
+        return newest_of_each(named for each in found if (named := self._named(stream, each)) is not None)
+
+    def _named(self, stream: FileStream, found: Found) -> Found | None:
+        """The file under the name of its extract; None if it is none of the stream's."""
+        stem, _ = extract_name(found.path.stem)
+        match = self._patterns[stream.name].fullmatch(stem + found.path.suffix)
+        if match is None:
+            return None
+        extract = match.groupdict().get("extract")
+        return found if extract is None else replace(found, name=found.name.removesuffix(printable(stem)) + printable(extract))
+
+    async def _extracts(self, stream: FileStream) -> AsyncIterator[Extract]:
+        for found in self._of(stream, await asyncio.to_thread(self._folder.settled)):
+            content = await asyncio.to_thread(self._folder.digest, found, self._settings.largest)
+            # New rules make a new digest: a file that could not be read is read again once they are other ones.
+            rules = repr((content, self._layout(stream, frozenset()), stream.prefix, sorted(self._settings.no_days)))
+            digest = blake2b(rules.encode(), digest_size=16).hexdigest()
+            accounts: list[Mapping[str, Any]] = []
+            portions = partial(self._portions, stream, found, accounts)
+            yield Extract(found.name, digest, portions, portions, partial(_report, accounts))
+
+    async def _portions(
+        self, stream: FileStream, found: Found, accounts: list[Mapping[str, Any]], accepted: frozenset[str] = frozenset()
+    ) -> AsyncIterator[Sequence[Record]]:
+        """The file's records. Its account is put into `accounts`."""
+        async with aclosing(self._values(stream, found, accepted)) as values:
+            accounts[:] = [account := await anext(values)]
+            log.info(
+                "%s.%s file %s: %d rows%s", self.name, stream.name, printable(found.path.name), account["rows"],
+                "".join(f", {kind}: {count}" for kind, count in _besides(account).items()),
+            )  # fmt: skip
+            async for rows in values:
+                yield [_record(KeptRow(*each)) for each in rows]
+
+    async def _values(self, stream: FileStream, found: Found, accepted: frozenset[str]) -> Any:
+        found.insist_inside(self.name)
+        keys, s = KeysOf(self.name, stream.entity.type_name, stream.prefix), self._settings
+        work = _Reading(self.name, found, self._layout(stream, accepted), stream.row, keys, s.largest, s.no_days)
+        this = FileWork(self.name, work, _MEMORY)
+        here = not _SMALL < found.size <= s.largest
+        async with aclosing(in_a_thread(this) if here else in_a_process(this)) as values:
+            async for value in values:
+                yield value
+
+    def _layout(self, stream: FileStream, accepted: frozenset[str]) -> Layout:
+        layout = stream.layout
+        if isinstance(layout, WrittenLayout):
+            return layout.written(HowWritten(self._settings.encoding, self._settings.last_line, accepted))
+        return layout
+
+
+def _report(accounts: Sequence[Mapping[str, Any]]) -> ExtractReport:
+    return ExtractReport(_besides(accounts[-1]) if accounts else {})
+
+
+def _besides(account: Mapping[str, Any]) -> dict[str, int]:
+    """Count what a file holds besides good records, by kind, in words for a person."""
+    kinds = {"copies of other rows": account["copies"], "rows that contradict another one of their key": account["unlike"]}
+    return {kind: count for kind, count in {**kinds, **account["passed"]}.items() if count}

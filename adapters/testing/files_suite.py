@@ -1,0 +1,93 @@
+"""
+The scenarios of every adapter, for one that reads files: the author says which rows lie there, and what is done to three of them.
+
+>>> class TestTheSuite(FilesSuite):                        # doctest: +SKIP
+...     system = system
+...     changed = RowEdit("pets.csv", 0, {"NAME": "Rover"}, "pets:pet:1")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+from typing import Any, ClassVar
+
+import pytest
+
+from adapters.kit.files_world import Sheets, read_csv, write_csv
+from adapters.port import Adapter, AdapterSystem
+from adapters.testing.suite import AdapterSuite
+
+
+@dataclass(frozen=True, slots=True)
+class RowEdit:
+    """What is done to the row of a file (counted from 0), whose record has this key. `mended` is what mends it again."""
+
+    file: str
+    row: int
+    cells: Mapping[str, str]
+    key: str
+    mended: Mapping[str, str] | None = None
+
+
+def edit(folder: Path, this: RowEdit, cells: Mapping[str, str] | None) -> None:
+    """Export a file again with other cells in a row; without that row if there are none. Its time is another one for sure."""
+    path = folder / this.file
+    rows, before = read_csv(path), path.stat().st_mtime_ns
+    rows[this.row : this.row + 1] = [] if cells is None else [rows[this.row] | dict(cells)]
+    write_csv(path, rows)
+    now = max(time_ns(), before + 1_000_000)
+    os.utime(path, ns=(now, now))
+
+
+class FilesSuite(AdapterSuite):
+    """
+    The suite of an adapter of CSV files.
+
+    `sheets` gives the rows of each file: good ones, and a file for each stream. `files` names, by stream, the file whose rows are
+    counted for it; a stream that is not named is counted by `besides`.
+    """
+
+    system: ClassVar[AdapterSystem[Any]]
+    name: ClassVar[str]
+    changed: ClassVar[RowEdit]
+    deleted: ClassVar[RowEdit]
+    broken: ClassVar[RowEdit]
+    files: ClassVar[Mapping[str, str]]
+
+    def sheets(self) -> Sheets:
+        raise NotImplementedError
+
+    def besides(self) -> Mapping[str, int]:
+        """Count the records of streams that have not one record a row."""
+        return {}
+
+    @pytest.fixture
+    def adapter(self, tmp_path: Path) -> Adapter:
+        self.folder = tmp_path / "left"
+        self.folder.mkdir()
+        for name, rows in self.sheets().items():
+            write_csv(self.folder / name, rows)
+        settings = self.system.settings.model_validate({"folders": (self.folder,), "settle": 0})
+        return self.system.build(self.name, settings)
+
+    async def change_one(self, adapter: Adapter) -> str:
+        edit(self.folder, self.changed, self.changed.cells)
+        return self.changed.key
+
+    async def delete_one(self, adapter: Adapter) -> str:
+        edit(self.folder, self.deleted, None)
+        return self.deleted.key
+
+    async def break_one(self, adapter: Adapter) -> str:
+        edit(self.folder, self.broken, self.broken.cells)
+        return self.broken.key
+
+    async def mend_it(self, adapter: Adapter) -> None:
+        edit(self.folder, self.broken, self.broken.mended)
+
+    async def counted(self, adapter: Adapter) -> Mapping[str, int]:
+        return {stream: len(read_csv(self.folder / file)) for stream, file in self.files.items()} | dict(self.besides())
