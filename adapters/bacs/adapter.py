@@ -7,7 +7,7 @@ from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.kit.layout_fixed import FixedLayout
 
 LAYOUT = FixedLayout(standard18.KINDS, whole=standard18.transfers)
-DECLARED = (FileStream("bank-transfer", standard18.transfer, LAYOUT, r".*\.(?:txt|dat|bac|bacs|18)", lasting=True),)
+DECLARED = (FileStream("bank-transfer", standard18.transfer, LAYOUT, r".*\.(?:txt|dat|bac|bacs|18)"),)
 
 
 class BacsSettings(FilesSettings):

@@ -1,6 +1,6 @@
 """
-The records of a Standard 18 file, and how they hold together. Places are those of HSBC's Message Implementation Guide "BACS Standard 18"
-(August 2012). The columns of sort codes and accounts are not read: see README.md.
+The records of a Standard 18 file, and how they hold together. Places are those of HSBC's Message Implementation Guide "BACS
+Standard 18" (August 2012). The columns of sort codes and accounts are not read: see README.md.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class EbcdicLayout:
 
     Without a `header` all records have the copybook's length. `closed_up` is for records in which a table that depends on a
     number takes no more room than it has rows. `encoding` is Python's name of the code page: cp037, cp1140 with the euro sign,
-    cp500. A text loses the blanks round it, its control characters are blanks, and a soft hyphen is one. Numbers are numbers, blank
-    ones are None. Rows that nest are of an OCCURS, whose path their class declares as its table.
+    cp500. A text loses the blanks round it, its control characters are blanks, and a soft hyphen is one. Numbers are numbers,
+    blank ones are None. Rows that nest are of an OCCURS, whose path their class declares as its table.
     """
 
     text: str
