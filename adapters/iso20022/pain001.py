@@ -7,7 +7,7 @@ The elements are those of ISO 20022's message definition report. Accounts and ad
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
@@ -47,7 +47,7 @@ class CreditTransfer(NamedTuple):
     number: Annotated[int, Spelt("string('')")]
     amount: Annotated[Decimal, Spelt("Amt/InstdAmt|Amt/EqvtAmt/Amt")]
     currency: Annotated[str, Spelt("(Amt/InstdAmt|Amt/EqvtAmt/Amt)/@Ccy")]
-    execution: Annotated[str | None, Spelt("../ReqdExctnDt[not(*)]|../ReqdExctnDt/Dt|../ReqdExctnDt/DtTm")]
+    execution: Annotated[date | None, Spelt("../ReqdExctnDt[not(*)]|../ReqdExctnDt/Dt|../ReqdExctnDt/DtTm")]
     method: Annotated[str, Spelt("../PmtMtd")]
     purpose: Soft[Annotated[str | None, Spelt("Purp/Cd")]]
     creditor: Annotated[str | None, Spelt("Cdtr/Nm")]
@@ -60,32 +60,40 @@ KINDS = (GroupHeader, PaymentInformation, CreditTransfer)
 _AMOUNT, _NUMBER = CreditTransfer._fields.index("amount"), CreditTransfer._fields.index("number")
 
 
+class _Tally(NamedTuple):
+    count: int = 0
+    total: Decimal = Decimal(0)
+
+    def and_one(self, amount: Decimal) -> _Tally:
+        return _Tally(self.count + 1, self.total + amount)
+
+
 def transfers(records: Iterator[FoundRow], accepted: frozenset[str]) -> Iterator[Row | Passed]:
     """
     The transfers of a message.
 
     :raises BadRecordError: it has no header, or an amount is none, so that no total could be held to.
-    :raises DoubtfulError: NbOfTxs or CtrlSum, of the message or of a PmtInf, does not agree with its transfers: the doubt `totals`.
+    :raises DoubtfulError: NbOfTxs or CtrlSum, of the message or of a PmtInf, does not agree: the doubt `totals`.
     """
     header: GroupHeader | None = None
-    number, total, inside = 0, Decimal(0), [Decimal(0)][:0]
+    all_of_it, inside = _Tally(), _Tally()
     for kind, row, line in records:
         if kind is GroupHeader:
             header = typed(GroupHeader)(row)
         elif kind is PaymentInformation:
             said = typed(PaymentInformation)(row)
-            should_agree("totals", f"NbOfTxs of the PmtInf in line {line} is", said.count, len(inside), accepted)
-            should_agree("totals", f"CtrlSum of the PmtInf in line {line} is", said.total, sum(inside, Decimal(0)), accepted)
-            inside = []
+            should_agree("totals", f"NbOfTxs of the PmtInf in line {line} is", said.count, inside.count, accepted)
+            should_agree("totals", f"CtrlSum of the PmtInf in line {line} is", said.total, inside.total, accepted)
+            inside = _Tally()
         else:
             amount = _amount(row[_AMOUNT], line)
-            number, total, inside = number + 1, total + amount, [*inside, amount]
-            values = (*row[:_NUMBER], number, *row[_NUMBER + 1 :])
+            all_of_it, inside = all_of_it.and_one(amount), inside.and_one(amount)
+            values = (*row[:_NUMBER], all_of_it.count, *row[_NUMBER + 1 :])
             yield UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
     if header is None:
         raise refused_file("has no GrpHdr", "XML")
-    should_agree("totals", "NbOfTxs is", header.count, number, accepted)
-    should_agree("totals", "CtrlSum is", header.total, total, accepted)
+    should_agree("totals", "NbOfTxs is", header.count, all_of_it.count, accepted)
+    should_agree("totals", "CtrlSum is", header.total, all_of_it.total, accepted)
 
 
 def _amount(written: Any, line: int) -> Decimal:
@@ -107,7 +115,7 @@ def transfer(source: str, record: CreditTransfer) -> BankTransfer:
         number=record.number,
         currency=record.currency,
         amount=record.amount,
-        payment_date=datetime.fromisoformat(record.execution).date() if record.execution else None,
+        payment_date=record.execution,
         payment_method="30",
         purpose=record.purpose,
         party=record.creditor,
