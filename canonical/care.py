@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from canonical.children import OfAChild
+from canonical.children import _OfAChild
 from canonical.entity import IDENTIFYING, SPECIAL, Entity
 from canonical.values import Code, Day
 
 __all__ = ["CARE", "Conviction", "Mother", "PreviousPermanence", "Unaccompanied"]
 
 
-class PreviousPermanence(OfAChild):
+class PreviousPermanence(_OfAChild):
     """
     A looked-after child had been adopted, or in another permanent home, before (SSD `ssd_cla_previous_permanence`; SSDA903
     file PrevPerm).
@@ -30,7 +30,7 @@ class PreviousPermanence(OfAChild):
     order_date: Annotated[Day | None, SPECIAL] = None
 
 
-class Conviction(OfAChild):
+class Conviction(_OfAChild):
     """A looked-after child was convicted of an offence, or was not (SSD `ssd_cla_convictions`; SSDA903 `CONVICTED`)."""
 
     type_name: ClassVar[str] = "conviction"
@@ -41,7 +41,7 @@ class Conviction(OfAChild):
     offence: Annotated[Code | None, SPECIAL] = None
 
 
-class Mother(OfAChild):
+class Mother(_OfAChild):
     """A looked-after child is herself the mother of a child (SSD `ssd_mother`; SSDA903 `MOTHER`, `MC_DOB`)."""
 
     type_name: ClassVar[str] = "mother"
@@ -49,7 +49,7 @@ class Mother(OfAChild):
     child_birth_date: Annotated[Day | None, IDENTIFYING] = None
 
 
-class Unaccompanied(OfAChild):
+class Unaccompanied(_OfAChild):
     """
     A child came alone and seeks asylum (SSDA903 file UASC; SSD `ssd_immigration_status`).
     """

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-class OfAChild(Entity):
+class _OfAChild(Entity):
     """An entity that belongs to one child."""
 
     standard: ClassVar[str] = "Standard Safeguarding Dataset v1.4"
@@ -52,7 +52,7 @@ class OfAChild(Entity):
     person: Annotated[Key, PLAIN]
 
 
-class CareEpisode(OfAChild):
+class CareEpisode(_OfAChild):
     """A referral and the child-in-need episode that it opens (SSD `ssd_cin_episodes`)."""
 
     type_name: ClassVar[str] = "care-episode"
@@ -65,7 +65,7 @@ class CareEpisode(OfAChild):
     close_reason: Annotated[Code | None, SPECIAL] = None
 
 
-class Assessment(OfAChild):
+class Assessment(_OfAChild):
     """A child and family assessment and the factors it found (SSD `ssd_cin_assessments`, `ssd_assessment_factors`)."""
 
     type_name: ClassVar[str] = "assessment"
@@ -81,7 +81,7 @@ class PlanKind(StrEnum):
     CHILD_PROTECTION = "CP"
 
 
-class CarePlan(OfAChild):
+class CarePlan(_OfAChild):
     """A child in need plan (SSD `ssd_cin_plans`) or a child protection plan (`ssd_cp_plans`)."""
 
     type_name: ClassVar[str] = "care-plan"
@@ -94,7 +94,7 @@ class CarePlan(OfAChild):
     latest_category: Annotated[Code | None, SPECIAL] = None
 
 
-class Section47Enquiry(OfAChild):
+class Section47Enquiry(_OfAChild):
     """
     An enquiry under section 47 of the Children Act 1989 and its initial conference.
 
@@ -110,7 +110,7 @@ class Section47Enquiry(OfAChild):
     conference_date: Annotated[Day | None, SPECIAL] = None
 
 
-class LookedAfterEpisode(OfAChild):
+class LookedAfterEpisode(_OfAChild):
     """One episode of a period of care, SSDA903 sense (SSD `ssd_cla_episodes`)."""
 
     type_name: ClassVar[str] = "looked-after-episode"
@@ -129,7 +129,7 @@ class LookedAfterEpisode(OfAChild):
     """The child's address when the period of care began (SSDA903 `HOME_POST`)."""
 
 
-class Placement(OfAChild):
+class Placement(_OfAChild):
     """A looked-after child lives in a placement (SSD `ssd_cla_placement`)."""
 
     type_name: ClassVar[str] = "placement"
@@ -145,7 +145,7 @@ class Placement(OfAChild):
     change_reason: Annotated[Code | None, SPECIAL] = None
 
 
-class Involvement(OfAChild):
+class Involvement(_OfAChild):
     """A worker's time with a child (SSD `ssd_involvements`, `ssd_professionals`)."""
 
     type_name: ClassVar[str] = "involvement"
@@ -160,7 +160,7 @@ class Involvement(OfAChild):
     change_reason: Annotated[Code | None, SPECIAL] = None
 
 
-class HealthScreening(OfAChild):
+class HealthScreening(_OfAChild):
     """A Strengths and Difficulties Questionnaire, scored 0 to 40 (SSD `ssd_sdq_scores`; SSDA903 `SDQ_SCORE`)."""
 
     type_name: ClassVar[str] = "health-screening"
@@ -171,7 +171,7 @@ class HealthScreening(OfAChild):
     reason: Annotated[Code | None, SPECIAL] = None
 
 
-class Permanence(OfAChild):
+class Permanence(_OfAChild):
     """Decisions and dates on the way to adoption, and who adopts (SSD `ssd_permanence`; SSDA903 AD1 and PlacedAdoption)."""
 
     type_name: ClassVar[str] = "permanence"
@@ -189,7 +189,7 @@ class Permanence(OfAChild):
     adopters_legal_status: Annotated[Code | None, SPECIAL] = None
 
 
-class CareLeaver(OfAChild):
+class CareLeaver(_OfAChild):
     """A young person after care: contact, activity, accommodation (SSD `ssd_care_leavers`; SSDA903 OC3 codes)."""
 
     type_name: ClassVar[str] = "care-leaver"
@@ -202,7 +202,7 @@ class CareLeaver(OfAChild):
     eligibility: Annotated[Code | None, SPECIAL] = None
 
 
-class Contact(OfAChild):
+class Contact(_OfAChild):
     """Somebody tells the council about a child, and a referral may follow (SSD `ssd_contacts`; Annex A list 1)."""
 
     type_name: ClassVar[str] = "contact"
@@ -212,7 +212,7 @@ class Contact(OfAChild):
     outcomes: Annotated[tuple[Code, ...], SPECIAL] = ()
 
 
-class LegalStatus(OfAChild):
+class LegalStatus(_OfAChild):
     """A child has a legal status for a part of a period of care (SSD `ssd_legal_status`; SSDA903 `LS`)."""
 
     type_name: ClassVar[str] = "legal-status"
@@ -232,7 +232,7 @@ class ReviewKind(StrEnum):
     PATHWAY = "PATHWAY"
 
 
-class Review(OfAChild):
+class Review(_OfAChild):
     """
     A meeting reviews a child protection plan, a looked-after child's care or a pathway plan.
 
@@ -265,7 +265,7 @@ class VisitKind(StrEnum):
     REVIEWING_OFFICER = "IRO"
 
 
-class Visit(OfAChild):
+class Visit(_OfAChild):
     """
     A worker visits a child at home or in a placement.
 
@@ -292,7 +292,7 @@ class MissingKind(StrEnum):
     ABSENT = "A"
 
 
-class MissingEpisode(OfAChild):
+class MissingEpisode(_OfAChild):
     """A child goes missing from a placement, or is absent from it, and returns (SSD `ssd_missing`; SSDA903 `MISSING`)."""
 
     type_name: ClassVar[str] = "missing-episode"
@@ -315,7 +315,7 @@ class HealthCheckKind(StrEnum):
     SUBSTANCE_MISUSE = "SUBSTANCE_MISUSE"
 
 
-class HealthCheck(OfAChild):
+class HealthCheck(_OfAChild):
     """
     A looked-after child's health, teeth, immunisations or misuse of substances were looked at.
 

@@ -77,7 +77,7 @@ class Delimited:
         for cells in lines:
             written = _written(cells)
             if not written:
-                yield BLANK
+                yield from () if cells == [_END_OF_DOS] else (BLANK,)
                 continue
             if "\n" in written or "\r" in written:
                 self._insist_on_one_row(cells, width)
@@ -91,9 +91,9 @@ class Delimited:
         self._insist_on_an_end(text, short=len(filled) < width)
 
     def _insist_on_one_row(self, cells: Sequence[str], width: int) -> None:
-        """:raises DoubtfulError: a line within a quoted cell is itself a whole row: a quote before it was not closed."""
-        _, *further = self.delimiter.join(cells).splitlines()
-        if width > 2 and any(line.count(self.delimiter) >= width - 1 for line in further):
+        """:raises DoubtfulError: the lines of a quoted cell would be whole rows: a quote before it was not closed."""
+        lines = self.delimiter.join(cells).splitlines()
+        if width > 2 and sum(line.count(self.delimiter) >= width - 1 for line in lines) > 1:
             self._refuse("quotes", "has a quoted cell that holds another row: a quote may not be closed")
 
     def _insist_on_an_end(self, text: Text, *, short: bool) -> None:

@@ -61,10 +61,10 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class DayWritten:
     """
     The way in which a source writes a column's days as text, in the words of `strptime`:
-    `Annotated[date | None, Written("%d/%m/%Y")]`. Without one a day is written as in ISO 8601.
+    `Annotated[date | None, DayWritten("%d/%m/%Y")]`. Without one a day is written as in ISO 8601.
     """
 
     form: str

@@ -37,21 +37,13 @@ class Text:
 
         :raises UnicodeError: the bytes are no text of this encoding.
         """
-        text = self._opened()
-        try:
-            for line in text:  # noqa: UP028 (`yield from` would close the file when it is not gone through to its end)
-                yield line
-        finally:
-            text.detach()  # or the file would be closed with it
+        yield from self._opened()
 
     def pieces(self) -> Iterator[str]:
         """The text, a piece at a time. Raises as `lines` does."""
         text = self._opened()
-        try:
-            while piece := text.read(_PIECE):
-                yield piece
-        finally:
-            text.detach()
+        while piece := text.read(_PIECE):
+            yield piece
 
     @property
     def torn(self) -> bool:
@@ -78,7 +70,13 @@ class Text:
     def _opened(self) -> io.TextIOWrapper:
         # Without a byte order mark the streaming codec raises an error; Windows writes little-endian.
         bare = self.encoding == "utf-16" and _from_start(self.data).read(2) not in (b"\xff\xfe", b"\xfe\xff")
-        return io.TextIOWrapper(_from_start(self.data), "utf-16-le" if bare else self.encoding, newline="")
+        return _OpenText(_from_start(self.data), "utf-16-le" if bare else self.encoding, newline="")
+
+
+class _OpenText(io.TextIOWrapper):
+    """Text over a file that somebody else closes: whoever has read a part of the text may forget it."""
+
+    def close(self) -> None: ...
 
 
 def _from_start(data: Content) -> BinaryIO:

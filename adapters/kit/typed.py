@@ -30,7 +30,7 @@ from uuid import UUID
 
 from adapters.kit.codes import CodeMap, CodesFromSettings
 from adapters.kit.open_days import NO_DAYS, real_day
-from adapters.kit.rows import Between, Declared, Field, Written, code_map_of, declared_of, fields_of, hints_of
+from adapters.kit.rows import Between, DayWritten, Declared, Field, code_map_of, declared_of, fields_of, hints_of
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError, shape_of
@@ -244,7 +244,7 @@ def _text(value: Any) -> str:
 def _day_cleaning(its: Field, kind: type, no_days: frozenset[date]) -> Clean:
     """Give a day or a moment as declared, and None where it stands for none. Most years have no such day."""
     convert = None if kind is its.kind else _QUICKLY.get((kind, its.kind), _CONVERSIONS[its.kind][1])
-    if kind is str and (form := next((note.form for note in its.notes if isinstance(note, Written)), None)):
+    if kind is str and (form := next((note.form for note in its.notes if isinstance(note, DayWritten)), None)):
         convert = _as_written(form, its.kind)
     span = next((note for note in its.notes if isinstance(note, Between)), Between(date.min, date.max))
     years, first, last = {day.year for day in no_days}, span.first.year, span.last.year

@@ -20,7 +20,7 @@ from adapters.kit.open_days import NoDaysSettings
 from adapters.kit.places import Folder, Found, content, printable
 from adapters.payables import aside, mapping, reading
 from adapters.payables.earlier import EarlierFiles
-from adapters.payables.layout import Layout, built_in
+from adapters.payables.layout import PayablesLayout, built_in
 from adapters.payables.payees import Names, Unlike
 from adapters.port import AdapterSystem, Extract, ExtractReport, Files, Record, Stream, World
 from canonical import CreditNote, Invoice, LedgerDimension, Supplier
@@ -50,7 +50,7 @@ class PayablesSettings(NoDaysSettings):
     folders: tuple[Path, ...] = Field(min_length=1)
     glob: tuple[str, ...] = ("*.csv", "*.txt", "*.xlsx", "*.xls", "*.ods")
     layouts: tuple[str, ...] = ()
-    own_layouts: dict[str, Layout] = Field(default_factory=dict)
+    own_layouts: dict[str, PayablesLayout] = Field(default_factory=dict)
     currency: str = Field(default="GBP", pattern="^[A-Z]{3}$")
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
     last_line: Literal["closed", "open"] = "closed"
@@ -78,7 +78,7 @@ class PayablesAdapter:
 
     name: str
     settings: PayablesSettings
-    layouts: dict[str, Layout]
+    layouts: dict[str, PayablesLayout]
     _folder: Folder = field(init=False)
     _earlier: EarlierFiles = field(init=False)
 

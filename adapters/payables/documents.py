@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any
 
 from adapters.payables.cells import plain
-from adapters.payables.layout import DATES, Layout
+from adapters.payables.layout import DATES, PayablesLayout
 from adapters.payables.payees import Payees
 from adapters.payables.rows import CellFault, PayablesLine
 from adapters.payables.scratch import FileScratch
@@ -47,7 +47,7 @@ class Origin:
 
     source: str
     extract: str
-    layout: Layout
+    layout: PayablesLayout
     currency: str
 
     def key(self, entity: str, *parts: str) -> str:
@@ -125,7 +125,7 @@ def _placed(
             scratch.stray(line)
 
 
-def _placeable(layout: Layout, line: PayablesLine) -> bool:
+def _placeable(layout: PayablesLayout, line: PayablesLine) -> bool:
     if not line.words.get("number"):
         return layout.unnumbered == "single" and not line.faults
     return all(part in line.dates for part in layout.document if part in DATES) and "supplier_name" in line.words
@@ -172,7 +172,7 @@ def _apart(origin: Origin, document: PayablesDocument) -> list[PayablesDocument]
     ]
 
 
-def _might_hold(layout: Layout, line: PayablesLine, stray: PayablesLine) -> bool:
+def _might_hold(layout: PayablesLayout, line: PayablesLine, stray: PayablesLine) -> bool:
     """Tell whether a row of the same number may belong to the line's document, as far as it can be read."""
     if "supplier" in layout.document and "supplier_name" in stray.words and supplier_id(stray) != supplier_id(line):
         return False

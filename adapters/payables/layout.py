@@ -98,7 +98,7 @@ def _analysis(value: Any) -> Any:
 Analysed = Annotated[Analysis, BeforeValidator(_analysis)]
 
 
-class Layout(_Declared):
+class PayablesLayout(_Declared):
     """
     One shape of extract.
 
@@ -130,7 +130,7 @@ class Layout(_Declared):
     summaries: Pattern = SUMMARIES
 
     @model_validator(mode="after")
-    def _whole(self) -> Layout:
+    def _whole(self) -> PayablesLayout:
         if "supplier_name" not in self.columns:
             raise ValueError("columns has no supplier_name")
         if "net" not in self.columns and not {"gross", "tax"} <= self.columns.keys():
@@ -163,21 +163,21 @@ class Layout(_Declared):
 
 
 @cache
-def built_in() -> dict[str, Layout]:
+def built_in() -> dict[str, PayablesLayout]:
     """The layouts that come with Ironbridge, by the name of their file."""
     folder = resources.files("adapters.payables") / "layouts"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     return {f.name.removesuffix(".toml"): declared(f.name, tomllib.loads(f.read_text("utf-8"))) for f in files}
 
 
-def declared(name: str, table: dict[str, Any]) -> Layout:
+def declared(name: str, table: dict[str, Any]) -> PayablesLayout:
     """
     A layout from its declaration.
 
     :raises MisconfiguredError: it does not hold together; says where.
     """
     try:
-        return Layout.model_validate(table)
+        return PayablesLayout.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the layout"

@@ -33,7 +33,7 @@ from adapters.payables.documents import (
     said,
     said_row,
 )
-from adapters.payables.layout import Layout
+from adapters.payables.layout import PayablesLayout
 from adapters.payables.payees import EarlierPayees, Names, Payees, Unlike
 from adapters.payables.recognise import fit
 from adapters.payables.rows import lines
@@ -119,7 +119,7 @@ class Rules:
     """
 
     source: str
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, PayablesLayout]
     currency: str = "GBP"
     encoding: str | None = None
     last_line: str = "closed"
@@ -221,7 +221,7 @@ def _read(where: str, name: str, ways: list[Table], rules: Rules, scratch: FileS
     return read
 
 
-def _payees(layout: Layout, rules: Rules) -> Payees:
+def _payees(layout: PayablesLayout, rules: Rules) -> Payees:
     sundry, renamed = re.compile(layout.sundry), re.compile(layout.renamed)
     return Payees(rules.unlike, sundry, renamed, rules.earlier, "names" in rules.accepted)
 

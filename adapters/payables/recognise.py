@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.payables.cells import Cell, plain, text_of
-from adapters.payables.layout import Column, Layout
+from adapters.payables.layout import Column, PayablesLayout
 from adapters.payables.sheets import place, together
 from adapters.payables.tables import Table, numbered
 from canonical.errors import BadRecordError
@@ -35,7 +35,7 @@ class Fit:
     """
 
     name: str
-    layout: Layout
+    layout: PayablesLayout
     table: Table
     at: Mapping[str, int]
     heading: int = 0
@@ -85,7 +85,7 @@ class Fit:
         return paid or len(filled) >= MOST * len(self.at)
 
 
-def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, Layout]) -> list[Fit]:
+def fit(where: str, tables: Iterable[Table], layouts: Mapping[str, PayablesLayout]) -> list[Fit]:
     """
     The one table and layout that fit, or the sheets of a workbook that are read together.
 
@@ -130,7 +130,7 @@ def _size(tables: Sequence[Table]) -> str:
 # -- with headings -------------------------------------------------------------------------------------------------
 
 
-def _headed(where: str, table: Table, layouts: Mapping[str, Layout]) -> list[Fit]:
+def _headed(where: str, table: Table, layouts: Mapping[str, PayablesLayout]) -> list[Fit]:
     wanted = {name: _wanted(layout) for name, layout in layouts.items()}
     for number, cells in numbered(table):
         names = {plain(text_of(cell)) for cell in cells if isinstance(cell, str)}
@@ -140,11 +140,11 @@ def _headed(where: str, table: Table, layouts: Mapping[str, Layout]) -> list[Fit
     return []
 
 
-def _wanted(layout: Layout) -> list[set[str]]:
+def _wanted(layout: PayablesLayout) -> list[set[str]]:
     return [{plain(h) for h in column.heading} for _, column in layout.parts() if not column.optional]
 
 
-def _placed(where: str, name: str, layout: Layout, table: Table, number: int, cells: Sequence[Cell]) -> Fit:
+def _placed(where: str, name: str, layout: PayablesLayout, table: Table, number: int, cells: Sequence[Cell]) -> Fit:
     titles = [plain(text_of(cell)) for cell in cells]
     at: dict[str, int] = {}
     for part, column in layout.parts():
@@ -166,7 +166,7 @@ def _title(cells: Sequence[Cell], at: int) -> str:
 # -- without headings ----------------------------------------------------------------------------------------------
 
 
-def _headless(table: Table, layouts: Mapping[str, Layout]) -> list[Fit]:
+def _headless(table: Table, layouts: Mapping[str, PayablesLayout]) -> list[Fit]:
     wanted = {
         name: [(part, column) for part, column in layout.parts() if column.position is not None]
         for name, layout in layouts.items()
@@ -199,14 +199,14 @@ def _looks_like(cells: Sequence[Cell], columns: Sequence[tuple[str, Column]]) ->
 # -- what to say ---------------------------------------------------------------------------------------------------
 
 
-def _looked_for(tables: Sequence[Table], layouts: Mapping[str, Layout]) -> str:
+def _looked_for(tables: Sequence[Table], layouts: Mapping[str, PayablesLayout]) -> str:
     """For each layout the headings that its best row lacks: the nearest miss says what changed."""
     known = {plain(h) for layout in layouts.values() for _, c in layout.parts() for h in c.heading}
     rows = (cells for table in tables for cells in table.rows)
     found = (frozenset(plain(text_of(c)) for c in cells if isinstance(c, str)) & known for cells in rows)
     seen = dict.fromkeys(names for names in found if names)
 
-    def missing(layout: Layout) -> list[str]:
+    def missing(layout: PayablesLayout) -> list[str]:
         needs = [(c.heading[0], {plain(h) for h in c.heading}) for _, c in layout.parts() if not c.optional]
         lacking = ([title for title, need in needs if not names & need] for names in seen)
         return min(lacking, key=len, default=[title for title, _ in needs])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from adapters.payables.cells import MONTHS
-from adapters.payables.layout import Layout
+from adapters.payables.layout import PayablesLayout
 
 APART = 10_000_000  # between the numbers of rows of two sheets
 _PERIODS = {"p": "p", "period": "p", "m": "m", "month": "m", "q": "q", "quarter": "q", "w": "w", "wk": "w", "week": "w"}
@@ -26,7 +26,7 @@ def place(number: int) -> str:
     return f"{row} of sheet {sheet + 1}" if sheet else str(row)
 
 
-def together(names: Sequence[str], layout: Layout) -> list[int]:
+def together(names: Sequence[str], layout: PayablesLayout) -> list[int]:
     """Return the places of the sheets that are read together, by the names of those that fit; none if that is in doubt."""
     fitting = [at for at, name in enumerate(names) if not re.fullmatch(layout.summaries, name)]
     periods = {period(names[at]) for at in fitting}

@@ -85,7 +85,7 @@ def is_workbook(data: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Delimited:
+class DelimitedText:
     """The rows of a text by one delimiter."""
 
     text: Text
@@ -109,12 +109,12 @@ class Delimited:
 
 
 def _delimited(where: str, text: Text) -> list[Table]:
-    counts = {d: Delimited(text, d).count() for d in _delimiters(text)}
+    counts = {d: DelimitedText(text, d).count() for d in _delimiters(text)}
     whole = {d: count for d, count in counts.items() if isinstance(count, int)}
     if not whole:
         why = next((count for count in counts.values() if isinstance(count, str)), "has no delimiter of " + _named())
         raise refused(where, "file", why, "text")
-    return [Table(Delimited(text, d), n, f"{text.encoding}, {DELIMITERS[d]}", d, text.torn) for d, n in whole.items()]
+    return [Table(DelimitedText(text, d), n, f"{text.encoding}, {DELIMITERS[d]}", d, text.torn) for d, n in whole.items()]
 
 
 def _delimiters(text: Text) -> list[str]:

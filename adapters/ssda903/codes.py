@@ -11,9 +11,9 @@ from datetime import date
 from typing import Annotated
 
 from adapters.kit.codes import CodeMap
-from adapters.kit.rows import Soft, Written
+from adapters.kit.rows import DayWritten, Soft
 
-_FORM = Written("%d/%m/%Y")
+_FORM = DayWritten("%d/%m/%Y")
 Day = Annotated[date, _FORM]
 MaybeDay = Annotated[date | None, _FORM]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.payables.layout import Layout, declared
+from adapters.payables.layout import PayablesLayout, declared
 from adapters.payables.reading import Rules, read
 from adapters.payables.tests.books import BOOKS, xlsx
 from adapters.payables.tests.properties import entities_of, total
@@ -19,7 +19,7 @@ HEAD = ["Ref", "Supplier", "Paid", "Net"]
 COLUMNS = {"number": "Ref", "supplier_name": "Supplier", "payment_date": "Paid", "net": "Net"}
 
 
-def layout(**more: Any) -> Layout:
+def layout(**more: Any) -> PayablesLayout:
     return declared("list", {"title": "a list", "columns": COLUMNS, **more})
 
 

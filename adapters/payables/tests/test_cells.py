@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adapters.kit.text import Text, encodings
 from adapters.payables.cells import DATE_STYLES, UnreadableError, day, money, month_first, plain, text_of
 from adapters.payables.documents import token
-from adapters.payables.layout import Layout, built_in
+from adapters.payables.layout import PayablesLayout, built_in
 from adapters.payables.reading import Rules, read
 from adapters.payables.recognise import fit
 from adapters.payables.rows import RowTally, lines
@@ -201,7 +201,7 @@ def test_whatever_the_rows_hold_each_is_accounted_for(rows: list[list[str]]) -> 
 )
 def test_real_dates_up_to_the_twelfth_and_texts_after_it_were_swapped(late: object, refused: bool) -> None:
     columns = {"number": "R", "supplier_name": "P", "payment_date": "D", "net": "N"}
-    layout = Layout.model_validate({"title": "x", "columns": columns})
+    layout = PayablesLayout.model_validate({"title": "x", "columns": columns})
     rows = [["R", "P", "D", "N"], ["1", "Ash", date(2024, 5, 4), 1.0], ["2", "Ash", late, 2.0]]
     (found,) = fit("x", [Table(rows, 3, "workbook, sheet 1")], {"own": layout})  # type: ignore[arg-type]
     try:

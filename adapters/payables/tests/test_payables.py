@@ -20,7 +20,7 @@ from adapters.engine.journal import Known
 from adapters.engine.regions import region
 from adapters.kit.places import Folder, content, extract_name
 from adapters.payables import PayablesAdapter, PayablesSettings, system, world
-from adapters.payables.layout import Layout, built_in, declared
+from adapters.payables.layout import PayablesLayout, built_in, declared
 from adapters.payables.mapping import entity
 from adapters.payables.reading import FileRecords, Rules, read
 from adapters.port import Extract, Files, Record, Stream
@@ -280,7 +280,7 @@ def test_the_order_of_the_rows_makes_no_difference() -> None:
 @pytest.mark.parametrize(("unlike", "suppliers"), [("by-name", 4), ("quarantine", 1), ("one-supplier", 2)])
 def test_a_number_of_several_unlike_names_is_what_the_settings_say(unlike: Any, suppliers: int) -> None:
     columns = {"number": "Ref", "supplier_number": "No", "supplier_name": "Payee", "net": "Net"}
-    rules = Rules("acme", {"own": Layout.model_validate({"title": "own", "columns": columns})}, unlike=unlike)
+    rules = Rules("acme", {"own": PayablesLayout.model_validate({"title": "own", "columns": columns})}, unlike=unlike)
     text = "Ref,No,Payee,Net\n1,9,Ashgrove Ltd,1.00\n2,9,Birch LLP,2.00\n3,9,Ash-Grove Limited,3.00\n4,7,Cedar CIC,4.00\n"
     for order in (text, "".join([text.splitlines(True)[0], *reversed(text.splitlines(True)[1:])])):
         found = read("april", order.encode(), rules)
@@ -560,7 +560,7 @@ def test_the_layout_that_the_readme_teaches_reads_the_file_that_it_shows() -> No
 def test_every_built_in_layout_says_what_it_is_and_there_is_one_for_each_published_file() -> None:
     layouts = built_in()
     assert len(layouts) == 12
-    assert all(isinstance(layout, Layout) and layout.title for layout in layouts.values())
+    assert all(isinstance(layout, PayablesLayout) and layout.title for layout in layouts.values())
 
 
 def test_a_row_of_a_ledger_survives_the_csv_module_both_ways() -> None:
