@@ -30,7 +30,7 @@ B = ElementMaker(namespace=NAMESPACES["cbc"])
 def write_ubl(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write the one document of a file, with totals that agree unless `payable` says another one."""
     [row] = rows
-    names: dict[str | None, str] = {None: _ROOT_OF[row["kind"]], **NAMESPACES}
+    names = dict[str | None, str](NAMESPACES) | {None: _ROOT_OF[row["kind"]]}
     root = ElementMaker(namespace=_ROOT_OF[row["kind"]], nsmap=names)
     net, gross = Decimal(row["net"]), Decimal(row["net"]) + _tax(row)
     due = [B.DueDate(row["due"])] if row["kind"] == "Invoice" else []
@@ -74,7 +74,8 @@ def read_ubl(path: Path) -> list[dict[str, str]]:
     root = etree.parse(path, etree.XMLParser(resolve_entities=False)).getroot()
     places = {
         "kind": "local-name()", "number": "cbc:ID", "issued": "cbc:IssueDate", "due": "cbc:DueDate",
-        "item": "//cac:Item/cbc:Name", "seller": "//cac:PartyLegalEntity/cbc:CompanyID", "name": "//cac:PartyLegalEntity/cbc:RegistrationName",
+        "item": "//cac:Item/cbc:Name", "seller": "//cac:PartyLegalEntity/cbc:CompanyID",
+        "name": "//cac:PartyLegalEntity/cbc:RegistrationName",
         "net": "//cbc:TaxExclusiveAmount", "gross": "//cbc:TaxInclusiveAmount", "payable": "//cbc:PayableAmount",
     }  # fmt: skip
     row = {name: root.xpath(f"string({place})", namespaces=NAMESPACES) for name, place in places.items()}
