@@ -9,7 +9,6 @@ transaction; nothing is held open between two pages.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -22,7 +21,7 @@ from sqlalchemy.types import DateTime
 
 from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
 from adapters.kit.refresh import RefreshWindow
-from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, hints_of, row_of
+from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, row_of
 from adapters.kit.soft import softening
 from adapters.kit.sql_check import insist, lacking, look, look_for_a_row, look_for_one_moment
 from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
@@ -31,6 +30,7 @@ from adapters.kit.sql_reading import Parts, Reading, Ways, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
 from adapters.kit.sql_versions import VersionedChanges, row_version, unfit_versions
+from adapters.kit.streams import types_of
 from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
@@ -303,12 +303,7 @@ class SqlStream:
         return tables.reading(self.row, KeysOf(source, self.entity.type_name, self.prefix), choice)
 
     def _types(self) -> tuple[type[tuple[Any, ...]], type[Entity]]:
-        """:raises MisconfiguredError: the mapping cannot be imported by name, or does not say what it maps."""
-        hints = list(hints_of(self.map).values())
-        if getattr(sys.modules.get(self.map.__module__), self.map.__name__, None) is not self.map or len(hints) != 3:
-            fix = "write it as a function of a module with its types: def person(source: str, row: Tenant) -> Person"
-            raise MisconfiguredError(f"the stream {self.name}", "has a mapping that cannot be used", fix=fix)
-        return hints[1], hints[2]
+        return types_of(self.name, self.map)
 
 
 class SqlAdapter:

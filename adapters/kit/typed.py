@@ -47,6 +47,16 @@ class UnfitError(ValueError):
     """A value breaks this rule of its field. Any other error while it is cleaned breaks the rule of the field's type."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadValue:
+    """This stands in a row for a value that could not be read; `rule` says why. A soft field is left out then."""
+
+    rule: str
+
+    def __str__(self) -> str:
+        return "unread"
+
+
 class Typed(Generic[R]):
     """
     Makes a typed row of a row as it was read. A value of another type becomes the declared one where nothing is lost by it. Text
@@ -89,6 +99,8 @@ class Typed(Generic[R]):
 
     def _cleaning(self, its: Field, kind: type) -> Clean | None:
         """Give the function that turns a value of this type into the field's; None if the value stays as it is."""
+        if kind is UnreadValue:
+            return _is_unread
         if its.part:
             part = typed(its.part, self._no_days, self._codes)
             return lambda rows: tuple(map(part, rows))
@@ -151,6 +163,10 @@ class Mapped(Generic[R]):
 
 def _is_empty(_: Any) -> Any:
     raise UnfitError("is empty")
+
+
+def _is_unread(value: UnreadValue) -> Any:
+    raise UnfitError(value.rule)
 
 
 def _unless_blank(clean: Clean) -> Clean:
