@@ -17,7 +17,7 @@ from aiokafka import ConsumerRecord
 
 from adapters.kit.debezium_values import Schema, Writing
 from adapters.kit.rows import Field
-from adapters.kit.streams import FlatRows, Named
+from adapters.kit.streams import FlatRows, NamedValues
 from adapters.kit.typed import UnfitError
 from adapters.port import Gone, Position, Record
 from canonical.errors import MisconfiguredError
@@ -91,7 +91,7 @@ class DebeziumReader:
 
     def _record(self, key: str, change: DebeziumChange) -> Record:
         after, before = change.after or Payload({}, "", {}), change.before
-        now, then = Named(after.says), Named(before.says if before else {})
+        now, then = NamedValues(after.says), NamedValues(before.says if before else {})
 
         def read(its: Field) -> Any:
             name = now.name(its)
@@ -147,7 +147,7 @@ class DebeziumReader:
         :raises MisconfiguredError: it is not of the columns that the row class has for its key.
         """
         key = None if message.key is None else self._json(message.key, "key.converter")
-        named = Named(key.says if key else {})
+        named = NamedValues(key.says if key else {})
         if key is None or len(key.says) != len(self._rows.key) or not all(map(named.has, self._rows.key)):
             wanted = ", ".join(its.column for its in self._rows.key)
             found = ", ".join(sorted(key.says)) if key else "none"

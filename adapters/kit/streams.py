@@ -143,7 +143,7 @@ def _value(its: Field, read: Read) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedValues:
     """The values of a JSON object by the columns of a row class: in any case, unless the row class spells a name exactly."""
 
     values: Mapping[str, Any]
