@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -95,13 +95,13 @@ class Connector:
 
 
 @pytest.fixture
-async def connector(apache_kafka: Kafka) -> AsyncIterator[Connector]:
+async def connector(apache_kafka: Kafka) -> Connector:
     made = Connector(apache_kafka)
     admin = AIOKafkaAdminClient(bootstrap_servers=apache_kafka.bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(made.topic, 2, 1)])
     await admin.close()
-    yield made
+    return made
 
 
 class TestDebezium(AdapterSuite):

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from canonical.errors import MisconfiguredError, UnavailableError
 
 _LONGEST_TOKEN = 86400.0  # seconds; a token that claims to live longer is renewed like one that names no lifetime
+_PATIENCE = 30.0  # seconds for the endpoint to answer
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _BEARER: Final = re.compile("[!-~]+")  # what may stand in a header; RFC 6750 allows still less
 
@@ -125,7 +126,8 @@ class Credentials(httpx.Auth):
             "client_id": self.client.client_id,
             "client_secret": self.client.client_secret.get_secret_value(),
         } | ({"scope": self.client.scope} if self.client.scope else {})
-        return httpx.Request("POST", self.client.token_url, data=form)
+        timeout = httpx.Timeout(_PATIENCE).as_dict()
+        return httpx.Request("POST", self.client.token_url, data=form, extensions={"timeout": timeout})
 
     def keep(self, answer: httpx.Response) -> None:
         """
