@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -108,11 +108,13 @@ class TestDebezium(AdapterSuite):
     connector: Connector
 
     @pytest.fixture
-    async def adapter(self, connector: Connector) -> Adapter:
+    async def adapter(self, connector: Connector) -> AsyncIterator[Adapter]:
         self.connector = connector
         for number in range(5):
             await connector.put(number, f"Darby {number}")
-        return connector.adapter()
+        made = connector.adapter()
+        yield made
+        await made.close()
 
     async def change_one(self, adapter: Adapter) -> str:
         await self.connector.put(3, "Other")
@@ -159,7 +161,7 @@ async def test_what_is_sent_again_late_brings_no_old_content_back(
     await connector.put(1, "Third")
     assert await published() == 1
     await pump.close()
-    told = [json.loads(event.data or b"{}")["names"][0]["family"] for event in await committed(kafka)]
+    told = [json.loads(event.data or b"{}")["names"][0]["family"] for event in await committed(kafka, "person")]
     assert told == ["Second", "Third"]
 
 

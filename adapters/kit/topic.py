@@ -67,6 +67,7 @@ class Topic:
         self._reached: Places | None = None
 
     async def open(self) -> None:
+        await self.close()
         consumer = AIOKafkaConsumer(
             group_id=self._group, enable_auto_commit=False, auto_offset_reset="none",
             isolation_level="read_committed", **self._options,
