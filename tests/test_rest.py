@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from decimal import Decimal
@@ -413,24 +416,19 @@ async def test_a_check_names_a_column_that_no_item_has(service: RestService) -> 
 # -- a server that is not ours ---------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def datasette(file: Path) -> AsyncIterator[str]:
-    """A running Datasette: pages by key, with `next` in the body or a `Link` header."""
-    command = [sys.executable, "-m", "datasette", "serve", str(file), "--host", "127.0.0.1", "--port", "0"]
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr
-    reading: asyncio.Task[bytes] | None = None
-    try:
-        async with asyncio.timeout(60):
-            while b"running on" not in (line := await process.stderr.readline()):
-                assert line, "datasette ended"
-        reading = asyncio.create_task(process.stderr.read())
-        yield line.split()[-4].decode() if line.split()[-1] == b"quit)" else line.split()[-1].decode()
-    finally:
+@pytest.fixture(scope="module")
+def datasette(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A running Datasette, and its database: it pages by key, with `next` in the body or a `Link` header."""
+    file = tmp_path_factory.mktemp("datasette") / "housing.db"
+    sqlite3.connect(file).close()
+    command = [sys.executable, "-m", "datasette", "serve", str(file), "--create", "--host", "127.0.0.1", "--port", "0"]
+    with (file.parent / "log").open("w+b") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        until = time.monotonic() + 60
+        while not (found := re.search(rb"running on (http://[0-9.:]+)", (file.parent / "log").read_bytes())):
+            assert time.monotonic() < until, "datasette does not begin"
+            time.sleep(0.05)
+        yield found[1].decode(), file
         process.terminate()
-        await process.wait()
-        if reading:
-            await reading
 
 
 PAGINGS = {
@@ -452,14 +450,15 @@ class TestDatasette(AdapterSuite):
     database: sqlite3.Connection
 
     @pytest.fixture
-    async def adapter(self, tmp_path: Path, how: str) -> AsyncIterator[Adapter]:
-        self.database = sqlite3.connect(tmp_path / "housing.db", isolation_level=None)
+    async def adapter(self, datasette: tuple[str, Path], how: str) -> AsyncIterator[Adapter]:
+        url, file = datasette
+        self.database = sqlite3.connect(file, isolation_level=None)
+        self.database.execute("DROP TABLE IF EXISTS tenants")
         self.database.execute("CREATE TABLE tenants (id INTEGER PRIMARY KEY, surname TEXT, born TEXT)")
         self.database.executemany("INSERT INTO tenants VALUES (?, ?, ?)", [(n, f"Darby {n}", "1711-03-17") for n in range(1, 8)])
-        async with datasette(tmp_path / "housing.db") as url:
-            it = RestAdapter("housing", RestSettings(url=url, page_size=3), [PAGINGS[how]])
-            yield it
-            await it.close()
+        it = RestAdapter("housing", RestSettings(url=url, page_size=3), [PAGINGS[how]])
+        yield it
+        await it.close()
         self.database.close()
 
     async def change_one(self, adapter: Adapter) -> str:
