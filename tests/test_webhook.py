@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -17,6 +18,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from standardwebhooks import Webhook
 
+from adapters.engine.pump import Pump
 from adapters.kit.http_in import CameIn
 from adapters.kit.rows import row_of
 from adapters.kit.webhook import SignatureSettings, WebhookAdapter, WebhookSettings, WebhookStream, events_of
@@ -26,8 +28,18 @@ from canonical import Person
 from canonical.errors import UnavailableError
 from canonical.key import key_of
 from canonical.people import Name
+from ironbridge.kafka.journal import KafkaJournal
+from ironbridge.settings import KafkaSettings
+from ironbridge.store import Store, StoredMemory
+from tests.servers import Kafka
+from tests.test_pump_servers import committed
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+def secret_of(text: str) -> str:
+    return f"whsec_{base64.b64encode(text.encode()).decode()}"
+
+
+SECRET = secret_of("the sender and we know this")
 SIGNED = SignatureSettings(secrets=(SecretStr(SECRET),))
 
 
@@ -263,10 +275,37 @@ async def test_another_address_and_another_method_are_refused() -> None:
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+@pytest.mark.servers
+async def test_in_a_real_kafka_the_events_lie_there_once_the_answer_has_come(apache_kafka: Kafka, store: Store) -> None:
+    prefix = apache_kafka.prefix().rstrip(".")
+    kafka = KafkaSettings(broker="none", bootstrap_servers=apache_kafka.bootstrap, topic_prefix=prefix, partitions=3)
+    adapter = made()
+    pump = Pump(adapter, KafkaJournal(kafka, "housing", [Person]), StoredMemory(store, "housing"), edition="1")
+    await pump.ready()
+    (stream,) = adapter.streams()
+
+    async def read() -> None:
+        while True:
+            await pump.read(stream)
+
+    reading = asyncio.create_task(read())
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        for number in range(3):
+            while not adapter.listener.port:
+                await asyncio.sleep(0.01)
+            body = json.dumps(event(number, 1))
+            answer = await http.post(f"http://127.0.0.1:{adapter.listener.port}/tenants", content=body, headers=signed(body))
+            assert answer.status_code == 200
+            assert len(await committed(kafka, "person")) == number + 1
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await pump.close()
+
+
 # -- signatures ------------------------------------------------------------------------------------------------------
 
 BODY = json.dumps(event(1, 1))
-OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+OTHER = secret_of("somebody else knows this one")
 
 
 @pytest.mark.parametrize(
