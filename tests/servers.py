@@ -146,10 +146,10 @@ def in_memory() -> Path | None:
 
 
 @contextmanager
-def running_postgres(below: Path | None = None) -> Iterator[Postgres]:
+def running_postgres(below: Path | None = None, *settings: str) -> Iterator[Postgres]:
     """
     PostgreSQL: the system's newest, else the one in a wheel. It refuses root, which hands it to nobody. Its data lie in a
-    folder below the one that is given, else where temporary files are.
+    folder below the one that is given, else where temporary files are. `settings` are more of its own, `name=value`.
     """
     binaries = _postgres_binaries()
     with _data_dir("postgres", below) as (work, user):
@@ -161,7 +161,7 @@ def running_postgres(below: Path | None = None) -> Iterator[Postgres]:
             str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", "", "-F",
             "-c", "ssl=on", "-c", f"ssl_cert_file={tls.chain}", "-c", f"ssl_key_file={tls.key}",
             "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=64MB",
-            *(["-c", "max_wal_size=192MB"] if below else []),
+            *(["-c", "max_wal_size=192MB"] if below else []), *[each for one in settings for each in ("-c", one)],
         ]  # fmt: skip
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for the clients to leave.
         with _running("PostgreSQL", command, work, user, signal.SIGINT) as wait_until:

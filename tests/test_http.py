@@ -17,12 +17,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
+from canonical.connect.oauth import OAuthClient
 from canonical.errors import MisconfiguredError
 from flows.engine.claims import Claim
 from flows.kit.http import (
     TEMPLATE,
     ClientCredentials,
-    OAuthClient,
     client,
     exchange,
     json_of,

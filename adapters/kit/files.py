@@ -33,7 +33,8 @@ from adapters.kit.rows import code_maps_of, declared_of
 from adapters.kit.scratch import KeptRow, KeptRows
 from adapters.kit.sftp import Sftp, SftpSettings
 from adapters.kit.soft import softening
-from adapters.kit.typed import Mapped, typed, types_of
+from adapters.kit.streams import types_of
+from adapters.kit.typed import Mapped, typed
 from adapters.port import Extract, ExtractReport, Files, Record, Row, Stream, UnreadRow
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, DoubtfulError, IronbridgeError, MisconfiguredError, UnavailableError, named

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import os
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from adapters.kit.hl7 import Acknowledgement, Hl7Message, Hl7RefusalError, MessageFault, answer, head_of, parsed
+from adapters.kit.listener import Listener, ListenerSettings
 from adapters.port import Gone, Parcel, Record, Row
 from canonical.entity import Entity, bad_record
-from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError, ends_us, named
+from canonical.errors import BadRecordError, ends_us, named
 from canonical.finding import Finding
 
 log = logging.getLogger(__name__)
@@ -30,70 +26,16 @@ _NOISE = 10_000  # bytes between two messages, after which a connection is ended
 Read = Callable[[Hl7Message], Awaitable[Sequence[Record | Gone]]]
 
 
-class MllpSettings(BaseModel):
+class MllpSettings(ListenerSettings):
     """
-    These settings say where messages come in, over which connections, and how they are written.
+    These settings say where messages come in, over which connections (see `adapters.kit.listener`), and how they are written.
 
-    `certificate` and `key` (PEM files) turn TLS on; with `client_authorities` a sender has to show a certificate that one of
-    them has signed. A connection is ended after `idle` without a message, and after `deadline` within a half-sent one. A
-    message that is not in Kafka after `patience` is not answered, and its connection is ended: the sender then sends it again.
+    A message that is not in Kafka after `patience` is not answered, and its connection is ended: the sender then sends it again.
     `encoding` counts where MSH-18 names none; `processing` are the values of MSH-11 that are taken in (P is production).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: int = Field(ge=0, le=65535)
-    certificate: Path | None = None
-    key: Path | None = None
-    client_authorities: Path | None = None
-    connections: int = Field(default=20, ge=1, le=1000)
-    max_kilobytes: int = Field(default=1024, ge=1, le=65536)
-    idle: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
-    deadline: timedelta = Field(default=timedelta(seconds=30), gt=timedelta(0))
-    patience: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
     encoding: Literal["utf-8", "cp1252", "iso8859-1", "iso8859-15"] = "utf-8"
     processing: frozenset[Literal["P", "T", "D"]] = Field(default=frozenset({"P"}), min_length=1)
-
-    @model_validator(mode="after")
-    def _whole_tls(self) -> MllpSettings:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("`certificate` and `key` go together")
-        if self.client_authorities is not None and self.certificate is None:
-            raise ValueError("`client_authorities` needs `certificate` and `key`: certificates of senders are asked for in TLS")
-        return self
-
-    @property
-    def address(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    def tls(self, where: str) -> ssl.SSLContext | None:
-        """
-        The context for TLS; None if it is off.
-
-        :raises MisconfiguredError: a file cannot be read or is none of PEM.
-        """
-        if self.certificate is None or self.key is None:
-            return None
-        what: Path = self.certificate
-        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        made.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            made.load_cert_chain(self.certificate, self.key, password=_no_password)
-            if self.client_authorities is not None:
-                what = self.client_authorities
-                made.load_verify_locations(what)
-                made.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ValueError) as error:
-            raise MisconfiguredError(
-                where, f"{what} cannot be used for TLS ({type(error).__name__})",
-                fix="name PEM files that this account may read; a key without a passphrase, and the one of that certificate",
-            ) from None  # fmt: skip
-        return made
-
-
-def _no_password() -> str:
-    raise ValueError  # else OpenSSL would ask the terminal
 
 
 @dataclass(eq=False)
@@ -140,21 +82,20 @@ class Mllp:
         self._map = map
         self._segments = segments
         self._wait = wait
-        self._server: asyncio.Server | None = None
-        self._connections = set[asyncio.Task[None]]()
+        self._listener = Listener(name, settings, self._converse, "patients")
         self._waiting: list[_Waiting] = []
         self._came = asyncio.Event()
 
     @property
     def port(self) -> int:
         """The port on which it listens; 0 if it does not."""
-        return int(self._server.sockets[0].getsockname()[1]) if self._server else 0
+        return self._listener.port
 
     # -- what the pump asks for --------------------------------------------------------------------------------------
 
     async def receive(self) -> AsyncGenerator[Parcel, None]:
         """Give the messages that were not answered yet (see `adapters.port.Push`)."""
-        await self._listen()
+        await self._listener.listen()
         while taken := await self._next():
             good = [each for each in taken if await self._understood(each)]
             if good:
@@ -163,49 +104,12 @@ class Mllp:
                 return  # nobody answered them
 
     async def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._listener.close()
         self._waiting.clear()
 
     async def check(self) -> list[Finding]:
         """Look whether the port can be listened on, and with which certificate. Changes nothing."""
-        s = self._settings
-        tls = s.tls(self._name)
-        if self._server is None:
-            try:
-                server = await asyncio.start_server(_nobody, s.host, s.port, ssl=tls)
-            except OSError as error:
-                met = self._unbound(error)
-                return [Finding(met.what, False, met.fix)]
-            server.close()
-            await server.wait_closed()
-        senders = "any sender" if s.client_authorities is None else "senders with a certificate"
-        how = f"with TLS, from {senders}" if tls else "without TLS"
-        open_to_all = tls is None and not _here(s.host)
-        fix = "give `certificate` and `key`: messages about patients cross the network in the clear" if open_to_all else ""
-        return [Finding(f"{s.address} can be listened on, {how}", not open_to_all, fix)]
-
-    async def _listen(self) -> None:
-        s = self._settings
-        if self._server is not None:
-            return
-        tls = s.tls(self._name)
-        wait = {"ssl_handshake_timeout": s.deadline.total_seconds()} if tls else {}
-        limit = s.max_kilobytes * 1024
-        try:
-            self._server = await asyncio.start_server(self._connected, s.host, s.port, ssl=tls, limit=limit, **wait)
-        except OSError as error:
-            raise self._unbound(error) from error
-        log.info("%s: listens on %s, %s", self._name, s.address, "with TLS" if tls else "without TLS")
-
-    def _unbound(self, error: OSError) -> UnavailableError:
-        what = f"cannot listen on {self._settings.address} ({os.strerror(error.errno or 0).lower()})"
-        fix = "stop the program that listens there (a running Ironbridge does), or set `host` and `port` to this machine's"
-        return UnavailableError(self._name, what, fix=fix)
+        return await self._listener.check()
 
     async def _next(self) -> list[_Waiting]:
         """Wait a little for messages; all that wait for an answer."""
@@ -266,29 +170,6 @@ class Mllp:
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= self._settings.connections:
-            log.warning("%s: a connection is turned away: %d are open", self._name, len(self._connections))
-            writer.close()
-            return
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._disconnected)
-
-    def _disconnected(self, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s: a connection is ended: %s", self._name, named(error))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the messages of one connection, one after the other."""
-        try:
-            await self._converse(reader, writer)
-        except (OSError, asyncio.IncompleteReadError) as error:  # TimeoutError and what TLS raises are OSErrors
-            log.info("%s: a connection is ended: %s", self._name, _ending(error))
-        finally:
-            writer.close()
-
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await self._begun(reader):
             block, whole = await self._block(reader)
@@ -347,25 +228,3 @@ class Mllp:
         rule = f"the message is larger than {self._settings.max_kilobytes} kilobytes"
         log.warning("%s: a message is refused: %s", self._name, rule)
         return answer(head_of(beginning), "AR", [MessageFault("", rule, "207")])
-
-
-def _ending(error: Exception) -> str:
-    match error:
-        case TimeoutError():
-            return "it was silent for too long"
-        case asyncio.IncompleteReadError():
-            return "its sender went away within a message"
-        case ConnectionAbortedError():
-            return "what it sends is no MLLP"
-    return f"its sender went away ({type(error).__name__})"
-
-
-async def _nobody(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()  # a check takes nothing in
-
-
-def _here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -30,7 +30,8 @@ from adapters.kit.sql_reading import Parts, Reading, Ways, beyond, columns_read
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tables import Choice, Tables
 from adapters.kit.sql_versions import VersionedChanges, row_version, unfit_versions
-from adapters.kit.typed import Mapped, types_of
+from adapters.kit.streams import types_of
+from adapters.kit.typed import Mapped
 from adapters.port import Page, Position, Row, Stream, Sweep, Tail
 from canonical.entity import Entity
 from canonical.errors import IronbridgeError, MisconfiguredError

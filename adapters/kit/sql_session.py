@@ -7,16 +7,14 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
-from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from sqlalchemy import URL, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.engine.meters import selecting
-from adapters.kit.codes import CodeList
-from adapters.kit.open_days import NoDaysSettings
+from adapters.kit.row_settings import RowSettings
 from canonical.connect import sql
 from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
 from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
@@ -24,7 +22,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
-class SqlSettings(NoDaysSettings):
+class SqlSettings(RowSettings):
     """
     These settings say how one SQL database is read. The URL holds the password and is never shown; canonical/connect/tls.py
     explains its words for TLS.
@@ -38,8 +36,6 @@ class SqlSettings(NoDaysSettings):
     is not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     url: SqlUrl
     schema_name: str | None = Field(default=None, alias="schema")
     every: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
@@ -47,20 +43,10 @@ class SqlSettings(NoDaysSettings):
     pause: timedelta = Field(default=timedelta(0), ge=timedelta(0))
     statement_timeout: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
     connect_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
-    time_zone: str = "Europe/London"
     tail: dict[str, str] = Field(default_factory=dict)
     row_versions: bool = True
     tail_overlap: timedelta = Field(default=timedelta(minutes=2), ge=timedelta(0))
     sweep_every: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
-    codes: dict[str, CodeList] = Field(default_factory=dict)
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            return ZoneInfo(value).key
-        except (ValueError, OSError, KeyError):
-            raise ValueError("is no time zone such as Europe/London") from None
 
     @field_validator("schema_name")
     @classmethod
@@ -81,10 +67,6 @@ class SqlSettings(NoDaysSettings):
     def in_schema(self) -> str | None:
         """The schema for statements: none where the kind of database has none."""
         return None if self.kind in ("sqlite", "mysql", "mariadb") else self.schema_name
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.time_zone)
 
     @property
     def parsed_url(self) -> URL:

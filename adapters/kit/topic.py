@@ -67,6 +67,7 @@ class Topic:
         self._reached: Places | None = None
 
     async def open(self) -> None:
+        await self.close()
         consumer = AIOKafkaConsumer(
             group_id=self._group, enable_auto_commit=False, auto_offset_reset="none",
             isolation_level="read_committed", **self._options,
@@ -98,14 +99,27 @@ class Topic:
             if self._reached is None:
                 return  # nobody answered it
 
-    async def _resumed(self, consumer: AIOKafkaConsumer) -> Places:
-        """Go to where the group stands, unless the consumer stands there."""
+    async def partitions(self) -> int:
+        """
+        Count the topic's partitions.
+
+        :raises UnavailableError: there is no such topic.
+        """
+        with self._translated():
+            return len(await self._there(self._opened()))
+
+    async def _there(self, consumer: AIOKafkaConsumer) -> set[TopicPartition]:
         async with asyncio.timeout(_PATIENCE):
             # A consumer that is in no group only knows of partitions that are assigned to it.
             cluster = await consumer._client.fetch_all_metadata()
         partitions = {TopicPartition(self._topic, n) for n in cluster.partitions_for_topic(self._topic) or ()}
         if not partitions:
             raise UnavailableError(self._name, f"there is no topic {self._topic}")
+        return partitions
+
+    async def _resumed(self, consumer: AIOKafkaConsumer) -> Places:
+        """Go to where the group stands, unless the consumer stands there."""
+        partitions = await self._there(consumer)
         if self._reached is not None and partitions == consumer.assignment():
             return self._reached
         consumer.assign(partitions)

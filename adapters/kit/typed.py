@@ -18,7 +18,6 @@ mapped, and not before.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -30,7 +29,7 @@ from uuid import UUID
 
 from adapters.kit.codes import CodeMap, CodesFromSettings
 from adapters.kit.open_days import NO_DAYS, real_day
-from adapters.kit.rows import Between, DayWritten, Declared, Field, code_map_of, declared_of, fields_of, hints_of
+from adapters.kit.rows import Between, DayWritten, Declared, Field, code_map_of, declared_of, fields_of
 from adapters.port import Row
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, MisconfiguredError, shape_of
@@ -47,6 +46,16 @@ _MOST_PLANS = 1024
 
 class UnfitError(ValueError):
     """A value breaks this rule of its field. Any other error while it is cleaned breaks the rule of the field's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadValue:
+    """This stands in a row for a value that could not be read; `rule` says why. A soft field is left out then."""
+
+    rule: str
+
+    def __str__(self) -> str:
+        return "unread"
 
 
 class Typed(Generic[R]):
@@ -112,6 +121,8 @@ class Typed(Generic[R]):
 
     def _cleaning(self, its: Field, kind: type) -> Clean | None:
         """Give the function that turns a value of this type into the field's; None if the value stays as it is."""
+        if kind is UnreadValue:
+            return _is_unread
         if its.part:
             part = typed(its.part, self._no_days, self._codes)
             return lambda rows: tuple(map(part, rows))
@@ -162,19 +173,6 @@ def row_key(source: str, entity: str, row: tuple[Any, ...], prefix: str = "") ->
     return KeysOf(source, entity, prefix).of(*[key_part(getattr(row, name)) for name in declared_of(type(row)).key])
 
 
-def types_of(name: str, function: Callable[..., Entity]) -> tuple[type[tuple[Any, ...]], type[Entity]]:
-    """
-    Tell which rows a stream's mapping reads, and what they become, by its types.
-
-    :raises MisconfiguredError: it cannot be imported by name, or does not say what it maps.
-    """
-    hints = list(hints_of(function).values())
-    if getattr(sys.modules.get(function.__module__), function.__name__, None) is not function or len(hints) != 3:
-        fix = "write it as a function of a module with its types: def person(source: str, row: Tenant) -> Person"
-        raise MisconfiguredError(f"the stream {name}", "has a mapping that cannot be used", fix=fix)
-    return hints[1], hints[2]
-
-
 @cache
 def typed(row: type[R], no_days: frozenset[date] = NO_DAYS, codes: tuple[CodeMap, ...] = ()) -> Typed[R]:
     """Give the maker of typed rows of this class; `no_days` stand for none, `codes` are the settings' code maps."""
@@ -205,6 +203,10 @@ class Mapped(Generic[R]):
 
 def _is_empty(_: Any) -> Any:
     raise UnfitError("is empty")
+
+
+def _is_unread(value: UnreadValue) -> Any:
+    raise UnfitError(value.rule)
 
 
 def _unless_blank(clean: Clean) -> Clean:

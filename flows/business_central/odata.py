@@ -18,10 +18,11 @@ from urllib.parse import quote
 
 import httpx
 
+from canonical.connect.oauth import OAuthClient
 from canonical.errors import MisconfiguredError
 from canonical.turns import in_turns
 from flows.business_central.settings import BusinessCentralSettings
-from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, trouble
+from flows.kit.http import TEMPLATE, ClientCredentials, exchange, trouble
 from flows.kit.silence import heed, retry_after
 from flows.port import NotDone, Unavailable, Unknown
 

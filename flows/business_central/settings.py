@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
-from flows.kit.address import Address
+from canonical.connect.address import Address
 
 Code20 = Annotated[str, StringConstraints(pattern=r"^[^a-z]+$", max_length=20)]
 """A Business Central `Code[20]`: it keeps them in capitals, so they are asked for in capitals."""

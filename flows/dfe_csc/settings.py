@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from canonical.connect.address import Address
 from flows.dfe_csc.ids import Ids
-from flows.kit.address import Address
 from flows.port import Limits
 
 

@@ -9,13 +9,14 @@ from typing import Final
 import httpx
 from pydantic_core import to_json
 
+from canonical.connect.oauth import OAuthClient
 from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
 from canonical.turns import in_turns
 from flows.dfe_csc.partial import to_send
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
-from flows.kit.http import TEMPLATE, ClientCredentials, OAuthClient, exchange, json_of, trouble
+from flows.kit.http import TEMPLATE, ClientCredentials, exchange, json_of, trouble
 from flows.port import (
     Body,
     Confirmed,

@@ -7,15 +7,10 @@ certainly was not, because nothing left. An answer proves less: a gateway may sa
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import re
 import ssl
-import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import AsyncIterator
 from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -24,13 +19,13 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry import propagate, trace
 from opentelemetry.util.types import AttributeValue
-from pydantic import SecretStr
 
-from canonical.errors import MisconfiguredError, UnavailableError
+from canonical.connect.oauth import Credentials, NoTokenError
+from canonical.errors import MisconfiguredError
 from flows.engine.meters import requesting
 from flows.kit.requests import Budget, OutOfHandError, failed, may_go
 from flows.kit.silence import HOLD, retry_after, silence_asked
-from flows.port import Limits, NotDone, Unavailable, Unknown
+from flows.port import LONGEST_SILENCE, Limits, NotDone, Unavailable, Unknown
 
 TEMPLATE: Final = "url.template"
 """
@@ -192,8 +187,8 @@ async def exchange(
     where = where or request.url.host
     try:
         return await http.send(request, auth=auth or httpx.USE_CLIENT_DEFAULT)
-    except _NoTokenError as error:
-        return NotDone(error.what, error.after)
+    except NoTokenError as error:
+        return NotDone(error.what, error.after and min(error.after, LONGEST_SILENCE))
     except OutOfHandError as error:
         return NotDone(error.what)
     except (httpx.RequestError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
@@ -254,112 +249,25 @@ def trouble(response: httpx.Response, where: str, fix: str = "") -> Unavailable 
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class OAuthClient:
-    """
-    These credentials say who we are to a token endpoint. `where` is the target's name: its settings name the secret's
-    variable.
-    """
-
-    where: str
-    token_url: str
-    client_id: str
-    client_secret: SecretStr
-    scope: str = ""
-
-    @property
-    def fix(self) -> str:
-        variable = f"IRONBRIDGE_TARGETS__{self.where.upper()}__CLIENT_SECRET"
-        return f"check client_id, scope, token_url and {variable}, then run `ironbridge check {self.where}`"
-
-
-class _NoTokenError(UnavailableError):
-    """There is no token now, so the request itself was never sent."""
-
-    def __init__(self, where: str, what: str, after: timedelta | None) -> None:
-        self.after = after
-        super().__init__(where, what)
-
-
-class ClientCredentials(httpx.Auth):
-    """
-    OAuth 2.0 client credentials (RFC 6749, 4.4): one token at a time, renewed shortly before it expires.
-
-    A 401 means that the request was not done: then the token is renewed once and that one request repeated. Any number
-    of requests may share it; one of them renews and the others wait.
-
-    :raises MisconfiguredError: the token endpoint does not know the client, the secret or the scope.
-    """
-
-    def __init__(self, client: OAuthClient) -> None:
-        self._client = client
-        self._token: str | None = None
-        self._until = 0.0
-        self._renewing = asyncio.Lock()
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        spoilt: str | None = None
-        for _ in range(2):
-            async with self._renewing:
-                if self._token in (None, spoilt) or time.monotonic() >= self._until:
-                    answer = yield self._asked()
-                    await answer.aread()
-                    self._keep(answer)
-                spoilt = self._token
-            request.headers["Authorization"] = f"Bearer {spoilt}"
-            response = yield request
-            if response.status_code != 401:
-                return
-            await response.aread()  # gives its connection back, which the renewal may need
+class ClientCredentials(Credentials):
+    """OAuth 2.0 client credentials (see `canonical.connect.oauth`), which a target's `check` can try by themselves."""
 
     async def obtain(self, http: httpx.AsyncClient) -> NotDone | Unknown | None:
         """
         Ask for a new token now, to see whether it can be had: None where it can. For a target's `check`.
 
-        :raises MisconfiguredError: as above.
+        :raises MisconfiguredError: the token endpoint does not know the client, the secret or the scope.
         """
-        answer = await exchange(http, self._asked(), where=self._client.where)
+        answer = await exchange(http, self.asked(), where=self.client.where)
         if not isinstance(answer, httpx.Response):
             return answer
         try:
-            self._keep(answer)
-        except _NoTokenError as error:
-            return NotDone(error.what, error.after)
+            self.keep(answer)
+        except NoTokenError as error:
+            return NotDone(error.what, error.after and min(error.after, LONGEST_SILENCE))
         return None
 
-    def _asked(self) -> httpx.Request:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self._client.client_id,
-            "client_secret": self._client.client_secret.get_secret_value(),
-        } | ({"scope": self._client.scope} if self._client.scope else {})
-        return httpx.Request(
-            "POST", self._client.token_url, data=form, extensions={"timeout": TIMEOUT.as_dict(), TEMPLATE: "/token"}
-        )
-
-    def _keep(self, answer: httpx.Response) -> None:
-        where, code = self._client.where, answer.status_code
-        if code in (408, 429) or code >= 500:
-            raise _NoTokenError(where, f"no token: its endpoint answered {code}", retry_after(answer))
-        said = json_of(answer)
-        granted = said if isinstance(said, dict) else {}
-        token = granted.get("access_token")
-        if code != 200 or not isinstance(token, str) or not _BEARER.fullmatch(token):
-            error = granted.get("error") if granted.get("error") in _OAUTH_ERRORS else "no token in the answer"
-            raise MisconfiguredError(where, f"the token endpoint says {code}: {error}", fix=self._client.fix)
-        try:
-            lifetime = float(granted.get("expires_in", 300))
-        except (TypeError, ValueError, OverflowError):
-            lifetime = 300.0
-        lifetime = lifetime if 0 <= lifetime <= _LONGEST_TOKEN else 300.0  # nor NaN
-        self._token = token
-        self._until = time.monotonic() + lifetime - min(60.0, lifetime / 10)
-
-
-_BEARER: Final = re.compile("[!-~]+")  # what may stand in a header; RFC 6750 allows still less
-
-# RFC 6749, 5.2. Anything else in that place is not repeated: nobody knows what it holds.
-_OAUTH_ERRORS = (
-    *("invalid_request", "invalid_client", "invalid_grant"),
-    *("unauthorized_client", "unsupported_grant_type", "invalid_scope"),
-)
+    def asked(self) -> httpx.Request:
+        request = super().asked()
+        request.extensions = {"timeout": TIMEOUT.as_dict(), TEMPLATE: "/token"}
+        return request
