@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, model_validator
 from adapters.kit.debezium_events import DebeziumReader
 from adapters.kit.debezium_values import Epoch, Writing
 from adapters.kit.row_settings import RowSettings
-from adapters.kit.streams import FlatAdapter, Map
+from adapters.kit.streams import FlatAdapter, FlatRows, Map
 from adapters.kit.topic import Topic
 from adapters.port import Push, Stream
 from canonical.connect import tls
@@ -142,7 +142,16 @@ class DebeziumAdapter:
 
     def _topic(self, name: str, wait: float) -> Topic:
         s = self._settings
-        writing = Writing(s.zone, s.decimals == "string", s.unavailable)
-        read = DebeziumReader(self._flat.rows[name], writing, s.era)
+        read = _reader(self._flat.rows[name], s)
         group = s.group or f"ironbridge.{self.name}"
         return Topic(self.name, self._named[name], group, read, ours=s.ours, wait=wait, **s.options(self.name))
+
+
+def reader_of(source: str, stream: DebeziumStream, settings: DebeziumSettings) -> DebeziumReader:
+    """Make what turns the messages of a stream's topic into records: for the tests of an adapter, without Kafka."""
+    return _reader(FlatRows(source, stream), settings)
+
+
+def _reader(rows: FlatRows, settings: DebeziumSettings) -> DebeziumReader:
+    writing = Writing(settings.zone, settings.decimals == "string", settings.unavailable)
+    return DebeziumReader(rows, writing, settings.era)

@@ -17,7 +17,7 @@ from canonical import ENTITIES
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, known, out
 from ironbridge.runtime.installed import TARGETS, found
-from ironbridge.scaffold.adapter import CsvPackage, SqlPackage
+from ironbridge.scaffold.adapter import CsvPackage, DebeziumPackage, ListPackage, SqlPackage
 from ironbridge.scaffold.flow import FlowPackage
 from ironbridge.scaffold.package import Scaffold, write
 from ironbridge.scaffold.source import FoundTable, look
@@ -34,6 +34,8 @@ class SourceKind(StrEnum):
 
     SQL = "sql"
     FILES = "files"
+    REST = "rest"
+    DEBEZIUM = "debezium"
 
 
 @new_app.command()
@@ -53,26 +55,26 @@ def adapter(
     Write a package for a legacy system: code, README, a sample of its settings, and the suite that every adapter passes.
 
     With --url and --table the tables are looked at: columns, types, keys and the number of rows are the source's, and what they
-    mean is guessed by their names; with --kind files and --file, the files. Every guess is marked. Without them an example is
-    written.
+    mean is guessed by their names; with --kind files and --file, the files. Every guess is marked. Without them, and for a
+    service (rest, debezium), an example is written.
     """
-    package: SqlPackage | CsvPackage
-    if kind is SourceKind.FILES:
-        if url is not None or table:
-            raise MisconfiguredError("new adapter", "--url and --table are for --kind sql", fix="give --file instead")
+    package: SqlPackage | CsvPackage | ListPackage | DebeziumPackage
+    if kind is SourceKind.SQL:
+        package = _of_database(name, url, table, schema)
+    elif url is not None or table:
+        raise MisconfiguredError("new adapter", "--url and --table are for --kind sql", fix="leave them out")
+    elif kind is SourceKind.FILES:
         package = CsvPackage(name, tuple(look_at(file))) if file else CsvPackage(name)
     else:
-        package = _of_database(name, url, table, schema, file)
+        package = ListPackage(name) if kind is SourceKind.REST else DebeziumPackage(name)
+    if file and kind is not SourceKind.FILES:
+        raise MisconfiguredError("new adapter", "--file is for --kind files", fix="say --kind files")
     _written(package, into, "new adapter")
     _say(package.tables)
     _next(name, into)
 
 
-def _of_database(
-    name: str, url: str | None, table: list[str] | None, schema: str | None, file: list[Path] | None
-) -> SqlPackage:
-    if file:
-        raise MisconfiguredError("new adapter", "--file is for --kind files", fix="say --kind files")
+def _of_database(name: str, url: str | None, table: list[str] | None, schema: str | None) -> SqlPackage:
     if (url is None) != (not table):
         raise MisconfiguredError("new adapter", "--url and --table go together", fix="give both, or none of them for an example")
     if url is None:

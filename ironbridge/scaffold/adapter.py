@@ -12,11 +12,13 @@ from typing import Any
 from ironbridge.scaffold.guess import Meaning, TableDraft, draft
 from ironbridge.scaffold.package import Files, literal, rendered
 from ironbridge.scaffold.source import EXAMPLE, FoundTable
-from ironbridge.scaffold.source_files import EXAMPLE_FILE
+from ironbridge.scaffold.source_files import EXAMPLE_FILE, EXAMPLE_LIST
 
 _RESERVED = {"order", "group", "table", "index", "select", "from", "to", "where", "case", "check", "primary", "values", "user"}
 _ROWS = 3  # invented rows of each table
 _SQL_KIT = ("from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream",)
+_REST_KIT = ("from adapters.kit.rest import Numbered, RestAdapter, RestSettings, RestStream",)
+_DEBEZIUM_KIT = ("from adapters.kit.debezium import DebeziumAdapter, DebeziumSettings, DebeziumStream",)
 _FILES_KIT = (
     "from adapters.kit.delimited import Delimited",
     "from adapters.kit.files import FilesAdapter, FilesSettings, FileStream",
@@ -48,6 +50,30 @@ class CsvPackage:
     def files(self) -> Files:
         drafts = _drafts(self.name, self.tables)
         yield from _package(self.name, drafts, _edits(self.name, drafts[0]), "files_", _FILES_KIT)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPackage:
+    """The package of an adapter that reads a service's lists over HTTP, to be written as an example."""
+
+    name: str
+    tables: tuple[FoundTable, ...] = (EXAMPLE_LIST,)
+
+    def files(self) -> Files:
+        drafts = _drafts(self.name, self.tables)
+        yield from _package(self.name, drafts, _edits(self.name, drafts[0]), "rest_", _REST_KIT)
+
+
+@dataclass(frozen=True, slots=True)
+class DebeziumPackage:
+    """The package of an adapter that reads Debezium's topics, to be written as an example."""
+
+    name: str
+    tables: tuple[FoundTable, ...] = (EXAMPLE_LIST,)
+
+    def files(self) -> Files:
+        drafts = _drafts(self.name, self.tables)
+        yield from _package(self.name, drafts, _edits(self.name, drafts[0]), "debezium_", _DEBEZIUM_KIT)
 
 
 def _drafts(name: str, tables: Sequence[FoundTable]) -> list[_Written]:

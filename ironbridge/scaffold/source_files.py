@@ -25,6 +25,12 @@ EXAMPLE_FILE = replace(
 )  # fmt: skip
 """The file of a package that is made without a look at one."""
 
+EXAMPLE_LIST = replace(
+    EXAMPLE, name="people", key=("person_no",), key_guessed=True,
+    columns=tuple(replace(each, name=each.name.lower()) for each in EXAMPLE.columns),
+)  # fmt: skip
+"""The list of a package that reads a service."""
+
 
 class _Amount(NamedTuple):
     value: Decimal
