@@ -191,7 +191,7 @@ def _record(row: KeptRow) -> Record:
     return Record(row.key, (row.at,), UnreadRow.of((*row.values, row.rule), row.field, row.rule))
 
 
-class _Place:
+class _FilesPlace:
     """The place where a source's files lie: folders of this machine, or one of ours into which they are fetched."""
 
     def __init__(self, source: str, settings: FilesSettings) -> None:
@@ -244,7 +244,7 @@ class FilesAdapter:
             raise MisconfiguredError(name, f"`files` names no stream: {', '.join(unknown)}", fix=fix)
         self._patterns = {each.name: re.compile(settings.files.get(each.name, each.files), re.I) for each in streams}
         self._codes = agreed(name, settings.codes, [codes for each in streams for codes in code_maps_of(each.row)])
-        self._place = _Place(name, settings)
+        self._place = _FilesPlace(name, settings)
 
     def streams(self) -> Sequence[Stream]:
         return [self._stream(each) for each in self._streams.values()]
