@@ -1,6 +1,6 @@
 """
-Packed files as a layout: a gzip file, or the members of a zip file, which another layout reads. A file says in its first bytes what
-it is; one that is not packed is read as it is.
+Packed files as a layout: a gzip file, or the members of a zip file, which another layout reads. The first bytes of a file say
+what it is; one that is not packed is read as it is.
 
     FileStream("payment", payment, Packed(Delimited(Payment)), r"payments_.*\\.csv(?:\\.gz)?")
 """
