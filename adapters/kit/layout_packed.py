@@ -1,6 +1,6 @@
 """
-Packed files as a layout: a gzip file, or the members of a zip file, which another layout reads. The first bytes say what a file is;
-one that is not packed is read as it is.
+Packed files as a layout: a gzip file, or the members of a zip file, which another layout reads. The first bytes of a file say
+what it is; one that is not packed is read as it is.
 
     FileStream("payment", payment, Packed(Delimited(Payment)), r"payments_.*\\.csv(?:\\.gz)?")
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from adapters.port import Row
 
 OTHER_MEMBERS = Passed("other members of the archive")
 _PIECE = 1_000_000
-_DAMAGED = (BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+_DAMAGED = (BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError, struct.error)
+"""All that gzip and zipfile raise of files that are none. `test_layout_harm` looks for more."""
 
 
 @dataclass(frozen=True, slots=True)
