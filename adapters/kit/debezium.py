@@ -138,7 +138,7 @@ class DebeziumAdapter:
             return Finding(f"{self.name}.{name}: {error.what}", False, error.fix)
         finally:
             await topic.close()
-        return Finding(f"{self.name}.{name}: the topic {self._named[name]} has {partitions} partitions", True)
+        return Finding(f"{self.name}.{name}: the topic {self._named[name]} can be read (partitions: {partitions})", True)
 
     def _topic(self, name: str, wait: float) -> Topic:
         s = self._settings

@@ -77,7 +77,8 @@ class RestAdapter:
 
     async def check(self) -> Sequence[Finding]:
         """Ask for the first page of each list, and look whether its items have the columns."""
-        await self.client.open()
+        if not self.client.is_open:
+            await self.client.open()
         return [await self._looked_at(name) for name in self._declared]
 
     def _reading(self, name: str) -> Sweep | Tail:

@@ -82,6 +82,10 @@ class RestClient:
         self._http: httpx.AsyncClient | None = None
         self._quiet_until = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        return self._http is not None
+
     async def open(self) -> None:
         await self.close()
         s = self.settings
