@@ -20,9 +20,12 @@ import typer
 from pydantic import BaseModel
 
 from adapters.kit.codes import CodeMap, CodesFromSettings
+from adapters.kit.debezium import DebeziumAdapter, DebeziumSettings, DebeziumStream
 from adapters.kit.delimited import Delimited
 from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
+from adapters.kit.rest import Numbered, RestAdapter, RestSettings, RestStream
 from adapters.kit.rows import Between, DayWritten, Joined, Soft, Spelt, row_of
+from adapters.kit.webhook import WebhookAdapter, WebhookSettings, WebhookStream
 from adapters.testing import Bench
 from canonical import Person, Tenancy
 from canonical.entity import Entity
@@ -42,6 +45,7 @@ KNOWN: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(Any, BaseModel, Between, CodeMap, CodesFromSettings, Decimal, Document, Entity, Facts, Finding, Grouping),
+        *(DebeziumStream, Numbered, RestStream, WebhookStream),
         *(Delimited, FilesAdapter, FilesSettings, FileStream, Person, DayWritten),
         *(Mapping, NamedTuple, Nothing, Place, RecordTarget, Sequence, Spelt, Tenancy, Urgency),
         *(date, datetime, key_of, plain, read_key, row_of),
@@ -111,6 +115,16 @@ async def test_the_files_of_the_guide_are_read(tmp_path: Path) -> None:
     bench = Bench(shown("add-an-adapter.md")["build"]("parking", settings))
     assert [event.key for event in await bench.read()] == ["parking:person:P1"]
     assert bench.problems() == {}
+
+
+async def test_the_services_of_the_guide_are_adapters() -> None:
+    guide = shown("add-an-adapter.md")
+    debezium = DebeziumAdapter("parking", DebeziumSettings(bootstrap_servers="none"), guide["TOPICS"])
+    lists = RestAdapter("parking", RestSettings.model_validate({"url": "https://parking.example/"}), guide["LISTS"])
+    signed = {"port": 0, "signature": {"secrets": ["whsec_" + "YWJj" * 8]}}
+    hooks = WebhookAdapter("parking", WebhookSettings.model_validate(signed), guide["HOOKS"])
+    for adapter in (debezium, lists, hooks):
+        assert [(stream.name, stream.entities) for stream in adapter.streams()] == [("permits", (Person,))]
 
 
 def test_the_flow_of_the_guide_gives_a_document_until_the_tenancy_ends() -> None:
