@@ -32,7 +32,7 @@ from canonical.entity import Entity
 from canonical.finding import Finding
 from canonical.key import key_of, read_key
 from flows.kit.plain import plain
-from flows.kit.records import Access, Place, RecordTarget
+from flows.kit.records import RecordAccess, RecordPlace, RecordTarget
 from flows.kit.requests import LocalBudget
 from flows.kit.resources import Resources
 from flows.kit.sandbox_records import RecordSandbox
@@ -47,7 +47,7 @@ KNOWN: dict[str, Any] = {
         *(Any, BaseModel, Between, CodeMap, CodesFromSettings, Decimal, Document, Entity, Facts, Finding, Grouping),
         *(DebeziumStream, Numbered, RestStream, WebhookStream),
         *(Delimited, FilesAdapter, FilesSettings, FileStream, Person, DayWritten),
-        *(Mapping, NamedTuple, Nothing, Place, RecordTarget, Sequence, Spelt, Tenancy, Urgency),
+        *(Mapping, NamedTuple, Nothing, RecordPlace, RecordTarget, Sequence, Spelt, Tenancy, Urgency),
         *(date, datetime, key_of, plain, read_key, row_of),
     )
 } | {"Annotated": Annotated, "Joined": Joined, "Soft": Soft}
@@ -144,7 +144,7 @@ async def test_the_target_of_the_guide_writes_to_a_cloud_system() -> None:
         token = (await _token(sandbox.url))["access_token"]
         http = resources.http(limits)
         http.headers["Authorization"] = f"Bearer {token}"
-        target = shown("add-a-target.md")["Parks"]("parks", limits, Access(http))
+        target = shown("add-a-target.md")["Parks"]("parks", limits, RecordAccess(http))
         target.url = sandbox.url
         (outcome,) = await target.write([Write("housing:tenancy:7", Document("homes", "7", {"tenure": "SOC"}))])
         assert isinstance(outcome, Confirmed)

@@ -9,9 +9,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from canonical.connect.oauth import OAuthClient
 from canonical.errors import MisconfiguredError
-from flows.kit.http import ClientCredentials, OAuthClient, client
-from flows.kit.records import Access, Place, RecordTarget
+from flows.kit.http import ClientCredentials, client
+from flows.kit.records import RecordAccess, RecordPlace, RecordTarget
 from flows.kit.requests import LocalBudget
 from flows.kit.sandbox_faults import Fault
 from flows.kit.sandbox_records import RecordSandbox
@@ -29,8 +30,8 @@ class Shelf(RecordSandbox):
 class Shelved(RecordTarget):
     url = ""
 
-    def place(self, kind: str, number: str) -> Place:
-        return Place(f"{self.url}/{kind}/{number}", f"/{kind}/{{number}}")
+    def place(self, kind: str, number: str) -> RecordPlace:
+        return RecordPlace(f"{self.url}/{kind}/{number}", f"/{kind}/{{number}}")
 
     async def check(self) -> list[Any]:
         return [await self.asked("the shelf can be read", f"{self.url}/tenants", "/tenants", "ask for the right to read it")]
@@ -56,7 +57,7 @@ class ShelfSide(SandboxSide):
 async def side() -> AsyncIterator[ShelfSide]:
     async with Shelf() as sandbox, client(LIMITS, LocalBudget.of(LIMITS), timeout=httpx.Timeout(2.0)) as http:
         we = OAuthClient("shelf", f"{sandbox.url}/token", "ironbridge", SecretStr("sandbox-secret"))
-        target = Shelved("shelf", LIMITS, Access(http, ClientCredentials(we)))
+        target = Shelved("shelf", LIMITS, RecordAccess(http, ClientCredentials(we)))
         target.url = sandbox.url
         yield ShelfSide(target, sandbox, "/tenants/")
 

@@ -39,7 +39,7 @@ T = TypeVar("T")
 _GONE = (404, 410)
 
 
-class Place(NamedTuple):
+class RecordPlace(NamedTuple):
     """Where a record lies. `template` names the address in traces, where no number may stand: `/tenants/{number}`."""
 
     url: str
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class RecordAccess:
     """The client, and the credentials that every request carries (None: the client's own)."""
 
     http: httpx.AsyncClient
@@ -68,14 +68,14 @@ class RecordTarget(ABC):
     crossed: frozenset[int] = frozenset({412})
     """The answers which say that somebody changed the record since it was read."""
 
-    def __init__(self, name: str, limits: Limits, access: Access) -> None:
+    def __init__(self, name: str, limits: Limits, access: RecordAccess) -> None:
         self.name = name
         self.limits = limits
         self._access = access
         self._turns = asyncio.Semaphore(limits.concurrency)
 
     @abstractmethod
-    def place(self, kind: str, number: str) -> Place:
+    def place(self, kind: str, number: str) -> RecordPlace:
         """Say where the record of a document of this kind and number lies."""
 
     def sent(self, write: Write, document: Document) -> Body:
