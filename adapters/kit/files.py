@@ -170,7 +170,7 @@ class _Reading:
             ) from None
         except BadRecordError as error:
             raise BadRecordError(where, field=error.field, rule=error.rule, shape=error.shape, fix=error.fix) from None
-        except (UnavailableError, MemoryError, OSError):
+        except (UnavailableError, MisconfiguredError, MemoryError, OSError):
             raise
         except Exception as error:
             rule, fix = f"cannot be read: {named(error)}", "report this line"
