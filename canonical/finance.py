@@ -21,6 +21,7 @@ from canonical.values import Amount, Code, Currency, Day, SortCode, Text, VATNum
 __all__ = [
     "FINANCE",
     "BankAccount",
+    "BankTransfer",
     "CreditNote",
     "Customer",
     "DimensionValue",
@@ -231,6 +232,40 @@ class Payment(Entity):
     settles: Annotated[tuple[SettledDocument, ...], FINANCIAL] = ()
 
 
+class BankTransfer(Entity):
+    """
+    A bank transfer is told to the council's bank: pay this to somebody, or collect it from them (ISO 20022 `pain.001`
+    CreditTransferTransactionInformation, a data record of Bacs Standard 18).
+
+    The bank's file does not say which supplier or customer of a ledger that is: it belongs to nobody but itself. No account has a
+    place here: whoever needs one has it in the finance system.
+    """
+
+    type_name: ClassVar[str] = "bank-transfer"
+    standard: ClassVar[str] = "ISO 20022 pain.001 CreditTransferTransactionInformation; Bacs Standard 18 data record"
+    known_by: ClassVar[tuple[str, ...]] = ("reference", "end_to_end_id")
+
+    batch: Annotated[Code, PLAIN]
+    """The file in which the bank is told (ISO 20022 MsgId; the serial number of Bacs's VOL1)."""
+    number: Annotated[int, PLAIN, Field(ge=1)]
+    """The transfer's place among those of the file."""
+    currency: Annotated[Currency, PLAIN] = "GBP"
+    amount: Annotated[Amount, FINANCIAL]
+    """Above zero if the other side is given it, below zero if it is collected from them."""
+    payment_date: Annotated[Day | None, PLAIN] = None
+    """The day on which the bank is to do it (ISO 20022 ReqdExctnDt, Bacs's processing day)."""
+    payment_method: Annotated[Code | None, FINANCIAL] = None
+    """UN/CEFACT 4461, the list of EN 16931 BT-81: 30 is a credit transfer, 49 a direct debit."""
+    purpose: Annotated[Code | None, FINANCIAL] = None
+    """ISO 20022 ExternalPurpose1Code, or Bacs's transaction code."""
+    party: Annotated[Text | None, IDENTIFYING] = None
+    """The name of the one who is paid, or from whom it is collected, as far as the file has room for it (Bacs: 18 characters)."""
+    reference: Annotated[Text | None, IDENTIFYING] = None
+    """What the other side sees of what it is for (ISO 20022 RmtInf, Bacs's service user's reference)."""
+    end_to_end_id: Annotated[Code | None, IDENTIFYING] = None
+    """ISO 20022 EndToEndId, the payer's own number of the transfer."""
+
+
 class Customer(Entity):
     """
     A customer is a firm or a person who owes the council money (UBL `AccountingCustomerParty`, Business Central `customer`).
@@ -290,6 +325,7 @@ FINANCE: tuple[type[Entity], ...] = (
     LedgerDimension,
     PurchaseOrder,
     Payment,
+    BankTransfer,
     Customer,
     JournalLine,
 )

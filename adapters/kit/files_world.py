@@ -1,5 +1,5 @@
 """
-An invented system that leaves CSV files, for demonstrations and tests.
+An invented system that leaves files, for demonstrations and tests: CSV, unless an adapter says how else its rows are written.
 
 It only ever touches a folder that it made itself, which it knows by a hidden file. An adapter says which rows there are and what
 a day's work in them is.
@@ -13,7 +13,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from random import Random
@@ -26,6 +26,8 @@ from canonical.errors import MisconfiguredError
 S = TypeVar("S", bound=FilesSettings)
 Sheets = dict[str, list[dict[str, str]]]
 """The rows of each file, by column."""
+SheetReader = Callable[[Path], list[dict[str, str]]]
+SheetWriter = Callable[[Path, Sequence[Mapping[str, str]]], None]
 
 _MARKER = ".ironbridge-world"
 
@@ -61,6 +63,8 @@ class FilesWorld(Generic[S]):
     steps: Sequence[Callable[[FilesWork], str | None]]
     section: Callable[[Path], Mapping[str, Any]]
     in_demonstration: bool = False
+    read: SheetReader = field(default=lambda path: read_csv(path))
+    write: SheetWriter = field(default=lambda path, rows: write_csv(path, rows))
 
     def create(self, folder: Path, size: int, seed: int = 893, today: date | None = None) -> int:
         """
@@ -78,7 +82,7 @@ class FilesWorld(Generic[S]):
         sheets, bad = self.story(size, seed, today or datetime.now(UTC).date())
         marker.write_text(str(bad), "utf-8")
         for name, rows in sheets.items():
-            write_csv(folder / name, rows)
+            self.write(folder / name, rows)
         return bad
 
     def change(self, folder: Path, seed: int) -> list[str]:
@@ -90,12 +94,12 @@ class FilesWorld(Generic[S]):
         if not (folder / _MARKER).exists():
             fix = f"make the invented system first: python -m adapters.{self.name}.world FOLDER"
             raise MisconfiguredError(f"{self.name} world", "the folder was not made by it", fix=fix)
-        sheets = {path.name: read_csv(path) for path in sorted(folder.glob("*.csv"))}
+        sheets = {path.name: self.read(path) for path in sorted(folder.glob("*")) if not path.name.startswith(".")}
         before = {name: list(map(dict, rows)) for name, rows in sheets.items()}
         work = FilesWork(sheets, seed)
         said = [sentence for step in self.steps if (sentence := step(work)) is not None]
-        for name in (name for name, rows in sheets.items() if rows != before[name]):
-            write_csv(folder / name, sheets[name])
+        for name in (name for name, rows in sheets.items() if rows != before.get(name)):
+            self.write(folder / name, sheets[name])
         return said
 
     def world(self) -> World[S]:
@@ -139,6 +143,11 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     writer = csv.DictWriter(text, list(rows[0]) if rows else [])
     writer.writeheader()
     writer.writerows(rows)
+    put_whole(path, text.getvalue().encode("utf-8"))
+
+
+def put_whole(path: Path, content: bytes) -> None:
+    """Put a whole file in the place of the one that is there, if one is: nobody ever sees half of it."""
     half = path.with_name(f".{path.name}")
-    half.write_text(text.getvalue(), "utf-8")
+    half.write_bytes(content)
     os.replace(half, path)
