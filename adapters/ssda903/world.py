@@ -10,12 +10,13 @@ from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
+from string import ascii_uppercase
 from typing import Any
 
 from adapters.kit.files_world import FilesWork, FilesWorld, Sheets
 from adapters.ssda903.adapter import Ssda903Settings
 
-_UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
+_UPN_LETTERS = sorted(set(ascii_uppercase) - set("IOS"))
 _OPEN = ""
 _NAMES = {
     name: f"SSDA903_2024_{name}.csv"

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
+from string import ascii_uppercase
 from typing import ClassVar
 
 import pytest
@@ -102,7 +103,7 @@ async def test_a_corrected_file_replaces_the_file_that_it_corrects(tmp_path: Pat
 
 FILES = "data/social-care/ssda903"
 POSTCODE = re.compile(r"([A-PR-UWYZ][A-HK-Y]?[0-9][0-9A-Z]?) ?[0-9][ABD-HJLNP-UW-Z]{2}")
-LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
+LETTERS = "".join(each for each in ascii_uppercase if each not in "IOS")
 
 
 def lines(shared: Path, name: str) -> list[dict[str, str]]:
