@@ -15,6 +15,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, SecretStr
 
+from adapters.kit.files import FilesSettings
 from adapters.kit.sql_session import SqlSettings
 from canonical.errors import MisconfiguredError
 from ironbridge.runtime import installed, systems
@@ -31,6 +32,7 @@ PLANTED = {
     "CONSOLE__SESSION_SECRET": f"{CANARY}-session-of-thirty-two-characters",
     "ADAPTERS__LIQUIDLOGIC__URL": f"postgresql://ironbridge:{CANARY}-reader@{HOST}:{{postgres}}/no_such_warehouse",
     "ADAPTERS__HOSPITAL__URL": f"postgresql://ironbridge:{CANARY}-register@{HOST}:{{postgres}}/no_such_register",
+    "ADAPTERS__SSDA903__SFTP__PASSWORD": f"{CANARY}-sftp",
     "TARGETS__DFE_CSC__CLIENT_SECRET": f"{CANARY}-dfe",
     "TARGETS__DFE_CSC__SUPPLIER_KEY": f"{CANARY}-key",
     "TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET": f"{CANARY}-central",
@@ -52,6 +54,11 @@ console = true
 every = 1
 [adapters.hospital]
 port = 0
+[adapters.ssda903.sftp]
+host = "127.0.0.1"
+port = 1
+user = "us"
+known_hosts = "/dev/null"
 [targets.dfe_csc]
 la_code = 893
 api_endpoint = "{cloud}/dfe"
@@ -96,8 +103,10 @@ def test_a_canary_is_planted_in_every_setting_that_holds_a_secret() -> None:
     for group, heading in ((installed.ADAPTERS, "ADAPTERS"), (installed.TARGETS, "TARGETS"), (installed.FLOWS, "FLOWS")):
         for name, point in installed.found(group).items():
             settings = point.load().settings
-            # The URL of any SQL database is one setting of the kit: Liquidlogic's stands for all of them.
-            shared = set(secrets_of(SqlSettings)) if issubclass(settings, SqlSettings) and name != "liquidlogic" else set()
+            # The URL of any SQL database is one setting of the kit: Liquidlogic's stands for all of them, as SSDA903's for files.
+            kits = {"liquidlogic": SqlSettings, "ssda903": FilesSettings}
+            others = [kit for first, kit in kits.items() if issubclass(settings, kit) and name != first]
+            shared = {each for kit in others for each in secrets_of(kit)}
             found |= {f"{heading}__{name.upper()}__{each}" for each in set(secrets_of(settings)) - shared}
     assert found == set(PLANTED)
 

@@ -26,8 +26,7 @@ from adapters.kit.plain import loads
 from canonical.errors import BadRecordError, DoubtfulError, UnavailableError
 
 T = TypeVar("T")
-_SECONDS = 900  # of processor time
-_PATIENCE = 900.0  # seconds by the clock for the next value, on a machine that has much else to do
+_SECONDS = 900
 _FRAME = struct.Struct(">cI")  # the kind of message, and its length in bytes
 _START = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from adapters.kit import aside; aside.main()"
 _VALUE, _BAD, _AWAY, _END = b"v", b"b", b"a", b"e"
@@ -37,12 +36,14 @@ _VALUE, _BAD, _AWAY, _END = b"v", b"b", b"a", b"e"
 class FileWork:
     """
     Work on one file of a source, which another process can be told of. It gives plain values: the first one once the whole file
-    was looked through. The process may take `memory` bytes.
+    was looked through. The process may take `memory` bytes and so many `seconds` of processor time; each value is waited for as
+    long by the clock, on a machine that has much else to do.
     """
 
     source: str
     work: Callable[[], Generator[Any, None, None]]
     memory: int
+    seconds: int = _SECONDS
 
 
 async def in_a_process(this: FileWork) -> AsyncGenerator[Any, None]:
@@ -116,12 +117,12 @@ async def _started(this: FileWork) -> AsyncIterator[Process]:
 
 async def _frame(out: asyncio.StreamReader, this: FileWork, given: int) -> tuple[bytes, bytes]:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(this.seconds):
             kind, size = _FRAME.unpack(await out.readexactly(_FRAME.size))
             return kind, await out.readexactly(size)
     except TimeoutError:
         raise UnavailableError(
-            this.source, f"a file is not read within {_PATIENCE:.0f} s", fix="see whether the share is well"
+            this.source, f"a file is not read within {this.seconds} s", fix="see whether the share is well"
         ) from None
     except asyncio.IncompleteReadError:
         if given > 1:  # then the file can be read, and somebody else ended the process
@@ -139,7 +140,7 @@ def _error(kind: bytes, said: dict[str, str]) -> BadRecordError | UnavailableErr
 def _too_much(this: FileWork) -> BadRecordError:
     return BadRecordError(
         f"{this.source} file", field="file", shape="bytes", fix="split it, or raise max_megabytes in the settings",
-        rule=f"cannot be read in {this.memory // 1_000_000} MB and {_SECONDS} s",
+        rule=f"cannot be read in {this.memory // 1_000_000} MB and {this.seconds} s",
     )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def main() -> None:
     """Run in the process: do the work that standard input names."""
     this: FileWork = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)  # nosec B301
     resource.setrlimit(resource.RLIMIT_AS, (this.memory, this.memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (this.seconds, this.seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
         score.write("1000")  # if memory runs out all the same, the kernel ends this process first

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, BinaryIO, Self
 
 from adapters.kit.layouts import HowWritten, Passed
-from adapters.kit.rows import Declared, of_header
+from adapters.kit.rows import Declared, of_header, twofold
 from adapters.kit.text import Text, encodings, refused
 from adapters.port import Row, UnreadRow
 from canonical.errors import BadRecordError, DoubtfulError
@@ -73,6 +73,7 @@ class Delimited:
             raise BadRecordError(self._where, field="file", rule="is empty", shape="nothing", fix="export it again")
         while len(header) > 1 and not header[-1].strip():
             header.pop()
+        self._insist_on_one_of_each(header)
         pick, width, filled = of_header(self.row, header), len(header), header
         for cells in lines:
             written = _written(cells)
@@ -89,6 +90,14 @@ class Delimited:
             else:
                 yield _ragged(pick([*cells, *[""] * (width - len(cells))]), len(cells), width)
         self._insist_on_an_end(text, short=len(filled) < width)
+
+    def _insist_on_one_of_each(self, header: Sequence[str]) -> None:
+        """:raises BadRecordError: a column stands twice in the first line: nobody can tell which one is meant."""
+        if doubled := twofold(self.row, header):
+            raise BadRecordError(
+                self._where, field=", ".join(doubled), rule="the file has two such columns", shape=f"{len(header)} columns",
+                fix="ask for the file with one of them",
+            )  # fmt: skip
 
     def _insist_on_one_row(self, cells: Sequence[str], width: int) -> None:
         """:raises DoubtfulError: the lines of a quoted cell would be whole rows: a quote before it was not closed."""

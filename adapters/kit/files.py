@@ -18,9 +18,10 @@ from datetime import date, timedelta
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from time import monotonic
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from adapters.engine.regions import extract_mark
 from adapters.kit.aside import FileWork, in_a_process, in_a_thread
@@ -30,6 +31,7 @@ from adapters.kit.open_days import NoDaysSettings
 from adapters.kit.places import Folder, Found, extract_name, newest_of_each, opened_file, printable
 from adapters.kit.rows import code_maps_of, declared_of
 from adapters.kit.scratch import KeptRow, KeptRows
+from adapters.kit.sftp import Sftp, SftpSettings
 from adapters.kit.soft import softening
 from adapters.kit.typed import Mapped, typed, types_of
 from adapters.port import Extract, ExtractReport, Files, Record, Row, Stream, UnreadRow
@@ -41,6 +43,7 @@ from canonical.key import KeysOf
 log = logging.getLogger(__name__)
 
 _SMALL = 256_000  # bytes: a smaller file is read in less time than a process needs to start
+_SECONDS, _BYTES_A_SECOND = 900, 200_000  # the least of seconds that a file may take, and what it may take for its size
 _MEMORY = 768_000_000  # bytes of addresses that a process may take, most of which it never touches
 
 
@@ -48,15 +51,17 @@ class FilesSettings(NoDaysSettings):
     """
     These settings say where a system leaves its files. The adapter's own name is the source in every key.
 
-    `glob` says which files of the folders are looked at, `files` how the files of a stream are called if not as the adapter says:
-    a regular expression for the whole name, in which the group `extract` names the extract. `settle` is how long a file must have
-    been left alone before it is read; with `done` set to a suffix such as `.done`, the marker file says so instead. `encoding`
-    is found out if it is not given. `last_line` is `open` for a system that never ends a file's last line.
+    `folders` are folders of this machine; or `sftp` is a folder on an SFTP server. `glob` says which of the files are looked at,
+    `files` how the files of a stream are called if not as the adapter says: a regular expression for the whole name, in which the
+    group `extract` names the extract. `settle` is how long a file must have been left alone before it is read; with `done` set to
+    a suffix such as `.done`, the marker file says so instead. `encoding` is found out if it is not given. `last_line` is `open`
+    for a system that never ends a file's last line.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    folders: tuple[Path, ...] = Field(min_length=1)
+    folders: tuple[Path, ...] = ()
+    sftp: SftpSettings | None = None
     glob: tuple[str, ...] = ("*",)
     files: dict[str, str] = Field(default_factory=dict)
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
@@ -76,6 +81,12 @@ class FilesSettings(NoDaysSettings):
             except re.error:
                 raise ValueError(f"files.{stream}: is a regular expression such as episodes_(?P<extract>\\d+).csv") from None
         return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if bool(self.folders) == (self.sftp is not None):
+            raise ValueError("give `folders`, or `sftp`")
+        return self
 
     @property
     def largest(self) -> int:
@@ -180,6 +191,47 @@ def _record(row: KeptRow) -> Record:
     return Record(row.key, (row.at,), UnreadRow.of((*row.values, row.rule), row.field, row.rule))
 
 
+class _FilesPlace:
+    """The place where a source's files lie: folders of this machine, or one of ours into which they are fetched."""
+
+    def __init__(self, source: str, settings: FilesSettings) -> None:
+        self._source, self._settings = source, settings
+        self._looking, self._looked = asyncio.Lock(), 0.0
+        self._sftp: Sftp | None = None
+        settle = settings.settle.total_seconds()
+        if settings.sftp is not None:
+            self._sftp = Sftp(source, settings.sftp, settle, settings.done, settings.largest)
+        self._folder = Folder(source, settings.folders, settings.glob, settle, settings.done, b"")
+
+    async def settled(self) -> list[Found]:
+        return await asyncio.to_thread((await self._here()).settled)
+
+    async def counted(self) -> tuple[int, list[Found], int]:
+        """How many files are settling, the ones that have settled, and how many no `glob` names."""
+        here = await self._here()
+        waiting, found, others = await asyncio.to_thread(lambda: (here.waiting(), here.settled(), here.others()))
+        return (waiting if self._sftp is None else self._sftp.waiting), found, others
+
+    async def digest(self, found: Found) -> str:
+        return await asyncio.to_thread(self._folder.digest, found, self._settings.largest)
+
+    def close(self) -> None:
+        if self._sftp is not None:
+            self._sftp.close()
+
+    async def _here(self) -> Folder:
+        """The folder, with what has settled on the server in it. Its files are complete."""
+        if self._sftp is not None:
+            asked = monotonic()
+            async with self._looking:  # several streams look at one place, and share what one of them has seen meanwhile
+                if self._looked <= asked:
+                    self._looked = monotonic()
+                    await self._sftp.refresh()
+                if self._folder.folders != (self._sftp.folder,):
+                    self._folder = Folder(self._source, (self._sftp.folder,), self._settings.glob, 0, "", b"")
+        return self._folder
+
+
 class FilesAdapter:
     """Files that one legacy system leaves, read as its streams declare. `name` is the source in every key."""
 
@@ -192,24 +244,22 @@ class FilesAdapter:
             raise MisconfiguredError(name, f"`files` names no stream: {', '.join(unknown)}", fix=fix)
         self._patterns = {each.name: re.compile(settings.files.get(each.name, each.files), re.I) for each in streams}
         self._codes = agreed(name, settings.codes, [codes for each in streams for codes in code_maps_of(each.row)])
-        self._folder = Folder(
-            name, settings.folders, settings.glob, settings.settle.total_seconds(), settings.done, salt=b""
-        )
+        self._place = _FilesPlace(name, settings)
 
     def streams(self) -> Sequence[Stream]:
         return [self._stream(each) for each in self._streams.values()]
 
     async def open(self) -> None:
         """The first look: a file can be ready at the second one."""
-        await asyncio.to_thread(self._folder.settled)
+        await self._place.settled()
 
     async def close(self) -> None:
-        return None
+        self._place.close()
 
     async def check(self) -> Sequence[Finding]:
         """Each folder can be listed, every file is one of a stream, and each can be read as what it is."""
         try:
-            waiting, found, others = await asyncio.to_thread(self._counted)
+            waiting, found, others = await self._place.counted()
         except IronbridgeError as error:
             return [Finding(f"folders: {error.what}", False, error.fix)]
         ours = [(each, file) for each in self._streams.values() for file in self._of(each, found)]
@@ -217,11 +267,8 @@ class FilesAdapter:
         others += sum(not any(self._named(each, file) for each in self._streams.values()) for file in found)
         return [self._in_all(waiting, others, looked), *looked]
 
-    def _counted(self) -> tuple[int, list[Found], int]:
-        return self._folder.waiting(), self._folder.settled(), self._folder.others()
-
     def _in_all(self, waiting: int, others: int, looked: Sequence[Finding]) -> Finding:
-        where = ", ".join(map(str, self._settings.folders))
+        where = self._settings.sftp.where if self._settings.sftp else ", ".join(map(str, self._settings.folders))
         told = [
             f"{len(looked)} extracts" if looked else "no extract yet",
             f"{n} of them refused" if (n := sum(not each.well for each in looked)) else "",
@@ -266,8 +313,8 @@ class FilesAdapter:
         return found if extract is None else replace(found, name=found.name.removesuffix(printable(stem)) + printable(extract))
 
     async def _extracts(self, stream: FileStream) -> AsyncIterator[Extract]:
-        for found in self._of(stream, await asyncio.to_thread(self._folder.settled)):
-            content = await asyncio.to_thread(self._folder.digest, found, self._settings.largest)
+        for found in self._of(stream, await self._place.settled()):
+            content = await self._place.digest(found)
             # New rules make a new digest: a file that could not be read is read again once they are other ones.
             rules = repr((content, self._layout(stream, frozenset()), stream.prefix, sorted(self._settings.no_days)))
             digest = blake2b(rules.encode(), digest_size=16).hexdigest()
@@ -292,7 +339,7 @@ class FilesAdapter:
         found.insist_inside(self.name)
         keys, s = KeysOf(self.name, stream.entity.type_name, stream.prefix), self._settings
         work = _Reading(self.name, found, self._layout(stream, accepted), stream.row, keys, s.largest, s.no_days)
-        this = FileWork(self.name, work, _MEMORY)
+        this = FileWork(self.name, work, _MEMORY, _SECONDS + found.size // _BYTES_A_SECOND)
         here = not _SMALL < found.size <= s.largest
         async with aclosing(in_a_thread(this) if here else in_a_process(this)) as values:
             async for value in values:

@@ -260,7 +260,7 @@ def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row
 
     Case, blanks at the ends and the difference between a blank and `_` do not count, other columns are left out.
 
-    :raises BadRecordError: the file lacks a column, or has it twice.
+    :raises BadRecordError: the file lacks a column.
     """
     places = {_plain(name): at for at, name in reversed(list(enumerate(header)))}
     wanted = [each.column for each in fields_of(row)]
@@ -270,14 +270,14 @@ def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row
             row.__name__, field=", ".join(missing), rule="the file has no such column", shape=f"{len(header)} columns",
             fix="ask for the file with these columns, spelt like this in its first line",
         )  # fmt: skip
-    names = [_plain(name) for name in header]
-    if doubled := [name for name in wanted if names.count(_plain(name)) > 1]:
-        raise BadRecordError(
-            row.__name__, field=", ".join(doubled), rule="the file has two such columns", shape=f"{len(header)} columns",
-            fix="ask for the file with one of them",
-        )  # fmt: skip
     at = [places[_plain(name)] for name in wanted]
     return lambda line: tuple(line[place] for place in at)
+
+
+def twofold(row: type, header: Sequence[str]) -> list[str]:
+    """The columns of a row that stand more than once in a file's first line, of which `of_header` takes the first."""
+    names = [_plain(name) for name in header]
+    return [its.column for its in fields_of(row) if names.count(_plain(its.column)) > 1]
 
 
 def _plain(name: str) -> str:

@@ -24,13 +24,13 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -{_CACHE // 1000};
 CREATE TABLE portions (first INTEGER PRIMARY KEY, rows BLOB);
-CREATE TABLE keys (key BLOB, content BLOB, at INTEGER);
+CREATE TABLE file_keys (key BLOB, content BLOB, at INTEGER);
 """
 _JUDGE = """
-CREATE INDEX keys_key ON keys (key, content, at);
+CREATE INDEX file_keys_key ON file_keys (key, content, at);
 CREATE TABLE doubles AS
-    SELECT at, unlike FROM keys JOIN (
-        SELECT key, MIN(at) AS first, COUNT(DISTINCT content) > 1 AS unlike FROM keys GROUP BY key HAVING COUNT(*) > 1
+    SELECT at, unlike FROM file_keys JOIN (
+        SELECT key, MIN(at) AS first, COUNT(DISTINCT content) > 1 AS unlike FROM file_keys GROUP BY key HAVING COUNT(*) > 1
     ) USING (key) WHERE unlike OR at > first;
 CREATE INDEX doubles_at ON doubles (at);
 """
@@ -94,7 +94,7 @@ class KeptRows:
         packed = pickle.dumps([tuple(row) for row in self._waiting])
         self._database.execute("BEGIN")
         self._database.execute("INSERT INTO portions VALUES (?, ?)", (self._waiting[0].at, packed))
-        self._database.executemany("INSERT INTO keys VALUES (?, ?, ?)", marks)
+        self._database.executemany("INSERT INTO file_keys VALUES (?, ?, ?)", marks)
         self._database.execute("COMMIT")
         self._waiting = []
 

@@ -1,15 +1,17 @@
 """SSDA903: the suite, the invented return, and every row of the shared files."""
 
 import csv
+import json
 import re
 import shutil
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from string import ascii_uppercase
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+from typer.testing import CliRunner
 
 from adapters.engine.journal import INCOMPLETE
 from adapters.kit.files_world import Sheets
@@ -19,6 +21,7 @@ from adapters.ssda903.adapter import DECLARED
 from adapters.ssda903.world import SSDA903, ReturnStory
 from adapters.testing import Bench
 from adapters.testing.files_suite import FilesSuite, RowEdit
+from ironbridge.program import app
 
 TODAY = date(2026, 6, 1)
 
@@ -97,6 +100,23 @@ async def test_a_corrected_file_replaces_the_file_that_it_corrects(tmp_path: Pat
     gone = [event.key for event in await bench.read() if event.data is None]
     assert gone == [key_of_row("missing-episode", "missing", 0, "MIS_START")]
     assert len(story.sheets["SSDA903_2024_missing.csv"]) == len(others)
+
+
+def test_try_and_profile_show_what_becomes_of_the_rows(tmp_path: Path) -> None:
+    SSDA903.create(tmp_path / "left", 8, 5, TODAY)
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(f'data = "."\n[adapters.ssda903]\nfolders = ["{tmp_path / "left"}"]\nsettle = 0\n')
+
+    def invoke(*asked: str) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(app, [*asked, "--json", "--file", str(file)])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return json.loads(done.output)
+
+    shown = invoke("try", "ssda903", "person", "--rows", "3")
+    assert "ssda903:person:100001" in json.dumps(shown)
+    profiled = {each["stream"]: each for each in invoke("profile", "ssda903")}
+    assert len(profiled) == len(DECLARED)
+    assert (profiled["placement"]["rows"], profiled["placement"]["records"]) == (12, 11)  # the last DECOM is no day
 
 
 # -- the shared files ------------------------------------------------------------------------------------------------
