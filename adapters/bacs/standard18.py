@@ -6,7 +6,7 @@ Standard 18" (August 2012). The columns of sort codes and accounts are not read:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, NamedTuple
@@ -84,7 +84,6 @@ def transfers(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row | 
     """
     labels: dict[type, Row] = {}
     pence, count = Counter[bool](), Counter[bool]()
-    number = 0
     for kind, row, line in records:
         if kind is not DataRecord:
             if Utl1 in labels:
@@ -93,18 +92,23 @@ def transfers(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row | 
             continue
         if Utl1 in labels or not {Vol1, Uhl1} <= labels.keys():
             raise refused_file(f"line {line} does not stand between UHL1 and UTL1", "text")
-        code, data = str(row[0]), _amount(row, line)
-        debit = code in _DEBITS
-        if code in _INSTRUCTIONS:
+        if row[0] in _INSTRUCTIONS:
             yield _LODGED
             continue
-        number, pence[debit], count[debit] = number + 1, pence[debit] + data, count[debit] + 1
-        if str(row[2]).startswith("CONTRA"):
-            yield _CONTRA
-            continue
-        serial, service_user = labels[Vol1]
-        values = (service_user, serial, row[4] or labels[Uhl1][0], number, *row[:4])
-        yield UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
+        debit = row[0] in _DEBITS
+        pence[debit] += _amount(row, line)
+        count[debit] += 1
+        yield _CONTRA if str(row[2]).startswith("CONTRA") else _labelled(row, count.total(), labels)
+    _insist(labels, pence, count)
+
+
+def _labelled(row: Row, number: int, labels: Mapping[type, Row]) -> Row:
+    serial, service_user = labels[Vol1]
+    values = (service_user, serial, row[4] or labels[Uhl1][0], number, *row[:4])
+    return UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
+
+
+def _insist(labels: Mapping[type, Row], pence: Counter[bool], count: Counter[bool]) -> None:
     if Utl1 not in labels:
         raise refused_file("has no UTL1: its end is missing", "text")
     said = typed(Utl1)(labels[Utl1])
@@ -117,7 +121,7 @@ def transfers(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row | 
 def _amount(row: Row, line: int) -> int:
     """The pence of a data record; without them no total could be held to."""
     code, pence = str(row[0]), str(row[1])
-    if code not in _DEBITS | _CREDITS | _INSTRUCTIONS:
+    if code not in _DEBITS | _CREDITS:
         raise refused_file(f"line {line} has a transaction code that is not known", "text")
     if not (pence.isascii() and pence.isdigit()):
         raise refused_file(f"line {line} has no amount", "text")

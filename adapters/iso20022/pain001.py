@@ -27,7 +27,7 @@ _MESSAGE = "Document/CstmrCdtTrfInitn"
 @row_of(f"{_MESSAGE}/GrpHdr")
 class GroupHeader(NamedTuple):
     message: Annotated[str, Spelt("MsgId")]
-    count: Annotated[int, Spelt("NbOfTxs")]
+    entries: Annotated[int, Spelt("NbOfTxs")]
     total: Annotated[Decimal | None, Spelt("CtrlSum")]
 
 
@@ -35,7 +35,7 @@ class GroupHeader(NamedTuple):
 class PaymentInformation(NamedTuple):
     """It comes when it ends, behind its transfers."""
 
-    count: Annotated[int | None, Spelt("NbOfTxs")]
+    entries: Annotated[int | None, Spelt("NbOfTxs")]
     total: Annotated[Decimal | None, Spelt("CtrlSum")]
 
 
@@ -61,11 +61,11 @@ _AMOUNT, _NUMBER = CreditTransfer._fields.index("amount"), CreditTransfer._field
 
 
 class _Tally(NamedTuple):
-    count: int = 0
+    entries: int = 0
     total: Decimal = Decimal(0)
 
     def and_one(self, amount: Decimal) -> _Tally:
-        return _Tally(self.count + 1, self.total + amount)
+        return _Tally(self.entries + 1, self.total + amount)
 
 
 def transfers(records: Iterator[FoundRow], accepted: frozenset[str]) -> Iterator[Row | Passed]:
@@ -82,17 +82,17 @@ def transfers(records: Iterator[FoundRow], accepted: frozenset[str]) -> Iterator
             header = typed(GroupHeader)(row)
         elif kind is PaymentInformation:
             said = typed(PaymentInformation)(row)
-            should_agree("totals", f"NbOfTxs of the PmtInf in line {line} is", said.count, inside.count, accepted)
+            should_agree("totals", f"NbOfTxs of the PmtInf in line {line} is", said.entries, inside.entries, accepted)
             should_agree("totals", f"CtrlSum of the PmtInf in line {line} is", said.total, inside.total, accepted)
             inside = _Tally()
         else:
             amount = _amount(row[_AMOUNT], line)
             all_of_it, inside = all_of_it.and_one(amount), inside.and_one(amount)
-            values = (*row[:_NUMBER], all_of_it.count, *row[_NUMBER + 1 :])
+            values = (*row[:_NUMBER], all_of_it.entries, *row[_NUMBER + 1 :])
             yield UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
     if header is None:
         raise refused_file("has no GrpHdr", "XML")
-    should_agree("totals", "NbOfTxs is", header.count, all_of_it.count, accepted)
+    should_agree("totals", "NbOfTxs is", header.entries, all_of_it.entries, accepted)
     should_agree("totals", "CtrlSum is", header.total, all_of_it.total, accepted)
 
 

@@ -20,7 +20,7 @@ Usage = Literal["display", "binary", "native", "packed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CopybookPicture:
     """The way in which one value is written: `digits` of a number with `scale` behind the point, or `size` bytes of text."""
 
     size: int
@@ -43,7 +43,7 @@ class CopybookField:
 
     name: str
     level: int
-    picture: Picture | None = None
+    picture: CopybookPicture | None = None
     fields: list[CopybookField] = field(default_factory=list)
     most: int = 1
     least: int = 1
@@ -217,10 +217,10 @@ def _behind(filler: str, rest: list[str]) -> str:
 _TIMES = re.compile(r"(.)\((\d+)\)")
 
 
-def _picture(its: _Clauses, where: str) -> Picture:
+def _picture(its: _Clauses, where: str) -> CopybookPicture:
     written = _TIMES.sub(lambda found: found[1] * int(found[2]), its.pic)
     if re.fullmatch("[XA9]*[XA][XA9]*", written):
-        return Picture(len(written))
+        return CopybookPicture(len(written))
     if not re.fullmatch(r"S?[9Z]*(V9*|\.9+)?P*", written) or not re.search("[9Z]", written):
         fix = "describe the field as PIC X, and let the mapping read it"
         raise MisconfiguredError(where, f"PIC {its.pic} is not known here", fix=fix)
@@ -231,7 +231,7 @@ def _picture(its: _Clauses, where: str) -> Picture:
     separate: Literal["", "leading", "trailing"] = ""
     if its.separate and signed:
         separate = "leading" if its.leading else "trailing"
-    return Picture(
+    return CopybookPicture(
         size=_size(its.usage, digits) or len(re.sub("[SVP]", "", written)) + bool(separate),
         digits=digits, scale=len(behind[1]) if behind else -written.count("P"), signed=signed, usage=its.usage,
         separate=separate, leading=its.leading, edited=edited,

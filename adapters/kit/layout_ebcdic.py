@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache, partial
 from typing import Any, BinaryIO, Literal
 
-from adapters.kit.copybook import CopybookField, Picture, copybook
+from adapters.kit.copybook import CopybookField, CopybookPicture, copybook
 from adapters.kit.layout_kinds import FoundRow, Whole, each_row, refused_file
 from adapters.kit.layouts import Passed
 from adapters.kit.rows import declared_of, fields_of
@@ -165,7 +165,7 @@ class CopybookReader:
         end = start + its.picture.size
         return self._value(its.picture, data[start:end]), end
 
-    def _value(self, picture: Picture, raw: bytes) -> Any:
+    def _value(self, picture: CopybookPicture, raw: bytes) -> Any:
         if not picture.digits:
             text = self._decode(raw).replace("\u00ad", "-")
             return "".join(c if c.isprintable() else " " for c in text).strip()
@@ -191,7 +191,7 @@ def _only_record(text: str) -> CopybookField:
 _PLUS, _MINUS = "acef", "bd"
 
 
-def _number(picture: Picture, raw: bytes, decode: Callable[[bytes], str]) -> int | Decimal | None:
+def _number(picture: CopybookPicture, raw: bytes, decode: Callable[[bytes], str]) -> int | Decimal | None:
     """
     The number that bytes say, without the point that they do not write; None if it was never filled in.
 
@@ -212,7 +212,7 @@ def _number(picture: Picture, raw: bytes, decode: Callable[[bytes], str]) -> int
     return _zoned(picture, raw, decode)
 
 
-def _zoned(picture: Picture, raw: bytes, decode: Callable[[bytes], str]) -> int:
+def _zoned(picture: CopybookPicture, raw: bytes, decode: Callable[[bytes], str]) -> int:
     """A number in characters: its sign stands in a byte of its own, or in the upper half of its first or last digit."""
     if picture.separate:
         text = decode(raw)
@@ -232,7 +232,7 @@ def _signed(digits: str, sign: str) -> int:
     return -int(digits) if sign in _MINUS else int(digits)
 
 
-def _scaled(number: int | Decimal | None, picture: Picture) -> int | Decimal | None:
+def _scaled(number: int | Decimal | None, picture: CopybookPicture) -> int | Decimal | None:
     if not isinstance(number, int):
         return number
     if picture.scale <= 0:

@@ -97,6 +97,7 @@ class XmlLayout:
         if not file.read(1):
             raise refused_file("is empty", "nothing")
         file.seek(0)
+        etree.clear_error_log()  # it is the thread's, and holds what was said of other files
         try:
             _, root = next(iter(etree.iterparse(file, ("start",), **_SAFELY)))
         except etree.XMLSyntaxError as error:
@@ -149,10 +150,12 @@ def _broken(error: etree.XMLSyntaxError, behind: int) -> BadRecordError:
     Say where and why a file is no good XML, by the name of libxml2's own reason: its sentences quote the file. `behind` is the
     line of the last record that was good, for a reason whose line libxml2 does not tell.
     """
-    reason = etree.ErrorTypes._getName(error.code, "ERR_UNKNOWN")
+    reason, line = etree.ErrorTypes._getName(error.code, "ERR_UNKNOWN"), error.lineno
+    if not line and (entries := list(error.error_log)):  # lxml says "no element found" of some; the log has the reason
+        reason, line = entries[-1].type_name, entries[-1].line
     words = reason.removeprefix("ERR_").removeprefix("SCHEMAV_").replace("_", " ").lower()
     kind = "does not agree with its schema" if reason.startswith("SCHEMAV") else "is no well-formed XML"
-    return refused_file(f"{kind} {f'in line {error.lineno}' if error.lineno else f'at or behind line {behind}'}: {words}", "XML")
+    return refused_file(f"{kind} {f'in line {line}' if line else f'at or behind line {behind}'}: {words}", "XML")
 
 
 @cache
