@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from adapters.cld import events, person
 from adapters.kit.delimited import Delimited
 from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.kit.split import Split
+from adapters.kit.typed import types_of
 
 _FILES = r".*\.csv"
 
@@ -14,20 +18,18 @@ class CldSettings(FilesSettings):
     """The folder of a council's Client Level Data, besides what every adapter of files may say."""
 
 
+def _events(name: str, mapping: Callable[[str, Any], Any], picked: Callable[[Any], Iterator[Any]]) -> FileStream:
+    row = types_of(name, mapping)[0]
+    return FileStream(name, mapping, Split(Delimited(row), row, picked), _FILES)
+
+
 DECLARED = (
     FileStream("person", person.person, Delimited(person.Adult), _FILES),
-    FileStream(
-        "adult-request", events.request, Split(Delimited(events.Request), events.Request, events.requests), _FILES
-    ),
-    FileStream(
-        "adult-assessment", events.assessment,
-        Split(Delimited(events.Assessment), events.Assessment, events.assessments), _FILES,
-    ),
-    FileStream(
-        "adult-service", events.service, Split(Delimited(events.Service), events.Service, events.services), _FILES
-    ),
-    FileStream("adult-review", events.review, Split(Delimited(events.Reviewed), events.Reviewed, events.reviews), _FILES),
-)  # fmt: skip
+    _events("adult-request", events.request, events.requests),
+    _events("adult-assessment", events.assessment, events.assessments),
+    _events("adult-service", events.service, events.services),
+    _events("adult-review", events.review, events.reviews),
+)
 
 
 class CldAdapter(FilesAdapter):

@@ -19,7 +19,7 @@ _OTHERS = ("assessment", "service", "review")
 
 
 @row_of("CLD", key=("person", "reference"))
-class Request(NamedTuple):
+class CldRequest(NamedTuple):
     person: _Person
     reference: _Reference
     event_type: Annotated[str, EVENT]
@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 
 @row_of("CLD", key=("person", "reference"))
-class Assessment(NamedTuple):
+class CldAssessment(NamedTuple):
     person: _Person
     reference: _Reference
     event_type: str
@@ -54,7 +54,7 @@ class Assessment(NamedTuple):
 
 
 @row_of("CLD", key=("person", "reference"))
-class Service(NamedTuple):
+class CldService(NamedTuple):
     person: _Person
     reference: _Reference
     event_type: str
@@ -74,7 +74,7 @@ class Service(NamedTuple):
 
 
 @row_of("CLD", key=("person", "reference"))
-class Reviewed(NamedTuple):
+class CldReview(NamedTuple):
     person: _Person
     reference: _Reference
     event_type: str
@@ -89,23 +89,23 @@ class Reviewed(NamedTuple):
     method_of_review: str | None
 
 
-_Event = Request | Assessment | Service | Reviewed
+_Event = CldRequest | CldAssessment | CldService | CldReview
 
 
-def requests(row: Request) -> Iterator[Request]:
+def requests(row: CldRequest) -> Iterator[CldRequest]:
     """A request, and a line whose event is none of the four: the code map of its column says so."""
     yield from [row] if _kind(row) not in _OTHERS else []
 
 
-def assessments(row: Assessment) -> Iterator[Assessment]:
+def assessments(row: CldAssessment) -> Iterator[CldAssessment]:
     yield from [row] if _kind(row) == "assessment" else []
 
 
-def services(row: Service) -> Iterator[Service]:
+def services(row: CldService) -> Iterator[CldService]:
     yield from [row] if _kind(row) == "service" else []
 
 
-def reviews(row: Reviewed) -> Iterator[Reviewed]:
+def reviews(row: CldReview) -> Iterator[CldReview]:
     yield from [row] if _kind(row) == "review" else []
 
 
@@ -127,11 +127,11 @@ def _of_any(source: str, entity: str, row: _Event) -> dict[str, Any]:
     }
 
 
-def request(source: str, r: Request) -> AdultRequest:
+def request(source: str, r: CldRequest) -> AdultRequest:
     return AdultRequest(**_of_any(source, "adult-request", r), route_of_access=r.request_route_of_access)
 
 
-def assessment(source: str, a: Assessment) -> AdultAssessment:
+def assessment(source: str, a: CldAssessment) -> AdultAssessment:
     return AdultAssessment(
         **_of_any(source, "adult-assessment", a),
         assessment_type=a.assessment_type,
@@ -143,7 +143,7 @@ def assessment(source: str, a: Assessment) -> AdultAssessment:
     )
 
 
-def service(source: str, s: Service) -> AdultService:
+def service(source: str, s: CldService) -> AdultService:
     return AdultService(
         **_of_any(source, "adult-service", s),
         service_type=s.service_type,
@@ -156,7 +156,7 @@ def service(source: str, s: Service) -> AdultService:
     )
 
 
-def review(source: str, r: Reviewed) -> AdultReview:
+def review(source: str, r: CldReview) -> AdultReview:
     return AdultReview(
         **_of_any(source, "adult-review", r),
         review_reason=r.review_reason,
