@@ -1,18 +1,20 @@
 """
-Children's social care, continued: the facts about a looked-after child that the SSDA903 return asks for besides.
+Children's social care, continued: the facts that the SSDA903 return and Ofsted's Annex A ask for besides.
 
-Names follow the Standard Safeguarding Dataset v1.4, codes the SSDA903 return.
+Names follow the Standard Safeguarding Dataset v1.4, codes the SSDA903 return; those of no SSD object name the columns of Annex A.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from canonical.children import _OfAChild
-from canonical.entity import IDENTIFYING, SPECIAL, Entity
-from canonical.values import Code, Day
+from pydantic import Field
 
-__all__ = ["CARE", "Conviction", "Mother", "PreviousPermanence", "Unaccompanied"]
+from canonical.children import _OfAChild
+from canonical.entity import IDENTIFYING, PLAIN, SPECIAL, Entity
+from canonical.values import Code, Day, Text
+
+__all__ = ["CARE", "Adopter", "Conviction", "EarlyHelp", "Mother", "PreviousPermanence", "Unaccompanied"]
 
 
 class PreviousPermanence(_OfAChild):
@@ -60,4 +62,44 @@ class Unaccompanied(_OfAChild):
     """The day on which the child stops being one, mostly the eighteenth birthday (SSDA903 `DUC`)."""
 
 
-CARE: tuple[type[Entity], ...] = (PreviousPermanence, Conviction, Mother, Unaccompanied)
+class EarlyHelp(_OfAChild):
+    """
+    Somebody assesses what a child and its family need early, before the child is in need (SSD `ssd_early_help_episodes`; Annex A
+    list 2).
+    """
+
+    type_name: ClassVar[str] = "early-help"
+
+    start_date: Annotated[Day | None, SPECIAL] = None
+    completed_date: Annotated[Day | None, SPECIAL] = None
+    organisation: Annotated[Text | None, SPECIAL] = None
+    """The organisation that completes the assessment."""
+
+
+class Adopter(_OfAChild):
+    """
+    A person applies to adopt: the stages of the application (Annex A list 11). `person` is the adopter, not the child.
+    """
+
+    type_name: ClassVar[str] = "adopter"
+    standard: ClassVar[str] = "Ofsted Annex A list 11"
+
+    family: Annotated[Code | None, PLAIN] = None
+    """The source's identifier of the family that adopts together."""
+    fostering_for_adoption: Annotated[bool | None, SPECIAL] = None
+    enquiry_date: Annotated[Day | None, SPECIAL] = None
+    stage_1_start_date: Annotated[Day | None, SPECIAL] = None
+    stage_1_end_date: Annotated[Day | None, SPECIAL] = None
+    stage_2_start_date: Annotated[Day | None, SPECIAL] = None
+    stage_2_end_date: Annotated[Day | None, SPECIAL] = None
+    application_date: Annotated[Day | None, SPECIAL] = None
+    approved_date: Annotated[Day | None, SPECIAL] = None
+    matched_date: Annotated[Day | None, SPECIAL] = None
+    placed_date: Annotated[Day | None, SPECIAL] = None
+    children_placed: Annotated[int | None, SPECIAL, Field(ge=0)] = None
+    adoption_order_date: Annotated[Day | None, SPECIAL] = None
+    left_date: Annotated[Day | None, SPECIAL] = None
+    left_reason: Annotated[Code | None, SPECIAL] = None
+
+
+CARE: tuple[type[Entity], ...] = (PreviousPermanence, Conviction, Mother, Unaccompanied, EarlyHelp, Adopter)

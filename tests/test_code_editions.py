@@ -81,7 +81,7 @@ def test_a_file_changes_the_editions_of_those_whose_outcome_may_depend_on_it_and
         # of the systems themselves
         "adapters/liquidlogic/person.py": ["liquidlogic"],
         "adapters/payables/mapping.py": ["payables"],
-        "adapters/payables/unpacking.py": ["payables"],
+        "adapters/kit/unpacking.py": ["payables"],
         "flows/dfe_csc/cohort.py": ["dfe_csc"],
         "flows/business_central/documents.py": ["business_central"],
         # of the kit and of the language

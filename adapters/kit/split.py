@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Self
 
 from adapters.kit.layouts import HowWritten, Layout, Passed, WrittenLayout
@@ -17,12 +17,13 @@ class Split:
     """
     Makes rows of each row of another layout: `into` is a function of a module, which is given a row of the class `of` as it was
     read, its values still texts where the file is one, and gives the rows of the records in it. A row that cannot be read stays
-    one row.
+    one row. The function is no part of a layout's `repr`, by which a file's digest tells that it is to be read anew: its address
+    is another one in every process.
     """
 
     layout: Layout
     of: type[tuple[Any, ...]]
-    into: Callable[[Any], Iterable[Row]]
+    into: Callable[[Any], Iterable[Row]] = field(repr=False)
 
     def written(self, how: HowWritten) -> Self:
         return replace(self, layout=self.layout.written(how)) if isinstance(self.layout, WrittenLayout) else self

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from adapters.kit.open_days import NO_DAYS, real_day
-
-Cell = str | int | float | bool | date | datetime | time | timedelta | None
-"""As the csv module and calamine give it."""
+from adapters.kit.workbook import Cell
 
 PENNY = Decimal("0.01")
 

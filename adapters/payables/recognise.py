@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.payables.cells import Cell, plain, text_of
+from adapters.kit.workbook import Cell
+from adapters.payables.cells import plain, text_of
 from adapters.payables.layout import Column, PayablesLayout
 from adapters.payables.sheets import place, together
 from adapters.payables.tables import Table, numbered

@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from adapters.kit.open_days import NO_DAYS
-from adapters.payables.cells import Cell, UnreadableError, day, day_first, money, month_first, text_of
+from adapters.kit.workbook import Cell
+from adapters.payables.cells import UnreadableError, day, day_first, money, month_first, text_of
 from adapters.payables.layout import DATES, MONEY, Analysis
 from adapters.payables.recognise import Fit, Row
 from adapters.payables.totals import RowTally, refuse_total

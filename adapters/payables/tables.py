@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from adapters.kit.text import Text, encodings, refused
-from adapters.payables.cells import EPOCH, Cell
+from adapters.kit.workbook import Cell, Sheet, sheets
+from adapters.payables.cells import EPOCH
 from adapters.payables.sheets import APART
-from adapters.payables.workbook import Sheet, sheets
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 MOST_ROWS, MOST_CELLS = 1_048_576, 20_000_000  # a spreadsheet's own limit of rows; a file with more is no ledger

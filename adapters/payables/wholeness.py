@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from adapters.payables.cells import Cell, UnreadableError, day, money, text_of
+from adapters.kit.workbook import Cell
+from adapters.payables.cells import UnreadableError, day, money, text_of
 from adapters.payables.layout import DATES, MONEY
 from adapters.payables.recognise import Fit, Row
 from adapters.payables.sheets import place

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from adapters.kit.aside import environment
-from adapters.payables.cells import Cell
 from canonical.errors import BadRecordError
 
+Cell = str | int | float | bool | date | datetime | time | timedelta | None
+"""As the csv module and calamine give it."""
+
 if TYPE_CHECKING:  # it runs as a script of its own; the import says that its code is a part of the mapping's edition
-    from adapters.payables import unpacking  # noqa: F401
+    from adapters.kit import unpacking  # noqa: F401
 
 UNPACKED = 30  # a workbook is XML in a ZIP file; one that unpacks to more than this many times the limit is a bomb
 _MEMORY = 20  # bytes that may be taken for each byte of the limit, and
