@@ -9,7 +9,7 @@ from adapters.annex_a import care, need, person
 from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.kit.layout_sheet import SheetLayout
 from adapters.kit.split import Split
-from adapters.kit.typed import types_of
+from adapters.kit.streams import types_of
 
 _FILES = r".*\.(?:xlsx|xlsm|xls|ods)"
 _ALL = SheetLayout(person.ListedChild, tuple(f"List {number}" for number in range(1, 11)))

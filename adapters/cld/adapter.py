@@ -9,7 +9,7 @@ from adapters.cld import events, person
 from adapters.kit.delimited import Delimited
 from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.kit.split import Split
-from adapters.kit.typed import types_of
+from adapters.kit.streams import types_of
 
 _FILES = r".*\.csv"
 
