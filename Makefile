@@ -4,7 +4,10 @@ BIN = .venv/bin
 # The tests start the program some hundred times: what Python compiles is kept, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test check audit lock fuzz fuzz-corners bench clean servers torture console-style
+# mypy takes longest: the others run beside it.
+CHECKS = check-types check-bandit check-imports check-rest
+
+.PHONY: help run test check $(CHECKS) audit lock fuzz fuzz-corners bench clean servers torture console-style
 
 help:
 	@echo "make run    start the demonstration: everything on this machine, in one go"
@@ -31,10 +34,19 @@ test: .venv/installed-test servers
 	@$(BIN)/pytest $(SIDE_BY_SIDE) --durations=20 --durations-min=5
 
 check: .venv/installed-test
-	@$(BIN)/ruff check
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
+
+check-types:
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+
+check-bandit:
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml canonical adapters flows ironbridge
+
+check-imports:
+	@$(BIN)/lint-imports
+
+check-rest:
+	@$(BIN)/ruff check
 	@$(BIN)/python -m security.secrets
 	@$(BIN)/python -m security.state_owner
 	@$(BIN)/python -m security.class_names
