@@ -12,6 +12,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from canonical.connect.oauth import OAuthClient
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.business_central import BusinessCentralSettings
 from flows.business_central.documents import INVOICE, VENDOR
@@ -19,7 +20,7 @@ from flows.business_central.target import BusinessCentralTarget, limits_of
 from flows.dfe_csc.refusal import named, reason
 from flows.dfe_csc.settings import DfeCscSettings
 from flows.dfe_csc.target import DfeCsc
-from flows.kit.http import ClientCredentials, OAuthClient, client, json_of
+from flows.kit.http import ClientCredentials, client, json_of
 from flows.kit.requests import LocalBudget
 from flows.kit.silence import retry_after
 from flows.port import Confirmed, Document, NotDone, Outcome, ReadBack, Refused, Unavailable, Unknown, Waiting, Write

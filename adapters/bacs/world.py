@@ -84,12 +84,19 @@ def _another_run(work: FilesWork) -> str:
     return f"Run A{number:05} pays 5 creditors."
 
 
+def _an_amount_is_corrected(work: FilesWork) -> str:
+    payment = work.rng.choice(work.sheets[min(work.sheets)])
+    payment["pence"] = str(int(payment["pence"]) + 100)
+    return f"Run {payment['serial']} is exported again: one of its amounts was a pound too small."
+
+
 def _section(folder: Path) -> dict[str, Any]:
     return {"folders": [str(folder / "bacs")], "settle": 0, "every": 1}
 
 
 WORLD: FilesWorld[BacsSettings] = FilesWorld(
-    "bacs", "payments", 100, _story, (_another_run,), _section, read=read_standard18, write=write_standard18
+    "bacs", "payments", 100, _story, (_another_run, _an_amount_is_corrected), _section,
+    read=read_standard18, write=write_standard18,
 )
 
 if __name__ == "__main__":

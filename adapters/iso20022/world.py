@@ -82,12 +82,19 @@ def _another_run(work: FilesWork) -> str:
     return f"Message ANYSHIRE-{number:05} pays 5 creditors."
 
 
+def _an_amount_is_corrected(work: FilesWork) -> str:
+    transfer = work.rng.choice(work.sheets[min(work.sheets)])
+    transfer["amount"] = str(Decimal(transfer["amount"]) + 1)
+    return f"Message {transfer['message']} is exported again: one of its amounts was a pound too small."
+
+
 def _section(folder: Path) -> dict[str, Any]:
     return {"folders": [str(folder / "iso20022")], "settle": 0, "every": 1}
 
 
 WORLD: FilesWorld[Iso20022Settings] = FilesWorld(
-    "iso20022", "transfers", 100, _story, (_another_run,), _section, read=read_pain001, write=write_pain001
+    "iso20022", "transfers", 100, _story, (_another_run, _an_amount_is_corrected), _section,
+    read=read_pain001, write=write_pain001,
 )
 
 if __name__ == "__main__":

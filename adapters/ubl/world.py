@@ -108,12 +108,18 @@ def _arrives(work: FilesWork) -> str:
     return f"{told['number']} arrives from {told['name']}."
 
 
+def _a_due_date_is_put_off(work: FilesWork) -> str:
+    (told,) = work.sheets[work.rng.choice(sorted(work.sheets))]
+    told["due"] = (date.fromisoformat(told["due"]) + timedelta(days=14)).isoformat()
+    return f"{told['number']} is sent again: it is due two weeks later."
+
+
 def _section(folder: Path) -> dict[str, Any]:
     return {"folders": [str(folder / "ubl")], "settle": 0, "every": 1}
 
 
 WORLD: FilesWorld[UblSettings] = FilesWorld(
-    "ubl", "documents", 50, _story, (_arrives,), _section, read=read_ubl, write=write_ubl
+    "ubl", "documents", 50, _story, (_arrives, _a_due_date_is_put_off), _section, read=read_ubl, write=write_ubl
 )
 
 if __name__ == "__main__":

@@ -172,7 +172,8 @@ async def test_the_invented_mailbox_fills(tmp_path: Path) -> None:
     bench = Bench(adapter(folder))
     events = await bench.read()
     assert Counter(event.key.split(":")[1] for event in events) == {"invoice": 18, "credit-note": 2, "supplier": 3}
-    [sentence] = WORLD.change(folder, 1)
-    assert sentence.startswith("INV-00021 arrives from ")
-    assert [event.key.split(":")[1] for event in await bench.read()] == ["invoice"]
+    first, second = WORLD.change(folder, 1)
+    assert first.startswith("INV-00021 arrives from ")
+    assert second.endswith("is sent again: it is due two weeks later.")
+    assert [event.key.split(":")[1] for event in await bench.read()] == ["invoice", "invoice"]
     assert not bench.problems()
