@@ -261,7 +261,7 @@ class BankTransfer(Entity):
     party: Annotated[Text | None, IDENTIFYING] = None
     """The name of the one who is paid, or from whom it is collected, as far as the file has room for it (Bacs: 18 characters)."""
     reference: Annotated[Text | None, IDENTIFYING] = None
-    """What the other side sees of what it is for (ISO 20022 RmtInf, Bacs's service user's reference)."""
+    """The reference that the payee sees on a statement (ISO 20022 RmtInf, Bacs's service user's reference)."""
     end_to_end_id: Annotated[Code | None, IDENTIFYING] = None
     """ISO 20022 EndToEndId, the payer's own number of the transfer."""
 

@@ -211,7 +211,9 @@ async def test_an_answer_of_200_means_that_the_events_are_in_kafka() -> None:
     async with running() as it:
         it.kafka.away = True
         asking = asyncio.create_task(it.post(event(1, 1)))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(10):
+            while not it.adapter._intakes["tenants"]._waiting:
+                await asyncio.sleep(0.005)
         assert (it.told(), asking.done()) == ([], False)
         it.kafka.away = False
         answer = await asking
@@ -290,9 +292,10 @@ async def test_in_a_real_kafka_the_events_lie_there_once_the_answer_has_come(apa
 
     reading = asyncio.create_task(read())
     async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
-        for number in range(3):
+        async with asyncio.timeout(20):
             while not adapter.listener.port:
                 await asyncio.sleep(0.01)
+        for number in range(3):
             body = json.dumps(event(number, 1))
             answer = await http.post(f"http://127.0.0.1:{adapter.listener.port}/tenants", content=body, headers=signed(body))
             assert answer.status_code == 200
@@ -441,8 +444,7 @@ async def test_a_half_sent_request_ends_its_connection() -> None:
 async def test_connections_beyond_the_limit_are_turned_away() -> None:
     async with running(connections=2) as it:
         held = [await asyncio.open_connection("127.0.0.1", it.adapter.listener.port) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        assert await raw(it, b"") == b""
+        assert await raw(it, b"") == b""  # connections are taken in the order in which they came
         for _, writer in held:
             writer.close()
         async with asyncio.timeout(10):

@@ -124,7 +124,7 @@ def _cell(column: str, rng: Random, day: date) -> str:
 
 
 def lines(size: int, seed: int, today: date) -> list[dict[str, str]]:
-    """So many lines on each list."""
+    """Make up a workbook with this number of lines on each list."""
     rng = Random(seed)  # noqa: S311 (a story, not a secret)
     return [line(name, number, rng, today) for name in COLUMNS for number in range(1, size + 1)]
 

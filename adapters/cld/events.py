@@ -1,4 +1,4 @@
-"""What the council did for an adult: requests, assessments, services, reviews. A line is one of them."""
+"""The events of an adult's care: requests, assessments, services and reviews. Each line of the file is one of them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Payload(NamedTuple):
 
 
 class DebeziumChange(NamedTuple):
-    """What a message says of one row. `after` is None if the row was deleted."""
+    """A message says that one row was made, changed, read or deleted. `after` is None if the row was deleted."""
 
     after: Payload | None
     before: Payload | None

@@ -105,7 +105,7 @@ class CursorField:
 
 
 def at(body: Any, path: str) -> Any:
-    """What stands at a path of names with dots, or under the whole of it as a name; None if nothing does."""
+    """Look a value up by a path of names with dots, or by the whole path as one name; None if there is no such value."""
     if not path:
         return body
     if isinstance(body, Mapping) and path in body:

@@ -74,7 +74,7 @@ class WebhookStream:
 
 
 class UnreadableWebhookError(ValueError):
-    """What was sent cannot be read: the text says why, and holds nothing of it."""
+    """A webhook cannot be read. The text says why, and quotes nothing of the webhook."""
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ from adapters.testing.suite import AdapterSuite
 
 @dataclass(frozen=True, slots=True)
 class RowEdit:
-    """What is done to the row of a file (counted from 0), whose record has this key. `mended` is what mends it again."""
+    """An edit writes `cells` into a file's row (counted from 0); `key` is its record's key. `mended` are cells that mend it."""
 
     file: str
     row: int

@@ -11,7 +11,7 @@ from adapters.ubl.names import NAMESPACES, ROOTS
 
 _layout = partial(XmlLayout, namespaces=NAMESPACES, roots=ROOTS)
 _FILES = r".*\.xml"
-# What was received stays received: only a credit note takes an invoice back, and no file that took another one's place.
+# A received document stays, although another file takes its file's place: only a credit note takes an invoice back.
 DECLARED = (
     FileStream("supplier", suppliers.supplier, _layout(suppliers.KINDS, whole=suppliers.sellers), _FILES, lasting=True),
     FileStream("invoice", documents.invoice, _layout(documents.KINDS, whole=documents.invoices), _FILES, lasting=True),

@@ -40,7 +40,7 @@ _GONE = (404, 410)
 
 
 class RecordPlace(NamedTuple):
-    """Where a record lies. `template` names the address in traces, where no number may stand: `/tenants/{number}`."""
+    """A place is the address of a record. `template` names it in traces, where no number may stand: `/tenants/{number}`."""
 
     url: str
     template: str
@@ -226,7 +226,7 @@ def _same(one: Document | None, other: Document | None) -> bool:
 
 
 def _cut(shown: Any, wanted: Any) -> Any:
-    """What is shown, without the fields that nobody speaks of."""
+    """Cut a shown value down to the fields that the wanted value has."""
     if isinstance(shown, dict) and isinstance(wanted, dict):
         return {name: _cut(shown[name], value) for name, value in wanted.items() if name in shown}
     return shown

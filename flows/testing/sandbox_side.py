@@ -20,7 +20,7 @@ _FAULTS = {
 @dataclass
 class SandboxSide:
     """
-    What such sides share. A subclass says which documents there are, and what is held of them.
+    A side that counts the sandbox's effects and makes it misbehave. A subclass gives the documents, and looks them up.
 
     A request that writes has `path` in its address; `looks` such requests only look, before one writes.
     """
