@@ -211,7 +211,7 @@ class Tree:
     def __init__(self, place: Path) -> None:
         self.root = place / "tree"
         for package in PACKAGES:
-            shutil.copytree(ROOT / package, self.root / package, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / package, self.root / package)  # what is compiled already is taken along
         self.project = self.root / "pyproject.toml"
         self.project.write_text((ROOT / "pyproject.toml").read_text("utf-8"), "utf-8")
 

@@ -143,8 +143,11 @@ def _ended(pid: int) -> int | None:
 def main() -> None:
     import flows.kit.sandbox  # noqa: F401
     import ironbridge.program  # noqa: F401
+    from ironbridge.runtime import installed
     from tests.torture import mortal, release  # noqa: F401
 
+    installed.adapters()
+    installed.targets()
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, signal.SIG_IGN)  # they are for the torture, and then our stdin ends
     gc.collect()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import logging
+import sys
 from collections.abc import Callable, Mapping
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache, partial
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -26,7 +27,13 @@ FORMER_NAMES = {(ADAPTERS, "ledger"): "payables"}
 
 def found(group: str) -> Mapping[str, EntryPoint]:
     """Every system that an installed package offers, by name."""
-    return {point.name: point for point in entry_points(group=group)}
+    return {point.name: point for point in _entry_points(tuple(sys.path)).select(group=group)}
+
+
+@lru_cache(maxsize=1)
+def _entry_points(_path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of all packages that lie on the path. Reading them takes a file for each package, so it is done once."""
+    return entry_points()
 
 
 def code_of(group: str, name: str) -> str:

@@ -134,12 +134,16 @@ class Target:
         self.releases: dict[str, str | None] = {}
         """The release that wrote each document that was held at the last look, by the key of its subject."""
         self._asking = asyncio.Lock()
+        self._http = httpx.AsyncClient(timeout=60)  # one for all that is asked: each client reads all certificates of the machine
+
+    async def stop(self) -> None:
+        await self._http.aclose()
 
     async def effects(self) -> list[Effect]:
         """Everything that was done there so far, in order."""
-        async with self._asking, httpx.AsyncClient(timeout=60) as http:
+        async with self._asking:
             found, after = self.seen, self.seen[-1].sequence if self.seen else 0
-            while page := (await http.get(f"{self._url}/_sandbox/log", params={"after": after, "limit": 2000})).json():
+            while page := (await self._http.get(f"{self._url}/_sandbox/log", params={"after": after, "limit": 2000})).json():
                 found += [self._effect(row) for row in page]
                 after = page[-1]["sequence"]
         return list(found)
@@ -155,8 +159,7 @@ class Target:
 
     async def holds(self) -> dict[str, dict[str, str]]:
         """What is held, by the key of its subject."""
-        async with httpx.AsyncClient(timeout=60) as http:
-            documents = (await http.get(f"{self._url}/_sandbox/documents")).json()
+        documents = (await self._http.get(f"{self._url}/_sandbox/documents")).json()
         found, releases = {}, {}
         for kind, rows in documents.items():
             if kind in ("accounts", "dimensions", "dimensionValues"):
@@ -169,12 +172,10 @@ class Target:
         return found
 
     async def misbehave(self, *faults: Mapping[str, Any]) -> None:
-        async with httpx.AsyncClient(timeout=60) as http:
-            (await http.post(f"{self._url}/_sandbox/faults", json=list(faults))).raise_for_status()
+        (await self._http.post(f"{self._url}/_sandbox/faults", json=list(faults))).raise_for_status()
 
     async def forgive(self) -> None:
-        async with httpx.AsyncClient(timeout=60) as http:
-            (await http.delete(f"{self._url}/_sandbox/faults")).raise_for_status()
+        (await self._http.delete(f"{self._url}/_sandbox/faults")).raise_for_status()
 
     def _parts(self, kind: str, row: Any) -> dict[str, str]:
         return witness.of_child(row) if self.name == witness.DFE else witness.of_purchase(kind, row)

@@ -195,17 +195,17 @@ class Proxies:
         self._url = f"http://{HOST}:{self._port}"
         self._log = work / "toxiproxy.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._http = httpx.AsyncClient(timeout=20)
         self.ports: dict[str, int] = {}
 
     async def start(self) -> None:
         program = await asyncio.to_thread(toxiproxy_program)
         self._process = spawn([program, "-host", HOST, "-port", str(self._port)], log=self._log)
-        async with httpx.AsyncClient() as http:
-            for _ in range(200):
-                with contextlib.suppress(httpx.TransportError):
-                    (await http.get(f"{self._url}/version")).raise_for_status()
-                    return
-                await asyncio.sleep(0.05)
+        for _ in range(200):
+            with contextlib.suppress(httpx.TransportError):
+                (await self._http.get(f"{self._url}/version")).raise_for_status()
+                return
+            await asyncio.sleep(0.05)
         raise RuntimeError(f"toxiproxy did not start:\n{tail(self._log, 20)}")
 
     async def add(self, name: str, upstream: int) -> int:
@@ -247,10 +247,10 @@ class Proxies:
         await self._ask("POST", f"/proxies/{name}/toxics", given)
 
     async def _ask(self, method: str, path: str, given: dict[str, Any]) -> None:
-        async with httpx.AsyncClient(timeout=20) as http:
-            (await http.request(method, f"{self._url}{path}", json=given)).raise_for_status()
+        (await self._http.request(method, f"{self._url}{path}", json=given)).raise_for_status()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        await self._http.aclose()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -184,7 +184,7 @@ async def staged(work: Path, seed: int, *, children: int = 40, invoices: int = 8
         zygote = Zygote.start(work / "logs", os.environ | {"SSL_CERT_FILE": str(trusted)} | own_clocks())
         stack.callback(zygote.stop)
         proxies = Proxies(work)
-        stack.callback(proxies.stop)
+        stack.push_async_callback(proxies.stop)
         await proxies.start()
         port, disk = free_port(), SmallDisk(work / "disk", 512)
         stack.callback(disk.unmount)
@@ -209,6 +209,8 @@ async def staged(work: Path, seed: int, *, children: int = 40, invoices: int = 8
         file = work / "ironbridge.toml"
         file.write_text(_settings(work, proxies.ports, dfe, central), "utf-8")
         targets = {DFE: Target(DFE, dfe.url), CENTRAL: Target(CENTRAL, central.url)}
+        for target in targets.values():
+            stack.push_async_callback(target.stop)
         await asyncio.to_thread(zygote.ready)
         subscriber = Subscriber(f"{HOST}:{proxies.ports['kafka']}", PREFIX, PARTITIONS)
         yield Stage(work, proxies, kafka, state, disk, warehouse, legacy, targets, fronts, zygote, subscriber, file)
