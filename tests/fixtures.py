@@ -80,13 +80,8 @@ def _turn(item: pytest.Item) -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give a worker a file at a time, and the console's folder as a whole: its tests share a world that takes long to make."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class ByWorld(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file: str = super()._split_scope(nodeid)
-            return "tests/console" if file.startswith("tests/console/") else file
+    """Make the one that hands files to workers side by side."""
+    from tests.side_by_side import ByWorld
 
     return ByWorld(config, log) if config.getvalue("dist") == "loadfile" else None
 

@@ -27,13 +27,13 @@ FORMER_NAMES = {(ADAPTERS, "ledger"): "payables"}
 
 def found(group: str) -> Mapping[str, EntryPoint]:
     """Every system that an installed package offers, by name."""
-    return {point.name: point for point in _entry_points(tuple(sys.path)).select(group=group)}
+    return {point.name: point for point in _entry_points(group, tuple(sys.path))}
 
 
-@lru_cache(maxsize=1)
-def _entry_points(_path: tuple[str, ...]) -> EntryPoints:
+@lru_cache(maxsize=8)
+def _entry_points(group: str, _path: tuple[str, ...]) -> EntryPoints:
     """The entry points of all packages that lie on the path. Reading them takes a file for each package, so it is done once."""
-    return entry_points()
+    return entry_points(group=group)
 
 
 def code_of(group: str, name: str) -> str:
