@@ -60,11 +60,10 @@ class _Accounted(httpx.AsyncBaseTransport):
     """Every request that leaves, a token's and a repeated one too, is paid for and traced here."""
 
     def __init__(self, pool: httpx.Limits, budget: Budget) -> None:
-        self._context = httpx.create_ssl_context()
         self._pool = pool
         self._budget = budget
         self._tracer = trace.get_tracer("ironbridge.http")
-        self._routes: dict[str | None, AiohttpTransport] = {}
+        self._routes: dict[tuple[bool, str | None], AiohttpTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         changes = request.method not in _CHANGES_NOTHING
@@ -110,11 +109,14 @@ class _Accounted(httpx.AsyncBaseTransport):
 
     def _route(self, request: httpx.Request) -> AiohttpTransport:
         proxy = None if proxy_bypass(request.url.host) else getproxies().get(request.url.scheme)
-        if proxy not in self._routes:
-            self._routes[proxy] = _SentOnce(
-                verify=self._context, limits=self._pool, proxy=httpx.Proxy(proxy) if proxy else None
-            )
-        return self._routes[proxy]
+        # All certificates that the machine trusts are read only where somebody has to show one: it takes as long as a request.
+        route = "https" in (request.url.scheme, httpx.URL(proxy or "").scheme), proxy
+        if route not in self._routes:
+            self._routes[route] = _SentOnce(
+                verify=httpx.create_ssl_context() if route[0] else False, limits=self._pool,
+                proxy=httpx.Proxy(proxy) if proxy else None,
+            )  # fmt: skip
+        return self._routes[route]
 
     async def aclose(self) -> None:
         for transport in self._routes.values():
