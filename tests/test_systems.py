@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,32 @@ async def reached():
         async with clouds(Path(folder)) as world:
             return {name: type(plan.build()).__name__ for name, plan in systems.flows(settings_of(world)).items()}
 told = {"modules": len(modules), "sample": sample(), "systems": house.systems(), "fuzzed": list(properties.targets())}
-told |= {"worlds": list(legacy.sections(Path("nowhere"))), "clouds": asyncio.run(reached())}
+import canonical
+told |= {"from": canonical.__file__, "worlds": list(legacy.sections(Path("nowhere"))), "clouds": asyncio.run(reached())}
 print(json.dumps(told))
+"""
+WARM = """
+import json, os, sys, traceback, warnings
+import aiohttp, aiokafka, asyncpg, faststream.kafka, httpx, jinja2, lxml.etree, pydantic_settings, pytest, rich, typer, uvicorn
+import opentelemetry.sdk.metrics, opentelemetry.sdk.trace, sqlalchemy.dialects.postgresql.asyncpg, starlette.applications, stdnum
+for line in sys.stdin:
+    asked = json.loads(line)
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    out = os.open(asked["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.chdir(asked["folder"])
+    sys.path[:0], sys.argv = asked["path"], asked["argv"]
+    warnings.simplefilter("error")
+    try:
+        exec(asked["code"], {"__name__": "__main__"})
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)
 """
 TENANTS = '''
 """Tenants of an invented housing system."""
@@ -205,6 +230,35 @@ system = TargetSystem(package=__name__, settings=ShelfSettings, build=Shelf, flo
 '''
 
 
+class Warm:
+    """A process that has loaded what others have written, and nothing of ours: it forks for each piece of code that it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.out = folder / "out"
+        self.process = subprocess.Popen([sys.executable, "-c", WARM], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        cwd=folder)  # fmt: skip
+
+    def run(self, code: str, *argv: str, folder: Path, path: list[str]) -> str:
+        """What some code prints in a folder, with more folders to import from."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        asked = {"code": code, "argv": ["-c", *argv], "folder": str(folder), "path": path, "out": str(self.out)}
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        status, printed = self.process.stdout.readline(), self.out.read_text("utf-8")
+        assert status == "0\n", printed
+        return printed
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    warm = Warm(tmp_path_factory.mktemp("warm"))
+    yield warm
+    with warm.process:
+        assert warm.process.stdin is not None
+        warm.process.stdin.close()
+
+
 class Tree:
     """A copy of the repository, as it stands when somebody has removed a system, or added one."""
 
@@ -216,44 +270,49 @@ class Tree:
         self.project.write_text((ROOT / "pyproject.toml").read_text("utf-8"), "utf-8")
 
     def run(self, *command: str | Path) -> str:
-        """What a command prints here, where the installed package has the entry points of this pyproject.toml."""
-        groups = tomllib.loads(self.project.read_text("utf-8"))["project"]["entry-points"]
-        lines = [line for group, points in groups.items() for line in (f"[{group}]", *(f"{n} = {v}" for n, v in points.items()))]
-        installed = self.root / "installed" / "ironbridge-0.1.0.dist-info"
-        installed.mkdir(parents=True, exist_ok=True)
-        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: ironbridge\nVersion: 0.1.0\n")
-        (installed / "entry_points.txt").write_text("\n".join(lines))
-        path = {"PYTHONPATH": f"{installed.parent}{os.pathsep}{self.root}", "PYTHONWARNINGS": "error"}
+        """What a command prints here."""
+        path = {"PYTHONPATH": os.pathsep.join(self.path()), "PYTHONWARNINGS": "error"}
         done = subprocess.run(
             command, cwd=self.root, env=os.environ | path, capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def holds(self) -> dict[str, Any]:
+    def path(self) -> list[str]:
+        """Where to import from, so that the installed package has the entry points of this pyproject.toml."""
+        groups = tomllib.loads(self.project.read_text("utf-8"))["project"]["entry-points"]
+        lines = [line for group, points in groups.items() for line in (f"[{group}]", *(f"{n} = {v}" for n, v in points.items()))]
+        installed = self.root / "installed" / "ironbridge-0.1.0.dist-info"
+        installed.mkdir(parents=True, exist_ok=True)
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: ironbridge\nVersion: 0.1.0\n")
+        (installed / "entry_points.txt").write_text("\n".join(lines))
+        return [str(installed.parent), str(self.root)]
+
+    def holds(self, warm: Warm) -> dict[str, Any]:
         """Check that all of it can be imported and that the import rules hold; what can be found in it."""
         assert "0 broken" in self.run(Path(sys.executable).with_name("lint-imports"), "--no-cache")
-        told: dict[str, Any] = json.loads(self.run(sys.executable, "-c", LOOK_ROUND, *PACKAGES))
+        told: dict[str, Any] = json.loads(warm.run(LOOK_ROUND, *PACKAGES, folder=self.root, path=self.path()))
         assert told["modules"] > 100
+        assert told["from"] == str(self.root / "canonical" / "__init__.py")
         return told
 
 
 @pytest.mark.parametrize("system", SHIPPED)
-def test_a_system_is_removed_with_its_folder_and_the_line_of_its_entry_point(system: str, tmp_path: Path) -> None:
+def test_a_system_is_removed_with_its_folder_and_the_line_of_its_entry_point(system: str, tmp_path: Path, warm: Warm) -> None:
     tree, (house_of, _, name) = Tree(tmp_path), system.partition(".")
     shutil.rmtree(tree.root / system.replace(".", "/"))
     lines = tree.project.read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if not line.startswith(f'{name} = "{system}:')]
     assert len(kept) == len(lines) - 1
     tree.project.write_text("".join(kept), "utf-8")
-    told = tree.holds()
+    told = tree.holds(warm)
     assert f"[{'adapters' if house_of == 'adapters' else 'targets'}.{name}]" not in told["sample"]
     assert told["systems"] == [each for each in house.systems() if each != system]
     assert name not in told["worlds"]
     assert told["clouds"].keys() == {each.partition(".")[2] for each in SHIPPED if each.startswith("flows.")} - {name}
 
 
-def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tmp_path: Path) -> None:
+def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tmp_path: Path, warm: Warm) -> None:
     tree = Tree(tmp_path)
     folder = tree.root / "adapters" / "tenants"
     (folder / "tests").mkdir(parents=True)
@@ -266,14 +325,16 @@ def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tm
     heading = '[project.entry-points."ironbridge.adapters"]\n'
     text = tree.project.read_text("utf-8")
     tree.project.write_text(text.replace(heading, f'{heading}tenants = "adapters.tenants:system"\n'), "utf-8")
-    told = tree.holds()
+    told = tree.holds(warm)
     assert '# [adapters.tenants]\n# folder = "/drop"' in told["sample"]
     assert "adapters.tenants" in told["systems"]
     assert "tenants" in told["worlds"]
     assert "tenants_file" in told["fuzzed"]
 
 
-def test_the_demonstration_plays_without_a_cloud_that_was_removed_and_with_one_that_was_added(tmp_path: Path) -> None:
+def test_the_demonstration_plays_without_a_cloud_that_was_removed_and_with_one_that_was_added(
+    tmp_path: Path, warm: Warm
+) -> None:
     tree = Tree(tmp_path)
     shutil.rmtree(tree.root / "flows" / "business_central")
     shelf = tree.root / "flows" / "shelf"
@@ -284,7 +345,7 @@ def test_the_demonstration_plays_without_a_cloud_that_was_removed_and_with_one_t
     line = 'business_central = "flows.business_central:system"\n'
     assert line in text
     tree.project.write_text(text.replace(line, 'shelf = "flows.shelf:system"\n'), "utf-8")
-    assert tree.holds()["clouds"] == {"dfe_csc": "ChildRecords", "shelf": "Suppliers"}
+    assert tree.holds(warm)["clouds"] == {"dfe_csc": "ChildRecords", "shelf": "Suppliers"}
     sizes = ["--size", "liquidlogic=5", "--size", "payables=5"]
     printed = tree.run(sys.executable, "-m", "ironbridge", "demo", "--data", tmp_path / "demo", "--no-traces", *sizes)
     assert "What dfe_csc holds" in printed
