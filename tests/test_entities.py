@@ -3,7 +3,7 @@
 import re
 import string
 from datetime import date, datetime
-from functools import partial
+from functools import cache, partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -108,6 +108,7 @@ def holds(adapter: TypeAdapter[Any], value: Any) -> bool:
     return True
 
 
+@cache
 def whole(model: type[BaseModel]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(model, include_extras=True)
     return st.builds(model, **{name: made(hints[name]) for name in model.model_fields})
