@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -64,9 +65,17 @@ def _notes(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """The docstring below each field. pydantic can gather them too, but does it at every import and takes 80 ms."""
     for each in reversed(model.__mro__):
         if issubclass(each, Entity) or each is model:
-            [definition] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-            body = definition.body if isinstance(definition, ast.ClassDef) else []
-            for field, note in pairwise(body):
-                match field, note:
-                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
-                        yield name, inspect.cleandoc(text)
+            yield from _own_notes(each)
+
+
+@cache
+def _own_notes(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """The same for the fields that a class declares itself. Finding its source takes as long as parsing its module."""
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    found = []
+    for field, note in pairwise(body):
+        match field, note:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
+                found.append((name, inspect.cleandoc(text)))
+    return tuple(found)
