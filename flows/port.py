@@ -255,7 +255,9 @@ class NotDone(Unavailable):
 
 
 LONGEST_SILENCE = timedelta(minutes=15)
-"""The longest wait that a target may ask for, then it is asked again: a Retry-After of hours is nearly always a mistake."""
+"""
+The longest wait that a target may ask for; after it the target is asked again. A Retry-After of hours is nearly always a mistake.
+"""
 
 
 @dataclass(frozen=True, slots=True)

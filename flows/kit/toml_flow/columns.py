@@ -18,7 +18,7 @@ async def columns_there(settings: TomlFlowSettings, target: Target) -> Sequence[
     for kind, document in settings.documents.items():
         there = await target.columns(kind)
         if there is None:
-            found.append(Finding(f"`{kind}` is no kind of document that the target takes", False, "look at its README for `kind`"))
+            found.append(Finding(f"the target takes no documents of the kind `{kind}`", False, "look at its README for `kind`"))
             continue
         missing = [*_missing(kind, document, {*there})]
         found += missing or [Finding(f"{kind}: the target has all {len(document.map)} fields", True)]

@@ -24,7 +24,7 @@ class TomlFlow:
         self.settings: Mapping[str, Any] = settings.model_dump(mode="json")
         self.entities: tuple[type[Entity], ...] = tuple(document.of for document in settings.documents.values())
         self._urgency = Urgency[settings.urgency.upper()]
-        self._makers = {document.entity: _Maker(kind, document) for kind, document in settings.documents.items()}
+        self._makers = {document.entity: _Maker(name, kind, document) for kind, document in settings.documents.items()}
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         entity = next(iter(facts), None)
@@ -38,8 +38,8 @@ class TomlFlow:
     def _refers_to_ours(self, document: Document) -> None:
         for field, subject in document.refers.items():
             if entity_of(subject) not in self._makers:
-                what = f"refers.{field}: it names a record of a type of which this flow makes no document"
-                raise RefusedError(self.name, what, fix=f"add its type to [flows.{self.name}.also.KIND]")
+                what = "the record that it names is of a type of which this flow makes no document"
+                raise RefusedError(f"flows.{self.name}.refers.{field}", what, fix="add its type under `also`")
 
     def recall(self, key: str, owner: str) -> Sequence[Document]:
         return self._makers[entity_of(key)].recalled(key)
@@ -51,12 +51,13 @@ class TomlFlow:
 class _Maker:
     """Makes the documents of one kind."""
 
-    def __init__(self, kind: str, declared: TomlDocument) -> None:
-        entity = declared.of
+    def __init__(self, flow: str, kind: str, declared: TomlDocument) -> None:
+        entity, where = declared.of, f"flows.{flow}"
+        self._where = where
         self._kind = kind
-        self._number = FieldReader("number", declared.number, entity) if declared.number else None
+        self._number = FieldReader(f"{where}.number", declared.number, entity) if declared.number else None
         self._when = [ConditionReader(condition, entity) for condition in declared.when]
-        self._fields = [(name, FieldReader(name, rule, entity)) for name, rule in declared.map.items()]
+        self._fields = [(name, FieldReader(f"{where}.map.{name}", rule, entity)) for name, rule in declared.map.items()]
         self._refers = {field: path_of(entity, text) for field, text in declared.refers.items()}
 
     def made(self, entity: Entity, facts: Facts) -> Document | Nothing:
@@ -76,7 +77,8 @@ class _Maker:
             return read_key(entity.key).identifier
         number = self._number.value(entity, facts)
         if number is None:
-            raise RefusedError(self._kind, "number: the record has none", fix="give `number` another field, or a condition")
+            fix = "let `number` be another field, or say in `when` that it must be set"
+            raise RefusedError(f"{self._where}.number", "the record has none", fix=fix)
         return str(number)
 
     def recalled(self, key: str) -> Sequence[Document]:

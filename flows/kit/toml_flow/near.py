@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-PYTHON = "anything more is a flow in Python: `ironbridge new flow`"
+PYTHON = "(anything more is a flow in Python: `ironbridge new flow`)"
 
 
 def near(word: str, there: Iterable[str]) -> str:

@@ -127,7 +127,7 @@ def _check_pick(text: str, kind: Any, pick: str, *, many: bool) -> None:
     if pick == "current" and fields.keys() >= _CURRENT:
         return
     if pick == "current":
-        raise ValueError(f"`{text}`: only parts with a start_date and an end_date can be current; say `[0]` or `[field=value]`")
+        raise ValueError(f"`{text}`: only parts with a start_date and an end_date can be current, say `[0]` or `[field=value]`")
     field, equals, _ = pick.partition("=")
     if not equals:
         raise ValueError(f"`{text}`: write `[0]` for the first one, `[current]` or `[field=value]`")

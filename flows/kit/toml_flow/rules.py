@@ -23,7 +23,7 @@ _FORMAT = re.compile(r"([^%]|%[dmYyjHMS%])+")
 
 def _constant(value: Any) -> Any:
     if not isinstance(value, bool | int | str):
-        raise ValueError(f"is a text in quotes, a whole number, true or false; {PYTHON}")
+        raise ValueError(f"is a text in quotes, a whole number, true or false {PYTHON}")  # noqa: TRY004 (pydantic tells it)
     return value
 
 
@@ -70,7 +70,8 @@ class FieldRule(_Rule):
         if isinstance(given, bool | int):
             return {"constant": given}
         if not isinstance(given, dict | FieldRule):
-            raise ValueError(f"is a field of the entity, a constant, or a table with {_listed(_SOURCES)}; {PYTHON}")
+            what = f"is a field of the entity, a constant, or a table with {_listed(_SOURCES)} {PYTHON}"
+            raise ValueError(what)  # noqa: TRY004 (pydantic tells it)
         return given
 
     @model_validator(mode="after")
@@ -107,7 +108,7 @@ class FieldRule(_Rule):
         elif self.join is None and (self.codes or self.format) and not self.paths:
             yield "`codes` and `format` are for a `field`, and not for a constant"
         elif self.join is not None and (self.codes or self.format):
-            yield f"`codes` and `format` are for one `field`, and not for joined ones; {PYTHON}"
+            yield f"`codes` and `format` are for one `field`, and not for joined ones {PYTHON}"
 
     def _of_one(self, path: FieldPath) -> Iterator[str]:
         if self.format is not None and not (path.is_day and _FORMAT.fullmatch(self.format)):
@@ -124,8 +125,8 @@ class FieldRule(_Rule):
 class FieldReader:
     """A rule, made ready for one entity: it gives the value for the field of a document."""
 
-    def __init__(self, name: str, rule: FieldRule, entity: type[Entity]) -> None:
-        self._name = name
+    def __init__(self, where: str, rule: FieldRule, entity: type[Entity]) -> None:
+        self._where = where
         self._rule = rule
         self._paths = [path_of(entity, text) for text in rule.paths]
 
@@ -169,8 +170,8 @@ class FieldReader:
             return plain
         if self._rule.unknown == "leave out":
             return None
-        what = f"{self._paths[0].text}: its code is not in the code map of `{self._name}`"
-        raise RefusedError(self._name, what, fix="name it in `codes`, or say what becomes of it with `*` or `unknown`")
+        what = f"`codes` does not name the code of {self._paths[0].text}"
+        raise RefusedError(self._where, what, fix="add it, or say what becomes of it with `*` or `unknown`")
 
 
 class Condition(_Rule):
@@ -201,7 +202,7 @@ class Condition(_Rule):
     @model_validator(mode="after")
     def _one_test(self) -> Condition:
         if len(self._tests) != 1:
-            raise ValueError(f"needs exactly one of {_listed([name.rstrip('_') for name in _TESTS])}; {PYTHON}")
+            raise ValueError(f"needs exactly one of {_listed([name.rstrip('_') for name in _TESTS])} {PYTHON}")
         return self
 
     @property
@@ -237,7 +238,7 @@ class Condition(_Rule):
         asked = {bool: "true or false", int: "a whole number", str: "a text"}
         kind = next((each for each in asked if isinstance(path.kind, type) and issubclass(path.kind, each)), None)
         if kind is None:
-            yield f"`{path.text}` can be held against no value here; {PYTHON}"
+            yield f"`{path.text}` can be held against no value here {PYTHON}"
         elif any(type(value) is not kind for value in self._values):
             yield f"`{path.text}` is {asked[kind]}"
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from canonical import ENTITIES
@@ -15,6 +23,7 @@ from flows.kit.toml_flow.paths import path_of
 from flows.kit.toml_flow.rules import Condition, FieldRule
 
 _OF_A_RULE = {field.alias or name for name, field in FieldRule.model_fields.items()}
+_NOT_BORNE_OUT: Final = "not_borne_out"
 Fault = tuple[tuple[str | int, ...], str]
 """Where it stands in the section, and a sentence."""
 
@@ -42,7 +51,7 @@ class TomlDocument(BaseModel):
     when: tuple[Condition, ...] = ()
     """The conditions that must all hold; the first that does not says why the target should hold nothing."""
     refers: dict[str, str] = Field(default_factory=dict)
-    """Fields that hold the target's own id of another subject of this flow, each with the entity's field that names the subject."""
+    """Fields that hold the target's own id of another subject of this flow, each with the entity's field that names that one."""
     map: Annotated[dict[str, FieldRule], BeforeValidator(flattened), Field(min_length=1)]
     """The document's fields, each with what stands in it."""
 
@@ -131,12 +140,13 @@ def _not_referring(entity: type[Entity], text: Any) -> Iterator[str]:
 
 
 def _detail(at: tuple[str | int, ...], what: str) -> InitErrorDetails:
-    said = PydanticCustomError("not_borne_out", "{what}", {"what": what})
-    return InitErrorDetails(type=said, loc=at, input=None)
+    return InitErrorDetails(type=PydanticCustomError(_NOT_BORNE_OUT, "{what}", {"what": what}), loc=at, input=None)
 
 
 def _details(error: ValidationError) -> list[InitErrorDetails]:
     return [
-        InitErrorDetails(type=each["type"], loc=each["loc"], input=None, ctx=each.get("ctx", {}))
+        _detail(each["loc"], each["msg"])
+        if each["type"] == _NOT_BORNE_OUT
+        else InitErrorDetails(type=each["type"], loc=each["loc"], input=None, ctx=each.get("ctx", {}))
         for each in error.errors(include_url=False)
     ]
