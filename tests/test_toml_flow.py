@@ -1,4 +1,4 @@
-"""A flow that is declared in settings alone: what its rules make of facts, what is refused at start, and that it is like others."""
+"""A flow that is declared in settings alone: what its rules make of facts, and what is refused at start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.engine.agree import Agreement
 from flows.kit.requests import LocalBudget
 from flows.kit.resources import Resources
-from flows.kit.toml_flow import TomlFlow, TomlFlowSettings
+from flows.kit.toml_flow import TomlFlow, TomlFlowSettings, flow_of
 from flows.port import Document, Facts, Nothing
 from flows.testing import ArrayInbox, ScriptedTarget, facts_of
 from ironbridge.runtime import systems
-from ironbridge.runtime.editions import edition, name_of
+from ironbridge.runtime.editions import edition, modules, name_of
 from ironbridge.settings import Settings, section
 from ironbridge.store import Store, StoredLedger
 
@@ -51,7 +51,7 @@ ADA = Person(
 def declared(text: str, **more: Any) -> TomlFlow:
     settings = section("flows.contacts", TomlFlowSettings, tomllib.loads(text) | more)
     assert isinstance(settings, TomlFlowSettings)
-    return TomlFlow("contacts", settings)
+    return flow_of("contacts", settings)
 
 
 def person(**rules: Any) -> TomlFlow:
@@ -278,6 +278,14 @@ async def test_a_document_waits_for_the_one_that_it_refers_to_and_another_map_lo
     turned = PURCHASES.replace('{ number = "number", displayName = "name" }', '{ displayName = "name", number = "number" }')
     assert turned != PURCHASES
     assert Worker(store, turned, target).edition == first.edition, "the order of a map changes nothing"
+
+
+def test_only_what_its_documents_depend_on_is_part_of_its_edition() -> None:
+    code = modules([name_of(TomlFlow), name_of(Person)])
+    assert {name for name in code if name.startswith("flows.")} == {
+        f"flows.kit.toml_flow.{module}" for module in ("documents", "flow", "near", "paths", "rules")
+    }
+    assert "canonical.finance" not in code, "a change of an invoice makes nobody look at the contacts again"
 
 
 def test_a_document_is_recalled_by_its_key_where_the_key_tells_its_number() -> None:

@@ -15,7 +15,7 @@ from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError, ours
 from canonical.finding import Finding
 from flows.kit.resources import Resources
-from flows.kit.toml_flow import TomlFlow, TomlFlowSettings, columns_there
+from flows.kit.toml_flow import TomlFlowSettings, columns_there, flow_of
 from flows.port import Flow, Target
 from flows.systems import FlowSystem, TargetSystem
 from ironbridge.runtime import installed
@@ -261,7 +261,7 @@ def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> Flo
     itself, or the one that ships.
     """
     if "system" not in given and name not in installed.found(installed.FLOWS) and _DECLARES & given.keys():
-        return FlowSystem(target=target.kind, settings=TomlFlowSettings, build=TomlFlow, check=columns_there)
+        return FlowSystem(target=target.kind, settings=TomlFlowSettings, build=flow_of, check=columns_there)
     shipped = target.system.flow
     wanted = str(given.get("system", name if name in installed.found(installed.FLOWS) or shipped is None else target.kind))
     if wanted == target.kind and shipped is not None:

@@ -2,6 +2,6 @@
 
 from flows.kit.toml_flow.columns import columns_there
 from flows.kit.toml_flow.flow import TomlFlow
-from flows.kit.toml_flow.settings import TomlFlowSettings
+from flows.kit.toml_flow.settings import TomlFlowSettings, flow_of
 
-__all__ = ["TomlFlow", "TomlFlowSettings", "columns_there"]
+__all__ = ["TomlFlow", "TomlFlowSettings", "columns_there", "flow_of"]

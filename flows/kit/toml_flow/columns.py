@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from canonical.finding import Finding
+from flows.kit.toml_flow.documents import DocumentRules
 from flows.kit.toml_flow.near import near
-from flows.kit.toml_flow.settings import TomlDocument, TomlFlowSettings
+from flows.kit.toml_flow.settings import TomlFlowSettings
 from flows.port import Columns, Target
 
 
@@ -25,7 +26,7 @@ async def columns_there(settings: TomlFlowSettings, target: Target) -> Sequence[
     return found
 
 
-def _missing(kind: str, document: TomlDocument, there: set[str]) -> Iterator[Finding]:
+def _missing(kind: str, document: DocumentRules, there: set[str]) -> Iterator[Finding]:
     named = [("map", field) for field in document.map] + [("refers", field) for field in document.refers]
     for setting, field in named:
         if field not in there:

@@ -8,10 +8,13 @@ from typing import Any
 from canonical.entity import Entity
 from canonical.errors import RefusedError
 from canonical.key import entity_of, read_key
+from flows.kit.toml_flow.documents import DocumentRules
 from flows.kit.toml_flow.paths import path_of
 from flows.kit.toml_flow.rules import ConditionReader, FieldReader
-from flows.kit.toml_flow.settings import TomlDocument, TomlFlowSettings
 from flows.port import Body, Document, Facts, Grouping, Nothing, Urgency
+
+Declared = tuple[str, type[Entity], DocumentRules]
+"""A kind of documents, the entity that each is made of, and how."""
 
 
 class TomlFlow:
@@ -19,12 +22,14 @@ class TomlFlow:
 
     grouping = Grouping.KEY
 
-    def __init__(self, name: str, settings: TomlFlowSettings, _there: object = None) -> None:
+    def __init__(
+        self, name: str, settings: Mapping[str, Any], documents: Sequence[Declared], urgency: Urgency
+    ) -> None:
         self.name = name
-        self.settings: Mapping[str, Any] = settings.model_dump(mode="json")
-        self.entities: tuple[type[Entity], ...] = tuple(document.of for document in settings.documents.values())
-        self._urgency = Urgency[settings.urgency.upper()]
-        self._makers = {document.entity: _Maker(name, kind, document) for kind, document in settings.documents.items()}
+        self.settings = settings
+        self.entities: tuple[type[Entity], ...] = tuple(entity for _, entity, _ in documents)
+        self._urgency = urgency
+        self._makers = {entity.type_name: _Maker(name, kind, entity, rules) for kind, entity, rules in documents}
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         entity = next(iter(facts), None)
@@ -51,14 +56,13 @@ class TomlFlow:
 class _Maker:
     """Makes the documents of one kind."""
 
-    def __init__(self, flow: str, kind: str, declared: TomlDocument) -> None:
-        entity, where = declared.of, f"flows.{flow}"
-        self._where = where
+    def __init__(self, flow: str, kind: str, entity: type[Entity], rules: DocumentRules) -> None:
+        self._where = where = f"flows.{flow}"
         self._kind = kind
-        self._number = FieldReader(f"{where}.number", declared.number, entity) if declared.number else None
-        self._when = [ConditionReader(condition, entity) for condition in declared.when]
-        self._fields = [(name, FieldReader(f"{where}.map.{name}", rule, entity)) for name, rule in declared.map.items()]
-        self._refers = {field: path_of(entity, text) for field, text in declared.refers.items()}
+        self._number = FieldReader(f"{where}.number", rules.number, entity) if rules.number else None
+        self._when = [ConditionReader(condition, entity) for condition in rules.when]
+        self._fields = [(name, FieldReader(f"{where}.map.{name}", rule, entity)) for name, rule in rules.map.items()]
+        self._refers = {field: path_of(entity, text) for field, text in rules.refers.items()}
 
     def made(self, entity: Entity, facts: Facts) -> Document | Nothing:
         for condition in self._when:

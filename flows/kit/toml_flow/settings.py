@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
@@ -18,42 +15,20 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from canonical import ENTITIES
 from canonical.entity import Entity
+from flows.kit.toml_flow.documents import DocumentRules, flattened
+from flows.kit.toml_flow.flow import TomlFlow
 from flows.kit.toml_flow.near import near
 from flows.kit.toml_flow.paths import path_of
 from flows.kit.toml_flow.rules import Condition, FieldRule
+from flows.port import Urgency
 
-_OF_A_RULE = {field.alias or name for name, field in FieldRule.model_fields.items()}
 _NOT_BORNE_OUT: Final = "not_borne_out"
 Fault = tuple[tuple[str | int, ...], str]
 """Where it stands in the section, and a sentence."""
 
 
-def flattened(given: Any, before: str = "") -> Any:
-    """A map with the tables of nested fields laid flat: `address = {city = "…"}` becomes `address.city = "…"`."""
-    if not isinstance(given, Mapping):
-        return given
-    flat: dict[str, Any] = {}
-    for name, rule in given.items():
-        nested = isinstance(rule, Mapping) and not _OF_A_RULE & rule.keys()
-        flat |= flattened(rule, f"{before}{name}.") if nested else {f"{before}{name}": rule}
-    return dict(sorted(flat.items()))  # the order in the file changes no document
-
-
-class TomlDocument(BaseModel):
-    """Says what documents of one kind hold: one document for each entity of a type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    entity: str
-    """The type of the facts that it is made of, e.g. `person`. Each is a subject of its own."""
-    number: FieldRule | None = None
-    """How the target knows it: a field, as in `map`. Without it the identifier in the entity's key."""
-    when: tuple[Condition, ...] = ()
-    """The conditions that must all hold; the first that does not says why the target should hold nothing."""
-    refers: dict[str, str] = Field(default_factory=dict)
-    """Fields that hold the target's own id of another subject of this flow, each with the entity's field that names that one."""
-    map: Annotated[dict[str, FieldRule], BeforeValidator(flattened), Field(min_length=1)]
-    """The document's fields, each with what stands in it."""
+class TomlDocument(DocumentRules):
+    """The rules of a document, borne out by the entity that they name."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -66,11 +41,6 @@ class TomlDocument(BaseModel):
         if faults:
             raise ValidationError.from_exception_data(cls.__name__, faults)
         return checked
-
-    @property
-    def of(self) -> type[Entity]:
-        """The entity."""
-        return ENTITIES[self.entity]
 
 
 class TomlFlowSettings(TomlDocument):
@@ -150,3 +120,9 @@ def _details(error: ValidationError) -> list[InitErrorDetails]:
         else InitErrorDetails(type=each["type"], loc=each["loc"], input=None, ctx=each.get("ctx", {}))
         for each in error.errors(include_url=False)
     ]
+
+
+def flow_of(name: str, settings: TomlFlowSettings, _there: object = None) -> TomlFlow:
+    """The flow that a section declares."""
+    documents = [(kind, ENTITIES[document.entity], document) for kind, document in settings.documents.items()]
+    return TomlFlow(name, settings.model_dump(mode="json"), documents, Urgency[settings.urgency.upper()])
