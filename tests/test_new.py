@@ -262,7 +262,7 @@ TOML = ("--target", "business_central", "--toml", "--entity")
 
 
 @pytest.mark.parametrize("entity", ["person", "invoice", "tenancy"])
-def test_a_flow_is_written_as_a_section_of_the_settings_behind_all_others_and_its_test_passes(entity: str, tmp_path: Path) -> None:
+def test_a_flow_is_written_as_a_section_behind_all_others_and_its_test_passes(entity: str, tmp_path: Path) -> None:
     settings = tmp_path / "ironbridge.toml"
     settings.write_text("[kafka]\nbroker = 'none'\n")
     assert invoke("new", "flow", "contacts", *TOML, entity, "--kind", "vendor", "--into", str(tmp_path))[0] == 0

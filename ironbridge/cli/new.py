@@ -131,7 +131,7 @@ def _declared(name: str, entities: Sequence[type[Entity]], to: str, kind: str, i
     may_be_called(name, "new flow")
     file, test = TomlFlowFiles(name, entities[0], to, kind).write(into)
     out.print(f"{file}\n{test}", highlight=False, soft_wrap=True)
-    err.print(f"[green]✓[/green] next: look at each guess in {file}, then pytest {test}; ironbridge check; ironbridge plan {name}")
+    err.print(f"[green]✓[/green] next: look at each guess, then pytest {test}, ironbridge check, ironbridge plan {name}")
 
 
 def _written(package: Scaffold, into: Path, command: str) -> None:

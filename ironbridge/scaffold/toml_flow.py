@@ -18,9 +18,9 @@ from ironbridge.scaffold.invented import filled
 from ironbridge.scaffold.package import literal, rendered
 from ironbridge.settings import FILE
 
-_MORE, _OF_A_PART = 3, 3
+_MORE, _OF_A_PART = 2, 2
 _ENDS = ("death_date", "end_date", "closed_date", "completed_date")
-_WIDTH = 112
+_WIDTH = 124
 
 
 class GuessedField(NamedTuple):
