@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, IntEnum
@@ -31,9 +31,6 @@ class Fact:
     data: bytes
 
 
-_KEY = attrgetter("key")
-
-
 class Facts:
     """
     Facts hold all that is known about one subject, and the day on which it is looked at (Europe/London).
@@ -50,9 +47,7 @@ class Facts:
 
     @property
     def today(self) -> date:
-        """
-        The day. A subject whose flow asks for it is looked at again every day: ask `has_come` instead where that is enough.
-        """
+        """The day. A subject whose flow asks for it is looked at again every day: ask `has_come` where that is enough."""
         self._another_answer_on(self._today + timedelta(days=1))
         return self._today
 
@@ -74,7 +69,7 @@ class Facts:
     def _by_type(self) -> dict[type[Entity], list[Any]]:
         """The entities of each type and of each type that it is derived from, in key order."""
         found: dict[type[Entity], list[Any]] = {}
-        for entity in sorted(self._entities, key=_KEY):
+        for entity in sorted(self._entities, key=attrgetter("key")):
             for kind in type(entity).__mro__:
                 found.setdefault(kind, []).append(entity)
         return found
@@ -136,8 +131,7 @@ class Grouping(Enum):
 
     def subject_of(self, named: Named) -> str:
         """The subject that an event or a fact belongs to."""
-        subject: str = getattr(named, self.value)
-        return subject
+        return str(getattr(named, self.value))
 
     @classmethod
     def subjects_of(cls, named: Named) -> set[str]:
@@ -195,9 +189,7 @@ class Recalls(Protocol):
 
 @runtime_checkable
 class Distinct(Protocol):
-    """
-    A flow may also say (besides `Flow`) that no two subjects ever have documents of one name: it works numbers out from keys.
-    """
+    """A flow may also say (besides `Flow`) that no two subjects have documents of one name: its numbers follow from keys."""
 
     distinct: Literal[True]
 
@@ -264,8 +256,7 @@ class NotDone(Unavailable):
 
 LONGEST_SILENCE = timedelta(minutes=15)
 """
-The longest wait that a target may ask for; after it the target is asked again. A Retry-After of hours is nearly always a
-gateway's mistake, one question in a quarter of an hour burdens nobody, and nobody would notice a silence of a day.
+The longest wait that a target may ask for; after it the target is asked again. A Retry-After of hours is nearly always a mistake.
 """
 
 
@@ -363,6 +354,15 @@ class Target(Protocol):
 
     async def check(self) -> Sequence[Finding]:
         """Look at address, credentials and permissions, changing nothing. It is asked once, however many flows write there."""
+        ...
+
+
+@runtime_checkable
+class Columns(Protocol):
+    """A target may also tell (besides `Target`) which fields its documents have: a flow's settings are held against them."""
+
+    async def columns(self, kind: str) -> Collection[str] | None:
+        """The fields of a kind, nested ones as `address.city`; None if the target takes no such documents."""
         ...
 
 

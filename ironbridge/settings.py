@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -327,11 +327,14 @@ def explained(where: str, error: ValidationError, *models: type[BaseModel]) -> M
 
 
 def _names(model: type[BaseModel], path: list[str]) -> list[str]:
-    for step in path:
+    steps = iter(path)
+    for step in steps:
         field = model.model_fields.get(step)
         inner = [t for t in (getattr(field, "annotation", None), *get_args(getattr(field, "annotation", None))) if t]
         found = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), None)
         if found is None:
             return []
+        if get_origin(getattr(field, "annotation", None)) in (dict, tuple):
+            next(steps, None)  # which of them
         model = found
     return list(model.model_fields)

@@ -276,6 +276,13 @@ def test_plan_says_that_the_target_agrees_and_writes_nothing(played: Path) -> No
     assert (status, text.strip()) == (0, "Nothing to write: the target agrees. Nothing was written.")
 
 
+def test_a_plan_of_a_flow_that_has_taken_nothing_in_does_not_say_that_the_target_agrees() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    render.plan(console, [], as_json=False, reveal=False, most=0, known=False)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().startswith("The flow has taken nothing in yet: let `ironbridge run` read the legacy systems.")
+
+
 def test_a_plan_ends_with_two_sentences() -> None:
     console = Console(file=io.StringIO(), width=80)
     changes = [insight.Change(f"k{n}", "update", []) for n in range(2)] + [insight.Change("k3", "refuse", [], "no")]

@@ -41,6 +41,8 @@ from ironbridge.program import app
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDES = ("add-an-adapter.md", "add-a-target.md")
+PAGES = (*GUIDES, "flows-in-toml.md")
+"""Their commands and settings are looked at here; the flows of the last one run in tests/test_docs_flows_in_toml.py."""
 KNOWN: dict[str, Any] = {
     each.__name__: each
     for each in (
@@ -60,7 +62,7 @@ class NoSettings(BaseModel):
 
 def blocks(kind: str) -> list[tuple[str, str]]:
     marked = re.compile(rf"```{kind}\n(.*?)```", re.DOTALL)
-    found = [(guide, block) for guide in GUIDES for block in marked.findall((DOCS / guide).read_text("utf-8"))]
+    found = [(guide, block) for guide in PAGES for block in marked.findall((DOCS / guide).read_text("utf-8"))]
     assert found
     return found
 

@@ -6,8 +6,10 @@ import asyncio
 import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
+import tomllib
 from contextlib import AsyncExitStack
 from datetime import date, timedelta
 from pathlib import Path
@@ -254,6 +256,37 @@ def test_a_flow_s_document_holds_days_and_amounts_as_json_has_them(tmp_path: Pat
     assert (document.kind, document.number) == ("payment", "1")
     assert {"amount": "12.50", "paymentDate": "2026-01-05"}.items() <= document.body.items()
     assert json.loads(json.dumps(document.body)) == document.body
+
+
+TOML = ("--target", "business_central", "--toml", "--entity")
+
+
+@pytest.mark.parametrize("entity", ["person", "invoice", "tenancy"])
+def test_a_flow_is_written_as_a_section_behind_all_others_and_its_test_passes(entity: str, tmp_path: Path) -> None:
+    settings = tmp_path / "ironbridge.toml"
+    settings.write_text("[kafka]\nbroker = 'none'\n")
+    assert invoke("new", "flow", "contacts", *TOML, entity, "--kind", "vendor", "--into", str(tmp_path))[0] == 0
+    text, test = settings.read_text("utf-8"), tmp_path / "test_contacts.py"
+    there = tomllib.loads(text)
+    assert (there["kafka"], there["flows"]["contacts"]["kind"]) == ({"broker": "none"}, "vendor")
+    marked = [line for line in text.partition(".map]\n")[2].splitlines() if "# guess" in line or "special category" in line]
+    assert len(marked) == len(text.partition(".map]\n")[2].splitlines()) >= len(there["flows"]["contacts"]["map"])
+    assert len([line for line in test.read_text("utf-8").splitlines() if line]) <= 15
+    runpy.run_path(str(test))["test_what_is_known_becomes_a_document"]()
+    lint = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,UP,I", "--line-length", "130", str(test)]
+    assert subprocess.run(lint, capture_output=True, check=False).returncode == 0
+
+
+def test_a_section_is_never_written_twice_nor_into_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    words = ("new", "flow", "contacts", *TOML, "person", "--into", str(tmp_path))
+    invoke(*words)
+    with pytest.raises(MisconfiguredError, match=r"has a section \[flows.contacts\]"):
+        invoke(*words)
+    (tmp_path / "ironbridge.toml").write_text("[flows\n")
+    with pytest.raises(MisconfiguredError, match="is not TOML"):
+        invoke(*words)
+    with pytest.raises(MisconfiguredError, match="--toml takes one --entity"):
+        invoke(*words, "--entity", "invoice")
 
 
 @pytest.mark.parametrize(

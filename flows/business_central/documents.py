@@ -150,6 +150,16 @@ NUMBER_OF = {VENDOR: "number", INVOICE: "vendorInvoiceNumber", CREDIT_MEMO: "ven
 DATE_OF = {INVOICE: "invoiceDate", CREDIT_MEMO: "creditMemoDate"}
 LINES_OF = {INVOICE: "purchaseInvoiceLines", CREDIT_MEMO: "purchaseCreditMemoLines"}
 
+_HEADER = {"dueDate", "currencyCode", "vendorId"}
+FIELDS_OF = {
+    VENDOR: {
+        *("number", "displayName", "phoneNumber", "email", "website", "taxRegistrationNumber", "currencyCode", "irs1099Code"),
+        *("address.street", "address.city", "address.state", "address.countryLetterCode", "address.postalCode"),
+    },
+    **{kind: {NUMBER_OF[kind], DATE_OF[kind], LINES_OF[kind], *_HEADER} for kind in LINES_OF},
+}
+"""The fields that a document may have: those of the OpenAPI file that hold a text and may be written, and a document's lines."""
+
 
 def code(shown: str, limit: int, *, whole: str) -> str:
     """

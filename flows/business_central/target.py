@@ -11,7 +11,7 @@ in `$batch` requests: for a hundred subjects one request to look and one to writ
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 import httpx
 
@@ -135,6 +135,9 @@ class BusinessCentralTarget:
         except MisconfiguredError as error:
             return [Finding(error.what, False, error.fix)]
         return findings
+
+    async def columns(self, kind: str) -> Collection[str] | None:
+        return self._wire.fields(kind) if kind in SET_OF else None
 
     async def check_codes(self, dimensions: Sequence[str], accounts: Sequence[str]) -> list[Finding]:
         """

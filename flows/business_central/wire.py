@@ -15,7 +15,16 @@ from decimal import Decimal
 from typing import Literal
 
 from flows.business_central.company import Company
-from flows.business_central.documents import CREDIT_MEMO, DATE_OF, INVOICE, LINES_OF, NUMBER_OF, VENDOR, money
+from flows.business_central.documents import (
+    CREDIT_MEMO,
+    DATE_OF,
+    FIELDS_OF,
+    INVOICE,
+    LINES_OF,
+    NUMBER_OF,
+    VENDOR,
+    money,
+)
 from flows.business_central.odata import NOT_ITS_FORM, Json, Operation, literal, query
 from flows.port import Body, Document, Holding
 
@@ -79,6 +88,11 @@ class Wire:
         self._edition = edition
         self._company = company
         self._dimensions = DIMENSIONS_OF[edition]
+
+    def fields(self, kind: str) -> set[str]:
+        """The fields that a document of this kind may have in this edition."""
+        nested = {name for name in FIELDS_OF[kind] if "." in name}
+        return FIELDS_OF[kind] - (nested - _V2_ADDRESS.keys() if self._edition == "v2.0" else set())
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

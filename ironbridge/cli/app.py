@@ -218,7 +218,8 @@ def plan(
             if reveal:
                 await audit.reveal(built.store, audit.at_the_command_line(), [f"plan of {flow}"], why)
             changes = [change async for change in insight.plan(delivery.agreement, delivery.ledger)]
-        render.plan(out, changes, as_json=as_json, reveal=reveal, most=most)
+            taken_in = bool(changes) or await insight.has_subjects(delivery.ledger)
+        render.plan(out, changes, as_json=as_json, reveal=reveal, most=most, known=taken_in)
         return 1 if any(c.action in ("refuse", "wait") for c in changes) else 0
 
     do(work())

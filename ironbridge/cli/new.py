@@ -13,16 +13,17 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from adapters.kit.sql import SqlSettings
-from canonical import ENTITIES
+from canonical import ENTITIES, Entity
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, known, out
 from ironbridge.runtime.installed import TARGETS, found
 from ironbridge.scaffold.adapter import CsvPackage, DebeziumPackage, ListPackage, SqlPackage
 from ironbridge.scaffold.flow import FlowPackage
-from ironbridge.scaffold.package import Scaffold, write
+from ironbridge.scaffold.package import Scaffold, may_be_called, write
 from ironbridge.scaffold.source import FoundTable, look
 from ironbridge.scaffold.source_files import look_at
 from ironbridge.scaffold.target import RecordsPackage
+from ironbridge.scaffold.toml_flow import TomlFlowFiles
 from ironbridge.settings import explained
 
 new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own, an adapter, a flow or a target, with tests.")
@@ -102,18 +103,35 @@ def flow(
     to: Annotated[str, typer.Option("--target", help="The kind of target that it is for, e.g. business_central.")],
     entity: Annotated[list[str], typer.Option(help="A type of the facts it looks at, e.g. supplier; the first is its subject.")],
     kind: Annotated[str, typer.Option(help="The kind of document, as the target's README calls it; else the entity's.")] = "",
+    toml: Annotated[bool, typer.Option("--toml", help="No code: a section of the settings file, and a test beside it.")] = False,
     into: IntoOption = Path(),
 ) -> None:
     """
     Write a package for what a target should hold, as your council has agreed it: code, README, a sample of its settings, and a
     test: facts in, document out. The names in the document are guesses, and marked as such.
+
+    With --toml the flow is a section at the end of ironbridge.toml: that is enough for renaming, constants, code maps and
+    conditions.
     """
     known("new flow", to, "no kind of target", sorted(found(TARGETS)))
     for each in entity:
         known("new flow", each, "no entity", sorted(ENTITIES))
     entities = [ENTITIES[each] for each in entity]
+    if toml:
+        _declared(name, entities, to, kind or entity[0], into)
+        return
     _written(FlowPackage(name, entities, to, kind or entity[0]), into, "new flow")
     _next(name, into)
+
+
+def _declared(name: str, entities: Sequence[type[Entity]], to: str, kind: str, into: Path) -> None:
+    if len(entities) > 1:
+        fix = "name the first one, and write the others under `also`, as docs/flows-in-toml.md shows"
+        raise MisconfiguredError("new flow", "--toml takes one --entity", fix=fix)
+    may_be_called(name, "new flow")
+    file, test = TomlFlowFiles(name, entities[0], to, kind).write(into)
+    out.print(f"{file}\n{test}", highlight=False, soft_wrap=True)
+    err.print(f"[green]✓[/green] next: look at each guess, then pytest {test}, ironbridge check, ironbridge plan {name}")
 
 
 def _written(package: Scaffold, into: Path, command: str) -> None:

@@ -160,7 +160,11 @@ def reasons(console: Console, rows: Sequence[StuckRecord]) -> None:
         console.print("It is not parked, waiting or quarantined.")
 
 
-def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: bool, most: int) -> None:
+_AGREES = "Nothing to write: the target agrees."
+_KNOWS_NOTHING = "The flow has taken nothing in yet: let `ironbridge run` read the legacy systems. A paused flow writes nothing."
+
+
+def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: bool, most: int, known: bool = True) -> None:
     seen = [change.shown(reveal=reveal) for change in (changes if as_json else changes[:most])]
     if as_json:
         console.print_json(json.dumps(seen, default=plain))
@@ -172,7 +176,7 @@ def plan(console: Console, changes: Sequence[Change], *, as_json: bool, reveal: 
     if len(changes) > most:
         console.print(f"… and {len(changes) - most} more (--most shows more)")
     summary = ", ".join(f"{n:,} to {action}" for action, n in Counter(change.action for change in changes).items())
-    console.print(f"[bold]{f'{summary}.' if summary else 'Nothing to write: the target agrees.'}[/bold] Nothing was written.")
+    console.print(f"[bold]{f'{summary}.' if summary else _AGREES if known else _KNOWS_NOTHING}[/bold] Nothing was written.")
 
 
 def certificate(console: Console, found: Certificate, written: Sequence[Path], most: int) -> None:

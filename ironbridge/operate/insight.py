@@ -144,6 +144,13 @@ async def plan(agreement: Agreement, ledger: StoredLedger) -> AsyncIterator[Chan
             yield Change(want.task.subject, action, differences(before, after))
 
 
+async def has_subjects(ledger: StoredLedger) -> bool:
+    """Tell whether the flow has taken in anything yet."""
+    async for _ in ledger.every():
+        return True
+    return False
+
+
 def differences(before: Document | None, after: Document | None) -> list[FieldChange]:
     """The fields that differ."""
     had, has = dict(_leaves(before.body if before else {})), dict(_leaves(after.body if after else {}))

@@ -15,6 +15,7 @@ from adapters.port import Adapter, AdapterSystem
 from canonical.errors import MisconfiguredError, ours
 from canonical.finding import Finding
 from flows.kit.resources import Resources
+from flows.kit.toml_flow import TomlFlowSettings, columns_there, flow_of
 from flows.port import Flow, Target
 from flows.systems import FlowSystem, TargetSystem
 from ironbridge.runtime import installed
@@ -22,6 +23,8 @@ from ironbridge.runtime.editions import bound, edition
 from ironbridge.settings import Settings, section
 
 log = logging.getLogger(__name__)
+_DECLARES = {"entity", "map"}
+"""A section with one of these settings says itself what its flow does."""
 WITHIN = 900.0
 """Seconds within which a changed subject is confirmed or parked, unless `within` in a flow's section says otherwise."""
 
@@ -253,7 +256,12 @@ def _flow(
 
 
 def _flow_system(name: str, given: Mapping[str, Any], target: TargetPlan) -> FlowSystem:
-    """The one that `system` names; without it the one of the section's name, if there is one, or the one that ships."""
+    """
+    The one that `system` names; without it the one of the section's name, if there is one, or the one that the section declares
+    itself, or the one that ships.
+    """
+    if "system" not in given and name not in installed.found(installed.FLOWS) and _DECLARES & given.keys():
+        return FlowSystem(target=target.kind, settings=TomlFlowSettings, build=flow_of, check=columns_there)
     shipped = target.system.flow
     wanted = str(given.get("system", name if name in installed.found(installed.FLOWS) or shipped is None else target.kind))
     if wanted == target.kind and shipped is not None:

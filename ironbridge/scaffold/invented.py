@@ -29,6 +29,20 @@ def invented(entity: type[Entity], source: str) -> dict[str, Any]:
     return given
 
 
+def filled(entity: type[Entity], source: str) -> dict[str, Any]:
+    """The same, with all that is found for the first part of each of its lists."""
+    given = invented(entity, source)
+    for name, its in entity.model_fields.items():
+        part = next(iter(get_args(_kind(its.annotation))), None) if get_origin(_kind(its.annotation)) is tuple else None
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            first = given[name][0] if given.get(name) else _required(part, source)
+            for field in part.model_fields:
+                tried = ({field: value} for value in _values(part, field, source))
+                first |= next((more for more in tried if _takes(entity, given | {name: [first | more]})), {})
+            given |= {name: [first]}
+    return given
+
+
 def _takes(entity: type[Entity], given: dict[str, Any]) -> bool:
     try:
         entity.model_validate(given)

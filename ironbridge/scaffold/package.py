@@ -42,11 +42,16 @@ def write(scaffold: Scaffold, into: Path, command: str) -> list[Path]:
     return written
 
 
-def _may(name: str, folder: Path, command: str) -> None:
+def may_be_called(name: str, command: str) -> None:
+    """:raises MisconfiguredError: the name cannot be that of a package or a section."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise MisconfiguredError(
             command, f"`{name}` cannot be its name", fix="use small letters, digits and _, as in rent_accounts"
         )
+
+
+def _may(name: str, folder: Path, command: str) -> None:
+    may_be_called(name, command)
     if importlib.util.find_spec(name) is not None:
         raise MisconfiguredError(command, f"there is a Python package `{name}` already", fix="choose another name")
     if folder.exists():
