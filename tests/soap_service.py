@@ -15,7 +15,19 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it is old, and names modules that Python 3.12 does without
-    from spyne import Application, Array, Boolean, ComplexModel, Date, DateTime, Fault, Integer, ServiceBase, Unicode, rpc
+    from spyne import (
+        Application,
+        Array,
+        Boolean,
+        ComplexModel,
+        Date,
+        DateTime,
+        Fault,
+        Integer,
+        ServiceBase,
+        Unicode,
+        rpc,
+    )
     from spyne import Decimal as Number
     from spyne.protocol.soap import Soap11, Soap12
     from spyne.server.wsgi import WsgiApplication

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -29,7 +30,7 @@ from canonical.people import Name
 if sys.version_info >= (3, 12):
     pytest.skip("spyne, the server of these tests, needs Python 3.11", allow_module_level=True)
 
-from tests.soap_service import SoapService  # noqa: E402
+from tests.soap_service import SoapService
 
 FIELDS: dict[str, type] = {"id": int, "surname": str, "born": date, "rent": Decimal, "live": bool}
 
@@ -156,7 +157,7 @@ async def test_a_harmful_answer_is_not_read_and_nobody_is_lost(harm: str, servic
         "bomb": b'<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;">]>',
         "external": b'<!DOCTYPE a SYSTEM "file:///etc/passwd">',
     }
-    ends = {"broken": b"<a><b></a>", "html": b"<html><body>Sign in</body></html>", "empty": b"", "large": b"<a>" + b"a" * (2 << 20)}
+    ends = {"broken": b"<a><b></a>", "html": b"<html><body>Sign in</body></html>", "empty": b"", "large": b"a" * (2 << 20)}
     service.spoil = lambda answer: head[harm] + answer.partition(b"?>")[2] if harm in head else ends[harm]
     with pytest.raises((UnavailableError, MisconfiguredError)):
         await read(it)
@@ -216,7 +217,9 @@ async def test_we_sign_in_as_the_service_asks(way: SignedBy, service: SoapServic
     assert "hush" not in "".join(record.getMessage() for record in caplog.records if not record.name.startswith("spyne"))
 
 
-async def test_a_wsdl_of_a_file_is_read_without_asking_and_one_with_entities_is_refused(service: SoapService, tmp_path: Any) -> None:
+async def test_a_wsdl_of_a_file_is_read_without_asking_and_one_with_entities_is_refused(
+    service: SoapService, tmp_path: Path
+) -> None:
     kept = tmp_path / "items.wsdl"
     with socket.create_connection(("127.0.0.1", int(service.where.split(":")[2].split("/")[0]))) as asks:
         asks.sendall(b"GET /items?wsdl HTTP/1.0\r\n\r\n")
@@ -225,12 +228,12 @@ async def test_a_wsdl_of_a_file_is_read_without_asking_and_one_with_entities_is_
     service.lets_in = lambda environ, _: environ["REQUEST_METHOD"] == "POST"
     assert len(await read(adapter(service, wsdl_file=kept))) == 7
     kept.write_bytes(b'<!DOCTYPE a [<!ENTITY b "b">]>' + text.partition(b"?>")[2])
-    with pytest.raises(MisconfiguredError, match="its WSDL cannot be read .DTDForbidden."):
+    with pytest.raises(MisconfiguredError, match=r"its WSDL cannot be read \(DTDForbidden\)"):
         await read(adapter(service, wsdl_file=kept))
 
 
 async def test_a_service_that_does_not_answer_in_time_is_away() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/", "timeout": timedelta(milliseconds=50)}
-        with pytest.raises(UnavailableError, match="does not answer .ReadTimeout."):
+        with pytest.raises(UnavailableError, match=r"does not answer \(ReadTimeout\)"):
             await read(SoapAdapter("housing", SoapSettings.model_validate(settings), [STREAM]))

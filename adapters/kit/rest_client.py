@@ -75,7 +75,8 @@ class RestSettings(RowSettings):
 
 class RestClient:
     """
-    A connection to one service. It sends GET, and POST for a token or an operation that reads. `where` names its adapter in errors.
+    A connection to one service. It sends GET, and POST for a token or an operation that reads. `where` names its adapter in
+    errors.
 
     While the service wants to be left alone, nothing is sent and `UnavailableError` is raised: the pump comes again.
     """

@@ -217,19 +217,21 @@ class _Wsdl:
     """
 
     def __init__(self, where: str, location: str, documents: Mapping[str, bytes], settings: SoapSettings) -> None:
-        import zeep  # noqa: PLC0415 (half a second, and an extra)
-        from zeep.exceptions import Error  # noqa: PLC0415
-        from zeep.wsse.username import UsernameToken  # noqa: PLC0415
+        import zeep
+        from zeep.exceptions import Error
+        from zeep.wsse.username import UsernameToken
 
         self._where = where
         self._errors = (Error, ValueError, TypeError, AttributeError, KeyError)
+        signed: Any = UsernameToken
+        connected: Any = zeep.Client
         token = None
         if not settings.basic and settings.username and settings.password:
             digest = settings.signed_by is SignedBy.DIGEST
-            token = UsernameToken(settings.username, settings.password.get_secret_value(), use_digest=digest)
+            token = signed(settings.username, settings.password.get_secret_value(), use_digest=digest)
         careful = zeep.Settings(strict=True, forbid_dtd=True, forbid_entities=True, xml_huge_tree=False)
         try:
-            self._client = zeep.Client(location, token, _Documents(documents), port_name=settings.port, settings=careful)
+            self._client = connected(location, token, _Documents(documents), port_name=settings.port, settings=careful)
             self._binding = self._client.service._binding
         except (*self._errors, etree.LxmlError) as error:
             what = f"its WSDL cannot be read ({type(error).__name__})"
@@ -264,7 +266,8 @@ class _Wsdl:
             envelope, headers = self._binding._create(operation, (), given, client=self._client)
         except self._errors as error:
             what = f"{operation} cannot be called with {', '.join(given) or 'no parameter'} ({type(error).__name__})"
-            raise MisconfiguredError(self._where, what, fix="name its parameters in `given` and `paging` as the WSDL does") from None
+            fix = "name its parameters in `given` and `paging` as the WSDL does"
+            raise MisconfiguredError(self._where, what, fix=fix) from None
         return envelope, dict(headers)
 
     def _unfit(self, what: str, there: Any) -> MisconfiguredError:
@@ -285,7 +288,7 @@ def _nested(params: httpx.QueryParams) -> dict[str, Any]:
 
 
 def _name(element: Any) -> str:
-    return etree.QName(element).localname
+    return str(etree.QName(element).localname)
 
 
 def _first(element: Any, name: str) -> Any:
