@@ -35,7 +35,8 @@ async def _kit(system: str, size: int, state: str, bootstrap: str, prefix: str) 
         settings = KafkaSettings(broker="none", bootstrap_servers=bootstrap, topic_prefix=prefix)
         await ensure_topics(settings, entities)
         store = await open_store(state)
-        pump = Pump(adapter, KafkaJournal(settings, system, entities), StoredMemory(store, system), edition="1")
+        memory = StoredMemory(store, system)
+        pump = Pump(adapter, KafkaJournal(settings, system, entities), memory, edition="1")
         collect_seldom()
         await pump.ready()
         began, cpu = time.perf_counter(), time.process_time()
@@ -45,6 +46,7 @@ async def _kit(system: str, size: int, state: str, bootstrap: str, prefix: str) 
             "cpu": time.process_time() - cpu,
             "read": sum(each.read for each in swept),
             "published": sum(each.published for each in swept),
+            "live": sum([await memory.live(stream.name) for stream in adapter.streams()]),
             "memory": peak(),
         }
         await pump.close()
