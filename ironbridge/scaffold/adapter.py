@@ -96,7 +96,8 @@ def _drafts(name: str, tables: Sequence[FoundTable]) -> list[_Written]:
 
 def _package(name: str, drafts: list[_Written], more: Mapping[str, Any], kind: str, kit: Sequence[str]) -> Files:
     own = [each for each in drafts if not each.is_person]
-    given: dict[str, Any] = {"name": name, "extra": "", "drafts": drafts, "own": own, "today": f"{datetime.now(UTC):%d %B %Y}", **more}
+    today = f"{datetime.now(UTC):%d %B %Y}"
+    given: dict[str, Any] = {"name": name, "extra": "", "drafts": drafts, "own": own, "today": today, **more}
     yield "pyproject.toml", _text("pyproject.toml", given)
     yield f"{name}/__init__.py", _text(f"{kind}adapter.py", given | {"imports": _imports(name, drafts, kit)})
     if own:
