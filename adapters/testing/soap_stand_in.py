@@ -25,7 +25,8 @@ _WSDL = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:s="http:/
 <message name="Told"><part name="told" element="t:GetItemsResponse"/></message>
 <portType name="Items"><operation name="GetItems"><input message="t:Asked"/><output message="t:Told"/></operation></portType>
 <binding name="ItemsBinding" type="t:Items"><s:binding transport="http://schemas.xmlsoap.org/soap/http" style="document"/>
-<operation name="GetItems"><s:operation soapAction=""/><input><s:body use="literal"/></input><output><s:body use="literal"/></output>
+<operation name="GetItems"><s:operation soapAction=""/>
+<input><s:body use="literal"/></input><output><s:body use="literal"/></output>
 </operation></binding>
 <service name="ItemsService"><port name="ItemsPort" binding="t:ItemsBinding"><s:address location="{where}"/></port></service>
 </definitions>"""

@@ -39,7 +39,9 @@ class SourceKind(StrEnum):
     DEBEZIUM = "debezium"
 
 
-_EXAMPLES = {SourceKind.REST: ListPackage, SourceKind.SOAP: OperationPackage, SourceKind.DEBEZIUM: DebeziumPackage}
+_EXAMPLES: dict[SourceKind, type[ListPackage | OperationPackage | DebeziumPackage]] = {
+    SourceKind.REST: ListPackage, SourceKind.SOAP: OperationPackage, SourceKind.DEBEZIUM: DebeziumPackage,
+}  # fmt: skip
 
 
 @new_app.command()
