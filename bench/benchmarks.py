@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from bench import console, hospital, job, parked
+from bench.kit import KIT_SYSTEMS
 from bench.report import Line
 from bench.sink import draining
 from bench.stage import Stage
@@ -37,6 +38,7 @@ class Plan:
     looks: int = 30
     parked: int = 100_000
     messages: int = 1_200
+    records: int = 5_000
     profiles: Path | None = None
     tree: Path | None = None
     say: Callable[[str], None] = print
@@ -239,6 +241,35 @@ def _watched(what: str, unit: str, size: int, done: dict[str, list[dict[str, Any
     return lines
 
 
+# -- the kit's adapters ------------------------------------------------------------------------------------------
+
+
+async def kit(stage: Stage, plan: Plan) -> list[Line]:
+    """The first sweep of each system that the kit reads from SQL, beside Liquidlogic's."""
+    rates: dict[str, list[float]] = {name: [] for name in KIT_SYSTEMS}
+    read: dict[str, int] = {}
+    for run in range(1, plan.runs + 1):
+        for name in KIT_SYSTEMS:
+            plan.say(f"the first sweep of {name}, {plan.records:,} of its records, run {run} of {plan.runs}")
+            async with stage.postgres.database() as state:
+                prefix = stage.prefix()
+                given = {"system": name, "size": plan.records, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
+                done = await _job(stage, plan, "kit", **given)
+                await stage.forget(prefix)
+            _must(done["published"], done["live"], f"events of {name}, one for each record that is published")
+            _must(done["published"] >= 0.98 * done["read"], True, f"a few rows of {name} are bad, no more")
+            rates[name].append(done["read"] / done["cpu"])
+            read[name] = done["read"]
+    least = 0.9 * median(rates["liquidlogic"])
+    lines = []
+    for name, each in rates.items():
+        line = Line(f"first sweep of {name}", "rows/s of CPU", each, note=f"{read[name]:,} rows")
+        if name != "liquidlogic":
+            line.goal, line.reached = "90 % of Liquidlogic's", line.median >= least
+        lines.append(line)
+    return lines
+
+
 # -- starting ----------------------------------------------------------------------------------------------------
 
 
@@ -308,4 +339,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "console": looking,
     "parked": stuck,
     "hospital": answering,
+    "kit": kit,
 }

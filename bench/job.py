@@ -22,6 +22,7 @@ JOBS = {
     "mq_bridge": "bench.rivals",
     "flow": "bench.flow",
     "fill_topics": "bench.flow",
+    "kit": "bench.kit",
 }
 
 

@@ -162,6 +162,17 @@ def classified(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Se
             yield here, _classification(info)
 
 
+def plain_lists(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every field of a model that lists plain values, parts walked: `addresses[].lines`."""
+    for name, info in model.model_fields.items():
+        here = f"{path}.{name}" if path else name
+        nested, many = _nested(info.annotation)
+        if nested is not None:
+            yield from plain_lists(nested, here + ("[]" if many else ""))
+        elif many:
+            yield here
+
+
 def _classification(info: FieldInfo) -> Sensitivity | None:
     return next((each for each in info.metadata if isinstance(each, Sensitivity)), None)
 

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from adapters.engine.guard import DELETED, WENT_BACK, Guard, allowance
-from adapters.port import Row
+from adapters.port import Row, Stream
 from adapters.testing import Bench, Faults, Killed
 from adapters.testing.table import Line, TableAdapter
-from canonical import CareEpisode, Entity, Event
+from canonical import Address, CareEpisode, ContactPoint, Entity, Event, Supplier
 from canonical.errors import UnavailableError
+from canonical.key import key_of
 
 ENDED = "emptied close_date"
 
@@ -24,6 +25,29 @@ class Closing(TableAdapter):
         number, child, need = self.reinterpret(row)
         closed = {"close_date": "2024-05-01", "close_reason": "RC1"} if child % 2 == 0 else {}
         return CareEpisode(key=self.key(number), person="legacy:person:1", primary_need=need, **closed)
+
+
+class Housed(TableAdapter):
+    """A table of suppliers: each has one more contact than its number says, and the need is where the first one is."""
+
+    def streams(self) -> Sequence[Stream]:
+        return [replace(stream, entities=(Supplier,)) for stream in super().streams()]
+
+    def key(self, number: int) -> str:
+        return key_of(self.name, "supplier", number)
+
+    def map(self, row: Row) -> Entity:
+        number, more, need = self.reinterpret(row)
+        lines = ("1 High Street", need, "A town")[: more + 1]
+        contacts = [ContactPoint(system="phone", value=f"01743 96000{n}") for n in range(more + 1)]
+        home = Address(lines=lines, town="Elm")
+        return Supplier(key=self.key(number), number=str(number), name="A supplier", addresses=(home,), contacts=tuple(contacts))
+
+
+def housed(count: int, long: int) -> Housed:
+    adapter = Housed()
+    adapter.lines = {n: Line(2 if n < long else 0, "N1") for n in range(count)}
+    return adapter
 
 
 def closed(count: int, reading: str = "sweep") -> Closing:
@@ -315,6 +339,50 @@ async def test_many_emptied_fields_are_held_back_and_the_other_changes_go_on(cap
     adapter.lines.update({n: Line(0, "N1") for n in range(60)})
     assert await bench.read() == []
     assert waiting(bench) == {}
+
+
+SHORTER = ["shortened contacts", "shortened lines"]
+
+
+async def test_lists_that_become_shorter_for_many_are_held_back_and_the_other_changes_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    adapter = housed(100, long=60)
+    bench = Bench(adapter)
+    await bench.read()
+    shorter = {n: Line(n % 2, "N1") for n in range(60)}
+    adapter.lines |= shorter | {70: Line(0, "N2"), 80: Line(2, "N1")}
+    assert [event.key for event in await bench.read()] == [adapter.key(80)]
+    assert waiting(bench) == {("", what): 60 for what in SHORTER}
+    assert "legacy.episodes: 60 of 61 records lost some of their contacts; this is held back" in caplog.text
+    for what in SHORTER:
+        allow(bench, what)
+    assert len(await bench.read()) == 60
+    assert (bench.log.state(), waiting(bench)) == (adapter.state(), {})
+
+
+@pytest.mark.parametrize(("count", "long", "shorter"), [(300, 300, 20), (1000, 1000, 150), (100, 10, 10)])
+async def test_lists_that_become_shorter_for_few_are_published(count: int, long: int, shorter: int) -> None:
+    adapter = housed(count, long)
+    bench = Bench(adapter)
+    await bench.read()
+    adapter.lines |= {n: Line(0, "N1") for n in range(shorter)}
+    assert len(await bench.read()) == shorter
+    assert waiting(bench) == {}
+
+
+@pytest.mark.parametrize(("left", "held"), [(1, []), (0, ["emptied contacts", "emptied lines"])])
+async def test_a_state_from_before_lists_were_counted_knows_which_fields_were_there(left: int, held: list[str]) -> None:
+    adapter = housed(100, long=100)
+    bench = Bench(adapter)
+    await bench.read()
+    known = bench.state.of("episodes").records
+    for key, record in known.items():
+        assert record.filled is not None
+        known[key] = replace(record, filled=record.filled[:-3])  # addresses, contacts, lines
+    adapter.lines |= {n: Line(left - 1, "N1") for n in range(100)}
+    assert len(await bench.read()) == (0 if held else 100)
+    assert waiting(bench) == {("", what): 100 for what in held}
 
 
 async def test_fields_that_empty_a_little_with_every_sweep_are_held_back_within_the_day() -> None:

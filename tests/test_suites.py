@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import subprocess
 import sys
 import time
@@ -48,6 +49,10 @@ def by_a_set(row: Row) -> Entity:
 
 def by_the_machine(row: Row) -> Entity:
     return episode(row, referral_date=date(2026 + (time.tzname[0] != "UTC"), 1, 1))
+
+
+def by_the_locale(row: Row) -> Entity:
+    return episode(row, referral_date=date(2026, 1, len(locale.format_string("%d", 1234, grouping=True))))
 
 
 def owned_elsewhere(row: Row) -> Entity:
@@ -148,6 +153,7 @@ MISTAKES: list[tuple[str, AdapterSuite, str, Callable[[], Adapter], str]] = [
     ("clock", Suite(), "a_mapping_depends_on_nothing_but_its_row", partial(Mapped, by_the_clock), "makes something else"),
     ("zone", Suite(), "a_mapping_depends_on_nothing_but_its_row", partial(Mapped, by_the_zone), "makes something else"),
     ("machine", Suite(), "a_mapping_depends_on_nothing_but_its_row", partial(Mapped, by_the_machine), "makes something else"),
+    ("locale", Suite(), "a_mapping_depends_on_nothing_but_its_row", partial(Mapped, by_the_locale), "makes something else"),
     ("set", Suite(), "a_mapping_depends_on_nothing_but_its_row", partial(Mapped, by_a_set), "makes something else"),
     ("closure", Suite(), "a_mapping_depends_on_nothing_but_its_row", lambda: Mapped(lambda r: episode(r)), "cannot be sent"),
     ("owner", Suite(), "every_record_has_an_owner_of_its_own_system", partial(Mapped, owned_elsewhere), "another system owns"),

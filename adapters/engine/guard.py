@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 DELETED = "deleted"
 WENT_BACK = "went back"
 _DOUBT = "accept "
+_SHORTENED = "shortened "
 _DAY = timedelta(days=1).total_seconds()
 _FLOOR = 5
 _MARK = 12  # letters of an extract's digest that tell its content from others
@@ -37,18 +38,25 @@ def emptied(field: str) -> str:
     return f"emptied {field}"
 
 
+def shortened(field: str) -> str:
+    """The kind of change that makes a list shorter."""
+    return f"{_SHORTENED}{field}"
+
+
 def sentence(entry: Guarded) -> str:
     """The words for a held entry."""
     if entry.what.startswith(_DOUBT):
         doubt = entry.what.split()[1]
         return f"one file, or a row of it, is refused because of its {doubt}; a person who has looked may accept it"
-    number, base, field = entry.held, max(entry.base, entry.held), entry.what.removeprefix("emptied ")
+    number, base, (kind, _, field) = entry.held, max(entry.base, entry.held), entry.what.partition(" ")
     where = " of one file" if entry.region else ""
     match entry.what:
         case "deleted":
             return f"{number} of {base} records{where} are missing"
         case "went back":
             return f"{number} of {base} records{where} went back to their former content"
+        case _ if kind == "shortened":
+            return f"{number} of {base} records{where} lost some of their {field}"
         case _:
             return f"{number} of {base} records{where} lost their {field}"
 
@@ -175,6 +183,7 @@ class Watch:
         if self._guard.off or known.filled is None:
             return ()
         kinds = [emptied(name) for name in self._contents.emptied(known.filled, filled)]
+        kinds += [shortened(name) for name in self._contents.shortened(known.filled, filled)]
         if known.former and fingerprint[:_SHORT] in _pieces(known.former):
             kinds.append(WENT_BACK)
         if known.filled[:TAG] != filled[:TAG]:
@@ -245,12 +254,12 @@ class Watch:
             count, entry = self._counts[kind], self._entries.get((self._region, kind))
             if not whole and entry:
                 count = max(count, entry.held)
-            if self._judge(kind, count, await self._of(memory, stream, kind) if count else 0):
+            if await self._lets(memory, stream, kind, count):
                 free.add(kind)
         released = self._released(free)
         # A person's permission counts once. It is not used up yet if all of these changes are also held for another reason.
         for kind in allowed.intersection(k for aside in released for k in aside.kinds):
-            self._judge(kind, self._counts[kind], await self._of(memory, stream, kind))
+            await self._lets(memory, stream, kind, self._counts[kind])
         return released
 
     def page(self) -> list[Aside]:
@@ -359,15 +368,26 @@ class Watch:
                 self._put(replace(entry, done=max(entry.done - number, 0), held=entry.held - number))
         return [aside for aside in self._kept if free.issuperset(aside.kinds)]
 
+    async def _lets(self, memory: Memory, stream: str, kind: str, count: int) -> bool:
+        """Judge so many changes of a kind."""
+        if not count:
+            return self._judge(kind, 0, 0)
+        of = await self._of(memory, stream, kind)
+        # Few records have a long list: if all of these lists become shorter, that is not yet all that the stream holds.
+        hold = await self._of(memory, stream, emptied(kind.removeprefix(_SHORTENED))) if kind.startswith(_SHORTENED) else of
+        return self._judge(kind, count, of, hold - count)
+
     async def _of(self, memory: Memory, stream: str, kind: str) -> int:
         """The number of records that could have such a change."""
         if self._filled is None:
             self._filled = await memory.filled(stream, self._region or None)
         if kind == WENT_BACK:
             return sum(self._filled.values())
-        return sum(
-            n for filled, n in self._filled.items() if filled and kind in map(emptied, self._contents.names(filled))
-        )
+        return sum(n for filled, n in self._filled.items() if filled and kind in self._kinds(filled))
+
+    def _kinds(self, filled: bytes) -> list[str]:
+        """The kinds of loss that a record with such content can have."""
+        return [*map(emptied, self._contents.names(filled)), *map(shortened, self._contents.long(filled))]
 
 
 def _doubt(doubt: str, digest: str) -> str:

@@ -53,11 +53,13 @@ class RestStream:
 
 
 class RestAdapter:
-    """A service whose lists are read as its streams declare. `name` is the source in every key."""
+    """A service whose lists are read as its streams declare, by a `client`. `name` is the source in every key."""
 
-    def __init__(self, name: str, settings: RestSettings, streams: Sequence[RestStream]) -> None:
+    def __init__(
+        self, name: str, settings: RestSettings, streams: Sequence[RestStream], client: RestClient | None = None
+    ) -> None:
         self.name = name
-        self.client = RestClient(name, settings)
+        self.client = client or RestClient(name, settings)
         self._settings = settings
         self._flat = FlatAdapter(name, settings, streams)
         self._declared = {each.name: each for each in streams}

@@ -53,6 +53,11 @@ class RestSettings(RowSettings):
     longest_wait: timedelta = Field(default=timedelta(minutes=15), gt=timedelta(0))
     max_megabytes: int = Field(default=64, ge=1, le=1024)
 
+    @property
+    def basic(self) -> bool:
+        """Tell whether `username` and `password` are sent in a header of HTTP."""
+        return True
+
     @model_validator(mode="after")
     def _one_way_in(self) -> RestSettings:
         ways = {
@@ -70,7 +75,8 @@ class RestSettings(RowSettings):
 
 class RestClient:
     """
-    A connection to one service. It sends GET and nothing else (and POST for a token). `where` names its adapter in errors.
+    A connection to one service. It sends GET, and POST for a token or an operation that reads. `where` names its adapter in
+    errors.
 
     While the service wants to be left alone, nothing is sent and `UnavailableError` is raised: the pump comes again.
     """
@@ -121,16 +127,26 @@ class RestClient:
         :raises UnavailableError: there is no answer now.
         :raises MisconfiguredError: it does not let us in, or the address is wrong.
         """
+        return self.judged(await self.ask("GET", url, headers))
+
+    async def ask(
+        self, method: str, url: httpx.URL, headers: dict[str, str] | None = None, content: bytes | None = None
+    ) -> httpx.Response:
+        """
+        Send a request. Pass its answer to `judged` unless a status of 4xx or 5xx says something in the service's own words.
+
+        :raises UnavailableError: there is no answer now.
+        """
         if (left := self._quiet_until - time.monotonic()) > 0:
             raise UnavailableError(self.where, f"asked to be left alone for {left:.0f} more seconds")
         if self._http is None:
             raise UnavailableError(self.where, "is not open")
         try:
-            async with self._http.stream("GET", url, headers=headers) as response:
+            async with self._http.stream(method, url, headers=headers, content=content) as response:
                 await self._read(response)
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        return self._judged(response)
+        return response
 
     async def _read(self, response: httpx.Response) -> None:
         """Read an answer, if it is not too large; httpx takes `_content` for what was read."""
@@ -157,7 +173,13 @@ class RestClient:
                 fix="look whether a proxy or a sign-in page stands before the service, and whether `url` is its API",
             ) from None  # fmt: skip
 
-    def _judged(self, response: httpx.Response) -> httpx.Response:
+    def judged(self, response: httpx.Response) -> httpx.Response:
+        """
+        The answer, if its status is 200, 304, or 4xx of a link that has expired.
+
+        :raises UnavailableError: the service is away.
+        :raises MisconfiguredError: it does not let us in, or the address is wrong.
+        """
         code = response.status_code
         if code in _LATER or code >= 500:
             after = min(wait_asked(response) or timedelta(0), self.settings.longest_wait)
@@ -184,7 +206,7 @@ class RestClient:
         s = self.settings
         if s.token_url and s.client_id and s.client_secret:
             return Credentials(OAuthClient(self.where, str(s.token_url), s.client_id, s.client_secret, s.scope, "adapters"))
-        if s.username and s.password:
+        if s.basic and s.username and s.password:
             return httpx.BasicAuth(s.username, s.password.get_secret_value())
         return None
 

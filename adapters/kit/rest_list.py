@@ -142,7 +142,8 @@ class RestList:
         self._items = items
         self._fetch: _Fetch | None = None
         self._round = 0  # of the last whole list; 0: there is none
-        self._kept = sqlite3.connect("")  # on disk once it is large, and gone when it is closed
+        # On disk once it is large. Python may collect us in any thread, which closes it.
+        self._kept = sqlite3.connect("", check_same_thread=False)
         self._kept.executescript(
             "CREATE TABLE items (key TEXT, nth INTEGER, item TEXT, round INTEGER, page INTEGER, PRIMARY KEY (key, nth)) "
             "WITHOUT ROWID; CREATE TABLE pages (url TEXT PRIMARY KEY, tag TEXT, links TEXT, body TEXT, round INTEGER)"

@@ -23,6 +23,7 @@ from canonical.errors import BadRecordError
 
 _ENVIRONMENT = {"TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4711"}  # it is tomorrow there
 _LOCALES = ("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8")
+_NUMBERS = {"decimal_point": ",", "thousands_sep": ".", "grouping": [3, 3, 0], "currency_symbol": "EUR"}
 _LATER = timedelta(days=500)
 
 
@@ -86,6 +87,8 @@ def main() -> None:
         with suppress(locale.Error):  # few of them are installed
             locale.setlocale(locale.LC_ALL, each)
             break
+    else:
+        locale._override_localeconv = _NUMBERS  # type: ignore[attr-defined]  # Python's own means for tests of locales
     with time_machine.travel((datetime.now(UTC) + _LATER).timestamp()):
         sys.path[:], count = json.loads(sys.stdin.buffer.readline())
         said = said_here([_received() for _ in range(count)][::-1])[::-1]

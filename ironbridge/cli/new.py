@@ -17,7 +17,7 @@ from canonical import ENTITIES, Entity
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, known, out
 from ironbridge.runtime.installed import TARGETS, found
-from ironbridge.scaffold.adapter import CsvPackage, DebeziumPackage, ListPackage, SqlPackage
+from ironbridge.scaffold.adapter import CsvPackage, DebeziumPackage, ListPackage, OperationPackage, SqlPackage
 from ironbridge.scaffold.flow import FlowPackage
 from ironbridge.scaffold.package import Scaffold, may_be_called, write
 from ironbridge.scaffold.source import FoundTable, look
@@ -36,7 +36,13 @@ class SourceKind(StrEnum):
     SQL = "sql"
     FILES = "files"
     REST = "rest"
+    SOAP = "soap"
     DEBEZIUM = "debezium"
+
+
+_EXAMPLES: dict[SourceKind, type[ListPackage | OperationPackage | DebeziumPackage]] = {
+    SourceKind.REST: ListPackage, SourceKind.SOAP: OperationPackage, SourceKind.DEBEZIUM: DebeziumPackage,
+}  # fmt: skip
 
 
 @new_app.command()
@@ -57,9 +63,9 @@ def adapter(
 
     With --url and --table the tables are looked at: columns, types, keys and the number of rows are the source's, and what they
     mean is guessed by their names; with --kind files and --file, the files. Every guess is marked. Without them, and for a
-    service (rest, debezium), an example is written.
+    service (rest, soap, debezium), an example is written.
     """
-    package: SqlPackage | CsvPackage | ListPackage | DebeziumPackage
+    package: SqlPackage | CsvPackage | ListPackage | OperationPackage | DebeziumPackage
     if kind is SourceKind.SQL:
         package = _of_database(name, url, table, schema)
     elif url is not None or table:
@@ -67,7 +73,7 @@ def adapter(
     elif kind is SourceKind.FILES:
         package = CsvPackage(name, tuple(look_at(file))) if file else CsvPackage(name)
     else:
-        package = ListPackage(name) if kind is SourceKind.REST else DebeziumPackage(name)
+        package = _EXAMPLES[kind](name)
     if file and kind is not SourceKind.FILES:
         raise MisconfiguredError("new adapter", "--file is for --kind files", fix="say --kind files")
     _written(package, into, "new adapter")

@@ -18,6 +18,7 @@ _RESERVED = {"order", "group", "table", "index", "select", "from", "to", "where"
 _ROWS = 3  # invented rows of each table
 _SQL_KIT = ("from adapters.kit.sql import SqlAdapter, SqlSettings, SqlStream",)
 _REST_KIT = ("from adapters.kit.rest import Numbered, RestAdapter, RestSettings, RestStream",)
+_SOAP_KIT = ("from adapters.kit.soap import Numbered, SoapAdapter, SoapSettings, SoapStream",)
 _DEBEZIUM_KIT = ("from adapters.kit.debezium import DebeziumAdapter, DebeziumSettings, DebeziumStream",)
 _FILES_KIT = (
     "from adapters.kit.delimited import Delimited",
@@ -65,6 +66,19 @@ class ListPackage:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationPackage:
+    """The package of an adapter that calls a SOAP service's operations, to be written as an example."""
+
+    name: str
+    tables: tuple[FoundTable, ...] = (EXAMPLE_LIST,)
+
+    def files(self) -> Files:
+        drafts = _drafts(self.name, self.tables)
+        more = {**_edits(self.name, drafts[0]), "extra": "soap"}
+        yield from _package(self.name, drafts, more, "soap_", _SOAP_KIT)
+
+
+@dataclass(frozen=True, slots=True)
 class DebeziumPackage:
     """The package of an adapter that reads Debezium's topics, to be written as an example."""
 
@@ -82,7 +96,8 @@ def _drafts(name: str, tables: Sequence[FoundTable]) -> list[_Written]:
 
 def _package(name: str, drafts: list[_Written], more: Mapping[str, Any], kind: str, kit: Sequence[str]) -> Files:
     own = [each for each in drafts if not each.is_person]
-    given: dict[str, Any] = {"name": name, "drafts": drafts, "own": own, "today": f"{datetime.now(UTC):%d %B %Y}", **more}
+    today = f"{datetime.now(UTC):%d %B %Y}"
+    given: dict[str, Any] = {"name": name, "extra": "", "drafts": drafts, "own": own, "today": today, **more}
     yield "pyproject.toml", _text("pyproject.toml", given)
     yield f"{name}/__init__.py", _text(f"{kind}adapter.py", given | {"imports": _imports(name, drafts, kit)})
     if own:
