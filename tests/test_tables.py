@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,13 +14,17 @@ from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
+
 from canonical import ENTITIES, CareEpisode, DocumentLine, Entity, Event, Invoice, Name, Person
 from canonical.entity import FINANCIAL, PLAIN
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 from canonical.values import Code
+from ironbridge.cli.app import app
 from ironbridge.kafka.process import free_port
 from ironbridge.operate.table_checks import of_tables
 from ironbridge.settings import TablesSettings
+from ironbridge.store import open_store
 from ironbridge.tables import query, upkeep
 from ironbridge.tables.choice import TablePlan, plans
 from ironbridge.tables.rows import rows, sorted_out
@@ -181,7 +187,7 @@ class GrownOtherwise(Grown):
 def test_a_new_field_is_a_new_column_and_another_type_is_refused_with_the_remedy(tmp_path: Path) -> None:
     def plan(entity: type[Entity]) -> TablePlan:
         place = [pa.field("_partition", pa.int32(), nullable=False), pa.field("_offset", pa.int64(), nullable=False)]
-        return TablePlan(entity, str(tmp_path / "lamp"), True, pa.schema([*schema_of(entity), *place]))  # noqa: FBT003
+        return TablePlan(entity, str(tmp_path / "lamp"), True, pa.schema([*schema_of(entity), *place]))
 
     OpenTable(plan(Grown), {}).open()
     more = OpenTable(plan(GrownMore), {})
@@ -311,3 +317,35 @@ def test_settings_that_contradict_themselves_are_refused() -> None:
     with pytest.raises(MisconfiguredError, match="did you mean `person`"):
         plans(TablesSettings(path="/t", entities=("persn",)))
     assert plans(TablesSettings(path="/t", entities=("care-episode",)))[1].entity is CareEpisode
+
+
+# -- the commands ----------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_list_check_ask_and_erase(tmp_path: Path) -> None:
+    file = tmp_path / "ironbridge.toml"
+    file.write_text(
+        f'data = "{tmp_path}"\n[tables]\npath = "{tmp_path}/t"\nentities = ["person"]\nhold = {json.dumps(ALL)}\n', "utf-8"
+    )
+
+    def said(*words: str, status: int = 0) -> str:
+        done = CliRunner().invoke(app, [*words, "-f", str(file)])
+        assert done.exit_code == status, done.output
+        return done.output
+
+    asyncio.run(_state(f"sqlite+aiosqlite:///{tmp_path}/state.sqlite3"))
+    for each in tables(tmp_path / "t"):
+        each.write(TOPIC, placed([event(person(1), 1), event(person(2, "Ada"), 1)]))
+    found = json.loads(said("tables", "list", "--json"))
+    assert [(each["name"], each["rows"]) for each in found] == [("person_history", 2), ("person", 2)]
+    assert "All is well" in said("tables", "check")
+    asked = "SELECT key, names[1].given AS given FROM person ORDER BY key"
+    assert said("tables", "query", asked, "--format", "csv").split() == [
+        "key,given", "legacy:person:1,Wilhelmina", "legacy:person:2,Ada",
+    ]  # fmt: skip
+    assert "Deleted 2 rows" in said("tables", "erase", "legacy:person:1", "--why", "article 17")
+    assert said("tables", "query", asked, "--format", "csv").split() == ["key,given", "legacy:person:2,Ada"]
+
+
+async def _state(url: str) -> None:
+    await (await open_store(url)).close()

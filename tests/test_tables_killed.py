@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+
 from canonical import Event, Name, Person
 from canonical.event import topic_of
 from ironbridge.kafka.consumer import consumer
@@ -61,7 +62,7 @@ async def in_the_topic(kafka: KafkaSettings) -> list[Row]:
 def in_the_table(settings: TablesSettings, name: str) -> list[Row]:
     connection = query.opened(settings)
     try:
-        sql = f"SELECT key, _version, _partition, _offset, names[1].given FROM {name} ORDER BY ALL"  # noqa: S608
+        sql = f"SELECT key, _version, _partition, _offset, names[1].given FROM {name} ORDER BY ALL"
         return connection.execute(sql).fetchall()
     finally:
         connection.close()
