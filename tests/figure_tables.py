@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
-from canonical import ENTITIES, Entity
+from canonical import ENTITIES, Entity, Event
 from ironbridge.figures.figure import figure
-from ironbridge.figures.reading import Behind, DateRange, FigureReader
+from ironbridge.figures.reading import Behind, DateRange, FigureReader, Opened
 from ironbridge.store.quality import FaultyRow
-import sys; sys.path.insert(0, "/tmp/q")
-from scratch_schema import schema_of
+from ironbridge.tables.rows import rows
+from ironbridge.tables.schema import table_name
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def made(name: str, number: object, /, of: str = "lcs", **fields: Any) -> Entity:
@@ -28,34 +28,31 @@ def of_child(name: str, number: object, child: int, **fields: Any) -> Entity:
     return made(name, number, person=f"lcs:person:{child}", **fields)
 
 
-def opened_of(entities: Sequence[Entity]) -> Any:
-    """Gives the table of each entity, as a `FigureReader` opens it."""
-    import pyarrow as pa
+def opened_of(entities: Sequence[Entity]) -> Opened:
+    """A database with the latest table of each entity of which there is one."""
+    import duckdb
 
-    def opened(name: str) -> Any:
-        rows = [each.model_dump() for each in entities if each.type_name == name]
-        return pa.Table.from_pylist([_plain(row) for row in rows], schema=schema_of(ENTITIES[name]))
+    def opened(names: tuple[str, ...]) -> Any:
+        connection = duckdb.connect()
+        for kind in {type(each) for each in entities if table_name(type(each)) in names}:
+            connection.register(table_name(kind), table_of(kind, [each for each in entities if type(each) is kind]))
+        return connection
 
     return opened
 
 
-def _plain(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _plain(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case date() | Decimal() | None:
-            return value
-    return to_jsonable_python(value)
+def table_of(kind: type[Entity], entities: Sequence[Entity]) -> Any:
+    """What is published of some entities of one kind, as rows."""
+    parts = [(each, each.key.partition(":")[0]) for each in entities]
+    return rows(kind, [Event(kind.type_name, of, each.key, each.owner, 1, NOW, each.to_bytes()) for each, of in parts])
 
 
 def shown(
     name: str, first: str, last: str, entities: Sequence[Entity] = (), faulty: Sequence[FaultyRow] = ()
 ) -> list[dict[str, Any]]:
     """
-    The figure's lines without the system, once each of its numbers has been held against the rows behind it: a number is the count of
-    its rows, or the sum of their column; what is neither (a share, a middle) is not held.
+    The figure's lines without the system, once each of its numbers has been held against the rows behind it: a number is the
+    count of its rows, or the sum of their column; what is neither (a share, a middle) is not held.
     """
     of, days = figure(name), DateRange(date.fromisoformat(first), date.fromisoformat(last))
     reader = FigureReader(opened_of(entities), faulty)
@@ -63,13 +60,13 @@ def shown(
     for record in records:
         group = {by: str(record[by]) for by in of.by}
         for number in record.keys() - set(of.by):
-            rows = reader.rows(of, days, Behind(group, number), reveal=True, most=1000)
-            assert len(rows.lines) == reader.count(of, days, Behind(group, number))
+            behind = reader.rows(of, days, Behind(group, number), reveal=True, most=1000)
+            assert len(behind.lines) == reader.count(of, days, Behind(group, number))
             match record[number]:
                 case int() as counted:
-                    assert counted == len(rows.lines), f"{number} of {group}"
+                    assert counted == len(behind.lines), f"{number} of {group}"
                 case Decimal() as added:
-                    assert added == sum(row[number] for row in rows.records), f"{number} of {group}"
+                    assert added == sum(row[number] for row in behind.records), f"{number} of {group}"
     return [{by: value for by, value in record.items() if by != "ledger" and (by != "system" or faulty)} for record in records]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from ironbridge.figures.days import calendar
 from canonical import Entity
+from ironbridge.figures.days import calendar
 from tests.figure_tables import made, numbers, of_child, shown
 
 

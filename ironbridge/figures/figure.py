@@ -1,9 +1,9 @@
 """
 A figure is one file in `sql/`: its definition as TOML in the first comment, then two macros of DuckDB.
 
-`name(first_day, last_day)` gives the numbers, a line for each group. `name_rows(first_day, last_day)` gives the rows behind them: a
-number of a group is the count of its rows (of those in which the column of the number's name is true, if it has one), or the
-sum of that column.
+`name(first_day, last_day)` gives the numbers, a line for each group. `name_rows(first_day, last_day)` gives the rows behind
+them: a number of a group is the count of its rows (of those in which the column of the number's name is true, if it has one),
+or the sum of that column.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from canonical import ENTITIES
 from canonical.entity import Sensitivity, classified
@@ -37,8 +38,8 @@ _RELATIONS = {relation_of(entity): entity for entity in ENTITIES}
 @dataclass(frozen=True, slots=True)
 class Figure:
     """
-    A figure, as its file declares it. `by` are the columns that name a group, `chart` is the number that is drawn. `columns` says of
-    each column of the rows behind it which canonical field it comes from, e.g. `assessment.start_date`: that decides who sees it.
+    A figure, as its file declares it. `by` are the columns that name a group, `chart` is the number that is drawn. `columns` says
+    of each column of the rows behind it which canonical field it comes from, e.g. `assessment.start_date`: that decides who sees it.
     """
 
     name: str
@@ -106,7 +107,7 @@ def figures() -> Mapping[str, Figure]:
 def _read(file: str, text: str) -> Figure:
     found = _HEAD.match(text)
     assert found is not None, file  # noqa: S101 (our own file)
-    head = {name: _wrapped(value) for name, value in tomllib.loads(found[1]).items()}
+    head: dict[str, Any] = {name: _wrapped(value) for name, value in tomllib.loads(found[1]).items()}
     return Figure(name=file.removesuffix(".sql").replace("_", "-"), sql=found[2].strip(), **head)
 
 

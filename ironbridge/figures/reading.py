@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adapters.engine.journal import record_key
+from adapters.engine.journal import AGAIN, INCOMPLETE
 from canonical.errors import MisconfiguredError
 from ironbridge.figures.days import calendar
 from ironbridge.figures.figure import PROBLEM, WORKING_DAY, Figure
+from ironbridge.figures.relations import complete
 from ironbridge.figures.sheet import Sheet
 from ironbridge.operate.insight import HIDDEN
 from ironbridge.store.quality import FaultyRow
 
 _LONDON = ZoneInfo("Europe/London")
 _PIECE = 5000
-Opened = Callable[[str], Any]
-"""Gives an entity's latest table as something of Arrow's that DuckDB can read, one without rows if nothing of it was published."""
+Opened = Callable[[tuple[str, ...]], Any]
+"""Gives a connection of DuckDB's with the views of these names, as far as there are tables for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class FigureReader:
 
     def numbers(self, of: Figure, days: DateRange) -> Sheet:
         with self._connected(of) as connection:
-            found = connection.execute(f"SELECT * FROM {of.macro}(CAST($1 AS DATE), CAST($2 AS DATE))", [days.first, days.last])
+            asked = f"SELECT * FROM {of.macro}(CAST($1 AS DATE), CAST($2 AS DATE))"  # noqa: S608 (a file's name of ours)
+            found = connection.execute(asked, [days.first, days.last])
             return Sheet(tuple(column[0] for column in found.description), found.fetchall())
 
     def rows(self, of: Figure, days: DateRange, behind: Behind, *, reveal: bool, most: int) -> Sheet:
@@ -97,10 +99,8 @@ class FigureReader:
 
     @contextmanager
     def _connected(self, of: Figure) -> Iterator[Any]:
-        duckdb = _duckdb()
-        with duckdb.connect(":memory:") as connection:
-            for name, entity in of.entities.items():
-                connection.register(name, self.opened(entity))
+        with self.opened(tuple(of.entities)) as connection:
+            complete(connection, of)
             if of.needs_days:
                 connection.register(WORKING_DAY, calendar(datetime.now(_LONDON).date()))
             if of.needs_state:
@@ -108,16 +108,6 @@ class FigureReader:
             connection.execute("SET enable_external_access = false")
             connection.execute(of.sql)
             yield connection
-
-
-def _duckdb() -> Any:
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MisconfiguredError(
-            "figures", "DuckDB is not installed", fix="install Ironbridge with its extra `figures`: pip install 'ironbridge[figures]'"
-        ) from error
-    return duckdb
 
 
 def _condition(of: Figure, behind: Behind) -> tuple[str, list[str]]:
@@ -138,16 +128,17 @@ def _hidden(line: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
 
 
 def _problems(faulty: Sequence[FaultyRow]) -> Any:
+    """The rows at fault as a table of Arrow. A day is one in England."""
     import pyarrow as pa
+    from pyarrow import compute
 
-    texts = {name: [getattr(row, name) for row in faulty] for name in ("system", "stream", "field", "rule")}
-    columns = {name: pa.array(values, pa.string()) for name, values in texts.items()} | {
-        "key": pa.array([record_key(row.key) for row in faulty], pa.string()),
-        "since": pa.array([_day(row.since) for row in faulty], pa.date32()),
-        "incomplete": pa.array([row.incomplete for row in faulty], pa.bool_()),
-    }
-    return pa.table(columns)
+    columns = {name: pa.array([getattr(row, name) for row in faulty], kind) for name, kind in _problem_columns(pa).items()}
+    moments = compute.multiply(columns["since"], 1_000_000).cast(pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    days = compute.local_timestamp(moments.cast(pa.timestamp("us", tz=_LONDON.key))).cast(pa.date32(), safe=False)
+    keys = compute.replace_substring_regex(columns["key"], f"({AGAIN}|{INCOMPLETE})$", "")
+    return pa.table(columns | {"since": days, "key": keys})
 
 
-def _day(at: float) -> date:
-    return datetime.fromtimestamp(at, UTC).astimezone(_LONDON).date()
+def _problem_columns(pa: Any) -> dict[str, Any]:
+    texts = dict.fromkeys(("system", "stream", "key", "field", "rule"), pa.string())
+    return texts | {"since": pa.float64(), "incomplete": pa.bool_()}

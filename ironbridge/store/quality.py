@@ -1,4 +1,4 @@
-"""The rows at fault that the state knows, for the figure of data quality: where each lies, its field and the rule that it broke."""
+"""The rows at fault that the state knows: where each lies, its field and the rule that it broke."""
 
 from __future__ import annotations
 

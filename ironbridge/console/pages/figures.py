@@ -33,7 +33,7 @@ _LONDON = ZoneInfo("Europe/London")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question that an address or a form asks: a figure, its days, and which of its rows. `texts` is it, as an address has it."""
+    """A question that an address or a form asks: a figure, its days, and which of its rows. An address holds its `texts`."""
 
     figure: Figure
     days: DateRange
@@ -43,6 +43,12 @@ class Question:
     def texts(self) -> dict[str, str]:
         days = {"from": self.days.first.isoformat(), "to": self.days.last.isoformat()}
         return days | ({"number": self.behind.number} if self.behind.number else {}) | dict(self.behind.group)
+
+    @property
+    def named(self) -> str:
+        """The rows that are asked for, as the audit trail names them."""
+        group = [f"{name} {value}" for name, value in self.behind.group.items()]
+        return ", ".join([f"figure {self.figure.name}, {self.days.first} to {self.days.last}", *group])
 
     def address(self, path: str = "", **more: str) -> str:
         return f"/figures/{self.figure.name}{path}?{urlencode(self.texts | more)}"
@@ -102,9 +108,8 @@ async def _rows(request: Request, asked: Question, *, reveal: bool, status: int 
     reading = await _reader(request, asked)
     count = await asyncio.to_thread(reading.count, asked.figure, asked.days, asked.behind)
     sheet = await asyncio.to_thread(reading.rows, asked.figure, asked.days, asked.behind, reveal=reveal, most=ROWS)
-    return show(
-        request, "figures/rows.html", status, asked=asked, figure=asked.figure, sheet=sheet, count=count, revealed=reveal, error=error
-    )
+    told = {"asked": asked, "figure": asked.figure, "sheet": sheet, "count": count, "revealed": reveal, "error": error}
+    return show(request, "figures/rows.html", status, **told)
 
 
 async def numbers_file(request: Request) -> Response:
@@ -134,7 +139,7 @@ async def reveal(request: Request, form: FormData) -> Response:
     asked, why = _asked(request, form), text_of(form, "why")
     if not why:
         return await _rows(request, asked, reveal=False, status=422, error=NO_REASON)
-    await audit.reveal(room_of(request).store, actor(request), [asked.address("/rows")], why)
+    await audit.reveal(room_of(request).store, actor(request), [asked.named], why)
     if text_of(form, "as") == "file":
         return await _rows_file(request, asked, reveal=True)
     return await _rows(request, asked, reveal=True)
@@ -142,8 +147,8 @@ async def reveal(request: Request, form: FormData) -> Response:
 
 PAGE = ConsolePage(
     {
-        "/figures": every, "/figures/{figure}": look, "/figures/{figure}/rows": rows, "/figures/{figure}/numbers.csv": numbers_file,
-        "/figures/{figure}/rows.csv": rows_file,
+        "/figures": every, "/figures/{figure}": look, "/figures/{figure}/numbers.csv": numbers_file,
+        "/figures/{figure}/rows": rows, "/figures/{figure}/rows.csv": rows_file,
     },
     [Form("/figures/{figure}/reveal", Right.REVEAL, reveal)],
     Entry(75, "/figures", "Figures"),

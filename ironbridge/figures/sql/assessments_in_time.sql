@@ -2,14 +2,17 @@
 title = "Assessments in 45 working days"
 unit = "assessments"
 definition = """
-Child and family assessments that were authorised, by the month of the authorisation. One is in time if at most 45 working \
-days lie between its start and its authorisation: the day of the start is day 0, and an authorisation on day 45 is in time. \
-Working days are Monday to Friday without the bank holidays of England. An assessment that is still open is in the figure \
-`assessments-open`. `from_referral` counts those authorised at most 45 working days after the referral that they belong to."""
+Child and family assessments that were authorised, by the month of the authorisation. One is in time if at most 45
+working days lie between its start and its authorisation: the day of the start is day 0, and an authorisation on day
+45 is in time. Working days are Monday to Friday without the bank holidays of England. An assessment that is still
+open is in the figure `assessments-open`. `from_referral` counts those authorised at most 45 working days after the
+referral that they belong to."""
 source = """
-Working Together to Safeguard Children (statutory guidance): no longer than 45 working days from the point of referral. The \
-Department for Education's children in need census measures from the start of the assessment to its authorisation."""
-lacks = "`undated` counts assessments without a start, or with one after the authorisation; they are neither in time nor late."
+Working Together to Safeguard Children (statutory guidance): no longer than 45 working days from the point of
+referral. The Department for Education's children in need census measures from the start of the assessment to its
+authorisation."""
+lacks = """
+`undated` counts assessments without a start, or with one after the authorisation; they are neither in time nor late."""
 chart = "in_time_percent"
 by = ["system", "month"]
 

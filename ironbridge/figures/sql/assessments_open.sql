@@ -2,13 +2,13 @@
 title = "Open assessments by age"
 unit = "assessments"
 definition = """
-Child and family assessments that are open at the end of the last day, by the working days since they started. One is open if \
-it started on the last day or before and was not authorised by then, and its referral was not closed by then. More than 45 \
-working days is overdue. The first day of the range plays no part."""
+Child and family assessments that are open at the end of the last day, by the working days since they started. One is
+open if it started on the last day or before and was not authorised by then, and its referral was not closed by then.
+More than 45 working days is overdue. The first day of the range plays no part."""
 source = "Working Together to Safeguard Children (statutory guidance): no longer than 45 working days."
 lacks = """
-An assessment has no sign that it was cancelled: one whose referral was closed without an authorisation counts as given up, \
-and one without a start date is not counted."""
+An assessment has no sign that it was cancelled: one whose referral was closed without an authorisation counts as
+given up, and one without a start date is not counted."""
 chart = "assessments"
 by = ["system", "age"]
 

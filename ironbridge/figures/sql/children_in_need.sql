@@ -2,13 +2,13 @@
 title = "Children in need by need and duration"
 unit = "children"
 definition = """
-Children with an open episode of need at the end of the last day, by their primary need and by how long the episode has been \
-open. An episode is open if its referral is dated on the last day or before and it was not closed by then; a referral that \
-ended in no further action opens none. A child with several open episodes counts once, with the one that opened first. The \
-first day of the range plays no part."""
+Children with an open episode of need at the end of the last day, by their primary need and by how long the episode
+has been open. An episode is open if its referral is dated on the last day or before and it was not closed by then; a
+referral that ended in no further action opens none. A child with several open episodes counts once, with the one that
+opened first. The first day of the range plays no part."""
 source = """
-The Department for Education's children in need census (primary need codes N0 to N9) and Ofsted's Annex A, list 6. Section 17 \
-of the Children Act 1989 says who is in need."""
+The Department for Education's children in need census (primary need codes N0 to N9) and Ofsted's Annex A, list 6.
+Section 17 of the Children Act 1989 says who is in need."""
 lacks = "Whether an assessment found the child to be in need is not held: a child counts from the referral on."
 chart = "children"
 by = ["system", "need"]

@@ -2,15 +2,15 @@
 title = "Commitments"
 unit = "orders"
 definition = """
-Purchase orders of the range (by the date of the order) of which something is still to be invoiced, by the status that the ledger \
-gives them. The commitment of a line is its amount before tax less what was invoiced for it; a line that was invoiced for more \
-leaves none, and one that does not say what was invoiced leaves its whole amount."""
+Purchase orders of the range (by the date of the order) of which something is still to be invoiced, by the status that
+the ledger gives them. The commitment of a line is its amount before tax less what was invoiced for it; a line that
+was invoiced for more leaves none, and one that does not say what was invoiced leaves its whole amount."""
 source = """
-No statute: commitments are what budget holders are told of. Order lines less invoiced, as finance systems show it (Unit4: amount \
-less arrived amount)."""
+No statute: commitments are what budget holders are told of. Order lines less invoiced, as finance systems show it
+(Unit4: amount less arrived amount)."""
 lacks = """
-No status of an order is canonical: whether an order is closed or cancelled has to be read from the ledger's own status. \
-`not_told` counts orders with a line that does not say what was invoiced."""
+No status of an order is canonical: whether an order is closed or cancelled has to be read from the ledger's own
+status. `not_told` counts orders with a line that does not say what was invoiced."""
 chart = "committed"
 by = ["ledger", "status", "currency"]
 

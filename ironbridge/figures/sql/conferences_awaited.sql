@@ -2,12 +2,14 @@
 title = "Child protection conferences still to be held"
 unit = "enquiries"
 definition = """
-Enquiries under section 47 for which a conference is required and was not held by the end of the last day, by the working days \
-since the enquiry started. More than 15 working days is overdue. The first day of the range plays no part."""
-source = "Working Together to Safeguard Children (statutory guidance): within 15 working days of the strategy discussion."
+Enquiries under section 47 for which a conference is required and was not held by the end of the last day, by the
+working days since the enquiry started. More than 15 working days is overdue. The first day of the range plays no
+part."""
+source = """
+Working Together to Safeguard Children (statutory guidance): within 15 working days of the strategy discussion."""
 lacks = """
-An enquiry that does not say whether a conference is required is not counted, nor is one that says that none is (the conference \
-was cancelled or never needed)."""
+An enquiry that does not say whether a conference is required is not counted, nor is one that says that none is (the
+conference was cancelled or never needed)."""
 chart = "enquiries"
 by = ["system", "wait"]
 

@@ -2,16 +2,16 @@
 title = "Child protection conferences in 15 working days"
 unit = "conferences"
 definition = """
-Initial child protection conferences that were held, by the month of the conference. One is in time if at most 15 working \
-days lie between the start of the enquiry under section 47 and the conference: the day of the start is day 0, and a conference \
-on day 15 is in time. Working days are Monday to Friday without the bank holidays of England. An enquiry that needed no \
-conference, and has none, is not counted."""
+Initial child protection conferences that were held, by the month of the conference. One is in time if at most 15
+working days lie between the start of the enquiry under section 47 and the conference: the day of the start is day 0,
+and a conference on day 15 is in time. Working days are Monday to Friday without the bank holidays of England. An
+enquiry that needed no conference, and has none, is not counted."""
 source = """
-Working Together to Safeguard Children (statutory guidance): within 15 working days of the strategy discussion at which the \
-enquiry was initiated; `InitialCPCtarget` of the Department for Education's children in need census."""
+Working Together to Safeguard Children (statutory guidance): within 15 working days of the strategy discussion at
+which the enquiry was initiated; `InitialCPCtarget` of the Department for Education's children in need census."""
 lacks = """
-The date of the strategy discussion is not held apart from the start of the enquiry. Conferences of children who move in with \
-a plan have no enquiry here. `undated` counts enquiries without a start, or with one after the conference."""
+The date of the strategy discussion is not held apart from the start of the enquiry. Conferences of children who move
+in with a plan have no enquiry here. `undated` counts enquiries without a start, or with one after the conference."""
 chart = "in_time_percent"
 by = ["system", "month"]
 

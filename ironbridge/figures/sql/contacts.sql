@@ -2,11 +2,11 @@
 title = "Contacts, and referrals that follow"
 unit = "contacts"
 definition = """
-Contacts about children, by the month and the source of the contact. A contact is followed by a referral if a referral of the \
-same child is dated on the day of the contact or in the 30 days after it."""
+Contacts about children, by the month and the source of the contact. A contact is followed by a referral if a referral
+of the same child is dated on the day of the contact or in the 30 days after it."""
 source = """
-Ofsted's Annex A, list 1, asks for contacts by date and source. No return says how soon a referral has to follow: 30 days is \
-our rule, the same length that the referrals figure gives an assessment."""
+Ofsted's Annex A, list 1, asks for contacts by date and source. No return says how soon a referral has to follow: 30
+days is our rule, the same length that the referrals figure gives an assessment."""
 lacks = "A contact holds no link to the referral that it led to: the figure goes by the child and the dates."
 chart = "contacts"
 by = ["system", "month", "contact_source"]

@@ -2,9 +2,9 @@
 title = "Data quality by system, field and rule"
 unit = "records"
 definition = """
-Records of legacy systems that broke a rule, by the system, the stream, the field and the rule. A quarantined record could not be \
-mapped and is left out; an incomplete one is published without the field. A record counts if it is still at fault and went wrong \
-first in the range. Both kinds go away by themselves once the source or the mapping is mended."""
+Records of legacy systems that broke a rule, by the system, the stream, the field and the rule. A quarantined record
+could not be mapped and is left out; an incomplete one is published without the field. A record counts if it is still
+at fault and went wrong first in the range. Both kinds go away by themselves once the source or the mapping is mended."""
 source = "What the state of Ironbridge knows of the rows that were read. No statute."
 lacks = "A record that has been mended since is not remembered."
 chart = "records"

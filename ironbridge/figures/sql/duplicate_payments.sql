@@ -2,14 +2,15 @@
 title = "Possible duplicate payments"
 unit = "pairs of invoices"
 definition = """
-Pairs of invoices that may ask twice for the same money, in one ledger or across ledgers, by the ledgers. Two invoices are a pair \
-if their numbers are the same without signs, leading zeros and case, their totals before tax and their currencies are the same, \
-their dates are at most 90 days apart, and their suppliers are the same record or have the same VAT number, company number or \
-name (without signs, case and the form of the company). The later date lies in the range. `both_paid` counts pairs whose invoices \
-have both been paid: the others can still be stopped. `credited` counts pairs for which a credit note corrects that number."""
+Pairs of invoices that may ask twice for the same money, in one ledger or across ledgers, by the ledgers. Two invoices
+are a pair if their numbers are the same without signs, leading zeros and case, their totals before tax and their
+currencies are the same, their dates are at most 90 days apart, and their suppliers are the same record or have the
+same VAT number, company number or name (without signs, case and the form of the company). The later date lies in the
+range. `both_paid` counts pairs whose invoices have both been paid: the others can still be stopped. `credited` counts
+pairs for which a credit note corrects that number."""
 source = """
-No statute: a check that finance teams and the National Fraud Initiative make. The rule is ours: same supplier, number and amount, \
-dates close together."""
+No statute: a check that finance teams and the National Fraud Initiative make. The rule is ours: same supplier, number
+and amount, dates close together."""
 lacks = "A pair is a possibility, to be looked at by a person. A missing date leaves an invoice out."
 chart = "pairs"
 by = ["ledgers", "currency"]
@@ -28,10 +29,7 @@ both_paid = "invoice.payment_date"
 credited = "credit-note.corrects"
 */
 CREATE OR REPLACE MACRO duplicate_payments_rows(first_day, last_day) AS TABLE
-WITH settled AS (
-    SELECT DISTINCT s.document AS key FROM (SELECT unnest(settles) AS s FROM payment)
-),
-corrected AS (
+WITH corrected AS (
     SELECT DISTINCT supplier, ltrim(regexp_replace(upper(corrects), '[^A-Z0-9]', '', 'g'), '0') AS number
     FROM credit_note
     WHERE corrects IS NOT NULL
@@ -45,9 +43,19 @@ dated AS (
     WHERE document_date BETWEEN first_day - 90 AND last_day
 ),
 alike AS (
-    SELECT * FROM dated
-    WHERE number <> '' AND amount > 0
-    QUALIFY count(*) OVER (PARTITION BY number, amount, currency) > 1
+    SELECT d.*
+    FROM dated d
+    JOIN (
+        SELECT number, amount, currency FROM dated
+        WHERE number <> '' AND amount > 0
+        GROUP BY number, amount, currency
+        HAVING count(*) > 1
+    ) often ON often.number = d.number AND often.amount = d.amount AND often.currency = d.currency
+),
+settled AS (
+    SELECT DISTINCT s.document AS key
+    FROM (SELECT unnest(settles) AS s FROM payment)
+    WHERE s.document IN (SELECT key FROM alike)
 ),
 known AS (
     SELECT

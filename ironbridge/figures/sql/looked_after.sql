@@ -2,17 +2,18 @@
 title = "Looked-after children by placement and stability"
 unit = "children"
 definition = """
-Children who are looked after at the end of the last day, by the type of their placement (the codes of SSDA903). A child is \
-looked after while an episode of care has started and not ended by then; a child whose legal status on that day is V3 or V4 (a \
-series of short breaks) is not counted. `three_placements` counts children with three or more placements in the 12 months up to \
-the last day: placements that had started and had not ended before these 12 months; temporary ones (T0 to T4) do not count. \
-`two_years` counts children whose placement began two years ago or earlier. The first day of the range plays no part."""
+Children who are looked after at the end of the last day, by the type of their placement (the codes of SSDA903). A
+child is looked after while an episode of care has started and not ended by then; a child whose legal status on that
+day is V3 or V4 (a series of short breaks) is not counted. `three_placements` counts children with three or more
+placements in the 12 months up to the last day: placements that had started and had not ended before these 12 months;
+temporary ones (T0 to T4) do not count. `two_years` counts children whose placement began two years ago or earlier.
+The first day of the range plays no part."""
 source = """
-The Department for Education's SSDA903 return (placement and legal status codes) and Ofsted's Annex A, list 8, `Number of \
-Placements in 12 months`; duties under section 22 of the Children Act 1989."""
+The Department for Education's SSDA903 return (placement and legal status codes) and Ofsted's Annex A, list 8, `Number
+of Placements in 12 months`; duties under section 22 of the Children Act 1989."""
 lacks = """
-The rate per 10,000 children needs the council's population. The national measure of long-term stability asks also for the age \
-under 16 and for two and a half years of care: it is not shown."""
+The rate per 10,000 children needs the council's population. The national measure of long-term stability asks also for
+the age under 16 and for two and a half years of care: it is not shown."""
 chart = "children"
 by = ["system", "placement_type"]
 
@@ -45,7 +46,8 @@ moves AS (
     FROM placement
     WHERE start_date <= last_day
       AND (end_date IS NULL OR end_date >= last_day - INTERVAL 12 MONTH)
-      AND NOT coalesce(regexp_full_match(placement_type, 'T[0-4]'), false)
+      AND coalesce(placement_type NOT IN ('T0', 'T1', 'T2', 'T3', 'T4'), true)
+      AND person IN (SELECT person FROM cared)
     GROUP BY person
 )
 SELECT

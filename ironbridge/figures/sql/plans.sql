@@ -2,14 +2,15 @@
 title = "Children on plans by need and duration"
 unit = "plans"
 definition = """
-Child in need plans (CIN) and child protection plans (CP) that are open at the end of the last day, by how long they have been \
-open. A plan is open if it started on the last day or before and did not end by then. The need of a CP plan is its latest \
-category of abuse, or the initial one; that of a CIN plan is the primary need of its episode. `again` counts CP plans of a \
-child who had a CP plan before. The first day of the range plays no part."""
+Child in need plans (CIN) and child protection plans (CP) that are open at the end of the last day, by how long they
+have been open. A plan is open if it started on the last day or before and did not end by then. The need of a CP plan
+is its latest category of abuse, or the initial one; that of a CIN plan is the primary need of its episode. `again`
+counts CP plans of a child who had a CP plan that started earlier. The first day of the range plays no part."""
 source = """
-The Department for Education's children in need census (child protection plans, plan dates, categories of abuse) and Ofsted's \
-Annex A, lists 6 and 7; child protection plans of two years or more are a key indicator of the census."""
-lacks = "An earlier plan counts only if a system still holds it. The rate per 10,000 children needs the council's population."
+The Department for Education's children in need census (child protection plans, plan dates, categories of abuse) and
+Ofsted's Annex A, lists 6 and 7; child protection plans of two years or more are a key indicator of the census."""
+lacks = """
+An earlier plan counts only if a system still holds it. The rate per 10,000 children needs the council's population."""
 chart = "plans"
 by = ["system", "kind", "need"]
 
@@ -28,12 +29,16 @@ over_2_years = "care-plan.start_date"
 again = "care-plan.start_date"
 */
 CREATE OR REPLACE MACRO plans_rows(first_day, last_day) AS TABLE
-WITH started AS (
-    SELECT
-        key, person, kind, episode, start_date, end_date, latest_category, initial_category,
-        kind = 'CP' AND row_number() OVER (PARTITION BY person, kind ORDER BY start_date, key) > 1 AS again
+WITH unended AS (
+    SELECT key, person, kind, episode, start_date, latest_category, initial_category
     FROM care_plan
-    WHERE start_date <= last_day
+    WHERE start_date <= last_day AND (end_date IS NULL OR end_date > last_day)
+),
+earliest AS (
+    SELECT person, min(start_date) AS start_date
+    FROM care_plan
+    WHERE kind = 'CP' AND person IN (SELECT person FROM unended WHERE kind = 'CP')
+    GROUP BY person
 )
 SELECT
     p.key AS plan,
@@ -48,10 +53,10 @@ SELECT
     p.start_date <= last_day - INTERVAL 3 MONTH AND p.start_date > last_day - INTERVAL 1 YEAR AS under_1_year,
     p.start_date <= last_day - INTERVAL 1 YEAR AND p.start_date > last_day - INTERVAL 2 YEAR AS under_2_years,
     p.start_date <= last_day - INTERVAL 2 YEAR AS over_2_years,
-    p.again
-FROM started p
-LEFT JOIN care_episode r ON r.key = p.episode
-WHERE p.end_date IS NULL OR p.end_date > last_day;
+    coalesce(p.kind = 'CP' AND e.start_date < p.start_date, false) AS again
+FROM unended p
+LEFT JOIN earliest e ON e.person = p.person
+LEFT JOIN care_episode r ON r.key = p.episode;
 
 CREATE OR REPLACE MACRO plans(first_day, last_day) AS TABLE
 SELECT

@@ -2,15 +2,17 @@
 title = "Invoices paid in 30 days"
 unit = "invoices"
 definition = """
-Invoices that were paid in the range, by the month in which they were paid. One is in time if it was paid on the 30th day after \
-its date or earlier. An invoice is paid on its payment date, else on the day of the latest payment that settles it, if nothing is \
-outstanding; one that is not paid, or only in part, is not counted."""
+Invoices that were paid in the range, by the month in which they were paid. One is in time if it was paid on the 30th
+day after its date or earlier. An invoice is paid on its payment date, else on the day of the latest payment that
+settles it, if nothing is outstanding; one that is not paid, or only in part, is not counted."""
 source = """
-Section 68 of the Procurement Act 2023 (30 days) and its payments compliance notice every six months; before it, regulation 113 \
-of the Public Contracts Regulations 2015 (the yearly percentage of valid and undisputed invoices paid in 30 days)."""
+Section 68 of the Procurement Act 2023 (30 days) and its payments compliance notice every six months; before it,
+regulation 113 of the Public Contracts Regulations 2015 (the yearly percentage of valid and undisputed invoices paid
+in 30 days)."""
 lacks = """
-The law counts from the day on which a valid invoice was received. That day is not held: the invoice's own date stands for it, so \
-that the true figure is as good or better. Whether an invoice is disputed, and interest that is paid or owed, are not held."""
+The law counts from the day on which a valid invoice was received. That day is not held: the invoice's own date stands
+for it, so that the true figure is as good or better. Whether an invoice is disputed, and interest that is paid or
+owed, are not held."""
 chart = "in_time_percent"
 by = ["ledger", "month"]
 

@@ -2,12 +2,12 @@
 title = "Referrals, and what follows"
 unit = "referrals"
 definition = """
-Referrals to children's social care, by the month and the source of the referral. A referral is assessed, or leads to an \
-enquiry under section 47 of the Children Act 1989, if an assessment or an enquiry of the same child starts on the day of the \
-referral or in the 30 days after it; `assessed_and_enquired` counts referrals with an assessment and an enquiry. No further action is as the \
-system recorded it."""
+Referrals to children's social care, by the month and the source of the referral. A referral is assessed, or leads to
+an enquiry under section 47 of the Children Act 1989, if an assessment or an enquiry of the same child starts on the
+day of the referral or in the 30 days after it; `assessed_and_enquired` counts referrals with an assessment and an
+enquiry. No further action is as the system recorded it."""
 source = """
-Ofsted's Annex A, list 3 (date, source, no further action). Assessment and enquiry within 30 days of the referral: the \
+Ofsted's Annex A, list 3 (date, source, no further action). Assessment and enquiry within 30 days of the referral: the
 rule of the open CIN census pipeline of the London Innovation and Improvement Alliance."""
 lacks = ""
 chart = "referrals"

@@ -2,19 +2,20 @@
 title = "Spend over £500"
 unit = "documents"
 definition = """
-Invoices and credit notes of more than 500 (lines before tax, in the currency of the document) that were paid in the range, by \
-the month of the payment. A credit note counts below zero. The date is that of the document's payment, else the latest payment \
-that settles it. The rows behind the numbers are the file to publish: date, department, beneficiary, purpose and amount. A \
-beneficiary is named only if it is known to be an organisation: the ledger has its company, charity or VAT number, it is not an \
-employee or a sundry payee, the ledger does not withhold it, and the document is paid to nobody else. All others stand there as \
-`REDACTED`."""
+Invoices and credit notes of more than 500 (lines before tax, in the currency of the document) that were paid in the
+range, by the month of the payment. A credit note counts below zero. The date is that of the document's payment, else
+the latest payment that settles it. The rows behind the numbers are the file to publish: date, department,
+beneficiary, purpose and amount. A beneficiary is named only if it is known to be an organisation: the ledger has its
+company, charity or VAT number, it is not an employee or a sundry payee, the ledger does not withhold it, and the
+document is paid to nobody else. All others stand there as `REDACTED`."""
 source = """
-Local Government Transparency Code 2015: every item of expenditure over £500, at least quarterly, with date, department, \
-beneficiary, purpose, amount, VAT that cannot be recovered and merchant category; names of individuals are withheld."""
+Local Government Transparency Code 2015: every item of expenditure over £500, at least quarterly, with date,
+department, beneficiary, purpose, amount, VAT that cannot be recovered and merchant category; names of individuals are
+withheld."""
 lacks = """
-Canonical documents do not say which VAT cannot be recovered, and have no merchant category; purchase cards, grants and payroll \
-are there only if they are booked as invoices. The department is shown as the ledger's own analysis of the lines, the purpose \
-as the ledger's accounts: descriptions of lines may name a person and are left out."""
+Canonical documents do not say which VAT cannot be recovered, and have no merchant category; purchase cards, grants
+and payroll are there only if they are booked as invoices. The department is shown as the ledger's own analysis of the
+lines, the purpose as the ledger's accounts: descriptions of lines may name a person and are left out."""
 chart = "amount"
 by = ["ledger", "month", "currency"]
 
