@@ -33,20 +33,28 @@ month = "invoice.payment_date"
 */
 CREATE OR REPLACE MACRO spend_over_500_rows(first_day, last_day) AS TABLE
 WITH settled AS (
-    SELECT s.document AS key, max(payment_date) AS payment_date
-    FROM (SELECT payment_date, unnest(settles) AS s FROM payment)
-    GROUP BY s.document
+    SELECT * FROM (
+        SELECT s.document AS key, max(payment_date) AS payment_date
+        FROM (SELECT payment_date, unnest(settles) AS s FROM payment)
+        GROUP BY s.document
+    )
+    WHERE payment_date BETWEEN first_day AND last_day
 ),
 documents AS (
-    SELECT key, supplier, payee, currency, payment_date, lines, list_sum([line.net for line in lines]) AS amount FROM invoice
+    SELECT key, supplier, payee, currency, payment_date, lines, 1 AS sign FROM invoice
+    WHERE payment_date IS NULL OR payment_date BETWEEN first_day AND last_day
     UNION ALL
-    SELECT key, supplier, payee, currency, payment_date, lines, -list_sum([line.net for line in lines]) FROM credit_note
+    SELECT key, supplier, payee, currency, payment_date, lines, -1 FROM credit_note
+    WHERE payment_date IS NULL OR payment_date BETWEEN first_day AND last_day
 ),
 paid AS (
-    SELECT d.* EXCLUDE (payment_date), coalesce(d.payment_date, s.payment_date) AS paid_on
+    SELECT
+        d.key, d.supplier, d.payee, d.currency, d.lines,
+        coalesce(d.payment_date, s.payment_date) AS paid_on,
+        d.sign * list_sum([line.net for line in d.lines]) AS amount
     FROM documents d
     LEFT JOIN settled s ON s.key = d.key
-    WHERE abs(d.amount) > 500
+    WHERE d.payment_date IS NOT NULL OR s.payment_date IS NOT NULL
 ),
 judged AS (
     SELECT
@@ -59,7 +67,7 @@ judged AS (
             OR coalesce(s.company_number, s.charity_number, s.vat_number) IS NULL AS redacted
     FROM paid p
     LEFT JOIN supplier s ON s.key = p.supplier
-    WHERE p.paid_on BETWEEN first_day AND last_day
+    WHERE abs(p.amount) > 500
 )
 SELECT
     paid_on AS date,
