@@ -32,6 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from canonical.entity import Sensitivity
 from canonical.errors import MisconfiguredError
 
 FILE = "ironbridge.toml"
@@ -175,6 +176,55 @@ class ConsoleSettings(Section):
     dashboards_url: str | None = None
 
 
+def _listed(given: object) -> object:
+    """In the environment, names are separated by commas."""
+    return [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else given
+
+
+class TablesSettings(Section):
+    """
+    The open tables: every canonical entity as Delta Lake tables, which DuckDB, Power BI and others read. `ironbridge run tables`
+    writes them. Without `path` there are none.
+    """
+
+    path: str | None = None
+    """Where they lie: a folder, or an address such as `s3://bucket/tables` or `abfss://container@account.dfs.core.windows.net/tables`."""
+    entities: Annotated[tuple[str, ...], BeforeValidator(_listed), NoDecode] = ()
+    """The entities that have tables, by their type's names, e.g. `care-episode`. Without it: all."""
+    hold: Annotated[tuple[Sensitivity, ...], BeforeValidator(_listed), NoDecode] = (Sensitivity.PLAIN,)
+    """The classes of fields that the tables have: plain, identifying, special, financial. Other fields are left out."""
+    apart: Annotated[tuple[Sensitivity, ...], BeforeValidator(_listed), NoDecode] = ()
+    """The classes of fields that stand in tables of their own below `apart_path`, for fewer people."""
+    apart_path: str | None = None
+    """Where the tables apart lie."""
+    storage: dict[str, SecretStr] = {}
+    """
+    What reaches an object store, by the names that delta-rs gives its options, e.g. `aws_region`, `aws_endpoint_url`,
+    `aws_access_key_id`, `azure_storage_account_key`. Secrets belong in the environment:
+    IRONBRIDGE_TABLES__STORAGE__AWS_SECRET_ACCESS_KEY
+    """
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    """So many events at most go into one commit of a table."""
+    every: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """Seconds for which events are gathered before they are written, if they are fewer than `batch`."""
+    upkeep: Annotated[float, Field(ge=0)] = 3600.0
+    """Seconds between two rounds in which the tables' files are joined and old ones deleted."""
+    keep_hours: Annotated[int, Field(ge=1, le=8760)] = 24
+    """For so many hours files stay that the tables no longer need: a reader may be at work on them."""
+    deleted_days: Annotated[float, Field(ge=0)] = 30.0
+    """So many days after an entity was deleted its earlier versions are deleted from the history too."""
+
+    @model_validator(mode="after")
+    def _has_a_place_for_each(self) -> TablesSettings:
+        if self.apart and not (self.path and self.apart_path):
+            raise ValueError("apart needs apart_path, where those tables lie, and path")
+        if both := set(self.hold) & set(self.apart):
+            raise ValueError(f"hold and apart both name {', '.join(sorted(both))}: a field stands in one of the two")
+        if self.apart_path and self.apart_path.rstrip("/") == (self.path or "").rstrip("/"):
+            raise ValueError("apart_path is path: the tables apart need a place of their own")
+        return self
+
+
 _PREFIX, _AS_FILE = "ironbridge_", "_file"
 _NAMED_SO = {f"{_PREFIX}kafka__oauth_token_file"}
 """Settings whose own names end as those of a secret's file do."""
@@ -208,14 +258,9 @@ def _content(name: str, path: str) -> str:
     return content
 
 
-def _listed(given: object) -> object:
-    """In the environment, names are separated by commas."""
-    return [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else given
-
-
 def _part(name: str) -> str:
-    if not re.fullmatch(r"(adapter|flow)/[^\s,/]+", name):
-        raise ValueError("is no part: write `adapter/NAME` or `flow/NAME`")
+    if not re.fullmatch(r"(adapter|flow)/[^\s,/]+|tables", name):
+        raise ValueError("is no part: write `adapter/NAME`, `flow/NAME` or `tables`")
     return name
 
 
@@ -237,8 +282,8 @@ class Settings(BaseSettings):
     """This worker's name in Kafka's groups; the host's where it is not given."""
     expected: Annotated[tuple[Annotated[str, AfterValidator(_part)], ...] | None, BeforeValidator(_listed), NoDecode] = None
     """
-    The parts that should run somewhere on this state, as `adapter/NAME` and `flow/NAME`, also those that these settings do not
-    hold. One that runs nowhere is told. Without it: all adapters and flows of these settings.
+    The parts that should run somewhere on this state, as `adapter/NAME`, `flow/NAME` and `tables`, also those that these settings
+    do not hold. One that runs nowhere is told. Without it: all parts of these settings.
     """
     kafka: KafkaSettings = KafkaSettings()
     state: StateSettings = StateSettings()
@@ -246,6 +291,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     http: HttpSettings = HttpSettings()
     console: ConsoleSettings = ConsoleSettings()
+    tables: TablesSettings = TablesSettings()
     # Not yet checked by the systems' own models, so nobody knows what in them is a secret: never printed, never dumped.
     adapters: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}
     targets: Annotated[dict[str, dict[str, Any]], Field(repr=False, exclude=True)] = {}

@@ -252,7 +252,7 @@ def test_expected_parts_come_from_the_file_or_with_commas_from_the_environment(
 def test_an_expected_part_that_is_none_is_refused_and_the_setting_says_how_it_is_written(tmp_path: Path, wrong: str):
     file = tmp_path / "ironbridge.toml"
     file.write_text(f"expected = {json.dumps([wrong])}\n", "utf-8")
-    with pytest.raises(MisconfiguredError, match=r"expected\.0: is no part: write `adapter/NAME` or `flow/NAME`"):
+    with pytest.raises(MisconfiguredError, match=r"expected\.0: is no part: write `adapter/NAME`, `flow/NAME` or `tables`"):
         load(file)
 
 

@@ -35,6 +35,7 @@ from ironbridge.cli.parts import (
 )
 from ironbridge.cli.sample import sample
 from ironbridge.cli.steer import FlowArgument
+from ironbridge.cli.tables import tables_app
 from ironbridge.console import serve
 from ironbridge.observe import spans, telemetry
 from ironbridge.observe.log_lines import log_to_stderr
@@ -60,6 +61,7 @@ contracts_app = typer.Typer(no_args_is_help=True, help="The canonical events' sc
 app.add_typer(contracts_app, name="contracts")
 app.add_typer(new_app, name="new")
 app.add_typer(figures_app, name="figures")
+app.add_typer(tables_app, name="tables")
 source.add_to(app)
 steer.add_to(app)
 

@@ -13,7 +13,7 @@ _HEAD = """\
 # data = ".ironbridge"            # where the embedded parts keep their files
 # worker = "bridge-1"             # this worker's name in Kafka's groups; the host's name by default
 # The parts that should run somewhere on this state, in this process or in others; one that runs nowhere is told. Without it: all
-# adapters and flows of this file. In the environment: IRONBRIDGE_EXPECTED=adapter/liquidlogic,flow/dfe_csc
+# parts of this file. In the environment: IRONBRIDGE_EXPECTED=adapter/liquidlogic,flow/dfe_csc
 # expected = ["adapter/liquidlogic", "flow/dfe_csc"]
 
 [kafka]
@@ -51,6 +51,20 @@ broker = "embedded"
 # version_days = 365                  # a record's earlier versions: so long, and at most `versions` of each
 # versions = 50
 # attempt_days = 90                   # what was tried at a target; the audit trail and certificates are kept for good
+
+[tables]
+# Every entity as Delta Lake tables, for Power BI, DuckDB and others; `ironbridge run tables` writes them (pip: ironbridge[tables]).
+# path = "/srv/tables"                # or s3://bucket/tables, abfss://container@account.dfs.core.windows.net/tables
+# entities = ["person", "invoice"]    # without it all
+# hold = ["plain"]                    # the classes of fields that they have: plain, identifying, special, financial
+# apart = ["identifying"]             # classes of fields that stand in tables of their own, below apart_path
+# apart_path = "/srv/tables-apart"
+# batch = 50000                       # events in one commit, at most
+# every = 30                          # seconds for which events are gathered
+# upkeep = 3600                       # seconds between two rounds that join files and delete old ones
+# keep_hours = 24                     # files that are no longer needed stay for readers at work
+# deleted_days = 30                   # after that a deleted entity leaves the history, too
+# storage = {aws_region = "eu-west-2"}   # secrets: IRONBRIDGE_TABLES__STORAGE__AWS_SECRET_ACCESS_KEY
 
 [http]
 # listen = "127.0.0.1:8080"           # the console

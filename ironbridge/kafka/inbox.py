@@ -230,7 +230,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _read(self, found: Mapping[TopicPartition, list[Any]]) -> list[Event | Reject]:
         records = (record for records in found.values() for record in records)
-        return [_event_of(record, self._settings.topic_prefix) async for record in in_turns(records)]
+        return [event_of(record, self._settings.topic_prefix) async for record in in_turns(records)]
 
     def _arrivals(self, found: Mapping[TopicPartition, list[Any]], read: Iterable[Event | Reject]) -> Arrivals:
         events: list[tuple[Event, int]] = []
@@ -347,7 +347,7 @@ class KafkaInbox(ConsumerRebalanceListener):  # type: ignore[misc]
             raise UnavailableError(self._flow, f"offsets could not be committed ({type(error).__name__})") from error
 
 
-def _event_of(record: Any, prefix: str) -> Event | Reject:
+def event_of(record: Any, prefix: str) -> Event | Reject:
     """Read a record as an event that the state can keep, or say why it is none."""
     place = f"{record.topic}[{record.partition}]@{record.offset}"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -13,6 +14,7 @@ from flows.kit.requests import Budget, LocalBudget
 from flows.kit.resources import Resources
 from flows.port import Limits
 from ironbridge.operate.kafka_checks import of_kafka
+from ironbridge.operate.table_checks import of_tables
 from ironbridge.runtime import systems
 from ironbridge.settings import Settings
 from ironbridge.store import Upkeep, open_store
@@ -25,7 +27,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """Settings, state, Kafka, then every adapter and target; what one says does not keep the others from being asked."""
     adapters, targets, flows = systems.adapters(settings), systems.targets(settings), systems.flows(settings)
     yield Finding(f"settings: {len(adapters)} adapters, {len(targets)} targets, {len(flows)} flows", True)
-    if not adapters and not targets:
+    if not adapters and not targets and not settings.tables.path:
         yield Finding("settings name no system", False, "take the comment marks off a section of the settings file")
     for fault in ENTITIES.faults:
         yield Finding(f"{fault.where}: {fault.what}", False, fault.fix)
@@ -39,6 +41,9 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding(f"{name}: {met.what}", False, met.fix)
     async for finding in of_kafka(settings, _published(adapters), follow):
         yield finding
+    if settings.tables.path:
+        for finding in await asyncio.to_thread(lambda: list(of_tables(settings.tables))):
+            yield finding
     for name, plan in adapters.items():
         async for finding in _adapter(name, plan):
             yield finding

@@ -158,6 +158,8 @@ class Health:
             for stream in each
         ]
         found += [self._flow(briefs.get(name, FlowBrief(name))) for name in self.built.deliveries]
+        if (tables := self.built.tables) is not None:
+            found.append(Verdict(systems.TABLES, "failing" if tables.trouble else "well", tables.trouble))
         # A part that its own code does not build yet has no streams and no flow that could be asked.
         return found + [Verdict(p.partition("/")[2], "failing", self.built.troubles.get(p, "")) for p in self.built.unbuilt]
 

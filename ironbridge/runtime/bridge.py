@@ -31,10 +31,13 @@ from ironbridge.runtime import systems
 from ironbridge.runtime.alive import signs_of_life
 from ironbridge.runtime.deliveries import Connections, Delivery
 from ironbridge.runtime.insist import Work, in_our_words, insist, nap, once_there
+from ironbridge.runtime.tables_part import keep_tables
 from ironbridge.settings import KafkaSettings, Settings
 from ironbridge.store import Store, StoredMemory, Upkeep, names, open_store, troubles
 from ironbridge.store.history import Keep, Retention
 from ironbridge.store.installation import installation, prefixed
+from ironbridge.tables.choice import entities_of
+from ironbridge.tables.writer import TablesWriter
 
 log = logging.getLogger(__name__)
 _ASKED = 2.0  # seconds between two looks whether a person asks for a stream
@@ -55,6 +58,8 @@ class Platform:
     pumps: dict[str, tuple[Pump, list[Stream]]] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     claims: Claims = field(default_factory=Alone)
+    tables: TablesWriter | None = None
+    """Writes the open tables, where this process does."""
     unbuilt: dict[str, Work] = field(default_factory=dict)
     """Adapters, flows and targets whose own code failed at the start: they are built again while the others run."""
     troubles: dict[str, str] = field(default_factory=dict)
@@ -69,7 +74,8 @@ class Platform:
     @property
     def parts(self) -> list[str]:
         """The parts that are built."""
-        return [*map(systems.adapter_part, self.pumps), *map(systems.flow_part, self.deliveries)]
+        tables = [systems.TABLES] if self.tables else []
+        return [*map(systems.adapter_part, self.pumps), *map(systems.flow_part, self.deliveries), *tables]
 
 
 def chosen(
@@ -82,12 +88,14 @@ def chosen(
     :raises MisconfiguredError: a name that the settings do not have.
     """
     adapters, flows = systems.adapters(settings), systems.flows(settings)
-    if wanted := set(names):
+    if names := set(names):
+        wanted = names - {systems.TABLES} if settings.tables.path else names
         wanted |= {name for name, plan in flows.items() if plan.target.name in wanted - flows.keys()}
         if unknown := wanted - adapters.keys() - flows.keys() - {plan.target.name for plan in flows.values()}:
+            tables = [systems.TABLES] if settings.tables.path else []
             raise MisconfiguredError(
                 "run", f"there is no {', '.join(sorted(unknown))} in the settings",
-                fix=f"there are: {', '.join([*adapters, *flows]) or 'none'}",
+                fix=f"there are: {', '.join([*adapters, *flows, *tables]) or 'none'}",
             )  # fmt: skip
         adapters = {name: plan for name, plan in adapters.items() if name in wanted}
         flows = {name: plan for name, plan in flows.items() if name in wanted}
@@ -111,7 +119,9 @@ async def platform(
     Without `broker` and `topics` Kafka is left alone: enough to look at the state. With `patient` nothing is asked yet: `run`
     begins with that, and waits for a state or a Kafka that is away, until that event is set. So health is answered meanwhile.
     """
+    names = set(names)
     adapters, flows = chosen(settings, names)
+    writes_tables = bool(settings.tables.path) and (not names or systems.TABLES in names)
     async with AsyncExitStack() as stack:
         started = beside(settings, say) if broker else None
         if started is not None:
@@ -121,8 +131,9 @@ async def platform(
         store = await open_store(settings.state_url, tables=tables if patient is None else Upkeep.LEAVE)
         stack.push_async_callback(store.close)
         built = Platform(settings, store, started)
+        built.tables = TablesWriter(settings.tables, settings.kafka) if writes_tables else None
         await _build(built, _parts(built, adapters, flows, stack))
-        built.begin = partial(_begin, built, stack, patient, topics=topics and bool(adapters or flows))
+        built.begin = partial(_begin, built, stack, patient, topics=topics and bool(built.tables or adapters or flows))
         if patient is None:
             await built.begin()
             built.begin = None
@@ -223,6 +234,7 @@ def _parts(
 def _entities(built: Platform) -> list[type[Entity]]:
     entities = {e for _, streams in built.pumps.values() for s in streams for e in s.entities}
     entities |= {e for d in built.deliveries.values() for e in d.flow.entities}
+    entities |= set(entities_of(built.tables.settings)) if built.tables else set()
     return sorted(entities, key=lambda e: e.type_name)
 
 
@@ -255,6 +267,8 @@ async def run(built: Platform, stop: asyncio.Event) -> None:
             running[systems.adapter_part(name)] = group.create_task(keep_adapter(built, name, pump, streams, stop))
         for name, delivery in built.deliveries.items():
             running[systems.flow_part(name)] = group.create_task(keep_flow(built, name, delivery, stop))
+        if built.tables is not None:
+            running[systems.TABLES] = group.create_task(keep_tables(built.tables, built.claims, stop))
         for part, build in list(built.unbuilt.items()):
             running[part] = group.create_task(_keep_unbuilt(built, part, build, stop))
 

@@ -22,6 +22,8 @@ from ironbridge.runtime.editions import bound, edition
 from ironbridge.settings import Settings, section
 
 log = logging.getLogger(__name__)
+TABLES = "tables"
+"""The name of the part that writes the open tables, among all parts and in `ironbridge run`."""
 WITHIN = 900.0
 """Seconds within which a changed subject is confirmed or parked, unless `within` in a flow's section says otherwise."""
 
@@ -107,6 +109,7 @@ def expected(settings: Settings) -> tuple[str, ...]:
     writing = _writing(settings)
     alone = [name for name in settings.targets if not writing[name]]
     parts = [*map(adapter_part, settings.adapters), *map(flow_part, [*settings.flows, *alone])]
+    parts += [TABLES] if settings.tables.path else []
     return tuple(dict.fromkeys(parts))
 
 

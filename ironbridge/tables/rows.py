@@ -42,14 +42,14 @@ def rows(entity: type[Entity], events: Sequence[Event]) -> pa.Table:
     return pa.table([*_about(events), *_placed(events, fields)], schema=schema_of(entity))
 
 
-def sorted_out(entity: type[Entity], events: Sequence[Event]) -> tuple[list[Event], list[BadRecordError]]:
-    """The events that are this entity, and what is wrong with each of the others."""
+def sorted_out(entity: type[Entity], events: Sequence[Event]) -> tuple[list[int], list[BadRecordError]]:
+    """The places of the events that are this entity, and what is wrong with each of the others."""
     good, bad = [], []
-    for event in events:
+    for place, event in enumerate(events):
         try:
             if event.data is not None:
                 _checked(entity, event)
-            good.append(event)
+            good.append(place)
         except BadRecordError as error:
             bad.append(error)
     return good, bad

@@ -41,20 +41,21 @@ WITH settled AS (
     WHERE payment_date BETWEEN first_day AND last_day
 ),
 documents AS (
-    SELECT key, supplier, payee, currency, payment_date, lines, 1 AS sign FROM invoice
-    WHERE payment_date IS NULL OR payment_date BETWEEN first_day AND last_day
+    SELECT key, supplier, payee, currency, lines, payment_date AS paid_on, 1 AS sign FROM invoice
+    WHERE payment_date BETWEEN first_day AND last_day
     UNION ALL
-    SELECT key, supplier, payee, currency, payment_date, lines, -1 FROM credit_note
-    WHERE payment_date IS NULL OR payment_date BETWEEN first_day AND last_day
+    SELECT i.key, i.supplier, i.payee, i.currency, i.lines, s.payment_date, 1
+    FROM (SELECT * FROM invoice WHERE payment_date IS NULL) i JOIN settled s ON s.key = i.key
+    UNION ALL
+    SELECT key, supplier, payee, currency, lines, payment_date, -1 FROM credit_note
+    WHERE payment_date BETWEEN first_day AND last_day
+    UNION ALL
+    SELECT c.key, c.supplier, c.payee, c.currency, c.lines, s.payment_date, -1
+    FROM (SELECT * FROM credit_note WHERE payment_date IS NULL) c JOIN settled s ON s.key = c.key
 ),
 paid AS (
-    SELECT
-        d.key, d.supplier, d.payee, d.currency, d.lines,
-        coalesce(d.payment_date, s.payment_date) AS paid_on,
-        d.sign * list_sum([line.net for line in d.lines]) AS amount
-    FROM documents d
-    LEFT JOIN settled s ON s.key = d.key
-    WHERE d.payment_date IS NOT NULL OR s.payment_date IS NOT NULL
+    SELECT key, supplier, payee, currency, lines, paid_on, sign * list_sum([line.net for line in lines]) AS amount
+    FROM documents
 ),
 judged AS (
     SELECT

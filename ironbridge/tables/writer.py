@@ -1,0 +1,134 @@
+"""
+Writes the tables from the topics, until it is told to stop.
+
+Nothing is kept but in the tables: each says in its own commits up to where it has its topic. So a writer that was killed goes on
+where each table stands, and one that another writer has overtaken begins again there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import SpanKind
+
+from canonical.errors import BadRecordError
+from canonical.event import topic_of
+from ironbridge.settings import KafkaSettings, TablesSettings
+from ironbridge.tables.choice import PLACE, TablePlan, entities_of, plans, storage_of
+from ironbridge.tables.reader import BYTES, PART, Gathered, Read, TopicReader
+from ironbridge.tables.rows import rows, sorted_out
+from ironbridge.tables.table import OpenTable
+from ironbridge.tables.upkeep import keep_up
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer(__name__)
+meter = metrics.get_meter(__name__)
+_written = meter.create_counter("ironbridge.tables.rows", unit="{row}", description="Rows written to open tables")
+_left_out = meter.create_counter(
+    "ironbridge.tables.left_out", unit="{record}", description="Records that are no events and stand in no open table"
+)
+_committing = meter.create_histogram(
+    "ironbridge.tables.commit.duration", unit="s", description="Writing one table's rows with the offsets behind them"
+)
+_lag = meter.create_gauge("ironbridge.tables.lag", unit="{event}", description="Events that the open tables do not have yet")
+
+
+@dataclass
+class TablesWriter:
+    """The part `tables`: one process that writes all tables of its settings."""
+
+    settings: TablesSettings
+    kafka: KafkaSettings
+    tables: dict[str, list[OpenTable]] = field(default_factory=dict)
+    """By topic, the open tables of its entity."""
+    trouble: str = ""
+    """Why nothing is written now; empty if all is well."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """
+        Write until told to stop. What was read and not yet written is read again by the next one.
+
+        :raises UnavailableError: Kafka or the store is away, or another writer was faster: begin again.
+        :raises MisconfiguredError: a table does not have the columns that it should have, or its topic was made anew.
+        """
+        await asyncio.to_thread(self._open)
+        async with TopicReader(self.kafka, entities_of(self.settings)) as reader:
+            await reader.seek(await asyncio.to_thread(self._stands, reader.partitions))
+            tidied = time.monotonic()
+            while not stop.is_set():
+                await self.write(await self._gathered(reader, stop))
+                self.trouble = ""
+                _lag.set(reader.ahead())
+                if time.monotonic() - tidied >= self.settings.upkeep:
+                    await asyncio.to_thread(self._keep_up)
+                    tidied = time.monotonic()
+
+    def _open(self) -> None:
+        """Open all tables; those that are not there are made."""
+        storage, self.tables = storage_of(self.settings), {}
+        for plan in plans(self.settings):
+            table = OpenTable(plan, storage)
+            table.open()
+            self.tables.setdefault(topic_of(plan.entity, self.kafka.topic_prefix), []).append(table)
+
+    def _stands(self, partitions: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """By topic and partition, the place behind which a table of that topic still lacks events."""
+        return {(t, p): min(table.offset(t, p) for table in self.tables[t]) for t, p in partitions}
+
+    async def _gathered(self, reader: TopicReader, stop: asyncio.Event) -> Gathered:
+        """Read until there is enough to write, or until the first of it has waited long enough."""
+        found = Gathered()
+        while found.events < self.settings.batch and found.bytes < BYTES and not stop.is_set():
+            await reader.poll(found)
+            if found.since and time.monotonic() - found.since >= self.settings.every:
+                break
+        return found
+
+    async def write(self, found: Gathered) -> None:
+        """Write what was gathered, each table by a commit of its own."""
+        for reject in found.rejects:
+            self._leave_out(reject.what)
+        for topic, read in found.topics.items():
+            if read.events:
+                await asyncio.to_thread(self._write, topic, read)
+
+    def _write(self, topic: str, read: Read) -> None:
+        with tracer.start_as_current_span(f"write {topic}", kind=SpanKind.CONSUMER) as span:
+            span.set_attributes({"messaging.system": "kafka", "messaging.batch.message_count": len(read.events)})
+            placed = self._rows(self.tables[topic][0].plan, read)
+            for table in self.tables[topic]:
+                began = time.perf_counter()
+                written = table.write(topic, placed)
+                _committing.record(time.perf_counter() - began, {"ironbridge.table": table.plan.view})
+                _written.add(written, {"ironbridge.table": table.plan.view})
+
+    def _rows(self, plan: TablePlan, read: Read) -> pa.Table:
+        """The rows of the events, without those that are not the entity; each with its place."""
+        import pyarrow as pa
+
+        try:
+            made, places = rows(plan.entity, read.events), list(range(len(read.events)))
+        except BadRecordError:
+            good, bad = sorted_out(plan.entity, read.events)
+            for error in bad:
+                self._leave_out(str(error))
+            made, places = rows(plan.entity, [read.events[place] for place in good]), good
+        for name, values, kind in ((PLACE[0], read.partitions, pa.int32()), (PLACE[1], read.offsets, pa.int64())):
+            made = made.append_column(pa.field(name, kind, nullable=False), pa.array([values[p] for p in places], kind))
+        return made
+
+    def _leave_out(self, why: str) -> None:
+        _left_out.add(1)
+        log.warning("%s: left out: %s", PART, why)
+
+    def _keep_up(self) -> None:
+        for table in (each for some in self.tables.values() for each in some):
+            keep_up(table, self.settings)
