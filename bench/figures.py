@@ -50,7 +50,8 @@ WORLD = {
     ),
     "care-plan": (
         f"{_CHILD}, CASE WHEN i % 2 = 0 THEN 'CP' ELSE 'CIN' END AS kind, 'lcs:care-episode:' || i AS episode, "
-        f"{_DAY} AS start_date, CASE WHEN i % 4 > 0 THEN {_DAY} + 300 END AS end_date, 'NEG' AS initial_category, 'EMO' AS latest_category"
+        f"{_DAY} AS start_date, CASE WHEN i % 4 > 0 THEN {_DAY} + 300 END AS end_date, "
+        "'NEG' AS initial_category, 'EMO' AS latest_category"
     ),
     "looked-after-episode": (
         f"{_CHILD}, 'lcs:placement:' || i AS placement, {_DAY} AS start_date, "
@@ -120,7 +121,8 @@ def main(rows: int) -> int:
             make(folder, entity, rows)
         at = YEAR.first.toordinal() * 86400.0 - date(1970, 1, 1).toordinal() * 86400.0
         faulty = [
-            FaultyRow("lcs", "person", f"lcs:person:{i}", f"f{i % 20}", "a rule", at + i % 300 * 86400, False) for i in range(rows)
+            FaultyRow("lcs", "person", f"lcs:person:{i}", f"f{i % 20}", "a rule", at + i % 300 * 86400, incomplete=False)
+            for i in range(rows)
         ]
         reader = FigureReader(opened_below(folder), faulty)
         slowest = 0.0

@@ -8,12 +8,16 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from canonical.errors import MisconfiguredError
 from ironbridge.figures.figure import figure, figures
+from ironbridge.figures.opening import lacks_set_up
 from ironbridge.figures.reading import Behind, DateRange, FigureReader, last_twelve_months
 from ironbridge.figures.sheet import csv_pieces
-from tests.figure_tables import numbers, of_child, opened_of, table_of
+from ironbridge.program import app
+from ironbridge.settings import Settings
+from tests.figure_tables import SPRING_OF_2020, filled, numbers, of_child, opened_of, table_of
 
 TEXT = " ".join((Path(__file__).parents[1] / "docs" / "figures.md").read_text("utf-8").split())
 MARCH = DateRange(date(2026, 3, 1), date(2026, 3, 31))
@@ -77,3 +81,31 @@ def test_a_range_that_ends_before_it_begins_and_a_group_that_is_none_are_refused
     with pytest.raises(MisconfiguredError, match="has no group key; DROP"):
         reader.count(figure("re-referrals"), MARCH, Behind({"key; DROP": "1"}))
     assert last_twelve_months(date(2026, 11, 28)) == DateRange(date(2025, 12, 1), date(2026, 11, 28))
+
+
+def test_the_command_lists_figures_and_prints_one_for_some_days(tmp_path: Path) -> None:
+    settings = filled(tmp_path / "tables", SPRING_OF_2020)
+    file, classes = tmp_path / "ironbridge.toml", ", ".join(f'"{each}"' for each in settings.hold)
+    file.write_text(f'data = "{tmp_path}"\n[tables]\npath = "{settings.path}"\nhold = [{classes}]\n', "utf-8")
+
+    def said(*words: str, status: int = 0) -> str:
+        result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+        assert result.exit_code == status, result.output
+        return result.output
+
+    said("migrate", "-f", str(file))
+    assert "re-referrals" in said("figures", "list")
+    spring = ("--from", "2020-03-01", "--to", "2020-05-31", "-f", str(file))
+    assert said("figures", "show", "assessments-in-time", *spring, "--format", "csv").splitlines() == [
+        "system,month,assessments,in_time,late,undated,in_time_percent,from_referral",
+        "lcs,2020-04,1,1,0,0,100.0,0",
+        "lcs,2020-05,2,1,1,0,50.0,0",
+    ]
+    assert "•••" in said("figures", "show", "assessments-in-time", *spring, "--rows")
+    shown = said("figures", "show", "assessments-in-time", *spring, "--rows", "--reveal", "--why", "a test")
+    assert "2020-05-29" in shown
+    assert "records" in said("figures", "show", "data-quality", *spring)
+
+
+def test_a_figure_says_what_is_to_be_set_up() -> None:
+    assert "set `tables.path`" in lacks_set_up(Settings())

@@ -39,7 +39,8 @@ _RELATIONS = {relation_of(entity): entity for entity in ENTITIES}
 class Figure:
     """
     A figure, as its file declares it. `by` are the columns that name a group, `chart` is the number that is drawn. `columns` says
-    of each column of the rows behind it which canonical field it comes from, e.g. `assessment.start_date`: that decides who sees it.
+    of each column of the rows behind it which canonical field it comes from, e.g. `assessment.start_date`: that decides who
+    sees it.
     """
 
     name: str

@@ -41,21 +41,27 @@ WITH settled AS (
     WHERE payment_date BETWEEN first_day AND last_day
 ),
 documents AS (
-    SELECT key, supplier, payee, currency, lines, payment_date AS paid_on, 1 AS sign FROM invoice
-    WHERE payment_date BETWEEN first_day AND last_day
+    SELECT key, supplier, payee, currency, payment_date, lines, 1 AS sign FROM invoice
     UNION ALL
-    SELECT i.key, i.supplier, i.payee, i.currency, i.lines, s.payment_date, 1
-    FROM (SELECT * FROM invoice WHERE payment_date IS NULL) i JOIN settled s ON s.key = i.key
-    UNION ALL
-    SELECT key, supplier, payee, currency, lines, payment_date, -1 FROM credit_note
-    WHERE payment_date BETWEEN first_day AND last_day
-    UNION ALL
-    SELECT c.key, c.supplier, c.payee, c.currency, c.lines, s.payment_date, -1
-    FROM (SELECT * FROM credit_note WHERE payment_date IS NULL) c JOIN settled s ON s.key = c.key
+    SELECT key, supplier, payee, currency, payment_date, lines, -1 FROM credit_note
+),
+added AS (
+    SELECT
+        key, supplier, payee, currency, payment_date,
+        sign * list_sum([line.net for line in lines]) AS amount,
+        array_to_string(list_sort(list_distinct(flatten(
+            [[d.dimension || ' ' || d.value for d in line.dimensions] for line in lines if line.dimensions IS NOT NULL]
+        ))), '; ') AS department,
+        array_to_string(list_sort(list_distinct([line.account for line in lines if line.account IS NOT NULL])), '; ')
+            AS purpose
+    FROM documents
+    WHERE payment_date IS NULL OR payment_date BETWEEN first_day AND last_day
 ),
 paid AS (
-    SELECT key, supplier, payee, currency, lines, paid_on, sign * list_sum([line.net for line in lines]) AS amount
-    FROM documents
+    SELECT a.* EXCLUDE (payment_date), coalesce(a.payment_date, p.payment_date) AS paid_on
+    FROM added a
+    LEFT JOIN settled p ON p.key = a.key
+    WHERE abs(a.amount) > 500 AND (a.payment_date IS NOT NULL OR p.payment_date IS NOT NULL)
 ),
 judged AS (
     SELECT
@@ -68,15 +74,12 @@ judged AS (
             OR coalesce(s.company_number, s.charity_number, s.vat_number) IS NULL AS redacted
     FROM paid p
     LEFT JOIN supplier s ON s.key = p.supplier
-    WHERE abs(p.amount) > 500
 )
 SELECT
     paid_on AS date,
-    array_to_string(list_sort(list_distinct(flatten(
-        [[d.dimension || ' ' || d.value for d in line.dimensions] for line in lines if line.dimensions IS NOT NULL]
-    ))), '; ') AS department,
+    department,
     CASE WHEN redacted THEN 'REDACTED' ELSE name END AS beneficiary,
-    array_to_string(list_sort(list_distinct([line.account for line in lines if line.account IS NOT NULL])), '; ') AS purpose,
+    purpose,
     amount,
     currency,
     redacted,
