@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ironbridge.figures.figure import Figure
-from ironbridge.figures.sheet import Sheet
+from ironbridge.figures.sheet import FigureSheet
 
 MOST = 40
 """Bars that a chart has room for; the table beside it has all groups."""
@@ -42,7 +42,7 @@ class BarChart:
         return STEP * len(self.bars) + 10
 
 
-def bar_chart(of: Figure, sheet: Sheet) -> BarChart:
+def bar_chart(of: Figure, sheet: FigureSheet) -> BarChart:
     """The number that the figure has for its chart, a bar for each group. Below zero there is no bar, but the number."""
     records = sheet.records
     highest = max((float(each[of.chart] or 0) for each in records), default=0.0)

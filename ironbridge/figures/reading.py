@@ -18,7 +18,7 @@ from canonical.errors import MisconfiguredError
 from ironbridge.figures.days import calendar
 from ironbridge.figures.figure import PROBLEM, WORKING_DAY, Figure
 from ironbridge.figures.relations import complete
-from ironbridge.figures.sheet import Sheet
+from ironbridge.figures.sheet import FigureSheet
 from ironbridge.operate.insight import HIDDEN
 from ironbridge.store.quality import FaultyRow
 
@@ -61,16 +61,16 @@ class FigureReader:
     opened: Opened
     faulty: Sequence[FaultyRow] = ()
 
-    def numbers(self, of: Figure, days: DateRange) -> Sheet:
+    def numbers(self, of: Figure, days: DateRange) -> FigureSheet:
         with self._connected(of) as connection:
             asked = f"SELECT * FROM {of.macro}(CAST($1 AS DATE), CAST($2 AS DATE))"  # noqa: S608 (a file's name of ours)
             found = connection.execute(asked, [days.first, days.last])
-            return Sheet(tuple(column[0] for column in found.description), found.fetchall())
+            return FigureSheet(tuple(column[0] for column in found.description), found.fetchall())
 
-    def rows(self, of: Figure, days: DateRange, behind: Behind, *, reveal: bool, most: int) -> Sheet:
+    def rows(self, of: Figure, days: DateRange, behind: Behind, *, reveal: bool, most: int) -> FigureSheet:
         """The first rows behind a number; columns that are not plain are hidden unless they are to be revealed."""
         found = next(self.pieces(of, days, behind, reveal=reveal, most=most), [])
-        return Sheet(tuple(of.columns), found)
+        return FigureSheet(tuple(of.columns), found)
 
     def pieces(
         self, of: Figure, days: DateRange, behind: Behind, *, reveal: bool, most: int | None = None

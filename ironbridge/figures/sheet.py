@@ -13,7 +13,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class FigureSheet:
     columns: tuple[str, ...]
     lines: Sequence[tuple[Any, ...]]
 
