@@ -53,7 +53,7 @@ broker = "embedded"
 # attempt_days = 90                   # what was tried at a target; the audit trail and certificates are kept for good
 
 [tables]
-# Every entity as Delta Lake tables, for Power BI, DuckDB and others; `ironbridge run tables` writes them (pip: ironbridge[tables]).
+# Every entity as Delta Lake tables, for Power BI, DuckDB and others; `ironbridge run tables` writes them (ironbridge[tables]).
 # path = "/srv/tables"                # or s3://bucket/tables, abfss://container@account.dfs.core.windows.net/tables
 # entities = ["person", "invoice"]    # without it all
 # hold = ["plain"]                    # the classes of fields that they have: plain, identifying, special, financial

@@ -23,7 +23,7 @@ tables_app = typer.Typer(
     The open tables: every canonical entity as Delta Lake tables, for Power BI, Fabric, Spark, DuckDB and others.
 
     [bold]ironbridge run tables[/bold] writes them where the section [bold]\\[tables][/bold] says. Each entity has two: the latest
-    state of each record (care_episode), and every version that there was (care_episode_history). docs/open-tables.md has the columns.
+    state of each record (care_episode), and all its versions (care_episode_history). docs/open-tables.md has the columns.
     """,
 )
 
@@ -115,7 +115,10 @@ def erase(
     """
 
     async def work(store: Store) -> None:
-        await audit.note(store, audit.at_the_command_line(), "erase from the open tables", keys, why)
+        if not why.strip():
+            raise MisconfiguredError("tables erase", "no reason is given", fix="say with --why what it is needed for")
+        async with store.write() as connection:
+            await audit.note(connection, audit.at_the_command_line(), audit.Action.ERASE, keys, why)
         count = sum(upkeep.erase(table, keys) for table in query.there(settings_of(file).tables))
         out.print(f"Deleted {count:,} rows, and the files that held them.")
 

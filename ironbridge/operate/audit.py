@@ -29,12 +29,15 @@ class Action(StrEnum):
     """A person lifted the silence that a target had asked for."""
     REVEAL = "reveal"
     """Personal fields were shown in clear."""
+    ERASE = "erase"
+    """Records were deleted from the open tables, with all their versions."""
 
 
 _DID = {
     Action.RETRY: "had it looked at again", Action.DROP: "gave it up", Action.PAUSE: "paused it",
     Action.RESUME: "let it go on", Action.REPLAY: "had it replayed", Action.BACKFILL: "had it read again, whole",
     Action.RELEASE: "lifted its silence", Action.ALLOW: "let it through", Action.REVEAL: "saw its personal fields",
+    Action.ERASE: "erased it from the open tables",
 }  # fmt: skip
 _WHERE = {"command line": "at the command line", "console": "in the console"}
 

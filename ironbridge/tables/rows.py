@@ -34,7 +34,7 @@ def rows(entity: type[Entity], events: Sequence[Event]) -> pa.Table:
 
     found = [event.data for event in events if event.data is not None]
     keys = [event.key for event in events if event.data is not None]
-    fields = _fields(entity, found, keys) if found else None
+    fields = _fields(entity, found, keys) if found else _columns(entity)[1].empty_table()
     if fields is None:
         fields = _fields(entity, [_checked(entity, event) for event in events if event.data is not None], keys)
     if fields is None:  # each by itself is right: only a fault of ours can come here

@@ -242,12 +242,14 @@ class OpenTable:
 
     def deleted_before(self, moment: datetime) -> list[str]:
         """The keys whose newest version in a history table says that the entity was deleted before a moment."""
+        import pyarrow as pa
         from pyarrow import compute
 
         newest: dict[str, tuple[int, bool]] = {}
         with self._in_our_words():
             dead = [batch["key"] for batch in self._scanned(["key"], compute.field("_deleted"))]
-            some = compute.field("key").isin([key for keys in dead for key in keys.unique().to_pylist()])
+            keys = pa.array({key for some in dead for key in some.to_pylist()}, pa.string())
+            some = compute.field("key").isin(keys)
             for batch in self._scanned(["key", "_version", "_deleted", "_changed"], some):
                 for key, version, deleted, changed in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     newest[key] = max(newest.get(key, (0, False)), (version, deleted and changed < moment))
