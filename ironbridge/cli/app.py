@@ -19,6 +19,7 @@ from rich.live import Live
 
 from canonical.errors import MisconfiguredError
 from ironbridge.cli import render, source, steer
+from ironbridge.cli.figures import figures_app
 from ironbridge.cli.new import new_app
 from ironbridge.cli.parts import (
     FileOption,
@@ -59,6 +60,7 @@ app = typer.Typer(
 contracts_app = typer.Typer(no_args_is_help=True, help="The canonical events' schemas: export them, check them.")
 app.add_typer(contracts_app, name="contracts")
 app.add_typer(new_app, name="new")
+app.add_typer(figures_app, name="figures")
 app.add_typer(tables_app, name="tables")
 source.add_to(app)
 steer.add_to(app)

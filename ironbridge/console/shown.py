@@ -16,6 +16,8 @@ from starlette.templating import Jinja2Templates
 
 from ironbridge.console import access
 from ironbridge.console.access import Right
+from ironbridge.console.bars import said as said_value
+from ironbridge.console.bars import words
 from ironbridge.operate.audit import did
 from ironbridge.operate.insight import HIDDEN
 
@@ -81,7 +83,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters |= {
         "moment": moment, "span": span, "ago": ago, "number": number, "milliseconds": milliseconds, "story_of": story_of,
-        "did": did, "moment_of": lambda at: moment(at.timestamp()),
+        "did": did, "moment_of": lambda at: moment(at.timestamp()), "said": said_value, "words": words,
     }  # fmt: skip
     environment.globals |= {
         "HIDDEN": HIDDEN, "ROWS": ROWS, "counted": counted, "release": version("ironbridge"), "now": time.time,

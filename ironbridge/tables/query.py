@@ -28,13 +28,15 @@ class TableStanding:
     written: datetime | None
 
 
-def there(settings: TablesSettings) -> Iterator[OpenTable]:
+def there(settings: TablesSettings, names: Sequence[str] = ()) -> Iterator[OpenTable]:
     """
-    The tables that are there; none is made or changed.
+    The tables that are there, or those of them whose views are named; none is made or changed.
 
     :raises MisconfiguredError: no path is set, or a table's columns do not agree with the contracts.
     """
     for plan in plans(settings):
+        if names and plan.view not in names:
+            continue
         table = OpenTable(plan, storage_of(settings))
         if table.open(make=False):
             yield table
@@ -64,10 +66,9 @@ def opened(settings: TablesSettings, names: Sequence[str] = ()) -> DuckDBPyConne
 
     connection = duckdb.connect(config={"threads": "2"})
     found = 0
-    for table in there(settings):
-        if not names or table.plan.view in names:
-            connection.register(table.plan.view, table.dataset())
-            found += 1
+    for table in there(settings, names):
+        connection.register(table.plan.view, table.dataset())
+        found += 1
     if not found:
         raise MisconfiguredError(
             "tables", f"there are none at {settings.path}", fix="start `ironbridge run tables`, which makes and fills them"

@@ -100,7 +100,10 @@ def assert_meets_wcag(page: Page, path: str) -> None:
         assert_accessible(page)
 
 
-ANY = {"name": "dfe_csc", "flow": "business_central", "group": "0" * 12, "trace": "0" * 32, "id": "1", "form": "json"}
+ANY = {
+    "name": "dfe_csc", "flow": "business_central", "group": "0" * 12, "trace": "0" * 32, "id": "1", "form": "json",
+    "figure": "re-referrals",
+}  # fmt: skip
 """A value for each parameter of an address."""
 
 

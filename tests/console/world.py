@@ -25,6 +25,7 @@ from ironbridge.observe import spans, telemetry
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings
+from tests.figure_tables import SPRING_OF_2020, filled
 from tests.test_privacy import misbehave, plant
 
 PATIENCE = 90.0  # seconds
@@ -53,7 +54,8 @@ async def main(folder: Path, issuer: str | None) -> None:
         await make(world, {"liquidlogic": 60, "payables": 60}, seed=5)
         plant(world)
         misbehave(world)
-        settings = settings_of(world).model_copy(update={"http": HttpSettings(listen="127.0.0.1:0")})
+        updates = {"http": HttpSettings(listen="127.0.0.1:0"), "tables": filled(folder / "tables", SPRING_OF_2020)}
+        settings = settings_of(world).model_copy(update=updates)
         stack.callback(telemetry.start(settings.telemetry, *spans.processors(settings)))
         built = await stack.enter_async_context(bridge.platform(settings))
         stop = asyncio.Event()
