@@ -86,7 +86,7 @@ class Delimited:
             if cells == header:
                 yield HEADINGS
             elif len(cells) == width or (len(cells) > width and not _written(cells[width:])):
-                yield tuple([cell.strip() for cell in pick(cells)])
+                yield tuple(map(str.strip, pick(cells)))
             else:
                 yield _ragged(pick([*cells, *[""] * (width - len(cells))]), len(cells), width)
         self._insist_on_an_end(text, short=len(filled) < width)

@@ -8,7 +8,8 @@ the member to another one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from adapters.port import Row
@@ -49,16 +50,18 @@ class HowWritten:
     """
     The settings of a source say how its texts are written, and a person has `accepted` doubts about this one file.
 
-    `encoding` is None where it is found out. `last_line` is `open` for a system that never ends a file's last line.
+    `encoding` is None where it is found out. `last_line` is `open` for a system that never ends a file's last line. `shelf` is a
+    folder of the adapter's own, in which a layout may lay what it made of a file for the other streams that read the same one.
     """
 
     encoding: str | None = None
     last_line: Literal["closed", "open"] = "closed"
     accepted: frozenset[str] = frozenset()
+    shelf: Path | None = field(default=None, repr=False)
 
 
 @runtime_checkable
 class WrittenLayout(Protocol):
-    """A layout that reads text, or hands it on to one that does: it is told how the source's texts are written."""
+    """A layout that reads text or lays something on the shelf, or that hands a file on to such a one."""
 
     def written(self, how: HowWritten) -> Self: ...
