@@ -29,7 +29,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from adapters.engine.regions import extract_mark
 from adapters.kit.aside import FileWork, in_a_process, in_a_thread
 from adapters.kit.codes import CodeList, agreed
-from adapters.kit.layouts import HowWritten, Layout, Passed, WrittenLayout
+from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
 from adapters.kit.open_days import NoDaysSettings
 from adapters.kit.places import Folder, Found, extract_name, newest_of_each, opened_file, printable
 from adapters.kit.rows import code_maps_of, declared_of
@@ -365,10 +365,8 @@ class FilesAdapter:
                 yield value
 
     def _layout(self, stream: FileStream, accepted: frozenset[str]) -> Layout:
-        layout = stream.layout
-        if isinstance(layout, WrittenLayout):
-            return layout.written(HowWritten(self._settings.encoding, self._settings.last_line, accepted, self._place.shelf))
-        return layout
+        how = HowWritten(self._settings.encoding, self._settings.last_line, accepted, self._place.shelf)
+        return told_how(stream.layout, how)
 
 
 def _report(accounts: Sequence[Mapping[str, Any]]) -> ExtractReport:

@@ -8,7 +8,7 @@ the member to another one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -60,8 +60,29 @@ class HowWritten:
     shelf: Path | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class XmlOr:
+    """A system writes its records as XML or otherwise: a file whose first sign is `<` is read by `xml`, any other one by `other`."""
+
+    xml: Layout
+    other: Layout
+
+    def written(self, how: HowWritten) -> Self:
+        return replace(self, xml=told_how(self.xml, how), other=told_how(self.other, how))
+
+    def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
+        begin = file.read(64).lstrip(b"\xef\xbb\xbf\xfe\xff\0 \t\r\n")
+        file.seek(0)
+        yield from (self.xml if begin.startswith(b"<") else self.other).rows(file)
+
+
 @runtime_checkable
 class WrittenLayout(Protocol):
     """A layout that reads text or lays something on the shelf, or that hands a file on to such a one."""
 
     def written(self, how: HowWritten) -> Self: ...
+
+
+def told_how(layout: Layout, how: HowWritten) -> Layout:
+    """The layout, told how texts are written if it wants to know."""
+    return layout.written(how) if isinstance(layout, WrittenLayout) else layout
