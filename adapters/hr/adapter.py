@@ -12,7 +12,7 @@ from adapters.kit.layouts import Layout
 
 class HrSettings(FilesSettings):
     """
-    The folder of a council's personnel exports, besides what every adapter of files may say. `headings` are the council's headings,
+    The folder of a council's personnel exports, besides what every adapter of files may say. `headings` are the council's own,
     with the column that each of them is here.
     """
 

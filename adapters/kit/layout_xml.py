@@ -31,6 +31,7 @@ from adapters.kit.rows import declared_of, fields_of
 from adapters.port import Row, UnreadRow
 from canonical.errors import BadRecordError
 
+
 class Elements(NamedTuple):
     """
     The elements at a `path` that are rows of a class which says itself how they stand in another kind of file. `columns` are the

@@ -62,7 +62,7 @@ class HowWritten:
 
 @dataclass(frozen=True, slots=True)
 class XmlOr:
-    """A system writes its records as XML or otherwise: a file whose first sign is `<` is read by `xml`, any other one by `other`."""
+    """Reads a file whose first sign is `<` by the layout `xml`, and any other one by `other`."""
 
     xml: Layout
     other: Layout

@@ -77,9 +77,8 @@ class KeptRows:
         """Find the rows that have one key. Count the ones that repeat another one, and the ones that contradict one."""
         self._put_away()
         self._database.executescript(_SUSPECT)
-        for (packed,) in self._database.execute(
-            f"SELECT rows FROM portions WHERE first IN (SELECT (at - 1) / {PORTION} * {PORTION} + 1 FROM suspects)"
-        ):
+        asked = "SELECT rows FROM portions WHERE first IN (SELECT (at - 1) / ? * ? + 1 FROM suspects)"
+        for (packed,) in self._database.execute(asked, (PORTION, PORTION)):
             self._compare(loads(packed))
         self._database.executescript(_JUDGE)
         ((unlike, doubled),) = self._database.execute("SELECT COALESCE(SUM(unlike), 0), COUNT(*) FROM doubles")

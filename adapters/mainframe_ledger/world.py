@@ -52,7 +52,7 @@ def ledger(suppliers: int, seed: int, today: date) -> Sheets:
     for number in range(1, suppliers + 1):
         who, amount = f"S{number:05}", f"{rng.randrange(1, 900_000) / 100:.2f}"
         sheets[SUPPLIERS].append(
-            {"SUPPLIER_NO": who, "SUPPLIER_NAME": f"Coalport Works {number}", "POSTAL_ADDRESS": f"{number} High Street, Ironbridge"}
+            {"SUPPLIER_NO": who, "SUPPLIER_NAME": f"Coalport Works {number}", "POSTAL_ADDRESS": f"{number} High Street"}
         )
         for line, (account, paid) in enumerate((("51000", amount), ("21000", f"-{amount}")), start=1):
             posted = f"{today - timedelta(days=rng.randrange(1, 30)):%Y%m%d}"

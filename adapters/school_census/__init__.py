@@ -6,8 +6,8 @@ See README.md in this folder for what it reads, and what it leaves out.
 
 from __future__ import annotations
 
-from adapters.school_census.adapter import SchoolCensusAdapter, SchoolCensusSettings
 from adapters.port import AdapterSystem, World
+from adapters.school_census.adapter import SchoolCensusAdapter, SchoolCensusSettings
 
 __all__ = ["SchoolCensusAdapter", "SchoolCensusSettings", "system"]
 

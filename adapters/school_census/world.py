@@ -26,7 +26,8 @@ def leaver(number: int, rng: Random, today: date) -> dict[str, str]:
     """A pupil who left a school this spring."""
     left = today - timedelta(days=rng.randrange(60, 150))
     return {
-        PUPIL: f"{number:08x}-3ac", "NativeId": f"SCH{number % 9}", "dob": written(today - timedelta(days=rng.randrange(1900, 5800))),
+        PUPIL: f"{number:08x}-3ac", "NativeId": f"SCH{number % 9}",
+        "dob": written(today - timedelta(days=rng.randrange(1900, 5800))),
         "surname": f"Darby{number}", "forename": rng.choice(("Abraham", "Deborah", "Hannah")), "upn": "", "formerupn": "",
         "uniquelearnernumber": "", "sex": rng.choice("MF"), "entrydate": written(left - timedelta(days=rng.randrange(100, 900))),
         "leavingdate": written(left), PLACE: "1", "parttime": rng.choice(("True", "False", "")), "boarder": rng.choice(("", "N")),

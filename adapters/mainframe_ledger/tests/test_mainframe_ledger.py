@@ -69,13 +69,16 @@ async def test_a_file_that_ends_within_a_record_is_refused(tmp_path: Path) -> No
 # -- the shared files: nobody's ledger, but of the same records -------------------------------------------------------
 
 FIVE_BYTES = {"size": 5, "at": 3, "order": "little", "counts_itself": False, "first": 1}
-COMPANY = {"supplier_no": "COMPANY-ID", "supplier_name": "STATIC-DETAILS.COMPANY-NAME", "postal_address": "STATIC-DETAILS.ADDRESS"}
+COMPANY = {"supplier_no": "COMPANY-ID", "supplier_name": "STATIC-DETAILS.COMPANY-NAME",
+           "postal_address": "STATIC-DETAILS.ADDRESS"}  # fmt: skip
 SHORT = {"supplier_no": "ID", "supplier_name": "COMPANY.SHORT-NAME", "postal_address": ""}
 PAID = {"journal_no": "WS-ACCT-ALPHA", "line_no": "WS-DATE-NUM", "posted": "WS-DATE-NUM", "account_code": "WS-ACCT-ALPHA",
         "amount": "WS-AMOUNT-FRACTION2", "narrative": "", "supplier_no": ""}  # fmt: skip
 
 
-async def read_shared(folder: Path, file: str, tmp_path: Path, stream: str, **described: Any) -> tuple[Bench, list[dict[str, Any]]]:
+async def read_shared(
+    folder: Path, file: str, tmp_path: Path, stream: str, **described: Any
+) -> tuple[Bench, list[dict[str, Any]]]:
     """What is published of a shared file, by its own copybook."""
     shutil.copy(folder / file, tmp_path)
     more = {"copybooks": {stream: {"file": folder / "copybook.cob", **described}}, "files": {stream: ".*"}}
