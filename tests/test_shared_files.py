@@ -41,8 +41,8 @@ NO_INPUT = {
 
 BESIDES = {
     "payables": {
-        "layouts": ["calderdale-card", "calderdale-spend", "darlington-spend", "gateshead-agresso", "hyndburn-erp", "hyndburn-ledger",
-                    "lancashire-fire", "leeds-spend", "salford-sap", "wakefield-card"],
+        "layouts": ["calderdale-card", "calderdale-spend", "darlington-spend", "gateshead-agresso", "hyndburn-erp",
+                    "hyndburn-ledger", "lancashire-fire", "leeds-spend", "salford-sap", "wakefield-card"],
     },
 }  # fmt: skip
 """The settings that an adapter needs besides its folder."""
