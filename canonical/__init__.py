@@ -4,10 +4,11 @@ The shared language: entities, value types, the event envelope, the error vocabu
 `canonical.connect` stands apart from it: by that both sides reach databases.
 """
 
-from canonical import adults, care, children, finance, health, housing, people, revenues, workforce
+from canonical import adults, care, children, education, finance, health, housing, people, revenues, workforce
 from canonical.adults import *
 from canonical.care import *
 from canonical.children import *
+from canonical.education import *
 from canonical.entities import Entities
 from canonical.entity import Entity, Sensitivity
 from canonical.event import Event
@@ -27,6 +28,7 @@ ENTITIES = Entities(
         *health.HEALTH,
         *housing.HOUSING,
         *revenues.REVENUES,
+        *education.EDUCATION,
         *workforce.WORKFORCE,
         *finance.FINANCE,
     )
@@ -41,5 +43,6 @@ __all__ += adults.__all__
 __all__ += health.__all__
 __all__ += housing.__all__
 __all__ += revenues.__all__
+__all__ += education.__all__
 __all__ += workforce.__all__
 __all__ += finance.__all__

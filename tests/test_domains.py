@@ -17,6 +17,7 @@ from canonical.errors import BadRecordError
 OWNED = {
     "assignment": ("person", {"person": "hr:person:7"}),
     "adult-service": ("person", {"person": "mosaic:person:7"}),
+    "enrolment": ("person", {"person": "census:person:7"}),
     "hospital-stay": ("person", {"person": "hospital:person:7", "number": "V1"}),
     "review": ("person", {"person": "mosaic:person:7", "kind": "CLA"}),
     "rent-account": ("tenancy", {"tenancy": "uh:tenancy:T1", "number": "R1"}),

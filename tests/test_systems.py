@@ -89,7 +89,8 @@ def test_the_demonstration_plays_one_system_of_a_sort_unless_another_is_asked_fo
 
 async def test_a_size_of_a_system_that_has_no_world_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     sections = legacy.sections(tmp_path / "world")
-    with pytest.raises(MisconfiguredError, match=r"system is called housing.*there are: .*liquidlogic, mosaic, payables"):
+    there = "liquidlogic, mainframe_ledger, mosaic, payables"
+    with pytest.raises(MisconfiguredError, match=rf"system is called housing.*there are: .*{there}"):
         await legacy.make(sections, {"housing": 5}, seed=1)
     assert not (tmp_path / "world").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, BinaryIO, Self
@@ -24,13 +24,15 @@ class Delimited:
     CSV whose first line names the columns, in any order; columns that the row class does not have are left out.
 
     The texts of a row come without the blanks around them. A row with fewer or more cells than the first line is an `UnreadRow`;
-    empty cells behind the last column do not count. Blank lines and repeated headings are passed over.
+    empty cells behind the last column do not count. Blank lines and repeated headings are passed over. `called` gives columns by
+    the headings that a source has for them, where it calls them otherwise.
     """
 
     row: type[tuple[Any, ...]]
     delimiter: str = ","
     encoding: str | None = None
     how: HowWritten = field(default_factory=HowWritten)
+    called: Mapping[str, str] = field(default_factory=dict)
 
     def written(self, how: HowWritten) -> Self:
         return replace(self, how=how)
@@ -73,8 +75,9 @@ class Delimited:
             raise BadRecordError(self._where, field="file", rule="is empty", shape="nothing", fix="export it again")
         while len(header) > 1 and not header[-1].strip():
             header.pop()
-        self._insist_on_one_of_each(header)
-        pick, width, filled = of_header(self.row, header), len(header), header
+        names = [self.called.get(name.strip(), name) for name in header]
+        self._insist_on_one_of_each(names)
+        pick, width, filled = of_header(self.row, names), len(header), header
         for cells in lines:
             written = _written(cells)
             if not written:
@@ -86,7 +89,7 @@ class Delimited:
             if cells == header:
                 yield HEADINGS
             elif len(cells) == width or (len(cells) > width and not _written(cells[width:])):
-                yield tuple([cell.strip() for cell in pick(cells)])
+                yield tuple(map(str.strip, pick(cells)))
             else:
                 yield _ragged(pick([*cells, *[""] * (width - len(cells))]), len(cells), width)
         self._insist_on_an_end(text, short=len(filled) < width)

@@ -11,30 +11,34 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from time import monotonic
 from typing import Any, Literal, Self
+from weakref import finalize
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from adapters.engine.regions import extract_mark
 from adapters.kit.aside import FileWork, in_a_process, in_a_thread
 from adapters.kit.codes import CodeList, agreed
-from adapters.kit.layouts import HowWritten, Layout, Passed, WrittenLayout
+from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
 from adapters.kit.open_days import NoDaysSettings
 from adapters.kit.places import Folder, Found, extract_name, newest_of_each, opened_file, printable
 from adapters.kit.rows import code_maps_of, declared_of
-from adapters.kit.scratch import KeptRow, KeptRows
+from adapters.kit.scratch import KeptRow, KeptRows, unpacked
 from adapters.kit.sftp import Sftp, SftpSettings
 from adapters.kit.soft import softening
 from adapters.kit.streams import types_of
 from adapters.kit.typed import Mapped, typed
+from adapters.kit.workbook import clear
 from adapters.port import Extract, ExtractReport, Files, Record, Row, Stream, UnreadRow
 from canonical.entity import Entity
 from canonical.errors import BadRecordError, DoubtfulError, IronbridgeError, MisconfiguredError, UnavailableError, named
@@ -45,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _SMALL = 256_000  # bytes: a smaller file is read in less time than a process needs to start
 _SECONDS, _BYTES_A_SECOND = 900, 200_000  # the least of seconds that a file may take, and what it may take for its size
+_ON_THE_SHELF = 300.0  # seconds that an opened workbook stays there unused: it holds what the file holds
 _MEMORY = 768_000_000  # bytes of addresses that a process may take, most of which it never touches
 
 
@@ -137,7 +142,7 @@ class _Reading:
 
     def __call__(self) -> Generator[Any, None, None]:
         """
-        Give an account of the file, and then its rows, a portion at a time, as `KeptRow`s that lost their class.
+        Give an account of the file, and then its rows, packed a portion at a time (`adapters.kit.scratch.unpacked`).
 
         :raises BadRecordError: nothing of the file is to be published.
         """
@@ -146,17 +151,16 @@ class _Reading:
             passed = self._kept(kept)
             copies, unlike = kept.judge()
             yield {"rows": kept.count, "copies": copies, "unlike": unlike, "passed": dict(passed)}
-            for portion in kept.portions():
-                yield [tuple(row) for row in portion]
+            yield from kept.portions()
 
     def _kept(self, kept: KeptRows) -> Counter[str]:
-        passed = Counter[str]()
+        passed, key = Counter[str](), typed(self.row, self.no_days).key
         with opened_file(self.source, self.found, self.largest) as file:
             for row in self._told(self.layout.rows(file)):
                 if isinstance(row, Passed):
                     passed[row.kind] += 1
                 else:
-                    kept.keep(*self._keyed(row, kept.count + 1))
+                    kept.keep(*self._keyed(key, row, kept.count + 1))
         return passed
 
     def _told(self, rows: Iterator[Row | Passed]) -> Iterator[Row | Passed]:
@@ -176,11 +180,11 @@ class _Reading:
             rule, fix = f"cannot be read: {named(error)}", "report this line"
             raise BadRecordError(where, field="file", rule=rule, shape="bytes", fix=fix) from None
 
-    def _keyed(self, row: Row, at: int) -> tuple[str, Row, str, str]:
+    def _keyed(self, key: Callable[[Row], Iterable[int | str]], row: Row, at: int) -> tuple[str, Row, str, str]:
         """A row under the key of the record that it becomes; under one of its own if its key cannot be read."""
         field, rule = (row.field, row.rule) if isinstance(row, UnreadRow) else ("", "")
         try:
-            return self.keys.of(*typed(self.row, self.no_days).key(row)), tuple(row), field, rule
+            return self.keys.of(*key(row)), tuple(row), field, rule
         except BadRecordError as error:
             return self.keys.of(f"row-{extract_mark(self.found.name)}-{at}"), tuple(row), field or error.field, rule or error.rule
 
@@ -199,12 +203,23 @@ class _FilesPlace:
         self._source, self._settings = source, settings
         self._looking, self._looked = asyncio.Lock(), 0.0
         self._sftp: Sftp | None = None
+        self._shelf: Path | None = None
         settle = settings.settle.total_seconds()
         if settings.sftp is not None:
             self._sftp = Sftp(source, settings.sftp, settle, settings.done, settings.largest)
         self._folder = Folder(source, settings.folders, settings.glob, settle, settings.done, b"")
 
+    @property
+    def shelf(self) -> Path:
+        """A folder of ours, in which the streams find what one of them has opened. It goes with us."""
+        if self._shelf is None:
+            self._shelf = Path(mkdtemp(prefix="ironbridge-opened-"))
+            self._tidy = finalize(self, rmtree, self._shelf, ignore_errors=True)
+        return self._shelf
+
     async def settled(self) -> list[Found]:
+        if self._shelf is not None:
+            await asyncio.to_thread(clear, self._shelf, _ON_THE_SHELF)
         return await asyncio.to_thread((await self._here()).settled)
 
     async def counted(self) -> tuple[int, list[Found], int]:
@@ -219,6 +234,9 @@ class _FilesPlace:
     def close(self) -> None:
         if self._sftp is not None:
             self._sftp.close()
+        if self._shelf is not None:
+            self._tidy()
+        self._shelf = None
 
     async def _here(self) -> Folder:
         """The folder, with what has settled on the server in it. Its files are complete."""
@@ -334,7 +352,7 @@ class FilesAdapter:
                 "".join(f", {kind}: {count}" for kind, count in _besides(account).items()),
             )  # fmt: skip
             async for rows in values:
-                yield [_record(KeptRow(*each)) for each in rows]
+                yield list(map(_record, unpacked(rows)))
 
     async def _values(self, stream: FileStream, found: Found, accepted: frozenset[str]) -> Any:
         found.insist_inside(self.name)
@@ -347,10 +365,8 @@ class FilesAdapter:
                 yield value
 
     def _layout(self, stream: FileStream, accepted: frozenset[str]) -> Layout:
-        layout = stream.layout
-        if isinstance(layout, WrittenLayout):
-            return layout.written(HowWritten(self._settings.encoding, self._settings.last_line, accepted))
-        return layout
+        how = HowWritten(self._settings.encoding, self._settings.last_line, accepted, self._place.shelf)
+        return told_how(stream.layout, how)
 
 
 def _report(accounts: Sequence[Mapping[str, Any]]) -> ExtractReport:

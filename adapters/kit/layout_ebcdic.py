@@ -59,7 +59,8 @@ class EbcdicLayout:
     Without a `header` all records have the copybook's length. `closed_up` is for records in which a table that depends on a
     number takes no more room than it has rows. `encoding` is Python's name of the code page: cp037, cp1140 with the euro sign,
     cp500. A text loses the blanks round it, its control characters are blanks, and a soft hyphen is one. Numbers are numbers,
-    blank ones are None. Rows that nest are of an OCCURS, whose path their class declares as its table.
+    blank ones are None. Rows that nest are of an OCCURS, whose path their class declares as its table. `columns` are the paths of
+    fields that this copybook calls otherwise than the row class does; one with an empty path is not in it.
     """
 
     text: str
@@ -69,6 +70,7 @@ class EbcdicLayout:
     closed_up: bool = False
     encoding: str = "cp037"
     whole: Whole = field(default=each_row, repr=False)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
         """
@@ -95,7 +97,7 @@ class EbcdicLayout:
             if kind is None:
                 passed.append(OTHERS)
             else:
-                yield FoundRow(kind, _row(kind, values), number)
+                yield FoundRow(kind, _row(kind, values, self.columns), number)
 
 
 def records(file: BinaryIO, header: RecordHeader | int) -> Iterator[bytes | None]:
@@ -243,11 +245,15 @@ def _scaled(number: int | Decimal | None, picture: CopybookPicture) -> int | Dec
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _row(kind: type, values: Mapping[str, Any]) -> Row:
+_AS_DECLARED: Mapping[str, str] = {}
+
+
+def _row(kind: type, values: Mapping[str, Any], columns: Mapping[str, str] = _AS_DECLARED) -> Row:
     row: list[Any] = []
     fault = ""
     for its in fields_of(kind):
-        value = _at(values, declared_of(its.part).table if its.part else its.column)
+        path = declared_of(its.part).table if its.part else columns.get(its.name, its.column)
+        value = _at(values, path) if path else None
         if its.part and isinstance(value, Sequence) and not isinstance(value, str):
             value = tuple(_row(its.part, each if isinstance(each, Mapping) else {_plain(its.column): each}) for each in value)
             fault = fault or next((each.field for each in value if isinstance(each, UnreadRow)), "")

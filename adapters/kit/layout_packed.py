@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, Self, cast
 from zipfile import BadZipFile, ZipFile
 
 from adapters.kit.layout_kinds import refused_file
-from adapters.kit.layouts import HowWritten, Layout, Passed, WrittenLayout
+from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
 from adapters.port import Row
 
 OTHER_MEMBERS = Passed("other members of the archive")
@@ -42,7 +42,7 @@ class Packed:
     most: int = 4000
 
     def written(self, how: HowWritten) -> Self:
-        return replace(self, layout=self.layout.written(how)) if isinstance(self.layout, WrittenLayout) else self
+        return replace(self, layout=told_how(self.layout, how))
 
     def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
         """

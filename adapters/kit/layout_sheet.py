@@ -7,12 +7,13 @@ A workbook is opened by a process of its own (`adapters.kit.workbook`), because 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 from adapters.kit.layout_kinds import refused_file
-from adapters.kit.layouts import Passed
+from adapters.kit.layouts import HowWritten, Passed
 from adapters.kit.rows import Declared, of_header
 from adapters.kit.workbook import Cell, Sheet, sheets
 from adapters.port import Row
@@ -37,6 +38,11 @@ class SheetLayout:
 
     row: type[tuple[Any, ...]]
     sheets: tuple[str, ...]
+    shelf: Path | None = field(default=None, repr=False)
+
+    def written(self, how: HowWritten) -> Self:
+        """A workbook says itself how it is written: of the settings, only the shelf matters."""
+        return replace(self, shelf=how.shelf)
 
     def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
         """
@@ -48,7 +54,7 @@ class SheetLayout:
         if len(data) > LARGEST:
             raise refused_file(f"is a workbook of more than {LARGEST} bytes", "bytes", "save it with its data only")
         declared: Declared = self.row.__dict__.get("__declared__", Declared(self.row.__name__))
-        shown = {_plain(each.name): each for each in sheets(declared.table, data, LARGEST)}
+        shown = {_plain(each.name): each for each in sheets(declared.table, data, LARGEST, self.shelf)}
         if missing := [name for name in self.sheets if _plain(name) not in shown]:
             rule = f"has no visible sheet that is called {', '.join(missing)}"
             raise refused_file(rule, f"{len(shown)} sheets", "name the sheets so, and leave each in, with its first line")

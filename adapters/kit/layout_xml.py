@@ -27,9 +27,20 @@ from lxml import etree
 
 from adapters.kit.layout_kinds import FoundRow, Whole, each_row, refused_file
 from adapters.kit.layouts import HowWritten, Passed
-from adapters.kit.rows import Declared, declared_of, fields_of
+from adapters.kit.rows import declared_of, fields_of
 from adapters.port import Row, UnreadRow
 from canonical.errors import BadRecordError
+
+
+class Elements(NamedTuple):
+    """
+    The elements at a `path` that are rows of a class which says itself how they stand in another kind of file. `columns` are the
+    XPaths of the fields that are called otherwise here; any other one is called as its column.
+    """
+
+    path: str
+    columns: tuple[tuple[str, str], ...] = ()
+
 
 LONGEST = 16_000_000
 """Bytes of a file within which a record has to end: what lies between two ends is in memory, with all that XML makes of it."""
@@ -44,7 +55,8 @@ class XmlLayout:
     A column is the XPath 1.0 that `Spelt` gives, or the field's own name, seen from the element; `..` leads to what stands before
     the file's first such element. A name without a prefix is of the namespace that the root has, other ones stand in `namespaces`
     under their prefixes. `roots` are the namespaces that the root may have; if there are none in the list any will do. Rows that
-    nest, a field of the type `tuple[Line, ...]`, are the elements at the path that their own class declares as its table.
+    nest, a field of the type `tuple[Line, ...]`, are the elements at the path that their own class declares as its table. Where a
+    class was declared for another kind of file, `elements` says how its rows stand in this one.
 
     A text loses the blanks round it; what is not there is None. A column that is found twice makes its row an `UnreadRow`.
     `schema` is an XSD file that the whole file has to agree with. `whole` is asked to hold the records together.
@@ -56,6 +68,7 @@ class XmlLayout:
     whole: Whole = field(default=each_row, repr=False)
     schema: Path | None = None
     accepted: frozenset[str] = frozenset()
+    elements: Mapping[type, Elements] = field(default_factory=dict)
 
     def written(self, how: HowWritten) -> Self:
         """XML says itself how its texts are written: of the settings, only a person's consent matters."""
@@ -72,7 +85,11 @@ class XmlLayout:
     def _found(self, file: BinaryIO) -> Iterator[FoundRow]:
         namespace = self._namespace(file)
         prefixes = tuple({**self.namespaces, **({_ROOT: namespace} if namespace else {})}.items())
-        plans = {path: (kind, _plan(kind, prefixes)) for kind in self.kinds for path in _paths(kind, prefixes)}
+        plans = {
+            path: (kind, _plan(kind, prefixes, self.elements.get(kind)))
+            for kind in self.kinds
+            for path in _paths(self._written_paths(kind), prefixes)
+        }
         metered, tags = _Metered(file), {path[-1] for path in plans}
         schema = None if self.schema is None else _schema(self.schema)
         line = 1
@@ -87,6 +104,10 @@ class XmlLayout:
                     _forget(element)
         except etree.XMLSyntaxError as error:
             raise _broken(error, line) from None
+
+    def _written_paths(self, kind: type) -> list[str]:
+        path = self.elements[kind].path if kind in self.elements else declared_of(kind).table
+        return [each.strip() for each in path.split("|")]
 
     def _namespace(self, file: BinaryIO) -> str:
         """
@@ -106,7 +127,9 @@ class XmlLayout:
         if root.getroottree().docinfo.internalDTD is not None:
             rule = "has a document type, which could make anything of its text"
             raise refused_file(rule, "XML", "ask for the file without one")
-        name, names = etree.QName(root), {path.split("/")[0] for kind in self.kinds for path in _written_paths(kind)}
+        name, names = etree.QName(root), {
+            path.split("/")[0] for kind in self.kinds for path in self._written_paths(kind)
+        }
         if name.localname not in {each.rpartition(":")[2] for each in names}:
             raise refused_file(f"its first element is no {' or '.join(sorted(names))}", "XML")
         if self.roots and (name.namespace or "") not in self.roots:
@@ -204,11 +227,11 @@ def _text(found: Any) -> str:
 
 
 @cache
-def _plan(kind: type, prefixes: tuple[tuple[str, str], ...]) -> _Plan:
+def _plan(kind: type, prefixes: tuple[tuple[str, str], ...], elements: Elements | None = None) -> _Plan:
     """:raises etree.XPathSyntaxError: a column's name is no XPath; a mistake of the row class, which its first test shows."""
-    columns = []
+    columns, otherwise = [], dict(elements.columns if elements else ())
     for its in fields_of(kind):
-        path = declared_of(its.part).table if its.part else its.column
+        path = declared_of(its.part).table if its.part else otherwise.get(its.name, its.column)
         part = _plan(its.part, prefixes) if its.part else None
         columns.append(_Column(its.column, _xpath(path, prefixes), part))
     return _Plan(tuple(columns))
@@ -228,14 +251,9 @@ def _qualified(path: str, prefixes: Iterable[tuple[str, str]]) -> str:
     return _BARE_NAME.sub(lambda found: found[0] if found[1] in (None, "and", "or") else f"{_ROOT}:{found[1]}", path)
 
 
-def _written_paths(kind: type) -> list[str]:
-    declared: Declared = declared_of(kind)
-    return [path.strip() for path in declared.table.split("|")]
-
-
-def _paths(kind: type, prefixes: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, ...]]:
+def _paths(written: Iterable[str], prefixes: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, ...]]:
     """The paths of a kind's elements, in lxml's way of writing names."""
     spaces = dict(prefixes)
-    for path in _written_paths(kind):
+    for path in written:
         steps = (step.rpartition(":") for step in path.split("/"))
         yield tuple(f"{{{space}}}{name}" if (space := spaces.get(prefix or _ROOT)) else name for prefix, _, name in steps)

@@ -8,7 +8,8 @@ the member to another one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from adapters.port import Row
@@ -49,16 +50,39 @@ class HowWritten:
     """
     The settings of a source say how its texts are written, and a person has `accepted` doubts about this one file.
 
-    `encoding` is None where it is found out. `last_line` is `open` for a system that never ends a file's last line.
+    `encoding` is None where it is found out. `last_line` is `open` for a system that never ends a file's last line. `shelf` is a
+    folder of the adapter's own, in which a layout may lay what it made of a file for the other streams that read the same one.
     """
 
     encoding: str | None = None
     last_line: Literal["closed", "open"] = "closed"
     accepted: frozenset[str] = frozenset()
+    shelf: Path | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class XmlOr:
+    """Reads a file whose first sign is `<` by the layout `xml`, and any other one by `other`."""
+
+    xml: Layout
+    other: Layout
+
+    def written(self, how: HowWritten) -> Self:
+        return replace(self, xml=told_how(self.xml, how), other=told_how(self.other, how))
+
+    def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
+        begin = file.read(64).lstrip(b"\xef\xbb\xbf\xfe\xff\0 \t\r\n")
+        file.seek(0)
+        yield from (self.xml if begin.startswith(b"<") else self.other).rows(file)
 
 
 @runtime_checkable
 class WrittenLayout(Protocol):
-    """A layout that reads text, or hands it on to one that does: it is told how the source's texts are written."""
+    """A layout that reads text or lays something on the shelf, or that hands a file on to such a one."""
 
     def written(self, how: HowWritten) -> Self: ...
+
+
+def told_how(layout: Layout, how: HowWritten) -> Layout:
+    """The layout, told how texts are written if it wants to know."""
+    return layout.written(how) if isinstance(layout, WrittenLayout) else layout

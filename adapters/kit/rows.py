@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from operator import itemgetter
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -271,7 +272,7 @@ def of_header(row: type, header: Sequence[str]) -> Callable[[Sequence[Any]], Row
             fix="ask for the file with these columns, spelt like this in its first line",
         )  # fmt: skip
     at = [places[_plain(name)] for name in wanted]
-    return lambda line: tuple(line[place] for place in at)
+    return itemgetter(*at) if len(at) > 1 else lambda line: (line[at[0]],)
 
 
 def twofold(row: type, header: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Self
 
-from adapters.kit.layouts import HowWritten, Layout, Passed, WrittenLayout
+from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
 from adapters.port import Row, UnreadRow
 
 NOTHING = Passed("rows without a record of this kind")
@@ -26,7 +26,7 @@ class Split:
     into: Callable[[Any], Iterable[Row]] = field(repr=False)
 
     def written(self, how: HowWritten) -> Self:
-        return replace(self, layout=self.layout.written(how)) if isinstance(self.layout, WrittenLayout) else self
+        return replace(self, layout=told_how(self.layout, how))
 
     def rows(self, file: BinaryIO) -> Iterator[Row | Passed]:
         for row in self.layout.rows(file):

@@ -73,7 +73,7 @@ class Typed(Generic[R]):
         self._fields = fields_of(row)
         names = [its.name for its in self._fields]
         self._key_places = [names.index(name) for name in self._declared.key if name in names]
-        self._key_plans: dict[tuple[int, type], Clean | None] = {}
+        self._key_plans: dict[tuple[int, type], Clean] = {}
         self._plans: dict[tuple[type, ...], tuple[list[int], list[tuple[int, Clean]]]] = {}
 
     def __call__(self, values: Row) -> R:
@@ -101,14 +101,15 @@ class Typed(Generic[R]):
         return tuple([self._of_key(at, values[at] if at < len(values) else None) for at in self._key_places])
 
     def _of_key(self, at: int, value: Any) -> int | str:
-        its, this = self._fields[at], (at, type(value))
-        if this not in self._key_plans:
-            self._key_plans[this] = self._cleaning(its, type(value))
-        clean = self._key_plans[this]
+        clean = self._key_plans.get((at, type(value)))
+        if clean is None:
+            cleaned = self._cleaning(self._fields[at], type(value))
+            clean = self._key_plans[at, type(value)] = key_part if cleaned is None else _then_key_part(cleaned)
         try:
-            return key_part(value if clean is None else clean(value))
+            part: int | str = clean(value)
+            return part
         except (ValueError, TypeError, ArithmeticError) as error:
-            raise self._wrong(its, error, value) from None
+            raise self._wrong(self._fields[at], error, value) from None
 
     def _planned(self, kinds: tuple[type, ...]) -> tuple[list[int], list[tuple[int, Clean]]]:
         """The places of texts that may be blank, and what else to do with values of these types."""
@@ -161,11 +162,15 @@ def key_part(value: Any) -> int | str:
 
     :raises UnfitError: it is empty.
     """
-    if isinstance(value, date):
-        return value.isoformat()
     if value is None or value == "":
         raise UnfitError("is empty")
-    return value if isinstance(value, int) else str(value)
+    if isinstance(value, int | str):
+        return value
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _then_key_part(clean: Clean) -> Clean:
+    return lambda value: key_part(clean(value))
 
 
 def row_key(source: str, entity: str, row: tuple[Any, ...], prefix: str = "") -> str:

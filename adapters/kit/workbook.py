@@ -11,9 +11,12 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from hashlib import blake2b
 from pathlib import Path
+from time import time as time_now
 from typing import IO, TYPE_CHECKING, Any
 
 from adapters.kit.aside import environment
@@ -54,26 +57,51 @@ class Sheet:
             at = end + 1
 
 
-def sheets(where: str, data: bytes, largest: int) -> list[Sheet]:
+def sheets(where: str, data: bytes, largest: int, shelf: Path | None = None) -> list[Sheet]:
     """
-    The rows of each visible sheet, in their order. `largest` is what a file may have in bytes; all limits follow it.
+    The rows of each visible sheet, in their order. `largest` is what a file may have in bytes; all limits follow it. With a
+    `shelf`, a workbook that was opened before is taken from there, and one that is opened now is laid there.
 
     :raises BadRecordError: it is damaged or locked, or would take more memory or time than its size can justify.
     """
+    memory = _AT_LEAST + _MEMORY * largest
+    if shelf is None:
+        with tempfile.TemporaryFile() as rows:
+            _open(where, data, largest, memory, rows)
+            return _found(where, rows, memory)
+    laid = shelf / blake2b(data, digest_size=16).hexdigest()
+    with suppress(FileNotFoundError), laid.open("rb") as rows:
+        laid.touch()
+        return _found(where, rows, memory)
+    with tempfile.NamedTemporaryFile(dir=shelf) as rows:
+        _open(where, data, largest, memory, rows)
+        found = _found(where, rows, memory)
+        with suppress(FileExistsError):  # another stream has opened it meanwhile
+            os.link(rows.name, laid)
+        return found
+
+
+def clear(shelf: Path, unused: float) -> None:
+    """Take away what nobody has taken from the shelf for so many seconds."""
+    for laid in shelf.iterdir():
+        with suppress(FileNotFoundError):
+            if time_now() - laid.stat().st_mtime > unused:
+                laid.unlink()
+
+
+def _open(where: str, data: bytes, largest: int, memory: int, rows: IO[bytes]) -> None:
+    """Let the script write the rows of a workbook."""
     if data.startswith(b"PK"):
         _no_bomb(where, data, largest * UNPACKED)
-    memory = _AT_LEAST + _MEMORY * largest
-    with tempfile.TemporaryFile() as rows:
-        try:
-            done = subprocess.run(  # noqa: S603 (our own script, with numbers as arguments)
-                [sys.executable, "-I", str(_SCRIPT), str(memory), str(_SECONDS)],
-                input=data, stdout=rows, stderr=subprocess.DEVNULL, timeout=_PATIENCE, env=environment(), check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise _too_much(where, memory) from None
-        if done.returncode not in (0, 1):
-            raise _too_much(where, memory)
-        return _found(where, rows, memory)
+    try:
+        done = subprocess.run(  # noqa: S603 (our own script, with numbers as arguments)
+            [sys.executable, "-I", str(_SCRIPT), str(memory), str(_SECONDS)],
+            input=data, stdout=rows, stderr=subprocess.DEVNULL, timeout=_PATIENCE, env=environment(), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise _too_much(where, memory) from None
+    if done.returncode not in (0, 1):
+        raise _too_much(where, memory)
 
 
 def _found(where: str, rows: IO[bytes], memory: int) -> list[Sheet]:

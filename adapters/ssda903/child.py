@@ -53,6 +53,12 @@ def person(source: str, h: Header) -> Person:
     )
 
 
+def if_said(row: tuple[str | None, ...]) -> Iterator[tuple[str | None, ...]]:
+    """The row if the return says anything of the child in its columns: as XML it leaves out what does not concern a child."""
+    if any(value is not None for value in row[1:]):
+        yield row
+
+
 def mothers(h: Header) -> Iterator[YoungMother]:
     """The mother in a line as it was read: some exports write `1.0` for 1."""
     if h.mother not in ("", "0", "0.0", None) or h.mc_dob:

@@ -99,6 +99,22 @@ async def test_a_list_that_is_not_there_costs_its_streams_and_no_other(tmp_path:
     assert {problem.rule for problem in bench.problems().values()} == {"has no visible sheet that is called List 11"}
 
 
+async def test_a_workbook_is_opened_once_for_all_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_book(tmp_path / BOOK, lines(3, 5, TODAY))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    reading = adapter(tmp_path)
+    counted = Counter(event.stream for event in await Bench(reading).read())
+    (shelf,) = tmp_path.glob("ironbridge-opened-*")
+    (opened,) = shelf.iterdir()
+    before = opened.stat().st_ino
+    assert counted == dict.fromkeys({*LISTS, "person"}, 3)
+    write_book(tmp_path / BOOK, lines(4, 5, TODAY))
+    await Bench(reading).read()
+    assert len({each.stat().st_ino for each in shelf.iterdir()} - {before}) == 1
+    await reading.close()
+    assert not shelf.exists()
+
+
 async def test_cells_that_excel_and_people_make(tmp_path: Path) -> None:
     """A number that is a name, an error, a no-break space, a day that is a date: as openpyxl writes them."""
     book = Workbook()
