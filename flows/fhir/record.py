@@ -13,7 +13,7 @@ from typing import Any, Literal
 from canonical import AdultAssessment, AdultService, CareEpisode, Person
 from canonical.entity import Entity
 from flows.fhir.ids import fhir_id
-from flows.fhir.resources import Resources
+from flows.fhir.resources import CareResources
 from flows.fhir.settings import CareRecordSettings, FhirSettings
 from flows.port import Body, Document, Facts, Grouping, Nothing, Urgency
 
@@ -30,7 +30,7 @@ class CareRecords:
     def __init__(self, name: str, settings: CareRecordSettings, _there: FhirSettings) -> None:
         self.name = name
         self.settings: Mapping[str, Any] = settings.model_dump(mode="json")
-        self._resources = Resources(name, settings)
+        self._resources = CareResources(name, settings)
 
     def desired(self, subject: str, facts: Facts) -> Document | Nothing | None:
         person = facts.one(Person)

@@ -33,7 +33,7 @@ _USES: Final = {"home", "work", "temp", "old", "mobile"}
 _TEXT: Final = re.compile(r"[\x00-\x20]+")
 
 
-class Resources:
+class CareResources:
     """Makes the resources by the council's settings. `name` is the flow's, for errors."""
 
     def __init__(self, name: str, settings: CareRecordSettings) -> None:

@@ -100,7 +100,7 @@ class FhirSandbox(Sandbox):
         return _said({"resourceType": "Bundle", "type": "transaction-response", "entry": answers})
 
     def _checked(self, entry: Json) -> Json | None:
-        """What shall be there after an entry; None if nothing shall."""
+        """The resource that an entry puts there; None if it deletes."""
         request, resource = entry["request"], entry.get("resource")
         address = request.get("url", "")
         kind, _, number = address.partition("/")

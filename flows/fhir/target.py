@@ -13,7 +13,7 @@ from canonical.finding import Finding
 from flows.fhir.conformance import findings
 from flows.fhir.refusal import reason
 from flows.fhir.settings import FhirSettings
-from flows.fhir.versions import Versions, tag_of, version_of
+from flows.fhir.versions import KnownVersions, tag_of, version_of
 from flows.kit.http import ClientCredentials, json_of
 from flows.kit.records import RecordAccess, RecordPlace, RecordTarget, cut
 from flows.port import (
@@ -44,7 +44,7 @@ class FhirTarget(RecordTarget):
     """
     A person's record is one transaction: the server takes all of it or nothing, and no subject stands in a bundle twice.
 
-    Resources are put under ids that are worked out from keys, so a repeated request makes no second one. Versions that are known
+    Resources are put under ids that are worked out from keys, so a repeated request makes no second one. KnownVersions that are known
     go along as `ifMatch`. A resource that was confirmed, or may be there, and is no longer wanted is deleted in the same bundle.
     """
 
@@ -77,13 +77,13 @@ class FhirTarget(RecordTarget):
         return _confirmed(answer, write, entries)
 
     def _puts(self, write: Write, wanted: Body) -> Iterator[Body]:
-        known = Versions(write.tag)
+        known = KnownVersions(write.tag)
         for address, resource in wanted.items():
             request = {"method": "PUT", "url": address, **known.match(address)}
             yield {"fullUrl": f"{self._base}/{address}", "resource": resource, "request": request}
 
     def _deletions(self, write: Write, wanted: Body) -> Iterator[Body]:
-        known = Versions(None if write.doubtful else write.tag)
+        known = KnownVersions(None if write.doubtful else write.tag)
         # The Patient last: some servers look at what refers to it one request after the other.
         for address in sorted(_sent(write).keys() - wanted.keys(), key=lambda each: (each.startswith("Patient/"), each)):
             yield {"request": {"method": "DELETE", "url": address, **known.match(address)}}

@@ -17,14 +17,14 @@ _ETAG: Final = re.compile(r'(?:W/)?"([A-Za-z0-9.-]{1,64})"')
 _VERSION: Final = re.compile("[A-Za-z0-9.-]{1,64}")
 
 
-class Versions:
-    """What is known of the versions. A resource that the tag does not name is one that was not there."""
+class KnownVersions:
+    """The versions that a tag holds. A resource that the tag does not name was not there when it was made."""
 
     def __init__(self, tag: str | None) -> None:
         self._known = dict(pair.partition("=")[::2] for pair in (tag or "").split())
 
     def match(self, address: str) -> Body:
-        """What a bundle's request says so that only this version is changed; nothing if none is known."""
+        """Give the part of a bundle's request by which only this version is changed; nothing if none is known."""
         version = self._known.get(_short(address))
         return {"ifMatch": f'W/"{version}"'} if version else {}
 

@@ -115,7 +115,7 @@ BROKEN: Mapping[str, tuple[str, Body]] = {
     "an id that is none": ("Patient", {"id": "Ash_down"}),
     "a contact point without a system": ("Patient", {"telecom": [{"value": "01952 Ashdown"}]}),
 }
-"""What a FHIR server refuses in the resources that we send: the resource, and the fields that are put into it or taken out."""
+"""Faults that a FHIR server refuses: the resource, and the fields that are put into it or taken out (None)."""
 
 
 def broken(side: FhirSide, fault: str) -> Write:
