@@ -44,7 +44,7 @@ class FhirTarget(RecordTarget):
     """
     A person's record is one transaction: the server takes all of it or nothing, and no subject stands in a bundle twice.
 
-    Resources are put under ids that are worked out from keys, so a repeated request makes no second one. KnownVersions that are known
+    Resources are put under ids that are worked out from keys, so a repeated request makes no second one. Versions that are known
     go along as `ifMatch`. A resource that was confirmed, or may be there, and is no longer wanted is deleted in the same bundle.
     """
 
