@@ -84,7 +84,7 @@ class RecordTarget(ABC):
 
     def shown(self, answer: Body, document: Document) -> Body:
         """Give what a record that the API answered shows of a document: the fields that the document speaks of."""
-        return {name: _cut(answer[name], value) for name, value in document.body.items() if name in answer}
+        return {name: cut(answer[name], value) for name, value in document.body.items() if name in answer}
 
     def refusal(self, answer: httpx.Response) -> str:
         """Tell people why a record was refused. The reason names fields and rules, and never quotes a value."""
@@ -225,8 +225,8 @@ def _same(one: Document | None, other: Document | None) -> bool:
     return one is not None and other is not None and (one.kind, one.number) == (other.kind, other.number)
 
 
-def _cut(shown: Any, wanted: Any) -> Any:
+def cut(shown: Any, wanted: Any) -> Any:
     """Cut a shown value down to the fields that the wanted value has."""
     if isinstance(shown, dict) and isinstance(wanted, dict):
-        return {name: _cut(shown[name], value) for name, value in wanted.items() if name in shown}
+        return {name: cut(shown[name], value) for name, value in wanted.items() if name in shown}
     return shown
