@@ -16,7 +16,8 @@ from typing import Literal
 
 from flows.business_central.company import Company
 from flows.business_central.documents import CREDIT_MEMO, DATE_OF, INVOICE, LINES_OF, NUMBER_OF, VENDOR, money
-from flows.business_central.odata import NOT_ITS_FORM, Json, Operation, literal, query
+from flows.business_central.odata import NOT_ITS_FORM, Json, Operation
+from flows.kit.odata import literal, query
 from flows.port import Body, Document, Holding
 
 Edition = Literal["openapi", "v2.0"]
