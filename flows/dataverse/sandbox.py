@@ -135,7 +135,7 @@ class DataverseSandbox(Sandbox):
         self._matched(request, table, held)
         bound = self._bound(table, body)
         if held is None:
-            if table.wants_one_of and not any(bound.get(name) for name in table.wants_one_of):
+            if table.wants_one_of and not any(bound.get(f"_{name}") for name in table.wants_one_of):
                 raise DataverseError(400, "", "You should specify a parent contact or account.")
             await asyncio.sleep(0)  # another upsert of the same key may come in between: the index then refuses this one
             if (table.name, number) in self._ids:

@@ -204,7 +204,7 @@ class ODataTarget(RecordTarget):
     def sent(self, write: Write, document: Document) -> Body:
         table = self.table(document.kind)
         empty = dict.fromkeys(name for old in _earlier(write, document) for name in old.body if name not in document.body)
-        body = empty | _changed(write, document)
+        body = empty | _changed(write, document) or dict(document.body)
         amounts = {name: _exact(body[name]) for name in table.amounts & body.keys() if body[name] is not None}
         gone = {name for old in _earlier(write, document) for name in old.refers} - document.refers.keys()
         return body | amounts | {f"{name}@odata.bind": None for name in gone} | self._bound(table, write)
@@ -301,8 +301,7 @@ def _changed(write: Write, document: Document) -> Body:
     had = write.confirmed
     if not write.tag or write.doubtful or had is None or (had.kind, had.number) != (document.kind, document.number):
         return dict(document.body)
-    changed = {name: value for name, value in document.body.items() if had.body.get(name) != value}
-    return changed or dict(document.body)
+    return {name: value for name, value in document.body.items() if had.body.get(name) != value}
 
 
 def _exact(value: Any) -> Decimal | None:
