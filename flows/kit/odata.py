@@ -153,10 +153,7 @@ class ODataTarget(RecordTarget):
     """The service's root, without a slash at its end."""
     tables: Mapping[str, ODataTable]
     """The tables by the kind of document that is written to them."""
-    headers: Mapping[str, str] = {
-        "Accept": "application/json", "Content-Type": "application/json",
-        "OData-Version": "4.0", "OData-MaxVersion": "4.0", "Prefer": "return=representation",
-    }  # fmt: skip
+    headers: Mapping[str, str] = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.0"}
     """Every request has these headers."""
 
     @abstractmethod
@@ -283,8 +280,10 @@ class ODataTarget(RecordTarget):
     ) -> httpx.Response | NotDone | Unavailable | Unknown:
         headers = {**self.headers, **(content.pop("headers", None) or {})}
         body = content.pop("json", None)
-        packed = {} if body is None else {"content": encoded(body).encode()}
-        return await super()._exchanged(method, url, template, headers=headers, **packed)
+        if body is None:
+            return await super()._exchanged(method, url, template, headers=headers)
+        headers |= {"Content-Type": "application/json", "Prefer": "return=representation"}  # no GET may prefer that
+        return await super()._exchanged(method, url, template, headers=headers, content=encoded(body).encode())
 
 
 _KEY = "check the table's name and its key in `tables`, then run `ironbridge check`"
