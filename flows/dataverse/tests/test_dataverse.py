@@ -118,9 +118,9 @@ async def test_a_table_of_the_councils_own_is_written_by_a_key_of_two_columns_wi
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        (tenancy("Court", cr1_rent="1.00"), "the number or an amount of the document: has not as many parts as the key has columns"),
-        (tenancy("Court:twelve", cr1_rent="1.00"), "the number or an amount of the document: cr1_number: is no whole number"),
-        (tenancy("A/B:12", cr1_rent="1.00"), "the number: holds a sign that Dataverse finds no record by; use `flows.kit.plain.short_name`"),
+        (tenancy("Court"), "the number or an amount of the document: has not as many parts as the key has columns"),
+        (tenancy("Court:twelve"), "the number or an amount of the document: cr1_number: is no whole number"),
+        (tenancy("A/B:12"), "the number: holds a sign that Dataverse finds no record by; use `flows.kit.plain.short_name`"),
         (tenancy("Court:12", cr1_rent="much"), "an amount: is no number"),
         (tenancy("Court:12", cr1_number=12), "cr1_number: is a column of the key, which stands in the address alone"),
         (replace(tenancy("Court:12"), refers={"owner": "x"}), "owner: the table has no such lookup in the settings"),

@@ -8,13 +8,12 @@ condition of an entity with an ETag (428), it has no error codes of Dataverse's 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from flows.dataverse.tests.environment import environment
 from flows.dataverse.target import DataverseTarget
+from flows.dataverse.tests.environment import environment
 from flows.port import Absent, Confirmed, Document, Held, Refused, Unknown, Waiting, Write
 from tests.cap import cap
 from tests.fixtures import needed
@@ -22,9 +21,12 @@ from tests.fixtures import needed
 MODEL = """
 @path: '/odata/v4/council' @requires: 'any'
 service Council {
-  entity contacts { key cr1_key: String(40); firstname: String(50); gendercode: Integer; birthdate: Date; rent: Decimal(16, 2); }
+  entity contacts { key cr1_key: String(40); firstname: String(50); birthdate: Date; rent: Decimal(16, 2); }
   entity incidents { key cr1_key: String(40); title: String(200); customerid_contact: Association to contacts @assert.target; }
-  entity accounts { key cr1_key: String(40); name: String(160); @odata.etag modifiedon: Timestamp @cds.on.insert: $now @cds.on.update: $now; }
+  entity accounts {
+    key cr1_key: String(40); name: String(160);
+    @odata.etag modifiedon: Timestamp @cds.on.insert: $now @cds.on.update: $now;
+  }
   entity lettings { key estate: String(20); key number: Integer; note: String(20); }
 }
 """
@@ -58,7 +60,7 @@ async def confirmed(target: DataverseTarget, write: Write) -> Confirmed:
     ("first", "second"),
     [
         (
-            Document("contact", "A1", {"firstname": "Zoë O'Hare", "gendercode": 2, "birthdate": "2012-03-04", "rent": "99999999999.10"}),
+            Document("contact", "A1", {"firstname": "Zoë O'Hare", "birthdate": "2012-03-04", "rent": "99999999999.10"}),
             Document("contact", "A1", {"firstname": "Zoë", "rent": "0.30"}),
         ),
         (Document("letting", "O'Hare Court:12", {"note": "first"}), Document("letting", "O'Hare Court:12", {"note": "second"})),
@@ -78,7 +80,8 @@ async def test_a_record_is_made_changed_emptied_read_back_and_deleted(
 
 
 async def test_a_document_waits_for_what_it_refers_to_and_is_bound_by_key(target: DataverseTarget) -> None:
-    child, case = Document("contact", "B1", {"firstname": "Ada"}), Document("incident", "C1", {"title": "North"}, {"customerid_contact": "x:person:1"})
+    child = Document("contact", "B1", {"firstname": "Ada"})
+    case = Document("incident", "C1", {"title": "North"}, {"customerid_contact": "x:person:1"})
     write = Write("x:case:1", case, refs={"customerid_contact": "B1"})
     assert await target.write([write]) == [Waiting("x:person:1")]
     await confirmed(target, Write("x:person:1", child))

@@ -108,9 +108,9 @@ async def test_no_contact_and_no_case_is_there_twice_after_two_workers_and_lost_
     store.clock = clock = FastClock()
     entities: list[Entity] = [*(team(n, n) for n in range(60)), *(person(n) for n in range(60))]
     async with environment(sandbox_by(clock), requests=6000) as (target, sandbox):
-        lost = Fault(kind="cut", when="after", path="/contacts("), Fault(kind="status", when="after", status=500, path="/incidents(")
-        spared = Fault(kind="slow", path="(")
-        sandbox.faults.extend([*lost, *[spared] * 3] * 12)
+        cut = Fault(kind="cut", when="after", path="/contacts(")
+        failed = Fault(kind="status", when="after", status=500, path="/incidents(")
+        sandbox.faults.extend([cut, failed, *[Fault(kind="slow", path="(")] * 3] * 12)
         flow = Cases("cases", CaseSettings(), settings_of(sandbox))
         workers = [
             Agreement(flow, target, StoredLedger(store, flow.name), clock=clock, edition="1", today=lambda: START.date())
