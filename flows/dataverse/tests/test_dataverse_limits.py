@@ -107,7 +107,7 @@ def events(entities: list[Entity]) -> list[Event]:
 async def test_no_contact_and_no_case_is_there_twice_after_two_workers_and_lost_answers(store: Store) -> None:
     store.clock = clock = FastClock()
     entities: list[Entity] = [*(team(n, n) for n in range(60)), *(person(n) for n in range(60))]
-    async with environment(sandbox_by(clock), requests=6000) as (target, sandbox):
+    async with environment(sandbox_by(clock), concurrency=2) as (target, sandbox):
         cut = Fault(kind="cut", when="after", path="/contacts(")
         failed = Fault(kind="status", when="after", status=500, path="/incidents(")
         sandbox.faults.extend([cut, failed, *[Fault(kind="slow", path="(")] * 3] * 12)
