@@ -28,7 +28,8 @@ def section(sandbox: DataverseSandbox, _: Chart) -> dict[str, Any]:
 
 
 def _counts(sandbox: DataverseSandbox) -> Mapping[str, int]:
-    return {kind: sandbox.held.counts[kind] for kind in sandbox.kinds}
+    """Contacts, which the demonstration's flow writes, and what else there is."""
+    return {kind: sandbox.held.counts[kind] for kind in sandbox.kinds if kind == "contact" or sandbox.held.counts[kind]}
 
 
 WORLD = CloudWorld(_opened, section, _counts)
