@@ -36,6 +36,7 @@ PLANTED = {
     "TARGETS__DFE_CSC__CLIENT_SECRET": f"{CANARY}-dfe",
     "TARGETS__DFE_CSC__SUPPLIER_KEY": f"{CANARY}-key",
     "TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET": f"{CANARY}-central",
+    "TARGETS__DATAVERSE__CLIENT_SECRET": f"{CANARY}-dataverse",
 }
 """By variable. `{postgres}` is the port of a PostgreSQL that has no such database."""
 
@@ -70,6 +71,12 @@ company = "6b9c2f5e-2f55-4f0c-9d0e-1f7a3c1e5a10"
 token_url = "{cloud}/refused/token"
 client_id = "us"
 default_account = "8000"
+[targets.dataverse]
+base_url = "{cloud}/dataverse"
+token_url = "{cloud}/refused/token"
+scope = "{cloud}/.default"
+client_id = "us"
+key_column = "cr1_key"
 """
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flows.business_central.odata import GARBLED, NO_COMPANY, NOT_ITS_FORM, Answer, Json, Service, no_company, query
+from flows.business_central.odata import GARBLED, NO_COMPANY, NOT_ITS_FORM, Answer, Json, Service, no_company
+from flows.kit.odata import query
 from flows.port import Body, NotDone, Unavailable
 
 

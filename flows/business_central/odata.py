@@ -7,14 +7,11 @@ operations. With `Prefer: odata.continue-on-error` one that fails does not keep 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
@@ -23,6 +20,7 @@ from canonical.errors import MisconfiguredError
 from canonical.turns import in_turns
 from flows.business_central.settings import BusinessCentralSettings
 from flows.kit.http import TEMPLATE, ClientCredentials, exchange, trouble
+from flows.kit.odata import decoded, encoded
 from flows.kit.silence import heed, retry_after
 from flows.port import NotDone, Unavailable, Unknown
 
@@ -40,44 +38,6 @@ def no_company(where: str) -> MisconfiguredError:
 GARBLED = "the answer has not the form that Business Central's have"
 NOT_ITS_FORM = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What reading an answer raises that is JSON, and yet not what the API says that it answers."""
-
-
-def encoded(value: Any) -> str:
-    """JSON in which a Decimal is a number with exactly its digits; `json` itself would make it a float."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{json.dumps(str(k))}:{encoded(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(encoded, value)) + "]"
-    return json.dumps(value)
-
-
-def decoded(text: str | bytes) -> Any:
-    """
-    Read JSON; a number with a point becomes a Decimal with exactly its digits.
-
-    :raises ValueError: it is none, or nested too deep.
-    """
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def literal(value: str) -> str:
-    """A string in an OData filter: quoted, with its own quotes doubled."""
-    doubled = value.replace("'", "''")
-    return f"'{doubled}'"
-
-
-_PLAIN = "(),$='*"
-
-
-def query(path: str, **options: str) -> str:
-    """A path with system query options: `query("vendors", filter="…")` gives `vendors?$filter=…`."""
-    asked = "&".join(f"${name}={quote(value, safe=_PLAIN)}" for name, value in options.items() if value)
-    return f"{path}?{asked}" if asked else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,11 @@ from flows.business_central.odata import (
     Operation,
     Reply,
     Service,
-    literal,
     no_company,
-    query,
 )
 from flows.business_central.settings import BusinessCentralSettings
 from flows.business_central.wire import SET_OF, Plan, Wire, lines_of
+from flows.kit.odata import literal, query
 from flows.port import (
     Absent,
     Held,

@@ -25,7 +25,8 @@ from flows.business_central.documents import (
     VENDOR,
     money,
 )
-from flows.business_central.odata import NOT_ITS_FORM, Json, Operation, literal, query
+from flows.business_central.odata import NOT_ITS_FORM, Json, Operation
+from flows.kit.odata import literal, query
 from flows.port import Body, Document, Holding
 
 Edition = Literal["openapi", "v2.0"]

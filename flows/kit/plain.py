@@ -1,7 +1,9 @@
-"""Values as JSON has them, for the bodies of documents."""
+"""Values as JSON has them, and short names, for documents."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,3 +20,13 @@ def plain(values: Mapping[str, Any]) -> Body:
     """
     body: Body = to_jsonable_python({name: value for name, value in values.items() if value is not None and value != ()})
     return body
+
+
+def short_name(key: str) -> str:
+    """
+    Make a name of 32 capital letters and digits that stands for a canonical key, for targets whose names are short or take
+    few signs.
+
+    It is base32 of BLAKE2b (160 bits): the same key always has the same name, and no two keys ever share one.
+    """
+    return base64.b32encode(hashlib.blake2b(key.encode(), digest_size=20).digest()).decode()

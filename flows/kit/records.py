@@ -86,6 +86,19 @@ class RecordTarget(ABC):
         """Give what a record that the API answered shows of a document: the fields that the document speaks of."""
         return {name: cut(answer[name], value) for name, value in document.body.items() if name in answer}
 
+    def tag(self, answer: httpx.Response, record: Body | None) -> str | None:
+        """Give the concurrency tag of the record that an answer is about; None where it tells of none."""
+        tag: str | None = answer.headers.get("etag")
+        return tag
+
+    def troubled(self, answer: httpx.Response) -> Unavailable | Unknown | None:
+        """Give what an answer says that is not about the document, as `flows.kit.http.trouble` does."""
+        return trouble(answer, self.name)
+
+    async def turned_down(self, write: Write, document: Document, answer: httpx.Response) -> Outcome:
+        """Judge an answer to a write which is about the document and says that it was not done."""
+        return self._refused(answer)
+
     def refusal(self, answer: httpx.Response) -> str:
         """Tell people why a record was refused. The reason names fields and rules, and never quotes a value."""
         return f"the target refuses the record ({answer.status_code})"
@@ -132,12 +145,12 @@ class RecordTarget(ABC):
         if not isinstance(answer, httpx.Response):
             return answer
         if not answer.is_success:
-            return self._refused(answer)
+            return await self.turned_down(write, document, answer)
         said = json_of(answer) if answer.content else None
         if isinstance(said, Unknown):
             return said
-        body = self.shown(said, document) if isinstance(said, dict) else None
-        return Confirmed(document.number, answer.headers.get("etag"), body)
+        record = said if isinstance(said, dict) else None
+        return Confirmed(document.number, self.tag(answer, record), record and self.shown(record, document))
 
     async def _removed(self, write: Write, document: Document) -> Outcome | None:
         match = {"If-Match": write.tag} if write.tag and not write.doubtful and _same(write.confirmed, document) else {}
@@ -182,7 +195,7 @@ class RecordTarget(ABC):
         said = json_of(answer)
         if not answer.is_success or not isinstance(said, dict):
             return Untold(f"the answer shows no record ({answer.status_code})")
-        return Held(self.shown(said, document), document.number, answer.headers.get("etag"))
+        return Held(self.shown(said, document), document.number, self.tag(answer, said))
 
     # -- the wire --------------------------------------------------------------------------------------------------
 
@@ -197,7 +210,7 @@ class RecordTarget(ABC):
     ) -> httpx.Response | NotDone | Unavailable | Unknown:
         request = self._access.http.build_request(method, url, extensions={TEMPLATE: template}, **content)
         answer = await exchange(self._access.http, request, self._access.auth, where=self.name)
-        return answer if not isinstance(answer, httpx.Response) else trouble(answer, self.name) or answer
+        return answer if not isinstance(answer, httpx.Response) else self.troubled(answer) or answer
 
     async def asked(self, what: str, url: str, template: str, fix: str) -> Finding:
         """Ask an address for something, changing nothing, for a `check`: all is well if it answers with it."""

@@ -17,7 +17,7 @@ from ironbridge.store.database import now
 from ironbridge.store.statement import text
 from ironbridge.store.subjects import EARLIEST, found
 
-_BURST = 0.1
+_BURST = 0.04
 """The share of a window's requests that may go at once; the rest is spread over the window."""
 _FRESH = 1.0
 """Seconds that an allowance may be kept, at most: so long after a hold another worker may still send."""

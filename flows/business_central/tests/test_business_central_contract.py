@@ -23,12 +23,13 @@ from canonical.people import Address, ContactPoint
 from flows.business_central import BusinessCentralSettings, BusinessCentralTarget
 from flows.business_central.company import Company
 from flows.business_central.documents import INVOICE, VENDOR
-from flows.business_central.odata import Answer, Operation, Service, _unpacked, decoded, encoded, literal, query
+from flows.business_central.odata import Answer, Operation, Service, _unpacked
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.business_central.target import limits_of
 from flows.business_central.tests.test_business_central import SUPPLIER, Council, cost_centre, council, invoice, line
 from flows.business_central.wire import Wire
 from flows.kit.http import client
+from flows.kit.odata import decoded, encoded, literal, query
 from flows.kit.requests import Budget, LocalBudget
 from flows.kit.sandbox import serve
 from flows.port import Confirmed, Document, Outcome, Refused, Unavailable, Unknown, Untold, Write
