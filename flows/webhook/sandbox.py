@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from flows.kit.sandbox import Effect, Operation, Sandbox, SandboxSettings, digest_of, run
 
-SECRET = "whsec_c2FuZGJveC1zZWNyZXQtb2Ytd2ViaG9va3M="
+SECRET = "whsec_" + base64.b64encode(b"sandbox-secret-of-webhooks").decode()
 _TOLERANCE = 300  # seconds
 
 
