@@ -85,6 +85,10 @@ class Facts:
     def __iter__(self) -> Iterator[Entity]:
         return iter(self._entities)
 
+    def version(self, entity: Entity) -> int:
+        """The version of the fact that an entity was read from."""
+        return next(fact.version for fact in self._facts if fact.key == entity.key)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -170,7 +174,6 @@ class Flow(Protocol):
 
     def urgency(self, entity: str) -> Urgency:
         """Tell how urgent a change of this entity type is."""
-        ...
 
 
 @runtime_checkable
@@ -346,15 +349,12 @@ class Target(Protocol):
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         """Write at most `limits.batch` subjects; one outcome each, in the same order."""
-        ...
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
         """Return what the target holds for these subjects, in the same order."""
-        ...
 
     async def check(self) -> Sequence[Finding]:
         """Look at address, credentials and permissions, changing nothing. It is asked once, however many flows write there."""
-        ...
 
 
 @runtime_checkable

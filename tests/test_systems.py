@@ -17,7 +17,7 @@ import pytest
 
 from canonical.errors import MisconfiguredError
 from ironbridge.demo import legacy
-from ironbridge.runtime import systems
+from ironbridge.runtime import installed, systems
 from ironbridge.settings import Settings
 from security import house
 
@@ -311,7 +311,7 @@ def test_a_system_is_removed_with_its_folder_and_the_line_of_its_entry_point(sys
     assert f"[{'adapters' if house_of == 'adapters' else 'targets'}.{name}]" not in told["sample"]
     assert told["systems"] == [each for each in house.systems() if each != system]
     assert name not in told["worlds"]
-    assert told["clouds"].keys() == {each.partition(".")[2] for each in SHIPPED if each.startswith("flows.")} - {name}
+    assert told["clouds"].keys() == {each for each, target in installed.targets().items() if target.world} - {name}
 
 
 def test_a_system_is_added_with_its_folder_and_a_line_and_everything_finds_it(tmp_path: Path, warm: Warm) -> None:
@@ -347,7 +347,7 @@ def test_the_demonstration_plays_without_a_cloud_that_was_removed_and_with_one_t
     line = 'business_central = "flows.business_central:system"\n'
     assert line in text
     tree.project.write_text(text.replace(line, 'shelf = "flows.shelf:system"\n'), "utf-8")
-    held = {"dataverse": "Contacts", "dfe_csc": "ChildRecords", "fhir": "Patients", "shelf": "Suppliers"}
+    held = {"dataverse": "Contacts", "dfe_csc": "ChildRecords", "fhir": "CareRecords", "shelf": "Suppliers"}
     assert tree.holds(warm)["clouds"] == held
     sizes = ["--size", "liquidlogic=5", "--size", "payables=5"]
     printed = tree.run(sys.executable, "-m", "ironbridge", "demo", "--data", tmp_path / "demo", "--no-traces", *sizes)

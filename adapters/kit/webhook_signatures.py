@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import hmac
 import re
 import time
@@ -14,7 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-_PREFIX = "whsec_"
+from canonical.connect.standard_webhooks import digest, key_of, signed_content, v1
+
 _ID = re.compile(r"[!-~]{1,256}")
 
 
@@ -50,13 +49,7 @@ class SignatureSettings(BaseModel):
         return [self._key(secret.get_secret_value()) for secret in self.secrets]
 
     def _key(self, secret: str) -> bytes:
-        if self.scheme != "standard":
-            return secret.encode()
-        bare = secret.removeprefix(_PREFIX)
-        try:
-            return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-        except binascii.Error:
-            return b""
+        return key_of(secret) if self.scheme == "standard" else secret.encode()
 
     def fault(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """Tell what is wrong with a signature; None if it is a good one. The names of the headers are in small letters."""
@@ -69,7 +62,7 @@ class SignatureSettings(BaseModel):
     def _hmac_fault(self, said: str | None, body: bytes) -> str | None:
         if said is None:
             return f"there is no header {self.header}"
-        signatures = {self.prefix + self._shown(_signed(key, body)) for key in self.keys()}
+        signatures = {self.prefix + self._shown(digest(key, body)) for key in self.keys()}
         return None if _is_one_of(said.strip(), signatures) else "no signature is of a secret of ours"
 
     def _shown(self, signature: bytes) -> str:
@@ -84,14 +77,10 @@ class SignatureSettings(BaseModel):
             return "webhook-id or webhook-timestamp is not as the standard has it"
         if abs(time.time() - int(sent)) > self.tolerance.total_seconds():
             return "webhook-timestamp is too far from our clock"
-        content = f"{number}.{sent}.".encode() + body
-        signatures = {f"v1,{base64.b64encode(_signed(key, content)).decode()}" for key in self.keys()}
+        content = signed_content(number, sent, body)
+        signatures = {v1(key, content) for key in self.keys()}
         good = [_is_one_of(each, signatures) for each in said.split(" ")]
         return None if any(good) else "no signature is of a secret of ours"
-
-
-def _signed(key: bytes, content: bytes) -> bytes:
-    return hmac.new(key, content, hashlib.sha256).digest()
 
 
 def _is_one_of(said: str, signatures: set[str]) -> bool:

@@ -7,17 +7,17 @@ worked out here once (see `flows.kit.http`).
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import httpx
 
 from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
 from flows.kit.http import TEMPLATE, exchange, json_of, trouble
+from flows.kit.side_by_side import SideBySide
 from flows.port import (
     Absent,
     Body,
@@ -35,7 +35,6 @@ from flows.port import (
     Write,
 )
 
-T = TypeVar("T")
 _GONE = (404, 410)
 
 
@@ -72,7 +71,7 @@ class RecordTarget(ABC):
         self.name = name
         self.limits = limits
         self._access = access
-        self._turns = asyncio.Semaphore(limits.concurrency)
+        self._side_by_side = SideBySide(limits)
 
     @abstractmethod
     def place(self, kind: str, number: str) -> RecordPlace:
@@ -106,28 +105,7 @@ class RecordTarget(ABC):
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        """
-        One outcome a subject, in order.
-
-        :raises MisconfiguredError: every write met it. If only some did, what is known of the others is not lost with it.
-        """
-        said = await self._side_by_side(self._agree, batch)
-        faults = [each for each in said if isinstance(each, MisconfiguredError)]
-        if faults and len(faults) == len(said):
-            raise faults[0]
-        return [NotDone(f"not sent: {each.what}") if isinstance(each, MisconfiguredError) else each for each in said]
-
-    async def _side_by_side(
-        self, do: Callable[[Write], Coroutine[Any, Any, T]], batch: Sequence[Write]
-    ) -> list[T | MisconfiguredError]:
-        async def in_turn(write: Write) -> T | MisconfiguredError:
-            async with self._turns:
-                try:
-                    return await do(write)
-                except MisconfiguredError as error:
-                    return error
-
-        return await asyncio.gather(*map(in_turn, batch))
+        return await self._side_by_side.written(self._agree, batch)
 
     async def _agree(self, write: Write) -> Outcome:
         """Put what is wanted there, and take away what the target may hold for the subject under other numbers."""
@@ -172,8 +150,7 @@ class RecordTarget(ABC):
     # -- reading back ----------------------------------------------------------------------------------------------
 
     async def read_back(self, batch: Sequence[Write]) -> Sequence[ReadBack]:
-        said = await self._side_by_side(self._found, batch)
-        return [Untold(each.what) if isinstance(each, MisconfiguredError) else each for each in said]
+        return await self._side_by_side.read_back(self._found, batch)
 
     async def _found(self, write: Write) -> ReadBack:
         """One record under the number that is wanted, or none at all; anything else has to be written again."""
