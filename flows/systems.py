@@ -59,12 +59,15 @@ class CloudWorld(Generic[Cloud]):
     `open` makes it; it runs while it is entered with `async with`, and keeps what it holds in the file. It may have to know
     the chart already. `section` is the section `[targets.*]` that reaches it, once it runs. `counts` tells how many documents
     it holds, by kind. `exact` gives those of some documents that it holds exactly; None if the target can be read back.
+
+    A world that is not `in_demonstration` is played there only if somebody asks for it.
     """
 
     open: Callable[[Path, Chart], Cloud]
     section: Callable[[Cloud, Chart], Mapping[str, Any]]
     counts: Callable[[Cloud], Mapping[str, int]]
     exact: Callable[[Cloud, Iterable[Document]], Iterable[Document]] | None = None
+    in_demonstration: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

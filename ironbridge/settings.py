@@ -7,8 +7,10 @@ All of it is checked before anything connects. A word that means nothing is an e
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -347,10 +349,20 @@ def section(
     One system's section, checked by its own model; `where` is its heading, e.g. `adapters.liquidlogic`. A word that is in none
     may be meant for one of the models `besides`, whose settings stand in the same section.
     """
+    ours = ("system", "guard_share", "guard_few", "within")
     try:
-        return model.model_validate({k: v for k, v in given.items() if k not in ("system", "guard_share", "guard_few", "within")})
+        return model.model_validate({name: _decoded(model, name, value) for name, value in given.items() if name not in ours})
     except ValidationError as error:
         raise explained(where, error, model, *besides) from None
+
+
+def _decoded(model: type[BaseModel], name: str, value: Any) -> Any:
+    """A list or a table that the environment gives is JSON; what is none of it is left for the model to refuse."""
+    hint = getattr(model.model_fields.get(name), "annotation", None)
+    several = get_origin(hint) in (list, tuple, dict, set, frozenset, Mapping, Sequence)
+    with suppress(ValueError):
+        return json.loads(value) if several and isinstance(value, str) else value
+    return value
 
 
 def explained(where: str, error: ValidationError, *models: type[BaseModel]) -> MisconfiguredError:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -37,6 +38,11 @@ PLANTED = {
     "TARGETS__DFE_CSC__SUPPLIER_KEY": f"{CANARY}-key",
     "TARGETS__BUSINESS_CENTRAL__CLIENT_SECRET": f"{CANARY}-central",
     "TARGETS__DATAVERSE__CLIENT_SECRET": f"{CANARY}-dataverse",
+    "TARGETS__FHIR__CLIENT_SECRET": f"{CANARY}-fhir",
+    "TARGETS__NOTIFY__API_KEY": f"{CANARY}-26785a09-ab16-4eb0-8407-a37497a57506-3d844edf-8d35-48ac-975b-e847b4f122b0",
+    "TARGETS__WEBHOOK__URL": f"https://{HOST}:1/{CANARY}-hook",
+    "TARGETS__WEBHOOK__SECRETS": f'["whsec_{b64encode(CANARY.encode() * 3).decode()}"]',
+    "TABLES__STORAGE": f'{{{{"aws_secret_access_key": "{CANARY}-store"}}}}',
 }
 """By variable. `{postgres}` is the port of a PostgreSQL that has no such database."""
 
@@ -77,6 +83,21 @@ token_url = "{cloud}/refused/token"
 scope = "{cloud}/.default"
 client_id = "us"
 key_column = "cr1_key"
+[targets.fhir]
+base_url = "{cloud}/fhir"
+token_url = "{cloud}/granted/token"
+client_id = "us"
+record_system = "https://www.example.gov.uk/id/care-record"
+organisation = "E99"
+[targets.notify]
+base_url = "{cloud}/notify"
+template = "9d751e0e-f929-4891-82a1-a3e1c3c18ee3"
+since = 2026-12-01
+[targets.webhook]
+entities = ["supplier"]
+allow = ["127.0.0.1/32"]
+[tables]
+path = "{data}/tables"
 """
 
 

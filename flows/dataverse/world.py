@@ -32,4 +32,4 @@ def _counts(sandbox: DataverseSandbox) -> Mapping[str, int]:
     return {kind: sandbox.held.counts[kind] for kind in sandbox.kinds if kind == "contact" or sandbox.held.counts[kind]}
 
 
-WORLD = CloudWorld(_opened, section, _counts)
+WORLD = CloudWorld(_opened, section, _counts, in_demonstration=False)

@@ -30,4 +30,4 @@ def _counts(sandbox: FhirSandbox) -> Mapping[str, int]:
     return {KIND: sandbox.held.counts["Patient"]}
 
 
-WORLD = CloudWorld(_opened, _section, _counts)
+WORLD = CloudWorld(_opened, _section, _counts, in_demonstration=False)

@@ -22,7 +22,17 @@ from flows.kit.silence import HOLD
 from flows.notify.outage import Outage
 from flows.notify.settings import NotifySettings
 from flows.notify.templates import Templates
-from flows.notify.wire import ADDRESSED, KINDS, RECIPIENT, NotifyToken, length_fault, message, patience, reference, refusal
+from flows.notify.wire import (
+    ADDRESSED,
+    KINDS,
+    RECIPIENT,
+    NotifyToken,
+    length_fault,
+    message,
+    patience,
+    reference,
+    refusal,
+)
 from flows.port import (
     Absent,
     Confirmed,

@@ -15,6 +15,9 @@ def demo(
     size: Annotated[
         list[str] | None, typer.Option(metavar="NAME=N", help="Records in a legacy system, e.g. `liquidlogic=400`. Repeatable.")
     ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Play this cloud system, too: `dataverse`, `fhir`. Repeatable.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 2026,
     traces: Annotated[bool, typer.Option(help="Print the trace of one change at the end.")] = True,
     console: Annotated[str, typer.Option(help="Serve the console there, e.g. 127.0.0.1:8080, and go on until Ctrl-C.")] = "",
@@ -28,4 +31,4 @@ def demo(
     from ironbridge.demo.legacy import sizes_of
     from ironbridge.demo.play import play  # its sandboxes are not needed to run a bridge
 
-    do(play(out, data, sizes=sizes_of(size or []), seed=seed, traces=traces, console=console or None))
+    do(play(out, data, sizes=sizes_of(size or []), seed=seed, traces=traces, targets=target or [], console=console or None))

@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -39,8 +39,9 @@ PATIENCE = 600.0  # seconds without agreement after which the demonstration give
 
 
 async def play(
-    out: Console, data: Path, *, sizes: Mapping[str, int], seed: int, traces: bool, console: str | None = None
-) -> int:
+    out: Console, data: Path, *, sizes: Mapping[str, int], seed: int, traces: bool, targets: Iterable[str] = (),
+    console: str | None = None,
+) -> int:  # fmt: skip
     """
     Play it; 0 where every cloud system holds what it should and every exception has its reason. With `console`, an
     address, it is served there meanwhile, and everything goes on until somebody presses Ctrl-C.
@@ -53,7 +54,7 @@ async def play(
         out.print(f"Going on with what lies in {data}.")
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
-    async with clouds(data, {name: {} for name in sizes}) as world:
+    async with clouds(data, {name: {} for name in sizes}, targets) as world:
         out.print(f"A small council: {legacy.described(world.adapters, sizes)}, seed {seed}.")
         await make(world, sizes, seed)
         settings = settings_of(world, http=HttpSettings(listen=console))

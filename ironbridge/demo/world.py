@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from canonical.errors import MisconfiguredError
 from flows.systems import CloudWorld
 from ironbridge.demo import legacy
 from ironbridge.runtime import installed
@@ -45,24 +46,37 @@ class DemoWorld:
 
 
 @asynccontextmanager
-async def clouds(data: Path, adapters: legacy.Sections | None = None) -> AsyncIterator[DemoWorld]:
+async def clouds(
+    data: Path, adapters: legacy.Sections | None = None, targets: Iterable[str] = ()
+) -> AsyncIterator[DemoWorld]:
     """
-    Run an invented cloud system of each installed kind that has one; they keep what they hold in the demonstration's folder.
+    Run the invented cloud systems of the installed kinds: those that the demonstration plays by itself, and those of `targets`.
+    They keep what they hold in the demonstration's folder.
 
     What `adapters` says of a legacy system goes over the demonstration's own section of it; a system that the demonstration
     does not play by itself is played if it is named there.
+
+    :raises MisconfiguredError: none of the installed kinds has an invented system of that name.
     """
     asked = adapters or {}
+    wanted, invented = set(targets), _invented()
+    if strange := sorted(wanted - invented.keys()):
+        raise MisconfiguredError(
+            f"--target {strange[0]}", "no cloud system of that kind is invented here", fix=f"there are: {', '.join(invented)}"
+        )
     sections = {name: {**section, **asked.get(name, {})} for name, section in legacy.played(data, asked).items()}
     world, chart = DemoWorld(data, sections), legacy.chart(sections)
     async with AsyncExitStack() as stack:
-        for name, system in installed.targets().items():
-            if system.world is not None:
-                kind = system.world()
+        for name, kind in invented.items():
+            if kind.in_demonstration or name in wanted:
                 sandbox = await stack.enter_async_context(kind.open(data / f"cloud-{name}.sqlite3", chart))
                 world.clouds[name] = DemoCloud(kind, sandbox)
                 world.targets[name] = dict(kind.section(sandbox, chart))
         yield world
+
+
+def _invented() -> dict[str, CloudWorld[Any]]:
+    return {name: system.world() for name, system in installed.targets().items() if system.world is not None}
 
 
 async def make(world: DemoWorld, sizes: Mapping[str, int], seed: int) -> None:

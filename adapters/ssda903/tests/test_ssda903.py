@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, ClassVar
-from xml.etree import ElementTree
 
 import pytest
+from lxml import etree
 from typer.testing import CliRunner
 
 from adapters.engine.journal import INCOMPLETE
@@ -203,7 +203,7 @@ async def test_every_record_of_the_shared_return_as_xml_is_accounted_for(shared:
     shutil.copy(shared / FILES / "fake_903.xml", tmp_path)
     bench = Bench(adapter(tmp_path))
     events = await bench.read()
-    children = list(ElementTree.parse(shared / FILES / "fake_903.xml").getroot())
+    children = list(etree.parse(shared / FILES / "fake_903.xml").getroot())
     count = Counter(each.tag for child in children for each in child.iter())
     assert Counter(event.stream for event in events) == {
         "person": len(children), "unaccompanied": count["DUC"], "missing-episode": count["AMISSING"],

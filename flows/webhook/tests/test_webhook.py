@@ -268,7 +268,7 @@ def test_an_address_that_is_not_safe_is_refused(url: str, allow: tuple[str, ...]
         ("10.1.2.3", "not public"),
         ("100.64.0.1", "not public"),
         ("fd00:ec2::254", "not public"),
-        ("0.0.0.0", "not public"),
+        ("0.0.0.1", "not public"),
         ("224.0.0.1", "not public"),
     ],
 )
