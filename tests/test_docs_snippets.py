@@ -25,6 +25,7 @@ from adapters.kit.delimited import Delimited
 from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.kit.rest import Numbered, RestAdapter, RestSettings, RestStream
 from adapters.kit.rows import Between, DayWritten, Joined, Soft, Spelt, row_of
+from adapters.kit.soap import SoapAdapter, SoapSettings, SoapStream
 from adapters.kit.webhook import WebhookAdapter, WebhookSettings, WebhookStream
 from adapters.testing import Bench
 from canonical import Person, Tenancy
@@ -47,7 +48,7 @@ KNOWN: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(Any, BaseModel, Between, CodeMap, CodesFromSettings, Decimal, Document, Entity, Facts, Finding, Grouping),
-        *(DebeziumStream, Numbered, RestStream, WebhookStream),
+        *(DebeziumStream, Numbered, RestStream, SoapStream, WebhookStream),
         *(Delimited, FilesAdapter, FilesSettings, FileStream, Person, DayWritten),
         *(Mapping, NamedTuple, Nothing, RecordPlace, RecordTarget, Sequence, Spelt, Tenancy, Urgency),
         *(date, datetime, key_of, plain, read_key, row_of),
@@ -123,9 +124,10 @@ async def test_the_services_of_the_guide_are_adapters() -> None:
     guide = shown("add-an-adapter.md")
     debezium = DebeziumAdapter("parking", DebeziumSettings(bootstrap_servers="none"), guide["TOPICS"])
     lists = RestAdapter("parking", RestSettings.model_validate({"url": "https://parking.example/"}), guide["LISTS"])
+    calls = SoapAdapter("parking", SoapSettings.model_validate({"url": "https://parking.example/permits"}), guide["CALLS"])
     signed = {"port": 0, "signature": {"secrets": ["whsec_" + "YWJj" * 8]}}
     hooks = WebhookAdapter("parking", WebhookSettings.model_validate(signed), guide["HOOKS"])
-    for adapter in (debezium, lists, hooks):
+    for adapter in (debezium, lists, calls, hooks):
         assert [(stream.name, stream.entities) for stream in adapter.streams()] == [("permits", (Person,))]
 
 
