@@ -36,10 +36,11 @@ from tests.servers import (
     running_embedded_broker,
     running_mariadb,
     running_postgres,
+    running_s3,
 )
 from tests.states import state_database, state_file
 
-SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb"})
+SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb", "s3"})
 ABSENT = "absent here: "
 LONGEST = ("test_torture", "test_fuzz", "console", "test_fuzz_agreement")
 
@@ -121,6 +122,13 @@ def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     """Real Apache Kafka with TLS and SASL on, shared by the whole run: use a `topic_prefix` of your own."""
     with needed(), running_secure_kafka(tmp_path_factory.mktemp("client")) as secure:
         yield secure
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What reaches an S3 server with the bucket `council`, shared by the whole run: use a prefix of your own."""
+    with running_s3(tmp_path_factory.mktemp("s3"), "council") as options:
+        yield options
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiomysql
 import asyncpg
@@ -196,6 +197,34 @@ def running_mariadb() -> Iterator[MariaDB]:
         with _running("MariaDB", command, work, user, signal.SIGTERM) as wait_until:
             wait_until(lambda: "ready for connections" in tail(work / "log", 50))
             yield MariaDB(f"mysql+aiomysql://ironbridge@{HOST}:{port}/mysql?charset=utf8mb4", port, tls.ca)
+
+
+@contextmanager
+def running_s3(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
+    """
+    An S3 server with a bucket; what reaches it, by the names of delta-rs and obstore. It is moto's, in a process of its own,
+    because these two let no other thread of ours work.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
+    with _running("moto", command, folder, None, signal.SIGTERM) as wait_until:
+        wait_until(lambda: _listens(port))
+        options = {
+            "aws_endpoint_url": f"http://{HOST}:{port}", "aws_region": "eu-west-2", "aws_allow_http": "true",
+            "aws_access_key_id": "ironbridge", "aws_secret_access_key": "nothing",
+        }  # fmt: skip
+        bucket_client(options).create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
+        yield options
+
+
+def bucket_client(options: Mapping[str, str]) -> Any:
+    """Amazon's own client for the server that `options` reach."""
+    import boto3
+
+    return boto3.client(
+        "s3", endpoint_url=options["aws_endpoint_url"], region_name=options["aws_region"],
+        aws_access_key_id=options["aws_access_key_id"], aws_secret_access_key=options["aws_secret_access_key"],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +19,6 @@ from canonical.entity import FINANCIAL, PLAIN
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 from canonical.values import Code
 from ironbridge.cli.app import app
-from ironbridge.kafka.process import free_port
 from ironbridge.operate.table_checks import of_tables
 from ironbridge.settings import TablesSettings
 from ironbridge.store import open_store
@@ -31,7 +28,6 @@ from ironbridge.tables.rows import rows, sorted_out
 from ironbridge.tables.schema import schema_of, table_name
 from ironbridge.tables.table import OpenTable, OvertakenError
 from ironbridge.tables.upkeep import keep_up
-from tests.servers import _listens, _running
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 ALL = ["plain", "identifying", "special", "financial"]
@@ -257,27 +253,6 @@ def test_many_small_files_become_few_and_hold_the_same(tmp_path: Path) -> None:
 
 
 # -- an object store -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """An S3 server with a bucket: moto's, in a process of its own, because delta-rs lets no other thread of ours work."""
-    import boto3
-
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running("moto", command, tmp_path_factory.mktemp("moto"), None, signal.SIGTERM) as wait_until:
-        wait_until(lambda: _listens(port))
-        storage = {
-            "aws_endpoint_url": f"http://127.0.0.1:{port}", "aws_region": "eu-west-2", "aws_allow_http": "true",
-            "aws_access_key_id": "ironbridge", "aws_secret_access_key": "nothing",
-        }  # fmt: skip
-        client = boto3.client(
-            "s3", endpoint_url=storage["aws_endpoint_url"], region_name="eu-west-2",
-            aws_access_key_id="ironbridge", aws_secret_access_key="nothing",
-        )  # fmt: skip
-        client.create_bucket(Bucket="council", CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
-        yield storage
 
 
 def test_tables_in_an_object_store_are_written_checked_and_asked(s3: dict[str, str]) -> None:

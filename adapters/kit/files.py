@@ -30,11 +30,13 @@ from adapters.engine.regions import extract_mark
 from adapters.kit.aside import FileWork, in_a_process, in_a_thread
 from adapters.kit.codes import CodeList, agreed
 from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
+from adapters.kit.mirror import Mirror, OtherPlace
+from adapters.kit.object_store import ObjectPrefix, ObjectStoreSettings
 from adapters.kit.open_days import NoDaysSettings
 from adapters.kit.places import Folder, Found, extract_name, newest_of_each, opened_file, printable
 from adapters.kit.rows import code_maps_of, declared_of
 from adapters.kit.scratch import KeptRow, KeptRows, unpacked
-from adapters.kit.sftp import Sftp, SftpSettings
+from adapters.kit.sftp import SftpFolder, SftpSettings
 from adapters.kit.soft import softening
 from adapters.kit.streams import types_of
 from adapters.kit.typed import Mapped, typed
@@ -57,7 +59,8 @@ class FilesSettings(NoDaysSettings):
     """
     These settings say where a system leaves its files. The adapter's own name is the source in every key.
 
-    `folders` are folders of this machine; or `sftp` is a folder on an SFTP server. `glob` says which of the files are looked at,
+    `folders` are folders of this machine; or `sftp` is a folder on an SFTP server, or `store` a prefix of an object store. `glob`
+    says which of the files are looked at,
     `files` how the files of a stream are called if not as the adapter says: a regular expression for the whole name, in which the
     group `extract` names the extract. `settle` is how long a file must have been left alone before it is read; with `done` set to
     a suffix such as `.done`, the marker file says so instead. `encoding` is found out if it is not given. `last_line` is `open`
@@ -68,6 +71,7 @@ class FilesSettings(NoDaysSettings):
 
     folders: tuple[Path, ...] = ()
     sftp: SftpSettings | None = None
+    store: ObjectStoreSettings | None = None
     glob: tuple[str, ...] = ("*",)
     files: dict[str, str] = Field(default_factory=dict)
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
@@ -90,9 +94,15 @@ class FilesSettings(NoDaysSettings):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if bool(self.folders) == (self.sftp is not None):
-            raise ValueError("give `folders`, or `sftp`")
+        if [bool(self.folders), self.sftp is not None, self.store is not None].count(True) != 1:
+            raise ValueError("give `folders`, or `sftp`, or `store`")
         return self
+
+    def elsewhere(self, source: str) -> OtherPlace | None:
+        """The place where the files lie, if it is not a folder of this machine."""
+        if self.sftp is not None:
+            return SftpFolder(source, self.sftp)
+        return ObjectPrefix(source, self.store) if self.store is not None else None
 
     @property
     def largest(self) -> int:
@@ -202,11 +212,10 @@ class _FilesPlace:
     def __init__(self, source: str, settings: FilesSettings) -> None:
         self._source, self._settings = source, settings
         self._looking, self._looked = asyncio.Lock(), 0.0
-        self._sftp: Sftp | None = None
         self._shelf: Path | None = None
         settle = settings.settle.total_seconds()
-        if settings.sftp is not None:
-            self._sftp = Sftp(source, settings.sftp, settle, settings.done, settings.largest)
+        other = settings.elsewhere(source)
+        self._mirror = Mirror(other, settle, settings.done, settings.largest) if other else None
         self._folder = Folder(source, settings.folders, settings.glob, settle, settings.done, b"")
 
     @property
@@ -226,28 +235,28 @@ class _FilesPlace:
         """How many files are settling, the ones that have settled, and how many no `glob` names."""
         here = await self._here()
         waiting, found, others = await asyncio.to_thread(lambda: (here.waiting(), here.settled(), here.others()))
-        return (waiting if self._sftp is None else self._sftp.waiting), found, others
+        return (waiting if self._mirror is None else self._mirror.waiting), found, others
 
     async def digest(self, found: Found) -> str:
         return await asyncio.to_thread(self._folder.digest, found, self._settings.largest)
 
     def close(self) -> None:
-        if self._sftp is not None:
-            self._sftp.close()
+        if self._mirror is not None:
+            self._mirror.close()
         if self._shelf is not None:
             self._tidy()
         self._shelf = None
 
     async def _here(self) -> Folder:
         """The folder, with what has settled on the server in it. Its files are complete."""
-        if self._sftp is not None:
+        if self._mirror is not None:
             asked = monotonic()
             async with self._looking:  # several streams look at one place, and share what one of them has seen meanwhile
                 if self._looked <= asked:
                     self._looked = monotonic()
-                    await self._sftp.refresh()
-                if self._folder.folders != (self._sftp.folder,):
-                    self._folder = Folder(self._source, (self._sftp.folder,), self._settings.glob, 0, "", b"")
+                    await self._mirror.refresh()
+                if self._folder.folders != (self._mirror.folder,):
+                    self._folder = Folder(self._source, (self._mirror.folder,), self._settings.glob, 0, "", b"")
         return self._folder
 
 
@@ -287,7 +296,8 @@ class FilesAdapter:
         return [self._in_all(waiting, others, looked), *looked]
 
     def _in_all(self, waiting: int, others: int, looked: Sequence[Finding]) -> Finding:
-        where = self._settings.sftp.where if self._settings.sftp else ", ".join(map(str, self._settings.folders))
+        other = self._settings.elsewhere(self.name)
+        where = other.where if other else ", ".join(map(str, self._settings.folders))
         told = [
             f"{len(looked)} extracts" if looked else "no extract yet",
             f"{n} of them refused" if (n := sum(not each.well for each in looked)) else "",
