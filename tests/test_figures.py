@@ -7,16 +7,19 @@ import io
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
+from canonical.entity import Sensitivity
 from canonical.errors import MisconfiguredError
 from ironbridge.figures.figure import figure, figures
 from ironbridge.figures.opening import lacks_set_up
 from ironbridge.figures.reading import Behind, DateRange, FigureReader, last_twelve_months
 from ironbridge.figures.sheet import csv_pieces
 from ironbridge.program import app
-from ironbridge.settings import Settings
+from ironbridge.settings import Settings, TablesSettings
+from ironbridge.tables.choice import plans
 from tests.figure_tables import SPRING_OF_2020, filled, numbers, of_child, opened_of, table_of
 
 TEXT = " ".join((Path(__file__).parents[1] / "docs" / "figures.md").read_text("utf-8").split())
@@ -42,8 +45,6 @@ def test_the_document_has_no_figure_that_does_not_ship() -> None:
 
 
 def test_fields_that_stand_apart_are_read_with_the_others_and_fields_that_are_left_out_are_named() -> None:
-    import duckdb
-
     world = [of_child("care-episode", day, 1, referral_date=f"2026-03-0{day}") for day in (1, 9)]
     whole = table_of(type(world[0]), world)
 
@@ -60,6 +61,24 @@ def test_fields_that_stand_apart_are_read_with_the_others_and_fields_that_are_le
     apart = False
     with pytest.raises(MisconfiguredError, match=r"leave referral_date of care-episode out.*classes too \(special\)"):
         FigureReader(opened).numbers(figure("re-referrals"), MARCH)
+
+
+@pytest.mark.parametrize("name", figures())
+@pytest.mark.parametrize("hold", [("plain",), ("plain", "identifying"), ("plain", "financial"), ("plain", "special")])
+def test_over_tables_that_leave_classes_out_a_figure_answers_or_names_them(name: str, hold: tuple[Sensitivity, ...]) -> None:
+    tables = {plan.name: plan.columns.empty_table() for plan in plans(TablesSettings(path="x", hold=hold)) if not plan.history}
+
+    def opened(names: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        for each in names:
+            connection.register(each, tables[each])
+        return connection
+
+    try:
+        said = FigureReader(opened).numbers(figure(name), MARCH).lines
+    except MisconfiguredError as error:
+        said = [("the open tables leave" in error.what, "`tables.hold`" in error.fix)]
+    assert said in ([], [(True, True)])
 
 
 def test_rows_hide_all_fields_but_plain_ones() -> None:

@@ -17,7 +17,7 @@ from adapters.engine.journal import AGAIN, INCOMPLETE
 from canonical.errors import MisconfiguredError
 from ironbridge.figures.days import calendar
 from ironbridge.figures.figure import PROBLEM, WORKING_DAY, Figure
-from ironbridge.figures.relations import complete
+from ironbridge.figures.relations import complete, left_out
 from ironbridge.figures.sheet import FigureSheet
 from ironbridge.operate.insight import HIDDEN
 from ironbridge.store.quality import FaultyRow
@@ -99,6 +99,9 @@ class FigureReader:
 
     @contextmanager
     def _connected(self, of: Figure) -> Iterator[Any]:
+        """:raises MisconfiguredError: the tables leave out a field that the SQL reads."""
+        import duckdb
+
         with self.opened(tuple(of.entities)) as connection:
             complete(connection, of)
             if of.needs_days:
@@ -106,8 +109,11 @@ class FigureReader:
             if of.needs_state:
                 connection.register(PROBLEM, _problems(self.faulty))
             connection.execute("SET enable_external_access = false")
-            connection.execute(of.sql)
-            yield connection
+            try:
+                connection.execute(of.sql)
+                yield connection
+            except duckdb.BinderException:
+                raise left_out(connection, of) from None
 
 
 def _condition(of: Figure, behind: Behind) -> tuple[str, list[str]]:

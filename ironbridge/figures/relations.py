@@ -52,14 +52,28 @@ def _join(connection: Any, relation: str, own: list[str]) -> None:
     connection.execute(f"CREATE TEMP VIEW {relation} AS SELECT a.*{columns} FROM {joined}")  # noqa: S608 (names of ours)
 
 
+def left_out(connection: Any, of: Figure) -> MisconfiguredError:
+    """The fault of tables that lack a field which the figure's SQL names, or a part of one."""
+    words = set(re.findall(r"\w+", of.sql))
+    for relation, entity in of.entities.items():
+        there = {*_columns(connection, relation)}
+        if lacking := [name for name in ENTITIES[entity].model_fields if name in words and name not in there]:
+            return _lacks(of, entity, lacking)
+    fix = "let `tables.hold` or `tables.apart` name more classes of fields, and make the tables anew"
+    return MisconfiguredError(f"figure {of.name}", "the open tables leave out parts of fields that it reads", fix=fix)
+
+
 def _insist(of: Figure, entity: str, there: set[str]) -> None:
-    lacking = [name for name in _read(of, entity) if name not in there]
-    if lacking:
-        kinds = ", ".join(sorted({_kind(entity, name) for name in lacking}))
-        raise MisconfiguredError(
-            f"figure {of.name}", f"the open tables leave {', '.join(lacking)} of {entity} out",
-            fix=f"let `tables.hold` name their classes too ({kinds}), or `tables.apart`, and make the tables anew",
-        )  # fmt: skip
+    if lacking := [name for name in _read(of, entity) if name not in there]:
+        raise _lacks(of, entity, lacking)
+
+
+def _lacks(of: Figure, entity: str, lacking: list[str]) -> MisconfiguredError:
+    kinds = ", ".join(sorted({kind for name in lacking if (kind := _kind(entity, name))}))
+    return MisconfiguredError(
+        f"figure {of.name}", f"the open tables leave {', '.join(lacking)} of {entity} out",
+        fix=f"let `tables.hold` name their classes too ({kinds}), or `tables.apart`, and make the tables anew",
+    )  # fmt: skip
 
 
 def _read(of: Figure, entity: str) -> Iterator[str]:
