@@ -98,23 +98,29 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 async def killed(tables: TablesSettings, kafka: KafkaSettings, kills: int, seed: int) -> None:
-    """Let writers write, each for a moment until it is killed."""
-    chance = random.Random(seed)
-    for _ in range(kills):
+    """Publish the events in portions, and let a writer begin to write each, until it is killed after some of its commits."""
+    chance, portion = random.Random(seed), EVENTS // (kills + 1)
+    for life in range(kills):
+        await publish(kafka, life * portion, portion, KEYS)
+        before = commits(tables)
         process = writer(tables, kafka)
-        before = len(list(Path(tables.path or "").rglob("*.json")))
-        while len(list(Path(tables.path or "").rglob("*.json"))) <= before + chance.randrange(6):
-            assert process.poll() is None, "it writes until it is killed"
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(60):
+            while commits(tables) <= before + chance.randrange(6):
+                assert process.poll() is None, "it writes until it is killed"
+                await asyncio.sleep(0.02)
         await asyncio.sleep(chance.random() * 0.1)
         kill(process)
+    await publish(kafka, kills * portion, EVENTS - kills * portion, KEYS)
+
+
+def commits(tables: TablesSettings) -> int:
+    return len(list(Path(tables.path or "").rglob("*.json")))
 
 
 async def test_a_writer_that_is_killed_loses_and_doubles_nothing(apache_kafka: Kafka, tmp_path: Path) -> None:
     kafka = settings_of(apache_kafka)
     await ensure_topics(kafka, [Person])
-    await publish(kafka, 0, EVENTS, KEYS)
-    given = {"hold": ["plain", "identifying"], "batch": 300, "every": 0.1}
+    given = {"hold": ["plain", "identifying"], "batch": 50, "every": 0.1}
     tables = TablesSettings(path=str(tmp_path), entities=("person",), **given)
     await killed(tables, kafka, KILLS, seed=7)
     last = writer(tables, kafka)
