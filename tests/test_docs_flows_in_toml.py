@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 import runpy
+import sys
 import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -70,9 +71,18 @@ def test_the_test_that_the_page_shows_passes_beside_the_settings_that_it_shows(t
     assert (written[0] <= 40, written[1] <= 15) == (True, True)
 
 
-async def test_the_flow_for_a_target_of_one_s_own_writes_to_its_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def parks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package of that name, to be imported while the test lasts."""
     invoke("new", "target", "parks", "--into", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path / "parks")
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "parks"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("parks")
+async def test_the_flow_for_a_target_of_one_s_own_writes_to_its_sandbox(tmp_path: Path) -> None:
     package, sandboxes = importlib.import_module("parks"), importlib.import_module("parks.sandbox")
     (tmp_path / "ironbridge.toml").write_text(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0], "utf-8")
     flow = toml_flow("people", beside=str(tmp_path / "test_people.py"))

@@ -29,7 +29,7 @@ from ironbridge.operate import insight, steer
 from ironbridge.operate.audit import Actor
 from ironbridge.operate.checks import findings
 from ironbridge.operate.reconcile import compare
-from ironbridge.runtime import bridge, systems
+from ironbridge.runtime import bridge, installed, systems
 from ironbridge.runtime.apart import KeptApart
 from ironbridge.runtime.deliveries import Connections
 from ironbridge.settings import KafkaSettings, Settings, StateSettings
@@ -47,6 +47,7 @@ CENTRAL = {
     "client_secret": "b",
 }  # fmt: skip
 BC = {"system": "business_central", **CENTRAL}
+INSTALLED = ", ".join(sorted({*installed.found(installed.FLOWS), "refunds"}))
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         {"bc": BC}, {"suppliers": {"target": "bc", "system": "suppliers"}},
-        "flows.suppliers: there is no system `suppliers`. To do: installed are: refunds; name one with `system = \"…\"`",
+        f"flows.suppliers: there is no system `suppliers`. To do: installed are: {INSTALLED}; name one with `system = \"…\"`",
     ),
     (
         {"dfe_csc": DFE}, {"refunds": {"target": "dfe_csc"}},

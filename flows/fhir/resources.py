@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from canonical import AdultService, CareEpisode, Person
 from canonical.errors import RefusedError
+from canonical.key import read_key
 from canonical.people import Address, ContactPoint, Name, Sex
 from flows.fhir.ids import fhir_id, pair_id
 from flows.fhir.settings import CareRecordSettings
@@ -101,7 +102,7 @@ class CareResources:
     def _nhs_number(self, person: Person) -> Iterator[Body]:
         if person.nhs_number is None:
             return
-        status = self._settings.verification.get(person.key.partition(":")[0])
+        status = self._settings.verification.get(read_key(person.key).source)
         told = {"coding": [{"system": VERIFICATION, "code": status}]}
         extension = {"url": f"{UK_CORE}/Extension-UKCore-NHSNumberVerificationStatus", "valueCodeableConcept": told}
         yield {**({"extension": [extension]} if status else {}), "system": NHS_NUMBER, "value": person.nhs_number}

@@ -24,7 +24,7 @@ from ironbridge.kafka.process import free_port
 from ironbridge.observe import spans, telemetry
 from ironbridge.runtime import bridge
 from ironbridge.runtime.bridge import Platform
-from ironbridge.settings import ConsoleSettings, HttpSettings
+from ironbridge.settings import ConsoleSettings, HttpSettings, TablesSettings
 from tests.figure_tables import SPRING_OF_2020, filled
 from tests.test_privacy import misbehave, plant
 
@@ -38,9 +38,13 @@ def signing_in(issuer: str, port: int) -> ConsoleSettings:
     )
 
 
-async def console(stack: AsyncExitStack, built: Platform, settings: ConsoleSettings, port: int = 0) -> str:
+async def console(
+    stack: AsyncExitStack, built: Platform, settings: ConsoleSettings, tables: TablesSettings, port: int = 0
+) -> str:
     listen = HttpSettings(listen=f"127.0.0.1:{port}")
-    shown = replace(built, settings=built.settings.model_copy(update={"http": listen, "console": settings}))
+    # The figures are of open tables that nobody writes to meanwhile.
+    updates = {"http": listen, "console": settings, "tables": tables}
+    shown = replace(built, settings=built.settings.model_copy(update=updates))
     routes = await stack.enter_async_context(mounted(shown))
     url = await stack.enter_async_context(serve.serving(serve.application(shown, routes), listen))
     assert url is not None
@@ -54,16 +58,16 @@ async def main(folder: Path, issuer: str | None) -> None:
         await make(world, {"liquidlogic": 60, "payables": 60}, seed=5)
         plant(world)
         misbehave(world)
-        updates = {"http": HttpSettings(listen="127.0.0.1:0"), "tables": filled(folder / "tables", SPRING_OF_2020)}
-        settings = settings_of(world).model_copy(update=updates)
+        settings = settings_of(world).model_copy(update={"http": HttpSettings(listen="127.0.0.1:0")})
         stack.callback(telemetry.start(settings.telemetry, *spans.processors(settings)))
         built = await stack.enter_async_context(bridge.platform(settings))
+        tables = filled(folder / "tables", SPRING_OF_2020)
         stop = asyncio.Event()
         running = asyncio.create_task(bridge.run(built, stop))
-        told = {"open": await console(stack, built, ConsoleSettings(trace_url="https://traces.example.gov.uk/{trace}"))}
+        told = {"open": await console(stack, built, ConsoleSettings(trace_url="https://traces.example.gov.uk/{trace}"), tables)}
         if issuer:
             port = free_port()
-            told["closed"] = await console(stack, built, signing_in(issuer, port), port)
+            told["closed"] = await console(stack, built, signing_in(issuer, port), tables, port)
         began = time.monotonic()
         while not await settled(built, {}) and time.monotonic() - began < PATIENCE:
             await asyncio.wait([running], timeout=0.2)
