@@ -22,7 +22,7 @@ PATIENCE = 60.0
 """Seconds that the other place has to answer in."""
 
 
-class Look(NamedTuple):
+class FileLook(NamedTuple):
     """A file's size in bytes, its time in seconds since 1970, and the place's own mark of its content, if it has one."""
 
     size: int
@@ -33,11 +33,11 @@ class Look(NamedTuple):
 class OpenPlace(Protocol):
     """A place with files that is connected to. Names that begin with a dot, and those of folders, are not among its files."""
 
-    async def listed(self) -> Mapping[str, Look]: ...
+    async def listed(self) -> Mapping[str, FileLook]: ...
 
     async def fetch(self, name: str, to: Path) -> None: ...
 
-    async def look(self, name: str) -> Look: ...
+    async def look(self, name: str) -> FileLook: ...
 
 
 class OtherPlace(Protocol):
@@ -69,8 +69,8 @@ class Mirror:
     done: str
     largest: int
     _scratch: TemporaryDirectory[str] | None = None
-    _looks: dict[str, tuple[Look, float]] = field(default_factory=dict)
-    _fetched: dict[str, Look] = field(default_factory=dict)
+    _looks: dict[str, tuple[FileLook, float]] = field(default_factory=dict)
+    _fetched: dict[str, FileLook] = field(default_factory=dict)
     waiting: int = 0
     """How many files had not settled at the last look."""
 
@@ -98,13 +98,13 @@ class Mirror:
                 if settled and self._fetched.get(name) != look:
                     await self._fetch(place, name, look)
 
-    def _settled(self, name: str, look: Look, there: Mapping[str, Look]) -> bool:
+    def _settled(self, name: str, look: FileLook, there: Mapping[str, FileLook]) -> bool:
         had = self._looks.get(name)
         if had is None or had[0] != look:
             had = self._looks[name] = (look, monotonic())
         return name + self.done in there if self.done else monotonic() - had[1] >= self.settle
 
-    async def _fetch(self, place: OpenPlace, name: str, look: Look) -> None:
+    async def _fetch(self, place: OpenPlace, name: str, look: FileLook) -> None:
         """Fetch a file beside its last content, and put it in its place if it is still the one that was seen."""
         half = self.folder / f".{name}"
         if look.size > self.largest:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from adapters.kit.mirror import PATIENCE, Look
+from adapters.kit.mirror import PATIENCE, FileLook
 from canonical.errors import MisconfiguredError, UnavailableError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _OpenPrefix:
 
     store: ObjectStore
 
-    async def listed(self) -> dict[str, Look]:
+    async def listed(self) -> dict[str, FileLook]:
         import obstore
 
         found = await obstore.list_with_delimiter_async(self.store)
@@ -57,14 +57,14 @@ class _OpenPrefix:
             async for piece in answer.stream(min_chunk_size=_PIECE):
                 file.write(piece)
 
-    async def look(self, name: str) -> Look:
+    async def look(self, name: str) -> FileLook:
         import obstore
 
         return _seen(await obstore.head_async(self.store, name))
 
 
-def _seen(meta: Any) -> Look:
-    return Look(meta["size"], int(meta["last_modified"].timestamp()), meta["e_tag"] or "")
+def _seen(meta: Any) -> FileLook:
+    return FileLook(meta["size"], int(meta["last_modified"].timestamp()), meta["e_tag"] or "")
 
 
 @dataclass(frozen=True, slots=True)

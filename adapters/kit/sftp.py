@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from adapters.kit.mirror import PATIENCE, Look
+from adapters.kit.mirror import PATIENCE, FileLook
 from canonical.errors import MisconfiguredError, UnavailableError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _OpenFolder:
     sftp: SFTPClient
     folder: str
 
-    async def listed(self) -> dict[str, Look]:
+    async def listed(self) -> dict[str, FileLook]:
         found = {}
         async for entry in self.sftp.scandir(self.folder):
             name, attrs = str(entry.filename), entry.attrs
@@ -67,15 +67,15 @@ class _OpenFolder:
     async def fetch(self, name: str, to: Path) -> None:
         await self.sftp.get(self._path(name), str(to), block_size=_PIECE)
 
-    async def look(self, name: str) -> Look:
+    async def look(self, name: str) -> FileLook:
         return _seen(await self.sftp.stat(self._path(name)))
 
     def _path(self, name: str) -> str:
         return str(PurePosixPath(self.folder) / name)
 
 
-def _seen(attrs: SFTPAttrs) -> Look:
-    return Look(attrs.size or 0, int(attrs.mtime or 0))
+def _seen(attrs: SFTPAttrs) -> FileLook:
+    return FileLook(attrs.size or 0, int(attrs.mtime or 0))
 
 
 @dataclass(frozen=True, slots=True)
