@@ -42,7 +42,7 @@ from tests.states import state_database, state_file
 
 SERVERS = frozenset({"apache_kafka", "secure_kafka", "embedded_broker", "postgres", "mariadb", "s3"})
 ABSENT = "absent here: "
-LONGEST = ("test_torture", "test_fuzz", "console", "test_fuzz_agreement", "test_fhir_hapi", "test_bench")
+LONGEST = ("test_torture", "test_fuzz", "console", "test_fuzz_agreement")
 
 # A worker of pytest-xdist is told how wide a terminal is. The programs under test have none.
 for size in ("COLUMNS", "LINES"):
