@@ -25,9 +25,9 @@ help:
 run: .venv/installed
 	@$(BIN)/ironbridge demo
 
-# Three workers, each with servers of its own, a gigabyte of memory and a file at a time: most tests wait for a server now and then. While the
-# torture runs only two have work (tests/side_by_side.py): with a third one beside it two processors are overloaded.
-SIDE_BY_SIDE = -n 3 --dist loadfile --no-loadscope-reorder
+# Two workers, each with servers of its own, a gigabyte of memory and a file at a time. With a third one (-n 3) only two have work while the
+# torture runs (tests/side_by_side.py), and all are done some minutes earlier, but two processors are overloaded now and then.
+SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed-test servers
 	@$(MAKE) --no-print-directory check

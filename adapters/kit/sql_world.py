@@ -164,9 +164,9 @@ class SqlWorld(Generic[S]):
         marker = metadata.tables[_full(metadata, _MARKER)]
         there = await connection.run_sync(_names, schema)
         if _MARKER.lower() in there:
-            *found, bad = (await connection.execute(select(*marker.c))).one()
-            if tuple(found) == wanted:
-                return int(bad)
+            marked = (await connection.execute(select(*marker.c))).one_or_none()  # without a row somebody was killed at it
+            if marked is not None and tuple(marked[:-1]) == wanted:
+                return int(marked[-1])
         elif there:
             fix = "name an empty database in `url`: this one will never be written to"
             raise MisconfiguredError(f"{self.name} world", "the database holds tables that it did not make", fix=fix)

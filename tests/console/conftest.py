@@ -15,6 +15,9 @@ from tests.console.visits import PEOPLE, Consoles, Visitor, process
 from tests.fixtures import needed
 from tests.servers import Absent, running_issuer
 
+ANEW = httpx.Limits(max_keepalive_connections=0)
+"""Each request has a connection of its own: a kept one may be closed at the very moment at which it is used again."""
+
 
 @pytest.fixture(scope="package")
 def issuer() -> Iterator[str]:
@@ -63,7 +66,7 @@ def visitor(consoles: Consoles) -> Iterator[Visitor]:
     with ExitStack() as stack:
 
         def visit(name: str) -> httpx.Client:
-            client = stack.enter_context(httpx.Client(base_url=consoles.closed, timeout=60))
+            client = stack.enter_context(httpx.Client(base_url=consoles.closed, timeout=60, limits=ANEW))
             if name:
                 sent = client.get("/sign-in", params={"next": "/stuck"})
                 back = httpx.post(sent.headers["location"], data={"sub": name})

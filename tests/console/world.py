@@ -22,7 +22,7 @@ from ironbridge.demo.play import settled
 from ironbridge.demo.world import clouds, make, settings_of
 from ironbridge.kafka.process import free_port
 from ironbridge.observe import spans, telemetry
-from ironbridge.runtime import bridge
+from ironbridge.runtime import bridge, systems
 from ironbridge.runtime.bridge import Platform
 from ironbridge.settings import ConsoleSettings, HttpSettings, TablesSettings
 from tests.figure_tables import SPRING_OF_2020, filled
@@ -43,7 +43,7 @@ async def console(
 ) -> str:
     listen = HttpSettings(listen=f"127.0.0.1:{port}")
     # The figures are of open tables that nobody writes to meanwhile.
-    updates = {"http": listen, "console": settings, "tables": tables}
+    updates = {"http": listen, "console": settings, "tables": tables, "expected": systems.expected(built.settings)}
     shown = replace(built, settings=built.settings.model_copy(update=updates))
     routes = await stack.enter_async_context(mounted(shown))
     url = await stack.enter_async_context(serve.serving(serve.application(shown, routes), listen))
