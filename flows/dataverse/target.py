@@ -97,7 +97,7 @@ class DataverseTarget(ODataTarget):
             return [Finding(error.what, False, error.fix)]
 
     async def _read(self, path: str, template: str) -> Body | str:
-        """What an address of the service answers, or why it does not."""
+        """Ask an address of the service; give its answer, or the reason why there is none."""
         answer = await self._exchanged("GET", f"{self.root}/{path}", template)
         if not isinstance(answer, httpx.Response):
             return answer.reason

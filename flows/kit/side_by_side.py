@@ -31,7 +31,7 @@ class SideBySide:
         return [NotDone(f"not sent: {each.what}") if isinstance(each, MisconfiguredError) else each for each in said]
 
     async def read_back(self, find: Callable[[Write], Coroutine[Any, Any, ReadBack]], batch: Sequence[Write]) -> list[ReadBack]:
-        """What the target holds for each subject, in order; a setting that is wrong leaves it untold."""
+        """Read back each subject, in order. If a setting is wrong, the answer is that nothing is told."""
         said = await self._each(find, batch)
         return [Untold(each.what) if isinstance(each, MisconfiguredError) else each for each in said]
 

@@ -16,7 +16,7 @@ _NEEDED = ("duckdb", "pyarrow", "deltalake", "holidays")
 
 
 def lacks_set_up(settings: Settings) -> str:
-    """What is to be set up before figures can be shown; empty if nothing is."""
+    """Tell what has to be set up before figures can be shown; empty if all is."""
     try:
         _insist(settings, tables=True)
     except MisconfiguredError as error:

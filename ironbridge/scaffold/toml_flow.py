@@ -86,7 +86,7 @@ class TomlFlowFiles:
 
 
 def _few(entity: type[Entity]) -> dict[str, Any]:
-    """What the test's entity holds: all that it must, and a few fields more, none of them special and none that ends it."""
+    """Choose the fields of the test's entity: the required ones and a few more, none of them special and none that ends it."""
     special = {path.partition(".")[0].removesuffix("[]") for path, kind in classified(entity) if kind is Sensitivity.SPECIAL}
     needed = {name for name, its in entity.model_fields.items() if its.is_required()}
     values = filled(entity, "housing")

@@ -79,7 +79,7 @@ PAID = {"journal_no": "WS-ACCT-ALPHA", "line_no": "WS-DATE-NUM", "posted": "WS-D
 async def read_shared(
     folder: Path, file: str, tmp_path: Path, stream: str, **described: Any
 ) -> tuple[Bench, list[dict[str, Any]]]:
-    """What is published of a shared file, by its own copybook."""
+    """Read a shared file by its own copybook, and give what is published."""
     shutil.copy(folder / file, tmp_path)
     more = {"copybooks": {stream: {"file": folder / "copybook.cob", **described}}, "files": {stream: ".*"}}
     bench = Bench(adapter(tmp_path, **more))

@@ -91,7 +91,7 @@ class FhirSide(SandboxSide):
         raise NotImplementedError
 
     def held(self, number: int) -> Body | None:
-        """What is there of all that the side's documents of that number speak of, without what the server added."""
+        """Give the resources that the documents of that number name, as the server holds them, without its own additions."""
         _, everything = self.document(number, 1)
         found = {each: _bare(resource) for each in everything.body if (resource := self.shown(each)) is not None}
         return found or None

@@ -1,4 +1,4 @@
-"""What a shared care record should hold of a person: resources, ids, and who is not sent."""
+"""The flow to a shared care record is tested here: its resources, its ids, and the people whom it leaves out."""
 
 import json
 import re

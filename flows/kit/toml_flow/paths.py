@@ -75,7 +75,7 @@ class FieldPath:
         return [str(each.value) for each in self.kind] if listed else None
 
     def value(self, entity: Entity, facts: Facts) -> Any:
-        """What stands there; None if nothing does."""
+        """Give the value at the path; None if it is empty."""
         found: Any = entity
         for step in self.steps:
             found = step.taken(found, facts)

@@ -197,7 +197,7 @@ class Condition(_Rule):
     has_passed: bool | None = None
     """That day is over (true), or it is not (false, also where there is no day)."""
     reason: Annotated[str, Field(min_length=1)]
-    """What a person reads who asks why the target should hold nothing."""
+    """Give the reason why the target should hold nothing, in words for people."""
 
     @model_validator(mode="after")
     def _one_test(self) -> Condition:
