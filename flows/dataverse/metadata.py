@@ -28,7 +28,7 @@ _ROLE = "give the application user a security role with this right"
 
 
 class Metadata:
-    """Reads the metadata of an environment. `read` gives the answer of an address, or a text with the reason why there is none."""
+    """Reads the metadata of an environment. `read` gives the answer of an address, or the reason, as text, why there is none."""
 
     def __init__(self, name: str, read: Callable[[str, str], Awaitable[Body | str]]) -> None:
         self._name = name
