@@ -79,11 +79,17 @@ def init(
 
 
 @app.command()
-def check(file: FileOption = None, as_json: JsonOption = False) -> None:
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Adapters, targets and flows to look at. [default: all, the state and Kafka]")
+    ] = None,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Look at settings, connections and permissions, changing nothing; each thing that is not well comes with its fix."""
 
     async def work() -> int:
-        found = [finding async for finding in findings(settings_of(file))]
+        found = [finding async for finding in findings(settings_of(file), names or ())]
         if as_json:
             out.print_json(json.dumps([{"what": f.what, "well": f.well, "fix": f.fix} for f in found]))
         else:
