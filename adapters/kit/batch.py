@@ -20,11 +20,11 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.kit.layout_fixed import Label, heads_of
-from adapters.kit.layout_kinds import FoundRow, must_agree, refused_file, should_agree
+from adapters.kit.layout_kinds import FoundRow, filled_in, must_agree, refused_file, should_agree
 from adapters.kit.layouts import Passed
 from adapters.kit.rows import Field, declared_of, fields_of
 from adapters.kit.typed import typed
-from adapters.port import Row, UnreadRow
+from adapters.port import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,6 @@ class _BatchReading:
         self._stated: dict[type | None, FoundRow] = {}
         self._heads, self._headed = heads_of(batch.entry), set[str]()
         self._fields = {its.name: its for its in fields_of(batch.entry)}
-        self._number = list(self._fields).index(batch.number) if batch.number else None
 
     def is_entry(self, found: FoundRow) -> bool:
         """Take a record for what it is; whether it is an entry."""
@@ -142,7 +141,8 @@ class _BatchReading:
         self._all.add(side, amount)
         self._part.add(side, amount)
         passed = batch.passes(read) if batch.passes else None
-        return passed or self._numbered(row)
+        numbered = {batch.number: self._all.count} if batch.number else {}
+        return passed or filled_in(batch.entry, row, **numbered)
 
     def end(self) -> None:
         """Hold the whole file to the totals of its head and its trailer."""
@@ -160,12 +160,6 @@ class _BatchReading:
         if code not in self._batch.sides:
             raise refused_file(f"line {line} has a {self._fields[self._batch.side].column} that is not known", "a code")
         return self._batch.sides[code]
-
-    def _numbered(self, row: Row) -> Row:
-        if (at := self._number) is None:
-            return row
-        values = (*row[:at], self._all.count, *row[at + 1 :])
-        return UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
 
     def _hold(self, found: FoundRow, held: _Tally) -> None:
         said = typed(found.kind)(found.row)
