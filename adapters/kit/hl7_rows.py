@@ -73,16 +73,16 @@ def numbers_of(places: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return {segment: tuple(sorted(numbers)) for segment, numbers in found.items()}
 
 
-class _Place(NamedTuple):
+class _FieldPlace(NamedTuple):
     field: str
     component: int
     sub: int
 
 
-class _Column(NamedTuple):
+class _Hl7Column(NamedTuple):
     name: str
-    places: tuple[_Place, ...]
-    parts: tuple[_Column, ...] = ()
+    places: tuple[_FieldPlace, ...]
+    parts: tuple[_Hl7Column, ...] = ()
 
     def value(self, said: Said) -> Any:
         repetitions = said.get(self.places[0].field, [])
@@ -95,17 +95,17 @@ class _Column(NamedTuple):
         return " ".join(filter(None, texts)) or None
 
 
-def _column(kind: type, its: Field, instead: Mapping[str, str]) -> _Column:
+def _column(kind: type, its: Field, instead: Mapping[str, str]) -> _Hl7Column:
     parts = tuple(_column(its.part, each, instead) for each in fields_of(its.part)) if its.part else ()
     together = next((note.places for note in its.notes if isinstance(note, Together)), (its.column,))
     found = () if parts else tuple(map(_PLACE.fullmatch, together))
     if None in found:
         raise _without_place(kind, its)
-    own = (_Place(instead.get(m[1], m[1]), int(m[2] or 1), int(m[3] or 1)) for m in found if m)
+    own = (_FieldPlace(instead.get(m[1], m[1]), int(m[2] or 1), int(m[3] or 1)) for m in found if m)
     places = tuple(place for part in parts for place in part.places) or tuple(own)
     if len({place.field for place in places}) != 1:
         raise _without_place(kind, its)
-    return _Column(its.name, places, parts)
+    return _Hl7Column(its.name, places, parts)
 
 
 def _without_place(kind: type, its: Field) -> MisconfiguredError:
