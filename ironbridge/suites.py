@@ -11,7 +11,7 @@ import inspect
 
 import pytest
 
-_SUITES = ("adapters.testing.suite", "flows.testing.suite")
+_SUITES = ("adapters.testing.suite", "adapters.testing.adt_suite", "flows.testing.suite")
 
 pytest.register_assert_rewrite(*_SUITES)
 

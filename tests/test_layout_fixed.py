@@ -9,10 +9,11 @@ from typing import Annotated, NamedTuple
 
 import pytest
 
-from adapters.kit.layout_fixed import BLANK_LINES, At, FixedLayout
+from adapters.kit.batch import Batch, CountOf, SumOf
+from adapters.kit.layout_fixed import BLANK_LINES, At, FixedLayout, Label
 from adapters.kit.layout_kinds import FoundRow, must_agree
 from adapters.kit.layouts import HowWritten, Passed
-from adapters.kit.rows import row_of
+from adapters.kit.rows import Filled, row_of
 from adapters.kit.typed import typed
 from adapters.port import Row, UnreadRow
 from canonical.errors import BadRecordError, DoubtfulError, MisconfiguredError
@@ -66,6 +67,35 @@ def test_columns_are_cut_out_by_their_places() -> None:
     assert rows == [("0007", "Ash & Co", "00150"), ("0008", "", "01000")]
     assert typed(FixedCharge)(rows[1]) == FixedCharge(8, None, 1000)
     assert read(pickle.loads(pickle.dumps(TOTALLED)), FILE) == rows
+
+
+@row_of("sale", key="number")
+class FixedSale(NamedTuple):
+    till: Annotated[str, At(2, 4, of="H")]
+    day: Annotated[str, At(6, 7), At(5, 6, of="H")]
+    number: Filled[int]
+    pence: Annotated[int, At(2, 5)]
+
+
+@row_of("sums")
+class FixedSums(NamedTuple):
+    sales: Annotated[int, At(2, 5), CountOf("the number of sales is")]
+    pence: Annotated[int, At(6, 12), SumOf("the sum in pence is")]
+
+
+SALES = FixedLayout({"H": Label, "S": FixedSale, "T": FixedSums}, whole=Batch(FixedSale, "pence", "number", trailer=FixedSums))
+
+
+def test_a_batch_has_columns_of_its_labels_and_is_held_to_the_totals_that_are_declared() -> None:
+    file = b"HT0105\r\nS0150\r\nHT0206\r\nS100007\r\nT00020001150\r\n"
+    assert read(SALES, file) == [("T01", "05", 1, "0150"), ("T02", "07", 2, "1000")]
+    assert read(pickle.loads(pickle.dumps(SALES)), file) == read(SALES, file)
+    assert refusal(SALES, file.replace(b"T0002", b"T0003")) == "says the number of sales is 3, and holds 2"
+    assert refusal(SALES, file.replace(b"0001150", b"0001151")) == "says the sum in pence is 1151, and holds 1150"
+    assert refusal(SALES, file.replace(b"S0150", b"S01A0")) == "line 2 has no amount"
+    assert refusal(SALES, file[8:]) == "line 1 does not stand between H and sums"
+    assert refusal(SALES, file[: file.index(b"T0002")]) == "has no sums: its end is missing"
+    assert refusal(SALES, file + file) == "goes on in line 6, behind sums"
 
 
 def test_a_file_whose_totals_do_not_agree_is_refused() -> None:

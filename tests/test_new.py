@@ -144,8 +144,8 @@ def test_what_stands_in_files_decides_how_their_columns_are_declared(tmp_path: P
 @pytest.mark.parametrize(
     ("asked", "scenarios"),
     [((), ""), (("--url", "", *ASKED), MANY), (FILES, ""), ((*FILES, "--file", "", "--file", "cards"), ""),
-     (("--kind", "rest"), ""), (("--kind", "soap"), ""), (("--kind", "debezium"), "")],
-    ids=["an example", "odd tables", "an example of files", "odd files", "rest", "soap", "debezium"],
+     (("--kind", "rest"), ""), (("--kind", "soap"), ""), (("--kind", "hl7"), ""), (("--kind", "debezium"), "")],
+    ids=["an example", "odd tables", "an example of files", "odd files", "rest", "soap", "hl7", "debezium"],
 )
 async def test_what_is_written_passes_its_suite_and_a_linter(asked: tuple[str, ...], scenarios: str, tmp_path: Path) -> None:
     source = f"sqlite+aiosqlite:///{tmp_path / 'odd.db'}"

@@ -6,16 +6,9 @@ See README.md in this folder for what it reads, and what it leaves out.
 
 from __future__ import annotations
 
-from adapters.bacs.adapter import BacsAdapter, BacsSettings
-from adapters.port import AdapterSystem, World
+from adapters.bacs.standard18 import STREAMS
+from adapters.kit.files_system import files_system
 
-__all__ = ["BacsAdapter", "BacsSettings", "system"]
+__all__ = ["system"]
 
-
-def _world() -> World[BacsSettings]:
-    from adapters.bacs.world import WORLD  # a bridge has no use for it
-
-    return WORLD.world()
-
-
-system = AdapterSystem(BacsSettings, BacsAdapter, __name__, _world)
+system = files_system(__name__, STREAMS)

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from adapters.bacs.adapter import BacsSettings
+from adapters.kit.files import FilesSettings
 from adapters.kit.files_world import FilesWork, FilesWorld, Sheets, put_whole
 
 _PAYEES = (
@@ -94,7 +94,7 @@ def _section(folder: Path) -> dict[str, Any]:
     return {"folders": [str(folder / "bacs")], "settle": 0, "every": 1}
 
 
-WORLD: FilesWorld[BacsSettings] = FilesWorld(
+WORLD: FilesWorld[FilesSettings] = FilesWorld(
     "bacs", "payments", 100, _story, (_another_run, _an_amount_is_corrected), _section,
     read=read_standard18, write=write_standard18,
 )

@@ -6,8 +6,7 @@ See README.md in this folder for the events that it reads and what each of them 
 
 from __future__ import annotations
 
-from adapters.hospital.adapter import HospitalAdapter
-from adapters.hospital.settings import HospitalSettings
+from adapters.hospital.adapter import HospitalAdapter, HospitalSettings
 from adapters.port import AdapterSystem
 
 __all__ = ["HospitalAdapter", "HospitalSettings", "system"]

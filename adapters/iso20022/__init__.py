@@ -6,16 +6,9 @@ See README.md in this folder for what it reads, and what it leaves out.
 
 from __future__ import annotations
 
-from adapters.iso20022.adapter import Iso20022Adapter, Iso20022Settings
-from adapters.port import AdapterSystem, World
+from adapters.iso20022.pain001 import STREAMS
+from adapters.kit.files_system import files_system
 
-__all__ = ["Iso20022Adapter", "Iso20022Settings", "system"]
+__all__ = ["system"]
 
-
-def _world() -> World[Iso20022Settings]:
-    from adapters.iso20022.world import WORLD  # a bridge has no use for it
-
-    return WORLD.world()
-
-
-system = AdapterSystem(Iso20022Settings, Iso20022Adapter, __name__, _world)
+system = files_system(__name__, STREAMS)

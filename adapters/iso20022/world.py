@@ -16,7 +16,7 @@ from typing import Any
 from lxml import etree
 from lxml.builder import ElementMaker
 
-from adapters.iso20022.adapter import Iso20022Settings
+from adapters.kit.files import FilesSettings
 from adapters.kit.files_world import FilesWork, FilesWorld, Sheets, put_whole
 
 _NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
@@ -92,7 +92,7 @@ def _section(folder: Path) -> dict[str, Any]:
     return {"folders": [str(folder / "iso20022")], "settle": 0, "every": 1}
 
 
-WORLD: FilesWorld[Iso20022Settings] = FilesWorld(
+WORLD: FilesWorld[FilesSettings] = FilesWorld(
     "iso20022", "transfers", 100, _story, (_another_run, _an_amount_is_corrected), _section,
     read=read_pain001, write=write_pain001,
 )

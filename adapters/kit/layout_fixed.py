@@ -7,6 +7,8 @@ Text of fixed-width records as a layout: a line is a record, and its columns sta
         payee: Annotated[str | None, At(7, 24)]
 
     FixedLayout({"H": Header, "T": Trailer, "": PaymentRecord}, whole=totals)
+
+Where records are headed by others, a column may stand in one of those: `Annotated[str, At(5, 10, of="H")]` with `"H": Label`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from adapters.kit.layout_kinds import FoundRow, Whole, each_row, refused_file
 from adapters.kit.layouts import HowWritten, Passed
@@ -29,10 +31,20 @@ BLANK_LINES = Passed("blank lines")
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A column's place in its record, the first and the last character, counted from 1: `Annotated[str, At(7, 24)]`."""
+    """
+    A column's place in its record, the first and the last character, counted from 1: `Annotated[str, At(7, 24)]`. With `of`
+    it is a place in the last `Label` that begins with this text. Of several places the first one counts that is not blank.
+    """
 
     first: int
     last: int
+    of: str = ""
+
+
+class Label(NamedTuple):
+    """A record that heads others, or stands between them: only columns of theirs are read from it."""
+
+    beginning: str
 
 
 @dataclass(frozen=True)
@@ -84,37 +96,55 @@ class FixedLayout:
         return Text(file, names[0])
 
     def _found(self, text: Text, blanks: list[int]) -> Generator[FoundRow]:
+        heads: dict[str, str] = {}
         for number, line in enumerate(text.lines(), start=1):
             record = line.rstrip("\r\n\x1a")
             if record.strip():
-                yield self._record(record, number)
+                yield self._record(record, number, heads)
             else:
                 blanks.append(number)
 
-    def _record(self, record: str, number: int) -> FoundRow:
+    def _record(self, record: str, number: int, heads: dict[str, str]) -> FoundRow:
         beginning = max((each for each in self.kinds if record.startswith(each)), key=len, default=None)
         if beginning is None:
             raise refused_file(f"line {number} begins with none of {', '.join(self.kinds)}", "text")
         kind = self.kinds[beginning]
+        if kind is Label:
+            heads[beginning] = record
+            return FoundRow(kind, (beginning,), number)
         places, width = _places(kind)
-        values = [record[first:last].strip() for first, last in places]
+        values = [_cut(each, record, heads) for each in places]
         if record[width:].strip():
             rule = f"line {number} has {len(record)} characters, and {width} are known"
             return FoundRow(kind, UnreadRow.of(values, "the record", rule), number)
         return FoundRow(kind, tuple(values), number)
 
 
+def heads_of(kind: type) -> tuple[str, ...]:
+    """The beginnings of the records that hold columns of this row class, in the order of its fields."""
+    notes = (note for its in fields_of(kind) for note in its.notes)
+    return tuple(dict.fromkeys(note.of for note in notes if isinstance(note, At) and note.of))
+
+
+def _cut(places: tuple[At, ...], record: str, heads: Mapping[str, str]) -> str:
+    for at in places:
+        text = (heads.get(at.of, "") if at.of else record)[at.first - 1 : at.last].strip()
+        if text:
+            return text
+    return ""
+
+
 @cache
-def _places(kind: type) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Each column's slice of a record, and the width of the record as far as it is known."""
-    places = tuple(_place(kind, its) for its in fields_of(kind))
-    return places, max(last for _, last in places)
+def _places(kind: type) -> tuple[tuple[tuple[At, ...], ...], int]:
+    """The places of each column, and the width of the record as far as it is known."""
+    places = tuple(_places_of(kind, its) for its in fields_of(kind))
+    return places, max(at.last for each in places for at in each if not at.of)
 
 
-def _place(kind: type, its: Field) -> tuple[int, int]:
+def _places_of(kind: type, its: Field) -> tuple[At, ...]:
     """:raises MisconfiguredError: a column has no place."""
-    at = next((note for note in its.notes if isinstance(note, At)), None)
-    if at is None or not 1 <= at.first <= at.last:
+    places = tuple(note for note in its.notes if isinstance(note, At))
+    if not (places or its.filled) or not all(1 <= at.first <= at.last for at in places):
         fix = "write Annotated[…, At(first, last)], counted from 1"
         raise MisconfiguredError(f"{kind.__name__}.{its.name}", "has no place in its record", fix=fix)
-    return at.first - 1, at.last
+    return places

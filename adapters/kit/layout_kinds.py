@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adapters.kit.layouts import Passed
-from adapters.port import Row
+from adapters.kit.rows import fields_of
+from adapters.port import Row, UnreadRow
 from canonical.errors import BadRecordError, DoubtfulError
 
 
@@ -35,6 +36,12 @@ layout's `repr`, by which a file's digest tells that it is to be read anew: a ch
 def each_row(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row | Passed]:
     """Give the row of each record: for files whose records are all of one kind."""
     return (record.row for record in records)
+
+
+def filled_in(kind: type, row: Row, **values: Any) -> Row:
+    """Give a row the values of its `Filled` columns. One that could not be read stays one that cannot be."""
+    filled = [values.get(its.name, value) for its, value in zip(fields_of(kind), row, strict=True)]
+    return UnreadRow.of(filled, row.field, row.rule) if isinstance(row, UnreadRow) else tuple(filled)
 
 
 def refused_file(rule: str, shape: str, fix: str = "ask for the file again, as the system made it") -> BadRecordError:

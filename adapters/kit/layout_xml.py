@@ -58,8 +58,9 @@ class XmlLayout:
     nest, a field of the type `tuple[Line, ...]`, are the elements at the path that their own class declares as its table. Where a
     class was declared for another kind of file, `elements` says how its rows stand in this one.
 
-    A text loses the blanks round it; what is not there is None. A column that is found twice makes its row an `UnreadRow`.
-    `schema` is an XSD file that the whole file has to agree with. `whole` is asked to hold the records together.
+    A text loses the blanks round it; what is not there is None, and a `Filled` column is empty. A column that is found twice
+    makes its row an `UnreadRow`. `schema` is an XSD file that the whole file has to agree with. `whole` is asked to hold the
+    records together.
     """
 
     kinds: tuple[type, ...]
@@ -231,7 +232,7 @@ def _plan(kind: type, prefixes: tuple[tuple[str, str], ...], elements: Elements 
     """:raises etree.XPathSyntaxError: a column's name is no XPath; a mistake of the row class, which its first test shows."""
     columns, otherwise = [], dict(elements.columns if elements else ())
     for its in fields_of(kind):
-        path = declared_of(its.part).table if its.part else otherwise.get(its.name, its.column)
+        path = declared_of(its.part).table if its.part else "string('')" if its.filled else otherwise.get(its.name, its.column)
         part = _plan(its.part, prefixes) if its.part else None
         columns.append(_Column(its.column, _xpath(path, prefixes), part))
     return _Plan(tuple(columns))

@@ -29,7 +29,7 @@ from canonical.errors import BadRecordError, MisconfiguredError
 T = TypeVar("T")
 R = TypeVar("R", bound=tuple[Any, ...])
 
-_JOINED, _SOFT = "joined", "soft"
+_JOINED, _SOFT, _FILLED = "joined", "soft", "filled"
 Joined = Annotated[T, _JOINED]
 """A field whose column stands in another table: `Joined[str | None]`."""
 
@@ -38,6 +38,9 @@ Soft = Annotated[T, _SOFT]
 A field that the record can do without: `Soft[str | None]`. A value that cannot be read, or that its canonical field refuses,
 is left out and told; the record is published without it.
 """
+
+Filled = Annotated[T, _FILLED]
+"""A field of a file's row that no record holds: `Filled[int]`. The function that reads the whole file fills it in."""
 
 Names = str | tuple[str, ...]
 """The name of one column, or of several that count together."""
@@ -104,6 +107,10 @@ class Field(NamedTuple):
     @property
     def soft(self) -> bool:
         return _SOFT in self.notes
+
+    @property
+    def filled(self) -> bool:
+        return _FILLED in self.notes
 
 
 def row_of(

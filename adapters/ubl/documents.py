@@ -7,12 +7,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
-from adapters.kit.layout_kinds import FoundRow
+from adapters.kit.invoice_money import insist_on_totals, lines_with_tax
+from adapters.kit.layout_kinds import FoundRow, filled_in
 from adapters.kit.layouts import Passed
-from adapters.kit.rows import Spelt, row_of
-from adapters.port import Row, UnreadRow
-from adapters.ubl.money import UblTax, insist_on_totals, lines_with_tax
-from adapters.ubl.names import Endpoint, Filled, Identified, Registered, SellerName, VatRegistered, seller_number
+from adapters.kit.rows import Filled, Spelt, row_of
+from adapters.port import Row
+from adapters.ubl.names import Endpoint, Identified, Registered, SellerName, VatRegistered, seller_number
 from canonical.finance import CreditNote, Invoice
 from canonical.key import key_of
 
@@ -39,9 +39,18 @@ class UblCharge(NamedTuple):
     percent: Annotated[Decimal | None, Spelt("cac:TaxCategory/cbc:Percent")]
 
 
+@row_of("cac:TaxTotal/cac:TaxSubtotal")
+class UblTax(NamedTuple):
+    taxable: Annotated[Decimal, Spelt("cbc:TaxableAmount")]
+    tax: Annotated[Decimal, Spelt("cbc:TaxAmount")]
+    category: Annotated[str | None, Spelt("cac:TaxCategory/cbc:ID")]
+    percent: Annotated[Decimal | None, Spelt("cac:TaxCategory/cbc:Percent")]
+    total: Annotated[Decimal, Spelt("../cbc:TaxAmount")]
+
+
 @row_of("Invoice|CreditNote", key=("supplier", "number"))
 class UblDocument(NamedTuple):
-    supplier: Annotated[str, Filled]
+    supplier: Filled[str]
     number: Annotated[str, Spelt("cbc:ID")]
     kind: Annotated[str, Spelt("local-name()")]
     registered: Registered
@@ -82,11 +91,7 @@ def credit_notes(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row
 def _of_kind(kind: str, other: Passed, records: Iterator[FoundRow]) -> Iterator[Row | Passed]:
     for _, row, _line in records:
         document = UblDocument(*row)
-        if document.kind != kind:
-            yield other
-            continue
-        values = (seller_number(document), *row[1:])
-        yield UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
+        yield other if document.kind != kind else filled_in(UblDocument, row, supplier=seller_number(document))
 
 
 def invoice(source: str, d: UblDocument) -> Invoice:

@@ -19,8 +19,6 @@ VatRegistered = Annotated[
     str | None, Spelt(f"{_SELLER}/cac:PartyTaxScheme[normalize-space(cac:TaxScheme/cbc:ID)='VAT']/cbc:CompanyID")
 ]
 SellerName = Annotated[str, Spelt(f"{_SELLER}/cac:PartyLegalEntity/cbc:RegistrationName")]
-Filled = Spelt("string('')")
-"""The column is filled in once the whole document is read."""
 
 
 def seller_number(row: Any) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
-from adapters.kit.layout_kinds import FoundRow
-from adapters.kit.rows import Soft, Spelt, row_of
-from adapters.port import Row, UnreadRow
-from adapters.ubl.names import Endpoint, Filled, Identified, Registered, SellerName, VatRegistered, seller_number
+from adapters.kit.layout_kinds import FoundRow, filled_in
+from adapters.kit.rows import Filled, Soft, Spelt, row_of
+from adapters.port import Row
+from adapters.ubl.names import Endpoint, Identified, Registered, SellerName, VatRegistered, seller_number
 from canonical.finance import Supplier
 from canonical.key import key_of
 from canonical.people import Address, ContactPoint
@@ -19,7 +19,7 @@ _ADDRESS = f"{_PARTY}/cac:PostalAddress"
 
 @row_of("Invoice|CreditNote", key="number")
 class Seller(NamedTuple):
-    number: Annotated[str, Filled]
+    number: Filled[str]
     registered: Registered
     identified: Identified
     endpoint: Endpoint
@@ -39,9 +39,7 @@ KINDS = (Seller,)
 
 
 def sellers(records: Iterator[FoundRow], _: frozenset[str]) -> Iterator[Row]:
-    for _kind, row, _line in records:
-        values = (seller_number(Seller(*row)), *row[1:])
-        yield UnreadRow.of(values, row.field, row.rule) if isinstance(row, UnreadRow) else values
+    return (filled_in(Seller, row, number=seller_number(Seller(*row))) for _, row, _ in records)
 
 
 def supplier(source: str, s: Seller) -> Supplier:

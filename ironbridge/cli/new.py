@@ -17,7 +17,14 @@ from canonical import ENTITIES, Entity
 from canonical.errors import MisconfiguredError
 from ironbridge.cli.parts import err, known, out
 from ironbridge.runtime.installed import TARGETS, found
-from ironbridge.scaffold.adapter import CsvPackage, DebeziumPackage, ListPackage, OperationPackage, SqlPackage
+from ironbridge.scaffold.adapter import (
+    CsvPackage,
+    DebeziumPackage,
+    ListPackage,
+    MessagesPackage,
+    OperationPackage,
+    SqlPackage,
+)
 from ironbridge.scaffold.flow import FlowPackage
 from ironbridge.scaffold.package import Scaffold, may_be_called, write
 from ironbridge.scaffold.source import FoundTable, look
@@ -37,11 +44,13 @@ class SourceKind(StrEnum):
     FILES = "files"
     REST = "rest"
     SOAP = "soap"
+    HL7 = "hl7"
     DEBEZIUM = "debezium"
 
 
-_EXAMPLES: dict[SourceKind, type[ListPackage | OperationPackage | DebeziumPackage]] = {
-    SourceKind.REST: ListPackage, SourceKind.SOAP: OperationPackage, SourceKind.DEBEZIUM: DebeziumPackage,
+_EXAMPLES: dict[SourceKind, type[ListPackage | OperationPackage | MessagesPackage | DebeziumPackage]] = {
+    SourceKind.REST: ListPackage, SourceKind.SOAP: OperationPackage, SourceKind.HL7: MessagesPackage,
+    SourceKind.DEBEZIUM: DebeziumPackage,
 }  # fmt: skip
 
 
@@ -63,9 +72,9 @@ def adapter(
 
     With --url and --table the tables are looked at: columns, types, keys and the number of rows are the source's, and what they
     mean is guessed by their names; with --kind files and --file, the files. Every guess is marked. Without them, and for a
-    service (rest, soap, debezium), an example is written.
+    service (rest, soap, hl7, debezium), an example is written.
     """
-    package: SqlPackage | CsvPackage | ListPackage | OperationPackage | DebeziumPackage
+    package: SqlPackage | CsvPackage | ListPackage | OperationPackage | MessagesPackage | DebeziumPackage
     if kind is SourceKind.SQL:
         package = _of_database(name, url, table, schema)
     elif url is not None or table:

@@ -90,6 +90,28 @@ class DebeziumPackage:
         yield from _package(self.name, drafts, _edits(self.name, drafts[0]), "debezium_", _DEBEZIUM_KIT)
 
 
+@dataclass(frozen=True, slots=True)
+class MessagesPackage:
+    """The package of an adapter that a hospital sends HL7 messages to, to be written as an example."""
+
+    name: str
+    tables: tuple[FoundTable, ...] = ()
+
+    def files(self) -> Files:
+        drafts = [{"table": {"name": "PID"}, "type_name": "person"}, {"table": {"name": "PV1"}, "type_name": "hospital-stay"}]
+        given: dict[str, Any] = {"name": self.name, "extra": "", "drafts": drafts, "own": ()}
+        for file, template in {
+            "pyproject.toml": "pyproject.toml",
+            f"{self.name}/__init__.py": "hl7_adapter.py",
+            f"{self.name}/settings.sample.toml": "hl7_settings.sample.toml",
+            f"tests/test_{self.name}.py": "test_hl7_adapter.py",
+            "tests/cases/discharge.toml": "hl7_discharge.toml",
+            "tests/cases/merge.toml": "hl7_merge.toml",
+            "README.md": "README.md",
+        }.items():
+            yield file, _text(template, given)
+
+
 def _drafts(name: str, tables: Sequence[FoundTable]) -> list[_Written]:
     return [_Written(each) for each in draft(name, list(tables))]
 

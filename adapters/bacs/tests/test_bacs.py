@@ -10,9 +10,11 @@ from typing import ClassVar
 
 import pytest
 
-from adapters.bacs import BacsAdapter, BacsSettings, system
+from adapters.bacs import system
 from adapters.bacs.world import WORLD, read_standard18, run, write_standard18
+from adapters.kit.files import FilesSettings
 from adapters.kit.files_world import Sheets
+from adapters.port import Adapter
 from adapters.testing import Bench
 from adapters.testing.files_suite import FilesSuite, RowEdit
 from canonical import Event
@@ -22,8 +24,8 @@ DAY = date(2026, 6, 1)
 RUN = "creditors-00001.txt"
 
 
-def adapter(folder: Path) -> BacsAdapter:
-    return BacsAdapter("bacs", BacsSettings(folders=(folder,), settle=timedelta(0)))
+def adapter(folder: Path) -> Adapter:
+    return system.build("bacs", FilesSettings(folders=(folder,), settle=timedelta(0)))
 
 
 def told_transfers(events: Sequence[Event]) -> list[BankTransfer]:

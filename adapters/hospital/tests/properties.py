@@ -5,15 +5,15 @@ from __future__ import annotations
 from random import Random
 
 import hl7
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from adapters.hospital.adapter import entity
-from adapters.hospital.patient import FIELDS, patient_row
-from adapters.hospital.stay import stay_after, stay_row
+from adapters.hospital import HospitalAdapter, HospitalSettings
 from adapters.hospital.world import Hospital
 from adapters.kit.hl7 import Hl7RefusalError, answer, head_of, parsed
 from canonical.errors import BadRecordError
 from security.properties import Target
+
+ADAPTER = HospitalAdapter("hospital", HospitalSettings(port=0, url=SecretStr("sqlite:////nowhere")))
 
 
 def message(data: bytes) -> None:
@@ -24,11 +24,12 @@ def message(data: bytes) -> None:
     except Hl7RefusalError:
         return
     assert str(hl7.parse(said).segment("MSA")[1]) == "AE"
-    stay = stay_after({}, read)
-    patient = {"said": {**read.said("PID", FIELDS["PID"]), **read.said("PD1", FIELDS["PD1"])}}
-    for row in (("person", *patient_row("1", patient, ("NH",))), ("stay", *stay_row("1", "1", stay, "PV1-7"))):
+    patients, stays, _ = ADAPTER.rows
+    pid = read.first("PID")
+    patient = patients.after({}, read, pid, "") if pid else {"said": {}}
+    for row in (("person", *patients.row("1", patient)), ("stay", *stays.row("1", "1", stays.after({}, read)))):
         try:
-            made = entity("hospital", "Europe/London", row)
+            made = ADAPTER.streams()[0].map(row)
             state = type(made).from_bytes(made.to_bytes())  # without control characters
         except (BadRecordError, ValidationError):
             continue

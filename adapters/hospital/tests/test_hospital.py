@@ -1,6 +1,5 @@
 """A hospital's messages over MLLP, from somebody else's client: each event as a case, the ten real files, the suite."""
 
-import json
 import re
 import tomllib
 from collections.abc import AsyncIterator
@@ -11,42 +10,16 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from adapters.hospital import HospitalAdapter, HospitalSettings, system
-from adapters.hospital.tests.senders import Outbox, outbox
 from adapters.hospital.world import Hospital
-from adapters.port import Adapter
-from adapters.testing import AdapterSuite, Bench, Faults
+from adapters.testing import Bench, Faults
+from adapters.testing.adt_suite import AdtSuite, Outbox, held, outbox, pid, play, read_all, written
 from canonical.errors import MisconfiguredError, UnavailableError
 
 CASES = sorted((Path(__file__).resolve().parents[1] / "cases").glob("*.toml"))
-HEAD = r"MSH|^~\&|PAS|RXX|Ironbridge|Council|20261127120000||ADT^{event}|{number}|P|2.4||||||UNICODE UTF-8"
 
 
 def settings(folder: Path, **given: Any) -> HospitalSettings:
     return HospitalSettings(port=0, url=SecretStr(f"sqlite:///{folder / 'register.db'}"), **given)
-
-
-def written(number: str, event: str, segments: list[str]) -> str:
-    return "\r".join([HEAD.format(event=event, number=number), f"EVN|{event}|20261127115900", *segments, ""])
-
-
-def pid(number: int, born: str = "19500102", street: str = "1 High Street") -> str:
-    return f"PID|1||{number}^^^RXX^PI||Darby^Abraham||{born}|M|||{street}^^Ironbridge^^TF8 7AB"
-
-
-def held(bench: Bench) -> dict[str, Any]:
-    """Return the newest state of each key in the log: its fields that are not empty, or None for a tombstone."""
-    newest = {event.key: event.data for event in bench.log.told()}
-    states = {key: None if data is None else json.loads(data) for key, data in newest.items()}
-    return {k: state and {n: v for n, v in state.items() if n != "key" and v != []} for k, state in states.items()}
-
-
-async def read_all(bench: Bench, sending: Outbox, messages: list[str]) -> int:
-    """Send messages, and read until all are answered; the number of events that were published."""
-    sending.put(messages)
-    published = 0
-    while sending.unsent:
-        published += len(await bench.read())
-    return published
 
 
 @pytest.fixture
@@ -59,18 +32,7 @@ async def hospital(tmp_path: Path) -> AsyncIterator[tuple[HospitalAdapter, Outbo
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
 async def test_a_case_comes_out_as_written(file: Path, tmp_path: Path) -> None:
     case = tomllib.loads(file.read_text("utf-8"))
-    adapter = HospitalAdapter("hospital", settings(tmp_path, **case.get("settings", {})), wait=0.2)
-    async with outbox(adapter) as sending:
-        bench = Bench(adapter)
-        await read_all(bench, sending, [written(str(n), m["event"], m["segments"]) for n, m in enumerate(case["message"])])
-        assert sending.codes == [m.get("answer", "AA") for m in case["message"]]
-        found = held(bench)
-    left_out = case.get("not_looked_at", [])
-    wanted = case.get("held", {}) | dict.fromkeys(case.get("gone", []))
-    assert {k: f and {n: v for n, v in f.items() if n not in left_out} for k, f in found.items()} == wanted
-    for told in case.get("told", []):
-        assert any(told in answer for answer in sending.answers), sending.answers
-    assert [each.rule for each in bench.problems().values()] == case.get("quarantined", [])
+    await play(HospitalAdapter("hospital", settings(tmp_path, **case.get("settings", {})), wait=0.2), case)
 
 
 # -- the files of others -------------------------------------------------------------------------------------------
@@ -257,35 +219,13 @@ async def test_a_check_makes_no_register_and_finds_the_one_that_is_there(tmp_pat
     assert (found.what, found.well) == ("the register answers", True)
 
 
-class TestHospital(AdapterSuite):
-    @pytest.fixture
-    async def adapter(self, hospital: tuple[HospitalAdapter, Outbox]) -> HospitalAdapter:
-        adapter, self.outbox = hospital
-        for number in (1, 2, 3):
-            pv1 = f"PV1|1|I|AMU^^{number}^RXX{'|' * 16}V{number}"
-            self.outbox.put([written(f"a{number}", "A01", [pid(number), pv1])])
-        return adapter
+class TestHospital(AdtSuite):
+    """The adapter keeps the promises of every adapter."""
 
-    async def change_one(self, adapter: Adapter) -> str:
-        return self.send("b", "A31", pid(2, street="2 Wharfage"))
+    name = "hospital"
 
-    async def delete_one(self, adapter: Adapter) -> str:
-        self.send("c", "A11", pid(2), f"PV1|1|I{'|' * 17}V2")
-        return "hospital:hospital-stay:V2"
-
-    async def break_one(self, adapter: Adapter) -> str:
-        self.outbox.unsent = [each for each in self.outbox.unsent if pid(2) not in each]
-        return self.send("d", "A31", pid(2, born="19501402"))
-
-    async def mend_it(self, adapter: Adapter) -> None:
-        self.send("e", "A31", pid(2, born="19501204"))
-
-    async def counted(self, adapter: Adapter) -> dict[str, int]:
-        return {"messages": 2}  # a person and a stay: the next message comes once this one is answered
-
-    def send(self, number: str, event: str, *segments: str) -> str:
-        self.outbox.put([written(number, event, list(segments))])
-        return "hospital:person:2"
+    def made(self, folder: Path) -> HospitalAdapter:
+        return HospitalAdapter("hospital", settings(folder), wait=0.2)
 
 
 @pytest.mark.servers

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import pytest
 
-from adapters.iso20022 import Iso20022Adapter, Iso20022Settings, system
-from adapters.iso20022.adapter import LAYOUT
-from adapters.iso20022.pain001 import CreditTransfer, transfer
+from adapters.iso20022 import system
+from adapters.iso20022.pain001 import LAYOUT, CreditTransfer, transfer
 from adapters.iso20022.world import WORLD, read_pain001, run, write_pain001
+from adapters.kit.files import FilesAdapter, FilesSettings
 from adapters.kit.files_world import Sheets
 from adapters.kit.layouts import HowWritten
 from adapters.kit.typed import typed
@@ -28,8 +28,10 @@ DAY = date(2026, 6, 1)
 RUN = "run-00001.xml"
 
 
-def adapter(folder: Path) -> Iso20022Adapter:
-    return Iso20022Adapter("iso20022", Iso20022Settings(folders=(folder,), settle=timedelta(0)))
+def adapter(folder: Path) -> FilesAdapter:
+    made = system.build("iso20022", FilesSettings(folders=(folder,), settle=timedelta(0)))
+    assert isinstance(made, FilesAdapter)
+    return made
 
 
 def key(number: int) -> str:

@@ -1,5 +1,5 @@
 """
-The register: what the messages so far said of each patient and each stay.
+The register keeps what a hospital's messages so far said of each patient and each stay.
 
 A message says what changed and no more: an empty field means that its value stays, and a merge does not list the stays that
 move. So what was said is kept, in a database of our own.
@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import Column, MetaData, String, Table, Text, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.hospital.settings import HospitalSettings
 from canonical.connect.sql import SqlLogin, translated
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 from canonical.finding import Finding
@@ -41,7 +41,7 @@ _STAYS = Table(
 
 _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
-_FIX = "name a file in a folder that this account may write to: url = \"sqlite:////var/lib/ironbridge/hospital.db\""
+_FIX = "name a file in a folder that this account may write to: url = \"sqlite:////var/lib/ironbridge/register.db\""
 
 Known = dict[str, Any]
 """A patient or a stay as the messages so far tell of it: fields by their place, and facts worked out from them."""
@@ -84,11 +84,11 @@ class RegisterPage:
 
 
 class Register:
-    """Reaches the register's database. One adapter writes to it: its copies fence one another off."""
+    """Reaches the register's database, PostgreSQL or SQLite. One adapter writes to it: its copies fence one another off."""
 
-    def __init__(self, name: str, settings: HospitalSettings) -> None:
+    def __init__(self, name: str, url: SecretStr) -> None:
         self._name = name
-        self._login = SqlLogin(f"{name} register", settings.url, 2)
+        self._login = SqlLogin(f"{name} register", url, 2)
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:

@@ -1,17 +1,18 @@
 """
-The money of a document: its totals are held together as EN 16931 does (BR-CO-10 to BR-CO-17), and its tax is put on its lines.
+The money of an e-invoice: its totals are held together as EN 16931 does (BR-CO-10 to BR-CO-17), and its tax is put on its lines.
 
 EN 16931 gives the tax by category and rate and not by line; a canonical line has its own. Each line gets its share, to the penny,
-and the last line of a category what is left, so that the taxes of all lines add up to the document's.
+and the last line of a category what is left, so that the taxes of all lines add up to the document's. The norm has two syntaxes,
+UBL and CII: rows of either have the fields that are asked for here.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated, Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from adapters.kit.rows import Spelt, row_of
 from canonical.errors import BadRecordError
 from canonical.finance import DocumentLine
 
@@ -19,13 +20,84 @@ _PENNY, _NOTHING = Decimal("0.01"), Decimal(0)
 Rate = tuple[str | None, Decimal]
 
 
-@row_of("cac:TaxTotal/cac:TaxSubtotal")
-class UblTax(NamedTuple):
-    taxable: Annotated[Decimal, Spelt("cbc:TaxableAmount")]
-    tax: Annotated[Decimal, Spelt("cbc:TaxAmount")]
-    category: Annotated[str | None, Spelt("cac:TaxCategory/cbc:ID")]
-    percent: Annotated[Decimal | None, Spelt("cac:TaxCategory/cbc:Percent")]
-    total: Annotated[Decimal, Spelt("../cbc:TaxAmount")]
+class Rated(Protocol):
+    """A part of a document with a category of tax and its rate."""
+
+    @property
+    def category(self) -> str | None: ...
+
+    @property
+    def percent(self) -> Decimal | None: ...
+
+
+class BilledLine(Rated, Protocol):
+    """A line of a document, without tax."""
+
+    @property
+    def description(self) -> str | None: ...
+
+    @property
+    def account(self) -> str | None: ...
+
+    @property
+    def net(self) -> Decimal: ...
+
+
+class BilledCharge(Rated, Protocol):
+    """A charge on the whole document, or an allowance, which is taken off."""
+
+    @property
+    def is_charge(self) -> bool: ...
+
+    @property
+    def description(self) -> str | None: ...
+
+    @property
+    def amount(self) -> Decimal: ...
+
+
+class BilledTax(Rated, Protocol):
+    """The tax of one category and rate, of what amount it is, and the document's whole `total` of tax."""
+
+    @property
+    def taxable(self) -> Decimal: ...
+
+    @property
+    def tax(self) -> Decimal: ...
+
+    @property
+    def total(self) -> Decimal: ...
+
+
+class Billed(Protocol):
+    """A document with its amounts, its lines, its charges and its taxes."""
+
+    @property
+    def sum_of_lines(self) -> Decimal: ...
+
+    @property
+    def net(self) -> Decimal: ...
+
+    @property
+    def gross(self) -> Decimal: ...
+
+    @property
+    def prepaid(self) -> Decimal | None: ...
+
+    @property
+    def rounding(self) -> Decimal | None: ...
+
+    @property
+    def payable(self) -> Decimal: ...
+
+    @property
+    def lines(self) -> Sequence[BilledLine]: ...
+
+    @property
+    def charges(self) -> Sequence[BilledCharge]: ...
+
+    @property
+    def taxes(self) -> Sequence[BilledTax]: ...
 
 
 class _Entry(NamedTuple):
@@ -37,7 +109,7 @@ class _Entry(NamedTuple):
     rate: Rate
 
 
-def insist_on_totals(d: Any) -> None:
+def insist_on_totals(d: Billed) -> None:
     """:raises BadRecordError: an amount of the document is not what the others make it."""
     charged = sum(map(_charged, d.charges), _NOTHING)
     tax = d.taxes[0].total if d.taxes else _NOTHING
@@ -52,7 +124,7 @@ def insist_on_totals(d: Any) -> None:
             _refuse(field, f"is not {rule}")
 
 
-def lines_with_tax(d: Any) -> tuple[DocumentLine, ...]:
+def lines_with_tax(d: Billed) -> tuple[DocumentLine, ...]:
     """
     The lines of a document with their taxes, its charges and allowances behind them.
 
@@ -79,17 +151,16 @@ def lines_with_tax(d: Any) -> tuple[DocumentLine, ...]:
     )
 
 
-def _shares(nets: list[Decimal], subtotal: UblTax) -> list[Decimal]:
+def _shares(nets: list[Decimal], subtotal: BilledTax) -> list[Decimal]:
     shares = [(net * (subtotal.percent or 0) / 100).quantize(_PENNY, ROUND_HALF_UP) for net in nets]
     return [*shares[:-1], subtotal.tax - sum(shares[:-1], _NOTHING)] if shares else []
 
 
-def _charged(each: Any) -> Decimal:
-    amount: Decimal = each.amount
-    return amount if each.is_charge else -amount
+def _charged(each: BilledCharge) -> Decimal:
+    return each.amount if each.is_charge else -each.amount
 
 
-def _rate(each: Any) -> Rate:
+def _rate(each: Rated) -> Rate:
     return each.category, each.percent or _NOTHING
 
 
