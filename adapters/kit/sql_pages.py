@@ -16,7 +16,7 @@ from operator import is_
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, or_
+from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NULLTYPE
 
@@ -264,10 +264,13 @@ class Pages:
     async def _raw(self, run: Run, skip: int) -> str:
         """Show the key of the row at a place by its bytes."""
         try:
-            found = await self._one(run, tuple(cast(each, LargeBinary) for each in self.reading.key), skip)
+            found = await self._one(run, tuple(map(self._bytes_of, self.reading.key)), skip)
         except UnreadValueError as error:
             return repr([error.kind])
         return repr([(value,) for value in found or ()])
+
+    def _bytes_of(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.dump(column) if self.session.settings.kind == "oracle" else cast(column, LargeBinary)
 
     async def _unread_row(self, key: Row) -> UnreadRow | None:
         """

@@ -1,7 +1,7 @@
 """
 Makes the statements that read a stream: pages in the order of a key, and the rows that nest in a record's row.
 
-Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite and SQL Server all understand.
+Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite, SQL Server and Oracle all understand.
 """
 
 from __future__ import annotations
@@ -22,6 +22,24 @@ Ways = tuple[ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Tracked:
+    """
+    A table whose changed rows SQL Server notes by the columns of its primary key (see `adapters.kit.sql_tracking`). It stands
+    in the place of a row version.
+    """
+
+    table: TableClause
+    columns: Columns
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+
+Version = ColumnElement[Any] | Tracked
+"""What shows that a row of a table changed: a column of row versions, or the database's notes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """
     Rows that belong to a record: they nest in its row, in `order`, as a tuple of tuples of `columns`.
@@ -38,7 +56,7 @@ class Parts:
     order: Columns
     where: ColumnElement[bool] | None = None
     may_lack: bool = False
-    version: ColumnElement[Any] | None = None
+    version: Version | None = None
 
     @property
     def table(self) -> TableClause:
@@ -103,12 +121,12 @@ class Reading:
     where: ColumnElement[bool] | None = None
     parts: tuple[Parts, ...] = ()
     kinds: Mapping[str, type] = field(default_factory=dict)
-    version: ColumnElement[Any] | None = None
+    version: Version | None = None
     moves_to: TableClause | None = None
 
     @property
-    def versions(self) -> Columns:
-        """The row versions of the table and of its parts."""
+    def versions(self) -> tuple[Version, ...]:
+        """Whatever shows the changes of the table and of its parts."""
         return tuple(each for each in (self.version, *[part.version for part in self.parts]) if each is not None)
 
     def unversioned(self) -> Reading:
@@ -218,5 +236,6 @@ def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:
                 if isinstance(element, ColumnClause) and isinstance(element.table, TableClause):
                     found.setdefault(element.table, set()).add(str(element.name))
         for version in reading.versions:
-            found.setdefault(version.table, set()).add(str(version.name))
+            columns = version.columns if isinstance(version, Tracked) else (version,)
+            found.setdefault(version.table, set()).update(str(column.key) for column in columns)
     return found
