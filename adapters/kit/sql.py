@@ -192,7 +192,7 @@ class Database:
         return found.last
 
     async def _changed(self, reading: Reading, cursor: Position | None) -> AsyncIterator[Page]:
-        reading = await self._there(reading)
+        reading = replace(await self._there(reading), purged_to=None)
         if not self._changes.know(reading):
             await insist(self.session, reading)  # it names a column that is not there
         async for page in self._changes.pages(reading, cursor):
@@ -201,7 +201,7 @@ class Database:
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
-        reading = await self._there(reading)
+        reading = replace(await self._there(reading), purged_to=None)
         size, pages = min(self.session.settings.page_size, _TAIL_PAGE), Pages(self.session, reading, scattered=True)
         begins = behind(cursor[0], overlap, self.session.settings.zone) if cursor else None
         condition = change.is_not(None) if begins is None else change >= self._value(begins)

@@ -22,7 +22,7 @@ from sqlalchemy.types import NULLTYPE
 
 from adapters.kit.sql_reading import Columns, Parts, Reading, Ways, levels
 from adapters.kit.sql_session import SqlSession, UnreadValueError
-from adapters.port import Position, Record, Row, UnreadRow
+from adapters.port import Position, PurgedRow, Record, Row, UnreadRow
 from canonical.errors import MisconfiguredError
 from canonical.turns import in_turns
 
@@ -153,14 +153,19 @@ class Pages:
 
     async def _found(self, run: Run, size: int, skip: int = 0) -> FoundRows:
         width, lead = len(self.reading.key), len(run.lead)
+        told = () if self.reading.purged_to is None else (self.reading.there,)
         async with self.session.connection(self._about) as connection:
-            asked = await connection.execute(run.select((*run.lead, *self.reading.columns), size, skip))
+            asked = await connection.execute(run.select((*run.lead, *self.reading.columns, *told), size, skip))
             rows = [tuple(row) for row in asked]
             if not rows:
                 return FoundRows([], [], None, True)
+            purged = {at for at, row in enumerate(rows) if row[-1] is None} if told else ()
+            rows = [row[:-1] for row in rows] if told else rows
             last, leads = rows[-1][: lead + width], [row[:lead] for row in rows] if lead else [()] * len(rows)
             rows = [row[lead:] for row in rows] if lead else rows
             records = await self._records(connection, rows, self._parts(rows))
+        for at in purged:
+            records[at] = records[at]._replace(row=PurgedRow(records[at].row[:width]))
         return FoundRows(records, leads, last, len(rows) < size)
 
     def _parts(self, rows: Sequence[Row]) -> list[tuple[Select[Any], dict[str, Any]]]:

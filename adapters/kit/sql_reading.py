@@ -6,7 +6,7 @@ Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -112,6 +112,9 @@ class Reading:
     Where the system moves rows to another table and they stay what they are (a settled item to the history), that table is
     `moves_to`. It has the same columns. Both are read in one statement, and so as they lie at one moment: a row that moves
     is in one of them. Its key stays as it is, so that it keeps its place between two pages, too.
+
+    Where the system purges rows, and keeps at least their keys in another table, that one is `purged_to`: a sweep reads these
+    keys in their places, each with nothing in the column `there`.
     """
 
     keys: KeysOf
@@ -123,6 +126,7 @@ class Reading:
     kinds: Mapping[str, type] = field(default_factory=dict)
     version: Version | None = None
     moves_to: TableClause | None = None
+    purged_to: TableClause | None = None
 
     @property
     def versions(self) -> tuple[Version, ...]:
@@ -151,16 +155,35 @@ class Reading:
         met = [each for each in (self.where, *conditions) if each is not None]
         whole = select(*columns).select_from(self.source).where(*met)
         found = [whole.where(way) for way in ways] or [whole]
-        if len(found) == 1 and self.moves_to is None:
+        if len(found) == 1 and self.moves_to is None and self.purged_to is None:
             ordered = found[0].order_by(*order)
         else:
             named = [each.label(f"c{at}") for at, each in enumerate((*columns, *order))]
             found = [each.with_only_columns(*named).order_by(*order).limit(size + skip) for each in found]
             if self.moves_to is not None:
                 found += [moved(each, self.table, self.moves_to) for each in found]
+            if self.purged_to is not None:
+                found += self._purged(self.purged_to, columns, conditions, ways, order, size + skip)
             ordered = _united(found, len(columns), len(order))
         first = ordered.limit(size)
         return first.offset(skip) if skip else first
+
+    def _purged(
+        self, kept: TableClause, columns: Columns, conditions: Ways, ways: Ways, order: Columns, size: int
+    ) -> Iterator[Select[Any]]:
+        """The keys of purged rows. All other columns are those of the row that is not there: empty, and of their own types."""
+        key = {id(each): kept.c[str(each.key)] for each in self.key}
+        named = [key.get(id(each), each).label(f"c{at}") for at, each in enumerate((*columns, *order))]
+        same = and_(*[each == key[id(each)] for each in self.key])
+        whole = select(*named).select_from(kept.outerjoin(self.source, same)).where(self.key[0].is_(None))
+        whole = whole.order_by(*[key.get(id(each), each) for each in order]).limit(size)
+        whole = whole.where(*[_put_for(key, each) for each in conditions])
+        yield from [whole.where(_put_for(key, way)) for way in ways] or [whole]
+
+    @property
+    def there(self) -> ColumnElement[Any]:
+        """A column that only a purged row has nothing in."""
+        return self.key[0].label("there")
 
     @property
     def table(self) -> TableClause:
@@ -225,6 +248,11 @@ def moved(statement: Select[Any], here: TableClause, there: TableClause) -> Sele
         return there.c[element.key] if isinstance(element, ColumnClause) and element.table is here else None
 
     return cast("Select[Any]", visitors.replacement_traverse(statement, {}, other))
+
+
+def _put_for(key: Mapping[int, ColumnElement[Any]], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A condition on the columns of a key, put for those of another table; `key` gives these by the identity of the others."""
+    return visitors.replacement_traverse(condition, {}, lambda element, **_: key.get(id(element)))
 
 
 def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:

@@ -99,6 +99,8 @@ class Tables:
             for name in filter(None, (declared.table, declared.moves_to)):
                 for each in _columns_of(row, declared):
                     self._declare(name, row, each, key=each.name in declared.key)
+            for name in declared.key if declared.purged_to else ():
+                self._declare(str(declared.purged_to), row, field_of(row, name), key=True)
             self._asked.add(row)
         return self._tables[declared.table]
 
@@ -135,6 +137,7 @@ class Tables:
             kinds=self.kinds,
             version=self._version(row, tracked),
             moves_to=self._moves_to(row),
+            purged_to=self._purged_to(row, declared),
         )
 
     def stand_in(self, *rows: type) -> MetaData:
@@ -155,6 +158,12 @@ class Tables:
         """The table that rows of this class move to, if there is one; its class was asked for before."""
         name = declared_of(row).moves_to
         return None if name is None else self._tables[name]
+
+    def _purged_to(self, row: type, declared: Declared) -> TableClause | None:
+        if declared.purged_to and (declared.moves_to or any(each.joined for each in fields_of(row) if each.name in declared.key)):
+            fix = "leave `moves_to` out, and let all columns of the key be the table's own"
+            raise MisconfiguredError(row.__name__, "its rows cannot be purged to another table as it is declared", fix=fix)
+        return self._tables[declared.purged_to] if declared.purged_to else None
 
     def _declare(self, name: str, row: type, each: Field, *, key: bool) -> None:
         there = self._tables.setdefault(name, table(_spelt(name), schema=self._schema))
