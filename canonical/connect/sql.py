@@ -232,7 +232,7 @@ def translated(
 
 FAULTS: Sequence[Meaning] = [
     (
-        r"28...|1045|1698|18456|ORA-01017|ORA-28000|ORA-01005",
+        r"28...|1045|1698|18456|ORA-01017|ORA-28000|ORA-01005|DPY-4001",
         MisconfiguredError,
         "refused our login",
         "check the user and the password in `url`",
@@ -250,10 +250,16 @@ FAULTS: Sequence[Meaning] = [
         "ask for Oracle 12.1 or newer, and for a password of the user that was set there anew",
     ),
     (
-        r"DPY-600[28]|DPY-2018",
+        r"DPY-600[268]",  # Oracle's driver compares names alone, and no addresses
         MisconfiguredError,
-        "its certificate is in another name, or the wallet is not there",
-        "use the name that the certificate has; `wallet_location` is a folder with an ewallet.pem",
+        "its certificate is in another name",
+        "use the name that the certificate has, or have one issued for this",
+    ),
+    (
+        r"DPY-2018",
+        MisconfiguredError,
+        "the wallet is not there",
+        "name a folder with an ewallet.pem, which this account may read, in `wallet_location`",
     ),
     (
         r"not a database|unable to open|IM002|ImportError|ModuleNotFoundError|NoSuchModuleError",
