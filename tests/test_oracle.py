@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import oracledb
 import pytest
 from oracledb.errors import _Error
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import make_url
+from sqlalchemy import Column, make_url
+from sqlalchemy.dialects.oracle import DATE, NUMBER, VARCHAR2
 from sqlalchemy.exc import DBAPIError
 
 from adapters.kit.sql_session import SqlSession, SqlSettings, translated
 from canonical.connect import oracle
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
+from ironbridge.scaffold.source import _kind
 from tests.servers import Certified, certified
 
 
@@ -173,3 +175,18 @@ def test_numbers_alone_are_read_otherwise_than_sqlalchemy_does() -> None:
     assert reads(Cursor(), "AMOUNT", oracledb.DB_TYPE_NUMBER, 0, 0, -127) == "a variable"
     assert asked == [(Decimal, 255)]
     assert reads(Cursor(), "NAME", oracledb.DB_TYPE_VARCHAR, 9, 0, 0) == "as usual"
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (Column("invoice_id", NUMBER(15, 0)), int),
+        (Column("vendor_id", NUMBER(), primary_key=True), int),
+        (Column("invoice_amount", NUMBER()), Decimal),
+        (Column("amount_paid", NUMBER(15, 2)), Decimal),
+        (Column("last_update_date", DATE()), datetime),
+        (Column("invoice_num", VARCHAR2(50)), str),
+    ],
+)
+def test_a_new_adapter_declares_oracles_types(column: Column[object], kind: type) -> None:
+    assert _kind(column) is kind

@@ -23,7 +23,15 @@ from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
 from adapters.kit.refresh import RefreshWindow
 from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, row_of
 from adapters.kit.soft import softening
-from adapters.kit.sql_check import insist, insist_on_no_zone, lacking, look, look_for_a_row, look_for_one_moment
+from adapters.kit.sql_check import (
+    insist,
+    insist_on_no_zone,
+    lacking,
+    look,
+    look_for_a_row,
+    look_for_one_moment,
+    try_out,
+)
 from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, Ways, beyond, columns_read
@@ -134,11 +142,22 @@ class Database:
         if all(finding.well for finding in findings):
             unfit = [fault for reading in there for fault in await unfit_versions(self.session, reading)]
             findings += [Finding(fault.what, False, fault.fix) for fault in unfit]
+        if all(finding.well for finding in findings):
+            findings += [finding for reading in there for finding in await self._tried(reading)]
         if any(reading.moves_to is not None for reading in there):
             findings += await look_for_one_moment(self.session)
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
+
+    async def _tried(self, reading: Reading) -> list[Finding]:
+        """Run the statements that a reading sends, and tell what is wrong with them."""
+        try:
+            if reading.versions:
+                await self._changes.try_out(replace(reading, purged_to=None))
+        except IronbridgeError as error:
+            return [Finding(f"{reading}: {error.what}", False, error.fix)]
+        return await try_out(self.session, reading)
 
     async def _there(self, reading: Reading) -> Reading:
         """The reading without the parts whose tables this source lacks and may lack. It is asked once, after `open`."""

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, false, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TableClause
 
+from adapters.kit.sql_pages import Pages, swept
 from adapters.kit.sql_reading import Parts, Reading, columns_read
 from adapters.kit.sql_session import SqlSession, UnreadValueError
 from adapters.kit.sql_versions import BY_SWEEPS
@@ -78,6 +79,20 @@ async def look(session: SqlSession, readings: Iterable[Reading]) -> list[Finding
         found = [fault for reading in readings for fault in await _unfit_keys(session, reading)]
         findings += [Finding(fault.what, False, fault.fix) for fault in found]
     return findings
+
+
+async def try_out(session: SqlSession, reading: Reading) -> list[Finding]:
+    """Run the very statements of a sweep and of a tail over one row and the next, and tell what does not run."""
+    try:
+        found = await Pages(session, reading).read(swept(reading, ()), 1)
+        if found.last is not None:
+            await Pages(session, reading).read(swept(reading, found.last), 1)
+            await Pages(session, reading, scattered=True).read(swept(reading, ()), 1)
+    except UnreadValueError:
+        return []  # that is for the reading to name
+    except IronbridgeError as error:
+        return [Finding(error.what, False, error.fix)]
+    return []
 
 
 async def insist(session: SqlSession, reading: Reading) -> None:

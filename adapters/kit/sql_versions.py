@@ -45,7 +45,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import quoted_name
 
-from adapters.kit.sql_pages import untyped
+from adapters.kit.sql_pages import Pages, swept, untyped
 from adapters.kit.sql_reading import Reading, Tracked, Version
 from adapters.kit.sql_session import SqlSession, SqlSettings
 from adapters.kit.sql_tracking import notes_of, tables_of, untracked
@@ -281,6 +281,17 @@ class VersionedChanges:
         async for page in self._behind(reading, versioning, horizon, place.to(horizon)):
             yield page
 
+    async def try_out(self, reading: Reading) -> None:
+        """
+        Ask for a record that has changed just now, with the statements of a tail.
+
+        :raises IronbridgeError: one of them does not run.
+        """
+        versioning, *_ = [await self._insisted(version) for version in reading.versions]
+        horizon = await self._horizon(reading, versioning)
+        only = _only(reading, changed(reading, lambda version: versioning.since(version, horizon.below, horizon)))
+        await Pages(self._session, only, scattered=True).read(swept(only, ()), 1)
+
     async def _horizon(self, reading: Reading, versioning: Versioning) -> Horizon:
         if versioning is not TRACKING:
             return await versioning.ask(self._session, str(reading))
@@ -301,13 +312,17 @@ class VersionedChanges:
         only, before = reading, None
         if place.since:
             new = changed(reading, lambda version: versioning.since(version, place.since, horizon))
-            only = replace(reading, where=new if reading.where is None else and_(reading.where, new))
+            only = _only(reading, new)
         async for page in self._sweep(only, place.key or None, place.since > 0):
             if before is not None:
                 yield before._replace(cursor=versioning.cursor(place.since, place.until, *before.cursor))
             before = page
         if before is not None:
             yield before._replace(cursor=versioning.cursor(place.until))
+
+
+def _only(reading: Reading, new: ColumnElement[bool]) -> Reading:
+    return replace(reading, where=new if reading.where is None else and_(reading.where, new))
 
 
 def without_versions(where: str, version: Version) -> MisconfiguredError:

@@ -136,7 +136,7 @@ class Typed(Generic[R]):
         clean = _CONVERSIONS[its.kind][1] if kind is not its.kind else None
         if its.kind in (date, datetime):
             clean = _day_cleaning(its, kind, self._no_days)
-            if clean and kind is str and its.optional and (none := _none_of(its)):
+            if clean is not None and kind is str and its.optional and (none := _none_of(its)):
                 clean = _unless_none(clean, none)
         return _unless_blank(clean) if clean is not None and kind is str and its.optional else clean
 
