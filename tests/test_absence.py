@@ -290,4 +290,5 @@ def test_the_command_status_looks_for_the_parts_of_its_settings(tmp_path: Path):
     file.write_text(f'data = "{tmp_path}"\nexpected = ["flow/elsewhere"]\n', "utf-8")
     assert run.invoke(app, ["migrate", "--file", str(file)]).exit_code == 0
     done = run.invoke(app, ["status", "--file", str(file), "--json"])
+    assert done.exit_code == 1
     assert [each["part"] for each in json.loads(done.stdout)["absent"]] == ["flow/elsewhere"]

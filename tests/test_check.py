@@ -49,6 +49,18 @@ async def test_a_state_without_tables_is_well_and_none_are_made(tmp_path: Path) 
     assert not (tmp_path / "state.sqlite3").exists()
 
 
+async def test_systems_can_be_looked_at_by_name_without_the_state_and_kafka(tmp_path: Path) -> None:
+    away = KafkaSettings(broker="none", bootstrap_servers="127.0.0.1:1")
+    settings = settings_of(away, tmp_path)
+    section = settings.adapters["payables"] | {"system": "payables"}
+    settings = settings.model_copy(update={"adapters": {"payables": section, "school": section}})
+    named = [finding.what async for finding in findings(settings, ["payables"])]
+    assert named
+    assert all(what.startswith("payables") for what in named)
+    with pytest.raises(MisconfiguredError, match=r"paybles is no adapter, target or flow.*there are: payables, school"):
+        assert not [finding async for finding in findings(settings, ["paybles"])]
+
+
 async def test_a_state_of_another_prefix_is_found_and_refused(tmp_path: Path) -> None:
     settings = settings_of(KafkaSettings(broker="none", bootstrap_servers="127.0.0.1:1", topic_prefix="council"), tmp_path)
     store = await open_store(settings.state_url)

@@ -196,7 +196,7 @@ def test_settings_given_by_a_program_take_nothing_from_where_it_happens_to_run(
 
 def test_status_shows_every_stream_and_flow(played: Path) -> None:
     status, shown = invoke("status", "--file", str(played))
-    assert status == 0
+    assert status == 1, "the invented councils have records that a person is to look at"
     status, text = invoke("status", "--file", str(played), "--json")
     told = json.loads(text)
     assert {row["adapter"] for row in told["streams"]} == set(INVENTED)
@@ -206,6 +206,26 @@ def test_status_shows_every_stream_and_flow(played: Path) -> None:
     assert all(f"{row['events']:,}" in shown for row in told["streams"])
     assert shown.index("business_central") < shown.index("liquidlogic.person")
     assert told["absent"] == [], "the demonstration has ended: nothing of it should run"
+
+
+@pytest.mark.parametrize(
+    ("stream", "flow", "needed"),
+    [
+        ({}, {}, False),
+        ({"incomplete": 1, "paused": True}, {"dirty": 5, "waiting": 1, "dropped": 1}, False),
+        ({"quarantined": 1}, {}, True),
+        ({"held": 1}, {}, True),
+        ({"error": "it does not answer"}, {}, True),
+        ({}, {"parked": 1}, True),
+        ({}, {"rejected": 1}, True),
+        ({}, {"error": "it does not answer"}, True),
+    ],
+)
+def test_status_says_whether_a_person_is_needed(
+    stream: dict[str, Any], flow: dict[str, Any], needed: bool
+) -> None:
+    streams, flows = [StreamStanding("a", "s", **stream)], [FlowStanding("f", **flow)]
+    assert render.Status(streams, flows).needs_a_person is needed
 
 
 def test_the_keys_of_the_json_are_the_ones_that_scripts_know() -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from canonical.connect import oracle, tls
+from canonical.connect import oracle, sqlite, tls
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 
 _DRIVERS = {
@@ -179,7 +179,7 @@ class SqlLogin:
             session |= {"statement_timeout": str(round(statement * 1000)), "application_name": "ironbridge"}
             return {"timeout": connect, "server_settings": session}
         if kind == "sqlite":
-            return {"timeout": statement}
+            return {"timeout": statement, "async_creator_fn": sqlite.connect}
         if kind == "mssql":
 
             async def end_in_time(connection: Any) -> None:

@@ -79,11 +79,17 @@ def init(
 
 
 @app.command()
-def check(file: FileOption = None, as_json: JsonOption = False) -> None:
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Adapters, targets and flows to look at. [default: all, the state and Kafka]")
+    ] = None,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Look at settings, connections and permissions, changing nothing; each thing that is not well comes with its fix."""
 
     async def work() -> int:
-        found = [finding async for finding in findings(settings_of(file))]
+        found = [finding async for finding in findings(settings_of(file), names or ())]
         if as_json:
             out.print_json(json.dumps([{"what": f.what, "well": f.well, "fix": f.fix} for f in found]))
         else:
@@ -182,17 +188,19 @@ def status(
     """
     Show how every flow and stream stands: agreed, to do and how long the oldest has waited, waiting for another record, parked;
     read and published since ever; what is the matter; and which parts run nowhere though they should.
+
+    Ends with 1 where a person is needed: something is in error, quarantined, held back, parked or absent.
     """
     expected = systems.expected(settings_of(file))
 
     async def look(store: Store) -> render.Status:
         return render.Status(await insight.streams(store), await insight.flows(store), await absent(store, expected))
 
-    async def work(store: Store) -> None:
+    async def work(store: Store) -> int:
         stands = await look(store)
         if not watch:
             print(stands.as_json(indent=2)) if as_json else out.print(stands)
-            return
+            return int(stands.needs_a_person)
         with Live(stands, console=out, auto_refresh=False, transient=False) if not as_json else nullcontext() as live:
             while True:
                 live.update(stands, refresh=True) if live else print(stands.as_json(), flush=True)

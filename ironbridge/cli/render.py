@@ -65,6 +65,12 @@ class Status:
     flows: Sequence[FlowStanding]
     absent: Sequence[AbsentPart] = ()
 
+    @property
+    def needs_a_person(self) -> bool:
+        """Is anything in error, put aside or absent? What is on its way, or was given up by a person, needs nobody."""
+        streams = any(each.error or each.held or each.quarantined for each in self.streams)
+        return bool(streams or self.absent or any(each.error or each.parked or each.rejected for each in self.flows))
+
     def as_json(self, indent: int | None = None) -> str:
         return json.dumps(self, indent=indent, default=plain)
 

@@ -23,6 +23,8 @@ STOP_PATIENCE = 20.0  # seconds between the request to stop and the kill
 
 _PORTS = range(20_000, 32_768)
 """No outgoing connection is given one of these by default, so that a server that starts once more finds its port free."""
+_APART = 7_891
+"""Each process begins elsewhere, neighbours by the golden section of all ports apart: two seldom come to the same one."""
 _steps = count()
 
 
@@ -32,7 +34,7 @@ def free_port() -> int:
 
     :raises UnavailableError: all of them are taken.
     """
-    start = os.getpid() * 101  # each process begins elsewhere, so that two seldom choose the same
+    start = os.getpid() * _APART
     for step in islice(_steps, len(_PORTS)):
         if is_free(port := _PORTS[(start + step) % len(_PORTS)]):
             return port

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from canonical import ENTITIES, Entity
-from canonical.errors import IronbridgeError, ours
+from canonical.errors import IronbridgeError, MisconfiguredError, ours
 from canonical.finding import Finding
 from flows.kit.requests import Budget, LocalBudget
 from flows.kit.resources import Resources
@@ -23,9 +23,39 @@ from ironbridge.store.installation import prefixed
 from ironbridge.store.schema import SchemaState
 
 
-async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """Settings, state, Kafka, then every adapter and target; what one says does not keep the others from being asked."""
+async def findings(settings: Settings, names: Collection[str] = ()) -> AsyncIterator[Finding]:
+    """
+    Settings, state, Kafka, then every adapter and target; what one says does not keep the others from being asked.
+
+    With `names`, these adapters, targets and flows alone, a flow by its target.
+
+    :raises MisconfiguredError: the settings have none of a name.
+    """
     adapters, targets, flows = systems.adapters(settings), systems.targets(settings), systems.flows(settings)
+    if strange := sorted(set(names) - {*adapters, *targets, *flows}):
+        there = ", ".join(dict.fromkeys((*adapters, *targets, *flows))) or "none"
+        raise MisconfiguredError("check", f"{strange[0]} is no adapter, target or flow", fix=f"there are: {there}")
+    if not names:
+        async for finding in _platform(settings, adapters, targets, flows):
+            yield finding
+    for name, plan in adapters.items():
+        if not names or name in names:
+            async for finding in _adapter(name, plan):
+                yield finding
+    for name, target in targets.items():
+        its = [flow for flow in flows.values() if flow.target.name == name]
+        if not names or {name, *(flow.name for flow in its)}.intersection(names):
+            async for finding in _target(settings, name, target, its):
+                yield finding
+
+
+async def _platform(
+    settings: Settings,
+    adapters: Mapping[str, systems.AdapterPlan],
+    targets: Mapping[str, systems.TargetPlan],
+    flows: Mapping[str, systems.FlowPlan],
+) -> AsyncIterator[Finding]:
+    """What all systems share: the settings, the state, Kafka, the open tables."""
     yield Finding(f"settings: {len(adapters)} adapters, {len(targets)} targets, {len(flows)} flows", True)
     if not adapters and not targets and not settings.tables.path:
         yield Finding("settings name no system", False, "take the comment marks off a section of the settings file")
@@ -43,12 +73,6 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     if settings.tables.path:
         for finding in await asyncio.to_thread(lambda: list(of_tables(settings.tables))):
-            yield finding
-    for name, plan in adapters.items():
-        async for finding in _adapter(name, plan):
-            yield finding
-    for name, target in targets.items():
-        async for finding in _target(settings, name, target, [f for f in flows.values() if f.target.name == name]):
             yield finding
 
 

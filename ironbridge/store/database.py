@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from canonical.connect import tls
+from canonical.connect import sqlite, tls
 from canonical.errors import IronbridgeError, MisconfiguredError
 from flows.engine.clock import steady
 from ironbridge.observe.meters import state_operation
@@ -209,7 +209,8 @@ async def open_store(
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": 30, "isolation_level": None}, pool_timeout=waits.POOL)
+    arguments = {"timeout": 30, "isolation_level": None, "async_creator_fn": sqlite.connect}
+    engine = create_async_engine(url, connect_args=arguments, pool_timeout=waits.POOL)
 
     def folder_made(*_: Any) -> None:
         if url.database:

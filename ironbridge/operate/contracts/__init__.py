@@ -62,7 +62,8 @@ def check(folder: Path | None = None) -> list[str]:
         if (place := folder or home(entity)) and (folder or place.is_dir()):
             places.setdefault(place, []).append(entity)
     broken = [sentence for place, entities in places.items() for each in entities for sentence in _broken(place, each)]
-    run = "run `ironbridge contracts export" + (f" {folder}` and commit it" if folder else "` and commit it")
+    where = f" {folder}" if folder else ""
+    run = f"run `ironbridge contracts export{where}` and commit it"
     for place, entities in places.items():
         documents = {name_of(entity): contract(entity) for entity in entities}
         broken += _outdated(place, documents | ({ASYNCAPI: asyncapi()} if folder else {}), run)
