@@ -26,7 +26,7 @@ from tests.servers import Certified, certified
 
 
 def given(url: str) -> dict[str, object]:
-    return oracle.reached("ebs", make_url(f"oracle+oracledb://reader:hush@{url}"), timedelta(seconds=10))[1]
+    return oracle.reached("ebs", make_url(f"oracle+oracledb://reader@{url}").set(password="hush"), timedelta(seconds=10))[1]
 
 
 def test_the_driver_is_given_a_service_or_a_sid_and_the_words_for_tls(tmp_path: Path) -> None:
@@ -80,6 +80,7 @@ async def serving(certificate: Certified | None = None, refusal: bytes = b"") ->
 
 
 async def said(url: str) -> IronbridgeError:
+    url = make_url(url).set(password="hush").render_as_string(hide_password=False)
     session = SqlSession("ebs", SqlSettings(url=SecretStr(url), connect_timeout=timedelta(seconds=5)))
     with pytest.raises(IronbridgeError) as raised:
         await session.open()
@@ -90,7 +91,7 @@ async def said(url: str) -> IronbridgeError:
 async def test_a_service_that_the_listener_does_not_know_is_told_with_how_to_name_one() -> None:
     refusal = b"(DESCRIPTION=(TMP=)(VSNNUM=0)(ERR=12514)(ERROR_STACK=(ERROR=(CODE=12514)(EMFI=4))))"
     async with serving(refusal=refusal) as port:
-        error = await said(f"oracle://reader:hush@127.0.0.1:{port}/?service_name=EBS")
+        error = await said(f"oracle://reader@127.0.0.1:{port}/?service_name=EBS")
     assert isinstance(error, MisconfiguredError)
     assert str(error) == (
         "ebs: there is no such database, or it is not ours to open. To do: check the database's name in `url`; of Oracle, "
@@ -99,7 +100,7 @@ async def test_a_service_that_the_listener_does_not_know_is_told_with_how_to_nam
 
 
 async def test_a_listener_that_is_away_is_waited_for() -> None:
-    error = await said("oracle://reader:hush@127.0.0.1:1/?service_name=EBS")
+    error = await said("oracle://reader@127.0.0.1:1/?service_name=EBS")
     assert isinstance(error, UnavailableError)
     assert error.what == "cannot be reached, or hung up"
 
@@ -116,14 +117,14 @@ async def test_a_certificate_is_checked_as_the_url_says(tmp_path: Path) -> None:
             (f"sslmode=verify-full&sslrootcert={ours.ca}", "there is no such database, or it is not ours to open"),
             ("sslmode=require", "there is no such database, or it is not ours to open"),
         ):
-            assert (await said(f"oracle://reader:hush@localhost:{port}/?service_name=EBS&{words}")).what == what
-        by_address = f"oracle://reader:hush@127.0.0.1:{port}/?service_name=EBS&sslrootcert={ours.ca}&sslmode="
+            assert (await said(f"oracle://reader@localhost:{port}/?service_name=EBS&{words}")).what == what
+        by_address = f"oracle://reader@127.0.0.1:{port}/?service_name=EBS&sslrootcert={ours.ca}&sslmode="
         assert (await said(by_address + "verify-full")).what == "its certificate is in another name"
         assert (await said(by_address + "verify-ca")).what == "there is no such database, or it is not ours to open"
-        no_wallet = f"oracle://reader:hush@localhost:{port}/?service_name=EBS&wallet_location={tmp_path}"
+        no_wallet = f"oracle://reader@localhost:{port}/?service_name=EBS&wallet_location={tmp_path}"
         assert (await said(no_wallet)).what == "the wallet is not there"
     async with serving(refusal=refusal) as port:
-        plain = await said(f"oracle://reader:hush@127.0.0.1:{port}/?service_name=EBS&sslmode=verify-full")
+        plain = await said(f"oracle://reader@127.0.0.1:{port}/?service_name=EBS&sslmode=verify-full")
         assert plain.what == "it does not speak TLS there"
 
 

@@ -48,7 +48,7 @@ def reached(where: str, url: URL, connect: timedelta) -> tuple[URL, dict[str, An
         fix = f"beside the words for TLS there are {', '.join(_KEPT)}"
         raise MisconfiguredError(where, f"its URL has a word that is not kept: {', '.join(unknown)}", fix=fix)
     if bool(bare.database) == ("service_name" in said) or not bare.host:
-        fix = "name one database: oracle://user:password@host:1521/?service_name=NAME, or with its SID oracle://…@host:1521/SID"
+        fix = "name one database: oracle://user@host:1521/?service_name=NAME, or with its SID oracle://user@host:1521/SID"
         raise MisconfiguredError(where, "its URL does not name one database of Oracle", fix=fix)
     given: dict[str, Any] = said | {"sid": bare.database} if bare.database else dict(said)
     given |= {"host": bare.host, "port": bare.port or PORT, "program": "ironbridge"}
