@@ -44,6 +44,10 @@ class UnreadRow(tuple[Any, ...]):
         return made
 
 
+class PurgedRow(tuple[Any, ...]):
+    """The key of a row of which its system has kept no more: its record stays as it was last told, and is not deleted."""
+
+
 class Record(NamedTuple):
     """
     One record as the legacy system holds it, not yet mapped.

@@ -184,7 +184,7 @@ def _without_plugins() -> dict[str, str]:
         (("homes", "--file", "t.csv"), "--file is for --kind files"),
         (("homes", *FILES, "--table", "t"), "--url and --table are for --kind sql"),
         (("homes", *FILES, "--file", "t.csv"), "t.csv cannot be read as CSV .FileNotFoundError"),
-        (("homes", "--url", "oracle://x", "--table", "t"), "url: must begin with one of"),
+        (("homes", "--url", "db2://x", "--table", "t"), "url: must begin with one of"),
     ],
 )
 def test_what_cannot_be_made_is_refused_with_the_remedy(words: tuple[str, ...], says: str, tmp_path: Path) -> None:

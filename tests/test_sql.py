@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -546,7 +547,7 @@ def test_a_password_never_shows() -> None:
     assert not any("hush" in each for each in shown)
 
 
-@pytest.mark.parametrize("url", ["", "not a url", "oracle://me:hush@db/zoo", "postgresql//me:hush@db"])
+@pytest.mark.parametrize("url", ["", "not a url", "db2://me:hush@db/zoo", "postgresql//me:hush@db"])
 def test_a_url_that_cannot_be_read_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SqlSettings(url=SecretStr(url))
@@ -562,3 +563,44 @@ def test_statements_compile_for_all_four_kinds_of_database(reading: Reading) -> 
         for part in reading.parts:
             assert "ORDER BY" in str(part.of_range().compile(dialect=dialect))
             assert " IN " in str(part.of_keys().compile(dialect=dialect))
+
+
+async def test_a_check_runs_the_very_statements_of_a_reading(zoo: Zoo) -> None:
+    database = await zoo.open()
+    await records(database.sweep(READING).pages(None))
+    swept = {re.sub(r"(LIMIT|IN) .*", "", each) for each in zoo.sent if "ORDER BY" in each}
+    zoo.sent.clear()
+    await database.check([READING])
+    assert swept <= {re.sub(r"(LIMIT|IN) .*", "", each) for each in zoo.sent}
+    await zoo.run("ALTER TABLE answer RENAME TO a", "CREATE VIEW answer AS SELECT id, name AS form, id AS said FROM pet")
+    if zoo.kind == "postgres":  # a number is not compared with a text there
+        [wrong] = [finding for finding in await (await zoo.open()).check([READING]) if not finding.well]
+        assert wrong.what == "answer, child, pet: the database does not compare its keys: they are of two types or collations"
+
+
+async def test_a_name_that_is_longer_than_the_database_takes_is_told(zoo: Zoo) -> None:
+    long = table("child", column("id"), column("a" * 70))
+    database = await zoo.open()
+    asked = [Reading(KeysOf("x", "a"), long, (long.c.id,), tuple(long.c))]
+    [wrong] = [finding for finding in await database.check(asked) if not finding.well]
+    told = {"postgres": "its name has 70 bytes, and postgresql takes 63", "mariadb": "its name has 70 bytes, and mysql takes 64"}
+    assert wrong.what == f"child.{'a' * 70}: {told.get(zoo.kind, 'there is no such column')}"
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "says"),
+    [
+        ("oracle://reader@host/?service_name=EBS", "oracledb", "To do: pip install 'ironbridge[oracle]'"),
+        ("mariadb://reader@host/zoo", "aiomysql", "To do: pip install 'ironbridge[mariadb]'"),
+        ("mssql://reader@host/zoo", "aioodbc", "To do: pip install 'ironbridge[sqlserver]' and Microsoft's ODBC driver"),
+    ],
+)
+async def test_a_missing_driver_is_told_with_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, driver: str, says: str
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    database = Database("zoo", SqlSettings(url=SecretStr(url)))
+    with pytest.raises(MisconfiguredError, match="is missing") as caught:
+        await database.open()
+    assert str(caught.value).endswith(says)
+    assert [finding.fix for finding in await database.check([READING])] == [says.removeprefix("To do: ")]

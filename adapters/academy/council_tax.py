@@ -74,7 +74,8 @@ class Ctaccount(NamedTuple):
 def liable_people(tables: Tables, _: AcademySettings) -> Choice:
     """An account whose lead is blank has nobody to tell of."""
     surname = tables[LiablePerson].c.lead_liab_surname
-    return Choice(where=func.rtrim(surname) != "")
+    # Oracle takes an empty text for NULL: nothing is unequal to it there.
+    return Choice(where=func.nullif(func.rtrim(surname), "").is_not(None))
 
 
 def accounts(tables: Tables, _: AcademySettings) -> Choice:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from adapters.engine.blot import fault
-from adapters.port import Record, Row, Stream, UnreadRow
+from adapters.port import PurgedRow, Record, Row, Stream, UnreadRow
 from canonical import Entity
-from canonical.errors import BadRecordError, ends_us, named
+from canonical.errors import BadRecordError, UntoldError, ends_us, named
 
 
 class Made(NamedTuple):
@@ -39,6 +39,9 @@ def mapped(stream: Stream, record: Record) -> Made:
     if type(record.row) is UnreadRow:
         fix = "correct it in the source"
         raise BadRecordError(record.key, field=record.row.field, rule=record.row.rule, shape="not read", fix=fix)
+    if type(record.row) is PurgedRow:
+        rule = "is purged: its system has kept the key alone"
+        raise UntoldError(record.key, field="the row", rule=rule, shape="not read", fix="nothing: the record stays as it is")
     try:
         return _made(stream, record.row)
     except BaseException as error:

@@ -37,7 +37,7 @@ selects = meter.create_histogram(
     explicit_bucket_boundaries_advisory=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10),
 )  # fmt: skip
 
-_SYSTEMS = {"mssql": "microsoft.sql_server"}
+_SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 
 
 def count(adapter: str, stream: str, read: int, events: Sequence[Event], problems: Sequence[Problem]) -> None:

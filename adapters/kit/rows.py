@@ -68,10 +68,12 @@ class Between:
 class DayWritten:
     """
     The way in which a source writes a column's days as text, in the words of `strptime`:
-    `Annotated[date | None, DayWritten("%d/%m/%Y")]`. Without one a day is written as in ISO 8601.
+    `Annotated[date | None, DayWritten("%d/%m/%Y")]`. Without one a day is written as in ISO 8601. `none` is the text that stands
+    for no day, such as SAP's `00000000`.
     """
 
     form: str
+    none: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Declared:
     also: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
     moves_to: str | None = None
+    purged_to: str | None = None
 
     def written(self, name: str) -> str:
         """A field's name as a column: in capitals where the table's name is."""
@@ -123,6 +126,7 @@ def row_of(
     also: Mapping[str, Any] | None = None,
     version: str = "",
     moves_to: str | None = None,
+    purged_to: str | None = None,
 ) -> Callable[[type[R]], type[R]]:
     """
     Declare of which table a named tuple is the row.
@@ -134,7 +138,9 @@ def row_of(
     `adapters.kit.sql_versions`).
 
     Some systems move a row to another table with the same columns and keys when it is done with (a settled item to the history):
-    `moves_to` names that table. Both are read as one: a row that moves is the record that it was.
+    `moves_to` names that table. Both are read as one: a row that moves is the record that it was. Others purge old rows, and keep
+    little of them in a table with the same key columns: `purged_to` names that one. A record whose key lies there alone stays as
+    it was last told, and is not deleted.
 
     A column is called as its field is, in capitals if the table's name is. Both are left unquoted, so that the database
     takes them in its own case; a name within double quotes, or one given by `Spelt`, is taken exactly.
@@ -142,7 +148,7 @@ def row_of(
 
     def declare(row: type[R]) -> type[R]:
         several = _several(key), _several(of), _several(to), _several(order)
-        declared = Declared(table, *several, also or {}, version, moves_to)
+        declared = Declared(table, *several, also or {}, version, moves_to, purged_to)
         row.__declared__ = declared  # type: ignore[attr-defined]
         return row
 

@@ -23,7 +23,15 @@ from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
 from adapters.kit.refresh import RefreshWindow
 from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, row_of
 from adapters.kit.soft import softening
-from adapters.kit.sql_check import insist, lacking, look, look_for_a_row, look_for_one_moment
+from adapters.kit.sql_check import (
+    insist,
+    insist_on_no_zone,
+    lacking,
+    look,
+    look_for_a_row,
+    look_for_one_moment,
+    try_out,
+)
 from adapters.kit.sql_moments import Trusted, behind, moment, version, version_shown
 from adapters.kit.sql_pages import FoundRows, Pages, Run, swept, untyped
 from adapters.kit.sql_reading import Parts, Reading, Ways, beyond, columns_read
@@ -134,11 +142,22 @@ class Database:
         if all(finding.well for finding in findings):
             unfit = [fault for reading in there for fault in await unfit_versions(self.session, reading)]
             findings += [Finding(fault.what, False, fault.fix) for fault in unfit]
+        if all(finding.well for finding in findings):
+            findings += [finding for reading in there for finding in await self._tried(reading)]
         if any(reading.moves_to is not None for reading in there):
             findings += await look_for_one_moment(self.session)
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
         return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
+
+    async def _tried(self, reading: Reading) -> list[Finding]:
+        """Run the statements that a reading sends, and tell what is wrong with them."""
+        try:
+            if reading.versions:
+                await self._changes.try_out(replace(reading, purged_to=None))
+        except IronbridgeError as error:
+            return [Finding(f"{reading}: {error.what}", False, error.fix)]
+        return await try_out(self.session, reading)
 
     async def _there(self, reading: Reading) -> Reading:
         """The reading without the parts whose tables this source lacks and may lack. It is asked once, after `open`."""
@@ -192,7 +211,7 @@ class Database:
         return found.last
 
     async def _changed(self, reading: Reading, cursor: Position | None) -> AsyncIterator[Page]:
-        reading = await self._there(reading)
+        reading = replace(await self._there(reading), purged_to=None)
         if not self._changes.know(reading):
             await insist(self.session, reading)  # it names a column that is not there
         async for page in self._changes.pages(reading, cursor):
@@ -201,12 +220,13 @@ class Database:
     async def _tail(
         self, reading: Reading, change: ColumnElement[Any], overlap: timedelta, cursor: Position | None
     ) -> AsyncIterator[Page]:
-        reading = await self._there(reading)
+        reading = replace(await self._there(reading), purged_to=None)
         size, pages = min(self.session.settings.page_size, _TAIL_PAGE), Pages(self.session, reading, scattered=True)
         begins = behind(cursor[0], overlap, self.session.settings.zone) if cursor else None
         condition = change.is_not(None) if begins is None else change >= self._value(begins)
         last, about, place = None, str(reading), cursor or ()
         this = await self._begin(reading, change)
+        await insist_on_no_zone(self.session, change)
         if await self._changes.versioning(change) is not None:
             async for page in self._changed(replace(reading, version=change), cursor):
                 yield page
@@ -239,7 +259,9 @@ class Database:
     async def _clock(self, about: str) -> datetime:
         """The time of the source's own clock: with a zone if the database gives one, else the local time as written there."""
         async with self.session.connection(about) as connection:
-            shown = (await connection.execute(select(func.current_timestamp()))).scalar_one()
+            # A legacy system on Oracle writes SYSDATE, the time of the server; the other one is the session's.
+            now = func.sysdate() if self.session.settings.kind == "oracle" else func.current_timestamp()
+            shown = (await connection.execute(select(now))).scalar_one()
         return shown if isinstance(shown, datetime) else datetime.fromisoformat(str(shown))
 
     def _report(self, about: str, change: str, future: int) -> None:
@@ -253,13 +275,17 @@ class Database:
         self._future[about] = future
 
     def _value(self, value: int | str) -> ColumnElement[Any]:
-        """A value as the database compares it: SQLite keeps times as text, SQL Server rounds them to its DATETIME."""
+        """
+        A value as the database compares it: SQLite keeps times as text, SQL Server rounds them to its DATETIME. On Oracle whole
+        seconds are of its type DATE, for an index on a DATE is of no use to a TIMESTAMP.
+        """
         at, kind = moment(value), self.session.settings.kind
         if (numbered := version(value)) is not None:
             return row_version(numbered) if kind == "mssql" else literal(numbered, LargeBinary())
         if at is None or kind == "sqlite":
             return untyped(value)
-        return cast(untyped(at), DateTime()) if kind == "mssql" else untyped(at)
+        whole = kind == "oracle" and at.tzinfo is None and not at.microsecond
+        return cast(untyped(at), DateTime()) if kind == "mssql" or whole else untyped(at)
 
     def _remembered(self, value: object) -> int | str:
         if isinstance(value, int | str):
@@ -300,7 +326,9 @@ class SqlStream:
 
     def reading(self, source: str, tables: Tables, settings: Any) -> Reading:
         choice = None if self.choice is None else self.choice(tables, settings)
-        return tables.reading(self.row, KeysOf(source, self.entity.type_name, self.prefix), choice)
+        keys = KeysOf(source, self.entity.type_name, self.prefix)
+        tracked = isinstance(settings, SqlSettings) and settings.tracked(self.name)
+        return tables.reading(self.row, keys, choice, tracked=tracked)
 
     def _types(self) -> tuple[type[tuple[Any, ...]], type[Entity]]:
         return types_of(self.name, self.map)
@@ -343,18 +371,23 @@ class SqlAdapter:
     async def check(self) -> Sequence[Finding]:
         """Look at every table, column and type of every stream, and at the lists that codes are translated by."""
         readings = dict(self.readings)
-        for stream in self._settings.tail:
+        for stream in self._by_a_column:
             readings[stream] = replace(readings[stream], columns=(*readings[stream].columns, self._change(stream)))
         return await self.database.check(list(readings.values()), [self.tables[row] for row in self._filled])
 
     def _reading(self, declared: SqlStream) -> Reading:
         reading = declared.reading(self.name, self.tables, self._settings)
-        return reading.unversioned() if declared.name in self._settings.tail else reading
+        return reading.unversioned() if declared.name in self._by_a_column else reading
+
+    @property
+    def _by_a_column(self) -> list[str]:
+        """The streams whose changes a column of their table shows."""
+        return [stream for stream in self._settings.tail if not self._settings.tracked(stream)]
 
     def _stream(self, declared: SqlStream) -> Stream:
         settings, reading = self._settings, self.readings[declared.name]
         how: Sweep | Tail = self.database.sweep(reading)
-        if declared.name in settings.tail:
+        if declared.name in self._by_a_column:
             change = self._change(declared.name)
             how = self.database.tail(reading, change, overlap=settings.tail_overlap, every=settings.sweep_every)
         elif reading.version is not None:

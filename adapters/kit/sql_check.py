@@ -7,7 +7,7 @@ alone, to name the one that is missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, false, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TableClause
 
+from adapters.kit.sql_pages import Pages, swept
 from adapters.kit.sql_reading import Parts, Reading, columns_read
 from adapters.kit.sql_session import SqlSession, UnreadValueError
 from adapters.kit.sql_versions import BY_SWEEPS
@@ -24,6 +25,7 @@ from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 
 _NUMBERS, _TEXT, _TIMES = "numbers", "text", "dates"
+_ZONED = "times whose zone Oracle's driver leaves out"
 _FITTING: dict[type, set[str]] = {
     int: {_NUMBERS, _TEXT},
     float: {_NUMBERS, _TEXT},
@@ -46,10 +48,19 @@ _MARIADB = {_NUMBERS: (0, 1, 2, 3, 4, 5, 8, 9, 13, 246), _TEXT: (15, 247, 248, 2
 """The numbers of types in MariaDB's protocol; its TEXT has the number of a BLOB, and BIT comes as bytes: no word of them."""
 _PYTHON = {_NUMBERS: (int, float, Decimal, bool), _TEXT: (str, UUID), _TIMES: (date, datetime)}
 """The driver for SQL Server names the Python type that it gives."""
+_ORACLE = {
+    _NUMBERS: ("NUMBER", "BINARY_FLOAT", "BINARY_DOUBLE", "BINARY_INTEGER", "BOOLEAN"),
+    _TEXT: ("VARCHAR", "CHAR", "NVARCHAR", "NCHAR", "LONG", "LONG_NVARCHAR", "CLOB", "NCLOB"),
+    _TIMES: ("DATE", "TIMESTAMP"),
+    _ZONED: ("TIMESTAMP_TZ", "TIMESTAMP_LTZ"),
+}
+"""The driver's names of Oracle's types, without their `DB_TYPE_`."""
 _CODES: dict[str, dict[object, str]] = {
     kind: {code: family for family, codes in families.items() for code in codes}
-    for kind, families in (("postgresql", _POSTGRES), ("mysql", _MARIADB), ("mariadb", _MARIADB), ("mssql", _PYTHON))
-}
+    for kind, families in (
+        ("postgresql", _POSTGRES), ("mysql", _MARIADB), ("mariadb", _MARIADB), ("mssql", _PYTHON), ("oracle", _ORACLE),
+    )
+}  # fmt: skip
 _SQLITE = (("INT", _NUMBERS), ("CHAR", _TEXT), ("CLOB", _TEXT), ("TEXT", _TEXT), ("BOOL", _NUMBERS), ("DATE", _TIMES),
            ("TIME", _TIMES), ("REAL", _NUMBERS), ("FLOA", _NUMBERS), ("DOUB", _NUMBERS), ("NUM", _NUMBERS),
            ("DEC", _NUMBERS))  # fmt: skip
@@ -68,6 +79,20 @@ async def look(session: SqlSession, readings: Iterable[Reading]) -> list[Finding
         found = [fault for reading in readings for fault in await _unfit_keys(session, reading)]
         findings += [Finding(fault.what, False, fault.fix) for fault in found]
     return findings
+
+
+async def try_out(session: SqlSession, reading: Reading) -> list[Finding]:
+    """Run the very statements of a sweep and of a tail over one row and the next, and tell what does not run."""
+    try:
+        found = await Pages(session, reading).read(swept(reading, ()), 1)
+        if found.last is not None:
+            await Pages(session, reading).read(swept(reading, found.last), 1)
+            await Pages(session, reading, scattered=True).read(swept(reading, ()), 1)
+    except UnreadValueError:
+        return []  # that is for the reading to name
+    except IronbridgeError as error:
+        return [Finding(error.what, False, error.fix)]
+    return []
 
 
 async def insist(session: SqlSession, reading: Reading) -> None:
@@ -101,6 +126,8 @@ async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
                 raise answer
     return found
 
+
+_WITHOUT_ZONE = "read a view in which the column is CAST(… AT TIME ZONE 'Europe/London' AS TIMESTAMP)"
 
 _FILL = "ask the system's supplier to fill it: without it no code of this list can be translated"
 
@@ -156,6 +183,8 @@ async def _faults(
     kinds: Mapping[str, type],
     versions: Collection[str],
 ) -> list[IronbridgeError]:
+    if longer := list(_too_long(session, table, columns)):
+        return longer
     held = await _asked(session, table, columns)
     if not isinstance(held, IronbridgeError):
         return [fault for name, family in held.items() if (fault := _unfit(session.where, table, name, family, kinds))]
@@ -173,6 +202,23 @@ async def _faults(
     ]
 
 
+_LONGEST = {"postgresql": 63, "mysql": 64, "mariadb": 64, "mssql": 128, "oracle": 128}
+"""Longer names are not kept, or not taken. Oracle before 12.2 takes 30: its driver says so."""
+
+
+def _too_long(
+    session: SqlSession, table: TableClause, columns: Sequence[ColumnElement[Any]]
+) -> Iterator[IronbridgeError]:
+    kind, dialect = session.settings.kind, session.engine.dialect if session.engine is not None else None
+    most = _LONGEST.get(kind, 2**31)
+    most = min(most, dialect.max_identifier_length) if kind == "oracle" and dialect is not None else most
+    names = {str(table): str(table.name)} | {f"{table}.{column.key}": str(column.key) for column in columns}
+    for place, name in names.items():
+        if len(name.encode()) > most:
+            what, fix = f"its name has {len(name.encode())} bytes, and {kind} takes {most}", "read a view whose names are shorter"
+            yield MisconfiguredError(session.where, f"{place}: {what}", fix=fix)
+
+
 async def _asked(
     session: SqlSession, table: TableClause, columns: Sequence[ColumnElement[Any]]
 ) -> dict[str, str] | IronbridgeError:
@@ -186,10 +232,28 @@ async def _asked(
             result = await connection.execute(select(*columns).select_from(table).where(false()))
             described = result.cursor.description if result.cursor is not None else None
             codes = _CODES[session.settings.kind]
-            told = zip(names, described or (), strict=False)
-            return {name: codes[column[1]] for name, column in told if column[1] in codes}
+            told = [(name, _code(column[1])) for name, column in zip(names, described or (), strict=False)]
+            return {name: codes[code] for name, code in told if code in codes}
     except IronbridgeError as error:
         return error
+
+
+def _code(told: object) -> object:
+    """A driver's word for a column's type; Oracle's driver has an object with a name."""
+    return str(told.name).removeprefix("DB_TYPE_") if type(told).__name__ == "DbType" and hasattr(told, "name") else told
+
+
+async def insist_on_no_zone(session: SqlSession, change: ColumnElement[Any]) -> None:
+    """
+    Look whether a tail can go by a column's times.
+
+    :raises MisconfiguredError: the driver leaves their zone out, so that a later one may look earlier.
+    """
+    if session.settings.kind != "oracle":
+        return
+    held = await _asked(session, change.table, [change])
+    if not isinstance(held, IronbridgeError) and _ZONED in held.values():
+        raise MisconfiguredError(session.where, f"{change}: holds {_ZONED}", fix=_WITHOUT_ZONE)
 
 
 async def _in_sqlite(connection: AsyncConnection, table: TableClause, names: Sequence[str]) -> dict[str, str]:
@@ -268,4 +332,5 @@ def _unfit(
     if family in _FITTING.get(kind, {family}):
         return None
     fix = f"see that {table} is the right table; if it is, let the adapter's author declare {name.lower()} as it is there"
+    fix = _WITHOUT_ZONE if family == _ZONED else fix
     return MisconfiguredError(where, f"{table}.{name}: holds {family} instead of {_EXPECTED[kind]}", fix=fix)

@@ -16,13 +16,13 @@ from operator import is_
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, or_
+from sqlalchemy import ColumnElement, LargeBinary, Select, and_, bindparam, cast, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NULLTYPE
 
 from adapters.kit.sql_reading import Columns, Parts, Reading, Ways, levels
 from adapters.kit.sql_session import SqlSession, UnreadValueError
-from adapters.port import Position, Record, Row, UnreadRow
+from adapters.port import Position, PurgedRow, Record, Row, UnreadRow
 from canonical.errors import MisconfiguredError
 from canonical.turns import in_turns
 
@@ -153,14 +153,19 @@ class Pages:
 
     async def _found(self, run: Run, size: int, skip: int = 0) -> FoundRows:
         width, lead = len(self.reading.key), len(run.lead)
+        told = () if self.reading.purged_to is None else (self.reading.there,)
         async with self.session.connection(self._about) as connection:
-            asked = await connection.execute(run.select((*run.lead, *self.reading.columns), size, skip))
+            asked = await connection.execute(run.select((*run.lead, *self.reading.columns, *told), size, skip))
             rows = [tuple(row) for row in asked]
             if not rows:
                 return FoundRows([], [], None, True)
+            purged = {at for at, row in enumerate(rows) if row[-1] is None} if told else ()
+            rows = [row[:-1] for row in rows] if told else rows
             last, leads = rows[-1][: lead + width], [row[:lead] for row in rows] if lead else [()] * len(rows)
             rows = [row[lead:] for row in rows] if lead else rows
             records = await self._records(connection, rows, self._parts(rows))
+        for at in purged:
+            records[at] = records[at]._replace(row=PurgedRow(records[at].row[:width]))
         return FoundRows(records, leads, last, len(rows) < size)
 
     def _parts(self, rows: Sequence[Row]) -> list[tuple[Select[Any], dict[str, Any]]]:
@@ -264,10 +269,13 @@ class Pages:
     async def _raw(self, run: Run, skip: int) -> str:
         """Show the key of the row at a place by its bytes."""
         try:
-            found = await self._one(run, tuple(cast(each, LargeBinary) for each in self.reading.key), skip)
+            found = await self._one(run, tuple(map(self._bytes_of, self.reading.key)), skip)
         except UnreadValueError as error:
             return repr([error.kind])
         return repr([(value,) for value in found or ()])
+
+    def _bytes_of(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.dump(column) if self.session.settings.kind == "oracle" else cast(column, LargeBinary)
 
     async def _unread_row(self, key: Row) -> UnreadRow | None:
         """

@@ -1,12 +1,12 @@
 """
 Makes the statements that read a stream: pages in the order of a key, and the rows that nest in a record's row.
 
-Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite and SQL Server all understand.
+Statements are SQLAlchemy Core, and stay within what PostgreSQL, MariaDB, SQLite, SQL Server and Oracle all understand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -19,6 +19,24 @@ from canonical.key import KeysOf
 Columns = tuple[ColumnElement[Any], ...]
 Ways = tuple[ColumnElement[bool], ...]
 """Conditions of which every row that is wanted meets one, and no row two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """
+    A table whose changed rows SQL Server notes by the columns of its primary key (see `adapters.kit.sql_tracking`). It stands
+    in the place of a row version.
+    """
+
+    table: TableClause
+    columns: Columns
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+
+Version = ColumnElement[Any] | Tracked
+"""What shows that a row of a table changed: a column of row versions, or the database's notes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +56,7 @@ class Parts:
     order: Columns
     where: ColumnElement[bool] | None = None
     may_lack: bool = False
-    version: ColumnElement[Any] | None = None
+    version: Version | None = None
 
     @property
     def table(self) -> TableClause:
@@ -94,6 +112,9 @@ class Reading:
     Where the system moves rows to another table and they stay what they are (a settled item to the history), that table is
     `moves_to`. It has the same columns. Both are read in one statement, and so as they lie at one moment: a row that moves
     is in one of them. Its key stays as it is, so that it keeps its place between two pages, too.
+
+    Where the system purges rows, and keeps at least their keys in another table, that one is `purged_to`: a sweep reads these
+    keys in their places, each with nothing in the column `there`.
     """
 
     keys: KeysOf
@@ -103,12 +124,13 @@ class Reading:
     where: ColumnElement[bool] | None = None
     parts: tuple[Parts, ...] = ()
     kinds: Mapping[str, type] = field(default_factory=dict)
-    version: ColumnElement[Any] | None = None
+    version: Version | None = None
     moves_to: TableClause | None = None
+    purged_to: TableClause | None = None
 
     @property
-    def versions(self) -> Columns:
-        """The row versions of the table and of its parts."""
+    def versions(self) -> tuple[Version, ...]:
+        """Whatever shows the changes of the table and of its parts."""
         return tuple(each for each in (self.version, *[part.version for part in self.parts]) if each is not None)
 
     def unversioned(self) -> Reading:
@@ -133,16 +155,35 @@ class Reading:
         met = [each for each in (self.where, *conditions) if each is not None]
         whole = select(*columns).select_from(self.source).where(*met)
         found = [whole.where(way) for way in ways] or [whole]
-        if len(found) == 1 and self.moves_to is None:
+        if len(found) == 1 and self.moves_to is None and self.purged_to is None:
             ordered = found[0].order_by(*order)
         else:
             named = [each.label(f"c{at}") for at, each in enumerate((*columns, *order))]
             found = [each.with_only_columns(*named).order_by(*order).limit(size + skip) for each in found]
             if self.moves_to is not None:
                 found += [moved(each, self.table, self.moves_to) for each in found]
+            if self.purged_to is not None:
+                found += self._purged(self.purged_to, columns, conditions, ways, order, size + skip)
             ordered = _united(found, len(columns), len(order))
         first = ordered.limit(size)
         return first.offset(skip) if skip else first
+
+    def _purged(
+        self, kept: TableClause, columns: Columns, conditions: Ways, ways: Ways, order: Columns, size: int
+    ) -> Iterator[Select[Any]]:
+        """The keys of purged rows. All other columns are those of the row that is not there: empty, and of their own types."""
+        key = {id(each): kept.c[str(each.key)] for each in self.key}
+        named = [key.get(id(each), each).label(f"c{at}") for at, each in enumerate((*columns, *order))]
+        same = and_(*[each == key[id(each)] for each in self.key])
+        whole = select(*named).select_from(kept.outerjoin(self.source, same)).where(self.key[0].is_(None))
+        whole = whole.order_by(*[key.get(id(each), each) for each in order]).limit(size)
+        whole = whole.where(*[_put_for(key, each) for each in conditions])
+        yield from [whole.where(_put_for(key, way)) for way in ways] or [whole]
+
+    @property
+    def there(self) -> ColumnElement[Any]:
+        """A column that only a purged row has nothing in."""
+        return self.key[0].label("there")
 
     @property
     def table(self) -> TableClause:
@@ -209,6 +250,11 @@ def moved(statement: Select[Any], here: TableClause, there: TableClause) -> Sele
     return cast("Select[Any]", visitors.replacement_traverse(statement, {}, other))
 
 
+def _put_for(key: Mapping[int, ColumnElement[Any]], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A condition on the columns of a key, put for those of another table; `key` gives these by the identity of the others."""
+    return visitors.replacement_traverse(condition, {}, lambda element, **_: key.get(id(element)))
+
+
 def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:
     """Every table that the readings ask for, with every column of it."""
     found: dict[TableClause, set[str]] = {}
@@ -218,5 +264,6 @@ def columns_read(readings: Iterable[Reading]) -> dict[TableClause, set[str]]:
                 if isinstance(element, ColumnClause) and isinstance(element.table, TableClause):
                     found.setdefault(element.table, set()).add(str(element.name))
         for version in reading.versions:
-            found.setdefault(version.table, set()).add(str(version.name))
+            columns = version.columns if isinstance(version, Tracked) else (version,)
+            found.setdefault(version.table, set()).update(str(column.key) for column in columns)
     return found

@@ -7,8 +7,9 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from sqlalchemy import URL, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,6 +21,8 @@ from canonical.connect.sql import Meaning, SqlLogin, SqlUrl
 from canonical.errors import IronbridgeError, MisconfiguredError, RefusedError, UnavailableError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+CHANGE_TRACKING = "change tracking"
+"""A setting says this of a stream in the place of a column's name."""
 
 
 class SqlSettings(RowSettings):
@@ -28,12 +31,12 @@ class SqlSettings(RowSettings):
     explains its words for TLS.
 
     `schema_name` (in the file: `schema`) is where the tables lie, with the database before it on SQL Server: `HDM.Child_Social`.
-    MariaDB and SQLite have no schemas and read the database of the URL. `every` is how often each stream is looked at, `pause`
-    how long the pump waits between two pages, to spare the source. `tail` names, for a stream, the column of its table that
-    shows changes; a stream without one is swept. `time_zone` is the zone of the local times that the source writes without
-    one: there an hour comes twice when the clocks go back. `codes` are code maps by name, see `adapters.kit.codes`. With
-    `row_versions`, streams whose tables have row versions are read by them (see `adapters.kit.sql_versions`); a stream in `tail`
-    is not.
+    MariaDB and SQLite have no schemas and read the database of the URL; on Oracle it is the tables' owner. `every` is how often
+    each stream is looked at, `pause` how long the pump waits between two pages, to spare the source. `tail` names, for a stream,
+    the column of its table that shows changes, or says `change tracking` (see `adapters.kit.sql_tracking`); a stream without
+    it is swept. `time_zone` is the zone of the local times that the source writes without one: there an hour comes twice when
+    the clocks go back. `codes` are code maps by name, see `adapters.kit.codes`. With `row_versions`, streams whose tables have
+    row versions are read by them (see `adapters.kit.sql_versions`); a stream in `tail` is not.
     """
 
     url: SqlUrl
@@ -59,9 +62,21 @@ class SqlSettings(RowSettings):
     @classmethod
     def _plain_columns(cls, value: dict[str, str]) -> dict[str, str]:
         for stream, column in value.items():
-            if not _NAME.fullmatch(column):
-                raise ValueError(f"tail.{stream}: is a column's name such as LAST_UPDATED_DTTM")
+            if not _NAME.fullmatch(column) and column != CHANGE_TRACKING:
+                raise ValueError(f"tail.{stream}: is a column's name such as LAST_UPDATED_DTTM, or `{CHANGE_TRACKING}`")
         return value
+
+    @model_validator(mode="after")
+    def _as_its_kind_has_it(self) -> Self:
+        if self.kind == "oracle" and "." in (self.schema_name or ""):
+            raise ValueError("schema: is one name on Oracle, the tables' owner, such as AP")
+        if self.kind != "mssql" and CHANGE_TRACKING in self.tail.values():
+            raise ValueError(f"tail: only SQL Server has {CHANGE_TRACKING}; name a column, or leave the stream to its sweep")
+        return self
+
+    def tracked(self, stream: str) -> bool:
+        """Tell whether SQL Server's change tracking says which rows of a stream changed."""
+        return self.tail.get(stream) == CHANGE_TRACKING
 
     @property
     def in_schema(self) -> str | None:
@@ -75,7 +90,7 @@ class SqlSettings(RowSettings):
 
     @property
     def kind(self) -> str:
-        """`postgresql`, `mysql`, `mariadb`, `sqlite` or `mssql`."""
+        """`postgresql`, `mysql`, `mariadb`, `sqlite`, `mssql` or `oracle`."""
         return self.login("").kind
 
     def login(self, where: str) -> SqlLogin:
@@ -152,12 +167,15 @@ def unreadable(where: str, kind: str) -> UnreadValueError:
     return error
 
 
-_DATA = r"22...|1292|1300|1366|1411|1690|241|242|245|8114|8115|8134|could not decode"
+_DATA = (
+    r"22...|1292|1300|1366|1411|1690|241|242|245|8114|8115|8134|could not decode"
+    r"|ORA-01722|ORA-018\d\d|ORA-01426|ORA-06502|ORA-24347|ORA-29275|DPY-3022|DPY-4003|DPY-4004"
+)
 """Codes of data that the database, or the driver for SQLite, fails at."""
 
 _MEANINGS: list[Meaning] = [
     (
-        r"42501|1044|1142|1143|1370|229|230|916",
+        r"42501|1044|1142|1143|1370|229|230|916|ORA-01031|ORA-41900",
         MisconfiguredError,
         "we may not read it",
         "ask for GRANT SELECT ON {table} TO {user} (on PostgreSQL also USAGE on its schema)",
@@ -169,13 +187,25 @@ _MEANINGS: list[Meaning] = [
         "check `schema`, and the database's name in `url`",
     ),
     (
-        r"42703|42S22|1054|207|no such column",
+        r"ORA-00942",  # Oracle does not say which of the two it is
+        MisconfiguredError,
+        "there is no such table, or we may not read it",
+        "check `schema`, the tables' owner, and ask for GRANT SELECT ON {table} TO {user}",
+    ),
+    (
+        r"ORA-00972|ORA-01948",
+        MisconfiguredError,
+        "a name is longer than the database takes",
+        "read a view whose names are shorter",
+    ),
+    (
+        r"42703|42S22|1054|207|no such column|ORA-00904",
         MisconfiguredError,
         "there is no such column",
         "ask the system's supplier in which version {table} has it",
     ),
     (
-        r"42883|42P21|42P22|1267|1271|446|468",
+        r"42883|42P21|42P22|1267|1271|446|468|ORA-00932|ORA-12704|ORA-4391\d",
         MisconfiguredError,
         "the database does not compare its keys: they are of two types or collations",
         "read a view in which they are of one type and one collation",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -38,7 +38,7 @@ from sqlalchemy.sql.expression import FromClause, Subquery
 from sqlalchemy.types import TypeEngine
 
 from adapters.kit.rows import Declared, Field, declared_of, field_of, fields_of
-from adapters.kit.sql_reading import Columns, Parts, Reading, moved
+from adapters.kit.sql_reading import Columns, Parts, Reading, Tracked, Version, moved
 from canonical.errors import MisconfiguredError
 from canonical.key import KeysOf
 
@@ -99,6 +99,8 @@ class Tables:
             for name in filter(None, (declared.table, declared.moves_to)):
                 for each in _columns_of(row, declared):
                     self._declare(name, row, each, key=each.name in declared.key)
+            for name in declared.key if declared.purged_to else ():
+                self._declare(str(declared.purged_to), row, field_of(row, name), key=True)
             self._asked.add(row)
         return self._tables[declared.table]
 
@@ -110,9 +112,10 @@ class Tables:
                 there.append_column(column(quoted_name(name, quote=False)))
         return here.c[name]
 
-    def reading(self, row: type, keys: KeysOf, choice: Choice | None = None) -> Reading:
+    def reading(self, row: type, keys: KeysOf, choice: Choice | None = None, *, tracked: bool = False) -> Reading:
         """
-        Give the tables and columns that a stream of these rows is read from.
+        Give the tables and columns that a stream of these rows is read from. If it is `tracked`, the database's own notes show
+        the changes, by the tables' primary keys: those of `row_of`.
 
         :raises MisconfiguredError: the row class, its parts and `choice` do not fit together.
         """
@@ -130,10 +133,11 @@ class Tables:
             key=self._columns(row, declared.key, choice),
             columns=columns,
             where=choice.where,
-            parts=tuple(self._parts(row, choice)),
+            parts=tuple(self._parts(row, choice, tracked)),
             kinds=self.kinds,
-            version=self._version(row),
+            version=self._version(row, tracked),
             moves_to=self._moves_to(row),
+            purged_to=self._purged_to(row, declared),
         )
 
     def stand_in(self, *rows: type) -> MetaData:
@@ -154,6 +158,12 @@ class Tables:
         """The table that rows of this class move to, if there is one; its class was asked for before."""
         name = declared_of(row).moves_to
         return None if name is None else self._tables[name]
+
+    def _purged_to(self, row: type, declared: Declared) -> TableClause | None:
+        if declared.purged_to and (declared.moves_to or any(each.joined for each in fields_of(row) if each.name in declared.key)):
+            fix = "leave `moves_to` out, and let all columns of the key be the table's own"
+            raise MisconfiguredError(row.__name__, "its rows cannot be purged to another table as it is declared", fix=fix)
+        return self._tables[declared.purged_to] if declared.purged_to else None
 
     def _declare(self, name: str, row: type, each: Field, *, key: bool) -> None:
         there = self._tables.setdefault(name, table(_spelt(name), schema=self._schema))
@@ -183,7 +193,7 @@ class Tables:
             raise MisconfiguredError(f"{row.__name__} ({there})", f"what is joined does not fit: {odd}", fix=fix)
         return tuple(choice.joined[each.name] if each.joined else there.c[each.column] for each in fields)
 
-    def _parts(self, row: type, choice: Choice) -> Iterator[Parts]:
+    def _parts(self, row: type, choice: Choice, tracked: bool) -> Iterator[Parts]:
         parts = {each.name: each.part for each in fields_of(row) if each.part}
         if unknown := sorted(set(choice.parts) - set(parts)):
             fix = f"its parts are: {', '.join(parts) or 'none'}"
@@ -197,7 +207,7 @@ class Tables:
                 raise MisconfiguredError(f"{row.__name__}.{name}", "cannot be left out", fix=fix)
             left_out = perhaps
             if chosen is not None:
-                yield self._part(row, choice, part, chosen)
+                yield replace(self._part(row, choice, part, chosen), version=self._version(part, tracked))
 
     def _part(self, row: type, records: Choice, part: type, choice: Choice) -> Parts:
         declared, own = declared_of(part), declared_of(row)
@@ -215,7 +225,7 @@ class Tables:
         if not order:
             fix = "give it key=…, or order=… by columns that leave no two rows of one record equal"
             raise MisconfiguredError(part.__name__, "has no order", fix=fix)
-        return Parts(source, owner, columns, order, choice.where, choice.may_lack, self._version(part))
+        return Parts(source, owner, columns, order, choice.where, choice.may_lack)
 
     def _records(self, row: type, to: tuple[str, ...], choice: Choice) -> Subquery:
         """
@@ -230,9 +240,15 @@ class Tables:
         both = found if there is None else union(found, moved(found, self[row], there))  # a row may lie in both
         return both.subquery("records")
 
-    def _version(self, row: type) -> ColumnElement[Any] | None:
-        """The row version of a table that declares one: PostgreSQL gives every row one of its own."""
-        declared = declared_of(row)
+    def _version(self, row: type, tracked: bool) -> Version | None:
+        """
+        The row version of a table that declares one: PostgreSQL gives every row one of its own. Of a tracked table that has a
+        key it is the key.
+        """
+        declared, joined = declared_of(row), {each.name for each in fields_of(row) if each.joined}
+        if tracked:
+            own = [field_of(row, name).column for name in declared.key if name not in joined]
+            return Tracked(self[row], tuple(self[row].c[name] for name in own)) if own else None
         name = {"mssql": declared.written(declared.version), "postgresql": "xmin"}.get(self._versions_of or "")
         return self.column(row, name) if declared.version and name else None
 

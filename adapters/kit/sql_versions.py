@@ -4,8 +4,9 @@ Row versions as the cursor of a tail: numbers that the database itself gives a r
 | database | row version | the lowest number of an open transaction |
 |---|---|---|
 | SQL Server | a column of the type `rowversion`, also called `timestamp` | MIN_ACTIVE_ROWVERSION() |
+| SQL Server, tracked | what the database notes of the keys of changed rows (`adapters.kit.sql_tracking`) | none is needed |
 | PostgreSQL | `xmin`, which every table has; a column of the type xid8 | the snapshot's xmin |
-| MariaDB, MySQL, SQLite | none that a SELECT can ask for | |
+| MariaDB, MySQL, Oracle, SQLite | none that is read | |
 
 A transaction takes its numbers when it writes, and shows its rows when it commits. So a row may come into sight behind rows
 with higher numbers. Therefore a reading first asks for its horizon, the lowest number that an open transaction may have, and
@@ -44,9 +45,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import quoted_name
 
-from adapters.kit.sql_pages import untyped
-from adapters.kit.sql_reading import Reading
+from adapters.kit.sql_pages import Pages, swept, untyped
+from adapters.kit.sql_reading import Reading, Tracked, Version
 from adapters.kit.sql_session import SqlSession, SqlSettings
+from adapters.kit.sql_tracking import notes_of, tables_of, untracked
+from adapters.kit.sql_tracking import since as noted_since
 from adapters.port import Page, Position
 from canonical.errors import IronbridgeError, MisconfiguredError
 
@@ -60,27 +63,29 @@ _AMBIGUOUS = 2**31
 class Horizon(NamedTuple):
     """
     Every transaction with a number lower than `below` has ended. `following` is the number of the next one, as far as the
-    database counts transactions and not rows.
+    database counts transactions and not rows. A cursor lower than `oldest` says nothing any more.
     """
 
     below: int
     following: int
+    oldest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Versioning:
     """
-    A kind of row version. `horizon` asks for the two numbers of a `Horizon`; `since` is the condition of the rows with this
-    number or a higher one. A cursor older than `remembers` says nothing.
+    A kind of row version. `since` is the condition of the rows with this number or a higher one; `horizon` asks for the two
+    numbers of a `Horizon`, but of change tracking, whose horizon the notes say. A cursor older than `remembers` says nothing.
     """
 
     name: str
-    horizon: Executable
-    since: Callable[[ColumnElement[Any], int, Horizon], ColumnElement[bool]]
+    horizon: Executable | None
+    since: Callable[[Any, int, Horizon], ColumnElement[bool]]
     remembers: int = 2**62
 
     async def ask(self, session: SqlSession, about: str) -> Horizon:
         """:raises MisconfiguredError: the database only follows another one, and does not know what is open there."""
+        assert self.horizon is not None  # noqa: S101 - for the type checker
         async with session.connection(about) as connection:
             below, following, writable = (await connection.execute(self.horizon)).one()
         if writable == "READ_ONLY":
@@ -101,7 +106,7 @@ class Versioning:
                 place = VersionPlace(since)
             case _:
                 return VersionPlace(0)
-        told = since <= horizon.below and (since == 0 or horizon.following - since < self.remembers)
+        told = since == 0 or (horizon.oldest <= since <= horizon.below and horizon.following - since < self.remembers)
         return place if told else VersionPlace(0)
 
     def cursor(self, *numbers: int | str) -> Position:
@@ -126,7 +131,7 @@ class VersionPlace(NamedTuple):
         return VersionPlace(self.since, horizon.below)
 
 
-def changed(reading: Reading, since: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> ColumnElement[bool]:
+def changed(reading: Reading, since: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
     """The condition of the records whose own row, or a row of whose parts, is changed."""
     assert reading.version is not None  # noqa: S101 - for the type checker
     own = since(reading.version)
@@ -162,6 +167,10 @@ def _since_xid8(version: ColumnElement[Any], number: int, _: Horizon) -> ColumnE
     return version >= untyped(number)
 
 
+def _since_noted(tracked: Tracked, number: int, _: Horizon) -> ColumnElement[bool]:
+    return noted_since(tracked, number)
+
+
 # MIN_ACTIVE_ROWVERSION is @@DBTS + 1 where no transaction is open. It speaks of the session's own database.
 _ROWVERSIONS = select(
     cast(func.MIN_ACTIVE_ROWVERSION(), BigInteger()),
@@ -178,19 +187,26 @@ _SNAPSHOT = select(
 ROWVERSION = Versioning("rowversion", _ROWVERSIONS, _since_rowversion)
 XMIN = Versioning("xmin", _SNAPSHOT, _since_xmin, remembers=_AMBIGUOUS)
 XID8 = Versioning("xid8", _SNAPSHOT, _since_xid8)
+TRACKING = Versioning("change tracking", None, _since_noted)
 
 _XID, _XID8 = 28, 5069
 """PostgreSQL's numbers of these types (pg_type.oid)."""
 
 
-async def versioning_of(session: SqlSession, version: ColumnElement[Any]) -> Versioning | None:
+async def versioning_of(session: SqlSession, version: Version) -> Versioning | None:
     """
     Tell of which kind the row versions in a column are. None if it holds none: then the database does not say which numbers are
     still to come.
 
-    :raises MisconfiguredError: there is no such column, or it lies in another database than the session.
+    :raises MisconfiguredError: there is no such column, it lies in another database than the session, or the table is not
+        tracked.
     """
     kind = session.settings.kind
+    if isinstance(version, Tracked):
+        insist_on_own_database(session.where, session.settings, version)
+        for fault in untracked(session, await notes_of(session, [version.table])):
+            raise fault
+        return TRACKING
     if kind not in ("postgresql", "mssql"):
         return None
     async with session.connection(str(version.table)) as connection:
@@ -204,7 +220,7 @@ async def versioning_of(session: SqlSession, version: ColumnElement[Any]) -> Ver
     return ROWVERSION
 
 
-def insist_on_own_database(where: str, settings: SqlSettings, version: ColumnElement[Any]) -> None:
+def insist_on_own_database(where: str, settings: SqlSettings, version: Version) -> None:
     """:raises MisconfiguredError: the table lies in another database of the server than the one that is asked for its horizon."""
     database, _, _ = (settings.in_schema or "").rpartition(".")
     if database and database.lower() != (settings.parsed_url.database or "").lower():
@@ -243,7 +259,7 @@ class VersionedChanges:
     def know(self, reading: Reading) -> bool:
         return all(str(version) in self._versionings for version in reading.versions)
 
-    async def versioning(self, version: ColumnElement[Any]) -> Versioning | None:
+    async def versioning(self, version: Version) -> Versioning | None:
         """The kind of row version in a column, None if it holds none. The source is asked for it once."""
         if str(version) not in self._versionings:
             self._versionings[str(version)] = await versioning_of(self._session, version)
@@ -256,7 +272,7 @@ class VersionedChanges:
         :raises MisconfiguredError: a column holds no row versions.
         """
         versioning, *_ = [await self._insisted(version) for version in reading.versions]
-        horizon = await versioning.ask(self._session, str(reading))
+        horizon = await self._horizon(reading, versioning)
         place = versioning.place(cursor, horizon)
         if place.key:  # the end of a reading that was stopped; rows before its place may have changed since
             async for page in self._behind(reading, versioning, horizon, place):
@@ -265,7 +281,26 @@ class VersionedChanges:
         async for page in self._behind(reading, versioning, horizon, place.to(horizon)):
             yield page
 
-    async def _insisted(self, version: ColumnElement[Any]) -> Versioning:
+    async def try_out(self, reading: Reading) -> None:
+        """
+        Ask for a record that has changed just now, with the statements of a tail.
+
+        :raises IronbridgeError: one of them does not run.
+        """
+        versioning, *_ = [await self._insisted(version) for version in reading.versions]
+        horizon = await self._horizon(reading, versioning)
+        only = _only(reading, changed(reading, lambda version: versioning.since(version, horizon.below, horizon)))
+        await Pages(self._session, only, scattered=True).read(swept(only, ()), 1)
+
+    async def _horizon(self, reading: Reading, versioning: Versioning) -> Horizon:
+        if versioning is not TRACKING:
+            return await versioning.ask(self._session, str(reading))
+        notes = await notes_of(self._session, tables_of(reading))
+        for fault in untracked(self._session, notes):
+            raise fault
+        return Horizon(notes.last, notes.last, notes.oldest)
+
+    async def _insisted(self, version: Version) -> Versioning:
         if (found := await self.versioning(version)) is None:
             raise without_versions(self._session.where, version)
         return found
@@ -277,7 +312,7 @@ class VersionedChanges:
         only, before = reading, None
         if place.since:
             new = changed(reading, lambda version: versioning.since(version, place.since, horizon))
-            only = replace(reading, where=new if reading.where is None else and_(reading.where, new))
+            only = _only(reading, new)
         async for page in self._sweep(only, place.key or None, place.since > 0):
             if before is not None:
                 yield before._replace(cursor=versioning.cursor(place.since, place.until, *before.cursor))
@@ -286,7 +321,11 @@ class VersionedChanges:
             yield before._replace(cursor=versioning.cursor(place.until))
 
 
-def without_versions(where: str, version: ColumnElement[Any]) -> MisconfiguredError:
+def _only(reading: Reading, new: ColumnElement[bool]) -> Reading:
+    return replace(reading, where=new if reading.where is None else and_(reading.where, new))
+
+
+def without_versions(where: str, version: Version) -> MisconfiguredError:
     return MisconfiguredError(where, f"{version}: holds no row versions", fix=BY_SWEEPS)
 
 

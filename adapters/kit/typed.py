@@ -136,6 +136,8 @@ class Typed(Generic[R]):
         clean = _CONVERSIONS[its.kind][1] if kind is not its.kind else None
         if its.kind in (date, datetime):
             clean = _day_cleaning(its, kind, self._no_days)
+            if clean is not None and kind is str and its.optional and (none := _none_of(its)):
+                clean = _unless_none(clean, none)
         return _unless_blank(clean) if clean is not None and kind is str and its.optional else clean
 
     def _of_text(self, its: Field, kind: type) -> Clean | None:
@@ -217,6 +219,15 @@ def _is_unread(value: UnreadValue) -> Any:
 def _unless_blank(clean: Clean) -> Clean:
     """An empty cell of a file is nothing, whatever its column holds."""
     return lambda value: clean(value) if value.strip() else None
+
+
+def _none_of(its: Field) -> str:
+    return next((note.none for note in its.notes if isinstance(note, DayWritten)), "")
+
+
+def _unless_none(clean: Clean, none: str) -> Clean:
+    """A text that stands for no day is none."""
+    return lambda value: None if value.strip() == none else clean(value)
 
 
 def _text_or_none(value: str) -> str | None:

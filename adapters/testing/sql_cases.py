@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateSchema
 
 from adapters.kit.sql_session import SqlSettings
 from adapters.kit.sql_world import fill
-from adapters.port import Adapter, Record, Stream, Sweep, Tail
+from adapters.port import Adapter, PurgedRow, Record, Stream, Sweep, Tail
 from canonical.entity import Entity, bad_record
 from canonical.errors import BadRecordError
 
@@ -67,7 +67,8 @@ async def mapped_rows(stream: Stream) -> MappedRows:
     sweep, found = stream.reading.sweep if isinstance(stream.reading, Tail) else stream.reading, MappedRows()
     async for page in sweep.pages(None):
         for record in page.records:
-            found.take(stream, record)
+            if type(record.row) is not PurgedRow:
+                found.take(stream, record)
     return found
 
 

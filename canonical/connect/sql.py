@@ -1,8 +1,8 @@
 """
 Reaches any SQL database: the drivers, sessions whose statements end in time, and the drivers' errors in our words.
 
-PostgreSQL (asyncpg), MariaDB and MySQL (aiomysql), SQLite (aiosqlite), SQL Server (aioodbc). The reading side uses it for
-sessions that cannot write, the delivering side for targets that are tables.
+PostgreSQL (asyncpg), MariaDB and MySQL (aiomysql), SQLite (aiosqlite), SQL Server (aioodbc), Oracle (oracledb). The reading
+side uses it for sessions that cannot write, the delivering side for targets that are tables.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, SecretStr
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from canonical.connect import sqlite, tls
+from canonical.connect import oracle, sqlite, tls
 from canonical.errors import IronbridgeError, MisconfiguredError, UnavailableError
 
 _DRIVERS = {
@@ -29,7 +29,10 @@ _DRIVERS = {
     "mariadb": "mariadb+aiomysql",
     "sqlite": "sqlite+aiosqlite",
     "mssql": "mssql+aioodbc",
+    "oracle": "oracle+oracledb",
 }
+EXTRAS = {"mysql": "mariadb", "mariadb": "mariadb", "mssql": "sqlserver", "oracle": "oracle"}
+"""The extra of the package that brings the driver for a kind of database."""
 
 Meaning = tuple[str, type[IronbridgeError], str, str]
 """A pattern for a driver's code; the class, the sentence and the advice of the error that it means."""
@@ -67,7 +70,7 @@ class SqlLogin:
 
     @property
     def kind(self) -> str:
-        """`postgresql`, `mysql`, `mariadb`, `sqlite` or `mssql`."""
+        """`postgresql`, `mysql`, `mariadb`, `sqlite`, `mssql` or `oracle`."""
         return self.address.get_backend_name()
 
     @property
@@ -100,6 +103,8 @@ class SqlLogin:
         if kind in ("postgresql", "mysql", "mariadb"):
             url, encrypted = tls.of_url(self.where, url)
             arguments["ssl"] = encrypted if encrypted or kind != "postgresql" else False
+        elif kind == "oracle":
+            url, arguments = oracle.reached(self.where, url, self.connect_timeout)
         try:
             engine = create_async_engine(
                 url,
@@ -111,13 +116,37 @@ class SqlLogin:
                 execution_options=options if kind == "postgresql" and self.read_only else {},
             )
         except (SQLAlchemyError, ImportError) as error:
-            raise translated(error, self.where) from error
+            raise self._without_driver(error) from error
 
         def prepare(connection: Any, _record: object) -> None:
             self._prepare(connection, encrypted=encrypted is not None)
 
         event.listen(engine.sync_engine, "connect", prepare, insert=True)  # before SQLAlchemy asks anything
+        if kind == "oracle":
+            self._as_oracle_needs(engine.sync_engine)
         return engine
+
+    def _without_driver(self, error: Exception) -> IronbridgeError:
+        """The error of an engine that cannot be made: where its driver is missing, the fix names the extra that brings it."""
+        if isinstance(error, ImportError) and (extra := EXTRAS.get(self.kind)):
+            besides = " and Microsoft's ODBC driver" if self.kind == "mssql" else ""
+            fix = f"pip install 'ironbridge[{extra}]'{besides}"
+            return MisconfiguredError(self.where, f"the database driver for {self.kind} is missing", fix=fix)
+        return translated(error, self.where)
+
+    def _as_oracle_needs(self, engine: Engine) -> None:
+        """Let each connection give numbers exactly, and each transaction of a reader begin as one that only reads."""
+
+        def exactly(connection: Any, _record: object) -> None:
+            number = import_module("oracledb").DB_TYPE_NUMBER
+            connection.outputtypehandler = oracle.reading_exactly(connection.outputtypehandler, number)
+
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql(oracle.READ_ONLY)
+
+        event.listen(engine, "connect", exactly)  # behind SQLAlchemy's own, which it asks for all that is no number
+        if self.read_only:
+            event.listen(engine, "begin", begin)
 
     def _prepare(self, connection: Any, *, encrypted: bool) -> None:
         """Tell a new connection what connect arguments cannot."""
@@ -127,6 +156,9 @@ class SqlLogin:
             statements = ["PRAGMA query_only = ON"] if self.read_only else []
         elif kind == "mssql":
             statements = [f"SET LOCK_TIMEOUT {round(seconds * 1000)}"]
+        elif kind == "oracle":
+            connection.driver_connection.call_timeout = round(seconds * 1000)
+            statements = [oracle.ORDER]
         elif kind in ("mysql", "mariadb"):
             if encrypted and not connection.driver_connection._secure:
                 # aiomysql goes on in the clear where the server, or somebody between, says that there is no TLS.
@@ -200,38 +232,57 @@ def translated(
 
 FAULTS: Sequence[Meaning] = [
     (
-        r"28...|1045|1698|18456",
+        r"28...|1045|1698|18456|ORA-01017|ORA-28000|ORA-01005|DPY-4001",
         MisconfiguredError,
         "refused our login",
         "check the user and the password in `url`",
     ),
     (
-        r"3D000|1049|4060",
+        r"3D000|1049|4060|DPY-600[13]|ORA-12514|ORA-12505|ORA-01045",
         MisconfiguredError,
         "there is no such database, or it is not ours to open",
-        "check the database's name in `url`",
+        "check the database's name in `url`; of Oracle, a name behind the / is a SID, and a service is ?service_name=NAME",
+    ),
+    (
+        r"DPY-3010|DPY-3015",
+        MisconfiguredError,
+        "its Oracle, or the way in which it keeps our password, is older than the driver takes",
+        "ask for Oracle 12.1 or newer, and for a password of the user that was set there anew",
+    ),
+    (
+        r"DPY-600[268]",  # Oracle's driver compares names alone, and no addresses
+        MisconfiguredError,
+        "its certificate is in another name",
+        "use the name that the certificate has, or have one issued for this",
+    ),
+    (
+        r"DPY-2018",
+        MisconfiguredError,
+        "the wallet is not there",
+        "name a folder with an ewallet.pem, which this account may read, in `wallet_location`",
     ),
     (
         r"not a database|unable to open|IM002|ImportError|ModuleNotFoundError|NoSuchModuleError",
         MisconfiguredError,
         "the file or the database driver is missing",
         "check `url`; MariaDB needs `pip install ironbridge[mariadb]`, SQL Server `ironbridge[sqlserver]` and its ODBC "
-        "driver",
+        "driver, Oracle `ironbridge[oracle]`",
     ),
     (
-        r"57014|1969|3024|HYT00|HYT01|55P03|1205|1222|TimeoutError",
+        r"57014|1969|3024|HYT00|HYT01|55P03|1205|1222|TimeoutError|DPY-4024|ORA-01013|ORA-00054|ORA-01555|ORA-30006",
         UnavailableError,
         "took too long to answer",
         "raise `statement_timeout` or lower `page_size` if it goes on",
     ),
     (
-        r"40...|1213|database is locked",
+        r"40...|1213|database is locked|ORA-00060|ORA-08177",
         UnavailableError,
         "another program stood in our way",
         "",
     ),
     (
         r"08...|57P..|53...|1040|1053|1927|2002|2003|2006|2013|2055|OSError|InterfaceError|ConnectionDoesNotExistError"
+        r"|DPY-4011|DPY-1001|DPY-600[05]|ORA-12541|ORA-03113|ORA-03114|ORA-03135|ORA-0103[345]|ORA-01089|ORA-12516|ORA-00018"
         r"|InternalClientError",  # asyncpg, of a server that went in mid-sentence
         UnavailableError,
         "cannot be reached, or hung up",
@@ -240,7 +291,7 @@ FAULTS: Sequence[Meaning] = [
 ]
 """
 Each entry gives a driver's code its meaning, and the first that fits counts: SQLSTATEs (PostgreSQL, ODBC), the numbers of
-MariaDB and SQL Server, SQLite's words, Python's own errors.
+MariaDB and SQL Server, Oracle's codes and its driver's, SQLite's words, Python's own errors.
 """
 
 
@@ -254,6 +305,8 @@ def codes(error: BaseException | None) -> Iterator[str]:
         first, *rest = (*each.args, "")
         if isinstance(first, int):
             yield str(first)
+        elif code := getattr(first, "full_code", ""):
+            yield str(code)  # Oracle's, or DPY-… of its driver
         elif re.fullmatch(r"[0-9A-Z]{5}", str(first)):
             yield from re.findall(r"\((\d{3,5})\)", str(rest[0]))  # ODBC: the server's own number says more
             yield str(first)

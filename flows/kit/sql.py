@@ -27,19 +27,20 @@ from flows.port import NotDone, Refused, Unknown, Untold
 
 _MEANINGS: Sequence[Meaning] = [
     (
-        r"42501|1044|1142|1143|1370|229|230|916|25006|1290|readonly database",
+        r"42501|1044|1142|1143|1370|229|230|916|25006|1290|readonly database|ORA-01031|ORA-01456",
         MisconfiguredError,
         "we may not write it",
         "ask for the rights that `{user}` needs on its tables",
     ),
     (
-        r"42P01|3F000|42S02|1146|208|no such table|42703|42S22|1054|207|no such column",
+        r"42P01|3F000|42S02|1146|208|no such table|42703|42S22|1054|207|no such column|ORA-00942|ORA-00904",
         MisconfiguredError,
         "there is no such table or column",
         "check the database's name in its URL, and make the tables that the target's page describes",
     ),
     (
-        r"22...|23...|1048|1062|1264|1366|1406|1451|1452|515|547|2601|2627|2628|8152|IntegrityError|DataError",
+        r"22...|23...|1048|1062|1264|1366|1406|1451|1452|515|547|2601|2627|2628|8152"
+        r"|ORA-00001|ORA-01400|ORA-01438|ORA-0229[012]|ORA-12899|IntegrityError|DataError",
         RefusedError,
         "a rule of the table refuses it",
         "",

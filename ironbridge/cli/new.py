@@ -173,4 +173,4 @@ def _settings(url: str, schema: str | None) -> SqlSettings:
 
 
 def _without_password(url: str) -> str:
-    return make_url(url).set(password=None).render_as_string()
+    return make_url(url).set(password=None).difference_update_query(["wallet_password"]).render_as_string()

@@ -9,6 +9,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import make_url
+
+from canonical.connect.sql import EXTRAS
 from ironbridge.scaffold.guess import Meaning, TableDraft, draft
 from ironbridge.scaffold.package import Files, literal, rendered
 from ironbridge.scaffold.source import EXAMPLE, FoundTable
@@ -38,7 +41,8 @@ class SqlPackage:
     def files(self) -> Files:
         drafts = _drafts(self.name, self.tables)
         hooks = _hooks(self.name, drafts[0])
-        yield from _package(self.name, drafts, {"url": self.url, "schema": self.schema, **hooks}, "", _SQL_KIT)
+        more = {"url": self.url, "schema": self.schema, "extra": EXTRAS.get(make_url(self.url).get_backend_name(), ""), **hooks}
+        yield from _package(self.name, drafts, more, "", _SQL_KIT)
 
 
 @dataclass(frozen=True, slots=True)

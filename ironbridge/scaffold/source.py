@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, func, inspect, select
+from sqlalchemy.dialects.oracle import NUMBER
 
 from adapters.kit.sql import SqlSettings
 from adapters.kit.sql_session import SqlSession
@@ -86,7 +87,9 @@ async def look(settings: SqlSettings, wanted: Sequence[str]) -> list[FoundTable]
     await session.open()
     try:
         async with session.connection() as connection:
-            return await connection.run_sync(lambda c: list(_tables(c, settings.in_schema, wanted)))
+            # SQLAlchemy takes a name in small letters for one in Oracle's own case.
+            schema = settings.in_schema.lower() if settings.kind == "oracle" and settings.in_schema else settings.in_schema
+            return await connection.run_sync(lambda c: list(_tables(c, schema, wanted)))
     finally:
         await session.close()
 
@@ -113,7 +116,7 @@ def _table(connection: Connection, table: Table) -> FoundTable:
     )  # fmt: skip
     refers = tuple((each.parent.name, each.target_fullname.split(".")[-2]) for each in table.foreign_keys)
     rows = connection.execute(select(func.count()).select_from(table)).scalar_one()
-    exact = connection.dialect.name == "postgresql" and not table.name.islower()
+    exact = connection.dialect.name in ("postgresql", "oracle") and not table.name.islower()
     return FoundTable(table.name, key, columns, rows, key_guessed=not declared, refers=refers, exact=exact)
 
 
@@ -126,7 +129,9 @@ def _readable(column: Any) -> bool:
 
 
 def _kind(column: Any) -> type:
-    """The type to declare: money in a float column is read as a Decimal."""
+    """The type to declare: money in a float column is read as a Decimal, and Oracle's NUMBER without a fraction as an int."""
+    if isinstance(column.type, NUMBER) and (column.type.scale == 0 or (column.primary_key and column.type.scale is None)):
+        return int
     try:
         kind: type = column.type.python_type
     except NotImplementedError:
