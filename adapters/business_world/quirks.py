@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, func
@@ -32,7 +33,12 @@ def money(
 
 def dimensions(row: tuple[Any, ...]) -> tuple[DimensionValue, ...]:
     """The last seven columns of a row, `dim_1` to `dim_7`, as far as they are filled in. What each analyses is the site's own."""
-    return tuple(DimensionValue(dimension=f"dim_{n}", value=value) for n, value in enumerate(row[-7:], 1) if value)
+    return tuple([_dimension(n, value) for n, value in enumerate(row[-7:], 1) if value])
+
+
+@lru_cache(maxsize=4096)
+def _dimension(number: int, value: str) -> DimensionValue:
+    return DimensionValue(dimension=f"dim_{number}", value=value)
 
 
 def reference(value: str | None) -> str | None:
