@@ -63,7 +63,7 @@ async def _kit(system: str, size: int, state: str, bootstrap: str, prefix: str) 
 
 async def values_of(stream: Stream) -> int:
     """The number of values that a sweep of a stream reads."""
-    assert isinstance(stream.reading, Sweep | Tail)  # noqa: S101 - for the type checker
+    assert isinstance(stream.reading, Sweep | Tail)
     return sum([_values(record.row) async for page in stream.reading.pages(None) for record in page.records])
 
 
