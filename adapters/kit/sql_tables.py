@@ -175,6 +175,9 @@ class Tables:
         for name, beside in [(each.name, each.beside) for each in fields_of(row) if each.beside]:
             table, key = self[beside.row], declared_of(beside.row).key
             by = beside.by or key
+            if not key or len(by) != len(key):
+                fix = f"let `by` name the columns that hold the key of {beside.row.__name__}: {', '.join(key) or 'it has none'}"
+                raise MisconfiguredError(f"{row.__name__}.{name}", "cannot be looked up", fix=fix)
             if (beside.row, by) not in there:
                 pairs = zip(self._columns(beside.row, key, Choice()), self._columns(row, by, choice), strict=True)
                 source = source.outerjoin(table, and_(*[theirs == ours for theirs, ours in pairs]))
