@@ -1,5 +1,5 @@
 """
-Code lists of the CIN census and of the SSDA903 return, as children's systems hold them.
+These are code lists of the CIN census and of the SSDA903 return, as children's systems hold them.
 
 Each list is a code map: a council whose system holds codes of its own gives a map of the same name in the settings.
 """

@@ -1,5 +1,5 @@
 """
-Rules of the CIN census and of the SSDA903 return about days and spans of time.
+These are rules of the CIN census and of the SSDA903 return about days and spans of time.
 
 Children's systems keep what happened when. What a return asks for besides, such as the reason why an episode began, shows
 in how these spans follow one another.
@@ -45,7 +45,7 @@ def open_on(day: date | None, numbered: Iterable[tuple[int, date | None, date | 
 
 
 def held_or_came(opened: date | None, closed: date | None, spans: Iterable[Span[str | None]]) -> str | None:
-    """What held on the day on which a period opened, of several the last one; else what came first within the period."""
+    """Give what held on the day on which a period opened, of several the last one; else what came first within the period."""
     begin, end = opened or date.min, closed or date.max
     # Databases differ in where an empty start stands.
     known = sorted((first or date.min, last or date.max, what) for first, last, what in spans if what)
@@ -55,14 +55,14 @@ def held_or_came(opened: date | None, closed: date | None, spans: Iterable[Span[
 
 
 def latest_within(begin: date | None, end: date | None, spans: Iterable[Span[str | None]]) -> str | None:
-    """What began last of all that held on some day between two."""
+    """Give what began last of all that held on some day between two."""
     known = [(first or date.min, last or date.max, what) for first, last, what in spans if what]
     within = [each for each in known if each[0] <= (end or date.max) and each[1] >= (begin or date.min)]
     return max(within, key=lambda each: each[0])[2] if within else None
 
 
 def came_last(known: Iterable[tuple[date | None, T | None]]) -> T | None:
-    """What began last of all that is there; of several on one day the last one."""
+    """Give what began last of all that is there; of several on one day the last one."""
     found = [what for _, what in sorted(known, key=lambda each: each[0] or date.min) if what]
     return found[-1] if found else None
 

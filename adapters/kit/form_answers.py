@@ -1,4 +1,4 @@
-"""Answers in forms, as children's systems of every vendor keep them: a row for each question that was answered."""
+"""Children's systems keep the answers in their forms, a row for each question: these functions read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What systems of every vendor keep about people: names of streets in one text, telephones, numbers in other systems, codes."""
+"""These functions read how systems write about people: addresses in one text, telephones, numbers of other systems, codes."""
 
 from __future__ import annotations
 
