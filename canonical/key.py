@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -53,7 +54,8 @@ def key_of(source: str, entity: str, *identifiers: int | str) -> str:
     if len(identifiers) == 1:  # the usual case, once or more for every row that is read
         [only] = identifiers
         return f"{source}:{entity}:{only if type(only) is int else escaped(only)}"
-    return f"{source}:{entity}:{':'.join(map(escaped, identifiers))}"
+    written = [_escaped(each) if isinstance(each, str) else str(each) for each in identifiers]
+    return f"{source}:{entity}:{':'.join(written)}"
 
 
 def key_as_written(source: str, entity: str, *identifiers: str) -> str:
@@ -81,8 +83,11 @@ def entity_of(key: str) -> str:
 
 def escaped(identifier: int | str) -> str:
     """An identifier as it stands in a key: without colons, in printable ASCII."""
-    if isinstance(identifier, int):
-        return str(identifier)
+    return str(identifier) if isinstance(identifier, int) else _escaped(identifier)
+
+
+@lru_cache(maxsize=4096)  # a row's identifiers stand in several keys, and in those of the next rows
+def _escaped(identifier: str) -> str:
     if _PLAIN.fullmatch(identifier):
         return identifier
     return _ODD_BLANK.sub("%20", quote(identifier, safe=_SAFE, errors="surrogatepass"))

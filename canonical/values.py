@@ -138,14 +138,15 @@ def _uprn(value: str) -> str:
 
 
 def _amount(value: Decimal) -> Decimal:
-    pennies = value.quantize(Decimal("0.01"), ROUND_DOWN)
+    pennies = value.quantize(_PENNY, ROUND_DOWN)
     if pennies != value:
         raise ValueError("amount has parts of a penny")
     if abs(pennies) >= _TOO_MUCH:
         raise ValueError("amount has more than 16 digits before the point")
-    return pennies + Decimal(0)  # no minus zero
+    return pennies + _ZERO  # no minus zero
 
 
+_PENNY, _ZERO = Decimal("0.01"), Decimal(0)
 _TOO_MUCH = Decimal(10) ** 16
 
 

@@ -20,8 +20,8 @@ APART = {"tests", "cases", "world"}
 MOST = 60
 """Lines of code of a system's own for each of its streams: rows and mapping."""
 
-LARGER = {"liquidlogic": 61, "business_world": 61, "mosaic": 74, "payables": 1742}
-"""These systems do not keep to it yet: they may have so many."""
+LARGER = {"payables": 1742}
+"""A system that keeps to it not yet: it may have so many."""
 
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -15,9 +15,10 @@ from typing import Annotated, Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, case, func, or_
 
 from adapters.business_world.parties import Asuheader, sundry
-from adapters.business_world.quirks import HOME, dimensions, money, plain, reference
 from adapters.business_world.settings import PAY_METHOD, VOUCHER_TYPE, BusinessWorldSettings, VoucherKind
+from adapters.kit.ledgers import HOME, dimensions, money, reference
 from adapters.kit.sql import Choice, CodesFromSettings, Joined, Soft, Tables, row_of
+from adapters.kit.sql_conditions import plain_or_blank
 from canonical.finance import CreditNote, DocumentLine, Invoice, Payment
 from canonical.key import key_of
 
@@ -97,7 +98,7 @@ def payments(tables: Tables, settings: BusinessWorldSettings) -> Choice:
 
 
 def _kind(tables: Tables) -> ColumnElement[Any]:
-    return plain(tables[Asutrans].c.voucher_type)
+    return plain_or_blank(tables[Asutrans].c.voucher_type)
 
 
 def _amount(tables: Tables) -> ColumnElement[Any]:
@@ -121,7 +122,7 @@ def _postings(tables: Tables) -> Choice:
     """The ledger lines of the item's voucher, without those to control accounts."""
     lines, accounts = tables[Posting], tables[Aglaccounts]
     same = and_(accounts.c.client == lines.c.client, accounts.c.account == lines.c.account)
-    return Choice(plain(accounts.c.account_type).not_in(_CONTROL), lines.outerjoin(accounts, same))
+    return Choice(plain_or_blank(accounts.c.account_type).not_in(_CONTROL), lines.outerjoin(accounts, same))
 
 
 def invoice(source: str, item: Asutrans) -> Invoice:

@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, NamedTuple
 
-from adapters.business_world.quirks import dimensions, plain
 from adapters.business_world.settings import VOUCHER_TYPE, BusinessWorldSettings, VoucherKind
+from adapters.kit.ledgers import dimensions
 from adapters.kit.sql import Choice, CodesFromSettings, Tables, row_of
+from adapters.kit.sql_conditions import plain_or_blank
 from canonical.finance import JournalLine
 from canonical.key import key_of
 
@@ -41,7 +42,7 @@ class Agltransact(NamedTuple):
 
 def journal_lines(tables: Tables, settings: BusinessWorldSettings) -> Choice:
     budgets = settings.types(VoucherKind.BUDGET)
-    return Choice(plain(tables[Agltransact].c.voucher_type).not_in(budgets) if budgets else None)
+    return Choice(plain_or_blank(tables[Agltransact].c.voucher_type).not_in(budgets) if budgets else None)
 
 
 def journal_line(source: str, row: Agltransact) -> JournalLine:

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from adapters.business_world.quirks import dimensions, reference
+from adapters.kit.ledgers import dimensions, reference
 from adapters.kit.sql import row_of
 from canonical.finance import OrderLine, PurchaseOrder
 from canonical.key import key_of

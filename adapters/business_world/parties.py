@@ -7,9 +7,9 @@ from typing import Annotated, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case
 
-from adapters.business_world.quirks import plain
 from adapters.business_world.settings import PAY_METHOD, BusinessWorldSettings
 from adapters.kit.sql import Choice, CodeMap, CodesFromSettings, Joined, Soft, Tables, row_of
+from adapters.kit.sql_conditions import plain_or_blank
 from canonical.finance import BankAccount, Customer, Supplier, SupplierKind
 from canonical.key import key_of
 from canonical.people import Address
@@ -63,7 +63,8 @@ def suppliers(tables: Tables, settings: BusinessWorldSettings) -> Choice:
     them = tables[Asuheader]
     groups = [each.strip().upper() for each in settings.employee_groups]
     kind = case(
-        (plain(them.c.apar_gr_id).in_(groups), SupplierKind.EMPLOYEE.value), (sundry(them.c.apar_once), SupplierKind.SUNDRY.value)
+        (plain_or_blank(them.c.apar_gr_id).in_(groups), SupplierKind.EMPLOYEE.value),
+        (sundry(them.c.apar_once), SupplierKind.SUNDRY.value),
     )
     return Choice(joined={"kind": kind}, parts={"addresses": _addresses(tables, settings.supplier_attribute)})
 
@@ -76,11 +77,11 @@ def _addresses(tables: Tables, attribute: str | None) -> Choice | None:
     there = tables[Agladdress]
     if attribute is None:
         return None
-    return Choice(and_(plain(there.c.attribute_id) == attribute.upper(), plain(there.c.address_type) == MAIN))
+    return Choice(and_(plain_or_blank(there.c.attribute_id) == attribute.upper(), plain_or_blank(there.c.address_type) == MAIN))
 
 
 def sundry(once: ColumnElement[str]) -> ColumnElement[bool]:
-    return plain(once) == "Y"
+    return plain_or_blank(once) == "Y"
 
 
 def supplier(source: str, row: Asuheader) -> Supplier:

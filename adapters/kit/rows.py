@@ -54,6 +54,19 @@ class Spelt:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """
+    The column of another table's row, which is looked up by its key: `Annotated[date | None, Beside(Period, "start_date")]`.
+    `by` are the columns of our own table that hold this key, in its order; none: they have the same names. The field is None
+    where the other table has no such row.
+    """
+
+    row: type
+    column: str
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Between:
     """
     A column's days that mean something, the first and the last: any other stands for none.
@@ -114,6 +127,10 @@ class Field(NamedTuple):
     @property
     def filled(self) -> bool:
         return _FILLED in self.notes
+
+    @property
+    def beside(self) -> Beside | None:
+        return next((note for note in self.notes if isinstance(note, Beside)), None)
 
 
 def row_of(
@@ -229,7 +246,8 @@ def _field(row: type, name: str, column: str, hint: Any) -> Field:
     if kind is None:
         fix = f"one of {', '.join(each.__name__ for each in _KINDS)}, with `| None` where it may be empty; or Any"
         raise MisconfiguredError(f"{row.__name__}.{name}", "has a type that no column has", fix=fix)
-    made = Field(name, exact or column, exact is not None, kind, optional, _JOINED in notes, None, notes)
+    joined = _JOINED in notes or any(isinstance(note, Beside) for note in notes)
+    made = Field(name, exact or column, exact is not None, kind, optional, joined, None, notes)
     _insist(row, made)
     return made
 

@@ -9,7 +9,7 @@ transaction; nothing is held open between two pages.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -21,14 +21,17 @@ from sqlalchemy.types import DateTime
 
 from adapters.kit.codes import CodeMap, CodesFromSettings, agreed
 from adapters.kit.refresh import RefreshWindow
-from adapters.kit.rows import Between, Joined, Soft, Spelt, code_maps_of, row_of
+from adapters.kit.rows import Beside, Between, Joined, Soft, Spelt, code_maps_of, row_of
 from adapters.kit.soft import softening
 from adapters.kit.sql_check import (
+    FILL,
+    CodesGiven,
     insist,
     insist_on_no_zone,
     lacking,
     look,
     look_for_a_row,
+    look_for_codes,
     look_for_one_moment,
     try_out,
 )
@@ -47,8 +50,10 @@ from canonical.finding import Finding
 from canonical.key import KeysOf
 
 log = logging.getLogger(__name__)
+_NONE: Mapping[TableClause, str] = {}
 
 __all__ = [
+    "Beside",
     "Between",
     "Choice",
     "CodeMap",
@@ -126,7 +131,7 @@ class Database:
         """
         return Tail(lambda after: self._changed(reading, after), self.sweep(reading), every)
 
-    async def check(self, readings: Sequence[Reading], filled: Sequence[TableClause] = ()) -> list[Finding]:
+    async def check(self, readings: Sequence[Reading], filled: Mapping[TableClause, str] = _NONE) -> list[Finding]:
         """Look at every table, column and type of the readings, and whether the tables in `filled` hold a row."""
         if self.session.engine is None:
             try:
@@ -148,7 +153,7 @@ class Database:
             findings += await look_for_one_moment(self.session)
         absent = [part.table for parts in self._lacking.values() for part in parts]
         findings += [Finding(f"{table}: is not there, and is not needed", True) for table in absent]
-        return findings + [finding for table in filled for finding in await look_for_a_row(self.session, table)]
+        return findings + [finding for table, fix in filled.items() for finding in await look_for_a_row(self.session, table, fix)]
 
     async def _tried(self, reading: Reading) -> list[Finding]:
         """Run the statements that a reading sends, and tell what is wrong with them."""
@@ -338,20 +343,23 @@ class SqlAdapter:
     """
     A legacy system in one SQL database, read as its streams declare.
 
-    `name` is the source in every key. `filled` are the row classes of tables without whose rows nothing can be translated.
-    During the `window` in which the source is rebuilt nothing is read.
+    `name` is the source in every key. `filled` are the row classes of tables without whose rows nothing can be translated, if
+    need be with what is to be done about an empty one.
+    During the `window` in which the source is rebuilt nothing is read. `given` are codes of the council's own in the settings,
+    which `check` looks up in the source.
     """
 
     def __init__(
         self, name: str, settings: SqlSettings, streams: Sequence[SqlStream], *,
-        filled: Sequence[type] = (), window: RefreshWindow | None = None,
+        filled: Sequence[type] | Mapping[type, str] = (), window: RefreshWindow | None = None,
+        given: Sequence[CodesGiven] = (),
     ) -> None:  # fmt: skip
         self.name = name
         self.database = Database(name, settings, window)
         self.tables = Tables(settings.in_schema, settings.kind if settings.row_versions else None)
-        self._settings = settings
+        self._settings, self._given = settings, given
         self._streams = {each.name: each for each in streams}
-        self._filled = filled
+        self._filled = filled if isinstance(filled, Mapping) else dict.fromkeys(filled, FILL)
         if unknown := sorted(set(settings.tail) - set(self._streams)):
             fix = f"its streams are {', '.join(self._streams)}"
             raise MisconfiguredError(name, f"`tail` names no stream: {', '.join(unknown)}", fix=fix)
@@ -373,7 +381,11 @@ class SqlAdapter:
         readings = dict(self.readings)
         for stream in self._by_a_column:
             readings[stream] = replace(readings[stream], columns=(*readings[stream].columns, self._change(stream)))
-        return await self.database.check(list(readings.values()), [self.tables[row] for row in self._filled])
+        filled = {self.tables[row]: fix for row, fix in self._filled.items()}
+        findings = await self.database.check(list(readings.values()), filled)
+        for given in self._given if self.database.session.engine is not None else ():
+            findings += await look_for_codes(self.database.session, self.tables[given.row], given)
+        return findings
 
     def _reading(self, declared: SqlStream) -> Reading:
         reading = declared.reading(self.name, self.tables, self._settings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, false, func, select, text
@@ -129,10 +129,10 @@ async def lacking(session: SqlSession, reading: Reading) -> list[Parts]:
 
 _WITHOUT_ZONE = "read a view in which the column is CAST(… AT TIME ZONE 'Europe/London' AS TIMESTAMP)"
 
-_FILL = "ask the system's supplier to fill it: without it no code of this list can be translated"
+FILL = "ask the system's supplier to fill it: without it no code of this list can be translated"
 
 
-async def look_for_a_row(session: SqlSession, table: TableClause, fix: str = _FILL) -> list[Finding]:
+async def look_for_a_row(session: SqlSession, table: TableClause, fix: str) -> list[Finding]:
     """Look whether a table holds anything, such as a list that codes are translated by."""
     try:
         async with session.connection(str(table)) as connection:
@@ -141,6 +141,37 @@ async def look_for_a_row(session: SqlSession, table: TableClause, fix: str = _FI
     except IronbridgeError:
         return []  # that it cannot be read is a finding already
     return [Finding(f"{table}: has no rows", False, fix)]
+
+
+class CodesGiven(NamedTuple):
+    """
+    Codes that a setting gives, by purpose, and the row class of a table, of one column, in which the source has them. `place` is
+    the word for the source.
+    """
+
+    setting: str
+    codes: Mapping[str, Sequence[int | str]]
+    row: type
+    place: str = "source"
+
+
+async def look_for_codes(session: SqlSession, table: TableClause, given: CodesGiven) -> list[Finding]:
+    """Look whether the table holds every code. A purpose without a code is told; nothing is read for it."""
+    setting, purposes, _, place = given
+    named = {purpose: f"{setting}.{purpose}" if purpose else setting for purpose in purposes}
+    idle = [named[purpose] for purpose, codes in purposes.items() if purpose and not codes]
+    findings = [Finding(f"{name}: names nothing, and nothing is read for it", True) for name in idle]
+    wanted = {str(code).upper(): named[purpose] for purpose, codes in purposes.items() for code in codes}
+    if not wanted:
+        return findings
+    try:
+        async with session.connection(str(table)) as connection:
+            there = {str(code).strip().upper() for code in (await connection.execute(select(*table.c))).scalars()}
+    except IronbridgeError as error:
+        return [*findings, Finding(error.what, False, error.fix)]
+    fix = f"take the codes from {table}, as the council's own {place} has them"
+    strange = [(name, code) for code, name in wanted.items() if code not in there]
+    return findings + [Finding(f"{name}: {table} has no {code}", False, fix) for name, code in strange]
 
 
 ONE_MOMENT = text(

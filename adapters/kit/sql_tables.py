@@ -119,7 +119,7 @@ class Tables:
 
         :raises MisconfiguredError: the row class, its parts and `choice` do not fit together.
         """
-        choice = Choice() if choice is None else choice
+        choice = self._looked_up(row, Choice() if choice is None else choice)
         declared, fields = declared_of(row), fields_of(row)
         plain = tuple(each.name for each in fields if not each.part)
         if not declared.key or plain[: len(declared.key)] != declared.key or any(f.part for f in fields[: len(plain)]):
@@ -177,6 +177,24 @@ class Tables:
         if each.column not in known or key:
             known[each.column] = each, key
 
+    def _looked_up(self, row: type, choice: Choice) -> Choice:
+        """The choice with the tables joined in which the row's fields are looked up (see `Beside`)."""
+        own, joined = self[row], dict(choice.joined)
+        source: FromClause = own if choice.source is None else choice.source
+        there: set[tuple[type, tuple[str, ...]]] = set()
+        for name, beside in [(each.name, each.beside) for each in fields_of(row) if each.beside]:
+            table, key = self[beside.row], declared_of(beside.row).key
+            by = beside.by or key
+            if not key or len(by) != len(key):
+                fix = f"let `by` name the columns that hold the key of {beside.row.__name__}: {', '.join(key) or 'it has none'}"
+                raise MisconfiguredError(f"{row.__name__}.{name}", "cannot be looked up", fix=fix)
+            if (beside.row, by) not in there:
+                pairs = zip(self._columns(beside.row, key, Choice()), self._columns(row, by, choice), strict=True)
+                source = source.outerjoin(table, and_(*[theirs == ours for theirs, ours in pairs]))
+                there.add((beside.row, by))
+            joined[name] = table.c[field_of(beside.row, beside.column).column]
+        return replace(choice, source=source, joined=joined) if there else choice
+
     def _columns(self, row: type, names: tuple[str, ...], choice: Choice) -> Columns:
         """These columns of the row, each from its own table or from where `choice` says."""
         there, joined = self[row], choice.joined
@@ -210,6 +228,7 @@ class Tables:
                 yield replace(self._part(row, choice, part, chosen), version=self._version(part, tracked))
 
     def _part(self, row: type, records: Choice, part: type, choice: Choice) -> Parts:
+        choice = self._looked_up(part, choice)
         declared, own = declared_of(part), declared_of(row)
         columns = self._read(part, choice)
         of, to = self._columns(part, declared.of, choice), declared.to or own.key

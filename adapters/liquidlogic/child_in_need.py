@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from sqlalchemy import and_, exists
 
+from adapters.kit.children_codes import FACTOR, in_order
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import Answer, Day, Flag, is_none_of, matchable, real
+from adapters.kit.sql_conditions import is_none_of, plain
+from adapters.liquidlogic.hdm import Answer, Day, Flag, real
 from adapters.liquidlogic.quirks import answered_day, leading_code, reference
 from adapters.liquidlogic.settings import LiquidlogicSettings
 from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
 from canonical.key import key_of
 
-_FACTORS = (
-    *("1A", "1B", "1C", "2A", "2B", "2C", "3A", "3B", "3C", "4A", "4B", "4C", "5A", "5B", "5C", "6A", "6B", "6C", "7A"),
-    *("8B", "8C", "8D", "8E", "8F", "9A", "10A", "11A", "12A", "13A", "14A", "15A", "16A", "17A", "18A", "18B", "18C"),
-    *("19A", "19B", "19C", "20", "21", "22A", "23A", "24A"),
-)
-"""Factors identified at the end of assessment: CIN census, code list of item N00181."""
 _AUTHORISED = "FORMENDDATE"
 _SOURCES = r"1[A-D]|2[AB]|3[A-F]|5[A-D]|10|[46789]"
 """Referral sources: CIN census, item N00152."""
@@ -80,7 +75,7 @@ class FactSingleAssessment(NamedTuple):
 
 def assessments(hdm: Tables, _: LiquidlogicSettings) -> Choice:
     them, answers = hdm[FactSingleAssessment], hdm[AssessmentAnswer]
-    asked = matchable(answers.c.ANSWER_NO).in_((*_FACTORS, _AUTHORISED))
+    asked = plain(answers.c.ANSWER_NO).in_((*FACTOR.codes, _AUTHORISED))
     return Choice(
         where=and_(
             real(them.c.DIM_PERSON_ID),
@@ -100,7 +95,7 @@ def assessment(source: str, a: FactSingleAssessment) -> Assessment:
         episode=reference(source, "care-episode", a.fact_referral_id),
         start_date=a.start_dttm,
         authorised_date=max((each for each in authorised if each), default=None),
-        factors=tuple(sorted(found, key=lambda code: (int(re.sub(r"\D", "", code)), code))),
+        factors=in_order(found),
     )
 
 
@@ -130,7 +125,7 @@ class FactS47(NamedTuple):
 def section_47_enquiries(hdm: Tables, _: LiquidlogicSettings) -> Choice:
     them, conferences, meetings = hdm[FactS47], hdm[FactCpConference], hdm[FactMeetings]
     held = Choice(
-        where=matchable(meetings.c.DIM_LOOKUP_MTG_TYPE_ID_CODE) == "CPCONFERENCE",
+        where=plain(meetings.c.DIM_LOOKUP_MTG_TYPE_ID_CODE) == "CPCONFERENCE",
         source=conferences.join(meetings, meetings.c.FACT_MEETING_ID == conferences.c.FACT_MEETING_ID),
         joined={"actual_dttm": meetings.c.ACTUAL_DTTM},
     )
@@ -172,7 +167,7 @@ def cin_plans(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
     # A summary says nothing of its kind; the revisions of the plan below it do.
     is_cin = exists().where(
         plans.c.FACT_CARE_PLAN_SUMMARY_ID == them.c.FACT_CARE_PLAN_SUMMARY_ID,
-        matchable(plans.c.DIM_LOOKUP_PLAN_TYPE_ID_CODE).in_(types),
+        plain(plans.c.DIM_LOOKUP_PLAN_TYPE_ID_CODE).in_(types),
     )
     deleted = ("Z",)
     shown = is_none_of(them.c.DIM_LOOKUP_PLAN_STATUS_ID_CODE, deleted)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, DateTime, String, and_, func, or_, select
 from sqlalchemy.sql.expression import Subquery
 
 from adapters.kit.sql import Between, Tables, row_of
+from adapters.kit.sql_conditions import plain
 from adapters.liquidlogic.quirks import FIRST, LAST
 
 Answer = Annotated[str | None, String(4000)]
@@ -38,13 +39,8 @@ class DimLookupDisab(NamedTuple):
 def translation(hdm: Tables, lookup: type) -> Subquery:
     """A lookup table as `code` (local) and `nat` (national), one row a code even where the council has two."""
     there = hdm[lookup]
-    code = matchable(there.c.MAIN_CODE)
+    code = plain(there.c.MAIN_CODE)
     return select(code.label("code"), func.max(there.c.NAT_ID).label("nat")).group_by(code).subquery(there.name.lower())
-
-
-def matchable(code: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A code without the blanks and the case in which tables differ."""
-    return func.upper(func.rtrim(code))
 
 
 def real(*numbers: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -56,8 +52,3 @@ def never(moment: ColumnElement[Any]) -> ColumnElement[bool]:
     """A moment that did not come: it is empty, or on a day that stands for none."""
     first, last = datetime.combine(FIRST, time.min), datetime.combine(LAST, time(23, 59, 59))
     return or_(moment.is_(None), moment < first, moment > last)
-
-
-def is_none_of(code: ColumnElement[Any], values: tuple[str, ...]) -> ColumnElement[bool]:
-    return or_(code.is_(None), matchable(code).not_in(values))
-

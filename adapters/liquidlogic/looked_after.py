@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from sqlalchemy import and_, exists
 
-from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import Answer, Day, Flag, matchable, real
+from adapters.kit.children_codes import ADOPTIVE
+from adapters.kit.sql import Beside, Choice, Tables, row_of
+from adapters.kit.sql_conditions import plain
+from adapters.liquidlogic.hdm import Answer, Day, Flag, real
 from adapters.liquidlogic.person import postcode
 from adapters.liquidlogic.quirks import bad, identifier, leading_code, reference
 from adapters.liquidlogic.settings import LiquidlogicSettings
@@ -22,8 +24,6 @@ _END_REASONS = r"E\d{1,2}[A-Z]?|X1"
 _ACTIVITIES = r"[FP][1245]|G[456]"
 _ACCOMMODATION = r"[BCDEGHKRSTUV]"
 """Care leavers: SSDA903 OC3, ACTIV and ACCOM."""
-_ADOPTIVE = {"A3", "A4", "A5", "A6"}
-"""Placed for adoption: SSDA903 PLACE."""
 _SDQ = "STRENGTHS AND DIFFICULTIES QUESTIONNAIRE%"
 _SCORE, _COMPLETED = "SDQSCORE", "FORMENDDATE"
 
@@ -46,16 +46,12 @@ class FactCareEpisodes(NamedTuple):
     care_reason_end_code: str | None
     care_reason_end_desc: str | None
     cin_903_code: str | None
-    referral: Joined[int | None]
+    referral: Annotated[int | None, Beside(FactCla, "fact_referral_id")]
 
 
 def looked_after_episodes(hdm: Tables, _: LiquidlogicSettings) -> Choice:
-    them, periods = hdm[FactCareEpisodes], hdm[FactCla]
-    return Choice(
-        where=real(them.c.DIM_PERSON_ID, them.c.FACT_CARE_EPISODES_ID),
-        source=them.outerjoin(periods, periods.c.FACT_CLA_ID == them.c.FACT_CLA_ID),
-        joined={"referral": periods.c.FACT_REFERRAL_ID},
-    )
+    them = hdm[FactCareEpisodes]
+    return Choice(real(them.c.DIM_PERSON_ID, them.c.FACT_CARE_EPISODES_ID))
 
 
 def looked_after_episode(source: str, e: FactCareEpisodes) -> LookedAfterEpisode:
@@ -124,8 +120,8 @@ def placement(source: str, p: FactClaPlacement) -> Placement:
         also={"fact_cla_placement_id": int})  # fmt: skip
 class AdoptedChildsEpisode(NamedTuple):
     fact_cla_id: int | None
-    placement_type: Joined[str | None]
-    placed: Joined[Day]
+    placement_type: Annotated[str | None, Beside(FactClaPlacement, "dim_lookup_placement_type_code")]
+    placed: Annotated[Day, Beside(FactClaPlacement, "start_dttm")]
 
 
 @row_of("FACT_ADOPTION", key="fact_adoption_id", also={"start_dttm": Day})
@@ -142,16 +138,12 @@ class FactAdoption(NamedTuple):
 
 
 def permanences(hdm: Tables, _: LiquidlogicSettings) -> Choice:
-    them, episodes, homes = hdm[FactAdoption], hdm[AdoptedChildsEpisode], hdm[FactClaPlacement]
-    of_the_child = Choice(
-        source=episodes.outerjoin(homes, homes.c.FACT_CLA_PLACEMENT_ID == episodes.c.FACT_CLA_PLACEMENT_ID),
-        joined={"placement_type": homes.c.DIM_LOOKUP_PLACEMENT_TYPE_CODE, "placed": homes.c.START_DTTM},
-    )
-    return Choice(and_(real(them.c.DIM_PERSON_ID), them.c.START_DTTM.is_not(None)), parts={"episodes": of_the_child})
+    them = hdm[FactAdoption]
+    return Choice(and_(real(them.c.DIM_PERSON_ID), them.c.START_DTTM.is_not(None)))
 
 
 def permanence(source: str, a: FactAdoption) -> Permanence:
-    adoptive = [each for each in a.episodes if (each.placement_type or "").upper() in _ADOPTIVE]
+    adoptive = [each for each in a.episodes if (each.placement_type or "").upper() in ADOPTIVE]
     return Permanence(
         key=key_of(source, "permanence", a.fact_adoption_id),
         person=key_of(source, "person", a.dim_person_id),
@@ -182,7 +174,7 @@ class FactForms(NamedTuple):
 
 def health_screenings(hdm: Tables, _: LiquidlogicSettings) -> Choice:
     them, answers = hdm[FactForms], hdm[ScreeningAnswer]
-    number, is_sdq = matchable(answers.c.ANSWER_NO), matchable(answers.c.DIM_ASSESSMENT_TEMPLATE_ID_DESC).like(_SDQ)
+    number, is_sdq = plain(answers.c.ANSWER_NO), plain(answers.c.DIM_ASSESSMENT_TEMPLATE_ID_DESC).like(_SDQ)
     given = answers.c.ANSWER.is_not(None)
     scored = exists().where(answers.c.FACT_FORM_ID == them.c.FACT_FORM_ID, is_sdq, number == _SCORE, given)
     return Choice(

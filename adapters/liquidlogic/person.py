@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, extract, func, or_
+from sqlalchemy import ColumnElement, and_, case, func, or_
 
+from adapters.kit.children_codes import UPN_REASON, upn_or_reason
+from adapters.kit.people import sex_of
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.liquidlogic.hdm import Day, DimLookupDfeEthnic, DimLookupDisab, Flag, matchable, never, real, translation
+from adapters.kit.sql_conditions import months_since, plain
+from adapters.liquidlogic.hdm import Day, DimLookupDfeEthnic, DimLookupDisab, Flag, never, real, translation
 from adapters.liquidlogic.quirks import bad, leading_code
 from adapters.liquidlogic.settings import LiquidlogicSettings, People, UPNReason
 from canonical.key import key_of
-from canonical.people import Address, Identifier, ImmigrationStatus, Name, Person, Sex
+from canonical.people import Address, Identifier, ImmigrationStatus, Name, Person
 
 _NO_POSTCODE = re.compile(r"X+|NOPOSTCODE|NONE|UNKNOWN")
-_UPN_REASON = re.compile(r"UN(10|[1-9])")
 _OVERDUE = 2  # months; see `_born`
 _UASC = re.compile(r"\bUASC\b|\bunaccompanied\W+asylum", re.IGNORECASE)
 _NOT_UASC = re.compile(
@@ -91,7 +93,7 @@ def people(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
     asked = settings.upn_reason is UPNReason.FACT_903_DATA
     return Choice(
         where=and_(*conditions),
-        source=them.outerjoin(ethnicities, ethnicities.c.code == matchable(them.c.ETHNICITY_MAIN_CODE)),
+        source=them.outerjoin(ethnicities, ethnicities.c.code == plain(them.c.ETHNICITY_MAIN_CODE)),
         joined={"ethnicity": ethnicities.c.nat, "born": _born(them.c.BIRTH_DTTM)},
         parts={
             "disabilities": _disabilities(hdm),
@@ -101,14 +103,8 @@ def people(hdm: Tables, settings: LiquidlogicSettings) -> Choice:
 
 
 def _born(birth: ColumnElement[Any]) -> ColumnElement[Any]:
-    """
-    `Y` where a day lies so far back, by the source's clock, that whoever was expected on it is born: two months or more.
-
-    Whole months, because databases agree on nothing else about the distance of two days.
-    """
-    today = func.current_timestamp()
-    months = 12 * (extract("year", today) - extract("year", birth)) + extract("month", today) - extract("month", birth)
-    return case((months >= _OVERDUE, "Y"), else_="N")
+    """`Y` where a day lies so far back that whoever was expected on it is born: two months or more."""
+    return case((months_since(birth) >= _OVERDUE, "Y"), else_="N")
 
 
 def _disabilities(hdm: Tables) -> Choice:
@@ -117,7 +113,7 @@ def _disabilities(hdm: Tables) -> Choice:
     return Choice(
         # The clock is the source's: a disability that ends changes the row on the day it ends.
         where=and_(code.is_not(None), or_(never(end), func.current_timestamp() < end)),
-        source=theirs.outerjoin(lookup, lookup.c.code == matchable(code)),
+        source=theirs.outerjoin(lookup, lookup.c.code == plain(code)),
         joined={"national": lookup.c.nat},
     )
 
@@ -134,7 +130,7 @@ def person(source: str, p: DimPerson) -> Person:
         birth_date=None if expected else p.birth_dttm,
         expected_birth_date=p.birth_dttm if expected else None,
         death_date=p.death_dttm,
-        sex=_sex(p.gender_main_code),
+        sex=sex_of(p.gender_main_code, ("M", "MALE"), ("F", "FEMALE")),
         ethnicity=_national(
             "DIM_PERSON.ETHNICITY_MAIN_CODE", p.ethnicity_main_code, p.ethnicity, "DIM_LOOKUP_DFE_ETHNIC"
         ),
@@ -150,20 +146,9 @@ def person(source: str, p: DimPerson) -> Person:
 
 
 def _upn(p: DimPerson) -> tuple[str | None, str | None]:
-    if p.upn is None:
-        codes = [code for each in p.no_upn_codes if (code := leading_code(each.no_upn_code, _UPN_REASON.pattern))]
-        return None, codes[-1] if codes else None
-    # Where there is no UPN its column often holds the reason instead.
-    return (None, p.upn.upper()) if _UPN_REASON.fullmatch(p.upn.upper()) else (p.upn, None)
-
-
-def _sex(code: str | None) -> Sex:
-    match (code or "").upper():
-        case "M" | "MALE":
-            return Sex.MALE
-        case "F" | "FEMALE":
-            return Sex.FEMALE
-    return Sex.UNKNOWN  # I (indeterminate), U, nothing
+    upn, reason = upn_or_reason(p.upn)
+    codes = [code for each in p.no_upn_codes if (code := leading_code(each.no_upn_code, UPN_REASON.pattern))]
+    return upn, reason or (codes[-1] if codes and not upn else None)
 
 
 def _national(column: str, local: str | None, national: str | None, lookup: str) -> str | None:

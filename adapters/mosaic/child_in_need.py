@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from datetime import date, timedelta
 from typing import Annotated, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, and_, exists, literal, or_
+from sqlalchemy import Integer, and_, exists, literal
 
-from adapters.kit.sql import Choice, Joined, Soft, Tables, row_of
-from adapters.mosaic.codes import ABUSE, CLOSURE, FACTOR, NEED, SOURCE
+from adapters.kit.children_codes import ABUSE, CLOSURE, FACTOR, NEED, SOURCE, in_order
+from adapters.kit.children_periods import categories, ended, first_after, held_or_came
+from adapters.kit.form_answers import said_of
+from adapters.kit.sql import Beside, Choice, Joined, Soft, Tables, row_of
+from adapters.kit.sql_conditions import answers_to, not_said_yes, plain, said_yes
 from adapters.mosaic.mart import (
     STEP,
     Answer,
@@ -19,17 +19,15 @@ from adapters.mosaic.mart import (
     Flag,
     Number,
     PersonsReferral,
-    answers,
+    about_each,
+    begun,
     concerned,
     of_types,
     open_episode,
-    plain,
 )
 from adapters.mosaic.settings import MosaicSettings
 from canonical.children import Assessment, CareEpisode, CarePlan, PlanKind, Section47Enquiry
 from canonical.key import key_of
-
-_YES = ("Y", "YES")
 
 
 @row_of("DM_SERV_USER_GROUP_TYPES", key="group_type")
@@ -45,7 +43,7 @@ class DmServUserGroupTypes(NamedTuple):
 class DmServiceUserGroups(NamedTuple):
     start_date: Day
     end_date: Day
-    need: Soft[Joined[Annotated[str | None, NEED]]]
+    need: Soft[Annotated[str | None, NEED, Beside(DmServUserGroupTypes, "need_code_category_code", by=("full_group_type",))]]
 
 
 @row_of("DM_CIN_REFERRALS", key=("referral_id", "person_id"))
@@ -60,13 +58,6 @@ class DmCinReferrals(NamedTuple):
     groups: tuple[DmServiceUserGroups, ...]
 
 
-def care_episodes(mart: Tables, _: MosaicSettings) -> Choice:
-    groups, types = mart[DmServiceUserGroups], mart[DmServUserGroupTypes]
-    needs = groups.join(types, types.c.GROUP_TYPE == groups.c.FULL_GROUP_TYPE)
-    need = types.c.NEED_CODE_CATEGORY_CODE
-    return Choice(parts={"groups": Choice(need.is_not(None), needs, {"need": need})})
-
-
 def care_episode(source: str, r: DmCinReferrals) -> CareEpisode:
     return CareEpisode(
         key=key_of(source, "care-episode", r.referral_id, r.person_id),
@@ -74,20 +65,11 @@ def care_episode(source: str, r: DmCinReferrals) -> CareEpisode:
         referral_date=r.referral_date,
         referral_source=r.source_of_referral,
         no_further_action=r.nfa_date is not None,
-        primary_need=_primary_need(r),
+        # The service user group that the child was in when referred, else the first one that began meanwhile.
+        primary_need=held_or_came(r.referral_date, r.closure_date, r.groups),
         close_date=r.closure_date,
         close_reason=r.closure_reason,
     )
-
-
-def _primary_need(r: DmCinReferrals) -> str | None:
-    """The need of the service user group that the child was in when referred, else of the first that began meanwhile."""
-    opened, closed = r.referral_date or date.min, r.closure_date or date.max
-    # Databases differ in where an empty start stands.
-    spans = sorted((each.start_date or date.min, each.end_date or date.max, each.need) for each in r.groups if each.need)
-    at_once = [need for start, end, need in spans if start <= opened <= end]
-    later = [need for start, _, need in spans if opened < start <= closed]
-    return at_once[-1] if at_once else later[0] if later else None
 
 
 # -- workflow steps ------------------------------------------------------------------------------------------------
@@ -109,20 +91,17 @@ class AssessmentStep(NamedTuple):
 
 
 def assessments(mart: Tables, settings: MosaicSettings) -> Choice:
-    steps, subjects = mart[AssessmentStep], mart[DmSubgroupSubjects]
-    named = {"person_id": subjects.c.SUBJECT_COMPOUND_ID}
-    return Choice(of_types(steps, settings.steps.assessment), concerned(steps, subjects), named)
+    return about_each(mart, AssessmentStep, of_types(mart[AssessmentStep], settings.steps.assessment))
 
 
 def assessment(source: str, a: AssessmentStep) -> Assessment:
-    found = {code for (code,) in a.factors if code}
     return Assessment(
         key=key_of(source, "assessment", a.workflow_step_id, a.person_id),
         person=key_of(source, "person", a.person_id),
         episode=open_episode(source, a.person_id, a.referrals, a.started_on),
         start_date=a.started_on,
         authorised_date=a.completed_on,
-        factors=tuple(sorted(found, key=lambda code: (int(re.sub(r"\D", "", code)), code))),
+        factors=in_order(code for (code,) in a.factors if code),
     )
 
 
@@ -165,20 +144,19 @@ def cin_plans(mart: Tables, settings: MosaicSettings) -> Choice:
     ).correlate(steps, subjects)  # fmt: skip
     ahead = mart[LaterStep]
     after = concerned(ahead.join(steps, steps.c.WORKFLOW_STEP_ID == ahead.c.SUBSEQUENT_WORKFLOW_STEP_ID), subjects, steps)
-    person = {"person_id": subjects.c.SUBJECT_COMPOUND_ID}
-    later = Choice(of_types(steps, types), after, {**person, "completed_on": steps.c.COMPLETED_ON})
-    return Choice(and_(of_types(steps, types), ~before), concerned(steps, subjects), person, {"later": later})
+    joined = {"person_id": subjects.c.SUBJECT_COMPOUND_ID, "completed_on": steps.c.COMPLETED_ON}
+    later = Choice(of_types(steps, types), after, joined)
+    return about_each(mart, CinPlanStep, and_(of_types(steps, types), ~before), {"later": later})
 
 
 def cin_plan(source: str, p: CinPlanStep) -> CarePlan:
-    ends = [p.completed_on, *[each.completed_on for each in p.later]]
     return CarePlan(
         key=key_of(source, "care-plan", f"cin-{p.workflow_step_id}", p.person_id),
         person=key_of(source, "person", p.person_id),
         kind=PlanKind.CHILD_IN_NEED,
         episode=open_episode(source, p.person_id, p.referrals, p.started_on),
         start_date=p.started_on,
-        end_date=None if None in ends else max(each for each in ends if each),
+        end_date=ended([p.completed_on, *[each.completed_on for each in p.later]]),
     )
 
 
@@ -213,49 +191,30 @@ class Section47Step(NamedTuple):
 
 
 def section_47_enquiries(mart: Tables, settings: MosaicSettings) -> Choice:
-    steps, subjects, types = mart[Section47Step], mart[DmSubgroupSubjects], settings.steps.section_47
-    begun = and_(steps.c.STARTED_ON.is_not(None), steps.c.CANCELLED_ON.is_(None))
-    flagged = and_(steps.c.IS_SECTION_47_ENQUIRY.in_(("Y", "y")), begun)
-    person = {"person_id": subjects.c.SUBJECT_COMPOUND_ID}
-    held = and_(plain(mart[InitialConference].c.CP_CONFERENCE_CATEGORY) == "INITIAL", steps.c.CANCELLED_ON.is_(None))
+    steps, types = mart[Section47Step], settings.steps.section_47
+    initial = plain(mart[InitialConference].c.CP_CONFERENCE_CATEGORY) == "INITIAL"
     asked = {"required": settings.questions.conference_required}
-    days: ColumnElement[int] = literal(settings.conference_days, Integer())
-    return Choice(
-        where=of_types(steps, types) if types else flagged,
-        source=concerned(steps, subjects),
-        joined={**person, "looked_for": days},
-        parts={
-            "conferences": Choice(held, concerned(steps, subjects), person),
-            "said": answers(mart, StepAnswer, asked),
-        },
-    )
+    parts = {
+        "conferences": about_each(mart, InitialConference, and_(initial, steps.c.CANCELLED_ON.is_(None))),
+        "said": answers_to(mart[StepAnswer].c.QUESTION_USER_CODE, asked),
+    }
+    flagged = and_(said_yes(steps.c.IS_SECTION_47_ENQUIRY), begun(steps))
+    days = {"looked_for": literal(settings.conference_days, Integer())}
+    return about_each(mart, Section47Step, of_types(steps, types) if types else flagged, parts, days)
 
 
 def section_47_enquiry(source: str, s: Section47Step) -> Section47Enquiry:
-    held = _conference(s)
+    # The child's first initial conference since the enquiry began: the mart does not say which enquiry led to it.
+    held = first_after(s.started_on, [each.cp_conference_actual_date for each in s.conferences], s.looked_for)
     return Section47Enquiry(
         key=key_of(source, "section-47-enquiry", s.workflow_step_id, s.person_id),
         person=key_of(source, "person", s.person_id),
         episode=open_episode(source, s.person_id, s.referrals, s.started_on),
         start_date=s.started_on,
         end_date=s.completed_on,
-        conference_required=True if held else _required(s),
+        conference_required=True if held else said_of(s.person_id, [each[:2] for each in s.said]),
         conference_date=held,
     )
-
-
-def _conference(s: Section47Step) -> date | None:
-    """The child's first initial conference since the enquiry began: the mart does not say which enquiry led to it."""
-    began = s.started_on or date.max
-    days = [day for _, day in s.conferences if day and timedelta(0) <= day - began <= timedelta(s.looked_for)]
-    return min(days, default=None)
-
-
-def _required(s: Section47Step) -> bool | None:
-    """The last answer about the child counts; one that names no child is about all of them."""
-    said = {whom: text.upper() for whom, text, _ in s.said if text and whom in (None, s.person_id)}
-    answer = said.get(s.person_id, said.get(None))
-    return None if answer is None else answer in _YES
 
 
 # -- child protection plans ----------------------------------------------------------------------------------------
@@ -283,12 +242,11 @@ class DmRegistrations(NamedTuple):
 def cp_plans(mart: Tables, _: MosaicSettings) -> Choice:
     them = mart[DmRegistrations]
     temporary = them.c.IS_TEMPORARY_CHILD_PROTECTION  # another council's plan, while the child stays here
-    own = or_(temporary.is_(None), temporary.not_in(("Y", "y")))
-    return Choice(and_(them.c.IS_CHILD_PROTECTION_PLAN.in_(("Y", "y")), own))
+    return Choice(and_(said_yes(them.c.IS_CHILD_PROTECTION_PLAN), not_said_yes(temporary)))
 
 
 def cp_plan(source: str, p: DmRegistrations) -> CarePlan:
-    starts = [each.category_start_date or date.min for each in p.categories]
+    abuse = categories(p.categories)
     return CarePlan(
         key=key_of(source, "care-plan", f"cp-{p.registration_id}"),
         person=key_of(source, "person", p.person_id),
@@ -296,13 +254,6 @@ def cp_plan(source: str, p: DmRegistrations) -> CarePlan:
         episode=open_episode(source, p.person_id, p.referrals, p.registration_start_date),
         start_date=p.registration_start_date,
         end_date=p.deregistration_date,
-        initial_category=_category(p.categories, min(starts, default=date.min)),
-        latest_category=_category(p.categories, max(starts, default=date.min)),
+        initial_category=abuse.initial,
+        latest_category=abuse.latest,
     )
-
-
-def _category(categories: Sequence[DmRegistrationCategories], day: date) -> str | None:
-    """The category on a day; several at once are the census's MUL."""
-    spans = [(start or date.min, end or date.max, code) for start, end, code in categories]
-    codes = {code for start, end, code in spans if code and start <= day and (day < end or start == day)}
-    return "MUL" if len(codes) > 1 else next(iter(codes), None)

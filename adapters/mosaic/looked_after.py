@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date
 from typing import Annotated, NamedTuple
 
 from sqlalchemy import and_, exists, or_
-from sqlalchemy.sql.expression import FromClause
 
-from adapters.kit.sql import Choice, Joined, Soft, Tables, row_of
-from adapters.mosaic.codes import ACCOMMODATION, ACTIVITY, CEASED, CHANGE, IN_TOUCH, NEED, PLACEMENT, PROVIDER, SUITABLE
-from adapters.mosaic.mart import Day, Flag, PersonsAnswer, PersonsReferral, answers, open_episode, plain
+from adapters.kit.children_codes import (
+    ACCOMMODATION,
+    ACTIVITY,
+    ADOPTIVE,
+    CEASED,
+    CHANGE,
+    IN_TOUCH,
+    NEED,
+    PLACEMENT,
+    PLACEMENT_ORDER,
+    PROVIDER,
+    SUITABLE,
+    WITH_CARER,
+)
+from adapters.kit.children_periods import came_last, end_reason, last_of, latest_within, start_reason
+from adapters.kit.sql import Beside, Choice, Joined, Soft, Tables, row_of
+from adapters.kit.sql_conditions import answers_to, plain, said_yes
+from adapters.mosaic.mart import Day, Flag, PersonsAnswer, PersonsReferral, open_episode
 from adapters.mosaic.person import DmPeriodsOfCare
 from adapters.mosaic.settings import MosaicSettings
 from canonical.children import CareLeaver, HealthScreening, LookedAfterEpisode, Permanence, Placement
 from canonical.key import key_of
-
-_ADOPTIVE = ("A3", "A4", "A5", "A6")
-"""Placed for adoption: SSDA903 PLACE."""
-_WITH_CARER = ("A3", "A5")
-"""The foster carer with whom the child lives already adopts it."""
-_PLACEMENT_ORDER = "E1"
-"""A placement order was granted: SSDA903 LS."""
 
 _SUMMARY = ("legal_status_id", "placement_id", "placement_split_number", "element_detail_id", "service_split_number")
 """An episode has no number of its own: it is one legal status, one placement and one carer's service together."""
@@ -50,14 +57,18 @@ class DmPlacementDetails(NamedTuple):
     split_number: int
 
 
+_Home = Beside(DmPlacements, "placement_type", by=("placement_id", "placement_split_number"))
+_Carer = Beside(DmPlacementDetails, "carer_id", by=("element_detail_id", "service_split_number"))
+
+
 @row_of("DM_CLA_SUMMARIES", key=_SUMMARY, of="period_of_care_id", to="period_of_care_id")
 class PeriodsEpisode(NamedTuple):
     legal_status_id: int
     placement_id: int
     placement_split_number: int
     start_date: Day
-    carer_id: Joined[int | None]
-    placement_type: Joined[str | None]
+    carer_id: Annotated[int | None, _Carer]
+    placement_type: Annotated[str | None, _Home]
 
 
 @row_of("DM_CLA_SUMMARIES", key=_SUMMARY)
@@ -71,38 +82,15 @@ class DmClaSummaries(NamedTuple):
     period_of_care_id: int | None
     start_date: Day
     end_date: Day
-    period_began: Joined[Day]
-    need: Soft[Joined[Annotated[str | None, NEED]]]
-    ceased: Soft[Joined[Annotated[str | None, CEASED]]]
+    period_began: Annotated[Day, Beside(DmPeriodsOfCare, "start_date")]
+    need: Soft[Annotated[str | None, NEED, replace(_Home, column="category_of_need")]]
+    ceased: Soft[Annotated[str | None, CEASED, replace(_Home, column="reason_episode_ceased")]]
     episodes: tuple[PeriodsEpisode, ...]
     referrals: tuple[PersonsReferral, ...]
 
 
-def looked_after_episodes(mart: Tables, _: MosaicSettings) -> Choice:
-    them, homes, periods = mart[DmClaSummaries], mart[DmPlacements], mart[DmPeriodsOfCare]
-    services = mart[DmPlacementDetails]
-    home, service = _with_home(mart, them), and_(
-        services.c.ELEMENT_DETAIL_ID == them.c.ELEMENT_DETAIL_ID, services.c.SPLIT_NUMBER == them.c.SERVICE_SPLIT_NUMBER
-    )  # fmt: skip
-    episodes = {"carer_id": services.c.CARER_ID, "placement_type": homes.c.PLACEMENT_TYPE}
-    return Choice(
-        source=home.outerjoin(periods, periods.c.PERIOD_OF_CARE_ID == them.c.PERIOD_OF_CARE_ID),
-        joined={
-            "period_began": periods.c.START_DATE,
-            "need": homes.c.CATEGORY_OF_NEED,
-            "ceased": homes.c.REASON_EPISODE_CEASED,
-        },
-        parts={"episodes": Choice(source=home.outerjoin(services, service), joined=episodes)},
-    )
-
-
-def _with_home(mart: Tables, them: FromClause) -> FromClause:
-    homes = mart[DmPlacements]
-    same = and_(homes.c.PLACEMENT_ID == them.c.PLACEMENT_ID, homes.c.SPLIT_NUMBER == them.c.PLACEMENT_SPLIT_NUMBER)
-    return them.outerjoin(homes, same)
-
-
 def looked_after_episode(source: str, e: DmClaSummaries) -> LookedAfterEpisode:
+    own = next((each for each in e.episodes if each.start_date == e.start_date and each[:3] == e[:3]), None)
     return LookedAfterEpisode(
         key=key_of(source, "looked-after-episode", *e[:5]),
         person=key_of(source, "person", e.person_id),
@@ -110,41 +98,11 @@ def looked_after_episode(source: str, e: DmClaSummaries) -> LookedAfterEpisode:
         period=None if e.period_of_care_id is None else str(e.period_of_care_id),
         placement=key_of(source, "placement", e.placement_id, e.placement_split_number),
         start_date=e.start_date,
-        start_reason=start_reason(e),
+        start_reason=start_reason(own, e.episodes, e.period_began),  # Mosaic keeps neither reason
         end_date=e.end_date,
-        end_reason=_end_reason(e),
+        end_reason=end_reason(e.start_date, e.end_date, [each.start_date for each in e.episodes], e.ceased),
         primary_need=e.need,
     )
-
-
-def start_reason(e: DmClaSummaries) -> str | None:
-    """
-    Tell why the episode began (SSDA903 RNE). Mosaic does not keep it: it shows in what differs from the episode before.
-
-    S: the period of care began. L: another legal status. P: another placement; T: another type of placement with the same
-    carer. Both at once are U with the same carer, and B with another one.
-    """
-    began = e.start_date or date.max
-    own = next((each for each in e.episodes if each.start_date == e.start_date and each[:3] == e[:3]), None)
-    before = [each for each in e.episodes if each.start_date is not None and each.start_date < began]
-    if own is None or not before:
-        return "S" if own is not None and e.period_began in (None, e.start_date) else None
-    last = max(before, key=lambda each: each.start_date or date.min)
-    same_carer = own.carer_id is not None and own.carer_id == last.carer_id
-    other_type = own.placement_type != last.placement_type
-    # A placement that was cut in two has another SPLIT_NUMBER, and is the same one.
-    moved = own.placement_id != last.placement_id or own.carer_id != last.carer_id or other_type
-    if own.legal_status_id != last.legal_status_id:
-        return "L" if not moved else "U" if same_carer else "B"
-    return "T" if same_carer and other_type else "P"
-
-
-def _end_reason(e: DmClaSummaries) -> str | None:
-    """The placement's reason is the last episode's; one that another follows at once ceased with X1."""
-    if e.end_date is None:
-        return None
-    follows = (e.end_date, e.end_date + timedelta(days=1)) if e.end_date < date.max else ()
-    return "X1" if any(each.start_date in follows and each.start_date != e.start_date for each in e.episodes) else e.ceased
 
 
 # -- placements ----------------------------------------------------------------------------------------------------
@@ -197,9 +155,6 @@ def placements(mart: Tables, _: MosaicSettings) -> Choice:
 
 
 def placement(source: str, p: PlacementOfChild) -> Placement:
-    services = sorted(p.services, key=lambda each: each.start_date or date.min)
-    urns = [each.ofsted_urn for each in services if each.ofsted_urn]
-    providers = [each.cin_provider_category_code for each in services if each.cin_provider_category_code]
     return Placement(
         key=key_of(source, "placement", p.placement_id, p.split_number),
         person=key_of(source, "person", p.person_id),
@@ -207,20 +162,12 @@ def placement(source: str, p: PlacementOfChild) -> Placement:
         start_date=p.start_date,
         end_date=p.end_date,
         placement_type=p.placement_type,
-        provider=providers[-1] if providers else None,
-        ofsted_urn=urns[-1] if urns else None,
-        postcode=_postcode(p),
+        provider=came_last((each.start_date, each.cin_provider_category_code) for each in p.services),
+        ofsted_urn=came_last((each.start_date, each.ofsted_urn) for each in p.services),
+        # The home in which the carer lived when the placement ended, or lives now.
+        postcode=latest_within(p.start_date, p.end_date, [(each[1], each[2], each[0]) for each in p.homes]),
         change_reason=p.reason_for_placement_change,
     )
-
-
-def _postcode(p: PlacementOfChild) -> str | None:
-    """The postcode of the home in which the carer lived when the placement ended, or lives now."""
-    last = p.end_date or date.max
-    lived = [each for each in p.homes if each.post_code and (each.start_date or date.min) <= last]
-    still = [each for each in lived if (each.end_date or date.max) >= (p.start_date or date.min)]
-    latest = max(still, key=lambda each: each.start_date or date.min, default=None)
-    return None if latest is None else latest.post_code
 
 
 # -- adoption, screening, leaving care -------------------------------------------------------------------------------
@@ -240,32 +187,26 @@ class AdoptivePlacement(NamedTuple):
 
 def permanences(mart: Tables, settings: MosaicSettings) -> Choice:
     them, asked = mart[AdoptivePlacement], settings.questions
-    order = plain(mart[DmLegalStatuses].c.LEGAL_STATUS) == _PLACEMENT_ORDER
+    order = plain(mart[DmLegalStatuses].c.LEGAL_STATUS) == PLACEMENT_ORDER
     said = {"decision": asked.adoption_decision, "match": asked.adoption_match}
     return Choice(
-        where=or_(plain(them.c.PLACEMENT_TYPE).in_(_ADOPTIVE), them.c.IS_ADOPTED.in_(("Y", "y"))),
-        parts={"statuses": Choice(order), "said": answers(mart, PersonsAnswer, said)},
+        where=or_(plain(them.c.PLACEMENT_TYPE).in_(ADOPTIVE), said_yes(them.c.IS_ADOPTED)),
+        parts={"statuses": Choice(order), "said": answers_to(mart[PersonsAnswer].c.QUESTION_USER_CODE, said)},
     )
 
 
 def permanence(source: str, a: AdoptivePlacement) -> Permanence:
     kind = (a.placement_type or "").upper()
-    orders = [each.start_date for each in a.statuses if each.start_date]
     return Permanence(
         key=key_of(source, "permanence", a.placement_id, a.split_number),
         person=key_of(source, "person", a.person_id),
         period=None if a.period_of_care_id is None else str(a.period_of_care_id),
-        decision_date=_answered(a.said, "decision"),
-        placement_order_date=max(orders, default=None),
-        matched_date=_answered(a.said, "match"),
-        placed_date=a.start_date if kind in _ADOPTIVE else None,
-        adopted_by_carer=kind in _WITH_CARER if kind in _ADOPTIVE else None,
+        decision_date=last_of(each.date_answer for each in a.said if each.question == "decision"),
+        placement_order_date=last_of(each.start_date for each in a.statuses),
+        matched_date=last_of(each.date_answer for each in a.said if each.question == "match"),
+        placed_date=a.start_date if kind in ADOPTIVE else None,
+        adopted_by_carer=kind in WITH_CARER if kind in ADOPTIVE else None,
     )
-
-
-def _answered(said: Sequence[PersonsAnswer], question: str) -> date | None:
-    """The latest day that was answered."""
-    return max((each.date_answer for each in said if each.question == question and each.date_answer), default=None)
 
 
 @row_of("DM_HEALTH_ASSESSMENTS", key="health_id")

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, DateTime, Numeric, String, and_, case, false, func
+from sqlalchemy import ColumnElement, DateTime, Numeric, String, and_, false
 from sqlalchemy.sql.expression import FromClause
 
+from adapters.kit.children_periods import open_on
 from adapters.kit.sql import Choice, Joined, Tables, row_of
+from adapters.kit.sql_conditions import plain
 from canonical.key import key_of
 
 Answer = Annotated[str | None, String(4000)]
@@ -56,11 +58,6 @@ class PersonsAnswer(NamedTuple):
     question: Joined[str | None]
 
 
-def plain(code: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A code without the blanks and the case in which entries differ."""
-    return func.upper(func.rtrim(code))
-
-
 def concerned(source: FromClause, subjects: FromClause, steps: FromClause | None = None) -> FromClause:
     """
     Steps, each once for every person in its subgroup: one step about three siblings is three rows. `source` is the steps, or
@@ -70,25 +67,27 @@ def concerned(source: FromClause, subjects: FromClause, steps: FromClause | None
     return source.join(subjects, and_(subgroup == subjects.c.SUBGROUP_ID, plain(subjects.c.SUBJECT_TYPE_CODE) == "PER"))
 
 
+def about_each(
+    mart: Tables, row: type, where: ColumnElement[bool], parts: Mapping[str, Choice | None] | None = None,
+    joined: Mapping[str, ColumnElement[Any]] | None = None,
+) -> Choice:  # fmt: skip
+    """Steps, each once for every person whom it concerns; the field `person_id` is that person."""
+    steps, subjects = mart[row], mart[DmSubgroupSubjects]
+    person = {"person_id": subjects.c.SUBJECT_COMPOUND_ID}
+    return Choice(where, concerned(steps, subjects), {**person, **(joined or {})}, parts or {})
+
+
+def begun(steps: FromClause) -> ColumnElement[bool]:
+    """Steps that have begun and were not cancelled."""
+    return and_(steps.c.STARTED_ON.is_not(None), steps.c.CANCELLED_ON.is_(None))
+
+
 def of_types(steps: FromClause, types: Sequence[int]) -> ColumnElement[bool]:
     """Steps of these types that have begun and were not cancelled."""
-    begun = and_(steps.c.STARTED_ON.is_not(None), steps.c.CANCELLED_ON.is_(None))
-    return and_(steps.c.WORKFLOW_STEP_TYPE_ID.in_(types), begun) if types else false()
-
-
-def answers(mart: Tables, row: type, asked: Mapping[str, Sequence[str]]) -> Choice | None:
-    """The answers to some questions, each with our name for its question; None if the council has named none."""
-    named = {name: [code.strip().upper() for code in codes] for name, codes in asked.items() if codes}
-    if not named:
-        return None
-    code = plain(mart[row].c.QUESTION_USER_CODE)
-    question = case(*[(code.in_(codes), name) for name, codes in named.items()])
-    return Choice(where=code.in_([each for codes in named.values() for each in codes]), joined={"question": question})
+    return and_(steps.c.WORKFLOW_STEP_TYPE_ID.in_(types), begun(steps)) if types else false()
 
 
 def open_episode(source: str, person: int, referrals: Sequence[PersonsReferral], day: date | None) -> str | None:
     """The key of the person's care episode that was open on a day: of several the one referred last."""
-    known = [each for each in referrals if day and each.referral_date and each.referral_date <= day]
-    still = [each for each in known if each.closure_date is None or (day and each.closure_date >= day)]
-    last = max(still, key=lambda each: (each.referral_date or date.min, each.referral_id), default=None)
-    return None if last is None else key_of(source, "care-episode", last.referral_id, person)
+    number = open_on(day, referrals)
+    return None if number is None else key_of(source, "care-episode", number, person)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import and_, extract, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from adapters.kit.sql import Choice, Joined, Tables, row_of
-from adapters.mosaic.mart import Day, PersonsReferral, open_episode, plain
+from adapters.kit.sql_conditions import on_one_day, plain
+from adapters.mosaic.mart import Day, PersonsReferral, open_episode
 from adapters.mosaic.settings import MosaicSettings
 from canonical.children import Involvement
 from canonical.key import key_of
@@ -44,8 +45,8 @@ def involvements(mart: Tables, settings: MosaicSettings) -> Choice:
     team = select(func.max(organisations.c.NAME)).select_from(
         roles.join(organisations, organisations.c.ORGANISATION_ID == roles.c.ORGANISATION_ID)
     ).where(roles.c.WORKER_ID == them.c.WORKER_ID).correlate(them)  # fmt: skip
-    one_day = and_(*[extract(part, begun) == extract(part, ended) for part in ("year", "month", "day")])
-    conditions = [or_(begun.is_(None), ended.is_(None), ~one_day)]  # begun and ended on one day: keyed in by mistake
+    # Begun and ended on one day: keyed in by mistake.
+    conditions = [or_(begun.is_(None), ended.is_(None), ~on_one_day(begun, ended))]
     if settings.worker_types:
         conditions.append(kind.in_([each.upper() for each in settings.worker_types]))
     return Choice(and_(*conditions), joined={"team": team.scalar_subquery()})

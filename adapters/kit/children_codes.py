@@ -1,14 +1,16 @@
 """
-The mart holds these national codes where its mappings are complete.
+These are code lists of the CIN census and of the SSDA903 return, as children's systems hold them.
 
-Each list is a code map: a council whose mart holds codes of its own gives a map of the same name in the settings.
+Each list is a code map: a council whose system holds codes of its own gives a map of the same name in the settings.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import date
 
-from adapters.kit.sql import CodeMap
+from adapters.kit.codes import CodeMap
 
 _AGREED = date(2026, 4, 1)
 _CIN, _SSDA903 = "the DfE's CIN census", "the DfE's SSDA903 return"
@@ -43,3 +45,23 @@ IN_TOUCH = _national("in_touch", _SSDA903, "YES NO DIED REFU NREQ RHOM")
 ACTIVITY = _national("activity", _SSDA903, "F1 P1 F2 P2 F4 P4 F5 P5 G4 G5 G6")
 ACCOMMODATION = _national("accommodation", _SSDA903, "B C D E G H K R S T U V")
 SUITABLE = _national("accommodation_suitable", _SSDA903, "1 2")
+
+ADOPTIVE = ("A3", "A4", "A5", "A6")
+"""Placed for adoption: SSDA903 PLACE."""
+WITH_CARER = ("A3", "A5")
+"""The foster carer with whom the child lives already adopts it: SSDA903 PLACE."""
+PLACEMENT_ORDER = "E1"
+"""A placement order was granted: SSDA903 LS."""
+
+UPN_REASON = re.compile(r"UN(10|[1-9])")
+
+
+def upn_or_reason(written: str | None) -> tuple[str | None, str | None]:
+    """Where there is no UPN its column often holds the reason instead: the UPN, and the reason for none."""
+    reason = (written or "").upper()
+    return (None, reason) if UPN_REASON.fullmatch(reason) else (written, None)
+
+
+def in_order(factors: Iterable[str]) -> tuple[str, ...]:
+    """Factors of an assessment, each once, as the census lists them: by number, then by letter."""
+    return tuple(sorted(set(factors), key=lambda code: (int(re.sub(r"\D", "", code)), code)))

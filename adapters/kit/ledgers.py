@@ -1,11 +1,10 @@
-"""These functions read how Business World writes codes, amounts, references and analyses."""
+"""These functions read how ledgers write amounts, references and analyses."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
-
-from sqlalchemy import ColumnElement, func
 
 from canonical.finance import DimensionValue
 
@@ -30,16 +29,19 @@ def money(
     return Money(currency or HOME, cur_amount or Decimal(0), rest_curr)
 
 
-def dimensions(row: tuple[Any, ...]) -> tuple[DimensionValue, ...]:
-    """The last seven columns of a row, `dim_1` to `dim_7`, as far as they are filled in. What each analyses is the site's own."""
-    return tuple(DimensionValue(dimension=f"dim_{n}", value=value) for n, value in enumerate(row[-7:], 1) if value)
+def dimensions(row: tuple[Any, ...], many: int = 7) -> tuple[DimensionValue, ...]:
+    """
+    The last columns of a row, `dim_1` to `dim_7` or as many as they are, as far as they are filled in. What each analyses is the
+    site's own.
+    """
+    return tuple([_dimension(n, value) for n, value in enumerate(row[-many:], 1) if value])
+
+
+@lru_cache(maxsize=4096)
+def _dimension(number: int, value: str) -> DimensionValue:
+    return DimensionValue(dimension=f"dim_{number}", value=value)
 
 
 def reference(value: str | None) -> str | None:
     """A number of another record; 0 stands for none, as a blank does."""
     return value if value is not None and value.strip("0") else None
-
-
-def plain(code: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A code for a condition: without the blanks that pad it, in capitals, and blank where it is null."""
-    return func.coalesce(func.upper(func.rtrim(code)), "")
