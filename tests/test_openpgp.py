@@ -103,7 +103,6 @@ def opened(keys: PgpKeys | None, data: bytes, name: str = "may.csv.gpg", most: i
             with decrypted(file, Path(name), keys, most) as plain:
                 return plain.read()
         except BadRecordError as refused:
-            assert PASSPHRASE not in str(refused)
             return refused.rule
 
 

@@ -11,6 +11,7 @@ process of its own may decrypt, into a temporary file without a name, which may 
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ _MARKER = b"\xca\x03PGP"  # a packet that says nothing, and may stand before the
 _SESSION_KEYS = {1: (3, 6), 3: (4, 5, 6)}  # the kinds of packet that hold a session key, and their versions
 _ENCRYPTED = {9, 18, 20}  # the kinds of packet that hold what is encrypted
 _SUFFIXES = frozenset({".gpg", ".pgp", ".asc"})
-_TOO_LARGE, _NO_ROOM = "os error 27", "os error 28"  # as the system numbers EFBIG and ENOSPC
+_SYSTEM = "(os error "
+_TOO_LARGE = f"{_SYSTEM}{errno.EFBIG})"
 
 
 class PgpSettings(BaseModel):
@@ -157,18 +159,23 @@ class PgpKeys:
                     _path(file), _path(into), decryptor=decryptor, store=known if self.senders else None,
                     passwords=[self._passphrase] if decryptor is None else [],
                 )  # fmt: skip
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             said = str(error).partition("\n")[0]
             if said.startswith("No key"):
                 return False
             raise self._refused(said, asked, largest) from None
+        except BaseException as error:  # a panic of the library is no `Exception` for it
+            if type(error).__name__ != "PanicException":
+                raise
+            raise self._refused("", asked, largest) from None
         return True
 
     def _refused(self, said: str, asked: Sequence[str], largest: int) -> BadRecordError | UnavailableError:
-        if _NO_ROOM in said:
-            return UnavailableError("temporary files", "there is no room to decrypt a file", fix="make room, or set TMPDIR")
         if _TOO_LARGE in said:
             rule, fix = f"holds more than {largest // 1_000_000} MB", "split it, or raise max_megabytes in the settings"
+        elif _SYSTEM in said:
+            fix = "see whether there is room for temporary files (TMPDIR), and whether the share is well"
+            return UnavailableError("a file", f"cannot be decrypted now (error {said.partition(_SYSTEM)[2]}", fix=fix)
         elif said.startswith("Unexpected message structure") and not asked:
             rule, fix = "is not signed", "ask the sender to sign it: only signed files are taken"
         elif said.startswith("Unexpected message structure"):
