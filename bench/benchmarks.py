@@ -279,7 +279,7 @@ async def large_file(stage: Stage, plan: Plan) -> list[Line]:
         async with stage.postgres.database() as state:
             prefix = stage.prefix()
             given = {"megabytes": plan.megabytes, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
-            each = await _job(stage, plan, "files", **given)
+            each = await _job(stage, plan, "files", seconds=3600, **given)
         found = await stage.count(f"{prefix}.person")
         _must((found.records, found.keys), (each["rows"], each["rows"]), "events and keys, one for each row")
         await stage.forget(prefix)

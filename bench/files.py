@@ -18,7 +18,6 @@ from adapters.kit.delimited import Delimited
 from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.kit.rows import row_of
 from adapters.kit.typed import row_key
-from bench.people import TABLE, rows
 from canonical import Address, Name, Person
 from ironbridge.kafka.journal import KafkaJournal
 from ironbridge.kafka.topics import ensure_topics
@@ -27,10 +26,13 @@ from ironbridge.settings import KafkaSettings
 from ironbridge.store import StoredMemory, open_store
 
 _LOOK = 0.02  # seconds between two looks at the memory
-_NOTE = 900  # letters at most: an extract has columns that nobody reads
+_LETTERS = 4000  # of a note at most: an extract has columns that nobody reads
+_BYTES = _LETTERS // 2 + 50  # of a row, on the average
+_FORENAMES, _SURNAMES = ("Ada", "Bilal", "Carys", "Dylan", "Esther"), ("Ahmed", "Bennett", "Clarke", "Davies", "Evans")
+_STREETS, _TOWNS = ("Mill Lane", "Station Road", "Wyle Cop", "Severn Way"), ("Shrewsbury", "Oswestry", "Ludlow", "Telford")
 
 
-@row_of(TABLE, key="number")
+@row_of("people", key="number")
 class FiledPerson(NamedTuple):
     number: int
     forename: str | None
@@ -47,14 +49,13 @@ def filed_person(source: str, row: FiledPerson) -> Person:
 
 def write_people(path: Path, megabytes: int, seed: int = 1) -> int:
     """Write a CSV file of about that size. Gives the number of its rows."""
-    count = megabytes * 1_000_000 // (_NOTE // 2 + 50)
-    random = Random(seed)
+    count, random, note = megabytes * 1_000_000 // _BYTES, Random(seed), "x" * _LETTERS
     with path.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow([*FiledPerson._fields, "notes"])
-        for person in rows(count, seed):
-            note = "x" * random.randrange(_NOTE)
-            lines.writerow([person.dim_person_id, person.forename, person.surname.strip(), person.street, person.town, note])
+        for number in range(1, count + 1):
+            person = [random.choice(each) for each in (_FORENAMES, _SURNAMES, _STREETS, _TOWNS)]
+            lines.writerow([number, *person, note[: random.randrange(_LETTERS)]])
     return count
 
 
