@@ -39,6 +39,7 @@ class Plan:
     parked: int = 100_000
     messages: int = 1_200
     records: int = 5_000
+    megabytes: int = 1_000
     profiles: Path | None = None
     tree: Path | None = None
     say: Callable[[str], None] = print
@@ -273,6 +274,26 @@ async def kit(stage: Stage, plan: Plan) -> list[Line]:
     return lines
 
 
+async def large_file(stage: Stage, plan: Plan) -> list[Line]:
+    """A large CSV file, which the kit reads in a process of its own."""
+    done = []
+    for run in range(1, plan.runs + 1):
+        plan.say(f"a CSV file of {plan.megabytes:,} MB, run {run} of {plan.runs}")
+        async with stage.postgres.database() as state:
+            prefix = stage.prefix()
+            given = {"megabytes": plan.megabytes, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
+            each = await _job(stage, plan, "files", seconds=3600, **given)
+        found = await stage.count(f"{prefix}.person")
+        _must((found.records, found.keys), (each["rows"], each["rows"]), "events and keys, one for each row")
+        await stage.forget(prefix)
+        done.append(each)
+    memory = [each["memory"] for each in done]
+    line = Line("a CSV file", "rows/s", [each["rows"] / each["seconds"] for each in done], "in 256 MB", None, memory)
+    line.reached = max(memory) <= MOST_MEMORY
+    line.note = f"{done[0]['bytes'] / 1e6:,.0f} MB, {done[0]['rows']:,} rows; memory of all its processes together"
+    return [line]
+
+
 # -- starting ----------------------------------------------------------------------------------------------------
 
 
@@ -343,4 +364,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "parked": stuck,
     "hospital": answering,
     "kit": kit,
+    "files": large_file,
 }

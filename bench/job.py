@@ -23,6 +23,7 @@ JOBS = {
     "flow": "bench.flow",
     "fill_topics": "bench.flow",
     "kit": "bench.kit",
+    "files": "bench.files",
 }
 
 

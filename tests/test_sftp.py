@@ -1,9 +1,12 @@
-"""Files on an SFTP server: asyncssh's own server, over a real connection."""
+"""Files on an SFTP server, which is OpenSSH's. We log in by a key and by a password."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +17,59 @@ from adapters.kit.files import FilesAdapter, FilesSettings, FileStream
 from adapters.port import Extract, Files
 from adapters.testing import Bench
 from canonical.errors import MisconfiguredError, UnavailableError
+from tests.fixtures import needed
+from tests.openssh import OpenSSH, running_openssh
 from tests.test_files_kit import HEAD, NAMES, TENANTS, TWO, tenant
 
 PASSWORD = "coalbrookdale"
 
 
-class Council(asyncssh.SSHServer):
-    """Takes one user with one password."""
-
-    def password_auth_supported(self) -> bool:
-        return True
-
-    def validate_password(self, username: str, password: str) -> bool:
-        return (username, password) == ("darby", PASSWORD)
-
-
+@dataclass(frozen=True)
 class SftpSite:
-    """A server over a folder, and adapters that read from it."""
+    """A folder on a server, who may read it, and adapters that do."""
 
-    def __init__(self, folder: Path, port: int, known_hosts: Path) -> None:
-        self.folder, self.port, self.known_hosts = folder, port, known_hosts
+    folder: Path
+    port: int
+    known_hosts: Path
+    login: dict[str, Any]
 
     def adapter(self, settle: float = 0, done: str = "", most: int = 1, **login: Any) -> FilesAdapter:
-        sftp = {"host": "127.0.0.1", "port": self.port, "user": "darby", "folder": "/out", "known_hosts": self.known_hosts,
-                "password": PASSWORD, **login}  # fmt: skip
-        given = {"sftp": sftp, "settle": settle, "done": done, "max_megabytes": most}
+        where = {"host": "127.0.0.1", "port": self.port, "user": "darby", "folder": str(self.folder)}
+        sftp = {**where, "known_hosts": self.known_hosts}
+        given = {"sftp": {**sftp, **self.login, **login}, "settle": settle, "done": done, "max_megabytes": most}
         streams = [FileStream("tenants", tenant, TENANTS, NAMES)]
         return FilesAdapter("estates", FilesSettings.model_validate(given), streams)
 
+    @asynccontextmanager
+    async def sender(self) -> AsyncIterator[asyncssh.SFTPClient]:
+        """The system that leaves its files there."""
+        keys = [str(self.login["key"])] if "key" in self.login else None
+        async with (
+            asyncssh.connect(
+                "127.0.0.1", self.port, username="darby", password=self.login.get("password"), client_keys=keys,
+                known_hosts=str(self.known_hosts), config=None, agent_path=None,
+            ) as connection,
+            connection.start_sftp_client() as sftp,
+        ):  # fmt: skip
+            yield sftp
 
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[SftpSite]:
-    root = tmp_path / "served"
-    (root / "out").mkdir(parents=True)
-    key = asyncssh.generate_private_key("ssh-ed25519")
 
-    def served(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=str(root).encode())
+@pytest.fixture(scope="module")
+def openssh() -> Iterator[OpenSSH]:
+    with needed(), running_openssh(PASSWORD) as server:
+        yield server
 
-    server = await asyncssh.create_server(
-        Council, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=served, allow_scp=False
-    )
-    known_hosts = tmp_path / "known_hosts"
-    known_hosts.write_bytes(f"[127.0.0.1]:{server.get_port()} ".encode() + key.export_public_key())
-    yield SftpSite(root / "out", server.get_port(), known_hosts)
-    server.close()
-    await server.wait_closed()
+
+def known(folder: Path, port: int, key: bytes) -> Path:
+    file = folder / f"known_hosts_{port}"
+    file.write_bytes(f"[127.0.0.1]:{port} ".encode() + key)
+    return file
+
+
+@pytest.fixture(params=["key", "password"])
+def site(request: pytest.FixtureRequest, openssh: OpenSSH, tmp_path: Path) -> SftpSite:
+    login = {"key": openssh.key} if request.param == "key" else {"password": PASSWORD}
+    return SftpSite(openssh.folder(), openssh.port, known(tmp_path, openssh.port, openssh.host_key), login)
 
 
 async def look(estates: FilesAdapter) -> list[Extract]:
@@ -119,7 +129,7 @@ async def test_a_file_that_is_too_large_is_not_fetched_and_is_refused(site: Sftp
 
 async def test_a_wrong_password_and_another_servers_key_are_for_a_person_to_mend(site: SftpSite, tmp_path: Path) -> None:
     with pytest.raises(MisconfiguredError, match=r"/out is not opened \(PermissionDenied\)") as told:
-        await site.adapter(password="buildwas").open()
+        await site.adapter(password="buildwas", key=None).open()
     assert "buildwas" not in repr(told.value)
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key()
     (tmp_path / "other").write_bytes(f"[127.0.0.1]:{site.port} ".encode() + other)
@@ -132,3 +142,74 @@ async def test_a_folder_or_a_server_that_is_not_there_is_tried_again(site: SftpS
         await site.adapter(folder="/elsewhere").open()
     with pytest.raises(UnavailableError, match="cannot be read"):
         await site.adapter(port=1, known_hosts=os.devnull).open()
+
+
+async def test_a_key_that_the_server_does_not_know_opens_nothing(site: SftpSite, tmp_path: Path) -> None:
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(tmp_path / "stranger"))
+    with pytest.raises(MisconfiguredError, match=r"/out is not opened \(PermissionDenied\)"):
+        await site.adapter(key=tmp_path / "stranger", password=None).open()
+
+
+async def test_a_slow_upload_is_left_alone_until_it_is_whole(site: SftpSite) -> None:
+    estates = site.adapter(settle=0.2)
+    async with site.sender() as sftp, sftp.open(f"{site.folder}/tenants_2024.csv", "wb") as file:
+        await file.write(HEAD)
+        assert await look(estates) == []
+        await file.write(TWO.removeprefix(HEAD))
+        await asyncio.sleep(0.25)
+        assert await look(estates) == []  # it has changed since the look before
+    await asyncio.sleep(0.25)
+    assert len(await Bench(estates).read()) == 2
+    await estates.close()
+
+
+async def test_a_file_that_is_renamed_into_place_is_seen_under_its_own_name_alone(site: SftpSite) -> None:
+    bench = Bench(estates := site.adapter())
+    async with site.sender() as sftp:
+        async with sftp.open(f"{site.folder}/.tenants_2024.csv.part", "wb") as file:
+            await file.write(TWO)
+        assert await bench.read() == []
+        await sftp.posix_rename(f"{site.folder}/.tenants_2024.csv.part", f"{site.folder}/tenants_2024.csv")
+        assert len(await bench.read()) == 2
+        async with sftp.open(f"{site.folder}/.next", "wb") as file:
+            await file.write(HEAD + b"7,Darby,17/03/1711\n")
+        await sftp.posix_rename(f"{site.folder}/.next", f"{site.folder}/tenants_2024.csv")
+    assert [event.key for event in await bench.read()] == ["estates:person:8:1750-02-01"]
+    await estates.close()
+
+
+async def test_a_connection_that_breaks_in_the_middle_of_a_file_loses_nothing(site: SftpSite, tmp_path: Path) -> None:
+    (site.folder / "tenants_2024.csv").write_bytes(TWO + b"\n" * 150_000)
+    async with cut_line(site.port, after=60_000) as port:
+        whose = site.known_hosts.read_bytes().partition(b" ")[2]
+        estates = site.adapter(port=port, known_hosts=known(tmp_path, port, whose))
+        with pytest.raises(UnavailableError, match=r"/out cannot be read \(\w+\)"):
+            await look(estates)
+        assert len(await Bench(estates).read()) == 2  # the line holds now
+        await estates.close()
+
+
+@asynccontextmanager
+async def cut_line(port: int, after: int) -> AsyncIterator[int]:
+    """A line to a server, whose first connection breaks once the server has sent so many bytes. Gives its port."""
+    first = True
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal first
+        left, first = (after, False) if first else (1 << 30, False)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        asking = asyncio.ensure_future(passed_on(reader, back, 1 << 30))
+        await passed_on(there, writer, left)
+        asking.cancel()
+        for each in (writer, back):
+            each.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def passed_on(source: asyncio.StreamReader, to: asyncio.StreamWriter, left: int) -> None:
+    while left > 0 and (data := await source.read(65536)):
+        to.write(data)
+        left -= len(data)

@@ -3,7 +3,7 @@ Does slow work on a file apart from the event loop: in a thread, or in a process
 
 A thread shares the interpreter, and slows every other task of the loop to half its speed. The process knows none of our secrets
 and may take only so much memory and processor time. If the machine runs out of memory, the kernel ends this process first: that
-costs one file, not the bridge. It hands over plain values only.
+costs one file, not the bridge. It hands over plain values only. The key of an encrypted file is told to it with its work.
 """
 
 from __future__ import annotations

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -26,24 +25,25 @@ from weakref import finalize
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from adapters.engine.regions import extract_mark
 from adapters.kit.aside import FileWork, in_a_process, in_a_thread
 from adapters.kit.codes import CodeList, agreed
-from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
+from adapters.kit.file_reading import FileReading, record_of
+from adapters.kit.layouts import HowWritten, Layout, told_how
 from adapters.kit.mirror import Mirror, OtherPlace
 from adapters.kit.object_store import ObjectPrefix, ObjectStoreSettings
 from adapters.kit.open_days import NoDaysSettings
-from adapters.kit.places import Folder, Found, extract_name, newest_of_each, opened_file, printable
-from adapters.kit.rows import code_maps_of, declared_of
-from adapters.kit.scratch import KeptRow, KeptRows, unpacked
+from adapters.kit.openpgp import PgpKeys, PgpSettings, opened_name
+from adapters.kit.places import Folder, Found, extract_name, newest_of_each, printable
+from adapters.kit.rows import code_maps_of
+from adapters.kit.scratch import unpacked
 from adapters.kit.sftp import SftpFolder, SftpSettings
 from adapters.kit.soft import softening
 from adapters.kit.streams import types_of
-from adapters.kit.typed import Mapped, typed
+from adapters.kit.typed import Mapped
 from adapters.kit.workbook import clear
-from adapters.port import Extract, ExtractReport, Files, Record, Row, Stream, UnreadRow
+from adapters.port import Extract, ExtractReport, Files, Record, Stream
 from canonical.entity import Entity
-from canonical.errors import BadRecordError, DoubtfulError, IronbridgeError, MisconfiguredError, UnavailableError, named
+from canonical.errors import IronbridgeError, MisconfiguredError
 from canonical.finding import Finding
 from canonical.key import KeysOf
 
@@ -64,7 +64,8 @@ class FilesSettings(NoDaysSettings):
     `files` how the files of a stream are called if not as the adapter says: a regular expression for the whole name, in which the
     group `extract` names the extract. `settle` is how long a file must have been left alone before it is read; with `done` set to
     a suffix such as `.done`, the marker file says so instead. `encoding` is found out if it is not given. `last_line` is `open`
-    for a system that never ends a file's last line.
+    for a system that never ends a file's last line. `pgp` opens
+    the files that are OpenPGP messages; `may.csv.gpg` is then called `may.csv`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -72,6 +73,7 @@ class FilesSettings(NoDaysSettings):
     folders: tuple[Path, ...] = ()
     sftp: SftpSettings | None = None
     store: ObjectStoreSettings | None = None
+    pgp: PgpSettings | None = None
     glob: tuple[str, ...] = ("*",)
     files: dict[str, str] = Field(default_factory=dict)
     encoding: Literal["utf-8", "utf-16", "cp1252", "cp850", "cp437"] | None = None
@@ -136,74 +138,6 @@ class FileStream:
     @property
     def entity(self) -> type[Entity]:
         return types_of(self.name, self.map)[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Reads one file. It is a picklable value: another process may do it."""
-
-    source: str
-    found: Found
-    layout: Layout
-    row: type[tuple[Any, ...]]
-    keys: KeysOf
-    largest: int
-    no_days: frozenset[date]
-
-    def __call__(self) -> Generator[Any, None, None]:
-        """
-        Give an account of the file, and then its rows, packed a portion at a time (`adapters.kit.scratch.unpacked`).
-
-        :raises BadRecordError: nothing of the file is to be published.
-        """
-        columns = ", ".join(declared_of(self.row).key)
-        with closing(KeptRows(columns)) as kept:
-            passed = self._kept(kept)
-            copies, unlike = kept.judge()
-            yield {"rows": kept.count, "copies": copies, "unlike": unlike, "passed": dict(passed)}
-            yield from kept.portions()
-
-    def _kept(self, kept: KeptRows) -> Counter[str]:
-        passed, key = Counter[str](), typed(self.row, self.no_days).key
-        with opened_file(self.source, self.found, self.largest) as file:
-            for row in self._told(self.layout.rows(file)):
-                if isinstance(row, Passed):
-                    passed[row.kind] += 1
-                else:
-                    kept.keep(*self._keyed(key, row, kept.count + 1))
-        return passed
-
-    def _told(self, rows: Iterator[Row | Passed]) -> Iterator[Row | Passed]:
-        """The rows. What the layout raises is told of this file."""
-        where = f"{self.source} extract {self.found.name}"
-        try:
-            yield from rows
-        except DoubtfulError as error:
-            raise DoubtfulError(
-                where, error.doubt, field=error.field, rule=error.rule, shape=error.shape, fix=error.fix
-            ) from None
-        except BadRecordError as error:
-            raise BadRecordError(where, field=error.field, rule=error.rule, shape=error.shape, fix=error.fix) from None
-        except (UnavailableError, MisconfiguredError, MemoryError, OSError):
-            raise
-        except Exception as error:
-            rule, fix = f"cannot be read: {named(error)}", "report this line"
-            raise BadRecordError(where, field="file", rule=rule, shape="bytes", fix=fix) from None
-
-    def _keyed(self, key: Callable[[Row], Iterable[int | str]], row: Row, at: int) -> tuple[str, Row, str, str]:
-        """A row under the key of the record that it becomes; under one of its own if its key cannot be read."""
-        field, rule = (row.field, row.rule) if isinstance(row, UnreadRow) else ("", "")
-        try:
-            return self.keys.of(*key(row)), tuple(row), field, rule
-        except BadRecordError as error:
-            return self.keys.of(f"row-{extract_mark(self.found.name)}-{at}"), tuple(row), field or error.field, rule or error.rule
-
-
-def _record(row: KeptRow) -> Record:
-    if not row.rule:
-        return Record(row.key, (row.at,), row.values)
-    # The rule is a part of the row: it is another one than the same row without a fault.
-    return Record(row.key, (row.at,), UnreadRow.of((*row.values, row.rule), row.field, row.rule))
 
 
 class _FilesPlace:
@@ -287,6 +221,7 @@ class FilesAdapter:
     async def check(self) -> Sequence[Finding]:
         """Each folder can be listed, every file is one of a stream, and each can be read as what it is."""
         try:
+            await self._keys()
             waiting, found, others = await self._place.counted()
         except IronbridgeError as error:
             return [Finding(f"folders: {error.what}", False, error.fix)]
@@ -334,16 +269,18 @@ class FilesAdapter:
 
     def _named(self, stream: FileStream, found: Found) -> Found | None:
         """The file under the name of its extract; None if it is none of the stream's."""
-        stem, _ = extract_name(found.path.stem)
-        match = self._patterns[stream.name].fullmatch(stem + found.path.suffix)
+        path = opened_name(found.path)
+        stem, _ = extract_name(path.stem)
+        match = self._patterns[stream.name].fullmatch(stem + path.suffix)
         if match is None:
             return None
         extract = match.groupdict().get("extract")
         return found if extract is None else replace(found, name=found.name.removesuffix(printable(stem)) + printable(extract))
 
     async def _extracts(self, stream: FileStream) -> AsyncIterator[Extract]:
+        keys = await self._keys()
         for found in self._of(stream, await self._place.settled()):
-            content = await self._place.digest(found)
+            content = await self._place.digest(found) + (await asyncio.to_thread(lambda: keys.mark) if keys else "")
             # New rules make a new digest: a file that could not be read is read again once they are other ones.
             rules = repr((content, self._layout(stream, frozenset()), stream.prefix, sorted(self._settings.no_days)))
             digest = blake2b(rules.encode(), digest_size=16).hexdigest()
@@ -362,17 +299,22 @@ class FilesAdapter:
                 "".join(f", {kind}: {count}" for kind, count in _besides(account).items()),
             )  # fmt: skip
             async for rows in values:
-                yield list(map(_record, unpacked(rows)))
+                yield list(map(record_of, unpacked(rows)))
 
     async def _values(self, stream: FileStream, found: Found, accepted: frozenset[str]) -> Any:
         found.insist_inside(self.name)
         keys, s = KeysOf(self.name, stream.entity.type_name, stream.prefix), self._settings
-        work = _Reading(self.name, found, self._layout(stream, accepted), stream.row, keys, s.largest, s.no_days)
+        pgp = await self._keys()
+        work = FileReading(self.name, found, self._layout(stream, accepted), stream.row, keys, s.largest, s.no_days, pgp)
         this = FileWork(self.name, work, _MEMORY, _SECONDS + found.size // _BYTES_A_SECOND)
-        here = not _SMALL < found.size <= s.largest
+        here = found.size > s.largest or (pgp is None and found.size <= _SMALL)
         async with aclosing(in_a_thread(this) if here else in_a_process(this)) as values:
             async for value in values:
                 yield value
+
+    async def _keys(self) -> PgpKeys | None:
+        pgp = self._settings.pgp
+        return await asyncio.to_thread(pgp.loaded, self.name) if pgp else None
 
     def _layout(self, stream: FileStream, accepted: frozenset[str]) -> Layout:
         how = HowWritten(self._settings.encoding, self._settings.last_line, accepted, self._place.shelf)

@@ -19,6 +19,7 @@ from zipfile import BadZipFile, ZipFile
 
 from adapters.kit.layout_kinds import refused_file
 from adapters.kit.layouts import HowWritten, Layout, Passed, told_how
+from adapters.kit.openpgp import is_message
 from adapters.port import Row
 
 OTHER_MEMBERS = Passed("other members of the archive")
@@ -34,7 +35,7 @@ class Packed:
     is refused, and so is one that holds more than `most` megabytes: nobody knows before how large a bomb is.
 
     `members` is a regular expression for the names of a zip file's members that are read, in the archive's order; other ones are
-    counted. A file or a member with a password is refused.
+    counted. A file or a member with a password is refused, and so is one that is an OpenPGP message.
     """
 
     layout: Layout
@@ -86,8 +87,12 @@ class Packed:
 
     def _insist(self, opened: IO[bytes], left: int) -> int:
         """Unpack all of it once; say how many bytes may still come."""
+        begin = True
         while piece := opened.read(_PIECE):
-            left -= len(piece)
+            if begin and is_message(piece):
+                fix = "ask for an archive that is encrypted as a whole"
+                raise refused_file("holds something encrypted, which is not opened there", "an archive", fix)
+            begin, left = False, left - len(piece)
             if left < 0:
                 raise refused_file(f"holds more than {self.most} megabytes", "an archive", "ask for smaller files")
         return left

@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import BinaryIO
 
+from adapters.kit.openpgp import opened_name
 from canonical.errors import BadRecordError, MisconfiguredError, UnavailableError
 
 _CORRECTED = re.compile(
@@ -191,7 +192,7 @@ class Folder:
         return bool(self.done) and path.name.endswith(self.done)
 
     def _name(self, folder: Path, path: Path) -> tuple[str, int]:
-        stem, rank = extract_name(path.stem)
+        stem, rank = extract_name(opened_name(path).stem)
         inside = path.relative_to(folder).parent / stem
         return printable((inside if len(self.folders) == 1 else Path(folder.name) / inside).as_posix()), rank
 
