@@ -23,6 +23,9 @@ JOBS = {
     "flow": "bench.flow",
     "fill_topics": "bench.flow",
     "kit": "bench.kit",
+    "fill_events": "bench.open_tables",
+    "tables": "bench.open_tables",
+    "contacts": "bench.contacts",
 }
 
 

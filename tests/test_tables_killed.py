@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from ironbridge.tables import query
 from tests.published import settings_of
 from tests.servers import Kafka
 
-EVENTS, KEYS, KILLS = 3_000, 1_000, 3
+KILLS = int(os.environ.get("TABLES_KILLS", "3"))
+EVENTS, KEYS = max(3_000, 500 * KILLS), 1_000
 Row = tuple[Any, ...]
 
 
