@@ -86,21 +86,26 @@ class TablesWriter:
             try:
                 await self._write_on(reader, stop)
             finally:
-                await asyncio.wait({self._writing})  # nobody else is to begin while its thread is at work on the tables
+                # Nobody is to begin anew while a thread is at work on the tables.
+                await asyncio.gather(self._writing, return_exceptions=True)
 
     async def _write_on(self, reader: TopicReader, stop: asyncio.Event) -> None:
         """Read on while what was read before is written."""
         tidied = time.monotonic()
         while not stop.is_set():
             found = await self._gathered(reader, stop)
-            await self._writing
+            await self._written()
             self._writing = asyncio.ensure_future(self.write(found))
-            _lag.set(reader.ahead())
+            _lag.set(reader.ahead() + found.events)
             if time.monotonic() - tidied >= self.settings.upkeep:
-                await self._writing
+                await self._written()
                 await asyncio.to_thread(self._keep_up)
                 tidied = time.monotonic()
-        await self._writing
+        await self._written()
+
+    async def _written(self) -> None:
+        """Wait for what is being written. That goes on to its end even if this is cancelled."""
+        await asyncio.shield(self._writing)
 
     def _open(self) -> None:
         """Open all tables; those that are not there are made."""
