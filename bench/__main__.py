@@ -17,7 +17,7 @@ from bench.stage import Stage, stage
 
 _TINY = {
     "rows": 20_000, "subjects": 2_000, "runs": 1, "children": 200, "invoices": 500, "looks": 5, "parked": 2_000,
-    "messages": 100, "records": 200, "megabytes": 1,
+    "messages": 100, "records": 200, "megabytes": 1, "events": 3_000, "contacts": 200,
 }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ async def _fill_topics(
     journal = KafkaJournal(settings, _SOURCE, system_entities(), tracing)
     await journal.open()
     count = 0
-    for page in _pages(_events(subjects, changes), 5000):
+    for page in pages(_events(subjects, changes), 5000):
         await journal.publish(page, None)
         count += len(page)
     await journal.close()
@@ -116,7 +116,7 @@ def _child(number: int, version: int) -> Person:
     )
 
 
-def _pages(events: Iterator[Event], size: int) -> Iterator[list[Event]]:
+def pages(events: Iterator[Event], size: int) -> Iterator[list[Event]]:
     page: list[Event] = []
     for event in events:
         page.append(event)

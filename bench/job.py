@@ -24,6 +24,9 @@ JOBS = {
     "fill_topics": "bench.flow",
     "kit": "bench.kit",
     "files": "bench.files",
+    "fill_events": "bench.open_tables",
+    "tables": "bench.open_tables",
+    "contacts": "bench.contacts",
 }
 
 

@@ -19,8 +19,9 @@ from canonical import Person
 from tests.servers import Kafka, Postgres
 
 TINY = Plan(
-    rows=1500, subjects=250, runs=1, children=30, invoices=60, looks=2, parked=300, messages=20, records=100, megabytes=1
-)
+    rows=1500, subjects=250, runs=1, children=30, invoices=60, looks=2, parked=300, messages=20, records=100, megabytes=1,
+    events=3_000, contacts=200,
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -23,7 +24,9 @@ from ironbridge.tables import query
 from tests.published import settings_of
 from tests.servers import Kafka
 
-EVENTS, KEYS, KILLS = 3_000, 1_000, 3
+# A run with more kills: TABLES_KILLS=50 pytest tests/test_tables_killed.py
+KILLS = int(os.environ.get("TABLES_KILLS", "3"))
+EVENTS, KEYS = max(3_000, 500 * KILLS), 1_000
 Row = tuple[Any, ...]
 
 
@@ -125,7 +128,7 @@ async def test_a_writer_that_is_killed_loses_and_doubles_nothing(apache_kafka: K
     await killed(tables, kafka, KILLS, seed=7)
     last = writer(tables, kafka)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20 * KILLS):
             await brought_up_to(tables, kafka, EVENTS)
     finally:
         kill(last)

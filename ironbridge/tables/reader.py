@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
@@ -20,26 +20,37 @@ from ironbridge.kafka.inbox import event_of
 from ironbridge.observe.meters import count_consumed, kafka_operation
 from ironbridge.settings import KafkaSettings
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 PART = "tables"
 """The name of the part that writes the tables, in the settings, in logs, spans and metrics."""
-_AHEAD = 16 * 1024 * 1024  # bytes that are fetched ahead of what is read
+_AHEAD = 2 * 1024 * 1024  # bytes that are fetched ahead of what is read
 _MOST = 2_000  # records of one poll
-BYTES = 32 * 1024 * 1024
+BYTES = 16 * 1024 * 1024
 """So many bytes of events at most are held before they are written, whatever their number is."""
 
 
 @dataclass(slots=True)
 class Read:
-    """What was read of one topic: the events with their partitions and offsets, in the order of each partition."""
+    """What was read of one topic: events with their partitions and offsets, in the order of each partition."""
 
     events: list[Event] = field(default_factory=list)
     partitions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    rows: list[pa.Table] = field(default_factory=list)
+    """The rows that were made of earlier events: they take less memory than these."""
 
     def add(self, event: Event, partition: int, offset: int) -> None:
         self.events.append(event)
         self.partitions.append(partition)
         self.offsets.append(offset)
+
+    def take(self) -> Read:
+        """Take the events out: what was taken is let go of once rows are made of it."""
+        taken = Read(self.events, self.partitions, self.offsets)
+        self.events, self.partitions, self.offsets = [], [], []
+        return taken
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ decimal128(18, 4), a code or any other text a string, a part a struct, and sever
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -111,3 +112,20 @@ def _without_column(kind: Any, where: str) -> MisconfiguredError:
         f"tables: {where}", f"there is no column for the type {getattr(kind, '__name__', kind)}",
         fix="use a value type of canonical/values.py, or leave the entity out with `tables.entities`",
     )  # fmt: skip
+
+
+def delta_types(columns: pa.Schema) -> dict[str, Any]:
+    """The types of columns as Delta names them."""
+    from deltalake import Schema
+
+    return {each["name"]: each["type"] for each in json.loads(Schema.from_arrow(columns).to_json())["fields"]}
+
+
+def grown(old: Any, new: Any) -> bool:
+    """Tell whether a type is the same, or has more fields in its parts."""
+    if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "array":
+        return grown(old["elementType"], new["elementType"])
+    if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "struct":
+        has = {each["name"]: each["type"] for each in new["fields"]}
+        return all(each["name"] in has and grown(each["type"], has[each["name"]]) for each in old["fields"])
+    return bool(old == new)

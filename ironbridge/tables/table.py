@@ -2,7 +2,8 @@
 One Delta table: made, grown, written and kept up, with the offsets of its topic in its own commits.
 
 A commit holds rows and, as Delta's application transactions, the offset behind the last event of each partition that they come
-from. So both are there or neither is. Of two writers that stood at the same offset the second one's commit is refused.
+from. So both are there or neither is; a large partition that is written anew has a commit of its own. Of two writers that stood
+at the same offset the second one's commit is refused.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from ironbridge.tables.choice import PLACE, TablePlan
 from ironbridge.tables.files import filesystem
+from ironbridge.tables.schema import delta_types, grown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +38,7 @@ _SETTINGS = {
     "delta.logRetentionDuration": "interval 7 days",
 }
 _BATCH = 8_192  # rows that are held at once while a partition of a latest table is written anew
+_ANEW = 100_000  # rows of a latest table that one commit writes anew, unless one partition has more
 _FILE = 16 * 1024 * 1024  # bytes of a file, about: a writer holds one of each partition in memory
 
 
@@ -91,9 +94,9 @@ class OpenTable:
         :raises MisconfiguredError: one has another type, or holds a field that the settings leave out.
         """
         there = {each["name"]: each["type"] for each in json.loads(self._delta.schema().to_json())["fields"]}
-        wanted = _types(self.plan.columns)
+        wanted = delta_types(self.plan.columns)
         for name in there.keys() & wanted.keys():
-            if not _grown(there[name], wanted[name]):
+            if not grown(there[name], wanted[name]):
                 what = f"the column `{name}` has another type than this release gives it, or fields that the settings leave out"
                 raise self._other(what)
         if more := [name for name in there.keys() - wanted.keys() if name in self.plan.entity.model_fields]:
@@ -131,7 +134,7 @@ class OpenTable:
 
     def write(self, topic: str, rows: pa.Table) -> int:
         """
-        Write rows of one topic, in one commit with the offsets behind them, and tell how many there were. Those that the table
+        Write rows of one topic, each in one commit with the offset behind it, and tell how many there were. Those that the table
         has are left out.
 
         :raises OvertakenError: another writer was faster.
@@ -150,7 +153,7 @@ class OpenTable:
             if self.plan.history:
                 self._append(fresh, self._commit(topic, until))
             else:
-                self._replace(fresh, self._commit(topic, until))
+                self._replace(topic, fresh, until)
         return int(fresh.num_rows)
 
     def _append(self, rows: pa.Table, commit: CommitProperties) -> None:
@@ -161,28 +164,56 @@ class OpenTable:
             self._delta, rows, mode="append", schema_mode="merge", commit_properties=commit, writer_properties=_parquet()
         )
 
-    def _replace(self, rows: pa.Table, commit: CommitProperties) -> None:
+    def _replace(self, topic: str, rows: pa.Table, until: Mapping[int, int]) -> None:
         """
-        Put the newest version of each key in the place of what is there, in one commit. If a key is there already, the
-        partitions are written anew, piece by piece; else the rows are only added.
+        Put the newest version of each key in the place of what is there. If a key is there already, its partition is written
+        anew, piece by piece; several partitions in one commit, but large ones apart, because memory holds all that a commit
+        writes anew. The rows of the other partitions are only added.
         """
         import pyarrow as pa
-        from deltalake import write_deltalake
+        from pyarrow import compute
 
         newest = _newest(rows)
         there = self._versions(newest)
         places = {name: place for name, (version, place) in newest.items() if version >= there.get(name, 0)}
         living = _living(rows.take(pa.array(places.values(), pa.int64())))
-        stale = there.keys() & places.keys()
-        if not stale:
-            self._append(living, commit)
-            return
-        touched = {partition for partition, _ in stale} | set(living[PLACE[0]].to_pylist())
-        kept = self._pieces({p: [key for at, key in stale if at == p] for p in sorted(touched)})
-        living = living.select(self.plan.columns.names).cast(self.plan.columns)
-        pieces = pa.RecordBatchReader.from_batches(self.plan.columns, chain(_beside(kept), living.to_batches(_BATCH)))
+        stale: dict[int, list[str]] = {}
+        for partition, key in there.keys() & places.keys():
+            stale.setdefault(partition, []).append(key)
+        if calm := {partition: offset for partition, offset in until.items() if partition not in stale}:
+            some = living.filter(compute.is_in(living[PLACE[0]], pa.array(calm, pa.int32())))
+            self._append(some, self._commit(topic, calm))
+        for group in self._groups(stale):
+            fresh = living.filter(compute.is_in(living[PLACE[0]], pa.array(group, pa.int32())))
+            self._rewrite(group, fresh, self._commit(topic, {partition: until[partition] for partition in group}))
+
+    def _groups(self, stale: Mapping[int, list[str]]) -> Iterator[dict[int, list[str]]]:
+        """The same by the commits that write these partitions anew: each of so many rows, or of one partition."""
+        import pyarrow as pa
+
+        with self._in_our_words():
+            files = pa.table(self._delta.get_add_actions(flatten=True))
+        counted = files.group_by(f"partition.{PLACE[0]}").aggregate([("num_records", "sum")])
+        size = dict(zip(counted[f"partition.{PLACE[0]}"].to_pylist(), counted["num_records_sum"].to_pylist(), strict=True))
+        group: dict[int, list[str]] = {}
+        for partition in sorted(stale):
+            if group and size[partition] + sum(size[each] for each in group) > _ANEW:
+                yield group
+                group = {}
+            group[partition] = stale[partition]
+        if group:
+            yield group
+
+    def _rewrite(self, without: Mapping[int, Collection[str]], fresh: pa.Table, commit: CommitProperties) -> None:
+        """Write partitions anew, with fresh rows instead of those of these keys."""
+        import pyarrow as pa
+        from deltalake import write_deltalake
+
+        fresh = fresh.select(self.plan.columns.names).cast(self.plan.columns)
+        pieces = chain(_beside(self._pieces(without)), fresh.to_batches(_BATCH))
         write_deltalake(
-            self._delta, pieces, mode="overwrite", predicate=f"{PLACE[0]} IN ({', '.join(map(str, sorted(touched)))})",
+            self._delta, pa.RecordBatchReader.from_batches(self.plan.columns, pieces), mode="overwrite",
+            predicate=f"{PLACE[0]} IN ({', '.join(map(str, without))})",
             commit_properties=commit, writer_properties=_parquet(), target_file_size=_FILE,
         )  # fmt: skip
 
@@ -344,7 +375,7 @@ def _parquet() -> WriterProperties:
     from deltalake import WriterProperties
 
     # A row group is held whole until it is written.
-    return WriterProperties(compression="ZSTD", max_row_group_size=32_768)
+    return WriterProperties(compression="ZSTD", max_row_group_size=8_192)
 
 
 def _newest(rows: pa.Table) -> dict[tuple[int, str], tuple[int, int]]:
@@ -362,20 +393,3 @@ def _living(rows: pa.Table) -> pa.Table:
     from pyarrow import compute
 
     return rows.filter(compute.invert(compute.or_(rows["_deleted"], compute.is_valid(rows["_moved_to"]))))
-
-
-def _types(columns: pa.Schema) -> dict[str, Any]:
-    """The types of columns as Delta names them."""
-    from deltalake import Schema
-
-    return {each["name"]: each["type"] for each in json.loads(Schema.from_arrow(columns).to_json())["fields"]}
-
-
-def _grown(old: Any, new: Any) -> bool:
-    """Tell whether a type is the same, or has more fields in its parts."""
-    if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "array":
-        return _grown(old["elementType"], new["elementType"])
-    if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "struct":
-        has = {each["name"]: each["type"] for each in new["fields"]}
-        return all(each["name"] in has and _grown(each["type"], has[each["name"]]) for each in old["fields"])
-    return bool(old == new)

@@ -8,18 +8,22 @@ where each table stands, and one that another writer has overtaken begins again 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind
 
+from canonical import Entity
 from canonical.errors import BadRecordError
 from canonical.event import topic_of
 from ironbridge.settings import KafkaSettings, TablesSettings
-from ironbridge.tables.choice import PLACE, TablePlan, entities_of, plans, storage_of
+from ironbridge.tables.choice import PLACE, entities_of, plans, storage_of
 from ironbridge.tables.reader import BYTES, PART, Gathered, Read, TopicReader
 from ironbridge.tables.rows import rows, sorted_out
 from ironbridge.tables.table import OpenTable
@@ -39,6 +43,22 @@ _committing = meter.create_histogram(
     "ironbridge.tables.commit.duration", unit="s", description="Writing one table's rows with the offsets behind them"
 )
 _lag = meter.create_gauge("ironbridge.tables.lag", unit="{event}", description="Events that the open tables do not have yet")
+_M_ARENA_MAX = -8
+"""The number of glibc's setting for the most pools of memory that it keeps; see mallopt(3)."""
+_PIECE = 5_000
+"""So many events become rows at once, while more are read."""
+
+
+def _spare_memory() -> None:
+    """
+    Let all threads share what is free. Else Arrow and each thread of delta-rs keep for themselves what they have let go of:
+    a third more memory for the same work. Only glibc can be told so.
+    """
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 @dataclass
@@ -60,19 +80,36 @@ class TablesWriter:
         :raises MisconfiguredError: a table does not have the columns that it should have, or its topic was made anew.
         """
         await asyncio.to_thread(self._open)
+        self._writing = asyncio.ensure_future(asyncio.sleep(0))
         async with TopicReader(self.kafka, entities_of(self.settings)) as reader:
             await reader.seek(await asyncio.to_thread(self._stands, reader.partitions))
-            tidied = time.monotonic()
-            while not stop.is_set():
-                await self.write(await self._gathered(reader, stop))
-                self.trouble = ""
-                _lag.set(reader.ahead())
-                if time.monotonic() - tidied >= self.settings.upkeep:
-                    await asyncio.to_thread(self._keep_up)
-                    tidied = time.monotonic()
+            try:
+                await self._write_on(reader, stop)
+            finally:
+                # Nobody is to begin anew while a thread is at work on the tables.
+                await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _write_on(self, reader: TopicReader, stop: asyncio.Event) -> None:
+        """Read on while what was read before is written."""
+        tidied = time.monotonic()
+        while not stop.is_set():
+            found = await self._gathered(reader, stop)
+            await self._written()
+            self._writing = asyncio.ensure_future(self.write(found))
+            _lag.set(reader.ahead() + found.events)
+            if time.monotonic() - tidied >= self.settings.upkeep:
+                await self._written()
+                await asyncio.to_thread(self._keep_up)
+                tidied = time.monotonic()
+        await self._written()
+
+    async def _written(self) -> None:
+        """Wait for what is being written. That goes on to its end even if this is cancelled."""
+        await asyncio.shield(self._writing)
 
     def _open(self) -> None:
         """Open all tables; those that are not there are made."""
+        _spare_memory()
         storage, self.tables = storage_of(self.settings), {}
         for plan in plans(self.settings):
             table = OpenTable(plan, storage)
@@ -86,41 +123,57 @@ class TablesWriter:
     async def _gathered(self, reader: TopicReader, stop: asyncio.Event) -> Gathered:
         """Read until there is enough to write, or until the first of it has waited long enough."""
         found = Gathered()
-        while found.events < self.settings.batch and found.bytes < BYTES and not stop.is_set():
+        while found.events < self.settings.batch and found.bytes < BYTES and not stop.is_set() and not self._failed():
             await reader.poll(found)
+            await self._make_rows(found, _PIECE)
             if found.since and time.monotonic() - found.since >= self.settings.every:
                 break
         return found
+
+    def _failed(self) -> bool:
+        return self._writing.done() and self._writing.exception() is not None
 
     async def write(self, found: Gathered) -> None:
         """Write what was gathered, each table by a commit of its own."""
         for reject in found.rejects:
             self._leave_out(reject.what)
+        await self._make_rows(found, 1)
         for topic, read in found.topics.items():
-            if read.events:
+            if read.rows:
                 await asyncio.to_thread(self._write, topic, read)
+        self.trouble = ""
+
+    async def _make_rows(self, found: Gathered, least: int) -> None:
+        """Make rows of the events, of each topic that has so many."""
+        for topic, read in found.topics.items():
+            if len(read.events) >= least:
+                made = await asyncio.to_thread(self._rows, self.tables[topic][0].plan.entity, read.take())
+                read.rows.append(made)
 
     def _write(self, topic: str, read: Read) -> None:
+        import pyarrow as pa
+
+        placed = pa.concat_tables(read.rows)
         with tracer.start_as_current_span(f"write {topic}", kind=SpanKind.CONSUMER) as span:
-            span.set_attributes({"messaging.system": "kafka", "messaging.batch.message_count": len(read.events)})
-            placed = self._rows(self.tables[topic][0].plan, read)
+            span.set_attributes({"messaging.system": "kafka", "messaging.batch.message_count": placed.num_rows})
             for table in self.tables[topic]:
                 began = time.perf_counter()
                 written = table.write(topic, placed)
                 _committing.record(time.perf_counter() - began, {"ironbridge.table": table.plan.view})
                 _written.add(written, {"ironbridge.table": table.plan.view})
 
-    def _rows(self, plan: TablePlan, read: Read) -> pa.Table:
+    def _rows(self, entity: type[Entity], read: Read) -> pa.Table:
         """The rows of the events, without those that are not the entity; each with its place."""
         import pyarrow as pa
 
         try:
-            made, places = rows(plan.entity, read.events), list(range(len(read.events)))
+            places: Sequence[int] = range(len(read.events))
+            made = rows(entity, read.events)
         except BadRecordError:
-            good, bad = sorted_out(plan.entity, read.events)
+            good, bad = sorted_out(entity, read.events)
             for error in bad:
                 self._leave_out(str(error))
-            made, places = rows(plan.entity, [read.events[place] for place in good]), good
+            made, places = rows(entity, [read.events[place] for place in good]), good
         for name, values, kind in ((PLACE[0], read.partitions, pa.int32()), (PLACE[1], read.offsets, pa.int64())):
             made = made.append_column(pa.field(name, kind, nullable=False), pa.array([values[p] for p in places], kind))
         return made
