@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from bench import compare, report
-from bench.benchmarks import BENCHMARKS, Plan
+from bench.benchmarks import BENCHMARKS
+from bench.plan import Plan
 from bench.stage import Stage, stage
 
 _TINY = {

