@@ -2,8 +2,8 @@
 # docker build -t ironbridge:0.1.0-sqlserver --target sqlserver --build-arg LOCK=sqlserver .
 
 FROM python:3.13-slim-bookworm AS build
-# Which packages, to the byte: plain.lock has what pyproject.toml asks for and its extra mariadb, sqlserver.lock its extra sqlserver
-# as well. `make lock` writes them; a package that is not what its hash says is not installed.
+# Which packages, to the byte: plain.lock has what pyproject.toml asks for and the extras that the Makefile names, sqlserver.lock its
+# extra sqlserver as well. `make lock` writes them; a package that is not what its hash says is not installed.
 ARG LOCK=plain
 WORKDIR /source
 COPY deploy/image ./locks

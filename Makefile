@@ -55,10 +55,12 @@ check-rest:
 audit: .venv/installed-test
 	@$(BIN)/python -m security.audit
 
+# What the image brings: every extra that a system or the open tables may need, but for SQL Server's, whose driver has a licence of its own.
+IMAGE = $(addprefix --extra ,mariadb oracle pgp sftp store soap tables figures)
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 lock: .venv/installed-test
-	@$(LOCK) --upgrade pyproject.toml --extra mariadb --output-file deploy/image/plain.lock
-	@$(LOCK) --upgrade pyproject.toml --extra mariadb --extra sqlserver --constraint deploy/image/plain.lock \
+	@$(LOCK) --upgrade pyproject.toml $(IMAGE) --output-file deploy/image/plain.lock
+	@$(LOCK) --upgrade pyproject.toml $(IMAGE) --extra sqlserver --constraint deploy/image/plain.lock \
 	  --output-file deploy/image/sqlserver.lock
 	@echo 'hatchling>=1.27' | $(LOCK) --upgrade --output-file deploy/image/build.lock -
 

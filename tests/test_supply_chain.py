@@ -29,11 +29,14 @@ def locked(name: str) -> dict[str, tuple[str, int]]:
     return {canonicalize_name(match[1]): (match[2], hashes) for match, hashes in found if match}
 
 
-@pytest.mark.parametrize(("name", "extras"), [("plain", ["mariadb"]), ("sqlserver", ["mariadb", "sqlserver"])])
+EXTRAS = ["mariadb", "oracle", "pgp", "sftp", "store", "soap", "tables", "figures"]
+
+
+@pytest.mark.parametrize(("name", "extras"), [("plain", EXTRAS), ("sqlserver", [*EXTRAS, "sqlserver"])])
 def test_the_images_lock_is_in_step_with_pyproject(name: str, extras: list[str]) -> None:
     project, had = PROJECT["project"], locked(name)
     wanted = project["dependencies"] + [each for extra in extras for each in project["optional-dependencies"][extra]]
-    for requirement in map(Requirement, wanted):
+    for requirement in map(Requirement, [each for each in wanted if not each.startswith("ironbridge[")]):
         version, _ = had.get(canonicalize_name(requirement.name), ("", 0))
         assert version, f"{requirement.name} is not in {name}.lock: run `make lock`"
         assert requirement.specifier.contains(version), f"{name}.lock has {requirement.name} {version}: run `make lock`"
