@@ -34,6 +34,7 @@ PLANTED = {
     "ADAPTERS__LIQUIDLOGIC__URL": f"postgresql://ironbridge:{CANARY}-reader@{HOST}:{{postgres}}/no_such_warehouse",
     "ADAPTERS__HOSPITAL__URL": f"postgresql://ironbridge:{CANARY}-register@{HOST}:{{postgres}}/no_such_register",
     "ADAPTERS__SSDA903__SFTP__PASSWORD": f"{CANARY}-sftp",
+    "ADAPTERS__SSDA903__PGP__PASSPHRASE": f"{CANARY}-pgp",
     "ADAPTERS__CLD__STORE__OPTIONS": f'{{{{"aws_secret_access_key": "{CANARY}-drop", "aws_endpoint_url": "http://{HOST}:1"}}}}',
     "TARGETS__DFE_CSC__CLIENT_SECRET": f"{CANARY}-dfe",
     "TARGETS__DFE_CSC__SUPPLIER_KEY": f"{CANARY}-key",

@@ -21,6 +21,7 @@ from hl7.mllp import open_hl7_connection
 from adapters.kit.adt import AdtAdapter
 from adapters.port import Adapter
 from adapters.testing.suite import AdapterSuite, Bench
+from canonical.key import key_of
 
 _HEAD = r"MSH|^~\&|PAS|RXX|Ironbridge|Council|20261127120000||ADT^{event}|{number}|P|2.4||||||UNICODE UTF-8"
 
@@ -148,7 +149,7 @@ class AdtSuite(AdapterSuite):
 
     async def delete_one(self, adapter: Adapter) -> str:
         self._send("c", "A11", pid(2), f"PV1|1|I{'|' * 17}V2")
-        return f"{self.name}:hospital-stay:V2"
+        return key_of(self.name, "hospital-stay", "V2")
 
     async def break_one(self, adapter: Adapter) -> str:
         self.outbox.unsent = [each for each in self.outbox.unsent if pid(2) not in each]
@@ -162,4 +163,4 @@ class AdtSuite(AdapterSuite):
 
     def _send(self, number: str, event: str, *segments: str) -> str:
         self.outbox.put([written(number, event, segments)])
-        return f"{self.name}:person:2"
+        return key_of(self.name, "person", "2")
