@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import AsyncExitStack
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,9 @@ from adapters.testing import Bench
 from canonical import ENTITIES
 from canonical.errors import MisconfiguredError
 from flows.port import Fact, Facts
+from ironbridge.scaffold.guess import draft
 from ironbridge.scaffold.invented import invented
+from ironbridge.scaffold.source import FoundColumn, FoundTable
 from tests.test_cli import invoke
 
 KINDS = ["sqlite", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("postgres", "mariadb"))]
@@ -256,6 +258,21 @@ def test_a_flow_s_document_holds_days_and_amounts_as_json_has_them(tmp_path: Pat
     assert (document.kind, document.number) == ("payment", "1")
     assert {"amount": "12.50", "paymentDate": "2026-01-05"}.items() <= document.body.items()
     assert json.loads(json.dumps(document.body)) == document.body
+
+
+def test_a_flow_leaves_special_category_fields_to_whoever_may_decide(tmp_path: Path) -> None:
+    invoke("new", "flow", "born", "--target", "dfe_csc", "--entity", "person", "--into", str(tmp_path))
+    code, test = ((tmp_path / "born" / file).read_text("utf-8") for file in ("born/__init__.py", "tests/test_born.py"))
+    assert '# "ethnicity": person.ethnicity,  # special category' in code
+    assert "ethnicity" not in test
+
+
+def test_a_birthday_in_a_column_of_times_is_a_day() -> None:
+    columns = (FoundColumn("ID", int, optional=False), FoundColumn("SURNAME", str, optional=True), FoundColumn("DOB", datetime, optional=True))
+    (people,) = draft("peeps", [FoundTable("PEOPLE", ("ID",), columns)])
+    born = people.of("birth_date")
+    assert born is not None
+    assert born.declared == "date | None"
 
 
 TOML = ("--target", "business_central", "--toml", "--entity")

@@ -155,9 +155,11 @@ class Typed(Generic[R]):
 
     def _wrong(self, its: Field, error: Exception, value: Any) -> BadRecordError:
         rule = str(error) if isinstance(error, UnfitError) else _CONVERSIONS[its.kind][0]
+        as_it_is = f"declare `{its.name}` of {self._row.__name__} as it is"
+        right = "have the code map's owner add it" if code_map_of(its) else as_it_is
         return BadRecordError(
             self._declared.table, field=its.column, rule=rule, shape=shape_of(value),
-            fix=f"correct it in the source; if it is right, declare `{its.name}` of {self._row.__name__} as it is",
+            fix=f"correct it in the source; if it is right, {right}",
         )  # fmt: skip
 
 

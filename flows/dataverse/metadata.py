@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
+from canonical.errors import MisconfiguredError
 from canonical.finding import Finding
 from flows.kit.odata import ODataTable
 from flows.port import Body
@@ -22,6 +23,10 @@ _TABLE = (
 _CHOICE = (
     "EntityDefinitions(LogicalName='{}')/Attributes(LogicalName='{}')/Microsoft.Dynamics.CRM.{}AttributeMetadata"
     "?$select=LogicalName&$expand=OptionSet($select=Options)"
+)
+_FIELDS = (
+    "EntityDefinitions(LogicalName='{}')?$select=LogicalName&$expand=Attributes($select=LogicalName)"
+    ",ManyToOneRelationships($select=ReferencingEntityNavigationPropertyName)"
 )
 _SORTS = {"statecode": "State", "statuscode": "Status"}
 _ROLE = "give the application user a security role with this right"
@@ -52,6 +57,20 @@ class Metadata:
             return [Finding(f"table {kind}: {said}", False, "check the table's logical name")]
         findings = [each for part in (_named, _keyed, _concurrent) for each in part(kind, table, said)]
         return findings + _allowed(kind, table, said, may)
+
+    async def fields(self, kind: str) -> frozenset[str]:
+        """
+        The columns of a table, and the navigation properties of its lookups.
+
+        :raises MisconfiguredError: they cannot be read.
+        """
+        said = await self._read(_FIELDS.format(kind), "/EntityDefinitions({name})")
+        if isinstance(said, str):
+            fix = "check the table's logical name, and that the application user may read its definition"
+            raise MisconfiguredError(self._name, f"table {kind}: {said}", fix=fix)
+        columns = {str(each.get("LogicalName")) for each in _rows(said, "Attributes")}
+        names = (each.get("ReferencingEntityNavigationPropertyName") for each in _rows(said, "ManyToOneRelationships"))
+        return frozenset(columns.union(map(str, names)))
 
     async def choice(self, kind: str, column: str, values: Collection[int]) -> Finding:
         """Whether a choice has all these values."""

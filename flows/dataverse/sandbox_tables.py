@@ -71,7 +71,10 @@ class SandboxTable:
         """Its `EntityDefinition`, as far as it is asked for."""
         rights = ("Create", "Read", "Write", "Delete", "Append", "AppendTo")
         keys = {"LogicalName": "cr1_key", "KeyAttributes": list(self.key), "EntityKeyIndexStatus": "Active"}
+        columns = [*self.columns, *self.key, f"{self.name}id", "statecode", "statuscode"]
         return {
+            "Attributes": [{"LogicalName": each} for each in columns],
+            "ManyToOneRelationships": [{"ReferencingEntityNavigationPropertyName": each} for each in self.lookups],
             "LogicalName": self.name, "EntitySetName": self.entity_set, "IsOptimisticConcurrencyEnabled": True, "Keys": [keys],
             "Privileges": [{"PrivilegeType": r, "Name": f"prv{r}{self.name}", "PrivilegeId": f"{r}-{self.name}"} for r in rights],
         }  # fmt: skip
@@ -124,13 +127,17 @@ CONTACT = SandboxTable(
     "contact", "contacts",
     {
         "firstname": SandboxColumn(length=50), "lastname": SandboxColumn(length=50), "salutation": SandboxColumn(length=100),
+        "middlename": SandboxColumn(length=50), "suffix": SandboxColumn(length=10), "jobtitle": SandboxColumn(length=100),
+        "department": SandboxColumn(length=100), "mobilephone": SandboxColumn(length=50),
+        "description": SandboxColumn(length=2000),
         "birthdate": SandboxColumn("day"), "gendercode": SandboxColumn("choice", options=(1, 2)), **_REACHED,
     },
 )  # fmt: skip
 ACCOUNT = SandboxTable(
     "account", "accounts",
     {
-        "name": SandboxColumn(length=160), "accountnumber": SandboxColumn(length=20),
+        "name": SandboxColumn(length=160), "accountnumber": SandboxColumn(length=20), "websiteurl": SandboxColumn(length=200),
+        "description": SandboxColumn(length=2000),
         "customertypecode": SandboxColumn("choice", options=tuple(range(1, 13))), **_REACHED,
     },
     {"primarycontactid": "contact"},
@@ -145,7 +152,13 @@ INCIDENT = SandboxTable(
     states={0: (1, 2, 3, 4), 1: (5, 1000), 2: (6, 2000)}, resolved=frozenset({1}),
     wants_one_of=("customerid_contact", "customerid_account"),
 )  # fmt: skip
-TABLES = (CONTACT, ACCOUNT, INCIDENT)
+TENANCY = SandboxTable(
+    "cr1_tenancy", "cr1_tenancies",
+    {"cr1_name": SandboxColumn(length=100), "cr1_start": SandboxColumn("day"), "cr1_rent": SandboxColumn("amount")},
+    {"cr1_Tenant": "contact"},
+)  # fmt: skip
+"""A table of a council's own, as `settings.sample.toml` has it."""
+TABLES = (CONTACT, ACCOUNT, INCIDENT, TENANCY)
 
 
 def lookups_of(table: SandboxTable, body: Json) -> Iterator[tuple[str, Any]]:

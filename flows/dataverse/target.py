@@ -6,7 +6,7 @@ Source: the pages on the Web API and on service protection limits at https://lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -86,6 +86,9 @@ class DataverseTarget(ODataTarget):
             return [finding, *[each for kind, table in self.tables.items() for each in await metadata.table(kind, table, may)]]
         except MisconfiguredError as error:
             return [Finding(error.what, False, error.fix)]
+
+    async def columns(self, kind: str) -> Collection[str] | None:
+        return await Metadata(self.name, self._read).fields(kind) if kind in self.tables else None
 
     async def check_choices(self, named: OptionSets) -> list[Finding]:
         """Check whether choices have the values that a flow's settings name, by table and column."""

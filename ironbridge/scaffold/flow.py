@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from canonical.entity import Entity
+from canonical.entity import Entity, Sensitivity, classified
 from canonical.key import key_of, read_key
 from ironbridge.scaffold.invented import invented
 from ironbridge.scaffold.package import Files, literal, rendered
@@ -34,13 +34,18 @@ class FlowPackage:
     def _given(self) -> dict[str, Any]:
         first = self.entities[0]
         values = invented(first, "housing")
-        shown = {each: value for each, value in values.items() if each != "key" and isinstance(value, _SCALARS)}
+        special = {path for path, kind in classified(first) if kind is Sensitivity.SPECIAL}
+        scalars = {each: value for each, value in values.items() if each != "key" and isinstance(value, _SCALARS)}
+        shown = {each: value for each, value in scalars.items() if each not in special}
+        needed = {name for name, its in first.model_fields.items() if its.is_required()}
+        given = [(each, value) for each, value in values.items() if each in needed or each in shown]
         key = key_of("housing", first.type_name, "1")
         return {
             "name": self.name, "title": _title(self.name), "target": self.target, "kind": self.kind, "entities": self.entities,
             "entity": first, "variable": first.type_name.replace("-", "_"), "key": key, "number": read_key(key).identifier,
-            "shown": [(_camel(each), each) for each in shown], "literal": literal, "classes": ", ".join(_classes(self.entities)),
-            "body": [(_camel(each), value) for each, value in shown.items()], "invented": list(values.items()),
+            "shown": [(_camel(each), each, each in special) for each in scalars], "literal": literal,
+            "classes": ", ".join(_classes(self.entities)),
+            "body": [(_camel(each), value) for each, value in shown.items()], "invented": given,
             "modules": _modules(self.entities),
         }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -21,6 +21,7 @@ PERSON = {
     "postcode": r"post_?code|pcode|zip(_?code)?",
 }
 """Fields of a person, and the names that columns with them have."""
+_DAYS = ("birth_date", "death_date")
 
 _IDENTIFYING = re.compile(
     r"name|addr|street|town|post_?code|phone|tel|mobile|mail|birth|dob|born|nhs|nino|upn|note|text|comment", re.I
@@ -110,6 +111,7 @@ def _draft(table: FoundTable, types: dict[str, str], *, is_person: bool) -> Tabl
     for each in table.columns:
         means = _meaning(each) if is_person and each.name not in table.key else None
         means = None if any(means and had.means == means for had in columns) else means
+        each = replace(each, kind=date) if means in _DAYS else each  # a column of days is often a DATETIME at midnight
         field = _field(each.name, taken)
         spelt = each.name != (field.upper() if table.declared.isupper() else field)
         columns.append(Meaning(each, field, each.name in table.key, means, spelt, refers.get(each.name)))
@@ -124,7 +126,7 @@ def _holds_people(table: FoundTable) -> bool:
 def _meaning(column: FoundColumn) -> str | None:
     fits = (field for field, names in PERSON.items() if re.fullmatch(names, column.name.replace(" ", "_"), re.I))
     found = next(fits, None)
-    dated = found in ("birth_date", "death_date")
+    dated = found in _DAYS
     return found if found and dated == (column.kind in (date, datetime)) and (dated or column.kind is str) else None
 
 

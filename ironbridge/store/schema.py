@@ -63,7 +63,7 @@ def insist(stands: SchemaState) -> None:
     if stands is not SchemaState.SUITS:
         raise MisconfiguredError(
             "state", f"its tables are not ready: {stands.value}",
-            fix="run `ironbridge migrate` with this release, or start `ironbridge run`, which does the same first",
+            fix="run `ironbridge migrate` with this release (`ironbridge run` does so, too, and then begins to work)",
         )  # fmt: skip
 
 

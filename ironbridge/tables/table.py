@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain
-from queue import Empty, Queue
 from typing import TYPE_CHECKING, TypeVar
 
 from canonical.errors import MisconfiguredError, UnavailableError
 from ironbridge.tables.choice import PLACE, TablePlan
 from ironbridge.tables.files import filesystem
+from ironbridge.tables.parquet import FILE, ROWS, written
 from ironbridge.tables.schema import delta_types, grown
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable, WriterProperties
+    from deltalake.transaction import AddAction, RemoveAction
     from pyarrow.compute import Expression
     from pyarrow.dataset import Dataset
 
@@ -37,9 +36,7 @@ _SETTINGS = {
     "delta.checkpointInterval": "20",
     "delta.logRetentionDuration": "interval 7 days",
 }
-_BATCH = 8_192  # rows that are held at once while a partition of a latest table is written anew
 _ANEW = 100_000  # rows of a latest table that one commit writes anew, unless one partition has more
-_FILE = 16 * 1024 * 1024  # bytes of a file, about: a writer holds one of each partition in memory
 
 
 class OvertakenError(UnavailableError):
@@ -157,12 +154,23 @@ class OpenTable:
         return int(fresh.num_rows)
 
     def _append(self, rows: pa.Table, commit: CommitProperties) -> None:
-        from deltalake import write_deltalake
+        from pyarrow import compute
 
-        rows = rows.select(self.plan.columns.names).cast(self.plan.columns)
-        write_deltalake(
-            self._delta, rows, mode="append", schema_mode="merge", commit_properties=commit, writer_properties=_parquet()
+        parts = compute.unique(rows[PLACE[0]]).to_pylist()
+        divided = {each: rows.filter(compute.equal(rows[PLACE[0]], each)).to_batches(ROWS) for each in parts}
+        self._keep("append", divided, commit)
+
+    def _keep(self, mode: str, rows: Mapping[int, Iterable[pa.RecordBatch]], commit: CommitProperties) -> None:
+        """Write rows by partition, and commit the files: beside what is there (`append`), or instead of it (`overwrite`)."""
+        place = filesystem(self.plan.uri, self._storage)
+        files: list[AddAction | RemoveAction] = []
+        for partition, some in rows.items():
+            files += written(place, partition, self.plan.columns, some)
+        these = [(PLACE[0], "in", [str(partition) for partition in rows])]
+        self._delta.create_write_transaction(
+            files, mode, self._delta.schema(), [PLACE[0]], these if mode == "overwrite" else None, commit_properties=commit
         )
+        self._delta.update_incremental()
 
     def _replace(self, topic: str, rows: pa.Table, until: Mapping[int, int]) -> None:
         """
@@ -206,16 +214,13 @@ class OpenTable:
 
     def _rewrite(self, without: Mapping[int, Collection[str]], fresh: pa.Table, commit: CommitProperties) -> None:
         """Write partitions anew, with fresh rows instead of those of these keys."""
-        import pyarrow as pa
-        from deltalake import write_deltalake
+        from pyarrow import compute
 
-        fresh = fresh.select(self.plan.columns.names).cast(self.plan.columns)
-        pieces = chain(_beside(self._pieces(without)), fresh.to_batches(_BATCH))
-        write_deltalake(
-            self._delta, pa.RecordBatchReader.from_batches(self.plan.columns, pieces), mode="overwrite",
-            predicate=f"{PLACE[0]} IN ({', '.join(map(str, without))})",
-            commit_properties=commit, writer_properties=_parquet(), target_file_size=_FILE,
-        )  # fmt: skip
+        def rows(partition: int) -> Iterator[pa.RecordBatch]:
+            yield from self._pieces(partition, without[partition])
+            yield from fresh.filter(compute.equal(fresh[PLACE[0]], partition)).to_batches(ROWS)
+
+        self._keep("overwrite", {partition: rows(partition) for partition in without}, commit)
 
     def _versions(self, keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
         """The versions that the table has of these keys."""
@@ -231,21 +236,18 @@ class OpenTable:
                 found |= {(partition, key): version for key, version in names}
         return found
 
-    def _pieces(self, without: Mapping[int, Collection[str]]) -> Iterator[pa.RecordBatch]:
-        """The rows of these partitions, but for those of these keys."""
+    def _pieces(self, partition: int, without: Collection[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of a partition, but for those of these keys."""
         import pyarrow as pa
         from pyarrow import compute
 
-        there = [name for name in self.plan.columns.names if name in pa.schema(self._delta.schema()).names]
-        for partition, keys in without.items():
-            gone = pa.array(keys, pa.string())
-            for batch in self._scanned(there, compute.field(PLACE[0]) == partition):
-                kept = batch.filter(compute.invert(compute.is_in(batch["key"], gone)))
-                yield from pa.Table.from_batches([kept]).cast(self.plan.columns).to_batches()
+        gone = pa.array(without, pa.string())
+        for batch in self._scanned(self.plan.columns.names, compute.field(PLACE[0]) == partition):
+            yield batch.filter(compute.invert(compute.is_in(batch["key"], gone)))
 
     def _scanned(self, columns: list[str], only: Expression) -> Iterator[pa.RecordBatch]:
         """The rows of which a condition holds, few at a time."""
-        reading = {"batch_size": _BATCH, "batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
+        reading = {"batch_size": ROWS, "batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
         yield from self.dataset().scanner(columns=columns, filter=only, **reading).to_batches()
 
     # -- looking ---------------------------------------------------------------------------------------------------------
@@ -298,10 +300,10 @@ class OpenTable:
 
     def compact(self, most: int) -> None:
         """Join the files of each partition where there are more than so many small ones a partition."""
-        small = [size for _, size in self.sizes() if size < _FILE // 2]
+        small = [size for _, size in self.sizes() if size < FILE // 2]
         with self._in_our_words():
             if len(small) > most * max(len(self._delta.partitions()), 1):
-                self._delta.optimize.compact(target_size=_FILE, max_concurrent_tasks=1, writer_properties=_parquet())
+                self._delta.optimize.compact(target_size=FILE, max_concurrent_tasks=1, writer_properties=_parquet())
 
     def vacuum(self, hours: int) -> None:
         """
@@ -345,37 +347,10 @@ def _app(topic: str, partition: int) -> str:
     return f"{topic}/{partition}"
 
 
-def _beside(pieces: Iterator[T]) -> Iterator[T]:
-    """
-    The same, read in a thread of its own, a few ahead. delta-rs takes a writer's rows from within its own runtime, where it
-    cannot be asked to read.
-    """
-    ready: Queue[T | None] = Queue(maxsize=2)
-    with ThreadPoolExecutor(1, "tables") as pool:
-        reading = pool.submit(_read_into, ready, pieces)
-        try:
-            while (piece := ready.get()) is not None:
-                yield piece
-            reading.result()
-        finally:
-            while not reading.done():  # the writer gave up: what waits for a place in the queue must end
-                with suppress(Empty):
-                    ready.get(timeout=0.05)
-
-
-def _read_into(ready: Queue[T | None], pieces: Iterator[T]) -> None:
-    try:
-        for piece in pieces:
-            ready.put(piece)
-    finally:
-        ready.put(None)
-
-
 def _parquet() -> WriterProperties:
     from deltalake import WriterProperties
 
-    # A row group is held whole until it is written.
-    return WriterProperties(compression="ZSTD", max_row_group_size=8_192)
+    return WriterProperties(compression="ZSTD", max_row_group_size=ROWS)
 
 
 def _newest(rows: pa.Table) -> dict[tuple[int, str], tuple[int, int]]:

@@ -285,6 +285,17 @@ async def test_check_is_content_with_an_environment_as_it_should_be_and_finds_ch
     assert finding.what == "choice account.customertypecode: has no value 77"
 
 
+async def test_a_flow_s_fields_are_held_against_the_columns_and_lookups_that_a_table_has() -> None:
+    tenancies = {"entity_set": "cr1_tenancies", "key": ["cr1_ironbridgekey"], "lookups": {"cr1_Tenant": "contact"}}
+    async with environment(tables={"cr1_tenancy": tenancies, "cr1_gone": tenancies}) as (target, _):
+        contact, tenancy = await target.columns("contact"), await target.columns("cr1_tenancy")
+        assert {"firstname", "department", "statecode"} <= set(contact or ())
+        assert {"cr1_rent", "cr1_Tenant"} <= set(tenancy or ())
+        assert await target.columns("invoice") is None
+        with pytest.raises(MisconfiguredError, match=r"table cr1_gone: 404 0x80060888"):
+            await target.columns("cr1_gone")
+
+
 async def test_a_secret_that_is_wrong_is_found_by_check_and_told_with_what_to_do() -> None:
     async with environment(client_secret="wrong") as (target, _):
         (finding,) = await target.check()

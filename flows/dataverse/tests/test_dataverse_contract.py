@@ -35,8 +35,8 @@ CHILD = Person.model_validate({
 FIRM = Supplier(key="payables:supplier:1", number="1", name="Joinery Ltd", addresses=(ADDRESS,), contacts=REACHED)
 TEAM = Involvement(key="mosaic:involvement:3", person=CHILD.key, team="North", role="SW", end_date=date(2025, 12, 1))
 SORTS = {
-    "string": "text", "firstName": "text", "lastName": "text", "name": "text", "phone": "text", "email": "text",
-    "dateTime": "day", "listLookup": "choice",
+    "string": "text", "firstName": "text", "middleName": "text", "lastName": "text", "name": "text", "phone": "text",
+    "email": "text", "dateTime": "day", "listLookup": "choice",
 }  # fmt: skip
 
 
@@ -171,7 +171,7 @@ async def test_the_key_stands_in_the_address_alone_and_every_request_has_the_hea
 
 
 def test_the_sandboxs_tables_are_those_of_the_definitions(shared: Path) -> None:
-    for table in TABLES:
+    for table in (each for each in TABLES if not each.name.startswith("cr1_")):  # those are a council's own
         known = definitions(shared)[table.name]
         for name, ours in table.columns.items():
             theirs = known.column(name)
