@@ -268,7 +268,8 @@ def test_a_flow_leaves_special_category_fields_to_whoever_may_decide(tmp_path: P
 
 
 def test_a_birthday_in_a_column_of_times_is_a_day() -> None:
-    columns = (FoundColumn("ID", int, optional=False), FoundColumn("SURNAME", str, optional=True), FoundColumn("DOB", datetime, optional=True))
+    kinds = {"ID": int, "SURNAME": str, "DOB": datetime}
+    columns = tuple(FoundColumn(name, kind, optional=name != "ID") for name, kind in kinds.items())
     (people,) = draft("peeps", [FoundTable("PEOPLE", ("ID",), columns)])
     born = people.of("birth_date")
     assert born is not None

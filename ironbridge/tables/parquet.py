@@ -53,7 +53,9 @@ class _File:
         self._path = f"{folder}/part-{uuid.uuid4()}.zstd.parquet"
         self._partition, self._columns = partition, columns
         self._stream = place.open_output_stream(self._path)
-        self._writer = parquet.ParquetWriter(self._stream, columns, compression="zstd")
+        self._writer = parquet.ParquetWriter(
+            self._stream, columns, compression="zstd", compression_level=1, write_statistics=list(BOUNDED)
+        )
         self._rows = 0
         self._least: dict[str, Any] = {}
         self._greatest: dict[str, Any] = {}

@@ -27,7 +27,7 @@ PART = "tables"
 """The name of the part that writes the tables, in the settings, in logs, spans and metrics."""
 _AHEAD = 2 * 1024 * 1024  # bytes that are fetched ahead of what is read
 _MOST = 2_000  # records of one poll
-BYTES = 16 * 1024 * 1024
+BYTES = 18 * 1024 * 1024
 """So many bytes of events at most are held before they are written, whatever their number is."""
 
 

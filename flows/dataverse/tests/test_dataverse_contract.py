@@ -36,7 +36,7 @@ FIRM = Supplier(key="payables:supplier:1", number="1", name="Joinery Ltd", addre
 TEAM = Involvement(key="mosaic:involvement:3", person=CHILD.key, team="North", role="SW", end_date=date(2025, 12, 1))
 SORTS = {
     "string": "text", "firstName": "text", "middleName": "text", "lastName": "text", "name": "text", "phone": "text",
-    "email": "text", "dateTime": "day", "listLookup": "choice",
+    "email": "text", "url": "text", "dateTime": "day", "listLookup": "choice",
 }  # fmt: skip
 
 
