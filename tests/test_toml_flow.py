@@ -15,6 +15,7 @@ from canonical.errors import MisconfiguredError, RefusedError
 from canonical.people import Sex
 from flows.business_central.sandbox import BusinessCentralSandbox
 from flows.engine.agree import Agreement
+from flows.kit.plain import short_name
 from flows.kit.requests import LocalBudget
 from flows.kit.resources import Resources
 from flows.kit.toml_flow import TomlFlow, TomlFlowSettings, flow_of
@@ -80,6 +81,7 @@ def body(flow: TomlFlow, entity: Entity = ADA, today: date = TODAY) -> Any:
         ({"join": ["addresses[current].lines", "addresses[current].town"], "with": ", "}, "1 High Street, Hill, Shrewsbury"),
         ({"join": ["upn", "nino"]}, None),
         ({"field": "names[0].given", "longest": 2}, "Ad"),
+        ({"field": "names[0].given", "short_name": True}, short_name("Ada")),
         ({"field": "upn", "absent": "none"}, "none"),
         ({"field": "sex", "codes": {"F": 1, "*": 3}}, 1),
         ({"field": "sex", "codes": {"M": 2, "*": 3}}, 3),
@@ -283,13 +285,15 @@ async def test_a_document_waits_for_the_one_that_it_refers_to_and_another_map_lo
 def test_only_what_its_documents_depend_on_is_part_of_its_edition() -> None:
     code = modules([name_of(TomlFlow), name_of(Person)])
     assert {name for name in code if name.startswith("flows.")} == {
-        f"flows.kit.toml_flow.{module}" for module in ("documents", "flow", "near", "paths", "rules")
+        "flows.kit.plain", *(f"flows.kit.toml_flow.{module}" for module in ("documents", "flow", "near", "paths", "rules"))
     }
     assert "canonical.finance" not in code, "a change of an invoice makes nobody look at the contacts again"
 
 
 def test_a_document_is_recalled_by_its_key_where_the_key_tells_its_number() -> None:
     assert declared(CONTACTS).recall(ADA.key, ADA.key) == [Document("contacts", "7", {})]
+    short = declared('entity = "person"\nkind = "contact"\nnumber = { field = "key", short_name = true }\nmap = { upn = "upn" }')
+    assert short.recall(ADA.key, ADA.key) == [Document("contact", short_name(ADA.key), {})]
     assert declared(PURCHASES).recall(JOINERY.key, JOINERY.key) == []
 
 

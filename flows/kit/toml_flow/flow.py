@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from canonical.entity import Entity
 from canonical.errors import RefusedError
 from canonical.key import entity_of, read_key
+from flows.kit.plain import short_name
 from flows.kit.toml_flow.documents import DocumentRules
 from flows.kit.toml_flow.paths import path_of
-from flows.kit.toml_flow.rules import ConditionReader, FieldReader
+from flows.kit.toml_flow.rules import ConditionReader, FieldReader, FieldRule
 from flows.port import Body, Document, Facts, Grouping, Nothing, Urgency
 
 Declared = tuple[str, type[Entity], DocumentRules]
@@ -60,6 +61,7 @@ class _Maker:
         self._where = where = f"flows.{flow}"
         self._kind = kind
         self._number = FieldReader(f"{where}.number", rules.number, entity) if rules.number else None
+        self._of_key = _of_key(rules.number)
         self._when = [ConditionReader(condition, entity) for condition in rules.when]
         self._fields = [(name, FieldReader(f"{where}.map.{name}", rule, entity)) for name, rule in rules.map.items()]
         self._refers = {field: path_of(entity, text) for field, text in rules.refers.items()}
@@ -87,7 +89,14 @@ class _Maker:
 
     def recalled(self, key: str) -> Sequence[Document]:
         """Its document where the key alone tells its name."""
-        return [] if self._number or self._refers else [Document(self._kind, read_key(key).identifier, {})]
+        return [] if self._of_key is None or self._refers else [Document(self._kind, self._of_key(key), {})]
+
+
+def _of_key(number: FieldRule | None) -> Callable[[str], str] | None:
+    """How a key alone tells its document's number; None if it does not."""
+    if number is None:
+        return lambda key: read_key(key).identifier
+    return short_name if number == FieldRule(field="key", short_name=True) else None
 
 
 def _put(body: Body, name: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from canonical.entity import Entity
 from canonical.errors import RefusedError
+from flows.kit.plain import short_name
 from flows.kit.toml_flow.near import PYTHON, near
 from flows.kit.toml_flow.paths import FieldPath, path_of
 from flows.port import Facts
@@ -59,6 +60,8 @@ class FieldRule(_Rule):
     """How a day is written: `%d/%m/%Y`. Without it as 2026-04-01."""
     longest: Annotated[int, Field(ge=1)] | None = None
     """The text is cut to so many characters."""
+    short_name: bool = False
+    """32 capital letters and digits stand for the text, such as a key, in a target that takes few signs."""
     absent: Constant = None
     """The value where the entity has none. Without it the field is left out of the document."""
 
@@ -113,6 +116,8 @@ class FieldRule(_Rule):
     def _of_one(self, path: FieldPath) -> Iterator[str]:
         if self.format is not None and not (path.is_day and _FORMAT.fullmatch(self.format)):
             yield f"`{path.text}` is no day" if not path.is_day else "`format` is made of %d, %m, %Y, %y, %j, %H, %M and %S"
+        if self.short_name and (path.many or path.is_day):
+            yield f"`{path.text}` is no text that `short_name` could stand for"
         if self.codes and (path.many or path.is_day):
             yield f"`{path.text}` holds no code"
         elif self.codes and path.codes is not None:
@@ -145,6 +150,8 @@ class FieldReader:
             found = self._written(self._paths[0].value(entity, facts))
         if isinstance(found, str) and rule.longest:
             found = found[: rule.longest].strip()
+        if isinstance(found, str) and found and rule.short_name:
+            found = short_name(found)
         return rule.absent if found in (None, "") else found
 
     def _joined(self, entity: Entity, facts: Facts) -> str:
