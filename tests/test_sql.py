@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.kit.sql import Database, Parts, Reading, SqlSettings, row_version
+from adapters.kit.sql_check import FILL
 from adapters.kit.sql_moments import behind
 from adapters.kit.sql_session import translated
 from adapters.port import Page, Position, Record
@@ -218,7 +219,7 @@ async def test_only_select_is_ever_sent(zoo: Zoo) -> None:
     await records(database.sweep(READING).pages(None))
     tail = database.tail(READING, CHILDREN.c.changed, overlap=timedelta(minutes=1), every=timedelta(hours=1))
     await records(tail.pages(None))
-    await database.check([READING, ROOMS], [PETS])
+    await database.check([READING, ROOMS], {PETS: FILL})
     assert len(zoo.sent) > 10
     assert [each for each in zoo.sent if not re.match(r"SELECT\b", each)] == []
 
@@ -366,7 +367,7 @@ def test_sql_server_is_asked_for_row_versions_in_their_own_type() -> None:
 
 
 async def test_a_check_of_what_can_be_read_finds_all_well(zoo: Zoo) -> None:
-    findings = await (await zoo.open()).check([READING, ROOMS], [PETS])
+    findings = await (await zoo.open()).check([READING, ROOMS], {PETS: FILL})
     assert [finding for finding in findings if not finding.well] == []
     assert "child: 5 columns can be read" in [finding.what for finding in findings]
 
@@ -379,7 +380,7 @@ async def test_a_check_names_each_missing_column_and_table_and_what_to_do(zoo: Z
         Reading(KeysOf("x", "a"), people, (people.c.id,), tuple(people.c)),
         Reading(KeysOf("x", "b"), ghosts, (ghosts.c.id,), tuple(ghosts.c)),
     ]
-    bad = [finding for finding in await (await zoo.open()).check(asked, [PETS]) if not finding.well]
+    bad = [finding for finding in await (await zoo.open()).check(asked, {PETS: FILL}) if not finding.well]
     assert [finding.what for finding in bad] == [
         "child.shoe_size: there is no such column",
         "ghost: there is no such table",
