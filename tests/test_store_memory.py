@@ -13,7 +13,7 @@ from sqlalchemy import text
 from adapters.engine.journal import Known, Memory, Problem, Progress, Seen, Step, Watermark
 from adapters.testing import MemoryMemory, MemoryState
 from canonical.errors import FencedError, UnavailableError
-from ironbridge.store import StoredMemory, open_store
+from ironbridge.store import Store, StoredMemory, open_store
 from tests.states import state_database, state_file
 
 Open = Callable[[str], Memory]
@@ -215,3 +215,17 @@ async def test_four_thousand_records_are_saved_and_found_again(open_memory: Open
     assert len(await memory.members("s", ["r1", "r2"])) == 890
     found = [k async for _, some in memory.in_partition(("canonical.person", 0)) for k in some]
     assert numbers(found) == list(range(0, 4000, 3))
+
+
+async def test_a_stream_is_found_by_its_name_if_a_state_that_went_back_gave_its_number_to_another(each_store: Store) -> None:
+    memory = StoredMemory(each_store, "legacy")
+    assert not await memory.paused("people")
+    await memory.trouble("people", "it does not answer")
+    async with each_store.write() as connection:
+        await connection.execute(text("UPDATE streams SET name = 'homes', paused = TRUE, error = NULL"))
+    assert not await memory.paused("people")
+    await memory.trouble("people", "it is locked")
+    async with each_store.read() as connection:
+        found = await connection.execute(text("SELECT name, error FROM streams ORDER BY name"))
+    assert [tuple(row) for row in found] == [("homes", None), ("people", "it is locked")]
+    assert await memory.paused("homes")

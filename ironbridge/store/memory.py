@@ -286,9 +286,14 @@ class StoredMemory:
             await connection.execute(text("UPDATE streams SET looked = :now, error = NULL WHERE id = :stream"), bound)
 
     async def paused(self, stream: str) -> bool:
-        """Return whether a person has paused a stream."""
-        found = await self._rows("SELECT paused FROM streams WHERE id = :stream", stream=await self._number(stream))
-        return bool(found[0][0])
+        """
+        Return whether a person has paused a stream. It is asked before each reading, and looks for the stream by its name: a
+        state that went back may know it no more, or have given its number to another one.
+        """
+        asked = "SELECT id, paused FROM streams WHERE adapter = :adapter AND name = :name"
+        found = await self._rows(asked, adapter=self._adapter, name=stream)
+        self._numbers = {**self._numbers, stream: found[0][0]} if found else {}
+        return bool(found and found[0][1])
 
     async def backfill(self, stream: str) -> float | None:
         """Return when a person asked for the whole stream to be read again; None if nobody did, or the stream is paused."""
