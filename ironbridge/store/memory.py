@@ -293,6 +293,7 @@ class StoredMemory:
         asked = "SELECT id, paused FROM streams WHERE adapter = :adapter AND name = :name"
         found = await self._rows(asked, adapter=self._adapter, name=stream)
         self._numbers = {**self._numbers, stream: found[0][0]} if found else {}
+        await self._number(stream)  # a stream that is new here is known from now on
         return bool(found and found[0][1])
 
     async def backfill(self, stream: str) -> float | None:
