@@ -33,7 +33,7 @@ FLOW = "contacts"
 _WORKERS = 2
 _BEGAN = datetime(2026, 11, 1, 9, tzinfo=UTC)
 _SOUND = 400
-"""So many requests are answered between two answers that are lost."""
+"""The number of requests that are answered before one answer is lost."""
 
 
 class FastClock:

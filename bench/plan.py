@@ -56,6 +56,6 @@ async def worked(stage: Stage, plan: Plan, name: str, **arguments: Any) -> dict[
 
 
 def servers(done: list[dict[str, Any]]) -> str:
-    """What the servers worked for it, start and all."""
+    """Tell the processor time that the servers took for it, their start included."""
     spent = {server: median(each[f"cpu of {server}"] for each in done) for server in ("PostgreSQL", "Kafka")}
     return ", ".join(f"{server} {seconds:.1f} s CPU" for server, seconds in spent.items())

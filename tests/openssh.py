@@ -95,7 +95,7 @@ def _hashed(password: str) -> str:
 
 
 def _program(work: Path, accounts: dict[str, str]) -> list[str]:
-    """What starts the server. Debian's is copied to where its user may read it."""
+    """Give the command that starts the server. Debian's server is copied to a folder that its user may read."""
     roots = [unpacked("libnss-wrapper")]
     if (there := shutil.which("sshd", path=_SBIN)) is None:
         roots.append(unpacked("openssh-server"))

@@ -136,7 +136,7 @@ class PgpKeys:
         raise refused_file(rule, "an OpenPGP message", fix)
 
     def _opening(self) -> tuple[list[PyDecryptor | None], int]:
-        """What may open a message, and how many keys the passphrase does not open."""
+        """Give the keys and the passphrase that may open a message, and count the keys that the passphrase does not unlock."""
         parts = [part for key in self.keys if (tsk := _key(key)) is not None for part in _of_each_subkey(tsk)]
         opened = [_decryptor(part, self._passphrase) for part in parts]
         alone: list[PyDecryptor | None] = [None] if self._passphrase else []

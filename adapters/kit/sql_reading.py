@@ -36,7 +36,7 @@ class Tracked:
 
 
 Version = ColumnElement[Any] | Tracked
-"""What shows that a row of a table changed: a column of row versions, or the database's notes."""
+"""A version shows that a row of a table changed: it is a column of row versions, or the database's own notes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ _MOST_PLANS = 1024
 """Each row class remembers at most so many lists of types."""
 
 _MOST_DAYS, _MOST_CODES = 20_000, 2_000
-"""So many texts are remembered with the days, and with the national codes, that they say."""
+"""The most texts of days, and the most codes, that are remembered with their values, for each field."""
 
 
 class UnfitError(ValueError):

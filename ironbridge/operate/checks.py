@@ -55,7 +55,7 @@ async def _platform(
     targets: Mapping[str, systems.TargetPlan],
     flows: Mapping[str, systems.FlowPlan],
 ) -> AsyncIterator[Finding]:
-    """What all systems share: the settings, the state, Kafka, the open tables."""
+    """Look at the settings, the state, Kafka and the open tables, which all systems share."""
     yield Finding(f"settings: {len(adapters)} adapters, {len(targets)} targets, {len(flows)} flows", True)
     if not adapters and not targets and not settings.tables.path:
         yield Finding("settings name no system", False, "take the comment marks off a section of the settings file")

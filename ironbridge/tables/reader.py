@@ -33,7 +33,7 @@ BYTES = 18 * 1024 * 1024
 
 @dataclass(slots=True)
 class Read:
-    """What was read of one topic: events with their partitions and offsets, in the order of each partition."""
+    """Events that were read of one topic, with their partitions and offsets, in the order of each partition."""
 
     events: list[Event] = field(default_factory=list)
     partitions: list[int] = field(default_factory=list)

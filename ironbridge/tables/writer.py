@@ -46,7 +46,7 @@ _lag = meter.create_gauge("ironbridge.tables.lag", unit="{event}", description="
 _M_ARENA_MAX = -8
 """The number of glibc's setting for the most pools of memory that it keeps; see mallopt(3)."""
 _PIECE = 5_000
-"""So many events become rows at once, while more are read."""
+"""The number of events of which rows are made at once, while more events are read."""
 
 
 def _spare_memory() -> None:
