@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator
 from sqlalchemy import make_url
@@ -26,6 +25,7 @@ from adapters.kit.adt_register import Known, Register, RegisterPage
 from adapters.kit.adt_stays import Stays, is_cancelled
 from adapters.kit.hl7 import Hl7Message, Hl7RefusalError, Hl7Segment, insist, text_of
 from adapters.kit.mllp import Mllp, MllpSettings
+from adapters.kit.row_settings import TimeZone
 from adapters.kit.soft import softening
 from adapters.kit.typed import Mapped
 from adapters.port import Gone, Parcel, Push, Record, Row, Softened, Stream
@@ -60,7 +60,7 @@ class AdtSettings(MllpSettings):
     visit: Literal["PV1-19", "PV1-50", "PID-18"] = "PV1-19"
     doctor: Literal["PV1-7", "PV1-8", "PV1-9", "PV1-17"] = "PV1-7"
     ignore: frozenset[str] = frozenset()
-    time_zone: str = "Europe/London"
+    time_zone: TimeZone = "Europe/London"
 
     @field_validator("url")
     @classmethod
@@ -75,14 +75,6 @@ class AdtSettings(MllpSettings):
         if read := sorted(value & set(EVENTS)):
             raise ValueError(f"{', '.join(read)} would be lost: leave out the events that are read")
         return value
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            return ZoneInfo(value).key
-        except (ValueError, OSError, KeyError):
-            raise ValueError("is no time zone such as Europe/London") from None
 
 
 class AdtAdapter:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from adapters.kit.codes import CodeList
 from adapters.kit.open_days import NoDaysSettings
+
+
+def _known(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (ValueError, OSError, KeyError):
+        raise ValueError("is no time zone such as Europe/London") from None
+
+
+TimeZone = Annotated[str, AfterValidator(_known)]
+"""A time zone by its name in the IANA's database, such as Europe/London."""
 
 
 class RowSettings(NoDaysSettings):
@@ -20,16 +32,8 @@ class RowSettings(NoDaysSettings):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    time_zone: str = "Europe/London"
+    time_zone: TimeZone = "Europe/London"
     codes: dict[str, CodeList] = Field(default_factory=dict)
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            return ZoneInfo(value).key
-        except (ValueError, OSError, KeyError):
-            raise ValueError("is no time zone such as Europe/London") from None
 
     @property
     def zone(self) -> ZoneInfo:

@@ -36,7 +36,6 @@ _SETTINGS = {
     "delta.checkpointInterval": "20",
     "delta.logRetentionDuration": "interval 7 days",
 }
-_ANEW = 100_000  # rows of a latest table that one commit writes anew, unless one partition has more
 
 
 class OvertakenError(UnavailableError):
@@ -175,8 +174,7 @@ class OpenTable:
     def _replace(self, topic: str, rows: pa.Table, until: Mapping[int, int]) -> None:
         """
         Put the newest version of each key in the place of what is there. If a key is there already, its partition is written
-        anew, piece by piece; several partitions in one commit, but large ones apart, because memory holds all that a commit
-        writes anew. The rows of the other partitions are only added.
+        anew, piece by piece. The rows of the other partitions are only added.
         """
         import pyarrow as pa
         from pyarrow import compute
@@ -191,26 +189,9 @@ class OpenTable:
         if calm := {partition: offset for partition, offset in until.items() if partition not in stale}:
             some = living.filter(compute.is_in(living[PLACE[0]], pa.array(calm, pa.int32())))
             self._append(some, self._commit(topic, calm))
-        for group in self._groups(stale):
-            fresh = living.filter(compute.is_in(living[PLACE[0]], pa.array(group, pa.int32())))
-            self._rewrite(group, fresh, self._commit(topic, {partition: until[partition] for partition in group}))
-
-    def _groups(self, stale: Mapping[int, list[str]]) -> Iterator[dict[int, list[str]]]:
-        """The same by the commits that write these partitions anew: each of so many rows, or of one partition."""
-        import pyarrow as pa
-
-        with self._in_our_words():
-            files = pa.table(self._delta.get_add_actions(flatten=True))
-        counted = files.group_by(f"partition.{PLACE[0]}").aggregate([("num_records", "sum")])
-        size = dict(zip(counted[f"partition.{PLACE[0]}"].to_pylist(), counted["num_records_sum"].to_pylist(), strict=True))
-        group: dict[int, list[str]] = {}
-        for partition in sorted(stale):
-            if group and size[partition] + sum(size[each] for each in group) > _ANEW:
-                yield group
-                group = {}
-            group[partition] = stale[partition]
-        if group:
-            yield group
+        if stale:
+            fresh = living.filter(compute.is_in(living[PLACE[0]], pa.array(stale, pa.int32())))
+            self._rewrite(stale, fresh, self._commit(topic, {partition: until[partition] for partition in stale}))
 
     def _rewrite(self, without: Mapping[int, Collection[str]], fresh: pa.Table, commit: CommitProperties) -> None:
         """Write partitions anew, with fresh rows instead of those of these keys."""
