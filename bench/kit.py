@@ -1,8 +1,8 @@
 """
 The first sweep of a legacy system that the kit reads from SQL: all its streams, from its invented world.
 
-Besides the rows the values in them are counted, those of a record's parts among them: a ledger line of 22 columns is more work than a
-referral of nine, and a child with its addresses and answers is more than either.
+The values in the rows are counted, too, those of a record's parts among them: a ledger line of 22 columns is more work than
+a referral of nine, and a child with its addresses and answers is more than either.
 """
 
 from __future__ import annotations
